@@ -1,0 +1,53 @@
+"""Every error and warning of the package: a sentence of what was given, what is allowed and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DnmfError(Exception):
+    """What dnmf raises; catch it to catch all of them."""
+
+
+class SettingsError(DnmfError, ValueError):
+    """An option has an unknown name, or a value that is not allowed."""
+
+
+class DataError(DnmfError, ValueError):
+    """The matrix, or a factor that was given, cannot be factorised as it is."""
+
+
+class BudgetError(DnmfError, MemoryError):
+    """The memory limit is too small for the work that was asked for."""
+
+
+class ReadError(DnmfError, OSError):
+    """A block of the matrix could not be read."""
+
+
+class StoreError(DnmfError, OSError):
+    """A store cannot be created, opened, written or resumed."""
+
+
+class MissingExtraError(DnmfError, ImportError):
+    """An optional package is needed for what was asked."""
+
+
+class Interrupted(DnmfError):
+    """The run was asked to stop; raised between two blocks, so that nothing is left half done."""
+
+
+class StoreWarning(UserWarning):
+    """A store is damaged, and an older checkpoint of it was taken."""
+
+
+def unknown(what: str, given: object, allowed: Iterable[str]) -> SettingsError:
+    """Return the error for a name that is not one of those allowed, with the nearest one that is.
+
+    >>> print(unknown("solver", "hasl", ["auto", "mu", "hals", "als"]))
+    solver='hasl' is not known; allowed are 'auto', 'mu', 'hals' and 'als'. Did you mean 'hals'?
+    """
+    names = list(allowed)
+    listed = " and ".join(filter(None, [", ".join(map(repr, names[:-1])), repr(names[-1])]))
+    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return SettingsError(f"{what}={given!r} is not known; allowed are {listed}.{hint}")

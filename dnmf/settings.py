@@ -1,0 +1,177 @@
+"""The options of a run, checked in full before any data is read."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self, get_args
+
+from dnmf.errors import SettingsError, unknown
+
+Loss = Literal["frobenius", "kullback-leibler"]
+Solver = Literal["auto", "mu", "hals", "als"]
+Init = Literal["auto", "random", "nndsvd", "nndsvda", "nndsvdar"]
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", start=1)}
+
+# A run may be resumed with other values of these: they say how far it goes and on what, not what it computes.
+ADJUSTABLE = (
+    "tol",
+    "max_passes",
+    "max_seconds",
+    "checkpoint_every",
+    "keep",
+    "memory_limit",
+    "threads",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is asked of a run.
+
+    The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖², where D is ½‖V − WH‖²
+    for `loss="frobenius"` and the generalised Kullback–Leibler divergence for `"kullback-leibler"`.
+
+    Attributes
+    ----------
+    rank
+        Number of components r.
+    loss, solver, init
+        Names; `"auto"` picks the best for the loss and the size.
+    sweeps
+        Updates of each block of H in a pass, for the solvers that iterate (`mu`, `hals`); `None` lets
+        the solver choose.
+    l1_W, l2_W, l1_H, l2_H
+        Weights of the penalties, ≥ 0.
+    tol
+        The run has converged when the relative optimality is at most this.
+    max_passes
+        Reads of V allowed, those of the initialisation included.
+    max_seconds
+        Seconds allowed; the pass in which they run out is the last. `None` is no limit.
+    seed
+        Of everything random.
+    checkpoint_every
+        Passes between two checkpoints.
+    keep
+        Checkpoints kept in the store.
+    memory_limit
+        Bytes the process may hold, the interpreter included (`"1GB"`, `"512MiB"` and numbers are
+        understood); `None` is 60 % of what the process may use.
+    threads
+        Blocks worked on at once; `None` is one per core, and one more where V is read from a disk.
+
+    Raises
+    ------
+    SettingsError
+        For the first option whose name or value is not allowed.
+
+    Examples
+    --------
+    >>> Settings(rank=20, memory_limit="1GB").memory_limit
+    1000000000
+    >>> Settings.from_options({"rank": 20, "slover": "hals"})
+    Traceback (most recent call last):
+        ...
+    dnmf.errors.SettingsError: the option 'slover' is not known. Did you mean 'solver'?
+    """
+
+    rank: int
+    loss: Loss = "frobenius"
+    solver: Solver = "auto"
+    init: Init = "auto"
+    sweeps: int | None = None
+    l1_W: float = 0.0
+    l2_W: float = 0.0
+    l1_H: float = 0.0
+    l2_H: float = 0.0
+    seed: int = 0
+    tol: float = 1e-4
+    max_passes: int = 100
+    max_seconds: float | None = None
+    checkpoint_every: int = 10
+    keep: int = 2
+    memory_limit: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "max_passes", "checkpoint_every", "keep"):
+            self._set(name, _whole(name, getattr(self, name), least=1))
+        for name in ("sweeps", "threads"):
+            if getattr(self, name) is not None:
+                self._set(name, _whole(name, getattr(self, name), least=1))
+        self._set("seed", _whole("seed", self.seed, least=0))
+        for name in ("l1_W", "l2_W", "l1_H", "l2_H", "tol"):
+            self._set(name, _real(name, getattr(self, name)))
+        if self.max_seconds is not None:
+            self._set("max_seconds", _real("max_seconds", self.max_seconds))
+        if self.memory_limit is not None:
+            self._set("memory_limit", parse_bytes(self.memory_limit))
+        for name, choices in (("loss", Loss), ("solver", Solver), ("init", Init)):
+            if getattr(self, name) not in get_args(choices):
+                raise unknown(name, getattr(self, name), get_args(choices))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Make settings of a mapping, as a store or a command line holds them."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in names:
+                hint = str(unknown("option", name, names)).rpartition(".")[2]
+                raise SettingsError(f"the option {name!r} is not known.{hint}")
+        return cls(**options)
+
+    def to_options(self) -> dict[str, Any]:
+        """Return the settings as a mapping of plain values, the inverse of `from_options`."""
+        return dataclasses.asdict(self)
+
+    def replace(self, options: Mapping[str, Any]) -> Self:
+        """Return a copy with some options changed, checked anew."""
+        return self.from_options(self.to_options() | dict(options))
+
+    def swapped(self) -> Self:
+        """Return the settings of the transposed problem: the penalties of W and H change places."""
+        return dataclasses.replace(self, l1_W=self.l1_H, l2_W=self.l2_H, l1_H=self.l1_W, l2_H=self.l2_W)
+
+
+def parse_bytes(given: object) -> int:
+    """Return a number of bytes written as a number or as a text with a unit.
+
+    >>> parse_bytes("1.5 GB"), parse_bytes("512MiB"), parse_bytes(1e6)
+    (1500000000, 536870912, 1000000)
+    """
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?i?)b?\s*", str(given).lower())
+    try:
+        count = int(float(match[1]) * UNITS[match[2]]) if match else 0
+    except (KeyError, ValueError):
+        count = 0
+    if count < 1 or isinstance(given, bool):
+        raise SettingsError(
+            f"memory_limit={given!r} is no amount of memory; give bytes, or a text such as '1GB' or '512MiB'."
+        )
+    return count
+
+
+def _whole(name: str, given: Any, least: int) -> int:
+    try:
+        value = int(given)
+    except (TypeError, ValueError, OverflowError):
+        value = None
+    if value is None or value != given or isinstance(given, bool) or value < least:
+        raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}.")
+    return value
+
+
+def _real(name: str, given: Any) -> float:
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not (value >= 0 and math.isfinite(value)) or isinstance(given, bool):
+        raise SettingsError(f"{name}={given!r} is not allowed; give a finite number of at least 0.")
+    return value
