@@ -1,0 +1,245 @@
+"""The functions people call from Python."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar, Unpack
+
+from dnmf.checkpoint import Store, StoredFactor
+from dnmf.errors import StoreError
+from dnmf.plan import Plan
+from dnmf.result import Result
+from dnmf.run import new_run, old_run, plan_of
+from dnmf.settings import Settings
+from dnmf.sources import open_matrix
+from dnmf.watch import Record, Watcher
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Options(TypedDict, total=False):
+    """The options of a run; `Settings` describes them."""
+
+    loss: str
+    solver: str
+    init: Any
+    sweeps: int | None
+    l1_W: float
+    l2_W: float
+    l1_H: float
+    l2_H: float
+    seed: int
+    tol: float
+    max_passes: int
+    max_seconds: float | None
+    checkpoint_every: int
+    keep: int
+    memory_limit: int | str | None
+    threads: int | None
+
+
+def _shows_options(function: Function) -> Function:
+    """Let `help` and editors show the options, with their defaults, in place of `**options`."""
+    shown = signature(function)
+    own = [p for p in shown.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    options = [
+        p.replace(kind=Parameter.KEYWORD_ONLY, annotation=Parameter.empty)
+        for p in signature(Settings).parameters.values()
+        if p.name != "rank"
+    ]
+    function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
+    return function
+
+
+@_shows_options
+def factorize(
+    V: Any,
+    rank: int,
+    *,
+    store: str | Path | None = None,
+    overwrite: bool = False,
+    watchers: Sequence[Watcher] = (),
+    cancel: threading.Event | None = None,
+    **options: Unpack[Options],
+) -> Result:
+    """Factorise a non-negative matrix V (m, n) ≈ W (m, r) · H (r, n), reading V once a pass.
+
+    Parameters
+    ----------
+    V
+        A NumPy array, a SciPy CSR or CSC matrix, a Dask array with blocks of either, a `zarr.Array`, the path or URL
+        of a Zarr array, or the path of a `.npy` file. Cut along its rows or along its columns.
+    rank
+        Number of components r.
+    store
+        Where checkpoints of the factors are kept, and the finished factors: the path of a folder that does not exist.
+        A run with a store can be resumed after it was killed, to the same bits.
+    overwrite
+        Start anew in a store that exists.
+    watchers
+        Objects that are told of every pass; see `Watcher`.
+    cancel
+        An event that ends the run when it is set, with a checkpoint and `Interrupted`.
+    loss
+        `"frobenius"` for ½‖V − WH‖², or `"kullback-leibler"`.
+    solver
+        `"mu"` (Lee & Seung 2001), `"hals"` (Cichocki et al. 2007) or `"als"` (alternating non-negative least squares,
+        solved exactly; Kim & Park 2011). `"auto"` takes the one that needs the fewest passes: `"hals"`, or `"mu"`
+        for a divergence.
+    init
+        `"random"`, `"nndsvd"`, `"nndsvda"`, `"nndsvdar"` (Boutsidis & Gallopoulos 2008; three passes more), or the
+        factors (W, H) to start from. `"auto"` is `"random"`.
+    l1_W, l2_W, l1_H, l2_H, sweeps, seed, tol, max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads
+        See `Settings`.
+
+    Returns
+    -------
+    Result
+        With `W`, `H`, `history`, `verdict` and `converged`.
+
+    Raises
+    ------
+    DnmfError
+        With a sentence for everything that cannot be: before the first pass where it can be known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> V = np.array([[1.0, 0, 2, 1], [0, 3, 0, 1], [2, 0, 4, 2]])
+    >>> result = factorize(V, rank=2, tol=1e-6)
+    >>> float(abs(V - result.W @ result.H).max().compute()) < 1e-4
+    True
+    """
+    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, cancel) as run:
+        for _ in run:
+            pass
+        return run.result()
+
+
+@_shows_options
+def iterate(
+    V: Any,
+    rank: int,
+    *,
+    store: str | Path | None = None,
+    overwrite: bool = False,
+    watchers: Sequence[Watcher] = (),
+    **options: Unpack[Options],
+) -> Iterator[Result]:
+    """Yield the result as it stands after every pass, to be watched, plotted, or stopped by leaving the loop.
+
+    It takes what `factorize` takes, and ends where that would end. The long factor of a result that was spilled to
+    disk lasts until the next pass is over.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> V = np.arange(12.0).reshape(3, 4)
+    >>> for result in iterate(V, rank=1, tol=1e-9):
+    ...     if result.passes == 3:
+    ...         break
+    >>> result.W.shape, result.H.shape
+    ((3, 1), (1, 4))
+    """
+    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, None) as run:
+        for _ in run:
+            yield run.result()
+
+
+def resume(
+    store: str | Path,
+    V: Any = None,
+    *,
+    watchers: Sequence[Watcher] = (),
+    cancel: threading.Event | None = None,
+    **options: Unpack[Options],
+) -> Result:
+    """Go on with a run where its newest checkpoint left it.
+
+    Parameters
+    ----------
+    store
+        The store of the run.
+    V
+        The matrix, where the store cannot know where it lies or it has moved; it is checked to be the same.
+    watchers, cancel
+        As for `factorize`.
+    options
+        `tol`, `max_passes`, `max_seconds`, `checkpoint_every`, `keep`, `memory_limit` and `threads` may change.
+
+    Raises
+    ------
+    StoreError
+        If the store is none, is in use, or belongs to another matrix or other settings; both values are told.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> V, folder = np.random.default_rng(0).random((6, 8)), tempfile.mkdtemp()
+    >>> _ = factorize(V, rank=2, max_passes=5, store=f"{folder}/run.zarr")
+    >>> resume(f"{folder}/run.zarr", V, max_passes=8).passes
+    8
+    """
+    with old_run(store, V, dict(options), watchers, cancel) as run:
+        for _ in run:
+            pass
+        return run.result()
+
+
+def load(store: str | Path) -> Result:
+    """Return the finished factors of a store, or those of its newest checkpoint; V is not needed.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, or no whole checkpoint in it.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = factorize(np.eye(4), rank=2, max_passes=5, store=f"{folder}/run.zarr")
+    >>> load(f"{folder}/run.zarr").H.shape
+    (2, 4)
+    """
+    kept = Store.open(store)
+    commit = kept.newest()
+    if commit is None:
+        raise StoreError(f"{kept.path} has no whole checkpoint yet; resume the run to make one.")
+    W, H = kept.arrays(commit)
+    transposed = bool(kept.header["transposed"])
+    short: Any = H[...].T if transposed else W[...]  # type: ignore[union-attr]
+    verdict = commit.verdict or {
+        "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
+        "converged": False,
+    }
+    return Result(
+        history=tuple(Record(**record) for record in commit.history),
+        settings=Settings.from_options(kept.header["settings"]),
+        converged=bool(verdict["converged"]),
+        store=str(kept.path),
+        _verdict=str(verdict["sentence"]),
+        _short=short,
+        _long=StoredFactor(W if transposed else H, kept.header["bounds"], transposed),
+        _bounds=kept.header["bounds"],
+        _transposed=transposed,
+    )
+
+
+def plan(V: Any, rank: int, *, memory_limit: int | str | None = None, threads: int | None = None) -> Plan:
+    """Return what a run would hold and read: blocks, panels, threads, peak memory, bytes a pass.
+
+    Raises
+    ------
+    BudgetError
+        If the memory limit is too small for one block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plan(np.ones((100, 5000), np.float32), rank=5).blocks
+    1
+    """
+    settings = Settings.from_options({"rank": rank, "memory_limit": memory_limit, "threads": threads})
+    return plan_of(open_matrix(V).layout, settings)

@@ -1,0 +1,105 @@
+"""Factors as Zarr arrays with a digest of every chunk."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from dnmf.factor import Factor
+from dnmf.kernels.tiles import Float
+
+# Narrow blocks are put together to chunks of about this size.
+CHUNK_BYTES = 8 * 2**20
+
+
+def chunk_columns(bounds: Sequence[int], rank: int, itemsize: int) -> int:
+    """Return the columns of a chunk of H: one block, or several where they are narrow.
+
+    >>> chunk_columns([0, 500000, 1000000], rank=20, itemsize=4)
+    500000
+    >>> chunk_columns([0, 100, 200, 300], rank=20, itemsize=4)
+    300
+    """
+    widest = max(itertools.starmap(lambda a, b: b - a, itertools.pairwise(bounds)))
+    blocks = max(1, CHUNK_BYTES // (widest * rank * itemsize))
+    return int(min(widest * blocks, bounds[-1]))
+
+
+def gather(H: Factor, bounds: Sequence[int], width: int) -> Iterator[Float]:
+    """Yield H in chunks of `width` columns, reading each of its blocks once."""
+    waiting: list[Float] = []
+    count = 0
+    for block in range(len(bounds) - 1):
+        waiting.append(H.read(block))
+        count += waiting[-1].shape[1]
+        while count >= width or (block == len(bounds) - 2 and count):
+            whole = np.concatenate(waiting, axis=1) if len(waiting) > 1 else waiting[0]
+            yield whole[:, :width]
+            count = max(count - width, 0)
+            waiting = [whole[:, width:]] if count else []
+
+
+def write_factors(folder: Path, W: Float, H: Factor, bounds: Sequence[int], transposed: bool) -> dict[str, list[str]]:
+    """Write both factors below a folder under the names the user knows them by; return the digests of their chunks.
+
+    Streamed by rows, the long factor is the user's W; it is stored as such.
+    """
+    short, long = ("H", "W") if transposed else ("W", "H")
+    rank, columns = W.shape[1], bounds[-1]
+    width = chunk_columns(bounds, rank, W.itemsize)
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        group = zarr.create_group(folder)
+        small = _create(group, short, W.T if transposed else W)
+        small[...] = W.T if transposed else W
+        shape, chunks = (rank, columns), (rank, width)
+        large = group.create_array(
+            long,
+            shape=shape[::-1] if transposed else shape,
+            chunks=chunks[::-1] if transposed else chunks,
+            dtype=W.dtype,
+            compressors=[Crc32cCodec()],
+            filters=None,
+        )
+        digests = []
+        for index, part in enumerate(gather(H, bounds, width)):
+            start = index * width
+            chunk = np.ascontiguousarray(part.T if transposed else part)
+            if transposed:
+                large[start : start + len(chunk), :] = chunk
+            else:
+                large[:, start : start + chunk.shape[1]] = chunk
+            digests.append(digest(chunk))
+    return {short: [digest(W.T if transposed else W)], long: digests}
+
+
+def _create(group: zarr.Group, name: str, array: Float) -> zarr.Array[Any]:
+    return group.create_array(
+        name, shape=array.shape, chunks=array.shape, dtype=array.dtype, compressors=[Crc32cCodec()], filters=None
+    )
+
+
+def digest(chunk: Float) -> str:
+    """Return a digest of the numbers of a chunk, in C order."""
+    return hashlib.blake2b(np.ascontiguousarray(chunk), digest_size=16).hexdigest()
+
+
+def damaged_chunk(array: zarr.Array[Any], digests: Sequence[str]) -> str | None:
+    """Return the name of the first chunk that is not what its digest says, or None."""
+    long = int(array.chunks[1] < array.shape[1]) if array.chunks[0] == array.shape[0] else 0
+    width = array.chunks[long]
+    if -(-array.shape[long] // width) != len(digests):
+        return f"the shape of {array.basename}"
+    for index, expected in enumerate(digests):
+        columns = slice(index * width, (index + 1) * width)
+        try:
+            chunk = np.asarray(array[:, columns] if long else array[columns, :])
+        except Exception as error:
+            return f"chunk {index} of {array.basename} ({type(error).__name__})"
+        if digest(chunk) != expected:
+            return f"chunk {index} of {array.basename}"
+    return None

@@ -1,0 +1,290 @@
+"""The store of a run: one writer, immutable checkpoints, and commit records that alone say what is true."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+import zarr
+
+from dnmf.checkpoint.arrays import damaged_chunk, write_factors
+from dnmf.checkpoint.durable import explained, link_tree, lock, remove_tree, sync, sync_tree, write_once
+from dnmf.errors import StoreError, StoreWarning
+from dnmf.factor import Factor
+from dnmf.kernels.tiles import Float
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Commit:
+    """What a commit record says.
+
+    Attributes
+    ----------
+    passes
+        Reads of V when the checkpoint was made.
+    group
+        Where its factors lie in the store.
+    digests
+        Of every chunk of W and of H.
+    state
+        Numbers of the state: norms, loss, relative error, optimality.
+    history
+        One mapping a pass.
+    verdict
+        Why the run stopped and whether it had converged; None for a checkpoint on the way.
+    """
+
+    passes: int
+    group: str
+    digests: dict[str, list[str]]
+    state: dict[str, Any]
+    history: list[dict[str, Any]]
+    verdict: dict[str, Any] | None
+
+
+class StoredFactor:
+    """The long factor of a checkpoint, read block by block."""
+
+    fresh: ClassVar[bool] = False
+
+    def __init__(self, array: zarr.Array[Any], bounds: Sequence[int], transposed: bool) -> None:
+        self.array, self._bounds, self._transposed = array, bounds, transposed
+
+    def read(self, block: int) -> Float:
+        """Read a block."""
+        columns = slice(self._bounds[block], self._bounds[block + 1])
+        part: Any = self.array[columns, :] if self._transposed else self.array[:, columns]
+        return np.ascontiguousarray(part.T if self._transposed else part)
+
+    def drop(self) -> None:
+        """Do nothing: a checkpoint is not given up by who reads it."""
+
+
+class Store:
+    """A folder that holds a run.
+
+    Use `create` for a new run, `open` to read or to resume one. Whoever writes holds the lock until `close`.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], held: IO[bytes] | None) -> None:
+        self.path, self.header, self._held = path, header, held
+
+    @classmethod
+    def create(cls, path: str | Path, header: Mapping[str, Any], overwrite: bool = False) -> "Store":
+        """Make a store for a new run and lock it.
+
+        Raises
+        ------
+        StoreError
+            If there is something at the path and it is not to be overwritten, or is no store.
+        """
+        path = local_path(path)
+        held = None
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if not overwrite:
+                raise StoreError(
+                    f"{path} exists already; resume it, give another path, or say overwrite to start anew there."
+                )
+            if _read_header(path) is None:
+                raise StoreError(f"{path} is no store of dnmf, and is not overwritten; delete it, or give another path.")
+            held = lock(path / ".lock")
+        with explained(f"The store {path}"):
+            for name in ("commits", "checkpoints", "W", "H", "scratch"):
+                remove_tree(path / name)
+            path.mkdir(parents=True, exist_ok=True)
+            held = held or lock(path / ".lock")
+            (path / "commits").mkdir()
+            header = {"format": FORMAT, **header}
+            zarr.create_group(path, attributes={"dnmf": header}, overwrite=False) if not (
+                path / "zarr.json"
+            ).exists() else zarr.open_group(path, mode="r+").update_attributes({"dnmf": header})
+            sync_tree(path)
+            sync(path.parent)
+        return cls(path, header, held)
+
+    @classmethod
+    def open(cls, path: str | Path, write: bool = False) -> "Store":
+        """Open a store, to read it or to go on writing.
+
+        Raises
+        ------
+        StoreError
+            If there is no store, if a newer version of dnmf wrote it, or if another run writes to it.
+        """
+        path = local_path(path)
+        header = _read_header(path)
+        if header is None:
+            state = "is no store of dnmf" if path.exists() else "does not exist"
+            raise StoreError(f"{path} {state}; give the store of a run, as made by store= or `dnmf fit --store`.")
+        if not isinstance(header.get("format"), int) or header["format"] > FORMAT:
+            raise StoreError(
+                f"{path} has format version {header.get('format')}, and this dnmf knows versions up to {FORMAT}; "
+                "install a newer dnmf."
+            )
+        store = cls(path, header, lock(path / ".lock") if write else None)
+        if write:
+            store.sweep()
+        return store
+
+    def close(self) -> None:
+        """Let others write."""
+        if self._held:
+            self._held.close()
+            self._held = None
+
+    def save(
+        self,
+        W: Float,
+        H: Factor,
+        bounds: Sequence[int],
+        record: Mapping[str, Any],
+        keep: int,
+    ) -> None:
+        """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`.
+
+        `record` holds what a `Commit` does, but for group and digests.
+        """
+        passes = int(record["passes"])
+        target = self.path / "commits" / f"{passes:06d}.json"
+        if target.exists():
+            return
+        group = f"checkpoints/{passes:06d}-{uuid.uuid4().hex[:12]}"
+        try:
+            with explained(f"The checkpoint after pass {passes} in {self.path}"):
+                digests = write_factors(self.path / group, W, H, bounds, bool(self.header["transposed"]))
+                sync_tree(self.path / group)
+                sync(self.path / "checkpoints")
+                content = {"format": FORMAT, "group": group, "digests": digests, **record}
+                write_once(target, json.dumps(content, allow_nan=False).encode())
+        except StoreError:
+            if not target.exists():
+                remove_tree(self.path / group)
+            raise
+        for name in self._names()[keep:]:
+            self._remove(name)
+
+    def publish(self) -> None:
+        """Let the newest checkpoint's factors appear as `W` and `H` at the top of the store."""
+        commit = next(self._commits(), None)
+        if commit is not None:
+            with explained(f"The finished factors in {self.path}"):
+                for name in ("W", "H"):
+                    link_tree(self.path / commit.group / name, self.path / name)
+
+    def withdraw(self) -> None:
+        """Remove what `publish` made, since the run goes on."""
+        for name in ("W", "H"):
+            remove_tree(self.path / name)
+
+    def newest(self) -> Commit | None:
+        """Return the newest commit whose chunks are what their digests say, with a warning for each that is not."""
+        for commit in self._commits():
+            fault = self._fault(commit)
+            if fault is None:
+                return commit
+            warnings.warn(
+                f"The checkpoint after pass {commit.passes} in {self.path} is damaged: {fault}. "
+                "The one before it is taken.",
+                StoreWarning,
+                stacklevel=2,
+            )
+        return None
+
+    def arrays(self, commit: Commit) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
+        """Return W and H of a commit, as the user knows them."""
+        group = zarr.open_group(self.path / commit.group, mode="r")
+        W, H = group["W"], group["H"]
+        assert isinstance(W, zarr.Array)
+        assert isinstance(H, zarr.Array)
+        return W, H
+
+    def scratch(self) -> Path:
+        """Return the folder for blocks that do not fit in memory; it lasts as long as the run."""
+        return self.path / "scratch"
+
+    def discard_scratch(self) -> None:
+        """Delete that folder."""
+        remove_tree(self.scratch())
+
+    def sweep(self) -> None:
+        """Delete what no commit speaks of, and commits whose checkpoint is damaged, but never the last one."""
+        self.discard_scratch()
+        names = self._names()
+        whole = [name for name in names if self._fault_of(name) is None]
+        for name in names:
+            if whole and name not in whole:
+                warnings.warn(
+                    f"The checkpoint {name} in {self.path} is damaged: {self._fault_of(name)}. "
+                    "An older one is taken, and the damaged one is deleted.",
+                    StoreWarning,
+                    stacklevel=3,
+                )
+                self._remove(name)
+        groups = {commit.group for commit in self._commits()}
+        for folder in (self.path / "checkpoints").glob("*"):
+            if f"checkpoints/{folder.name}" not in groups:
+                remove_tree(folder)
+        for draft in (self.path / "commits").glob(".*"):
+            draft.unlink(missing_ok=True)
+
+    def _names(self) -> list[str]:
+        return sorted((path.name for path in (self.path / "commits").glob("[0-9]*.json")), reverse=True)
+
+    def _commits(self) -> Iterator[Commit]:
+        for name in self._names():
+            with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
+                yield self._read(name)
+
+    def _read(self, name: str) -> Commit:
+        content = json.loads((self.path / "commits" / name).read_bytes())
+        fields = [field.name for field in dataclasses.fields(Commit)]
+        return Commit(**{field: content[field] for field in fields})
+
+    def _fault_of(self, name: str) -> str | None:
+        try:
+            return self._fault(self._read(name))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            return f"its record cannot be read ({type(error).__name__})"
+
+    def _fault(self, commit: Commit) -> str | None:
+        try:
+            arrays = self.arrays(commit)
+        except Exception as error:
+            return f"its factors cannot be opened ({type(error).__name__})"
+        faults = (damaged_chunk(array, commit.digests[array.basename]) for array in arrays)
+        return next(filter(None, faults), None)
+
+    def _remove(self, name: str) -> None:
+        record = self.path / "commits" / name
+        group = None
+        with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
+            group = self._read(name).group
+        record.unlink(missing_ok=True)
+        sync(record.parent)
+        if group:
+            remove_tree(self.path / group)
+
+
+def local_path(path: str | Path) -> Path:
+    """Return the absolute path of a store, which must lie on a file system."""
+    if "://" in str(path):
+        raise StoreError(f"The store {path} is a URL; give a path on a file system of this machine.")
+    return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def _read_header(path: Path) -> dict[str, Any] | None:
+    """Return what a store says of its run, or None if there is no store."""
+    try:
+        content = json.loads((path / "zarr.json").read_bytes())
+        header = content["attributes"]["dnmf"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return header if isinstance(header, dict) else None

@@ -1,0 +1,155 @@
+"""The long factor H (r, n), in the blocks of V: in memory, on a disk, or made when asked for."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from dnmf.errors import StoreError
+from dnmf.kernels.tiles import Float, kernel
+
+
+class Factor(Protocol):
+    """Blocks of H that can be read from several threads at once.
+
+    `fresh` says that the columns have yet to be brought to the scale of V's.
+    """
+
+    fresh: bool
+
+    def read(self, block: int) -> Float:
+        """Return a block (r, w) that the caller may change."""
+
+    def drop(self) -> None:
+        """Give up the blocks."""
+
+
+class Room(Factor, Protocol):
+    """A factor whose blocks are written as they are computed, each by one task."""
+
+    def write(self, block: int, H: Float) -> None:
+        """Keep a block (r, w), which the caller no longer changes."""
+
+
+class MemoryFactor:
+    """A factor in memory."""
+
+    fresh: ClassVar[bool] = False
+
+    def __init__(self, blocks: int) -> None:
+        self._blocks: list[Float | None] = [None] * blocks
+
+    def read(self, block: int) -> Float:
+        """Return a copy of a block."""
+        return np.array(self._blocks[block])
+
+    def write(self, block: int, H: Float) -> None:
+        """Keep a block."""
+        self._blocks[block] = H
+
+    def drop(self) -> None:
+        """Do nothing: whoever still holds the factor may read it."""
+
+
+class DiskFactor:
+    """A factor in a folder of its own, one file to a block, for as long as the run lasts."""
+
+    fresh: ClassVar[bool] = False
+
+    def __init__(self, folder: Path, rank: int, dtype: np.dtype[Any]) -> None:
+        self._folder = folder / f"H-{uuid.uuid4().hex[:12]}"
+        self._folder.mkdir(parents=True)
+        self._rank, self._dtype = rank, dtype
+
+    def read(self, block: int) -> Float:
+        """Read a block from its file."""
+        blocks: Float = np.fromfile(self._folder / str(block), self._dtype)
+        return blocks.reshape(self._rank, -1)
+
+    def write(self, block: int, H: Float) -> None:
+        """Write a block to its file."""
+        try:
+            H.tofile(self._folder / str(block))
+        except OSError as error:
+            raise StoreError(
+                f"H could not be kept in {self._folder.parent} ({error.strerror or error}); it holds the factors that "
+                "do not fit in memory. Free some room there, or raise memory_limit."
+            ) from error
+
+    def drop(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class ArrayFactor:
+    """A factor given whole, in memory."""
+
+    fresh: ClassVar[bool] = False
+
+    def __init__(self, H: Float, bounds: Sequence[int]) -> None:
+        self._H, self._bounds = H, bounds
+
+    def read(self, block: int) -> Float:
+        """Return a copy of the block's columns."""
+        return self._H[:, self._bounds[block] : self._bounds[block + 1]].copy()
+
+    def drop(self) -> None:
+        """Do nothing: it is the caller's."""
+
+
+class RandomFactor:
+    """|N(0, 1)| entries that depend on seed, row and column alone, so that no cut into blocks changes them."""
+
+    fresh: ClassVar[bool] = True
+
+    def __init__(self, rank: int, bounds: Sequence[int], dtype: np.dtype[Any], seed: int) -> None:
+        self._rank, self._bounds, self._dtype, self._seed = rank, bounds, dtype, seed
+
+    def read(self, block: int) -> Float:
+        """Make a block."""
+        out = np.empty((self._rank, self._bounds[block + 1] - self._bounds[block]), self._dtype)
+        half_normal(np.uint64(self._seed % 2**64), np.uint64(self._bounds[block]), out)
+        return out
+
+    def drop(self) -> None:
+        """Do nothing: it can be made again."""
+
+
+class MadeFactor:
+    """A factor whose blocks are made from those of another one."""
+
+    fresh: ClassVar[bool] = False
+
+    def __init__(self, origin: Factor, make: Callable[[int, Float], Float]) -> None:
+        self._origin, self._make = origin, make
+
+    def read(self, block: int) -> Float:
+        """Make a block."""
+        return self._make(block, self._origin.read(block))
+
+    def drop(self) -> None:
+        """Give up the origin."""
+        self._origin.drop()
+
+
+@kernel
+def half_normal(seed, first, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (r, w) with |N(0, 1)| numbers, each from a hash of its place (SplitMix64, Steele et al. 2014)."""
+    for k in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            place = (first + np.uint64(j)) * np.uint64(0x10001) + np.uint64(k)
+            one = _mix(_mix(seed) ^ (place * np.uint64(2)))
+            two = _mix(_mix(seed) ^ (place * np.uint64(2) + np.uint64(1)))
+            radius = np.sqrt(-2.0 * np.log((np.float64(one >> np.uint64(11)) + 1.0) * 2.0**-53))
+            out[k, j] = abs(radius * np.cos(2.0 * np.pi * np.float64(two >> np.uint64(11)) * 2.0**-53))
+
+
+@kernel
+def _mix(x):  # type: ignore[no-untyped-def]
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,212 @@
+"""Where a run starts: random factors, those of a singular value decomposition, or given ones."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dnmf.engine import Engine, single_threaded_products
+from dnmf.errors import DataError, SettingsError
+from dnmf.factor import ArrayFactor, Factor, MadeFactor, RandomFactor, Room, half_normal
+from dnmf.kernels.panels import Block, panels, square_sum
+from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float
+from dnmf.settings import Settings
+from dnmf.sources.layout import Layout
+from dnmf.state import State
+
+# Of the randomized SVD: probes beyond the rank, and products with VVᵀ, each a pass.
+OVERSAMPLING = 10
+PRODUCTS = 2
+
+
+def check_init(settings: Settings, layout: Layout) -> None:
+    """Raise SettingsError where the rank and the initialisation do not go together."""
+    least = min(layout.shape)
+    if settings.init.startswith("nndsvd") and settings.rank > least:
+        raise SettingsError(
+            f"rank={settings.rank} is more than min(m, n)={least}, and init={settings.init!r} has no more singular "
+            "vectors than that; use init='random' or a lower rank."
+        )
+
+
+def initial_state(
+    engine: Engine, settings: Settings, given: tuple[Float, Float] | None, make_room: Callable[[], Room]
+) -> State:
+    """Return the state that a run starts from.
+
+    Parameters
+    ----------
+    engine
+        Reads V, where the initialisation needs it.
+    settings
+        Rank, seed and the name of the initialisation.
+    given
+        W (m, r) and H (r, n) as streamed, checked, in place of an initialisation.
+    make_room
+        Where what is as long as H is kept.
+    """
+    layout = engine.source.layout
+    dtype = layout.work_dtype
+    if given is not None:
+        W, H = given
+        return State(0, np.ascontiguousarray(W, dtype), ArrayFactor(H.astype(dtype, copy=False), layout.bounds))
+    if settings.init in ("auto", "random"):
+        return random_state(settings, layout)
+    return spectral_state(engine, settings, make_room)
+
+
+def random_state(settings: Settings, layout: Layout) -> State:
+    """Draw both factors as |N(0, 1)|.
+
+    The scale, which scikit-learn takes from the mean of V, is found column by column in the first pass, where
+    every column of H is scaled to fit its column of V best: it needs no read of its own.
+    """
+    W = np.abs(np.random.default_rng(settings.seed).standard_normal((layout.shape[0], settings.rank)))
+    H = RandomFactor(settings.rank, layout.bounds, layout.work_dtype, settings.seed)
+    return State(0, W.astype(layout.work_dtype), H)
+
+
+def check_given(given: tuple[ArrayLike, ArrayLike], shape: tuple[int, int], rank: int) -> tuple[Float, Float]:
+    """Return given factors W (m, rank) and H (rank, n) as arrays, or raise DataError for the first that is wrong."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise SettingsError(f"init={given!r} is not known; give a name, or the two factors as a tuple (W, H).")
+    factors = []
+    for name, factor, wanted in (
+        ("W", given[0], (shape[0], rank)),
+        ("H", given[1], (rank, shape[1])),
+    ):
+        array = np.asarray(factor)
+        if array.shape != wanted:
+            raise DataError(f"{name} in init has shape {array.shape}; at rank {rank}, V {shape} needs {wanted}.")
+        if array.dtype.kind not in "buif":
+            raise DataError(f"{name} in init has dtype {array.dtype}; give real numbers.")
+        if not np.isfinite(array).all() or (array < 0).any():
+            bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array) | (array < 0))[0])
+            raise DataError(f"{name}{list(bad)} in init is {array[bad]:g}; give finite numbers of at least 0.")
+        factors.append(array)
+    return factors[0], factors[1]
+
+
+@dataclasses.dataclass(slots=True)
+class Sketch:
+    """Sums for the singular vectors: VVᵀQ (m, K), the sum of V, and ‖V_j‖² by block."""
+
+    product: Float
+    total: float
+    norms: list[float]
+
+    def add(self, other: Self) -> Self:
+        """Return these sums followed by the others."""
+        return type(self)(self.product + other.product, self.total + other.total, self.norms + other.norms)
+
+
+@dataclasses.dataclass(slots=True)
+class Halves:
+    """The squared norms of the positive and of the negative part of each right singular vector (2, r)."""
+
+    squares: Float
+
+    def add(self, other: Self) -> Self:
+        """Return these sums and the others."""
+        return type(self)(self.squares + other.squares)
+
+
+def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], Room]) -> State:
+    """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD).
+
+    The singular vectors come from a randomized decomposition (Halko, Martinsson & Tropp 2011): `PRODUCTS` passes
+    multiply a Gaussian matrix with VVᵀ, one more projects V and keeps the long vectors where H will be.
+    """
+    layout = engine.source.layout
+    with single_threaded_products():
+        left, sketch = left_vectors(engine, settings)
+        vectors, halves = right_vectors(engine, left, make_room)
+    mean = sketch.total / (layout.shape[0] * layout.shape[1])
+    W, signs, gains, balance = split_vectors(left, halves)
+    fill = {"nndsvd": 0.0, "nndsvda": mean, "nndsvdar": mean / 100}[settings.init]
+    noisy = settings.init == "nndsvdar"
+    if fill:
+        noise = np.abs(np.random.default_rng(settings.seed).standard_normal(W.shape)) if noisy else 1.0
+        W = np.where(W == 0, fill / balance * noise, W)
+
+    def make(block: int, projected: Float) -> Float:
+        H = np.maximum(projected * signs[:, None], 0) * gains[:, None]
+        H = H.astype(layout.work_dtype)
+        if fill:
+            noise = np.ones_like(H)
+            if noisy:
+                half_normal(np.uint64(settings.seed), np.uint64(layout.bounds[block]), noise)
+            H = np.where(H == 0, (fill * balance[:, None] * noise).astype(H.dtype), H)
+        return H
+
+    return State(PRODUCTS + 1, W.astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sketch.norms))
+
+
+def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
+    """Return the leading left singular vectors (m, r), and the sums of the last pass."""
+    layout = engine.source.layout
+    dtype = layout.work_dtype
+    probes = min(settings.rank + OVERSAMPLING, *layout.shape)
+    Q = np.random.default_rng(settings.seed).standard_normal((layout.shape[0], probes))
+    Q, _ = np.linalg.qr(Q)
+
+    def visit(block: int, V: Block, sums: Sketch, scratch: Scratch) -> None:
+        sums.norms.append(square_sum(V, dtype, scratch))
+        for _, panel in panels(V, dtype, scratch):
+            crossed = cross_product(panel, narrow, scratch)
+            add_outer_product(panel, crossed, sums.product, scratch)
+        sums.total += float(V.sum(dtype=np.float64))
+
+    for _ in range(PRODUCTS):
+        narrow = np.ascontiguousarray(Q, dtype)
+        sketch = engine.one_pass(visit, lambda: Sketch(np.zeros(Q.shape), 0.0, []))
+        last, (Q, _) = Q, np.linalg.qr(sketch.product)
+    small = last.T @ sketch.product
+    values, vectors = np.linalg.eigh((small + small.T) / 2)
+    leading = np.argsort(values)[::-1][: settings.rank]
+    return last @ vectors[:, leading], sketch
+
+
+def right_vectors(engine: Engine, left: Float, make_room: Callable[[], Room]) -> tuple[Factor, Halves]:
+    """Return UᵀV (r, n) in blocks, and the squared norms of its positive and negative parts."""
+    dtype = engine.source.layout.work_dtype
+    narrow = np.ascontiguousarray(left, dtype)
+    room = make_room()
+
+    def visit(block: int, V: Block, sums: Halves, scratch: Scratch) -> None:
+        projected = np.empty((left.shape[1], V.shape[1]), dtype)
+        for columns, panel in panels(V, dtype, scratch):
+            projected[:, columns] = cross_product(panel, narrow, scratch)
+        room.write(block, projected)
+        wide = projected.astype(np.float64)
+        sums.squares[0] += np.square(np.maximum(wide, 0)).sum(axis=1)
+        sums.squares[1] += np.square(np.minimum(wide, 0)).sum(axis=1)
+
+    return room, engine.one_pass(visit, lambda: Halves(np.zeros((2, left.shape[1]))))
+
+
+def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Float]:
+    """Return W (m, r), and for every row of UᵀV the sign to take of it and the factor that makes it H's (r,).
+
+    Of the pairs (u⁺, v⁺) and (u⁻, v⁻) of each singular triplet the one with the larger product of norms is kept.
+    The columns of W have length 1, the rows of H the scale of V; the last value returned (r,) is what W's columns
+    are multiplied with, and H's rows divided by, to share that scale between them as in the paper.
+    """
+    W = np.zeros_like(left)
+    rank = left.shape[1]
+    signs, gains, balance = np.ones(rank), np.zeros(rank), np.ones(rank)
+    right = np.sqrt(halves.squares)
+    for k in range(rank):
+        parts = [np.maximum(left[:, k], 0), np.maximum(-left[:, k], 0)]
+        lengths = [float(np.linalg.norm(part)) for part in parts]
+        side = int(lengths[1] * right[1, k] > lengths[0] * right[0, k])
+        signs[k] = 1 - 2 * side
+        if lengths[side] * right[side, k] > 0:
+            W[:, k] = parts[side] / lengths[side]
+            gains[k] = lengths[side]
+            balance[k] = np.sqrt(lengths[side] * right[side, k])
+    return W, signs, gains, balance

@@ -1,0 +1,1 @@
+"""The mathematics: pure functions on one block, on NumPy, SciPy and Numba alone."""

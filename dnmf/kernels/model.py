@@ -1,0 +1,50 @@
+"""The words that every rule speaks."""
+
+from typing import NamedTuple, Protocol
+
+from dnmf.kernels.panels import Block
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import Float
+
+
+class Model(NamedTuple):
+    """What every task of a pass is told: W (m, r) in the working dtype, and WᵀW (r, r) in float64."""
+
+    W: Float
+    gram: Float
+
+    @classmethod
+    def of(cls, W: Float) -> "Model":
+        """Return the model of a factor W (m, r)."""
+        wide = W.astype("float64")
+        return cls(W, wide.T @ wide)
+
+
+class Step(NamedTuple):
+    """What a rule makes of the statistics of a pass.
+
+    `loss` includes the penalties. `relative_error` is ‖V − WH‖/‖V‖, and None for a divergence. `optimality` is the
+    relative violation of the optimality conditions, the larger one of the two factors.
+    """
+
+    W: Float
+    loss: float
+    relative_error: float | None
+    optimality: float
+
+
+class Rule(Protocol):
+    """A loss with its penalties and its updates of both factors."""
+
+    def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
+        """Update H (r, w) in place for the block V (m, w), and add what W's update needs to the stats.
+
+        `fresh` says that H is a random start whose columns have yet to be brought to the scale of V's.
+        """
+
+    def finish(self, W: Float, stats: Stats) -> Step:
+        """Update W (m, r) from the statistics of all blocks."""
+
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
+        """Return the best H (r, w) for a block with W held."""

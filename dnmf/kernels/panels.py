@@ -1,0 +1,160 @@
+"""A block cut into panels of columns small enough to be worked on at once, and the sums taken of a whole block.
+
+A block V (m, w) is a dense array of any real dtype and either memory order, or a `scipy.sparse` array in CSC form. Its
+panels have the working dtype: those of a float block are views, those of an integer block are cast one at a time.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import DTypeLike, NDArray
+
+from dnmf.errors import DataError
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import LANES, Float, kernel
+
+PANEL_BYTES = 8 * 2**20
+SPARSE_COLUMNS = 4096
+
+Block = Any
+
+
+class Columns(NamedTuple):
+    """A panel of a sparse block: some columns of a matrix of `rows` rows, in compressed form."""
+
+    starts: NDArray[Any]
+    rows: NDArray[Any]
+    values: Float
+    height: int
+
+
+Panel = Float | Columns
+
+
+def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return the float dtype that data of this dtype are worked on in.
+
+    >>> [work_dtype(name).name for name in ("uint8", "float16", "float32", "int32", "float64")]
+    ['float32', 'float32', 'float32', 'float64', 'float64']
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise DataError(f"V has dtype {dtype}, which is no real number; give booleans, integers or floats.")
+    small = dtype.itemsize <= 2 or (dtype.kind == "f" and dtype.itemsize == 4)
+    return np.dtype(np.float32 if small else np.float64)
+
+
+def panel_width(rows: int, dtype: DTypeLike) -> int:
+    """Return the columns of a dense panel: `PANEL_BYTES` or less in the working dtype, a multiple of the lanes.
+
+    >>> panel_width(2000, "float32"), panel_width(10**7, "float64")
+    (1024, 128)
+    """
+    return max(1, PANEL_BYTES // (rows * np.dtype(dtype).itemsize * LANES)) * LANES
+
+
+def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> Iterator[tuple[slice, Panel]]:
+    """Yield the panels of a block with the columns they stand for; a panel is valid until the next one."""
+    height, width = V.shape
+    if scipy.sparse.issparse(V):
+        for columns in slices(width, SPARSE_COLUMNS):
+            starts = V.indptr[columns.start : columns.stop + 1]
+            stored = slice(starts[0], starts[-1])
+            values = V.data[stored].astype(dtype, copy=False)
+            yield columns, Columns(starts - starts[0], V.indices[stored], values, height)
+        return
+    by_rows = V.strides[1] <= V.strides[0]
+    for columns in slices(width, panel_width(height, dtype)):
+        part = V[:, columns]
+        if part.dtype != dtype or not part.flags.aligned:
+            shape = part.shape if by_rows else part.shape[::-1]
+            room = scratch.array("panel", shape, dtype)
+            room = room if by_rows else room.T
+            np.copyto(room, part, casting="unsafe")
+            part = room
+        yield columns, part
+
+
+def slices(width: int, step: int) -> Iterator[slice]:
+    """Cut 0 … width into slices of `step`.
+
+    >>> list(slices(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    for start in range(0, width, step):
+        yield slice(start, min(start + step, width))
+
+
+def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
+    """Return ‖V‖² of a block in float64, having seen that its entries are finite and not negative.
+
+    Raises
+    ------
+    DataError
+        With the row and column, within the block, of the first entry that is not. `position` on the error holds them.
+    """
+    total, least = 0.0, 0.0
+    for _, panel in panels(V, dtype, scratch):
+        values = panel.values[None, :] if isinstance(panel, Columns) else panel
+        if values.strides[1] > values.strides[0]:
+            values = values.T
+        squares, low = _scan(values)
+        total += squares
+        least = min(least, low)
+    if not np.isfinite(total) or least < 0:
+        _blame(V)
+    return total
+
+
+@kernel
+def _scan(V):  # type: ignore[no-untyped-def]
+    """Return the sum of squares, which NaN and infinity spoil, and the least entry or 0."""
+    total = 0.0
+    zero = V.dtype.type(0)
+    sums = np.zeros(LANES, np.float64)
+    low = np.zeros(LANES, V.dtype)
+    for i in range(V.shape[0]):
+        full = V.shape[1] - V.shape[1] % LANES
+        for start in range(0, full, LANES):
+            for j in range(LANES):
+                value = V[i, start + j]
+                sums[j] += np.float64(value) * np.float64(value)
+                low[j] = value if value < low[j] else low[j]
+        for j in range(full, V.shape[1]):
+            value = V[i, j]
+            total += np.float64(value) * np.float64(value)
+            low[0] = value if value < low[0] else low[0]
+    least = zero
+    for j in range(LANES):
+        total += sums[j]
+        least = min(least, low[j])
+    return total, least
+
+
+def _blame(V: Block) -> None:
+    """Raise the error that names the first entry, by columns, that cannot be factorised."""
+    dense = not scipy.sparse.issparse(V)
+    values = V if dense else V.data
+    with np.errstate(invalid="ignore"):
+        bad = ~np.isfinite(values) | (values < 0)
+    if not bad.any():
+        raise DataError("V has values whose squares overflow float64; divide it by a constant first.")
+    if dense:
+        column = int(np.argmax(bad.any(axis=0)))
+        row = int(np.argmax(bad[:, column]))
+        value = V[row, column]
+    else:
+        entry = int(np.argmax(bad))
+        row, column = int(V.indices[entry]), int(np.searchsorted(V.indptr, entry, side="right")) - 1
+        value = V.data[entry]
+    raise BadEntry(float(value), row, column)
+
+
+class BadEntry(DataError):
+    """An entry that is negative, NaN or infinite, with its place in the block."""
+
+    def __init__(self, value: float, row: int, column: int) -> None:
+        super().__init__(value, row, column)
+        self.value, self.row, self.column = value, row, column

@@ -1,0 +1,75 @@
+"""The two products of a panel with a factor, for dense and for sparse panels."""
+
+import numpy as np
+
+from dnmf.kernels.panels import Columns, Panel
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float, kernel
+
+
+def cross_product(panel: Panel, W: Float, scratch: Scratch) -> Float:
+    """Return WᵀV (r, p) of a panel V (m, p) and W (m, r), valid until the next call."""
+    width = len(panel.starts) - 1 if isinstance(panel, Columns) else panel.shape[1]
+    out = scratch.array("cross", (W.shape[1], width), W.dtype)
+    if isinstance(panel, Columns):
+        _gather(panel.starts, panel.rows, panel.values, W, out)
+    else:
+        np.matmul(W.T, panel, out=out)
+    return out
+
+
+def add_outer_product(panel: Panel, H: Float, total: Float, scratch: Scratch) -> None:
+    """Add VHᵀ of a panel V (m, p) and H (r, p) to `total` (m, r), in float64.
+
+    A float32 product is taken of H over a power of two, so that it neither overflows nor vanishes at any scale of V.
+    """
+    if isinstance(panel, Columns):
+        _scatter(panel.starts, panel.rows, panel.values, H, total)
+        return
+    scale = power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
+    scaled = np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype))
+    part = scratch.array("outer", total.shape, H.dtype)
+    np.matmul(panel, scaled.T, out=part)
+    if scale != 1:
+        wide = scratch.array("wide", total.shape, total.dtype)
+        total += np.multiply(part, scale, out=wide, dtype=total.dtype)
+    else:
+        total += part
+
+
+def power_of_two(size: float) -> float:
+    """Return a power of two near `size`, and 1 for sizes about 1 and for 0: multiplying by it is exact.
+
+    >>> power_of_two(0.3), power_of_two(1e-30) < 1e-30, power_of_two(0.0)
+    (1.0, True, 1.0)
+    """
+    exponent = int(np.frexp(size)[1])
+    return 1.0 if abs(exponent) <= 16 else 2.0 ** max(min(exponent - 1, 120), -120)
+
+
+@kernel
+def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
+    rank = W.shape[1]
+    sums = np.empty(rank, W.dtype)
+    zero = W.dtype.type(0)
+    for column in range(len(starts) - 1):
+        sums[:] = zero
+        for entry in range(starts[column], starts[column + 1]):
+            value, row = values[entry], rows[entry]
+            for k in range(rank):
+                sums[k] += value * W[row, k]
+        for k in range(rank):
+            out[k, column] = sums[k]
+
+
+@kernel
+def _scatter(starts, rows, values, H, total):  # type: ignore[no-untyped-def]
+    rank = H.shape[0]
+    h = np.empty(rank, np.float64)
+    for column in range(len(starts) - 1):
+        for k in range(rank):
+            h[k] = H[k, column]
+        for entry in range(starts[column], starts[column + 1]):
+            value, row = np.float64(values[entry]), rows[entry]
+            for k in range(rank):
+                total[row, k] += value * h[k]

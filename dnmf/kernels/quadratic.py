@@ -1,0 +1,157 @@
+"""The Frobenius loss ½‖V − WH‖² with penalties, for any row update."""
+
+import dataclasses
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.kernels.model import Model, Step
+from dnmf.kernels.panels import Block, Columns, Panel, panels
+from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import Float, Penalty, kernel
+from dnmf.kernels.updates import RowUpdate, moments
+
+# W's update costs no read of V: it goes on until it has converged to this, or for so many rounds of sweeps.
+W_TOLERANCE = 1e-6
+W_ROUNDS = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quadratic:
+    """The rule of the Frobenius loss.
+
+    With W held, H's objective is quadratic with cross products C = WᵀV and Gram matrix G = WᵀW, and the other way
+    round with A = VHᵀ and B = HHᵀ. So one visit of V serves any number of updates of H's block, and the sums A and
+    B any number of updates of W.
+    """
+
+    update: RowUpdate
+    sweeps: int
+    penalty_W: Penalty
+    penalty_H: Penalty
+
+    def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
+        """Update H (r, w) in place from C = WᵀV, then add up A = VHᵀ and B = HHᵀ."""
+        gram = model.gram.astype(H.dtype)
+        block_gram = np.zeros_like(model.gram)
+        crossed = 0.0
+        for columns, panel in panels(V, H.dtype, scratch):
+            C = cross_product(panel, model.W, scratch)
+            h = np.ascontiguousarray(H[:, columns])
+            if fresh:
+                match_scale(h, C, gram)
+            self.update(h, C, gram, self.penalty_H, self.sweeps)
+            H[:, columns] = h
+            missed, met, product = moments(h, C, gram, self.penalty_H)
+            stats.missed += missed
+            stats.met += met
+            crossed += float(product.sum())
+            wide = h.astype(np.float64)
+            block_gram += wide @ wide.T
+            stats.mass += wide.sum(axis=1)
+            add_outer_product(panel, h, stats.cross, scratch)
+        stats.gram += block_gram
+        stats.fit += block_fit(V, H, model, stats.norms[-1], crossed, block_gram, scratch)
+
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
+        """Return the H (r, w) that minimises the objective with W held, exactly, column by column."""
+        H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
+        for columns, panel in panels(V, H.dtype, scratch):
+            C = cross_product(panel, model.W, scratch)
+            h = np.ascontiguousarray(H[:, columns])
+            pivot(h, C, model.gram.astype(H.dtype), self.penalty_H, PIVOT_SWEEPS)
+            H[:, columns] = h
+        return H
+
+    def finish(self, W: Float, stats: Stats) -> Step:
+        """Minimise over W from A and B alone; the loss follows from H's by the exact change of the quadratic."""
+        rows = np.ascontiguousarray(W.T, dtype=np.float64)
+        cross = np.ascontiguousarray(stats.cross.T)
+        missed, met, _ = moments(rows, cross, stats.gram, self.penalty_W)
+        optimality_W = relative(missed, met, np.diag(stats.gram))
+        wide = W.astype(np.float64)
+        optimality_H = relative(stats.missed, stats.met, (wide * wide).sum(axis=0))
+        for _ in range(W_ROUNDS):
+            self.update(rows, cross, stats.gram, self.penalty_W, self.sweeps)
+            missed, met, _ = moments(rows, cross, stats.gram, self.penalty_W)
+            if relative(missed, met, np.diag(stats.gram)) <= W_TOLERANCE:
+                break
+        new = np.ascontiguousarray(rows.T, dtype=W.dtype)
+        moved = new.astype(np.float64) - wide
+        slope = wide @ stats.gram - stats.cross
+        change = np.vdot(moved, slope) + 0.5 * np.vdot(moved, moved @ stats.gram)
+        fit = max(stats.fit + float(change), 0.0)
+        norm = sum(stats.norms)
+        penalty = self.penalty_H.value(float(stats.mass.sum()), float(np.trace(stats.gram)))
+        penalty += self.penalty_W.value(float(new.sum(dtype=np.float64)), float(np.vdot(wide := new * 1.0, wide)))
+        error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
+        return Step(new, fit + penalty, error, max(optimality_W, optimality_H))
+
+
+def relative(missed: Float, met: Float, weights: Float) -> float:
+    """Return √(Σ missed_k/w_k / Σ met_k/w_k) over the components of weight w_k > 0: free of the scale of each."""
+    used = weights > 0
+    top, bottom = (missed[used] / weights[used]).sum(), (met[used] / weights[used]).sum()
+    return float(np.sqrt(top / bottom)) if bottom > 0 else float(top > 0)
+
+
+def match_scale(H: Float, C: Float, G: Float) -> None:
+    """Scale every column h of H by the best factor cᵀh / hᵀGh, in place."""
+    top = np.einsum("kj,kj->j", C, H)
+    bottom = np.einsum("kj,kj->j", H, G @ H)
+    H *= np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+
+
+def block_fit(
+    V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch
+) -> float:
+    """Return ½‖V − WH‖² of a block, as ½‖V‖² − ⟨C, H⟩ + ½⟨G, HHᵀ⟩ where that is precise, else from the residual."""
+    fit = 0.5 * norm - crossed + 0.5 * float(np.vdot(model.gram, gram))
+    if fit > 0.5 * norm * precision(H.dtype):
+        return fit
+    residual = 0.0
+    for columns, panel in panels(V, H.dtype, scratch):
+        residual += residual_square(panel, model, np.ascontiguousarray(H[:, columns]), scratch)
+    if scipy.sparse.issparse(V):
+        residual += float(np.vdot(model.gram, gram))
+    return 0.5 * max(residual, 0.0)
+
+
+def precision(dtype: "np.dtype[np.floating]") -> float:
+    """Return the share of ‖V‖² below which the loss drowns in the rounding of the expanded square."""
+    return 3 * float(np.sqrt(np.finfo(dtype).eps))
+
+
+def residual_square(panel: Panel, model: Model, H: Float, scratch: Scratch) -> float:
+    """Return ‖V − WH‖² of a dense panel; of a sparse one, the part of its stored entries less their (WH)²."""
+    if isinstance(panel, Columns):
+        return float(_stored_residual(panel.starts, panel.rows, panel.values, model.W, H))
+    residual = scratch.array("residual", panel.shape, H.dtype)
+    np.matmul(model.W, H, out=residual)
+    np.subtract(panel, residual, out=residual)
+    return float(_squares(residual))
+
+
+@kernel
+def _squares(X):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(X.shape[0]):
+        for j in range(X.shape[1]):
+            total += np.float64(X[i, j]) * np.float64(X[i, j])
+    return total
+
+
+@kernel
+def _stored_residual(starts, rows, values, W, H):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for column in range(len(starts) - 1):
+        for entry in range(starts[column], starts[column + 1]):
+            product = 0.0
+            for k in range(len(H)):
+                product += np.float64(W[rows[entry], k]) * np.float64(H[k, column])
+            value = np.float64(values[entry])
+            total += value * value - 2.0 * value * product
+    return total

@@ -1,0 +1,326 @@
+"""Runs: start or resume one, loop, stop, save."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dnmf.checkpoint import Commit, Store, StoredFactor
+from dnmf.engine import Engine, cores, scratch_folder, usable_memory
+from dnmf.errors import DataError, Interrupted, StoreError
+from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
+from dnmf.initialise import check_given, check_init, initial_state
+from dnmf.kernels.rules import make_rule, solver_of, warm_up
+from dnmf.plan import Plan, make_plan
+from dnmf.result import Result
+from dnmf.settings import ADJUSTABLE, Settings
+from dnmf.solve import iterate
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.layout import Layout, fingerprint
+from dnmf.state import State
+from dnmf.stopping import Stopping, Verdict
+from dnmf.watch import Record, Watcher
+
+MEMORY_SHARE = 0.6
+
+
+class Run:
+    """Everything one run is made of; iterate over it to make its passes.
+
+    Parameters
+    ----------
+    source, settings, plan
+        What is factorised, how, and within which bounds.
+    store
+        Where checkpoints go, locked; None keeps none.
+    watchers
+        Who is told.
+    cancel
+        Once this is set, the run saves what it has and raises `Interrupted`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        plan: Plan,
+        store: Store | None,
+        watchers: Sequence[Watcher] = (),
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self.source, self.settings, self.plan, self.store = source, settings, plan, store
+        self.watchers = list(watchers)
+        self.rule = make_rule(settings.swapped() if source.layout.transposed else settings)
+        self.engine = Engine(source, plan.groups, plan.threads, self._block_read, cancel)
+        self.history: list[Record] = []
+        self.state: State | None = None
+        self.verdict: Verdict | None = None
+        self._folder: Any = None
+
+    def begin(self, given: Any) -> None:
+        """Start anew, from given factors of the user's matrix or from an initialisation."""
+        layout = self.source.layout
+        if given is not None and layout.transposed:
+            given = (given[1].T, given[0].T)
+        self._warm_up()
+        self._clock()
+        settings = self.settings.swapped() if layout.transposed else self.settings
+        self.state = initial_state(self.engine, settings, given, self._room)
+        if given is not None:
+            self.save()
+
+    def go_on(self, commit: Commit) -> None:
+        """Take up the run where a commit left it."""
+        assert self.store is not None
+        layout = self.source.layout
+        self.history = [Record(**record) for record in commit.history]
+        W, H = self.store.arrays(commit)
+        short, long = (H, W) if layout.transposed else (W, H)
+        whole: Any = short[...]
+        numbers = dict(commit.state)
+        norms = tuple(numbers.pop("norms")) or None
+        if not self.history:
+            numbers = {}
+        self.state = State(
+            commit.passes,
+            whole.T.copy() if layout.transposed else whole,
+            StoredFactor(long, layout.bounds, layout.transposed),
+            norms,
+            **numbers,
+        )
+        self._warm_up()
+        self._clock()
+
+    def __iter__(self) -> Iterator[State]:
+        """Make passes until the stop rule, or the caller, has had enough; save on the way and at the end."""
+        assert self.state is not None
+        stopping = Stopping(self.settings)
+        for watcher in self.watchers:
+            watcher.started(self.plan, self.state.passes, self.settings.max_passes)
+        self.verdict = stopping.verdict(self.state) if self.history else None
+        if self.store is not None and self.verdict is None:
+            self.store.withdraw()
+        states = iterate(self.engine, self.rule, self.state, self._room)
+        try:
+            while self.verdict is None:
+                self.state = next(states)
+                self._remember()
+                self.verdict = stopping.verdict(self.state)
+                if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
+                    self.save()
+                yield self.state
+        except (Interrupted, KeyboardInterrupt):
+            self.engine.cancel.set()
+            self.save()
+            raise
+        if self.store is not None:
+            self.store.publish()
+        for watcher in self.watchers:
+            watcher.stopped(self.verdict)
+
+    def save(self) -> None:
+        """Write a checkpoint of the state, if there is a store and something that could not be made again."""
+        state, layout = self.state, self.source.layout
+        if self.store is None or state is None or (not self.history and state.passes + bool(state.norms) > 0):
+            return
+        if state.H.fresh:
+            return
+        record = {
+            "passes": state.passes,
+            "state": {"norms": list(state.norms or ())}
+            | ({"loss": state.loss, "relative_error": state.relative_error} if self.history else {})
+            | ({"optimality": state.optimality} if self.history else {}),
+            "history": [record.to_dict() for record in self.history],
+            "verdict": None
+            if self.verdict is None
+            else {"sentence": self.verdict.sentence, "converged": self.verdict.converged},
+        }
+        self.store.save(state.W, state.H, layout.bounds, record, self.settings.keep)
+        for watcher in self.watchers:
+            watcher.saved(state.passes, str(self.store.path))
+
+    def result(self) -> Result:
+        """Return the factors as they stand."""
+        assert self.state is not None
+        layout = self.source.layout
+        long: Factor = self.state.H
+        if self.store is not None and self.verdict is not None and (commit := self.store.newest()) is not None:
+            W, H = self.store.arrays(commit)
+            long = StoredFactor(W if layout.transposed else H, layout.bounds, layout.transposed)
+        return Result(
+            history=tuple(self.history),
+            settings=self.settings,
+            converged=self.verdict is not None and self.verdict.converged,
+            store=str(self.store.path) if self.store else None,
+            _verdict=self.verdict.sentence if self.verdict else f"Running: {self.state.passes} passes were made.",
+            _short=self.state.W,
+            _long=long,
+            _bounds=layout.bounds,
+            _transposed=layout.transposed,
+            _alive=self._folder,
+        )
+
+    def close(self) -> None:
+        """Give up the store, and what was kept beside it."""
+        if self.store is not None:
+            self.store.discard_scratch()
+            self.store.close()
+
+    def _warm_up(self) -> None:
+        layout = self.source.layout
+        warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse)
+
+    def _clock(self) -> None:
+        spent = self.history[-1].seconds if self.history else 0.0
+        self._start = time.perf_counter() - spent
+        self._counted = self.history[-1].bytes_read if self.history else 0
+        self._lock = threading.Lock()
+
+    def _block_read(self, count: int) -> None:
+        with self._lock:
+            self._counted += count
+        for watcher in self.watchers:
+            watcher.block_read(count)
+
+    def _remember(self) -> None:
+        state = self.state
+        assert state is not None
+        record = Record(
+            passes=state.passes,
+            loss=state.loss,
+            relative_error=state.relative_error,
+            optimality=state.optimality,
+            seconds=time.perf_counter() - self._start,
+            bytes_read=self._counted,
+            solver=solver_of(self.settings),
+        )
+        self.history.append(record)
+        for watcher in self.watchers:
+            watcher.passed(record)
+
+    def _room(self) -> Room:
+        layout = self.source.layout
+        if self.plan.factor_in_memory:
+            return MemoryFactor(layout.blocks)
+        return DiskFactor(self._spill_folder(), self.settings.rank, layout.work_dtype)
+
+    def _spill_folder(self) -> Path:
+        if self.store is not None:
+            return self.store.scratch()
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="dnmf-", dir=scratch_folder(), ignore_cleanup_errors=True)
+        return Path(self._folder.name)
+
+
+def plan_of(layout: Layout, settings: Settings) -> Plan:
+    """Plan a run with the memory and the threads that the settings, or the machine, allow."""
+    limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
+    threads = settings.threads or cores() + layout.on_disk
+    return make_plan(layout, settings.rank, limit, threads)
+
+
+@contextmanager
+def new_run(
+    V: Any,
+    options: Mapping[str, Any],
+    store: str | Path | None,
+    overwrite: bool,
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+) -> Iterator[Run]:
+    """Open everything a new run needs, checked in full before the first pass, and close it at the end."""
+    init = options.get("init", "auto")
+    named = isinstance(init, str)
+    settings = Settings.from_options({**options, "init": init if named else "auto"})
+    solver_of(settings)
+    source = open_matrix(V)
+    layout = source.layout
+    check_init(settings, layout)
+    given = None if named else check_given(init, layout.user_shape, settings.rank)
+    plan = plan_of(layout, settings)
+    kept = None
+    if store is not None:
+        header = {
+            "fingerprint": fingerprint(source),
+            "settings": settings.to_options(),
+            "location": layout.location,
+            "transposed": layout.transposed,
+            "bounds": list(layout.bounds),
+            "given": given is not None,
+        }
+        kept = Store.create(store, header, overwrite)
+    run = Run(source, settings, plan, kept, watchers, cancel)
+    try:
+        run.begin(given)
+        yield run
+    finally:
+        run.close()
+
+
+@contextmanager
+def old_run(
+    store: str | Path,
+    V: Any,
+    options: Mapping[str, Any],
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+) -> Iterator[Run]:
+    """Open a run again where its newest whole checkpoint left it, and close it at the end."""
+    kept = Store.open(store, write=True)
+    try:
+        settings = resumed_settings(kept, options)
+        source = reopen(kept, V)
+        run = Run(source, settings, plan_of(source.layout, settings), kept, watchers, cancel)
+        commit = kept.newest()
+        if commit is not None:
+            run.go_on(commit)
+        elif kept.header["given"]:
+            raise StoreError(f"{kept.path} has no whole checkpoint, and its run began with factors that were given.")
+        else:
+            run.begin(None)
+        yield run
+    finally:
+        kept.discard_scratch()
+        kept.close()
+
+
+def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
+    """Return the settings of a stored run with some of those changed that may change."""
+    settings = Settings.from_options(store.header["settings"])
+    new = settings.replace(options)
+    for name in options:
+        before, now = getattr(settings, name), getattr(new, name)
+        if name not in ADJUSTABLE and before != now:
+            raise StoreError(
+                f"The run in {store.path} has {name}={before!r} and was to be resumed with {name}={now!r}; resume it "
+                f"as it is, or start a new run. Only {', '.join(ADJUSTABLE)} may change."
+            )
+    return new
+
+
+def reopen(store: Store, V: Any) -> Source:
+    """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
+    location = store.header["location"]
+    if V is None and location is None:
+        raise StoreError(f"The run in {store.path} was given its matrix in memory; give V again to resume it.")
+    try:
+        source = open_matrix(location if V is None else V)
+    except DataError as error:
+        if V is not None:
+            raise
+        raise StoreError(
+            f"The matrix of the run in {store.path} cannot be opened: {error} If it has moved, give V again."
+        ) from error
+    before, now = store.header["fingerprint"], fingerprint(source)
+    words = {"sample": "a digest of its first block of", "blocks": "blocks:", "streamed": "blocks cut along its"}
+    for name, value in now.items():
+        if before.get(name) != value:
+            what = words.get(name, name)
+            raise StoreError(
+                f"The run in {store.path} is of a matrix with {what} {before.get(name)}, and the one given has "
+                f"{what} {value}; give the matrix that the run was started on, or start a new run."
+            )
+    return source

@@ -1,0 +1,49 @@
+"""Reading bytes of a file into memory that is already there."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.errors import ReadError
+
+
+def read_into(path: Path, offset: int, target: NDArray[np.uint8]) -> None:
+    """Fill `target`, flat bytes, from a file.
+
+    Raises
+    ------
+    ReadError
+        If the file ends too early or cannot be read.
+    """
+    view = memoryview(target)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            done = 0
+            while done < len(view):
+                count = os.preadv(file.fileno(), [view[done : done + 2**30]], offset + done)
+                if count == 0:
+                    raise ReadError(
+                        f"{path} is truncated: it ends at byte {offset + done}, and {offset + len(view)} were "
+                        "expected. Write it again from its origin."
+                    )
+                done += count
+    except OSError as error:
+        if isinstance(error, ReadError):
+            raise
+        raise ReadError(f"{path} could not be read ({error.strerror}); check the disk it lies on.") from error
+
+
+def expect_file(path: Path, offset: int, size: int) -> None:
+    """Ask the system to start reading a part of a file, where it can be asked."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(descriptor)

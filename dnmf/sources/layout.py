@@ -1,0 +1,190 @@
+"""How a matrix is cut into blocks of columns, and what every source can do.
+
+The columns are what is streamed. A matrix that is cut along its rows is streamed as its transpose, and `transposed`
+says so; everything here speaks of the matrix as it is streamed, except where it says otherwise.
+"""
+
+import bisect
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.errors import DataError
+from dnmf.kernels.panels import BadEntry, Block, work_dtype
+from dnmf.kernels.scratch import Scratch
+
+# A matrix that is not cut is read in blocks of about this size; one that is, in its own chunks.
+BLOCK_BYTES = 16 * 2**20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """The shape of a matrix and its blocks.
+
+    Attributes
+    ----------
+    shape
+        Rows m and columns n, as streamed.
+    dtype
+        As stored.
+    bounds
+        Block j holds the columns bounds[j] … bounds[j + 1].
+    transposed
+        Whether the user's matrix is the transpose.
+    read_bytes
+        Memory that one read of the largest block takes, in bytes; 0 where a block is a view.
+    stored_bytes
+        Bytes of V that a pass reads.
+    sparse
+        Whether the blocks are sparse.
+    on_disk
+        Whether a read waits for a disk or a network.
+    kind
+        In words, for people.
+    location
+        Path or URL where the matrix can be opened again, if there is one.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    bounds: tuple[int, ...]
+    transposed: bool
+    read_bytes: int
+    stored_bytes: int
+    sparse: bool
+    on_disk: bool
+    kind: str
+    location: str | None = None
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.bounds) - 1
+
+    @property
+    def widest(self) -> int:
+        """Columns of the widest block."""
+        return max(itertools.starmap(lambda a, b: b - a, itertools.pairwise(self.bounds)))
+
+    @property
+    def user_shape(self) -> tuple[int, int]:
+        """Shape of the matrix that the user gave."""
+        return self.shape[::-1] if self.transposed else self.shape
+
+    @property
+    def work_dtype(self) -> np.dtype[Any]:
+        """The float dtype of the factors."""
+        return work_dtype(self.dtype)
+
+    def columns(self, block: int) -> slice:
+        """Return the columns of a block."""
+        return slice(self.bounds[block], self.bounds[block + 1])
+
+    def block_bytes(self, block: int) -> int:
+        """Return the share of `stored_bytes` that a block has, by its columns."""
+        columns = self.columns(block)
+        return round(self.stored_bytes * (columns.stop - columns.start) / self.shape[1])
+
+    def name(self, block: int) -> str:
+        """Return words for a block, in the user's orientation."""
+        columns = self.columns(block)
+        axis = "rows" if self.transposed else "columns"
+        return f"block {block} ({axis} {columns.start} to {columns.stop - 1})"
+
+    def place(self, block: int, error: BadEntry) -> DataError:
+        """Return the error that names a bad entry by its place in the user's matrix."""
+        row, column = error.row, self.bounds[block] + error.column
+        at = (column, row) if self.transposed else (row, column)
+        what = "negative" if error.value < 0 and np.isfinite(error.value) else "not finite"
+        return DataError(
+            f"V[{at[0]}, {at[1]}] is {error.value:g}, which is {what}; V must hold finite numbers of at least 0. "
+            "Clip, fill or drop such entries first."
+        )
+
+
+class Source(Protocol):
+    """A matrix that can be read block by block, from several threads at once."""
+
+    layout: Layout
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block (m, w), a dense array or CSC, valid until the thread's next read."""
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+
+
+def even_bounds(columns: int, width: int) -> tuple[int, ...]:
+    """Cut columns into blocks of one width, the last one narrower.
+
+    >>> even_bounds(10, 4)
+    (0, 4, 8, 10)
+    """
+    return (*range(0, columns, width), columns)
+
+
+def uncut_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Cut a matrix that can be read anywhere into blocks of about `BLOCK_BYTES` in the working dtype.
+
+    >>> uncut_bounds((2000, 5000), np.dtype("float32"))
+    (0, 2097, 4194, 5000)
+    """
+    rows, columns = shape
+    width = max(1, BLOCK_BYTES // (rows * work_dtype(dtype).itemsize))
+    return even_bounds(columns, width)
+
+
+def streams_rows(shape: tuple[int, int], rows_are_near: bool) -> bool:
+    """Say whether to stream the rows of an uncut matrix: the longer axis, unless the lengths are alike.
+
+    The factor of the axis that is not streamed is held whole, so that axis should be the short one. Where they
+    differ by less than 4 times, the axis whose neighbours lie together in memory is read faster.
+
+    >>> streams_rows((20000, 2000), rows_are_near=True), streams_rows((2000, 10**6), rows_are_near=True)
+    (True, False)
+    """
+    rows, columns = shape
+    if 4 * columns <= rows:
+        return True
+    return rows_are_near and columns < 4 * rows
+
+
+def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
+    """Return a shape of two axes that are not empty, or raise DataError."""
+    if len(shape) != 2:
+        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; V must be a matrix.")
+    if 0 in shape:
+        raise DataError(f"{what} is empty: its shape is {tuple(shape)}; V needs at least one row and column.")
+    return int(shape[0]), int(shape[1])
+
+
+def fingerprint(source: Source) -> dict[str, Any]:
+    """Return what a store remembers of V to know it again: shape, dtype, blocks, and a digest of the first block."""
+    layout = source.layout
+    block = source.read(0, Scratch())
+    digest = hashlib.blake2b(digest_size=16)
+    if scipy.sparse.issparse(block):
+        for part in (block.indptr, block.indices):
+            digest.update(np.ascontiguousarray(part, dtype=np.int64))
+        digest.update(np.ascontiguousarray(block.data))
+    else:
+        for column in range(min(block.shape[1], 64)):
+            digest.update(np.ascontiguousarray(block[:, column]))
+    bounds = hashlib.blake2b(np.asarray(layout.bounds, np.int64), digest_size=8)
+    return {
+        "shape": list(layout.user_shape),
+        "dtype": layout.dtype.str,
+        "streamed": "rows" if layout.transposed else "columns",
+        "blocks": f"{layout.blocks} of up to {layout.widest}, {bounds.hexdigest()}",
+        "sample": digest.hexdigest(),
+    }
+
+
+def block_at(layout: Layout, column: int) -> int:
+    """Return the block that holds a column."""
+    return bisect.bisect_right(layout.bounds, column) - 1

@@ -1,0 +1,99 @@
+"""Matrices in memory: NumPy arrays and SciPy sparse ones. Their blocks are views."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError
+from dnmf.kernels.panels import Block, work_dtype
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources.layout import BLOCK_BYTES, Layout, check_shape, streams_rows, uncut_bounds
+
+SPARSE_BLOCK_COLUMNS = 16384
+
+
+class ArraySource:
+    """A NumPy array of any real dtype and memory order."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        array = np.asarray(array)
+        shape = check_shape(array.shape, "V")
+        work_dtype(array.dtype)
+        transposed = streams_rows(shape, rows_are_near=array.strides[0] >= array.strides[1])
+        self.matrix = array.T if transposed else array
+        self.layout = Layout(
+            shape=self.matrix.shape,
+            dtype=array.dtype,
+            bounds=uncut_bounds(self.matrix.shape, array.dtype),
+            transposed=transposed,
+            read_bytes=0,
+            stored_bytes=array.nbytes,
+            sparse=False,
+            on_disk=isinstance(array, np.memmap),
+            kind="NumPy array",
+        )
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a view."""
+        return self.matrix[:, self.layout.columns(block)]
+
+    def expect(self, block: int) -> None:
+        """Do nothing: it is there."""
+
+
+class SparseSource:
+    """A SciPy sparse matrix or array; CSC is streamed by columns, CSR by rows."""
+
+    def __init__(self, matrix: Any) -> None:
+        if matrix.format not in ("csr", "csc"):
+            raise DataError(f"V is sparse in {matrix.format} form; give CSR or CSC, as by V.tocsr().")
+        shape = check_shape(matrix.shape, "V")
+        dtype = work_dtype(matrix.dtype)
+        transposed = matrix.format == "csr"
+        self.matrix = as_columns(matrix.T if transposed else matrix)
+        entry_bytes = dtype.itemsize + self.matrix.indices.itemsize
+        self.layout = Layout(
+            shape=shape[::-1] if transposed else shape,
+            dtype=matrix.dtype,
+            bounds=_bounds_by_entries(self.matrix.indptr, BLOCK_BYTES // entry_bytes),
+            transposed=transposed,
+            read_bytes=0,
+            stored_bytes=self.matrix.data.nbytes + self.matrix.indices.nbytes + self.matrix.indptr.nbytes,
+            sparse=True,
+            on_disk=False,
+            kind=f"SciPy {matrix.format.upper()} matrix of {matrix.nnz} stored entries",
+        )
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return the columns, sharing their memory."""
+        columns = self.layout.columns(block)
+        starts = self.matrix.indptr[columns.start : columns.stop + 1]
+        stored = slice(int(starts[0]), int(starts[-1]))
+        part = scipy.sparse.csc_array((self.layout.shape[0], len(starts) - 1), dtype=self.matrix.dtype)
+        part.data, part.indices = self.matrix.data[stored], self.matrix.indices[stored]
+        part.indptr = starts - starts[0]
+        return part
+
+    def expect(self, block: int) -> None:
+        """Do nothing: it is there."""
+
+
+def as_columns(matrix: Any) -> Any:
+    """Return a sparse matrix as a canonical CSC array: sorted, without duplicates; shares memory where it can."""
+    columns = scipy.sparse.csc_array(matrix)
+    if not columns.has_canonical_format:
+        columns = columns.copy()
+        columns.sum_duplicates()
+    return columns
+
+
+def _bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
+    """Cut columns into blocks of about so many stored entries each, and of a bounded width."""
+    bounds = [0]
+    last = len(starts) - 1
+    while bounds[-1] < last:
+        reach = int(np.searchsorted(starts, int(starts[bounds[-1]]) + entries, side="right")) - 1
+        bounds.append(min(max(reach, bounds[-1] + 1), bounds[-1] + SPARSE_BLOCK_COLUMNS, last))
+    return tuple(bounds)

@@ -1,0 +1,81 @@
+"""The door: whatever holds a matrix goes in, and a source comes out."""
+
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import scipy.sparse
+import zarr
+
+from dnmf.errors import DataError
+from dnmf.sources.dask_array import DaskSource
+from dnmf.sources.layout import Source
+from dnmf.sources.memory import ArraySource, SparseSource
+from dnmf.sources.npy_file import NpySource
+from dnmf.sources.zarr_array import ZarrSource
+
+
+def open_matrix(V: Any) -> Source:
+    """Open a matrix to be read block by block.
+
+    Parameters
+    ----------
+    V
+        A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array, a `zarr.Array`, the path or URL of
+        a Zarr array, or the path of a `.npy` file.
+
+    Raises
+    ------
+    DataError
+        If it is none of these, not a matrix, empty, or of a dtype that is no real number.
+
+    Examples
+    --------
+    >>> open_matrix(np.ones((3, 5))).layout.shape
+    (3, 5)
+    """
+    if isinstance(V, (str, Path)):
+        return _open_path(str(V))
+    if isinstance(V, zarr.Array):
+        return ZarrSource(V, _location(V))
+    if isinstance(V, da.Array):
+        return DaskSource(V)
+    if scipy.sparse.issparse(V):
+        return SparseSource(V)
+    if isinstance(V, (np.ndarray, list, tuple)):
+        return ArraySource(np.asarray(V))
+    raise DataError(
+        f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask "
+        "array, a zarr.Array, or the path of a Zarr array or .npy file."
+    )
+
+
+def _open_path(given: str) -> Source:
+    remote = "://" in given
+    path = Path(given).expanduser()
+    if not remote and not path.exists():
+        raise DataError(f"{given} does not exist; give the path of a Zarr array or of a .npy file.")
+    if not remote and path.is_file():
+        if path.suffix != ".npy":
+            raise DataError(f"{given} is a file of unknown kind; give a Zarr array (a folder) or a .npy file.")
+        return NpySource(path)
+    location = given if remote else str(path.absolute())
+    try:
+        node = zarr.open(location, mode="r")
+    except Exception as error:
+        raise DataError(
+            f"{given} is no Zarr array ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
+            "give the path of a Zarr array or of a .npy file."
+        ) from error
+    if not isinstance(node, zarr.Array):
+        names = ", ".join(sorted(name for name, _ in node.arrays())[:5])
+        hint = f"give one of its arrays: {names}" if names else "it holds no array"
+        raise DataError(f"{given} is a Zarr group, not an array; {hint}.")
+    return ZarrSource(node, location)
+
+
+def _location(array: zarr.Array[Any]) -> str | None:
+    """Return where an opened array can be opened again, if that can be known."""
+    url = str(array.store_path)
+    return url.removeprefix("file://") if url.startswith("file://") else None

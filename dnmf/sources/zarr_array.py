@@ -1,0 +1,131 @@
+"""Zarr arrays. Uncompressed chunks of a local store are read straight into a buffer, all others through zarr."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore
+
+from dnmf.errors import ReadError
+from dnmf.kernels.panels import Block, work_dtype
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources.files import expect_file, read_into
+from dnmf.sources.layout import Layout, check_shape, even_bounds
+
+
+class ZarrSource:
+    """A Zarr array, of format 2 or 3. A block of V is one column (or row) of its chunk grid."""
+
+    def __init__(self, array: zarr.Array[Any], location: str | None = None) -> None:
+        shape = check_shape(array.shape, f"the Zarr array {location or array.store_path}")
+        dtype = work_dtype(array.dtype)
+        chunks = tuple(int(size) for size in (array.shards or array.chunks))
+        rows, columns = (math.ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True))
+        transposed = rows > 1 and (columns == 1 or shape[0] > shape[1])
+        streamed = shape[::-1] if transposed else shape
+        width = chunks[0 if transposed else 1]
+        self.array = array
+        self.files = ChunkFiles.of(array, transposed)
+        across = columns if transposed else rows
+        padded = across * chunks[1 if transposed else 0]
+        self.layout = Layout(
+            shape=streamed,
+            dtype=array.dtype,
+            bounds=even_bounds(streamed[1], width),
+            transposed=transposed,
+            read_bytes=padded * width * array.dtype.itemsize * (1 if self.files else 2),
+            stored_bytes=math.prod(shape) * array.dtype.itemsize,
+            sparse=False,
+            on_disk=True,
+            kind=f"Zarr array, {rows} × {columns} chunks of {chunks[0]} × {chunks[1]}, "
+            f"{'read directly' if self.files else 'read through zarr'}",
+            location=location,
+        )
+        del dtype
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Read a block."""
+        columns = self.layout.columns(block)
+        if self.files:
+            return self.files.read(block, columns.stop - columns.start, scratch)
+        try:
+            part: Any = self.array[columns, :] if self.layout.transposed else self.array[:, columns]
+        except Exception as error:
+            raise ReadError(
+                f"{self.layout.name(block)} of {self.layout.location or self.array.store_path} could not be read "
+                f"({type(error).__name__}: {error}); the chunk is damaged, or its storage cannot be reached."
+            ) from error
+        part = np.asarray(part)
+        return part.T if self.layout.transposed else part
+
+    def expect(self, block: int) -> None:
+        """Ask the system to read ahead."""
+        if self.files:
+            self.files.expect(block)
+
+
+class ChunkFiles:
+    """The chunks of a local Zarr array that is stored as plain little-endian numbers, one file to a chunk."""
+
+    def __init__(self, array: zarr.Array[Any], root: Path, transposed: bool) -> None:
+        self.root, self.transposed = root, transposed
+        self.metadata: Any = array.metadata
+        self.dtype = array.dtype
+        self.fill = array.fill_value
+        self.shape = array.shape
+        self.chunks = array.chunks
+        self.across = 1 if transposed else math.ceil(array.shape[0] / array.chunks[0])
+        self.size = math.prod(array.chunks) * array.dtype.itemsize
+
+    @classmethod
+    def of(cls, array: zarr.Array[Any], transposed: bool) -> "ChunkFiles | None":
+        """Return the chunk files of an array, or None where it must be read through zarr."""
+        store = array.store
+        plain = (
+            isinstance(store, LocalStore)
+            and not array.compressors
+            and not array.filters
+            and array.shards is None
+            and array.order == "C"
+            and array.dtype.isnative
+            and getattr(array.serializer, "endian", None) in _LITTLE
+        )
+        one_chunk_wide = not transposed or array.chunks[1] >= array.shape[1]
+        if not plain or not one_chunk_wide:
+            return None
+        return cls(array, Path(store.root) / array.path, transposed)  # type: ignore[attr-defined]
+
+    def read(self, block: int, width: int, scratch: Scratch) -> Block:
+        """Read the chunks of a block into one buffer, where each is a run of whole rows."""
+        height, breadth = self.chunks
+        room = scratch.array("block", (self.across * height, breadth), self.dtype)
+        for i in range(self.across):
+            chunk = room[i * height : (i + 1) * height]
+            path = self.path(i, block)
+            if path.exists():
+                read_into(path, 0, chunk.reshape(-1).view(np.uint8))
+            else:
+                chunk[...] = self.fill if self.fill is not None else 0
+        if self.transposed:
+            return room[:width, : self.shape[1]].T
+        return room[: self.shape[0], :width]
+
+    def expect(self, block: int) -> None:
+        """Ask the system to read a block ahead."""
+        for i in range(self.across):
+            expect_file(self.path(i, block), 0, self.size)
+
+    def path(self, i: int, block: int) -> Path:
+        """Return the file of a chunk; `i` counts across the block."""
+        return self.root / self.metadata.encode_chunk_key((block, i) if self.transposed else (i, block))
+
+
+def _little() -> tuple[Any, ...]:
+    from zarr.codecs import Endian  # zarr moved the name between versions; both know it by its value
+
+    return (Endian.little, "little", None)
+
+
+_LITTLE = _little()

@@ -1,0 +1,44 @@
+"""When a run ends, and the sentence that says why."""
+
+import dataclasses
+import time
+
+from dnmf.settings import Settings
+from dnmf.state import State
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a run stopped; `converged` says whether it had arrived."""
+
+    sentence: str
+    converged: bool
+
+
+class Stopping:
+    """Optimality reached, or passes or seconds spent: the same for every solver and initialisation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._start = time.perf_counter()
+
+    def verdict(self, state: State) -> Verdict | None:
+        """Return why the run is to stop after this state, or None."""
+        settings = self._settings
+        if state.optimality <= settings.tol:
+            return Verdict(
+                f"Converged: the relative optimality {state.optimality:.3g} is at most tol={settings.tol:g}.", True
+            )
+        if state.passes >= settings.max_passes:
+            return Verdict(
+                f"The {settings.max_passes} passes allowed were spent, at a relative optimality of "
+                f"{state.optimality:.3g}; raise max_passes or tol if that is not enough.",
+                False,
+            )
+        if settings.max_seconds is not None and time.perf_counter() - self._start >= settings.max_seconds:
+            return Verdict(
+                f"The {settings.max_seconds:g} seconds allowed were spent after pass {state.passes}, at a relative "
+                f"optimality of {state.optimality:.3g}; raise max_seconds or tol if that is not enough.",
+                False,
+            )
+        return None
