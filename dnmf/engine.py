@@ -113,7 +113,9 @@ def cores() -> int:
 
 def usable_memory() -> int:
     """Return the bytes of memory this process may use: the machine's, its control groups' and its own limits."""
-    from distributed.system import memory_limit  # asked once; its import takes a moment that most calls can save
+    from distributed.system import (
+        memory_limit,  # asked once; its import takes a moment that most calls can save
+    )
 
     return min([memory_limit(), *_group_limits()])
 

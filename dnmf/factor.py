@@ -18,7 +18,9 @@ class Factor(Protocol):
     `fresh` says that the columns have yet to be brought to the scale of V's.
     """
 
-    fresh: bool
+    @property
+    def fresh(self) -> bool:
+        """Whether the columns have yet to be scaled."""
 
     def read(self, block: int) -> Float:
         """Return a block (r, w) that the caller may change."""

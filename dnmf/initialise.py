@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -154,6 +154,9 @@ def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
     Q = np.random.default_rng(settings.seed).standard_normal((layout.shape[0], probes))
     Q, _ = np.linalg.qr(Q)
 
+    def zero() -> Sketch:
+        return Sketch(np.zeros((layout.shape[0], probes)), 0.0, [])
+
     def visit(block: int, V: Block, sums: Sketch, scratch: Scratch) -> None:
         sums.norms.append(square_sum(V, dtype, scratch))
         for _, panel in panels(V, dtype, scratch):
@@ -163,7 +166,7 @@ def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
 
     for _ in range(PRODUCTS):
         narrow = np.ascontiguousarray(Q, dtype)
-        sketch = engine.one_pass(visit, lambda: Sketch(np.zeros(Q.shape), 0.0, []))
+        sketch = engine.one_pass(visit, zero)
         last, (Q, _) = Q, np.linalg.qr(sketch.product)
     small = last.T @ sketch.product
     values, vectors = np.linalg.eigh((small + small.T) / 2)

@@ -80,4 +80,3 @@ class Result:
     def _dask(self) -> Any:
         rank, dtype = self._short.shape[1], self._short.dtype
         return factor_array(self._long.read, self._bounds, rank, dtype, self._transposed)
-

@@ -315,7 +315,11 @@ def reopen(store: Store, V: Any) -> Source:
             f"The matrix of the run in {store.path} cannot be opened: {error} If it has moved, give V again."
         ) from error
     before, now = store.header["fingerprint"], fingerprint(source)
-    words = {"sample": "a digest of its first block of", "blocks": "blocks:", "streamed": "blocks cut along its"}
+    words = {
+        "sample": "a digest of its first block of",
+        "blocks": "blocks:",
+        "streamed": "blocks cut along its",
+    }
     for name, value in now.items():
         if before.get(name) != value:
             what = words.get(name, name)

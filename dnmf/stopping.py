@@ -27,7 +27,8 @@ class Stopping:
         settings = self._settings
         if state.optimality <= settings.tol:
             return Verdict(
-                f"Converged: the relative optimality {state.optimality:.3g} is at most tol={settings.tol:g}.", True
+                f"Converged: the relative optimality {state.optimality:.3g} is at most tol={settings.tol:g}.",
+                True,
             )
         if state.passes >= settings.max_passes:
             return Verdict(

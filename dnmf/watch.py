@@ -56,6 +56,7 @@ class Watcher:
     >>> import dnmf, numpy as np
     >>> _ = dnmf.factorize(np.outer([1, 2, 3], [1, 1, 2, 2]), rank=1, watchers=[Losses()])
     1: 0.000
+    2: 0.000
     """
 
     def started(self, plan: Plan, passes: int, max_passes: int) -> None:

@@ -25,7 +25,7 @@ def chunk_columns(bounds: Sequence[int], rank: int, itemsize: int) -> int:
     >>> chunk_columns([0, 100, 200, 300], rank=20, itemsize=4)
     300
     """
-    widest = max(itertools.starmap(lambda a, b: b - a, itertools.pairwise(bounds)))
+    widest = max(stop - start for start, stop in itertools.pairwise(bounds))
     blocks = max(1, CHUNK_BYTES // (widest * rank * itemsize))
     return int(min(widest * blocks, bounds[-1]))
 
@@ -79,13 +79,18 @@ def write_factors(folder: Path, W: Float, H: Factor, bounds: Sequence[int], tran
 
 def _create(group: zarr.Group, name: str, array: Float) -> zarr.Array[Any]:
     return group.create_array(
-        name, shape=array.shape, chunks=array.shape, dtype=array.dtype, compressors=[Crc32cCodec()], filters=None
+        name,
+        shape=array.shape,
+        chunks=array.shape,
+        dtype=array.dtype,
+        compressors=[Crc32cCodec()],
+        filters=None,
     )
 
 
 def digest(chunk: Float) -> str:
     """Return a digest of the numbers of a chunk, in C order."""
-    return hashlib.blake2b(np.ascontiguousarray(chunk), digest_size=16).hexdigest()
+    return hashlib.blake2b(chunk.tobytes(), digest_size=16).hexdigest()
 
 
 def damaged_chunk(array: zarr.Array[Any], digests: Sequence[str]) -> str | None:

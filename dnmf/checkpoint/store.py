@@ -94,7 +94,9 @@ class Store:
                     f"{path} exists already; resume it, give another path, or say overwrite to start anew there."
                 )
             if _read_header(path) is None:
-                raise StoreError(f"{path} is no store of dnmf, and is not overwritten; delete it, or give another path.")
+                raise StoreError(
+                    f"{path} is no store of dnmf, and is not overwritten; delete it, or give another path."
+                )
             held = lock(path / ".lock")
         with explained(f"The store {path}"):
             for name in ("commits", "checkpoints", "W", "H", "scratch"):

@@ -92,7 +92,8 @@ def majorise(H: Float, numerator: Float, totals: Float, penalty: Penalty) -> Flo
     top = H * numerator
     linear = (totals + penalty.l1)[:, None]
     bottom = linear + np.sqrt(linear * linear + 4 * penalty.l2 * top)
-    return np.divide(2 * top, bottom, out=np.zeros_like(H), where=bottom > 0).astype(H.dtype, copy=False)
+    new: Float = np.divide(2 * top, bottom, out=np.zeros_like(H), where=bottom > 0)
+    return new.astype(H.dtype, copy=False)
 
 
 def mismatch(H: Float, numerator: Float, totals: Float, penalty: Penalty) -> tuple[Float, Float]:

@@ -86,7 +86,7 @@ class Quadratic:
         fit = max(stats.fit + float(change), 0.0)
         norm = sum(stats.norms)
         penalty = self.penalty_H.value(float(stats.mass.sum()), float(np.trace(stats.gram)))
-        penalty += self.penalty_W.value(float(new.sum(dtype=np.float64)), float(np.vdot(wide := new * 1.0, wide)))
+        penalty += self.penalty_W.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         return Step(new, fit + penalty, error, max(optimality_W, optimality_H))
 
@@ -105,9 +105,7 @@ def match_scale(H: Float, C: Float, G: Float) -> None:
     H *= np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
 
 
-def block_fit(
-    V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch
-) -> float:
+def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch) -> float:
     """Return ½‖V − WH‖² of a block, as ½‖V‖² − ⟨C, H⟩ + ½⟨G, HHᵀ⟩ where that is precise, else from the residual."""
     fit = 0.5 * norm - crossed + 0.5 * float(np.vdot(model.gram, gram))
     if fit > 0.5 * norm * precision(H.dtype):

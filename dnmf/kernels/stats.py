@@ -51,8 +51,5 @@ class Stats:
     def add(self, other: Self) -> Self:
         """Return the statistics of these blocks followed by the others."""
         return type(self)(
-            **{
-                field.name: getattr(self, field.name) + getattr(other, field.name)
-                for field in dataclasses.fields(self)
-            }
+            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in dataclasses.fields(self)}
         )

@@ -6,14 +6,13 @@ in whichever lane it lies, so that its result does not depend on its neighbours.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.floating[Any]]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 LANES = 128
 
@@ -33,14 +32,13 @@ class Penalty(NamedTuple):
         return self.l1 * total + 0.5 * self.l2 * squares
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that releases the interpreter lock, and keep its machine code on disk.
 
     Products and sums may be contracted (one rounding in place of two); nothing is reordered.
     """
-    compiled: Function = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})(
-        function
-    )
+    compile_it = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+    compiled: Callable[..., Any] = compile_it(function)
     return compiled
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from dnmf.kernels.tiles import LANES, Float, Penalty, gram_row, kernel, load_tile, store_tile
 
-
 LEAST = 1e-16
 
 

@@ -89,4 +89,6 @@ def factor_array(
         return read(block).T if transposed else read(block)
 
     chunks = (widths, (rank,)) if transposed else ((rank,), widths)
-    return da.map_blocks(chunk, chunks=chunks, dtype=dtype, meta=np.empty((0, 0), dtype), name=f"factor-{uuid.uuid4().hex}")
+    return da.map_blocks(
+        chunk, chunks=chunks, dtype=dtype, meta=np.empty((0, 0), dtype), name=f"factor-{uuid.uuid4().hex}"
+    )

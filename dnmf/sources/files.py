@@ -17,7 +17,7 @@ def read_into(path: Path, offset: int, target: NDArray[np.uint8]) -> None:
     ReadError
         If the file ends too early or cannot be read.
     """
-    view = memoryview(target)
+    view = memoryview(target.data)
     try:
         with open(path, "rb", buffering=0) as file:
             done = 0

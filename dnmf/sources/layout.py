@@ -4,7 +4,6 @@ The columns are what is streamed. A matrix that is cut along its rows is streame
 says so; everything here speaks of the matrix as it is streamed, except where it says otherwise.
 """
 
-import bisect
 import dataclasses
 import hashlib
 import itertools
@@ -69,7 +68,7 @@ class Layout:
     @property
     def widest(self) -> int:
         """Columns of the widest block."""
-        return max(itertools.starmap(lambda a, b: b - a, itertools.pairwise(self.bounds)))
+        return max(stop - start for start, stop in itertools.pairwise(self.bounds))
 
     @property
     def user_shape(self) -> tuple[int, int]:
@@ -88,7 +87,8 @@ class Layout:
     def block_bytes(self, block: int) -> int:
         """Return the share of `stored_bytes` that a block has, by its columns."""
         columns = self.columns(block)
-        return round(self.stored_bytes * (columns.stop - columns.start) / self.shape[1])
+        before, after = (self.stored_bytes * edge // self.shape[1] for edge in (columns.start, columns.stop))
+        return int(after - before)
 
     def name(self, block: int) -> str:
         """Return words for a block, in the user's orientation."""
@@ -139,21 +139,6 @@ def uncut_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...
     return even_bounds(columns, width)
 
 
-def streams_rows(shape: tuple[int, int], rows_are_near: bool) -> bool:
-    """Say whether to stream the rows of an uncut matrix: the longer axis, unless the lengths are alike.
-
-    The factor of the axis that is not streamed is held whole, so that axis should be the short one. Where they
-    differ by less than 4 times, the axis whose neighbours lie together in memory is read faster.
-
-    >>> streams_rows((20000, 2000), rows_are_near=True), streams_rows((2000, 10**6), rows_are_near=True)
-    (True, False)
-    """
-    rows, columns = shape
-    if 4 * columns <= rows:
-        return True
-    return rows_are_near and columns < 4 * rows
-
-
 def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
     """Return a shape of two axes that are not empty, or raise DataError."""
     if len(shape) != 2:
@@ -170,12 +155,12 @@ def fingerprint(source: Source) -> dict[str, Any]:
     digest = hashlib.blake2b(digest_size=16)
     if scipy.sparse.issparse(block):
         for part in (block.indptr, block.indices):
-            digest.update(np.ascontiguousarray(part, dtype=np.int64))
-        digest.update(np.ascontiguousarray(block.data))
+            digest.update(part.astype(np.int64).tobytes())
+        digest.update(block.data.tobytes())
     else:
         for column in range(min(block.shape[1], 64)):
-            digest.update(np.ascontiguousarray(block[:, column]))
-    bounds = hashlib.blake2b(np.asarray(layout.bounds, np.int64), digest_size=8)
+            digest.update(block[:, column].tobytes())
+    bounds = hashlib.blake2b(np.asarray(layout.bounds, np.int64).tobytes(), digest_size=8)
     return {
         "shape": list(layout.user_shape),
         "dtype": layout.dtype.str,
@@ -183,8 +168,3 @@ def fingerprint(source: Source) -> dict[str, Any]:
         "blocks": f"{layout.blocks} of up to {layout.widest}, {bounds.hexdigest()}",
         "sample": digest.hexdigest(),
     }
-
-
-def block_at(layout: Layout, column: int) -> int:
-    """Return the block that holds a column."""
-    return bisect.bisect_right(layout.bounds, column) - 1

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
-from dnmf.sources.layout import BLOCK_BYTES, Layout, check_shape, streams_rows, uncut_bounds
+from dnmf.sources.layout import BLOCK_BYTES, Layout, check_shape, uncut_bounds
 
 SPARSE_BLOCK_COLUMNS = 16384
 
@@ -21,7 +21,7 @@ class ArraySource:
         array = np.asarray(array)
         shape = check_shape(array.shape, "V")
         work_dtype(array.dtype)
-        transposed = streams_rows(shape, rows_are_near=array.strides[0] >= array.strides[1])
+        transposed = shape[0] > shape[1]
         self.matrix = array.T if transposed else array
         self.layout = Layout(
             shape=self.matrix.shape,

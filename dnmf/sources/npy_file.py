@@ -10,7 +10,7 @@ from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.files import expect_file, read_into
-from dnmf.sources.layout import Layout, check_shape, streams_rows, uncut_bounds
+from dnmf.sources.layout import Layout, check_shape, uncut_bounds
 
 
 class NpySource:
@@ -18,8 +18,8 @@ class NpySource:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        shape, in_columns, dtype, self.offset = _header(self.path)
-        check_shape(shape, str(path))
+        header, in_columns, dtype, self.offset = _header(self.path)
+        shape = check_shape(header, str(path))
         work_dtype(dtype)
         expected = self.offset + shape[0] * shape[1] * dtype.itemsize
         if self.path.stat().st_size < expected:
@@ -27,7 +27,7 @@ class NpySource:
                 f"{path} is truncated: it has {self.path.stat().st_size} bytes and its header promises {expected}. "
                 "Write it again from its origin."
             )
-        transposed = streams_rows(shape, rows_are_near=not in_columns)
+        transposed = _streams_rows(shape, rows_are_near=not in_columns)
         streamed = shape[::-1] if transposed else shape
         self.together = in_columns != transposed
         bounds = uncut_bounds(streamed, dtype)
@@ -73,6 +73,21 @@ class NpySource:
 
 def _bytes(array: Any) -> Any:
     return array.reshape(-1).view(np.uint8)
+
+
+def _streams_rows(shape: tuple[int, int], rows_are_near: bool) -> bool:
+    """Say whether to stream the rows: the longer axis, unless the lengths are alike.
+
+    The factor of the axis that is not streamed is held whole, so that axis should be the short one. Where they
+    differ by less than 4 times, the axis whose neighbours lie together in the file is read much faster.
+
+    >>> _streams_rows((20000, 2000), rows_are_near=True), _streams_rows((2000, 10**6), rows_are_near=True)
+    (True, False)
+    """
+    rows, columns = shape
+    if 4 * columns <= rows:
+        return True
+    return rows_are_near and columns < 4 * rows
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -20,7 +20,7 @@ class ZarrSource:
 
     def __init__(self, array: zarr.Array[Any], location: str | None = None) -> None:
         shape = check_shape(array.shape, f"the Zarr array {location or array.store_path}")
-        dtype = work_dtype(array.dtype)
+        work_dtype(array.dtype)
         chunks = tuple(int(size) for size in (array.shards or array.chunks))
         rows, columns = (math.ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True))
         transposed = rows > 1 and (columns == 1 or shape[0] > shape[1])
@@ -43,7 +43,6 @@ class ZarrSource:
             f"{'read directly' if self.files else 'read through zarr'}",
             location=location,
         )
-        del dtype
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read a block."""
@@ -90,7 +89,7 @@ class ChunkFiles:
             and array.shards is None
             and array.order == "C"
             and array.dtype.isnative
-            and getattr(array.serializer, "endian", None) in _LITTLE
+            and _written_as_it_is(array.serializer)
         )
         one_chunk_wide = not transposed or array.chunks[1] >= array.shape[1]
         if not plain or not one_chunk_wide:
@@ -119,13 +118,13 @@ class ChunkFiles:
 
     def path(self, i: int, block: int) -> Path:
         """Return the file of a chunk; `i` counts across the block."""
-        return self.root / self.metadata.encode_chunk_key((block, i) if self.transposed else (i, block))
+        key: str = self.metadata.encode_chunk_key((block, i) if self.transposed else (i, block))
+        return self.root / key
 
 
-def _little() -> tuple[Any, ...]:
-    from zarr.codecs import Endian  # zarr moved the name between versions; both know it by its value
-
-    return (Endian.little, "little", None)
-
-
-_LITTLE = _little()
+def _written_as_it_is(serializer: Any) -> bool:
+    """Say whether a serializer writes little-endian numbers and nothing else (format 2 has none, and does)."""
+    return serializer is None or serializer.to_dict() in (
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "bytes"},
+    )
