@@ -28,6 +28,10 @@ class StoreError(DnmfError, OSError):
     """A store cannot be created, opened, written or resumed."""
 
 
+class DiskError(StoreError):
+    """A store could not be written: the disk is full, or will not."""
+
+
 class MissingExtraError(DnmfError, ImportError):
     """An optional package is needed for what was asked."""
 

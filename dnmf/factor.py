@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from dnmf.errors import StoreError
+from dnmf.errors import DiskError
 from dnmf.kernels.tiles import Float, kernel
 
 
@@ -76,7 +76,7 @@ class DiskFactor:
         try:
             H.tofile(self._folder / str(block))
         except OSError as error:
-            raise StoreError(
+            raise DiskError(
                 f"H could not be kept in {self._folder.parent} ({error.strerror or error}); it holds the factors that "
                 "do not fit in memory. Free some room there, or raise memory_limit."
             ) from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from dnmf.errors import StoreError
+from dnmf.errors import DiskError, StoreError
 
 
 def sync(path: Path) -> None:
@@ -81,7 +81,7 @@ def explained(what: str) -> Iterator[None]:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         advice = "Free some room there" if full else "Check that disk and its permissions"
-        raise StoreError(
+        raise DiskError(
             f"{what} could not be written ({error.strerror or error}); the checkpoints before it are whole. "
             f"{advice}, then resume."
         ) from error

@@ -14,19 +14,19 @@ from dask.optimization import cull
 from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
-from dnmf.sources.layout import Layout, check_shape
+from dnmf.sources.layout import Axis, Layout, check_shape, streams_rows
 from dnmf.sources.memory import as_columns
 
 
 class DaskSource:
     """A Dask array. Each block is computed in the task that visits it, in that task's thread."""
 
-    def __init__(self, array: da.Array) -> None:
+    def __init__(self, array: da.Array, streamed: Axis | None = None) -> None:
         if any(math.isnan(size) for axis in array.chunks for size in axis):
             raise DataError("V is a Dask array whose chunk sizes are not known; call V.compute_chunk_sizes() first.")
         shape = check_shape(array.shape, "V")
         rows, columns = array.numblocks
-        transposed = rows > 1 and (columns == 1 or shape[0] > shape[1])
+        transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
         (array,) = dask.optimize(array)
         self._graph = dict(array.__dask_graph__())
         grid = [[(array.name, i, j) for i in range(rows)] for j in range(columns)]

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import scipy.sparse
@@ -107,6 +107,9 @@ class Layout:
         )
 
 
+Axis = Literal["rows", "columns"]
+
+
 class Source(Protocol):
     """A matrix that can be read block by block, from several threads at once."""
 
@@ -137,6 +140,17 @@ def uncut_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...
     rows, columns = shape
     width = max(1, BLOCK_BYTES // (rows * work_dtype(dtype).itemsize))
     return even_bounds(columns, width)
+
+
+def streams_rows(shape: tuple[int, int], grid: tuple[int, int]) -> bool:
+    """Say whether to stream the rows of a matrix cut into a grid of chunks: the axis that is cut, or the longer one.
+
+    >>> streams_rows((50, 100), (5, 1)), streams_rows((50, 100), (5, 5)), streams_rows((100, 50), (1, 1))
+    (True, False, True)
+    """
+    if 1 in grid and grid != (1, 1):
+        return grid[1] == 1
+    return shape[0] > shape[1]
 
 
 def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:

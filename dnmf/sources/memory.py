@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
-from dnmf.sources.layout import BLOCK_BYTES, Layout, check_shape, uncut_bounds
+from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, check_shape, uncut_bounds
 
 SPARSE_BLOCK_COLUMNS = 16384
 
@@ -17,11 +17,11 @@ SPARSE_BLOCK_COLUMNS = 16384
 class ArraySource:
     """A NumPy array of any real dtype and memory order."""
 
-    def __init__(self, array: NDArray[Any]) -> None:
+    def __init__(self, array: NDArray[Any], streamed: Axis | None = None) -> None:
         array = np.asarray(array)
         shape = check_shape(array.shape, "V")
         work_dtype(array.dtype)
-        transposed = shape[0] > shape[1]
+        transposed = shape[0] > shape[1] if streamed is None else streamed == "rows"
         self.matrix = array.T if transposed else array
         self.layout = Layout(
             shape=self.matrix.shape,
@@ -46,12 +46,12 @@ class ArraySource:
 class SparseSource:
     """A SciPy sparse matrix or array; CSC is streamed by columns, CSR by rows."""
 
-    def __init__(self, matrix: Any) -> None:
+    def __init__(self, matrix: Any, streamed: Axis | None = None) -> None:
         if matrix.format not in ("csr", "csc"):
             raise DataError(f"V is sparse in {matrix.format} form; give CSR or CSC, as by V.tocsr().")
         shape = check_shape(matrix.shape, "V")
         dtype = work_dtype(matrix.dtype)
-        transposed = matrix.format == "csr"
+        transposed = matrix.format == "csr" if streamed is None else streamed == "rows"
         self.matrix = as_columns(matrix.T if transposed else matrix)
         entry_bytes = dtype.itemsize + self.matrix.indices.itemsize
         self.layout = Layout(

@@ -10,13 +10,13 @@ from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.files import expect_file, read_into
-from dnmf.sources.layout import Layout, check_shape, uncut_bounds
+from dnmf.sources.layout import Axis, Layout, check_shape, uncut_bounds
 
 
 class NpySource:
     """A matrix in NumPy's own file format."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, streamed: Axis | None = None) -> None:
         self.path = path.absolute()
         header, in_columns, dtype, self.offset = _header(self.path)
         shape = check_shape(header, str(path))
@@ -27,16 +27,16 @@ class NpySource:
                 f"{path} is truncated: it has {self.path.stat().st_size} bytes and its header promises {expected}. "
                 "Write it again from its origin."
             )
-        transposed = _streams_rows(shape, rows_are_near=not in_columns)
-        streamed = shape[::-1] if transposed else shape
+        transposed = _streams_rows(shape, not in_columns) if streamed is None else streamed == "rows"
+        cut = shape[::-1] if transposed else shape
         self.together = in_columns != transposed
-        bounds = uncut_bounds(streamed, dtype)
+        bounds = uncut_bounds(cut, dtype)
         self.layout = Layout(
-            shape=streamed,
+            shape=cut,
             dtype=dtype,
             bounds=bounds,
             transposed=transposed,
-            read_bytes=streamed[0] * bounds[1] * dtype.itemsize,
+            read_bytes=cut[0] * bounds[1] * dtype.itemsize,
             stored_bytes=shape[0] * shape[1] * dtype.itemsize,
             sparse=False,
             on_disk=True,

@@ -10,13 +10,13 @@ import zarr
 
 from dnmf.errors import DataError
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.layout import Source
+from dnmf.sources.layout import Axis, Source
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.npy_file import NpySource
 from dnmf.sources.zarr_array import ZarrSource
 
 
-def open_matrix(V: Any) -> Source:
+def open_matrix(V: Any, streamed: Axis | None = None) -> Source:
     """Open a matrix to be read block by block.
 
     Parameters
@@ -24,6 +24,8 @@ def open_matrix(V: Any) -> Source:
     V
         A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array, a `zarr.Array`, the path or URL of
         a Zarr array, or the path of a `.npy` file.
+    streamed
+        The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
 
     Raises
     ------
@@ -36,22 +38,22 @@ def open_matrix(V: Any) -> Source:
     (3, 5)
     """
     if isinstance(V, (str, Path)):
-        return _open_path(str(V))
+        return _open_path(str(V), streamed)
     if isinstance(V, zarr.Array):
-        return ZarrSource(V, _location(V))
+        return ZarrSource(V, _location(V), streamed)
     if isinstance(V, da.Array):
-        return DaskSource(V)
+        return DaskSource(V, streamed)
     if scipy.sparse.issparse(V):
-        return SparseSource(V)
+        return SparseSource(V, streamed)
     if isinstance(V, (np.ndarray, list, tuple)):
-        return ArraySource(np.asarray(V))
+        return ArraySource(np.asarray(V), streamed)
     raise DataError(
         f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask "
         "array, a zarr.Array, or the path of a Zarr array or .npy file."
     )
 
 
-def _open_path(given: str) -> Source:
+def _open_path(given: str, streamed: Axis | None) -> Source:
     remote = "://" in given
     path = Path(given).expanduser()
     if not remote and not path.exists():
@@ -59,7 +61,7 @@ def _open_path(given: str) -> Source:
     if not remote and path.is_file():
         if path.suffix != ".npy":
             raise DataError(f"{given} is a file of unknown kind; give a Zarr array (a folder) or a .npy file.")
-        return NpySource(path)
+        return NpySource(path, streamed)
     location = given if remote else str(path.absolute())
     try:
         node = zarr.open(location, mode="r")
@@ -72,7 +74,7 @@ def _open_path(given: str) -> Source:
         names = ", ".join(sorted(name for name, _ in node.arrays())[:5])
         hint = f"give one of its arrays: {names}" if names else "it holds no array"
         raise DataError(f"{given} is a Zarr group, not an array; {hint}.")
-    return ZarrSource(node, location)
+    return ZarrSource(node, location, streamed)
 
 
 def _location(array: zarr.Array[Any]) -> str | None:

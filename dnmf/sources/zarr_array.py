@@ -12,28 +12,28 @@ from dnmf.errors import ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.files import expect_file, read_into
-from dnmf.sources.layout import Layout, check_shape, even_bounds
+from dnmf.sources.layout import Axis, Layout, check_shape, even_bounds, streams_rows
 
 
 class ZarrSource:
     """A Zarr array, of format 2 or 3. A block of V is one column (or row) of its chunk grid."""
 
-    def __init__(self, array: zarr.Array[Any], location: str | None = None) -> None:
+    def __init__(self, array: zarr.Array[Any], location: str | None = None, streamed: Axis | None = None) -> None:
         shape = check_shape(array.shape, f"the Zarr array {location or array.store_path}")
         work_dtype(array.dtype)
         chunks = tuple(int(size) for size in (array.shards or array.chunks))
         rows, columns = (math.ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True))
-        transposed = rows > 1 and (columns == 1 or shape[0] > shape[1])
-        streamed = shape[::-1] if transposed else shape
+        transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
+        cut = shape[::-1] if transposed else shape
         width = chunks[0 if transposed else 1]
         self.array = array
         self.files = ChunkFiles.of(array, transposed)
         across = columns if transposed else rows
         padded = across * chunks[1 if transposed else 0]
         self.layout = Layout(
-            shape=streamed,
+            shape=cut,
             dtype=array.dtype,
-            bounds=even_bounds(streamed[1], width),
+            bounds=even_bounds(cut[1], width),
             transposed=transposed,
             read_bytes=padded * width * array.dtype.itemsize * (1 if self.files else 2),
             stored_bytes=math.prod(shape) * array.dtype.itemsize,
