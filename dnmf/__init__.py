@@ -6,7 +6,7 @@ run can be killed at any moment and resumed to the same bits.
 
 from importlib.metadata import version
 
-from dnmf.api import factorize, iterate, load, plan, resume
+from dnmf.api import factorize, iterate, load, plan, resume, transform
 from dnmf.errors import DnmfError
 from dnmf.plan import Plan
 from dnmf.result import Result
@@ -28,4 +28,5 @@ __all__ = [
     "load",
     "plan",
     "resume",
+    "transform",
 ]

@@ -53,6 +53,16 @@ class Result:
         return np.ascontiguousarray(self._short.T) if self._transposed else self._dask()
 
     @property
+    def short(self) -> Float:
+        """The factor that is held whole, one row to every row (or column) of V that is not streamed: W, or Hᵀ."""
+        return self._short
+
+    @property
+    def rows_streamed(self) -> bool:
+        """Whether V was cut along its rows, so that W is the long factor."""
+        return self._transposed
+
+    @property
     def verdict(self) -> str:
         """Why the run stopped, as a sentence."""
         return self._verdict

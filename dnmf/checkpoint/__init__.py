@@ -9,6 +9,8 @@ run.zarr/.lock                           held by the run that writes here
 ```
 """
 
+from dnmf.checkpoint.arrays import write_long
+from dnmf.checkpoint.durable import appearing
 from dnmf.checkpoint.store import Commit, Store, StoredFactor
 
-__all__ = ["Commit", "Store", "StoredFactor"]
+__all__ = ["Commit", "Store", "StoredFactor", "appearing", "write_long"]

@@ -50,42 +50,36 @@ def write_factors(folder: Path, W: Float, H: Factor, bounds: Sequence[int], tran
     Streamed by rows, the long factor is the user's W; it is stored as such.
     """
     short, long = ("H", "W") if transposed else ("W", "H")
-    rank, columns = W.shape[1], bounds[-1]
-    width = chunk_columns(bounds, rank, W.itemsize)
+    whole = np.ascontiguousarray(W.T if transposed else W)
+    zarr.create_group(folder)
+    small = create_factor(folder / short, whole.shape, whole.shape, whole.dtype)
+    small[...] = whole
+    digests = write_long(folder / long, H, bounds, W.shape[1], W.dtype, transposed)
+    return {short: [digest(whole)], long: digests}
+
+
+def write_long(
+    path: Path, H: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool
+) -> list[str]:
+    """Write a long factor as a Zarr array, (rank, n) or, transposed, (n, rank); return the digests of its chunks."""
+    width = chunk_columns(bounds, rank, dtype.itemsize)
+    shape, chunks = (rank, bounds[-1]), (rank, width)
+    array = create_factor(path, shape[::-1] if transposed else shape, chunks[::-1] if transposed else chunks, dtype)
+    digests = []
+    for index, part in enumerate(gather(H, bounds, width)):
+        columns = slice(index * width, index * width + part.shape[1])
+        chunk = np.ascontiguousarray(part.T if transposed else part)
+        array[(columns, slice(None)) if transposed else (slice(None), columns)] = chunk
+        digests.append(digest(chunk))
+    return digests
+
+
+def create_factor(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
+    """Create an array whose chunks are written even where they are zero, each with a checksum."""
     with zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.create_group(folder)
-        small = _create(group, short, W.T if transposed else W)
-        small[...] = W.T if transposed else W
-        shape, chunks = (rank, columns), (rank, width)
-        large = group.create_array(
-            long,
-            shape=shape[::-1] if transposed else shape,
-            chunks=chunks[::-1] if transposed else chunks,
-            dtype=W.dtype,
-            compressors=[Crc32cCodec()],
-            filters=None,
+        return zarr.create_array(
+            path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()], filters=None
         )
-        digests = []
-        for index, part in enumerate(gather(H, bounds, width)):
-            start = index * width
-            chunk = np.ascontiguousarray(part.T if transposed else part)
-            if transposed:
-                large[start : start + len(chunk), :] = chunk
-            else:
-                large[:, start : start + chunk.shape[1]] = chunk
-            digests.append(digest(chunk))
-    return {short: [digest(W.T if transposed else W)], long: digests}
-
-
-def _create(group: zarr.Group, name: str, array: Float) -> zarr.Array[Any]:
-    return group.create_array(
-        name,
-        shape=array.shape,
-        chunks=array.shape,
-        dtype=array.dtype,
-        compressors=[Crc32cCodec()],
-        filters=None,
-    )
 
 
 def digest(chunk: Float) -> str:

@@ -53,6 +53,24 @@ def link_tree(origin: Path, target: Path) -> None:
     sync(target.parent)
 
 
+@contextlib.contextmanager
+def appearing(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a folder to write to that becomes `target` when all has gone well, and is deleted when not."""
+    if target.exists() and not overwrite:
+        raise StoreError(f"{target} exists already; give another path, or say overwrite.")
+    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    try:
+        with explained(str(target)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            sync_tree(draft)
+            shutil.rmtree(target, ignore_errors=True)
+            os.rename(draft, target)
+            sync(target.parent)
+    finally:
+        remove_tree(draft)
+
+
 def remove_tree(folder: Path) -> None:
     """Delete a folder, if it is there."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -82,6 +100,6 @@ def explained(what: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         advice = "Free some room there" if full else "Check that disk and its permissions"
         raise DiskError(
-            f"{what} could not be written ({error.strerror or error}); the checkpoints before it are whole. "
-            f"{advice}, then resume."
+            f"{what} could not be written ({error.strerror or error}); "
+            f"what was there before is whole. {advice}, and try again."
         ) from error

@@ -1,0 +1,66 @@
+"""The long factor of new data, with the other factor held."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnmf.checkpoint import appearing, write_long
+from dnmf.engine import Engine, single_threaded_products
+from dnmf.errors import DataError
+from dnmf.factor import MemoryFactor
+from dnmf.kernels.model import Model
+from dnmf.kernels.panels import Block, square_sum
+from dnmf.kernels.rules import make_rule
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import Stats
+from dnmf.result import Result
+from dnmf.run import plan_of
+from dnmf.sources import open_matrix
+from dnmf.sources.dask_array import factor_array
+from dnmf.watch import Watcher
+
+
+def transform_with(
+    result: Result,
+    V: Any,
+    out: str | Path | None,
+    overwrite: bool,
+    memory_limit: int | str | None,
+    threads: int | None,
+    watchers: Sequence[Watcher],
+) -> Any:
+    """Return the long factor of V for the short factor of a result; `dnmf.transform` describes it."""
+    short, rows_streamed = result.short, result.rows_streamed
+    source = open_matrix(V, "rows" if rows_streamed else "columns")
+    layout = source.layout
+    if layout.shape[0] != len(short):
+        axis = "columns" if rows_streamed else "rows"
+        raise DataError(
+            f"V has shape {layout.user_shape}, and the factors were fitted to {len(short)} {axis}; give data with "
+            f"{len(short)} {axis}."
+        )
+    settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
+    rule = make_rule(settings.swapped() if rows_streamed else settings)
+    plan = plan_of(layout, settings)
+    model = Model.of(np.ascontiguousarray(short, layout.work_dtype))
+    room = MemoryFactor(layout.blocks)
+
+    def visit(block: int, V: Block, stats: Stats, scratch: Scratch) -> None:
+        stats.norms.append(square_sum(V, layout.work_dtype, scratch))
+        room.write(block, rule.transform(V, model, scratch))
+
+    def read(count: int) -> None:
+        for watcher in watchers:
+            watcher.block_read(count)
+
+    for watcher in watchers:
+        watcher.started(plan, 0, 1)
+    with single_threaded_products():
+        Engine(source, plan.groups, plan.threads, read).one_pass(visit, lambda: Stats.zero(1, 1))
+    rank, dtype = settings.rank, layout.work_dtype
+    if out is not None:
+        with appearing(Path(out).absolute(), overwrite) as draft:
+            write_long(draft, room, layout.bounds, rank, dtype, rows_streamed)
+    return factor_array(room.read, layout.bounds, rank, dtype, rows_streamed)
