@@ -1,0 +1,42 @@
+# `make demo` and `make test` need nothing but make and a Python of 3.11 or newer.
+
+CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3 $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python3)
+FITS := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
+	if command -v $$candidate >/dev/null 2>&1 && $$candidate -c '$(FITS)' >/dev/null 2>&1; then echo $$candidate; break; fi; done)
+BIN := .venv/bin
+
+.PHONY: demo test test-long lint bench clean
+
+demo: .venv/installed
+	$(BIN)/dnmf demo
+
+test: .venv/tested lint
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: .venv/tested
+	$(BIN)/python -m pytest -m long
+
+lint: .venv/tested
+	$(BIN)/ruff check dnmf tests benchmarks
+	$(BIN)/ruff format --check dnmf tests benchmarks
+	$(BIN)/mypy
+
+bench: .venv/tested
+	$(BIN)/python benchmarks/in_memory.py
+	$(BIN)/python benchmarks/out_of_core.py
+	$(BIN)/python benchmarks/kills.py
+
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "dnmf needs Python 3.11 or newer, and none was found; install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[plot]'
+	@touch $@
+
+.venv/tested: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[plot,test]'
+	@touch $@
+
+clean:
+	rm -rf .venv demo build dist

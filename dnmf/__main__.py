@@ -1,0 +1,5 @@
+"""`python -m dnmf`."""
+
+from dnmf.cli import main
+
+main()

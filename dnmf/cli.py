@@ -1,0 +1,302 @@
+"""The command line. Figures for programs go to stdout, all that is for people to stderr."""
+
+import dataclasses
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+import dnmf
+from dnmf import demo as demonstration
+from dnmf.checkpoint import Store
+from dnmf.convert import COMPRESSORS, convert
+from dnmf.errors import DiskError, DnmfError, Interrupted
+from dnmf.plan import amount
+from dnmf.progress import Bar, JsonLines, Lines, summary
+from dnmf.report import draw_parts
+from dnmf.run import plan_of
+from dnmf.settings import ADJUSTABLE, Settings
+from dnmf.sources import open_matrix
+from dnmf.watch import Watcher
+
+HELP = {
+    "loss": "frobenius, or kullback-leibler.",
+    "solver": "auto, hals, als or mu.",
+    "init": "auto, random, nndsvd, nndsvda or nndsvdar.",
+    "sweeps": "Updates of a block in a pass.",
+    "l1_W": "L1 penalty on W.",
+    "l2_W": "L2 penalty on W.",
+    "l1_H": "L1 penalty on H.",
+    "l2_H": "L2 penalty on H.",
+    "seed": "Of everything random.",
+    "tol": "Relative optimality at which the run has converged.",
+    "max_passes": "Reads of V allowed.",
+    "max_seconds": "Seconds allowed.",
+    "checkpoint_every": "Passes between two checkpoints.",
+    "keep": "Checkpoints kept.",
+    "memory_limit": "Memory the process may hold, as 1GB; by default 60 % of what it may use.",
+    "threads": "Blocks worked on at once.",
+}
+TYPES = {"seed": int, "max_passes": int, "checkpoint_every": int, "keep": int, "threads": int, "sweeps": int}
+REALS = ("l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds")
+
+Command = Callable[..., Any]
+
+
+def run_options(names: tuple[str, ...]) -> Callable[[Command], Command]:
+    """Give a command the options of a run, by their names in `Settings`; those that are not given are not passed."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+
+    def add(command: Command) -> Command:
+        for name in reversed(names):
+            kind = TYPES.get(name, float if name in REALS else str)
+            shown = "" if defaults[name] is None else f"  [default: {defaults[name]}]"
+            flag = "--" + name.replace("_", "-")
+            command = click.option(flag, name, type=kind, default=None, help=HELP[name] + shown)(command)
+        command = click.option("--json", "as_json", is_flag=True, help="One JSON object a pass on stdout.")(command)
+        return command
+
+    return add
+
+
+class Commands(click.Group):
+    """Commands whose errors are sentences: exit code 2 for what was given, 1 for what went wrong elsewhere."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and end with its sentence where there is one."""
+        try:
+            return super().invoke(ctx)
+        except DnmfError as error:
+            Console(stderr=True).print(f"dnmf: {error}", highlight=False, markup=False, soft_wrap=True)
+            sys.exit(1 if isinstance(error, DiskError) else 2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(dnmf.__version__, prog_name="dnmf")
+def main() -> None:
+    """Factorise non-negative matrices that have outgrown memory: V ≈ WH."""
+
+
+@main.command()
+@click.argument("matrix")
+@click.option("--rank", type=int, required=True, help="Number of components.")
+@click.option("--store", type=click.Path(path_type=Path), help="Where checkpoints and the factors go.")
+@click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
+@run_options(tuple(HELP))
+def fit(matrix: str, rank: int, store: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
+    """Factorise MATRIX: a Zarr array, or a .npy file."""
+    with stoppable(store) as cancel, watching(as_json) as watchers:
+        given = {name: value for name, value in options.items() if value is not None}
+        result = dnmf.factorize(
+            matrix,
+            rank,
+            store=store,
+            overwrite=overwrite,
+            watchers=watchers,
+            cancel=cancel,
+            **given,
+        )
+        conclude(result)
+
+
+@main.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--matrix", help="The matrix, if it is not where it was.")
+@run_options(ADJUSTABLE)
+def resume(store: Path, matrix: str | None, as_json: bool, **options: Any) -> None:
+    """Go on with the run in STORE where its newest checkpoint left it."""
+    with stoppable(store) as cancel, watching(as_json) as watchers:
+        given = {name: value for name, value in options.items() if value is not None}
+        result = dnmf.resume(store, matrix, watchers=watchers, cancel=cancel, **given)
+        conclude(result)
+
+
+@main.command()
+@click.argument("path")
+@click.option("--rank", type=int, help="Show the plan for this rank.")
+@click.option("--memory-limit", help=HELP["memory_limit"])
+@click.option("--threads", type=int, help=HELP["threads"])
+def info(path: str, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
+    """Say what PATH is: a matrix, with the plan of a run, or the store of a run."""
+    if "://" not in path and (Path(path) / "commits").is_dir():
+        click.echo(describe_store(path))
+        return
+    layout = open_matrix(path).layout
+    rows, columns = layout.user_shape
+    facts = {
+        "matrix": f"{rows} × {columns}, {layout.dtype}, {layout.kind}",
+        "size": amount(layout.stored_bytes),
+        "blocks": f"{layout.blocks} of up to {layout.widest} {'rows' if layout.transposed else 'columns'}",
+    }
+    click.echo(summary(path, facts))
+    if rank is not None:
+        options = {"rank": rank, "memory_limit": memory_limit, "threads": threads}
+        click.echo(f"\nA run at rank {rank}\n{plan_of(layout, Settings.from_options(options))}")
+
+
+@main.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("matrix")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the factor goes, as a Zarr array.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--memory-limit", help=HELP["memory_limit"])
+@click.option("--threads", type=int, help=HELP["threads"])
+def transform(
+    store: Path, matrix: str, out: Path, overwrite: bool, memory_limit: str | None, threads: int | None
+) -> None:
+    """Find the factor of a new MATRIX with the other factor held as the run in STORE left it."""
+    factor = dnmf.transform(store, matrix, out=out, overwrite=overwrite, memory_limit=memory_limit, threads=threads)
+    say(f"The factor, {factor.shape[0]} × {factor.shape[1]}, is in {out}.")
+
+
+@main.command("convert")
+@click.argument("origin")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--chunks", help="Rows and columns of a chunk, as 2000,1000.")
+@click.option("--compressor", default="auto", help=f"{', '.join(COMPRESSORS)}.", show_default=True)
+@click.option("--memory-limit", default="1GB", show_default=True, help="Memory that may be held.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+def convert_command(
+    origin: str, target: Path, chunks: str | None, compressor: str, memory_limit: str, overwrite: bool
+) -> None:
+    """Write ORIGIN anew as a Zarr array TARGET that is read fast."""
+    with click.progressbar(length=1000, label="convert", file=sys.stderr) as bar:
+        convert(
+            origin,
+            target,
+            chunks=parse_chunks(chunks),
+            compressor=compressor,
+            memory_limit=memory_limit,
+            overwrite=overwrite,
+            on_progress=lambda done, total: bar.update(1000 * done // total - bar.pos),
+        )
+    say(f"{target} is written; factorise it with: dnmf fit {target} --rank 20 --store run.zarr")
+
+
+@main.command("demo")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--step", type=int, default=1, help="Take every so-manieth patch only.")
+@click.option("--max-passes", type=int, default=40, show_default=True)
+def demo_command(folder: Path, step: int, max_passes: int) -> None:
+    """Factorise the patches of two photographs, and draw the parts they are made of."""
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"
+    say("Cutting two photographs into 16 × 16 colour patches …")
+    rows, columns = demonstration.write_patches(matrix, step)
+    say(
+        f"{matrix} holds {rows} × {columns} numbers: {amount(rows * columns)} as they are, "
+        f"{amount(4 * rows * columns)} as float32.\nFactorised at rank {demonstration.RANK} in {demonstration.MEMORY_LIMIT} of memory, as by\n"
+        f"  dnmf fit {matrix} --rank {demonstration.RANK} --memory-limit {demonstration.MEMORY_LIMIT} --store {store}"
+    )
+    with stoppable(store) as cancel, watching(False) as watchers:
+        result = dnmf.factorize(
+            str(matrix),
+            demonstration.RANK,
+            store=store,
+            overwrite=store.exists(),
+            max_passes=max_passes,
+            memory_limit=demonstration.MEMORY_LIMIT,
+            watchers=watchers,
+            cancel=cancel,
+        )
+        conclude(result)
+    patch = demonstration.PATCH
+    draw_parts(result.W, (patch, patch, 3), picture, f"{demonstration.RANK} parts of two photographs")
+    say(f"The parts are drawn in {picture}.")
+
+
+@contextmanager
+def stoppable(store: Path | None) -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into a request to stop, and end with 130 or 143 once the checkpoint is written."""
+    cancel, received = threading.Event(), []
+
+    def stop(number: int, frame: Any) -> None:
+        received.append(number)
+        cancel.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    except Interrupted:
+        saved = store is not None and (store / "commits").is_dir() and any((store / "commits").glob("[0-9]*.json"))
+        if saved:
+            say(f"Stopped. The factors so far are saved; go on with: dnmf resume {store}")
+        elif store is not None:
+            say(f"Stopped in the first pass, before there was anything to save; start again with: dnmf resume {store}")
+        else:
+            say("Stopped. Nothing was kept: give --store to keep checkpoints.")
+        sys.exit(128 + received[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def watching(as_json: bool) -> Iterator[list[Watcher]]:
+    """Give the watchers that fit where the output goes."""
+    console = Console(stderr=True)
+    if as_json:
+        yield [JsonLines(sys.stdout)]
+    elif console.is_terminal:
+        bar = Bar(console)
+        try:
+            yield [bar]
+        finally:
+            bar.close()
+    else:
+        yield [Lines(console)]
+
+
+def conclude(result: "dnmf.Result") -> None:
+    """Say what came out, and where it is."""
+    error = "" if result.relative_error is None else f", relative error {result.relative_error:.6f}"
+    say(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
+    if result.store:
+        say(f"W and H are in {result.store}.")
+
+
+def describe_store(path: str) -> str:
+    """Return what there is to know of a store."""
+    store = Store.open(path)
+    settings = store.header["settings"]
+    shape = store.header["fingerprint"]["shape"]
+    rows = {
+        "matrix": f"{shape[0]} × {shape[1]}, {store.header['location'] or 'given in memory'}",
+        "rank": str(settings["rank"]),
+        "loss, solver": f"{settings['loss']}, {settings['solver']}",
+    }
+    commit = store.newest()
+    if commit is None:
+        return summary(path, {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"})
+    last = commit.history[-1] if commit.history else {}
+    rows["passes"] = str(commit.passes)
+    rows |= {name.replace("_", " "): f"{last[name]:.6g}" for name in ("loss", "optimality", "seconds") if name in last}
+    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume goes on"
+    return summary(path, rows)
+
+
+def parse_chunks(text: str | None) -> tuple[int, int] | None:
+    """Return the chunk that a text names.
+
+    >>> parse_chunks("2000,1000")
+    (2000, 1000)
+    """
+    if text is None:
+        return None
+    try:
+        rows, columns = (int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} names no chunk; give rows and columns, as 2000,1000.") from None
+    return rows, columns
+
+
+def say(text: str) -> None:
+    """Tell a person something."""
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

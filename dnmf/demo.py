@@ -1,0 +1,63 @@
+"""The demonstration: parts of photographs, from a matrix several times larger than the memory it is given."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from dnmf.errors import MissingExtraError
+
+PATCH = 16
+RANK = 32
+MEMORY_LIMIT = "500MB"
+
+
+def write_patches(path: Path, step: int = 1) -> tuple[int, int]:
+    """Write every overlapping 16 × 16 colour patch of scikit-learn's two photographs as a column of a Zarr array.
+
+    Parameters
+    ----------
+    path
+        Of the array, uint8, in chunks of one row of patches or more.
+    step
+        Take every so-manieth patch in both directions.
+
+    Returns
+    -------
+    tuple
+        The shape (768, n); 515,000 columns at step 1.
+    """
+    strips = list(_strips(step))
+    columns = sum(strip.shape[1] for strip in strips)
+    rows = PATCH * PATCH * 3
+    width = max(strip.shape[1] for strip in strips)
+    array = zarr.create_array(
+        path, shape=(rows, columns), chunks=(rows, width), dtype="uint8", compressors=None, filters=None, overwrite=True
+    )
+    start = 0
+    for strip in strips:
+        array[:, start : start + strip.shape[1]] = strip
+        start += strip.shape[1]
+    return rows, columns
+
+
+def _strips(step: int, together: int = 16) -> Iterator[NDArray[np.uint8]]:
+    """Yield the patches of so many rows of both photographs at a time (768, width), as views until they are used."""
+    for photograph in _photographs():
+        windows = np.lib.stride_tricks.sliding_window_view(photograph, (PATCH, PATCH, 3))[::step, ::step, 0]
+        for start in range(0, len(windows), together):
+            part = windows[start : start + together]
+            yield part.reshape(-1, PATCH * PATCH * 3).T
+
+
+def _photographs() -> list[NDArray[np.uint8]]:
+    try:
+        from sklearn.datasets import load_sample_images  # takes a moment, and Pillow, which only the demo needs
+
+        return list(load_sample_images().images)
+    except ImportError as error:
+        raise MissingExtraError(
+            "The demo's photographs need Pillow, which is not installed; install it with `pip install 'dnmf[plot]'`."
+        ) from error

@@ -1,0 +1,145 @@
+"""Watchers for people and for pipes: a live bar, plain lines, JSON lines."""
+
+import json
+import threading
+import time
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dnmf.plan import Plan, amount
+from dnmf.stopping import Verdict
+from dnmf.watch import Record, Watcher
+
+
+class Narrator(Watcher):
+    """Keeps what every way of telling needs: the plan, the loss before, and how fast V is read."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._lock = threading.Lock()
+        self._read = 0
+        self._loss: float | None = None
+        self._start = time.perf_counter()
+
+    def started(self, plan: Plan, passes: int, max_passes: int) -> None:
+        """Say what is going to happen."""
+        self._start = time.perf_counter()
+        self.console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
+        if passes:
+            self.console.print(f"The run goes on after pass {passes}.", highlight=False)
+
+    def block_read(self, count: int) -> None:
+        """Count."""
+        with self._lock:
+            self._read += count
+
+    def speed(self) -> str:
+        """Return the rate at which V has been read since the start."""
+        return f"{self._read / max(time.perf_counter() - self._start, 1e-9) / 1e9:.2f} GB/s"
+
+    def describe(self, record: Record) -> str:
+        """Return the figures of a pass."""
+        change = "" if not self._loss else f" ({(record.loss - self._loss) / self._loss:+.1e})"
+        self._loss = record.loss
+        error = "" if record.relative_error is None else f"  error {record.relative_error:.6f}"
+        return f"loss {record.loss:.6e}{change}{error}  optimality {record.optimality:.1e}"
+
+    def saved(self, passes: int, store: str) -> None:
+        """Say where."""
+        self.console.print(f"  checkpoint after pass {passes} in {store}", style="dim", highlight=False, soft_wrap=True)
+
+    def stopped(self, verdict: Verdict) -> None:
+        """Say why."""
+        self.console.print(verdict.sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+class Lines(Narrator):
+    """One plain line a pass."""
+
+    def passed(self, record: Record) -> None:
+        """Write the line."""
+        line = f"pass {record.passes:4d}  {self.describe(record)}  {self.speed()}"
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class Bar(Narrator):
+    """A live bar that fills as blocks are read, over all passes that are allowed."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    def started(self, plan: Plan, passes: int, max_passes: int) -> None:
+        """Show the bar."""
+        super().started(plan, passes, max_passes)
+        self._pass_bytes = plan.bytes_per_pass
+        self._progress = Progress(
+            TextColumn("pass {task.fields[passes]}/{task.fields[most]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[figures]}  {task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left at most"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(
+            "",
+            total=max_passes * plan.bytes_per_pass,
+            completed=passes * plan.bytes_per_pass,
+            passes=passes,
+            most=max_passes,
+            figures="",
+            speed="",
+        )
+        self._progress.start()
+
+    def block_read(self, count: int) -> None:
+        """Fill the bar."""
+        super().block_read(count)
+        if self._progress:
+            self._progress.update(self._task, advance=count, speed=self.speed())
+
+    def passed(self, record: Record) -> None:
+        """Show the figures."""
+        if self._progress:
+            done = record.passes * self._pass_bytes
+            self._progress.update(self._task, completed=done, passes=record.passes, figures=self.describe(record))
+
+    def stopped(self, verdict: Verdict) -> None:
+        """Take the bar away and say why."""
+        self.close()
+        super().stopped(verdict)
+
+    def close(self) -> None:
+        """Take the bar away, however the run ended."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+
+class JsonLines(Watcher):
+    """One JSON object a pass, with the field names of the history."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def passed(self, record: Record) -> None:
+        """Write the object."""
+        print(json.dumps(record.to_dict(), allow_nan=False), file=self._stream, flush=True)
+
+
+def summary(path: str, rows: dict[str, str]) -> str:
+    """Lay out what is known of a thing.
+
+    >>> print(summary("V.zarr", {"rank": "3"}))
+    V.zarr
+      rank          3
+    """
+    return "\n".join([path, *(f"  {name:<12}  {value}" for name, value in rows.items())])
+
+
+__all__ = ["Bar", "JsonLines", "Lines", "amount", "summary"]
