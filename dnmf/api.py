@@ -10,9 +10,9 @@ from dnmf.checkpoint import Store, StoredFactor
 from dnmf.errors import StoreError
 from dnmf.plan import Plan
 from dnmf.result import Result
-from dnmf.run import new_run, old_run, plan_of
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
+from dnmf.start import new_run, old_run, plan_of
 from dnmf.transform import transform_with
 from dnmf.watch import Record, Watcher
 

@@ -1,29 +1,25 @@
 """The command line. Figures for programs go to stdout, all that is for people to stderr."""
 
 import dataclasses
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 import dnmf
 from dnmf import demo as demonstration
 from dnmf.checkpoint import Store
 from dnmf.convert import COMPRESSORS, convert
-from dnmf.errors import DiskError, DnmfError, Interrupted
+from dnmf.errors import DiskError, DnmfError
 from dnmf.plan import amount
-from dnmf.progress import Bar, JsonLines, Lines, summary
+from dnmf.progress import summary
 from dnmf.report import draw_parts
-from dnmf.run import plan_of
 from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import open_matrix
-from dnmf.watch import Watcher
+from dnmf.start import plan_of
+from dnmf.terminal import conclude, say, stoppable, watching
 
 HELP = {
     "loss": "frobenius, or kullback-leibler.",
@@ -73,7 +69,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except DnmfError as error:
-            Console(stderr=True).print(f"dnmf: {error}", highlight=False, markup=False, soft_wrap=True)
+            say(f"dnmf: {error}")
             sys.exit(1 if isinstance(error, DiskError) else 2)
 
 
@@ -189,77 +185,26 @@ def demo_command(folder: Path, step: int, max_passes: int) -> None:
     matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"
     say("Cutting two photographs into 16 × 16 colour patches …")
     rows, columns = demonstration.write_patches(matrix, step)
-    say(
-        f"{matrix} holds {rows} × {columns} numbers: {amount(rows * columns)} as they are, "
-        f"{amount(4 * rows * columns)} as float32.\nFactorised at rank {demonstration.RANK} in {demonstration.MEMORY_LIMIT} of memory, as by\n"
-        f"  dnmf fit {matrix} --rank {demonstration.RANK} --memory-limit {demonstration.MEMORY_LIMIT} --store {store}"
-    )
+    stored, as_floats = amount(rows * columns), amount(4 * rows * columns)
+    rank, limit = demonstration.RANK, demonstration.MEMORY_LIMIT
+    say(f"{matrix} holds {rows} × {columns} numbers: {stored} as they are, {as_floats} as float32.")
+    say(f"Factorised at rank {rank} in {limit} of memory, as by")
+    say(f"  dnmf fit {matrix} --rank {rank} --memory-limit {limit} --max-passes {max_passes} --store {store}")
     with stoppable(store) as cancel, watching(False) as watchers:
         result = dnmf.factorize(
             str(matrix),
-            demonstration.RANK,
+            rank,
             store=store,
             overwrite=store.exists(),
             max_passes=max_passes,
-            memory_limit=demonstration.MEMORY_LIMIT,
+            memory_limit=limit,
             watchers=watchers,
             cancel=cancel,
         )
         conclude(result)
     patch = demonstration.PATCH
-    draw_parts(result.W, (patch, patch, 3), picture, f"{demonstration.RANK} parts of two photographs")
+    draw_parts(result.W, (patch, patch, 3), picture, f"{rank} parts of two photographs")
     say(f"The parts are drawn in {picture}.")
-
-
-@contextmanager
-def stoppable(store: Path | None) -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into a request to stop, and end with 130 or 143 once the checkpoint is written."""
-    cancel, received = threading.Event(), []
-
-    def stop(number: int, frame: Any) -> None:
-        received.append(number)
-        cancel.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield cancel
-    except Interrupted:
-        saved = store is not None and (store / "commits").is_dir() and any((store / "commits").glob("[0-9]*.json"))
-        if saved:
-            say(f"Stopped. The factors so far are saved; go on with: dnmf resume {store}")
-        elif store is not None:
-            say(f"Stopped in the first pass, before there was anything to save; start again with: dnmf resume {store}")
-        else:
-            say("Stopped. Nothing was kept: give --store to keep checkpoints.")
-        sys.exit(128 + received[0])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def watching(as_json: bool) -> Iterator[list[Watcher]]:
-    """Give the watchers that fit where the output goes."""
-    console = Console(stderr=True)
-    if as_json:
-        yield [JsonLines(sys.stdout)]
-    elif console.is_terminal:
-        bar = Bar(console)
-        try:
-            yield [bar]
-        finally:
-            bar.close()
-    else:
-        yield [Lines(console)]
-
-
-def conclude(result: "dnmf.Result") -> None:
-    """Say what came out, and where it is."""
-    error = "" if result.relative_error is None else f", relative error {result.relative_error:.6f}"
-    say(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
-    if result.store:
-        say(f"W and H are in {result.store}.")
 
 
 def describe_store(path: str) -> str:
@@ -295,8 +240,3 @@ def parse_chunks(text: str | None) -> tuple[int, int] | None:
     except ValueError:
         raise click.BadParameter(f"{text!r} names no chunk; give rows and columns, as 2000,1000.") from None
     return rows, columns
-
-
-def say(text: str) -> None:
-    """Tell a person something."""
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

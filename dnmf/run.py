@@ -1,30 +1,26 @@
-"""Runs: start or resume one, loop, stop, save."""
+"""A run: loop, stop, save."""
 
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor
-from dnmf.engine import Engine, cores, scratch_folder, usable_memory
-from dnmf.errors import DataError, Interrupted, StoreError
+from dnmf.engine import Engine, scratch_folder
+from dnmf.errors import Interrupted
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
-from dnmf.initialise import check_given, check_init, initial_state
+from dnmf.initialise import initial_state
 from dnmf.kernels.rules import make_rule, solver_of, warm_up
-from dnmf.plan import Plan, make_plan
+from dnmf.plan import Plan
 from dnmf.result import Result
-from dnmf.settings import ADJUSTABLE, Settings
+from dnmf.settings import Settings
 from dnmf.solve import iterate
-from dnmf.sources import Source, open_matrix
-from dnmf.sources.layout import Layout, fingerprint
+from dnmf.sources import Source
 from dnmf.state import State
 from dnmf.stopping import Stopping, Verdict
 from dnmf.watch import Record, Watcher
-
-MEMORY_SHARE = 0.6
 
 
 class Run:
@@ -213,118 +209,3 @@ class Run:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="dnmf-", dir=scratch_folder(), ignore_cleanup_errors=True)
         return Path(self._folder.name)
-
-
-def plan_of(layout: Layout, settings: Settings) -> Plan:
-    """Plan a run with the memory and the threads that the settings, or the machine, allow."""
-    limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
-    threads = settings.threads or cores() + layout.on_disk
-    return make_plan(layout, settings.rank, limit, threads)
-
-
-@contextmanager
-def new_run(
-    V: Any,
-    options: Mapping[str, Any],
-    store: str | Path | None,
-    overwrite: bool,
-    watchers: Sequence[Watcher],
-    cancel: threading.Event | None,
-) -> Iterator[Run]:
-    """Open everything a new run needs, checked in full before the first pass, and close it at the end."""
-    init = options.get("init", "auto")
-    named = isinstance(init, str)
-    settings = Settings.from_options({**options, "init": init if named else "auto"})
-    solver_of(settings)
-    source = open_matrix(V)
-    layout = source.layout
-    check_init(settings, layout)
-    given = None if named else check_given(init, layout.user_shape, settings.rank)
-    plan = plan_of(layout, settings)
-    kept = None
-    if store is not None:
-        header = {
-            "fingerprint": fingerprint(source),
-            "settings": settings.to_options(),
-            "location": layout.location,
-            "transposed": layout.transposed,
-            "bounds": list(layout.bounds),
-            "given": given is not None,
-        }
-        kept = Store.create(store, header, overwrite)
-    run = Run(source, settings, plan, kept, watchers, cancel)
-    try:
-        run.begin(given)
-        yield run
-    finally:
-        run.close()
-
-
-@contextmanager
-def old_run(
-    store: str | Path,
-    V: Any,
-    options: Mapping[str, Any],
-    watchers: Sequence[Watcher],
-    cancel: threading.Event | None,
-) -> Iterator[Run]:
-    """Open a run again where its newest whole checkpoint left it, and close it at the end."""
-    kept = Store.open(store, write=True)
-    try:
-        settings = resumed_settings(kept, options)
-        source = reopen(kept, V)
-        run = Run(source, settings, plan_of(source.layout, settings), kept, watchers, cancel)
-        commit = kept.newest()
-        if commit is not None:
-            run.go_on(commit)
-        elif kept.header["given"]:
-            raise StoreError(f"{kept.path} has no whole checkpoint, and its run began with factors that were given.")
-        else:
-            run.begin(None)
-        yield run
-    finally:
-        kept.discard_scratch()
-        kept.close()
-
-
-def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
-    """Return the settings of a stored run with some of those changed that may change."""
-    settings = Settings.from_options(store.header["settings"])
-    new = settings.replace(options)
-    for name in options:
-        before, now = getattr(settings, name), getattr(new, name)
-        if name not in ADJUSTABLE and before != now:
-            raise StoreError(
-                f"The run in {store.path} has {name}={before!r} and was to be resumed with {name}={now!r}; resume it "
-                f"as it is, or start a new run. Only {', '.join(ADJUSTABLE)} may change."
-            )
-    return new
-
-
-def reopen(store: Store, V: Any) -> Source:
-    """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
-    location = store.header["location"]
-    if V is None and location is None:
-        raise StoreError(f"The run in {store.path} was given its matrix in memory; give V again to resume it.")
-    try:
-        source = open_matrix(location if V is None else V)
-    except DataError as error:
-        if V is not None:
-            raise
-        raise StoreError(
-            f"The matrix of the run in {store.path} cannot be opened: {error} If it has moved, give V again."
-        ) from error
-    before, now = store.header["fingerprint"], fingerprint(source)
-    words = {
-        "sample": "a digest of its first block of",
-        "blocks": "blocks:",
-        "streamed": "blocks cut along its",
-    }
-    for name, value in now.items():
-        if before.get(name) != value:
-            what = words.get(name, name)
-            raise StoreError(
-                f"The run in {store.path} is of a matrix with {what} {before.get(name)}, and the one given has "
-                f"{what} {value}; give the matrix that the run was started on, or start a new run."
-            )
-    return source

@@ -16,9 +16,9 @@ from dnmf.kernels.rules import make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.result import Result
-from dnmf.run import plan_of
 from dnmf.sources import open_matrix
 from dnmf.sources.dask_array import factor_array
+from dnmf.start import plan_of
 from dnmf.watch import Watcher
 
 

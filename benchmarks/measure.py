@@ -1,0 +1,51 @@
+"""What the benchmarks share: memory of a process, the page cache, and words for the machine."""
+
+import contextlib
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def anonymous_bytes() -> int:
+    """Return the anonymous memory of this process: what it holds, without files that are mapped or cached."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("this system does not tell a process its anonymous memory")
+
+
+@contextlib.contextmanager
+def peak_memory() -> Iterator[dict[str, int]]:
+    """Watch the anonymous memory every 2 ms; `before` and `peak` in bytes are there afterwards."""
+    figures = {"before": anonymous_bytes(), "peak": anonymous_bytes()}
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            figures["peak"] = max(figures["peak"], anonymous_bytes())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield figures
+    finally:
+        done.set()
+        thread.join()
+
+
+def drop_caches() -> bool:
+    """Empty the page cache, where this is permitted; return whether it was."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("1\n")
+    except OSError:
+        return False
+    return True
+
+
+def machine() -> str:
+    """Return words for where this was measured."""
+    cores = len(os.sched_getaffinity(0))
+    return f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"

@@ -1,0 +1,137 @@
+"""Start a run, or take one up again: everything is opened and checked in full before the first pass."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dnmf.checkpoint import Store
+from dnmf.engine import cores, usable_memory
+from dnmf.errors import DataError, StoreError
+from dnmf.initialise import check_given, check_init
+from dnmf.kernels.rules import solver_of
+from dnmf.plan import Plan, make_plan
+from dnmf.run import Run
+from dnmf.settings import ADJUSTABLE, Settings
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.layout import Layout, fingerprint
+from dnmf.watch import Watcher
+
+# What a run takes of the memory that the process may use, if it is not told.
+MEMORY_SHARE = 0.6
+
+
+def plan_of(layout: Layout, settings: Settings) -> Plan:
+    """Plan a run with the memory and the threads that the settings, or the machine, allow."""
+    limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
+    threads = settings.threads or cores() + layout.on_disk
+    return make_plan(layout, settings.rank, limit, threads)
+
+
+@contextmanager
+def new_run(
+    V: Any,
+    options: Mapping[str, Any],
+    store: str | Path | None,
+    overwrite: bool,
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+) -> Iterator[Run]:
+    """Open everything a new run needs, checked in full before the first pass, and close it at the end."""
+    init = options.get("init", "auto")
+    named = isinstance(init, str)
+    settings = Settings.from_options({**options, "init": init if named else "auto"})
+    solver_of(settings)
+    source = open_matrix(V)
+    layout = source.layout
+    check_init(settings, layout)
+    given = None if named else check_given(init, layout.user_shape, settings.rank)
+    plan = plan_of(layout, settings)
+    kept = None
+    if store is not None:
+        header = {
+            "fingerprint": fingerprint(source),
+            "settings": settings.to_options(),
+            "location": layout.location,
+            "transposed": layout.transposed,
+            "bounds": list(layout.bounds),
+            "given": given is not None,
+        }
+        kept = Store.create(store, header, overwrite)
+    run = Run(source, settings, plan, kept, watchers, cancel)
+    try:
+        run.begin(given)
+        yield run
+    finally:
+        run.close()
+
+
+@contextmanager
+def old_run(
+    store: str | Path,
+    V: Any,
+    options: Mapping[str, Any],
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+) -> Iterator[Run]:
+    """Open a run again where its newest whole checkpoint left it, and close it at the end."""
+    kept = Store.open(store, write=True)
+    try:
+        settings = resumed_settings(kept, options)
+        source = reopen(kept, V)
+        run = Run(source, settings, plan_of(source.layout, settings), kept, watchers, cancel)
+        commit = kept.newest()
+        if commit is not None:
+            run.go_on(commit)
+        elif kept.header["given"]:
+            raise StoreError(f"{kept.path} has no whole checkpoint, and its run began with factors that were given.")
+        else:
+            run.begin(None)
+        yield run
+    finally:
+        kept.discard_scratch()
+        kept.close()
+
+
+def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
+    """Return the settings of a stored run with some of those changed that may change."""
+    settings = Settings.from_options(store.header["settings"])
+    new = settings.replace(options)
+    for name in options:
+        before, now = getattr(settings, name), getattr(new, name)
+        if name not in ADJUSTABLE and before != now:
+            raise StoreError(
+                f"The run in {store.path} has {name}={before!r} and was to be resumed with {name}={now!r}; resume it "
+                f"as it is, or start a new run. Only {', '.join(ADJUSTABLE)} may change."
+            )
+    return new
+
+
+def reopen(store: Store, V: Any) -> Source:
+    """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
+    location = store.header["location"]
+    if V is None and location is None:
+        raise StoreError(f"The run in {store.path} was given its matrix in memory; give V again to resume it.")
+    try:
+        source = open_matrix(location if V is None else V)
+    except DataError as error:
+        if V is not None:
+            raise
+        raise StoreError(
+            f"The matrix of the run in {store.path} cannot be opened: {error} If it has moved, give V again."
+        ) from error
+    before, now = store.header["fingerprint"], fingerprint(source)
+    words = {
+        "sample": "a digest of its first block of",
+        "blocks": "blocks:",
+        "streamed": "blocks cut along its",
+    }
+    for name, value in now.items():
+        if before.get(name) != value:
+            what = words.get(name, name)
+            raise StoreError(
+                f"The run in {store.path} is of a matrix with {what} {before.get(name)}, and the one given has "
+                f"{what} {value}; give the matrix that the run was started on, or start a new run."
+            )
+    return source

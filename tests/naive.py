@@ -1,0 +1,75 @@
+"""A textbook oracle in float64: slow, short, and independent of the package."""
+
+import numpy as np
+from scipy.optimize import nnls
+
+
+def hals(H, C, G, l1, l2, sweeps):
+    """Cyclic coordinate descent over the rows of H (Cichocki et al. 2007)."""
+    H = H.copy()
+    for _ in range(sweeps):
+        for k in range(len(H)):
+            if G[k, k] + l2 > 0:
+                rest = C[k] - l1 - G[k] @ H + G[k, k] * H[k]
+                H[k] = np.maximum(0, rest / (G[k, k] + l2))
+    return H
+
+
+def mu(H, C, G, l1, l2, sweeps):
+    """Lee & Seung 2001, with entries kept above the relative floor that the package documents."""
+    H = H.copy()
+    for _ in range(sweeps):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            new = np.where(G @ H + l2 * H + l1 > 0, H * C / (G @ H + l2 * H + l1), H)
+            floor = np.where(np.diag(G)[:, None] > 0, 1e-16 * C / np.diag(G)[:, None], 0)
+        H = np.maximum(new, np.minimum(floor, H))
+    return H
+
+
+def als(H, C, G, l1, l2, sweeps):
+    """Solve every column by SciPy's active-set method, on a square root of the Gram matrix."""
+    gram = G + l2 * np.eye(len(G))
+    values, vectors = np.linalg.eigh(gram)
+    root = np.sqrt(np.maximum(values, 1e-300))[:, None] * vectors.T
+    return np.column_stack([nnls(root, np.linalg.solve(root.T, c - l1))[0] for c in C.T])
+
+
+def violation(H, C, G, l1, l2):
+    """The projected gradient made continuous, squared and summed by component."""
+    return (np.minimum(G @ H - C + l2 * H + l1, (np.diag(G)[:, None] + l2) * H) ** 2).sum(axis=1)
+
+
+def quadratic_pass(update, V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, sweeps=4, rounds=10, fresh=False):
+    """One pass of the Frobenius rule: H, then W until it has converged to 1e-6, or for so many rounds."""
+    C, G = W.T @ V, W.T @ W
+    if fresh:
+        top, bottom = (C * H).sum(axis=0), (H * (G @ H)).sum(axis=0)
+        H = H * np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), 0)
+    H = update(H, C, G, l1_H, l2_H, sweeps)
+    A, B = V @ H.T, H @ H.T
+    Wt = W.T.copy()
+    for _ in range(rounds):
+        Wt = update(Wt, A.T, B, l1_W, l2_W, sweeps)
+        missed, met = violation(Wt, A.T, B, l1_W, l2_W), (A**2).sum(axis=0)
+        used = np.diag(B) > 0
+        if (missed[used] / np.diag(B)[used]).sum() <= 1e-12 * (met[used] / np.diag(B)[used]).sum():
+            break
+    return Wt.T, H
+
+
+def objective(V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, loss="frobenius"):
+    """The loss with its penalties."""
+    WH = W @ H
+    if loss == "frobenius":
+        fit = 0.5 * np.sum((V - WH) ** 2)
+    else:
+        positive = V > 0
+        fit = np.sum(V[positive] * np.log(V[positive] / WH[positive])) - V.sum() + WH.sum()
+    return fit + l1_W * W.sum() + 0.5 * l2_W * (W**2).sum() + l1_H * H.sum() + 0.5 * l2_H * (H**2).sum()
+
+
+def kl_pass(V, W, H, sweeps=4):
+    """One pass of the Kullback–Leibler rule: several updates of H, one of W (Lee & Seung 2001, eq. 5)."""
+    for _ in range(sweeps):
+        H = H * (W.T @ (V / (W @ H))) / W.sum(axis=0)[:, None]
+    return W * ((V / (W @ H)) @ H.T) / H.sum(axis=1), H
