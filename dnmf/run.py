@@ -1,8 +1,10 @@
 """A run: loop, stop, save."""
 
+import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,7 @@ class Run:
         self.history: list[Record] = []
         self.state: State | None = None
         self.verdict: Verdict | None = None
-        self._folder: Any = None
+        self._folder: SpillFolder | None = None
 
     def begin(self, given: Any) -> None:
         """Start anew, from given factors of the user's matrix or from an initialisation."""
@@ -207,5 +209,13 @@ class Run:
         if self.store is not None:
             return self.store.scratch()
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="dnmf-", dir=scratch_folder(), ignore_cleanup_errors=True)
-        return Path(self._folder.name)
+            self._folder = SpillFolder()
+        return self._folder.path
+
+
+class SpillFolder:
+    """A folder below Dask's temporary directory that is deleted with the last run or result that holds it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="dnmf-", dir=scratch_folder()))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

@@ -84,8 +84,8 @@ def old_run(
         commit = kept.newest()
         if commit is not None:
             run.go_on(commit)
-        elif kept.header["given"]:
-            raise StoreError(f"{kept.path} has no whole checkpoint, and its run began with factors that were given.")
+        elif kept.begun() or kept.header["given"]:
+            raise StoreError(f"{kept.path} has no whole checkpoint left to go on from; start the run anew.")
         else:
             run.begin(None)
         yield run

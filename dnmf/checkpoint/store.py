@@ -188,17 +188,20 @@ class Store:
 
     def newest(self) -> Commit | None:
         """Return the newest commit whose chunks are what their digests say, with a warning for each that is not."""
-        for commit in self._commits():
-            fault = self._fault(commit)
+        for name in self._names():
+            fault = self._fault_of(name)
             if fault is None:
-                return commit
+                return self._read(name)
             warnings.warn(
-                f"The checkpoint after pass {commit.passes} in {self.path} is damaged: {fault}. "
-                "The one before it is taken.",
+                f"The checkpoint {name} in {self.path} is damaged: {fault}. The one before it is taken.",
                 StoreWarning,
                 stacklevel=2,
             )
         return None
+
+    def begun(self) -> bool:
+        """Say whether any checkpoint was ever committed that is still there, whole or not."""
+        return bool(self._names())
 
     def arrays(self, commit: Commit) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
         """Return W and H of a commit, as the user knows them."""
@@ -217,18 +220,13 @@ class Store:
         remove_tree(self.scratch())
 
     def sweep(self) -> None:
-        """Delete what no commit speaks of, and commits whose checkpoint is damaged, but never the last one."""
+        """Delete what no commit speaks of, and commits newer than the newest whole one, with a warning for each."""
         self.discard_scratch()
-        names = self._names()
-        whole = [name for name in names if self._fault_of(name) is None]
-        for name in names:
-            if whole and name not in whole:
-                warnings.warn(
-                    f"The checkpoint {name} in {self.path} is damaged: {self._fault_of(name)}. "
-                    "An older one is taken, and the damaged one is deleted.",
-                    StoreWarning,
-                    stacklevel=3,
-                )
+        newest = self.newest()
+        if newest is None and self.begun():
+            return  # all are damaged: what is left is for a person to look at
+        for name in self._names():
+            if newest is not None and int(name.partition(".")[0]) > newest.passes:
                 self._remove(name)
         groups = {commit.group for commit in self._commits()}
         for folder in (self.path / "checkpoints").glob("*"):

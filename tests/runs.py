@@ -1,0 +1,92 @@
+"""Small runs to interrupt, to resume and to compare bit by bit."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import zarr
+
+import dnmf
+import dnmf.start
+from dnmf.watch import Watcher
+
+
+def matrix(rows=24, columns=60, dtype=np.float32, seed=3):
+    """Return a matrix of rank 4 with noise, with a row and a column of zeros."""
+    rng = np.random.default_rng(seed)
+    V = rng.gamma(1.0, 1.0, (rows, 4)) @ rng.gamma(1.0, 1.0, (4, columns)) + 0.1 * rng.random((rows, columns))
+    V[5], V[:, 7] = 0, 0
+    return (V * (100 / V.max())).astype(dtype) if np.dtype(dtype).kind in "ui" else V.astype(dtype)
+
+
+def stored(path, V, chunks, **options):
+    """Write a matrix as a Zarr array of plain chunks; return its path."""
+    array = zarr.create_array(path, shape=V.shape, chunks=chunks, dtype=V.dtype, compressors=None, **options)
+    array[...] = V
+    return str(path)
+
+
+def interrupt_at(passes, how="cancel"):
+    """Return the arguments of a run that is interrupted when it has made so many passes, in one of two ways."""
+    cancel = threading.Event() if how == "cancel" else None
+
+    class Interrupter(Watcher):
+        def passed(self, record):
+            if record.passes == passes:
+                if cancel is None:
+                    raise KeyboardInterrupt
+                cancel.set()
+
+    return {"watchers": [Interrupter()], "cancel": cancel}
+
+
+class Told(Watcher):
+    """Keeps all that a watcher is told, in order, but for the blocks, which are counted."""
+
+    def __init__(self):
+        self.calls = []
+        self.blocks = []
+        self.plan = None
+
+    def started(self, plan, passes, max_passes):
+        self.plan = plan
+        self.calls.append(("started", passes, max_passes))
+
+    def block_read(self, count):
+        self.blocks.append(count)
+
+    def passed(self, record):
+        self.calls.append(("passed", record.passes))
+
+    def saved(self, passes, store):
+        self.calls.append(("saved", passes))
+
+    def stopped(self, verdict):
+        self.calls.append(("stopped", verdict.converged))
+
+
+def spill(monkeypatch):
+    """Let every plan keep the long factor on the disk."""
+    plan = dnmf.start.make_plan
+    monkeypatch.setattr(
+        dnmf.start, "make_plan", lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
+    )
+
+
+def factors(result):
+    """Return W and H as NumPy arrays."""
+    return np.asarray(result.W), np.asarray(result.H)
+
+
+def timeless(history):
+    """Return the records of a history without their seconds."""
+    return [{name: value for name, value in record.to_dict().items() if name != "seconds"} for record in history]
+
+
+def assert_same_bits(result, expected):
+    """Assert that two results are one: factors, history and verdict."""
+    for name, one, other in zip("WH", factors(result), factors(expected), strict=True):
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other), f"{name} differs by up to {np.abs(one - other).max()}"
+    assert timeless(result.history) == timeless(expected.history)
+    assert (result.verdict, result.converged) == (expected.verdict, expected.converged)
