@@ -1,0 +1,148 @@
+"""Every mistake ends in its own sentence, and before any block is read where it can be known before."""
+
+import inspect
+
+import dask.array as da
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import zarr
+from strategies import SOURCES, low_rank
+
+import dnmf
+from dnmf.errors import BudgetError, DataError, ReadError, SettingsError
+from dnmf.sources.memory import ArraySource
+
+V = low_rank(8, 20, 2)
+
+
+def spoiled(value, at=(5, 17)):
+    bad = V.copy()
+    bad[at] = value
+    return bad
+
+
+@pytest.mark.parametrize(
+    "form", [np.asarray, np.asfortranarray, sp.csr_matrix, sp.csc_array, lambda M: da.from_array(M, chunks=(4, 5))]
+)
+@pytest.mark.parametrize(("value", "what"), [(-2.5, "negative"), (np.nan, "not finite"), (np.inf, "not finite")])
+def test_bad_entries_are_named_by_their_place(form, value, what):
+    with pytest.raises(DataError, match=rf"V\[5, 17\] is {value:g}, which is {what}; V must hold finite numbers"):
+        dnmf.factorize(form(spoiled(value)), 2)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.ones((0, 5)), r"is empty: its shape is \(0, 5\)"),
+        (np.ones(5), r"has 1 dimension\(s\), shape \(5,\); V must be a matrix"),
+        (np.ones((2, 3, 4)), r"has 3 dimension\(s\)"),
+        (np.ones((4, 4), complex), "has dtype complex128, which is no real number; give booleans, integers or floats"),
+        (np.array([["a", "b"]]), "has dtype <U1, which is no real number"),
+        (np.ones((4, 4), object), "has dtype object, which is no real number"),
+        (sp.coo_matrix(V), "is sparse in coo form; give CSR or CSC"),
+        ({"a": 1}, "V is a builtins.dict; give a NumPy array"),
+        ("nowhere.zarr", "nowhere.zarr does not exist; give the path of a Zarr array or of a .npy file"),
+        (da.from_array(V)[:, da.from_array(V)[0] > 0.5], "chunk sizes are not known; call V.compute_chunk_sizes"),
+    ],
+)
+def test_what_is_no_matrix_is_refused(matrix, message):
+    with pytest.raises(DataError, match=message):
+        dnmf.factorize(matrix, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 0}, "rank=0 is not allowed; give a whole number of at least 1"),
+        ({"rank": 2.5}, "rank=2.5 is not allowed"),
+        ({"rank": True}, "rank=True is not allowed"),
+        ({"rank": 9, "init": "nndsvd"}, r"rank=9 is more than min\(m, n\)=8, .* use init='random' or a lower rank"),
+        ({"solvr": "hals"}, "the option 'solvr' is not known. Did you mean 'solver'?"),
+        ({"solver": "hasl"}, "solver='hasl' is not known; allowed are .* Did you mean 'hals'?"),
+        ({"loss": "frobenus"}, "Did you mean 'frobenius'?"),
+        ({"init": "nndsvdb"}, "Did you mean 'nndsvda?r?'?"),
+        ({"init": 3}, "init=3 is not known; give a name, or the two factors as a tuple"),
+        (
+            {"loss": "kullback-leibler", "solver": "hals"},
+            "solver='hals' needs a quadratic loss and got loss='kullback-leibler'; use solver='mu'",
+        ),
+        ({"tol": -1}, "tol=-1 is not allowed; give a finite number of at least 0"),
+        ({"l1_H": np.nan}, "l1_H=nan is not allowed"),
+        ({"max_seconds": "soon"}, "max_seconds='soon' is not allowed"),
+        ({"memory_limit": "many"}, "memory_limit='many' is no amount of memory; give bytes, or a text such as '1GB'"),
+        ({"threads": 0}, "threads=0 is not allowed"),
+    ],
+)
+def test_options_are_checked_before_any_block_is_read(options, message, monkeypatch):
+    monkeypatch.setattr(ArraySource, "read", None)
+    with pytest.raises(SettingsError, match=message):
+        dnmf.factorize(V, **({"rank": 2} | options))
+
+
+@pytest.mark.parametrize(
+    ("W", "H", "message"),
+    [
+        (np.ones((7, 2)), np.ones((2, 20)), r"W in init has shape \(7, 2\); at rank 2, V \(8, 20\) needs \(8, 2\)"),
+        (np.ones((8, 2)), np.ones((3, 20)), r"H in init has shape \(3, 20\); at rank 2, V \(8, 20\) needs \(2, 20\)"),
+        (-np.ones((8, 2)), np.ones((2, 20)), r"W\[0, 0\] in init is -1; give finite numbers of at least 0"),
+        (np.ones((8, 2)), np.full((2, 20), np.nan), r"H\[0, 0\] in init is nan"),
+        (np.ones((8, 2), complex), np.ones((2, 20)), "W in init has dtype complex128; give real numbers"),
+    ],
+)
+def test_given_factors_are_checked_before_any_block_is_read(W, H, message, monkeypatch):
+    monkeypatch.setattr(ArraySource, "read", None)
+    with pytest.raises(DataError, match=message):
+        dnmf.factorize(V, 2, init=(W, H))
+
+
+def test_a_rank_above_both_sides_is_allowed_from_a_random_start():
+    assert dnmf.factorize(V, 30, max_passes=3).W.shape == (8, 30)
+
+
+def test_a_budget_too_small_for_one_block_is_refused_with_both_amounts(monkeypatch):
+    monkeypatch.setattr(ArraySource, "read", None)
+    with pytest.raises(BudgetError, match=r"memory_limit is 1 MB, and rank 2 on this matrix needs 180 MB"):
+        dnmf.factorize(V, 2, memory_limit="1MB")
+
+
+def test_a_file_of_another_kind_and_a_group_are_refused(tmp_path):
+    (tmp_path / "V.txt").write_text("1 2")
+    with pytest.raises(DataError, match="is a file of unknown kind; give a Zarr array"):
+        dnmf.factorize(tmp_path / "V.txt", 2)
+    (tmp_path / "V.npy").write_text("1 2")
+    with pytest.raises(DataError, match=r"is no \.npy file"):
+        dnmf.factorize(tmp_path / "V.npy", 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="is no Zarr array"):
+        dnmf.factorize(tmp_path / "empty", 2)
+    zarr.create_group(tmp_path / "group.zarr").create_array("counts", shape=(2, 2), dtype="f4")
+    with pytest.raises(DataError, match="is a Zarr group, not an array; give one of its arrays: counts"):
+        dnmf.factorize(tmp_path / "group.zarr", 2)
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    path = SOURCES["npy"](V, tmp_path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ReadError, match=r"V-C.npy is truncated: it has \d+ bytes and its header promises \d+"):
+        dnmf.factorize(path, 2)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "zarr, compressed", "zarr, grid"])
+def test_a_truncated_chunk_is_named(kind, tmp_path):
+    big = low_rank(30, 200, 2)
+    root = SOURCES[kind](big, tmp_path)
+    chunks = sorted(path for path in (tmp_path / root / "c").rglob("*") if path.is_file())
+    chunks[-1].write_bytes(chunks[-1].read_bytes()[:20])
+    with pytest.raises(
+        ReadError, match=r"truncated|block \d+ \((rows|columns) \d+ to \d+\) of .* could not be read"
+    ) as caught:
+        dnmf.factorize(root, 2)
+    assert root in str(caught.value)
+
+
+def test_help_shows_the_options():
+    shown = inspect.signature(dnmf.factorize).parameters
+    assert shown["tol"].default == 1e-4
+    assert shown["max_passes"].default == 100
+    assert "options" not in shown

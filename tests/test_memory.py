@@ -1,0 +1,72 @@
+"""The memory limit is kept: peak anonymous memory of a process, on matrices several times larger than the limit."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+
+CHILD = """
+import json, pathlib, sys, threading
+peak, done = [0], threading.Event()
+
+def watch():
+    while not done.wait(0.002):
+        for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                peak[0] = max(peak[0], int(line.split()[1]) * 1024)
+
+thread = threading.Thread(target=watch, daemon=True)
+thread.start()
+import dnmf
+matrix, options = sys.argv[1], json.loads(sys.argv[2])
+plan = dnmf.plan(matrix, options["rank"], memory_limit=options["memory_limit"])
+result = dnmf.factorize(matrix, **options)
+done.set()
+thread.join()
+print(json.dumps({"peak": peak[0], "planned": plan.peak_bytes, "limit": plan.limit_bytes, "in_memory":
+                  plan.factor_in_memory, "error": result.relative_error}))
+"""
+
+
+def measure(matrix, folder, **options):
+    options = {"max_passes": 2, "store": str(folder / "run.zarr"), **options}
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(matrix), json.dumps(options)], capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def write(path, shape, chunks, dtype, **options):
+    array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype, compressors=None, **options)
+    part = np.random.default_rng(0).integers(1, 100, chunks).astype(dtype)
+    for start in range(0, max(shape), max(chunks)):
+        where = slice(start, start + max(chunks))
+        if shape[1] > shape[0]:
+            array[:, where] = part[:, : shape[1] - start]
+        else:
+            array[where, :] = part[: shape[0] - start]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "dtype", "rank", "in_memory"),
+    [
+        ((2000, 200000), (2000, 2000), "float32", 10, True),
+        ((200000, 2000), (2000, 2000), "float32", 10, True),
+        ((2000, 600000), (2000, 4000), "uint8", 10, True),
+        ((1000, 400000), (1000, 4000), "float32", 60, False),
+    ],
+    ids=["columns", "rows", "bytes", "H on disk"],
+)
+def test_a_run_keeps_within_its_limit_and_its_plan(shape, chunks, dtype, rank, in_memory, tmp_path):
+    matrix = write(tmp_path / "V.zarr", shape, chunks, dtype)
+    figures = measure(matrix, tmp_path, rank=rank, memory_limit="350MB")
+    assert figures["in_memory"] is in_memory
+    assert figures["peak"] <= figures["planned"] <= figures["limit"]
+    assert 0 < figures["error"] < 1
