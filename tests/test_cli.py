@@ -1,0 +1,153 @@
+"""The command line: what it prints where, how it ends, and that it can be stopped and resumed."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+from click.testing import CliRunner
+from strategies import SOURCES, low_rank
+
+import dnmf
+from dnmf.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    return SOURCES["zarr"](low_rank(30, 200, 3), tmp_path)
+
+
+def test_fit_writes_one_json_object_a_pass_on_stdout_and_nothing_else(matrix, tmp_path):
+    ended = run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", tmp_path / "run.zarr", "--json")
+    assert ended.exit_code == 0, ended.output
+    records = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [record["passes"] for record in records] == [1, 2, 3, 4]
+    history = dnmf.load(tmp_path / "run.zarr").history
+    assert records == [record.to_dict() for record in history]
+
+
+def test_fit_tells_people_on_stderr(matrix, tmp_path):
+    ended = run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", tmp_path / "run.zarr")
+    assert ended.stdout == ""
+    assert "pass    4  loss" in ended.stderr
+    assert "The 4 passes allowed were spent" in ended.stderr
+    assert f"W and H are in {tmp_path / 'run.zarr'}" in ended.stderr
+
+
+def test_options_reach_the_run(matrix, tmp_path):
+    options = {
+        "loss": "kullback-leibler",
+        "solver": "mu",
+        "l1_W": 0.5,
+        "l2_H": 0.25,
+        "seed": 3,
+        "threads": 1,
+        "keep": 1,
+    }
+    flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
+    run(
+        "fit", matrix, "--rank", 3, "--max-passes", 3, "--store", tmp_path / "run.zarr", "--memory-limit", "1GB", *flags
+    )
+    settings = dnmf.load(tmp_path / "run.zarr").settings
+    assert {name: getattr(settings, name) for name in options} == options
+    assert settings.memory_limit == 10**9
+
+
+def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
+    store = tmp_path / "run.zarr"
+    run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", store)
+    ended = run("resume", store, "--max-passes", 6)
+    assert ended.exit_code == 0, ended.output
+    assert "The run goes on after pass 4" in ended.stderr
+    described = run("info", store).stdout
+    assert "passes        6" in described
+    assert "The 6 passes allowed were spent" in described
+
+
+def test_info_shows_the_plan(matrix):
+    shown = run("info", matrix, "--rank", 3, "--memory-limit", "1GB").stdout
+    assert "30 × 200, float64, Zarr array" in shown
+    assert "at most, of 1 GB allowed" in shown
+
+
+def test_transform_writes_the_factor_of_new_data(matrix, tmp_path):
+    run("fit", matrix, "--rank", 3, "--max-passes", 4, "--store", tmp_path / "run.zarr")
+    ended = run("transform", tmp_path / "run.zarr", matrix, "--out", tmp_path / "H.zarr")
+    assert ended.exit_code == 0, ended.output
+    expected = dnmf.transform(tmp_path / "run.zarr", matrix)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "H.zarr", mode="r")[...], expected.compute())
+    again = run("transform", tmp_path / "run.zarr", matrix, "--out", tmp_path / "H.zarr")
+    assert again.exit_code == 2
+    assert "exists already; give another path, or say overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "npy", "npy Fortran"])
+@pytest.mark.parametrize("flags", [(), ("--chunks", "30,70"), ("--chunks", "7,200", "--compressor", "zstd")])
+def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
+    V = low_rank(30, 200, 3)
+    ended = run("convert", SOURCES[kind](V, tmp_path), tmp_path / "new.zarr", "--memory-limit", "20kB", *flags)
+    assert ended.exit_code == 0, ended.output
+    array = zarr.open_array(tmp_path / "new.zarr", mode="r")
+    np.testing.assert_array_equal(array[...], V)
+    assert array.chunks == {(): (30, 200), "30,70": (30, 70), "7,200": (7, 200)}[flags[1] if flags else ()]
+    assert run("convert", tmp_path / "new.zarr", tmp_path / "new.zarr").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "nowhere.zarr", "--rank", "2"], "dnmf: nowhere.zarr does not exist"),
+        (["fit", "MATRIX", "--rank", "0"], "dnmf: rank=0 is not allowed"),
+        (["fit", "MATRIX", "--rank", "2", "--solver", "hasl"], "Did you mean 'hals'?"),
+        (["fit", "MATRIX"], "Missing option '--rank'"),
+        (["fit", "MATRIX", "--rank", "2", "--memory-limit", "1MB"], "dnmf: memory_limit is 1 MB"),
+        (["resume", "nowhere.zarr"], "does not exist; give the store of a run"),
+        (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
+        (["convert", "MATRIX", "new.zarr", "--compressor", "zst"], "Did you mean 'zstd'?"),
+        (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' names no chunk"),
+    ],
+)
+def test_mistakes_end_in_a_sentence_and_exit_code_2(arguments, message, matrix):
+    ended = run(*[matrix if argument == "MATRIX" else argument for argument in arguments])
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_run_with_a_checkpoint_and_the_way_to_resume(number, code, tmp_path):
+    V = np.asfortranarray(low_rank(2000, 10000, 3, dtype="float32"))
+    matrix, store = tmp_path / "V.npy", tmp_path / "run.zarr"
+    np.save(matrix, V)
+    command = [sys.executable, "-m", "dnmf", "fit", matrix, "--rank", "3", "--max-passes", "100000", "--tol", "0"]
+    command += ["--store", store, "--checkpoint-every", "100000", "--json"]
+    with subprocess.Popen(list(map(str, command)), stdout=-1, stderr=-1, text=True) as child:
+        child.stdout.readline()
+        child.stdout.readline()
+        child.send_signal(number)
+        _, told = child.communicate()
+    assert child.returncode == code
+    assert f"go on with: dnmf resume {store}" in told
+    result = dnmf.load(store)
+    assert result.passes >= 2
+    whole = dnmf.factorize(matrix, 3, max_passes=result.passes + 1, tol=0)
+    np.testing.assert_array_equal(dnmf.resume(store, max_passes=result.passes + 1).W, np.asarray(whole.W))
+
+
+def test_the_demo_runs_in_a_small_form(tmp_path):
+    ended = run("demo", "--folder", tmp_path / "demo", "--step", 8, "--max-passes", 3)
+    assert ended.exit_code == 0, ended.output
+    assert zarr.open_array(tmp_path / "demo" / "patches.zarr", mode="r").shape == (768, 52 * 79 * 2)
+    assert (tmp_path / "demo" / "parts.png").read_bytes().startswith(b"\x89PNG")
+    assert dnmf.load(tmp_path / "demo" / "run.zarr").passes == 3
+
+
+def test_the_version_is_told():
+    assert run("--version").stdout == f"dnmf, version {dnmf.__version__}\n"
