@@ -1,5 +1,6 @@
 """One pass over V on Dask's threads: every block is read once, by one of a fixed set of tasks."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import dask
 import dask.system
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from dnmf.errors import Interrupted
 from dnmf.kernels.panels import BadEntry, Block
@@ -102,8 +103,14 @@ def _add(first: S, second: S) -> S:
 @contextmanager
 def single_threaded_products() -> Iterator[None]:
     """Keep BLAS to one thread for as long as this lasts: the tasks are the threads, and the bits stay the same."""
-    with threadpool_limits(1, user_api="blas"):
+    with _thread_pools().limit(limits=1, user_api="blas"):
         yield
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of the libraries that are loaded; looking for them takes longer than a small pass."""
+    return ThreadpoolController()
 
 
 def cores() -> int:
