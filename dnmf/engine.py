@@ -70,20 +70,25 @@ class Engine:
         Interrupted
             If the pass was cancelled.
         """
-        level = [dask.delayed(self._work, pure=False)(group, visit, zero) for group in self.groups]
+        failed = threading.Event()
+        level = [dask.delayed(self._work, pure=False)(group, visit, zero, failed) for group in self.groups]
         add = dask.delayed(_add, pure=False)
         while len(level) > 1:
             pairs = [add(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
             level = pairs
-        total: S = level[0].compute(scheduler="threads", num_workers=self.threads, optimize_graph=False)
+        try:
+            total: S = level[0].compute(scheduler="threads", num_workers=self.threads, optimize_graph=False)
+        except BaseException:
+            failed.set()  # Dask does not wait for the tasks that are under way: they end before their next block
+            raise
         return total
 
-    def _work(self, group: range, visit: Visit[S], zero: Callable[[], S]) -> S:
+    def _work(self, group: range, visit: Visit[S], zero: Callable[[], S], failed: threading.Event) -> S:
         scratch: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
         layout = self.source.layout
         sums = zero()
         for block in group:
-            if self.cancel.is_set():
+            if self.cancel.is_set() or failed.is_set():
                 raise Interrupted("The run was asked to stop.")
             try:
                 V = self.source.read(block, scratch)

@@ -74,7 +74,9 @@ class DiskFactor:
     def write(self, block: int, H: Float) -> None:
         """Write a block to its file."""
         try:
-            H.tofile(self._folder / str(block))
+            # Not by H.tofile, which says nothing where the last bytes find no room.
+            with open(self._folder / str(block), "wb") as file:
+                file.write(np.ascontiguousarray(H).data)
         except OSError as error:
             raise DiskError(
                 f"H could not be kept in {self._folder.parent} ({error.strerror or error}); it holds the factors that "

@@ -139,7 +139,7 @@ def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], R
         if fill:
             noise = np.ones_like(H)
             if noisy:
-                half_normal(np.uint64(settings.seed), np.uint64(layout.bounds[block]), noise)
+                half_normal(np.uint64(settings.seed % 2**64), np.uint64(layout.bounds[block]), noise)
             H = np.where(H == 0, (fill * balance[:, None] * noise).astype(H.dtype), H)
         return H
 

@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 from dnmf.errors import BudgetError
-from dnmf.kernels.panels import panel_width
-from dnmf.sources.layout import Layout
+from dnmf.kernels.panels import SPARSE_COLUMNS, panel_width
+from dnmf.sources.layout import BLOCK_BYTES, Layout
 
 # The interpreter with its libraries and the compiled kernels: measured at 80 MB, and 170 MB where it compiles them.
 RUNTIME_BYTES = 180 * 10**6
@@ -96,7 +96,7 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int) -> Plan:
         streamed="rows" if layout.transposed else "columns",
         blocks=layout.blocks,
         block_columns=layout.widest,
-        panel_columns=min(panel_width(layout.shape[0], layout.work_dtype), layout.widest),
+        panel_columns=panel_columns(layout),
         groups=count_groups(layout),
         threads=used,
         factor_in_memory=in_memory,
@@ -134,11 +134,17 @@ def peak_bytes(layout: Layout, rank: int, threads: int, factor_in_memory: bool) 
     return RUNTIME_BYTES + (8 + waiting) * small + threads * thread_bytes(layout, rank) + factor
 
 
+def panel_columns(layout: Layout) -> int:
+    """Return the columns that are worked on at once."""
+    width = SPARSE_COLUMNS if layout.sparse else panel_width(layout.shape[0], layout.work_dtype)
+    return min(width, layout.widest)
+
+
 def thread_bytes(layout: Layout, rank: int) -> int:
     """Return the memory in bytes that one thread needs to work on a block."""
     rows, size = layout.shape[0], layout.work_dtype.itemsize
-    panel = min(panel_width(rows, layout.work_dtype), layout.widest)
-    casts = 2 * rows * panel * size
+    panel = panel_columns(layout)
+    casts = max(BLOCK_BYTES, layout.read_bytes) if layout.sparse else 2 * rows * panel * size
     sums = 3 * rows * rank * 8
     factor = rank * (3 * layout.widest * size + 6 * panel * 8)
     return layout.read_bytes + casts + sums + factor

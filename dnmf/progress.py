@@ -6,9 +6,9 @@ import time
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dnmf.plan import Plan, amount
+from dnmf.plan import Plan
 from dnmf.stopping import Verdict
 from dnmf.watch import Record, Watcher
 
@@ -40,11 +40,10 @@ class Narrator(Watcher):
         return f"{self._read / max(time.perf_counter() - self._start, 1e-9) / 1e9:.2f} GB/s"
 
     def describe(self, record: Record) -> str:
-        """Return the figures of a pass."""
+        """Return the loss after a pass, and its relative change."""
         change = "" if not self._loss else f" ({(record.loss - self._loss) / self._loss:+.1e})"
         self._loss = record.loss
-        error = "" if record.relative_error is None else f"  error {record.relative_error:.6f}"
-        return f"loss {record.loss:.6e}{change}{error}  optimality {record.optimality:.1e}"
+        return f"loss {record.loss:.4e}{change}"
 
     def saved(self, passes: int, store: str) -> None:
         """Say where."""
@@ -60,7 +59,9 @@ class Lines(Narrator):
 
     def passed(self, record: Record) -> None:
         """Write the line."""
-        line = f"pass {record.passes:4d}  {self.describe(record)}  {self.speed()}"
+        error = "" if record.relative_error is None else f"  error {record.relative_error:.6f}"
+        figures = f"{self.describe(record)}{error}  optimality {record.optimality:.1e}"
+        line = f"pass {record.passes:4d}  {figures}  {self.speed()}"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -80,9 +81,8 @@ class Bar(Narrator):
             TextColumn("pass {task.fields[passes]}/{task.fields[most]}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[figures]}  {task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("left at most"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             console=self.console,
             transient=True,
         )
@@ -129,7 +129,8 @@ class JsonLines(Watcher):
 
     def passed(self, record: Record) -> None:
         """Write the object."""
-        print(json.dumps(record.to_dict(), allow_nan=False), file=self._stream, flush=True)
+        self._stream.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")
+        self._stream.flush()
 
 
 def summary(path: str, rows: dict[str, str]) -> str:
@@ -140,6 +141,3 @@ def summary(path: str, rows: dict[str, str]) -> str:
       rank          3
     """
     return "\n".join([path, *(f"  {name:<12}  {value}" for name, value in rows.items())])
-
-
-__all__ = ["Bar", "JsonLines", "Lines", "amount", "summary"]

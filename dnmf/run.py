@@ -1,5 +1,6 @@
 """A run: loop, stop, save."""
 
+import math
 import shutil
 import tempfile
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor
 from dnmf.engine import Engine, scratch_folder
-from dnmf.errors import Interrupted
+from dnmf.errors import DataError, Interrupted
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import initial_state
 from dnmf.kernels.rules import make_rule, solver_of, warm_up
@@ -73,6 +74,7 @@ class Run:
     def go_on(self, commit: Commit) -> None:
         """Take up the run where a commit left it."""
         assert self.store is not None
+        self.store.retain(self.settings.keep)
         layout = self.source.layout
         self.history = [Record(**record) for record in commit.history]
         W, H = self.store.arrays(commit)
@@ -105,6 +107,7 @@ class Run:
         try:
             while self.verdict is None:
                 self.state = next(states)
+                self._check_range()
                 self._remember()
                 self.verdict = stopping.verdict(self.state)
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
@@ -182,6 +185,17 @@ class Run:
             self._counted += count
         for watcher in self.watchers:
             watcher.block_read(count)
+
+    def _check_range(self) -> None:
+        """Raise DataError if the numbers of a pass have left the range of floats: they are not to be saved."""
+        state = self.state
+        assert state is not None
+        if not (math.isfinite(state.loss) and math.isfinite(state.optimality)):
+            raise DataError(
+                f"The loss after pass {state.passes} is {state.loss:g}: sums of V's entries leave the range of "
+                f"{state.W.dtype}, or WH is 0 where V is not. Divide V by a constant, or start from factors without "
+                "zeros."
+            )
 
     def _remember(self) -> None:
         state = self.state

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self, get_args
@@ -14,6 +15,9 @@ Init = Literal["auto", "random", "nndsvd", "nndsvda", "nndsvdar"]
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", start=1)}
+
+# Whole numbers are below this: a seed goes into 64 bits.
+MOST = 2**64
 
 # A run may be resumed with other values of these: they say how far it goes and on what, not what it computes.
 ADJUSTABLE = (
@@ -145,10 +149,10 @@ def parse_bytes(given: object) -> int:
     >>> parse_bytes("1.5 GB"), parse_bytes("512MiB"), parse_bytes(1e6)
     (1500000000, 536870912, 1000000)
     """
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?i?)b?\s*", str(given).lower())
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[+]?[0-9]+)?)\s*([kmgt]?i?)b?\s*", str(given).lower())
     try:
         count = int(float(match[1]) * UNITS[match[2]]) if match else 0
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         count = 0
     if count < 1 or isinstance(given, bool):
         raise SettingsError(
@@ -158,20 +162,17 @@ def parse_bytes(given: object) -> int:
 
 
 def _whole(name: str, given: Any, least: int) -> int:
-    try:
-        value = int(given)
-    except (TypeError, ValueError, OverflowError):
-        value = None
-    if value is None or value != given or isinstance(given, bool) or value < least:
-        raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}.")
-    return value
+    if not _is_number(given) or not least <= given < MOST or int(given) != given:
+        most = " and below 2⁶⁴" if _is_number(given) and given >= MOST else ""
+        raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}{most}.")
+    return int(given)
 
 
 def _real(name: str, given: Any) -> float:
-    try:
-        value = float(given)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not (value >= 0 and math.isfinite(value)) or isinstance(given, bool):
+    if not _is_number(given) or not 0 <= given < math.inf:
         raise SettingsError(f"{name}={given!r} is not allowed; give a finite number of at least 0.")
-    return value
+    return float(given)
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, numbers.Real) and not isinstance(given, bool)

@@ -68,8 +68,17 @@ def objective(V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, loss="frobenius")
     return fit + l1_W * W.sum() + 0.5 * l2_W * (W**2).sum() + l1_H * H.sum() + 0.5 * l2_H * (H**2).sum()
 
 
-def kl_pass(V, W, H, sweeps=4):
-    """One pass of the Kullback–Leibler rule: several updates of H, one of W (Lee & Seung 2001, eq. 5)."""
+def kl_update(V, W, H, l1, l2):
+    """Lee & Seung 2001, eq. 5; with penalties, the root that is not negative of l2 h² + (Wᵀ1 + l1) h − h·Wᵀ(V/WH)."""
+    WH = W @ H
+    top = H * (W.T @ np.divide(V, WH, out=np.zeros_like(V), where=WH > 0))
+    bottom = (W.sum(axis=0) + l1)[:, None] * np.ones_like(H)
+    bottom = bottom + np.sqrt(bottom**2 + 4 * l2 * top)
+    return np.divide(2 * top, bottom, out=np.zeros_like(H), where=bottom > 0)
+
+
+def kl_pass(V, W, H, sweeps=4, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0):
+    """One pass of the Kullback–Leibler rule: several updates of H, one of W."""
     for _ in range(sweeps):
-        H = H * (W.T @ (V / (W @ H))) / W.sum(axis=0)[:, None]
-    return W * ((V / (W @ H)) @ H.T) / H.sum(axis=1), H
+        H = kl_update(V, W, H, l1_H, l2_H)
+    return kl_update(V.T, H.T, W.T, l1_W, l2_W).T, H

@@ -38,6 +38,12 @@ def npy_as(order):
     return make
 
 
+def mapped(V, folder):
+    """A file of bare numbers, mapped into memory."""
+    V.tofile(folder / "V.bin")
+    return np.memmap(folder / "V.bin", V.dtype, "r", shape=V.shape)
+
+
 def dask_as(chunks, sparse=None):
     def make(V, folder):
         array = da.from_array(V, chunks=chunks)
@@ -49,7 +55,10 @@ def dask_as(chunks, sparse=None):
 SOURCES = {
     "numpy": lambda V, folder: V,
     "numpy Fortran": lambda V, folder: np.asfortranarray(V),
+    "numpy, strided": lambda V, folder: np.repeat(V, 2, axis=1)[:, ::2],
+    "memory map": mapped,
     "csr": sparse_as(sp.csr_matrix),
+    "csr, 64-bit": sparse_as(sp.csr_array, np.int64),
     "csc": sparse_as(sp.csc_array),
     "csc, 64-bit": sparse_as(sp.csc_matrix, np.int64),
     "dask, columns": dask_as((-1, 37)),
@@ -57,6 +66,7 @@ SOURCES = {
     "dask, uneven grid": dask_as(((20, 10), (50, 1, 60, 89))),
     "dask of csr": dask_as((-1, 60), sp.csr_matrix),
     "dask of csr, rows": dask_as((7, -1), sp.csr_array),
+    "dask of csc, grid": dask_as(((20, 10), (50, 1, 60, 89)), sp.csc_matrix),
     "zarr": zarr_as((1000, 41)),
     "zarr, rows": zarr_as((7, 1000)),
     "zarr, grid": zarr_as((9, 64)),
@@ -91,3 +101,20 @@ def awkward(draw):
     elif dtype != "float16":
         V *= 200 if dtype != "bool" else 2
     return V.astype(dtype)
+
+
+@st.composite
+def cuts(draw, size):
+    """Uneven chunks of an axis of this size."""
+    inner = draw(st.sets(st.integers(1, size - 1), max_size=4)) if size > 1 else []
+    return tuple(int(width) for width in np.diff([0, *sorted(inner), size]))
+
+
+@st.composite
+def cut_matrices(draw):
+    """Awkward matrices in float64, with the chunks and the form in which they are presented."""
+    V = draw(awkward()).astype("float64")
+    form = draw(st.sampled_from([np.asarray, np.asfortranarray, sp.csr_matrix, sp.csc_array]))
+    rows, columns = draw(st.sampled_from([("cut", "whole"), ("whole", "cut"), ("cut", "cut")]))
+    chunks = [draw(cuts(n)) if how == "cut" else (n,) for how, n in zip((rows, columns), V.shape, strict=True)]
+    return V, da.from_array(V, chunks=tuple(chunks)).map_blocks(form)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import zarr
+from runs import assert_same_bits
 from strategies import SOURCES, low_rank
 
 import dnmf
@@ -146,3 +147,113 @@ def test_help_shows_the_options():
     assert shown["tol"].default == 1e-4
     assert shown["max_passes"].default == 100
     assert "options" not in shown
+
+
+# Found as the data are read.
+
+
+@pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "zarr, compressed", "zarr, grid", "npy", "npy, Fortran"])
+@pytest.mark.parametrize("init", ["random", "nndsvda"])
+def test_bad_entries_of_files_are_named_by_their_place(kind, init, tmp_path):
+    big = low_rank(30, 200, 2)
+    big[17, 123] = -0.5
+    with pytest.raises(DataError, match=r"V\[17, 123\] is -0.5, which is negative"):
+        dnmf.factorize(SOURCES[kind](big, tmp_path), 2, init=init)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "what"),
+    [
+        (-1, np.int8, "is -1, which is negative"),
+        (-(2**40), np.int64, "is -1.09951e.12, which is negative"),
+        (np.inf, np.float16, "is inf, which is not finite"),
+        (-np.inf, np.float32, "is -inf, which is not finite"),
+    ],
+)
+def test_bad_entries_of_every_dtype_are_named(value, dtype, what):
+    bad = np.ones((8, 20), dtype)
+    bad[5, 17] = value
+    with pytest.raises(DataError, match=rf"V\[5, 17\] {what}"):
+        dnmf.factorize(bad, 2)
+
+
+def test_of_several_bad_entries_in_a_block_the_first_column_is_named():
+    bad = V.copy()
+    bad[2, 9], bad[6, 4], bad[3, 4] = np.nan, -1, -2
+    with pytest.raises(DataError, match=r"V\[3, 4\] is -2"):
+        dnmf.factorize(bad, 2)
+
+
+def test_of_several_bad_blocks_the_first_is_named():
+    """On any number of threads, every time: a person who mends entry after entry is not sent to and fro."""
+    bad = np.ones((50, 2000))
+    bad[7, 31::20] = -1
+    for _ in range(5):
+        with pytest.raises(DataError, match=r"V\[7, 31\] is -1"):
+            dnmf.factorize(da.from_array(bad, chunks=(50, 20)), 2, threads=4)
+
+
+def test_a_negative_zero_and_a_column_of_zeros_are_no_mistake():
+    fine = V.copy()
+    fine[:, 3], fine[2, 5] = 0, -0.0
+    assert np.isfinite(dnmf.factorize(fine, 2, max_passes=3).H.compute()).all()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("matrix", "options"),
+    [
+        (np.full((5, 8), 1e300), {}),
+        (np.full((5, 8), 1e38, np.float32), {}),
+        (V, {"loss": "kullback-leibler", "init": (np.zeros((8, 2)), np.ones((2, 20)))}),
+    ],
+    ids=["squares above float64", "sums above float32", "WH is 0 where V is not"],
+)
+def test_numbers_that_leave_the_range_of_floats_are_a_sentence_or_do_no_harm(matrix, options, tmp_path):
+    try:
+        result = dnmf.factorize(matrix, 2, max_passes=3, store=tmp_path / "run.zarr", **options)
+    except DataError as error:
+        assert "ivide" in str(error)
+    else:
+        assert np.isfinite(result.loss)
+        assert np.isfinite(result.W).all()
+        assert np.isfinite(result.H.compute()).all()
+
+
+def test_a_block_that_cannot_be_read_any_more_ends_the_run_and_loses_nothing(tmp_path):
+    big = low_rank(30, 200, 2)
+    root = SOURCES["zarr"](big, tmp_path)
+    chunk = sorted(path for path in (tmp_path / root / "c").rglob("*") if path.is_file())[-1]
+    content = chunk.read_bytes()
+
+    class Truncate(dnmf.Watcher):
+        def passed(self, record):
+            if record.passes == 5:
+                chunk.write_bytes(content[:100])
+
+    options = {"max_passes": 8, "tol": 0, "checkpoint_every": 2}
+    with pytest.raises(ReadError, match="truncated: it ends at byte 100, and .* were expected"):
+        dnmf.factorize(root, 2, store=tmp_path / "run.zarr", watchers=[Truncate()], **options)
+    assert dnmf.load(tmp_path / "run.zarr").passes == 4
+    chunk.write_bytes(content)
+    assert_same_bits(dnmf.resume(tmp_path / "run.zarr"), dnmf.factorize(root, 2, **options))
+
+
+def test_a_dask_array_whose_chunk_fails_is_told_with_the_block_and_the_reason():
+    def fail(block, block_info=None):
+        if block_info[0]["chunk-location"] == (0, 2):
+            raise RuntimeError("no such sample")
+        return block
+
+    array = da.from_array(V, chunks=(8, 5)).map_blocks(fail, dtype=V.dtype, meta=np.empty((0, 0)))
+    with pytest.raises(
+        ReadError, match=r"block 2 \(columns 10 to 14\) of the Dask array .*RuntimeError: no such sample"
+    ):
+        dnmf.factorize(array, 2)
+
+
+def test_what_is_wrong_is_found_before_the_store_is_made(tmp_path):
+    for options in ({"rank": 0}, {"solver": "hasl"}, {"memory_limit": "1MB"}, {"init": (1, 2, 3)}):
+        with pytest.raises(dnmf.DnmfError):
+            dnmf.factorize(V, **{"rank": 2, "store": tmp_path / "run.zarr", **options})
+    assert list(tmp_path.iterdir()) == []

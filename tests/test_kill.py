@@ -1,5 +1,6 @@
 """`kill -9` at any moment, and disks that are full: the last checkpoint is whole, and the run goes on from it."""
 
+import re
 import resource
 import signal
 import subprocess
@@ -7,16 +8,18 @@ import sys
 
 import numpy as np
 import pytest
+from runs import assert_same_bits
 from strategies import low_rank
 
 import dnmf
+from dnmf.errors import StoreError
 
 # The child says where it is on stdout and waits there for a line that never comes.
 DRIVER = """
-import sys, threading
-import dnmf, dnmf.checkpoint.store as store
+import dataclasses, os, sys, zarr
+import dnmf, dnmf.start, dnmf.checkpoint.store as store
 
-matrix, target, place, number = sys.argv[1:5]
+matrix, target, place, number, where = sys.argv[1:6]
 number = int(number)
 
 def wait():
@@ -33,20 +36,25 @@ class Watch(dnmf.Watcher):
         if place == "pass" and record.passes == number:
             wait()
 
-def before(name, call):
-    real, calls = getattr(store, name), []
+def before(name):
+    owner = next(module for module in (os, zarr, store) if hasattr(module, name))
+    real, calls = getattr(owner, name), []
     def wrapped(*arguments, **options):
         calls.append(name)
         if len(calls) == number:
             wait()
         return real(*arguments, **options)
-    setattr(store, name, wrapped)
+    setattr(owner, name, wrapped)
 
-if place in ("write_factors", "sync_tree", "write_once", "link_tree"):
-    before(place, None)
+if place not in ("block", "pass"):
+    before(place)
+if where == "disk":
+    plan = dnmf.start.make_plan
+    dnmf.start.make_plan = lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
 dnmf.factorize(matrix, 3, max_passes=9, tol=0, checkpoint_every=3, store=target, watchers=[Watch()], threads=1)
 """
 
+OVERWRITING = DRIVER.replace("store=target", "store=target, overwrite=True")
 OPTIONS = {"max_passes": 9, "tol": 0, "checkpoint_every": 3}
 PLACES = [
     ("block", 2),
@@ -55,61 +63,122 @@ PLACES = [
     ("pass", 5),
     ("write_factors", 1),
     ("write_factors", 2),
+    ("sync_tree", 3),
     ("write_once", 1),
     ("write_once", 2),
-    ("sync_tree", 3),
+    ("link", 1),  # the record is a draft
+    ("unlink", 3),  # the record is there, and its draft is too
+    ("unlink", 4),  # one checkpoint too many is there
+    ("unlink", 7),  # the record of the oldest is gone, and its factors are half deleted
     ("link_tree", 1),
     ("link_tree", 2),
+    ("link", 5),  # W is linked in part
+    ("rename", 2),  # W is at the top of the store, and H is a draft
 ]
 
 
-@pytest.fixture
-def matrix(tmp_path):
-    path = tmp_path / "V.npy"
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory):
+    path = tmp_path_factory.mktemp("matrix") / "V.npy"
     V = np.asfortranarray(low_rank(2000, 10000, 3, dtype="float32"))
     np.save(path, V)
     return path
 
 
-@pytest.mark.parametrize(("place", "number"), PLACES)
-def test_a_run_killed_anywhere_goes_on_to_the_same_bits(matrix, tmp_path, place, number):
-    store = tmp_path / "run.zarr"
-    command = [sys.executable, "-c", DRIVER, str(matrix), str(store), place, str(number)]
+@pytest.fixture(scope="module")
+def whole(matrix):
+    return dnmf.factorize(matrix, 3, **OPTIONS)
+
+
+def kill(matrix, store, place, number, where="memory", driver=DRIVER):
+    """Kill a run where it says that it has come to a place."""
+    command = [sys.executable, "-c", driver, str(matrix), str(store), place, str(number), where]
     with subprocess.Popen(command, stdin=-1, stdout=-1) as child:
         assert child.stdout.readline() == b"here\n"
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
-    result = dnmf.resume(store)
-    whole = dnmf.factorize(matrix, 3, **OPTIONS)
-    np.testing.assert_array_equal(np.asarray(result.W), np.asarray(whole.W))
-    np.testing.assert_array_equal(np.asarray(result.H), np.asarray(whole.H))
-    assert [record.loss for record in result.history] == [record.loss for record in whole.history]
+
+
+def assert_goes_on(store, whole):
+    """Assert that a run ends in the bits of one that was never killed, and that its store holds nothing else."""
+    assert_same_bits(dnmf.resume(store), whole)
+    assert_same_bits(dnmf.load(store), whole)
+    assert sorted(path.name for path in store.iterdir()) == [".lock", "H", "W", "checkpoints", "commits", "zarr.json"]
+    assert len(list((store / "checkpoints").iterdir())) == len(list((store / "commits").iterdir())) <= 2
+
+
+@pytest.mark.parametrize(("place", "number"), PLACES)
+def test_a_run_killed_anywhere_goes_on_to_the_same_bits(matrix, whole, tmp_path, place, number):
+    kill(matrix, tmp_path / "run.zarr", place, number)
+    assert_goes_on(tmp_path / "run.zarr", whole)
+
+
+@pytest.mark.parametrize(("place", "number"), [("block", 38), ("write_once", 2), ("pass", 9)])
+def test_a_run_killed_with_its_factor_on_the_disk_goes_on_to_the_same_bits(matrix, whole, tmp_path, place, number):
+    kill(matrix, tmp_path / "run.zarr", place, number, "disk")
+    assert (tmp_path / "run.zarr" / "scratch").exists()
+    assert_goes_on(tmp_path / "run.zarr", whole)
+
+
+def test_a_run_killed_before_its_store_was_one_is_begun_again(matrix, whole, tmp_path):
+    store = tmp_path / "run.zarr"
+    kill(matrix, store, "create_group", 1)
+    with pytest.raises(StoreError, match="is no store of dnmf"):
+        dnmf.resume(store)
+    assert_same_bits(dnmf.factorize(matrix, 3, store=store, **OPTIONS), whole)
+
+
+def test_a_run_killed_while_it_takes_the_place_of_another_is_begun_again_or_goes_on(matrix, whole, tmp_path):
+    store = tmp_path / "run.zarr"
+    dnmf.factorize(np.eye(4), 2, store=store, max_passes=2)
+    kill(matrix, store, "open_group", 1, driver=OVERWRITING)
+    with pytest.raises(StoreError, match="has no whole checkpoint yet"):
+        dnmf.load(store)
+    kill(matrix, store, "sync_tree", 1, driver=OVERWRITING)
+    assert_goes_on(store, whole)
 
 
 FULL = """
-import resource, sys
-import dnmf
+import dataclasses, resource, sys
+import dnmf, dnmf.start
 
 class Full(dnmf.Watcher):
     def passed(self, record):
         if record.passes == 4:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 
+if sys.argv[4] == "disk":
+    plan = dnmf.start.make_plan
+    dnmf.start.make_plan = lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
 try:
     dnmf.factorize(sys.argv[1], 3, max_passes=9, tol=0, checkpoint_every=3, store=sys.argv[2], watchers=[Full()])
 except dnmf.DnmfError as error:
-    print(error)
+    print(type(error).__name__, error)
 """
 
 
-def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(matrix, tmp_path):
+@pytest.mark.parametrize(
+    ("room", "where", "sentence"),
+    [
+        (
+            20_000,
+            "memory",
+            "DiskError The checkpoint after pass 6 in .* could not be written .*; what was there before",
+        ),
+        (100, "memory", "DiskError The checkpoint after pass 6 in .* could not be written .*; what was there before"),
+        (20_000, "disk", "DiskError H could not be kept in .*scratch .*; it holds the factors that do not fit in mem"),
+        (25_160, "disk", "DiskError H could not be kept in .*scratch"),  # a block has 25,164 bytes
+        (100, "disk", "DiskError H could not be kept in .*scratch"),
+    ],
+)
+def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(room, where, sentence, matrix, whole, tmp_path):
     store = tmp_path / "run.zarr"
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
-    child = subprocess.run([sys.executable, "-c", FULL, str(matrix), str(store)], capture_output=True, text=True)
+    command = [sys.executable, "-c", FULL, str(matrix), str(store), str(room), where]
+    child = subprocess.run(command, capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
-    assert "The checkpoint after pass 6" in child.stdout
-    assert "Free some room there, and try again." in child.stdout
+    assert re.match(sentence, child.stdout)
+    assert "Free some room there" in child.stdout
     assert dnmf.load(store).passes == 3
     assert len(list((store / "checkpoints").iterdir())) == 1
-    whole = dnmf.factorize(matrix, 3, **OPTIONS)
-    np.testing.assert_array_equal(np.asarray(dnmf.resume(store).W), np.asarray(whole.W))
+    assert_goes_on(store, whole)

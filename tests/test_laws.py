@@ -1,7 +1,9 @@
 """What holds always: one test a law, over sources, rules and losses."""
 
+import collections
 import warnings
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,10 +11,11 @@ from hypothesis import given, settings
 from naive import als, hals, kl_pass, mu, objective, quadratic_pass, violation
 from scipy.optimize import nnls
 from sklearn.decomposition import non_negative_factorization
-from strategies import SOURCES, awkward, low_rank
+from strategies import SOURCES, awkward, cut_matrices, low_rank
 
 import dnmf
 from dnmf.engine import Engine
+from dnmf.factor import RandomFactor
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
 from dnmf.start import plan_of
@@ -66,6 +69,20 @@ def test_no_cut_into_blocks_changes_the_factors(width, init, tmp_path):
     np.testing.assert_allclose(result.H, H, rtol=1e-6, atol=1e-8)
 
 
+@given(cut_matrices())
+@settings(derandomize=True, deadline=None, max_examples=30)
+@pytest.mark.parametrize(("loss", "solver"), RULES)
+def test_uneven_chunks_of_awkward_matrices_give_the_same_product(loss, solver, case):
+    V, cut = case
+    options = {"loss": loss, "solver": solver, "max_passes": 2, "tol": 0}
+    result = dnmf.factorize(cut, 2, **options)
+    whole = dnmf.factorize((sp.csr_array if result.rows_streamed else sp.csc_array)(V), 2, **options)
+    (W, H), (Wx, Hx) = factors(result), factors(whole)
+    # W stops within 1e-6 of its optimum, which may be flat in W and H but not in their product.
+    np.testing.assert_allclose(W @ H, Wx @ Hx, rtol=1e-4, atol=1e-5 * V.max(initial=0))
+    assert result.loss == pytest.approx(whole.loss, rel=1e-5, abs=1e-12 * float(np.vdot(V, V)))
+
+
 @pytest.mark.parametrize(("solver", "update"), [("hals", hals), ("mu", mu), ("als", als)])
 @pytest.mark.parametrize("penalties", [{}, PENALTIES])
 def test_passes_equal_the_textbook(solver, update, penalties):
@@ -81,16 +98,73 @@ def test_passes_equal_the_textbook(solver, update, penalties):
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csc_array])
-def test_kullback_leibler_passes_equal_the_textbook(form):
-    V = low_rank(12, 40, 3) + 0.01
+@pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalised"])
+def test_kullback_leibler_passes_equal_the_textbook(penalties, form):
+    V = low_rank(12, 40, 3)
     W, H = start(V, 3)
-    result = dnmf.factorize(form(V), 3, loss="kullback-leibler", init=(W, H), max_passes=3, tol=0)
+    result = dnmf.factorize(form(V), 3, loss="kullback-leibler", init=(W, H), max_passes=3, tol=0, **penalties)
     for _ in range(3):
         before = W
-        W, H = kl_pass(V, W, H)
+        W, H = kl_pass(V, W, H, **penalties)
     np.testing.assert_allclose(result.W, W, rtol=1e-9)
     np.testing.assert_allclose(result.H, H, rtol=1e-9)
-    assert result.loss == pytest.approx(objective(V, before, H, loss="kullback-leibler"), rel=1e-9)
+    assert result.loss == pytest.approx(objective(V, before, H, loss="kullback-leibler", **penalties), rel=1e-9)
+    # The loss is known before the last step of W, which lowers it.
+    assert objective(V, W, H, loss="kullback-leibler", **penalties) <= result.loss
+
+
+@pytest.mark.parametrize(("solver", "update"), [("hals", hals), ("mu", mu), ("als", als)])
+def test_a_random_start_is_scaled_by_columns_in_the_first_pass(solver, update):
+    V = low_rank(12, 40, 3)
+    W0 = np.abs(np.random.default_rng(7).standard_normal((12, 3)))
+    H0 = RandomFactor(3, (0, 40), V.dtype, 7).read(0)
+    sweeps = {"hals": 4, "mu": 10, "als": 1}[solver]
+    W, H = quadratic_pass(update, V, W0, H0, sweeps=sweeps, fresh=True)
+    result = dnmf.factorize(V, 3, solver=solver, seed=7, max_passes=1)
+    np.testing.assert_allclose(result.W, W, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(result.H, H, rtol=1e-6, atol=1e-9)
+
+
+def scikit_learn(V, W, H, passes, **options):
+    """The factors of so many iterations of scikit-learn on the transpose: it updates W first, dnmf H."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not converged
+        found = non_negative_factorization(
+            V.T, H.T.copy(), W.T.copy(), n_components=len(H), init="custom", max_iter=passes, tol=0, **options
+        )
+    return found[1].T, found[0].T
+
+
+@pytest.mark.parametrize("penalties", [{}, {"l1_H": 0.3, "l2_H": 0.2}], ids=["plain", "penalised"])
+@pytest.mark.parametrize(("solver", "theirs"), [("hals", "cd"), ("mu", "mu")])
+def test_the_first_sweep_is_scikit_learns(solver, theirs, penalties):
+    V = low_rank(12, 40, 3)
+    W, H = start(V, 3)
+    # scikit-learn's W is updated first, and its penalties are per feature.
+    l1, l2 = penalties.get("l1_H", 0) / len(V), penalties.get("l2_H", 0) / len(V)
+    weights = {"alpha_W": l1 + l2, "alpha_H": 0.0, "l1_ratio": l1 / (l1 + l2) if l1 else 0.0}
+    _, expected = scikit_learn(V, W, H, 1, solver=theirs, **weights)
+    result = dnmf.factorize(V, 3, solver=solver, init=(W, H), sweeps=1, max_passes=1, **penalties)
+    np.testing.assert_allclose(result.H, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_single_kullback_leibler_steps_are_scikit_learns():
+    V = low_rank(12, 40, 3) + 0.01
+    W, H = start(V, 3)
+    expected = scikit_learn(V, W, H, 5, solver="mu", beta_loss="kullback-leibler")
+    result = dnmf.factorize(V, 3, loss="kullback-leibler", init=(W, H), sweeps=1, max_passes=5, tol=0)
+    np.testing.assert_allclose(result.W, expected[0], rtol=1e-9)
+    np.testing.assert_allclose(result.H, expected[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["hals", "als"])
+def test_where_scikit_learn_has_converged_so_have_we(solver):
+    V = low_rank(15, 60, 3)
+    W, H = scikit_learn(V, *start(V, 3), 3000, solver="cd")
+    result = dnmf.factorize(V, 3, solver=solver, init=(W, H), max_passes=1)
+    np.testing.assert_allclose(result.W, W, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(result.H, H, rtol=1e-6, atol=1e-8)
+    assert result.history[0].optimality < 1e-8
 
 
 def test_the_loss_is_no_worse_than_scikit_learns_from_the_same_start():
@@ -117,6 +191,35 @@ def test_no_pass_raises_the_objective(loss, solver, penalties, dtype, form):
     # The loss is a float64 sum over products rounded to the dtype: it is known to some of its units, not better.
     slack = 20 * np.finfo(dtype).eps
     assert (losses[1:] <= losses[:-1] * (1 + slack)).all()
+
+
+@pytest.mark.parametrize("init", ["random", "nndsvd", "nndsvda"])
+@pytest.mark.parametrize(("loss", "solver"), RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_rank_above_that_of_the_matrix_raises_nothing(dtype, loss, solver, init):
+    rng = np.random.default_rng(0)
+    V = (rng.random((20, 2)) @ rng.random((2, 90))).astype(dtype)
+    result = dnmf.factorize(V, 6, loss=loss, solver=solver, init=init, max_passes=25, tol=0)
+    losses = np.array([record.loss for record in result.history])
+    # The Gram matrices are singular, and the loss goes to 0: it is known to some units of ‖V‖², or of Σ v log v.
+    scale = float(np.vdot(V, V)) if loss == "frobenius" else float(V.sum())
+    assert (np.diff(losses) <= 20 * np.finfo(dtype).eps * scale).all()
+    assert losses[-1] < 1e-3 * scale
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csc_array, sp.csr_array])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("solver", ["hals", "mu", "als"])
+def test_the_loss_of_every_pass_is_that_of_its_factors(solver, exact, dtype, form):
+    V = low_rank(20, 100, 2 if exact else 4, noise=0 if exact else 0.1, dtype=dtype)
+    whole = float(np.vdot(V.astype(float), V))
+    for result in dnmf.iterate(form(V), 3, solver=solver, max_passes=25, tol=0):
+        W, H = (factor.astype(np.float64) for factor in factors(result))
+        true = objective(V.astype(np.float64), W, H)
+        # Products in the dtype are right to some units of it, and with them the loss, as a share of ½‖V‖².
+        assert result.loss == pytest.approx(true, rel=1e-5, abs=8 * float(np.finfo(dtype).eps) * whole)
+        assert result.relative_error == pytest.approx(np.sqrt(2 * result.loss / whole), rel=1e-12)
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csc_array, sp.csr_array])
@@ -173,6 +276,40 @@ def test_the_scale_of_the_matrix_is_that_of_the_factors(scale, loss, solver):
     np.testing.assert_allclose(np.asarray(other.H) / scale, one.H, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8, 1e30])
+@pytest.mark.parametrize("init", ["random", "nndsvd", "nndsvda", "nndsvdar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_start_is_that_of_the_scaled_matrix(dtype, init, scale):
+    V = low_rank(20, 100, 3)
+    runs = [dnmf.factorize((V * s).astype(dtype), 3, init=init, max_passes=6, tol=0) for s in (1.0, scale)]
+    errors = [run.relative_error for run in runs]
+    # In float32, V·s is rounded anew, by 6e-8 of each entry; the passes carry that on.
+    assert errors[1] == pytest.approx(errors[0], rel=1e-4 if dtype == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("penalties", [{}, PENALTIES])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_exact_rule_solves_every_column(dtype, penalties):
+    V = low_rank(20, 80, 4, dtype=dtype)
+    W, H = (factor.astype(dtype) for factor in start(V, 4))
+    found = np.asarray(dnmf.factorize(V, 4, solver="als", init=(W, H), max_passes=1, **penalties).H)
+    Vw, Ww = V.astype(np.float64), W.astype(np.float64)
+    l1, l2 = penalties.get("l1_H", 0), penalties.get("l2_H", 0)
+    missed = violation(found.astype(np.float64), Ww.T @ Vw, Ww.T @ Ww, l1, l2)
+    # C = WᵀV is rounded to the dtype, entry by entry: so is what the gradient can vanish to.
+    assert missed.sum() <= (8 * np.finfo(dtype).eps) ** 2 * ((Ww.T @ Vw) ** 2).sum()
+
+
+def test_a_component_with_nothing_to_fit_comes_back():
+    rng = np.random.default_rng(0)
+    V = rng.random((30, 3)) @ rng.random((3, 200)) + 0.1 * rng.random((30, 200))
+    for solver in ("hals", "als"):
+        W, H = rng.random((30, 4)), rng.random((4, 200))
+        W[:, 3], H[3] = W[:, 0], 0
+        result = dnmf.factorize(V, 4, solver=solver, init=(W, H), max_passes=20, tol=0)
+        assert (np.asarray(result.H).sum(axis=1) > 0).all()
+
+
 @pytest.mark.parametrize("penalties", [{}, PENALTIES])
 def test_the_exact_rule_meets_the_optimality_conditions(penalties):
     V = low_rank(20, 80, 4)
@@ -183,7 +320,7 @@ def test_the_exact_rule_meets_the_optimality_conditions(penalties):
 
 
 @pytest.mark.parametrize("init", ["random", "nndsvda"])
-@pytest.mark.parametrize("kind", ["numpy", "zarr", "csc", "dask, uneven grid"])
+@pytest.mark.parametrize("kind", SOURCES)
 def test_a_pass_reads_every_block_once(kind, init, tmp_path, monkeypatch):
     source = open_matrix(SOURCES[kind](low_rank(30, 200, 3), tmp_path))
     read, counts = type(source).read, {}
@@ -199,6 +336,20 @@ def test_a_pass_reads_every_block_once(kind, init, tmp_path, monkeypatch):
     assert len(result.history) == (7 if init == "random" else 4)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_dask_chunk_is_computed_once_a_pass(stored, tmp_path):
+    counts = collections.Counter()
+
+    def load(block_info=None):
+        counts[block_info[None]["chunk-location"]] += 1
+        return low_rank(30, 200, 3)[tuple(slice(*bounds) for bounds in block_info[None]["array-location"])]
+
+    V = da.map_blocks(load, chunks=((20, 10), (70, 80, 50)), dtype="float64", meta=np.empty((0, 0)))
+    dnmf.factorize(V, 3, max_passes=5, tol=0, store=tmp_path / "run.zarr" if stored else None)
+    # The first block is computed once more to see what it is, and where there is a store once for its fingerprint.
+    assert counts == {(i, j): 5 + (j == 0) * (1 + stored) for i in range(2) for j in range(3)}
+
+
 @pytest.mark.parametrize(("loss", "solver"), RULES)
 @pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "dask of csr", "csr"])
 def test_no_number_of_threads_changes_a_bit(kind, loss, solver, tmp_path):
@@ -208,6 +359,67 @@ def test_no_number_of_threads_changes_a_bit(kind, loss, solver, tmp_path):
         np.testing.assert_array_equal(np.asarray(run.W), np.asarray(runs[0].W))
         np.testing.assert_array_equal(np.asarray(run.H), np.asarray(runs[0].H))
         assert [record.loss for record in run.history] == [record.loss for record in runs[0].history]
+
+
+@pytest.mark.parametrize("init", ["random", "nndsvd", "nndsvdar"])
+def test_many_blocks_in_few_tasks_change_no_bit_either(init, tmp_path):
+    V = da.from_array(low_rank(30, 200, 3, dtype="float32"), chunks=(30, 1))
+    assert dnmf.plan(V, 3).groups < dnmf.plan(V, 3).blocks == 200
+    runs = [dnmf.factorize(V, 3, init=init, max_passes=6, tol=0, threads=n) for n in (1, 5, 2)]
+    for run in runs[1:]:
+        np.testing.assert_array_equal(run.W, runs[0].W)
+        np.testing.assert_array_equal(np.asarray(run.H), np.asarray(runs[0].H))
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csc_array, sp.csr_array])
+@pytest.mark.parametrize("penalties", [{}, PENALTIES])
+def test_the_optimality_is_the_violation_of_the_conditions_by_either_factor(penalties, form):
+    V = low_rank(20, 60, 3)
+    W0, H0 = start(V, 3)
+    rows = form is sp.csr_array
+    result = dnmf.factorize(form(V), 3, init=(W0, H0), max_passes=1, **penalties)
+    # The factor that is streamed is new, the other one old.
+    W, H = (factors(result)[0], H0) if rows else (W0, factors(result)[1])
+    parts = [(W.T, H @ V.T, H @ H.T, "W"), (H, W.T @ V, W.T @ W, "H")]
+    expected = []
+    for X, C, G, name in parts:
+        missed = violation(X, C, G, penalties.get(f"l1_{name}", 0), penalties.get(f"l2_{name}", 0))
+        expected.append(np.sqrt((missed / np.diag(G)).sum() / ((C**2).sum(axis=1) / np.diag(G)).sum()))
+    assert result.history[0].optimality == pytest.approx(max(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
+@pytest.mark.parametrize("kind", ["numpy", "csc", "dask, columns", "zarr"])
+def test_transform_is_one_answer_for_every_source(kind, loss, tmp_path):
+    V = low_rank(30, 200, 3)
+    result = dnmf.factorize(V, 3, loss=loss, max_passes=20, tol=0)
+    H = np.asarray(dnmf.transform(result, SOURCES[kind](V, tmp_path)))
+    np.testing.assert_allclose(H, np.asarray(dnmf.transform(result, V)), rtol=1e-9, atol=1e-12)
+    if loss == "kullback-leibler":
+        np.testing.assert_allclose(H[:, 7:11], np.asarray(dnmf.transform(result, V[:, 7:11])), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csc_array])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_that_the_factors_do_not_know_changes_nothing_in_a_transform(dtype, form):
+    V = (low_rank(30, 200, 3) * 100).astype(dtype)
+    V[4] = 0
+    result = dnmf.factorize(V, 3, loss="kullback-leibler", max_passes=20, tol=0)
+    assert not result.W[4].any()
+    expected = np.asarray(dnmf.transform(result, form(V)))
+    V[4] = 300
+    # h's scale is found from all of v, and forgotten again by the updates.
+    np.testing.assert_allclose(np.asarray(dnmf.transform(result, form(V))), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csc_array])
+@pytest.mark.parametrize("value", [1, 300])
+def test_a_divergence_that_is_infinite_from_the_start_is_told(value, form):
+    V = np.full((6, 20), value, "float32")
+    W, H = start(V, 2)
+    W[3] = 0
+    with pytest.raises(dnmf.DnmfError, match="WH is 0 where V is not"):
+        dnmf.factorize(form(V), 2, loss="kullback-leibler", init=(W, H))
 
 
 def test_a_transformed_column_depends_on_itself_alone_and_is_exact():

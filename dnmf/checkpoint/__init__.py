@@ -9,8 +9,9 @@ run.zarr/.lock                           held by the run that writes here
 ```
 """
 
-from dnmf.checkpoint.arrays import write_long
+from dnmf.checkpoint.arrays import StoredFactor, write_long
+from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.durable import appearing
-from dnmf.checkpoint.store import Commit, Store, StoredFactor
+from dnmf.checkpoint.store import Store
 
 __all__ = ["Commit", "Store", "StoredFactor", "appearing", "write_long"]

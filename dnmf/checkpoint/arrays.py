@@ -4,12 +4,13 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from dnmf.errors import StoreError
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
 
@@ -44,6 +45,35 @@ def gather(H: Factor, bounds: Sequence[int], width: int) -> Iterator[Float]:
             waiting = [whole[:, width:]] if count else []
 
 
+class StoredFactor:
+    """The long factor of a checkpoint, read block by block: a chunk that is missing is an error, and not zeros."""
+
+    fresh: ClassVar[bool] = False
+
+    def __init__(self, array: zarr.Array[Any], bounds: Sequence[int], transposed: bool) -> None:
+        self.array, self._bounds, self._transposed = array, bounds, transposed
+
+    def read(self, block: int) -> Float:
+        """Read a block.
+
+        Raises
+        ------
+        StoreError
+            If a chunk of it is missing.
+        """
+        columns = slice(self._bounds[block], self._bounds[block + 1])
+        part: Any = self.array[columns, :] if self._transposed else self.array[:, columns]
+        if np.isnan(part).any():
+            raise StoreError(
+                f"Block {block} of {self.array.store_path} is there no more: the run has gone on and deleted this "
+                "checkpoint, or it is damaged. Load the store again."
+            )
+        return np.ascontiguousarray(part.T if self._transposed else part)
+
+    def drop(self) -> None:
+        """Do nothing: a checkpoint is not given up by who reads it."""
+
+
 def write_factors(folder: Path, W: Float, H: Factor, bounds: Sequence[int], transposed: bool) -> dict[str, list[str]]:
     """Write both factors below a folder under the names the user knows them by; return the digests of their chunks.
 
@@ -75,10 +105,16 @@ def write_long(
 
 
 def create_factor(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
-    """Create an array whose chunks are written even where they are zero, each with a checksum."""
+    """Create an array each chunk of which has a checksum, and reads as NaN where it is missing."""
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.create_array(
-            path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()], filters=None
+            path,
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            fill_value=np.nan,
+            compressors=[Crc32cCodec()],
+            filters=None,
         )
 
 

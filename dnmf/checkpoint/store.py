@@ -1,71 +1,22 @@
 """The store of a run: one writer, immutable checkpoints, and commit records that alone say what is true."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
-import numpy as np
 import zarr
 
 from dnmf.checkpoint.arrays import damaged_chunk, write_factors
+from dnmf.checkpoint.commit import FORMAT, Commit
 from dnmf.checkpoint.durable import explained, link_tree, lock, remove_tree, sync, sync_tree, write_once
 from dnmf.errors import StoreError, StoreWarning
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
-
-FORMAT = 1
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Commit:
-    """What a commit record says.
-
-    Attributes
-    ----------
-    passes
-        Reads of V when the checkpoint was made.
-    group
-        Where its factors lie in the store.
-    digests
-        Of every chunk of W and of H.
-    state
-        Numbers of the state: norms, loss, relative error, optimality.
-    history
-        One mapping a pass.
-    verdict
-        Why the run stopped and whether it had converged; None for a checkpoint on the way.
-    """
-
-    passes: int
-    group: str
-    digests: dict[str, list[str]]
-    state: dict[str, Any]
-    history: list[dict[str, Any]]
-    verdict: dict[str, Any] | None
-
-
-class StoredFactor:
-    """The long factor of a checkpoint, read block by block."""
-
-    fresh: ClassVar[bool] = False
-
-    def __init__(self, array: zarr.Array[Any], bounds: Sequence[int], transposed: bool) -> None:
-        self.array, self._bounds, self._transposed = array, bounds, transposed
-
-    def read(self, block: int) -> Float:
-        """Read a block."""
-        columns = slice(self._bounds[block], self._bounds[block + 1])
-        part: Any = self.array[columns, :] if self._transposed else self.array[:, columns]
-        return np.ascontiguousarray(part.T if self._transposed else part)
-
-    def drop(self) -> None:
-        """Do nothing: a checkpoint is not given up by who reads it."""
 
 
 class Store:
@@ -87,29 +38,26 @@ class Store:
             If there is something at the path and it is not to be overwritten, or is no store.
         """
         path = local_path(path)
-        held = None
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            if not overwrite:
-                raise StoreError(
-                    f"{path} exists already; resume it, give another path, or say overwrite to start anew there."
-                )
-            if _read_header(path) is None:
-                raise StoreError(
-                    f"{path} is no store of dnmf, and is not overwritten; delete it, or give another path."
-                )
-            held = lock(path / ".lock")
+        _refuse(path, overwrite)
         with explained(f"The store {path}"):
-            for name in ("commits", "checkpoints", "W", "H", "scratch"):
-                remove_tree(path / name)
             path.mkdir(parents=True, exist_ok=True)
-            held = held or lock(path / ".lock")
-            (path / "commits").mkdir()
-            header = {"format": FORMAT, **header}
-            zarr.create_group(path, attributes={"dnmf": header}, overwrite=False) if not (
-                path / "zarr.json"
-            ).exists() else zarr.open_group(path, mode="r+").update_attributes({"dnmf": header})
-            sync_tree(path)
-            sync(path.parent)
+            held = lock(path / ".lock")
+            try:
+                _refuse(path, overwrite)  # what has come to be there until the lock was taken
+                remove_tree(path / "commits")
+                header = {"format": FORMAT, **header}
+                if (path / "zarr.json").exists():
+                    zarr.open_group(path, mode="r+").update_attributes({"dnmf": header})
+                else:
+                    zarr.create_group(path, attributes={"dnmf": header})
+                for name in ("checkpoints", "W", "H", "scratch"):
+                    remove_tree(path / name)
+                (path / "commits").mkdir()
+                sync_tree(path)
+                sync(path.parent)
+            except BaseException:
+                held.close()
+                raise
         return cls(path, header, held)
 
     @classmethod
@@ -131,9 +79,11 @@ class Store:
                 f"{path} has format version {header.get('format')}, and this dnmf knows versions up to {FORMAT}; "
                 "install a newer dnmf."
             )
-        store = cls(path, header, lock(path / ".lock") if write else None)
-        if write:
-            store.sweep()
+        if not write:
+            return cls(path, header, None)
+        with explained(f"The lock of {path}"):
+            store = cls(path, header, lock(path / ".lock"))
+        store.sweep()
         return store
 
     def close(self) -> None:
@@ -164,12 +114,15 @@ class Store:
                 digests = write_factors(self.path / group, W, H, bounds, bool(self.header["transposed"]))
                 sync_tree(self.path / group)
                 sync(self.path / "checkpoints")
-                content = {"format": FORMAT, "group": group, "digests": digests, **record}
-                write_once(target, json.dumps(content, allow_nan=False).encode())
+                write_once(target, Commit(group=group, digests=digests, **record).to_bytes())
         except StoreError:
             if not target.exists():
                 remove_tree(self.path / group)
             raise
+        self.retain(keep)
+
+    def retain(self, keep: int) -> None:
+        """Delete all checkpoints but so many of the newest."""
         for name in self._names()[keep:]:
             self._remove(name)
 
@@ -188,15 +141,18 @@ class Store:
 
     def newest(self) -> Commit | None:
         """Return the newest commit whose chunks are what their digests say, with a warning for each that is not."""
-        for name in self._names():
-            fault = self._fault_of(name)
+        seen: set[str] = set()
+        while names := [name for name in self._names() if name not in seen]:
+            fault = self._fault_of(names[0])
             if fault is None:
-                return self._read(name)
-            warnings.warn(
-                f"The checkpoint {name} in {self.path} is damaged: {fault}. The one before it is taken.",
-                StoreWarning,
-                stacklevel=2,
-            )
+                return self._read(names[0])
+            seen.add(names[0])
+            if (self.path / "commits" / names[0]).exists():  # else the run has gone on meanwhile, and deleted it
+                warnings.warn(
+                    f"The checkpoint {names[0]} in {self.path} is damaged: {fault}. The one before it is taken.",
+                    StoreWarning,
+                    stacklevel=2,
+                )
         return None
 
     def begun(self) -> bool:
@@ -234,9 +190,12 @@ class Store:
                 remove_tree(folder)
         for draft in (self.path / "commits").glob(".*"):
             draft.unlink(missing_ok=True)
+        for draft in self.path.glob(".[WH]-*"):
+            remove_tree(draft)
 
     def _names(self) -> list[str]:
-        return sorted((path.name for path in (self.path / "commits").glob("[0-9]*.json")), reverse=True)
+        names = (path.name for path in (self.path / "commits").glob("[0-9]*.json"))
+        return sorted(names, key=lambda name: int(name.partition(".")[0]), reverse=True)
 
     def _commits(self) -> Iterator[Commit]:
         for name in self._names():
@@ -244,9 +203,7 @@ class Store:
                 yield self._read(name)
 
     def _read(self, name: str) -> Commit:
-        content = json.loads((self.path / "commits" / name).read_bytes())
-        fields = [field.name for field in dataclasses.fields(Commit)]
-        return Commit(**{field: content[field] for field in fields})
+        return Commit.from_bytes((self.path / "commits" / name).read_bytes())
 
     def _fault_of(self, name: str) -> str | None:
         try:
@@ -278,6 +235,16 @@ def local_path(path: str | Path) -> Path:
     if "://" in str(path):
         raise StoreError(f"The store {path} is a URL; give a path on a file system of this machine.")
     return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def _refuse(path: Path, overwrite: bool) -> None:
+    """Raise StoreError if there is something at the path that a new store may not take the place of."""
+    if not path.exists() or (path.is_dir() and all(entry.name == ".lock" for entry in path.iterdir())):
+        return
+    if not overwrite:
+        raise StoreError(f"{path} exists already; resume it, give another path, or say overwrite to start anew there.")
+    if _read_header(path) is None:
+        raise StoreError(f"{path} is no store of dnmf, and is not overwritten; delete it, or give another path.")
 
 
 def _read_header(path: Path) -> dict[str, Any] | None:

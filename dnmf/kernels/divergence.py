@@ -148,17 +148,21 @@ def add_ratio_outer(panel: Panel, W: Float, H: Float, total: Float, scratch: Scr
 
 @kernel
 def _divide(V, product):  # type: ignore[no-untyped-def]
-    """Replace WH by V/WH, and return Σ v log(v/wh) − v."""
+    """Replace WH by V/WH, and return Σ v log(v/wh) − v.
+
+    Where WH is 0 and V is not, the loss is infinite, and the quotient is 0: no update can make such an entry positive.
+    """
     total = 0.0
     tiny = np.finfo(product.dtype).tiny
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
             value = V[i, j]
-            if value > 0:
+            if value > 0 and product[i, j] > 0:
                 quotient = value / max(product[i, j], tiny)
                 product[i, j] = quotient
                 total += np.float64(value) * (np.log(np.float64(quotient)) - 1.0)
             else:
+                total += np.inf if value > 0 else 0.0
                 product[i, j] = 0
     return total
 
@@ -168,7 +172,7 @@ def _quotient(value, row, W, h):  # type: ignore[no-untyped-def]
     product = h[0] * W[row, 0]
     for k in range(1, len(h)):
         product += h[k] * W[row, k]
-    return value / max(product, np.finfo(W.dtype).tiny)
+    return value / max(product, np.finfo(W.dtype).tiny) if product > 0 else product
 
 
 @kernel
@@ -200,7 +204,7 @@ def _sparse_outer(starts, rows, values, W, H, total):  # type: ignore[no-untyped
             row, value = rows[entry], values[entry]
             if value > 0:
                 quotient = _quotient(value, row, W, h)
-                fit += np.float64(value) * (np.log(np.float64(quotient)) - 1.0)
+                fit += np.float64(value) * (np.log(np.float64(quotient)) - 1.0) if quotient > 0 else np.inf
                 for k in range(rank):
                     total[row, k] += np.float64(quotient) * np.float64(h[k])
     return fit

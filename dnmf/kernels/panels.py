@@ -93,7 +93,7 @@ def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
     Raises
     ------
     DataError
-        With the row and column, within the block, of the first entry that is not. `position` on the error holds them.
+        With the `row` and `column`, within the block, of the first entry that is not.
     """
     total, least = 0.0, 0.0
     for _, panel in panels(V, dtype, scratch):

@@ -15,7 +15,8 @@ def pivot(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
     """Set every column h of H (r, p) to the minimum of ½hᵀ(G + l2 I)h − (c − l1)ᵀh over h ≥ 0.
 
     The positive entries of H are the first guess of the passive set. Where G is singular on a passive set, the
-    column is solved by coordinate descent, at most `sweeps` sweeps, which needs no inverse.
+    column is solved by coordinate descent, at most `sweeps` sweeps, which needs no inverse. A component with nothing
+    to fit (G_kk + l2 = 0) is left as it is, so that it can come back, or set to 0 where l1 > 0.
     """
     gram = np.asarray(G, np.float64) + penalty.l2 * np.eye(len(G))
     scale = np.sqrt(np.diag(gram))
@@ -41,7 +42,8 @@ def _pivot(H, C, gram, scale, l1, sweeps):  # type: ignore[no-untyped-def]
                 x[k] = H[k, column] / scale[k] if scale[k] > 0 else 0.0
             _descend(gram, c, scale, x, sweeps)
         for k in range(rank):
-            H[k, column] = max(x[k], 0.0) * scale[k]
+            if scale[k] > 0 or l1 > 0:
+                H[k, column] = max(x[k], 0.0) * scale[k]
 
 
 @kernel

@@ -1,12 +1,40 @@
 """Reading bytes of a file into memory that is already there."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import ReadError
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Open a file for reading and yield its descriptor; whatever the system refuses meanwhile is a ReadError."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            yield file.fileno()
+    except OSError as error:
+        if isinstance(error, ReadError):
+            raise
+        raise ReadError(f"{path} could not be read ({error.strerror}); check the disk it lies on.") from error
+
+
+def fill(descriptor: int, path: Path, offset: int, target: NDArray[np.uint8]) -> None:
+    """Fill `target`, flat bytes, from an open file; a file that ends too early is a ReadError."""
+    view = memoryview(target.data)
+    done = 0
+    while done < len(view):
+        count = os.preadv(descriptor, [view[done : done + 2**30]], offset + done)
+        if count == 0:
+            raise ReadError(
+                f"{path} is truncated: it ends at byte {offset + done}, and {offset + len(view)} were "
+                "expected. Write it again from its origin."
+            )
+        done += count
 
 
 def read_into(path: Path, offset: int, target: NDArray[np.uint8]) -> None:
@@ -17,22 +45,8 @@ def read_into(path: Path, offset: int, target: NDArray[np.uint8]) -> None:
     ReadError
         If the file ends too early or cannot be read.
     """
-    view = memoryview(target.data)
-    try:
-        with open(path, "rb", buffering=0) as file:
-            done = 0
-            while done < len(view):
-                count = os.preadv(file.fileno(), [view[done : done + 2**30]], offset + done)
-                if count == 0:
-                    raise ReadError(
-                        f"{path} is truncated: it ends at byte {offset + done}, and {offset + len(view)} were "
-                        "expected. Write it again from its origin."
-                    )
-                done += count
-    except OSError as error:
-        if isinstance(error, ReadError):
-            raise
-        raise ReadError(f"{path} could not be read ({error.strerror}); check the disk it lies on.") from error
+    with opened(path) as descriptor:
+        fill(descriptor, path, offset, target)
 
 
 def expect_file(path: Path, offset: int, size: int) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
@@ -17,8 +17,8 @@ SPARSE_BLOCK_COLUMNS = 16384
 class ArraySource:
     """A NumPy array of any real dtype and memory order."""
 
-    def __init__(self, array: NDArray[Any], streamed: Axis | None = None) -> None:
-        array = np.asarray(array)
+    def __init__(self, given: ArrayLike, streamed: Axis | None = None) -> None:
+        array = np.asarray(given)
         shape = check_shape(array.shape, "V")
         work_dtype(array.dtype)
         transposed = shape[0] > shape[1] if streamed is None else streamed == "rows"
@@ -31,7 +31,7 @@ class ArraySource:
             read_bytes=0,
             stored_bytes=array.nbytes,
             sparse=False,
-            on_disk=isinstance(array, np.memmap),
+            on_disk=isinstance(given, np.memmap),
             kind="NumPy array",
         )
 

@@ -1,6 +1,5 @@
 """A `.npy` file, read in the task and never mapped: a file cut short is an error, not a crash."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
-from dnmf.sources.files import expect_file, read_into
+from dnmf.sources.files import expect_file, fill, opened, read_into
 from dnmf.sources.layout import Axis, Layout, check_shape, uncut_bounds
 
 
@@ -55,13 +54,9 @@ class NpySource:
             read_into(self.path, self.offset + chosen.start * rows * size, _bytes(block_T))
             return block_T.T
         part = scratch.array("block", (rows, width), self.layout.dtype)
-        with open(self.path, "rb", buffering=0) as file:
-            view = memoryview(_bytes(part))
+        with opened(self.path) as descriptor:
             for row in range(rows):
-                segment = view[row * width * size : (row + 1) * width * size]
-                start = self.offset + (row * columns + chosen.start) * size
-                if os.preadv(file.fileno(), [segment], start) != len(segment):
-                    raise ReadError(f"{self.layout.name(block)} of {self.path} could not be read: the file ends early.")
+                fill(descriptor, self.path, self.offset + (row * columns + chosen.start) * size, _bytes(part[row]))
         return part
 
     def expect(self, block: int) -> None:

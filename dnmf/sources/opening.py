@@ -45,8 +45,10 @@ def open_matrix(V: Any, streamed: Axis | None = None) -> Source:
         return DaskSource(V, streamed)
     if scipy.sparse.issparse(V):
         return SparseSource(V, streamed)
+    if isinstance(V, np.ma.MaskedArray):
+        raise DataError("V is a masked array, and every entry of V counts; give V.filled(0), or V.data.")
     if isinstance(V, (np.ndarray, list, tuple)):
-        return ArraySource(np.asarray(V), streamed)
+        return ArraySource(V, streamed)
     raise DataError(
         f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask "
         "array, a zarr.Array, or the path of a Zarr array or .npy file."

@@ -1,0 +1,97 @@
+"""Row updates on tiles, exact least squares, and sums of a block."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.optimize import nnls
+
+from dnmf.kernels.panels import BadEntry, square_sum
+from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import LANES, Penalty
+from dnmf.kernels.updates import hals, moments, multiplicative
+
+
+def problem(width, rank=7, rows=30, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    W, V = rng.random((rows, rank)).astype(dtype), rng.random((rows, width)).astype(dtype)
+    return W, V, rng.random((rank, width)).astype(dtype), W.T @ V, W.T @ W
+
+
+@pytest.mark.parametrize("update", [hals, multiplicative, pivot])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_column_does_not_depend_on_its_lane_or_its_neighbours(update, dtype):
+    _, _, H, C, G = problem(2 * LANES + 11, dtype=dtype)
+    whole = H.copy()
+    update(whole, C, G, Penalty(0.1, 0.2), 5)
+    for column in (0, 1, LANES - 1, LANES, 2 * LANES + 10):
+        alone = np.ascontiguousarray(H[:, column : column + 1])
+        update(alone, np.ascontiguousarray(C[:, column : column + 1]), G, Penalty(0.1, 0.2), 5)
+        np.testing.assert_array_equal(alone[:, 0], whole[:, column])
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_pivoting_solves_exactly(start):
+    W, V, H, C, G = problem(200)
+    H = np.full_like(H, start)
+    pivot(H, C, G, Penalty(), PIVOT_SWEEPS)
+    np.testing.assert_allclose(H, np.column_stack([nnls(W, v)[0] for v in V.T]), rtol=1e-9, atol=1e-12)
+
+
+def test_pivoting_needs_no_inverse():
+    W, V, H, _, _ = problem(200)
+    W[:, 3], W[:, 5] = W[:, 2], 0
+    pivot(H, W.T @ V, W.T @ W, Penalty(), PIVOT_SWEEPS)
+    best = np.array([nnls(W, v)[1] for v in V.T])
+    np.testing.assert_allclose(np.linalg.norm(V - W @ H, axis=0), best, rtol=1e-8)
+    assert np.isfinite(H).all()
+
+
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.5, 0.0), Penalty(0.3, 0.7)])
+def test_the_violation_is_zero_where_the_conditions_hold_and_nowhere_else(penalty):
+    _, _, H, C, G = problem(150)
+    start = moments(H, C, G, penalty)[0]
+    pivot(H, C, G, penalty, PIVOT_SWEEPS)
+    end, crossed, product = moments(H, C, G, penalty)
+    assert (start > 1).all()
+    assert (end < 1e-20 * crossed).all()
+    np.testing.assert_allclose(crossed, (C**2).sum(axis=1))
+    np.testing.assert_allclose(product, (C * H).sum(axis=1))
+
+
+def test_coordinate_descent_converges_to_the_exact_solution():
+    _, _, H, C, G = problem(150)
+    exact = H.copy()
+    pivot(exact, C, G, Penalty(0.1, 0.1), PIVOT_SWEEPS)
+    hals(H, C, G, Penalty(0.1, 0.1), 5000)
+    np.testing.assert_allclose(H, exact, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-35, 1e-20, 1.0, 1e20, 1e35])
+def test_products_of_single_precision_neither_vanish_nor_overflow(scale):
+    W, V, H, _, _ = problem(300, dtype="float32")
+    total = np.zeros((30, 7))
+    add_outer_product(V * np.float32(scale), H * np.float32(scale), total, Scratch())
+    np.testing.assert_allclose(total / scale / scale, V.astype(float) @ H.T, rtol=1e-5)
+    np.testing.assert_allclose(cross_product(V, W, Scratch()), W.T @ V, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, sp.csc_array])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+def test_the_square_sum_is_exact_to_float64(form, dtype):
+    V = np.random.default_rng(0).integers(0, 1000, (37, 411)).astype(dtype)
+    work = np.dtype("float64" if dtype == "float64" else "float32")
+    assert square_sum(form(V), work, Scratch()) == float((V.astype("int64") ** 2).sum())
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, sp.csc_array])
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (36, 130), (20, 410)])
+def test_a_bad_entry_is_found_wherever_it_is(form, value, place):
+    V = np.ones((37, 411))
+    V[place] = value
+    V[36, 410] = -5
+    with pytest.raises(BadEntry) as caught:
+        square_sum(form(V), np.dtype("float64"), Scratch())
+    assert (caught.value.row, caught.value.column) == place

@@ -1,0 +1,89 @@
+"""Every source gives back the matrix it was made from, by the path that is meant for it."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import zarr
+from strategies import SOURCES, low_rank
+
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources import open_matrix
+
+
+def read_back(source):
+    scratch, parts = Scratch(), []
+    for block in range(source.layout.blocks):
+        part = source.read(block, scratch)
+        parts.append(part.toarray() if sp.issparse(part) else part.copy())
+    whole = np.concatenate(parts, axis=1)
+    return whole.T if source.layout.transposed else whole
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize("streamed", [None, "rows", "columns"])
+def test_blocks_laid_together_are_the_matrix(kind, dtype, streamed, tmp_path):
+    V = (low_rank(30, 200, 3) * 50).astype(dtype)
+    source = open_matrix(SOURCES[kind](V, tmp_path), streamed)
+    np.testing.assert_array_equal(read_back(source), V)
+    assert source.layout.dtype == dtype
+    assert source.layout.user_shape == V.shape
+    assert sum(map(source.layout.block_bytes, range(source.layout.blocks))) == source.layout.stored_bytes
+    assert streamed in (None, "rows" if source.layout.transposed else "columns")
+
+
+@pytest.mark.parametrize(
+    ("kind", "direct"),
+    [
+        ("zarr", True),
+        ("zarr, rows", True),
+        ("zarr, format 2", True),
+        ("zarr, compressed", False),
+        ("zarr, sharded", False),
+    ],
+)
+def test_plain_chunks_are_read_directly_and_no_others(kind, direct, tmp_path):
+    source = open_matrix(SOURCES[kind](low_rank(30, 200, 3), tmp_path))
+    assert (source.files is not None) is direct
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("float32", 2.5), ("uint8", 7), ("float64", None)])
+def test_a_chunk_that_was_never_written_is_its_fill_value(dtype, fill, tmp_path):
+    array = zarr.create_array(
+        tmp_path / "V.zarr", shape=(5, 9), chunks=(5, 4), dtype=dtype, compressors=None, fill_value=fill
+    )
+    array[:, :4] = 1
+    source = open_matrix(tmp_path / "V.zarr")
+    assert source.files is not None
+    np.testing.assert_array_equal(read_back(source), array[...])
+
+
+def test_big_endian_numbers_are_read_through_zarr(tmp_path):
+    V = low_rank(6, 20, 2)
+    array = zarr.create_array(
+        tmp_path / "V.zarr",
+        shape=V.shape,
+        chunks=(6, 7),
+        dtype="f8",
+        serializer=zarr.codecs.BytesCodec(endian="big"),
+        compressors=None,
+    )
+    array[...] = V
+    source = open_matrix(tmp_path / "V.zarr")
+    assert source.files is None
+    np.testing.assert_array_equal(read_back(source), V)
+
+
+def test_a_memory_map_is_not_copied(tmp_path):
+    V = low_rank(6, 20, 2)
+    np.save(tmp_path / "V.npy", V)
+    mapped = np.load(tmp_path / "V.npy", mmap_mode="r")
+    source = open_matrix(mapped)
+    assert np.shares_memory(source.read(0, Scratch()), mapped)
+
+
+def test_duplicates_of_a_sparse_matrix_are_added_up_and_the_matrix_left_alone():
+    V = sp.csc_array((np.array([1.0, 2.0, 4.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+    source = open_matrix(V)
+    np.testing.assert_array_equal(source.read(0, Scratch()).toarray(), [[0, 4], [3, 0]])
+    assert V.nnz == 3
