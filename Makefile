@@ -18,8 +18,8 @@ test-long: .venv/tested
 	$(BIN)/python -m pytest -m long
 
 lint: .venv/tested
-	$(BIN)/ruff check dnmf tests benchmarks
-	$(BIN)/ruff format --check dnmf tests benchmarks
+	$(BIN)/ruff check dnmf tests benchmarks examples
+	$(BIN)/ruff format --check dnmf tests benchmarks examples examples
 	$(BIN)/mypy
 
 bench: .venv/tested
