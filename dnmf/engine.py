@@ -4,6 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
@@ -66,12 +67,12 @@ class Engine:
         Raises
         ------
         DataError
-            With the place of an entry that is negative or not finite.
+            With the place of the first entry, block by block, that is negative or not finite.
         Interrupted
             If the pass was cancelled.
         """
-        failed = threading.Event()
-        level = [dask.delayed(self._work, pure=False)(group, visit, zero, failed) for group in self.groups]
+        trouble = Trouble()
+        level = [dask.delayed(self._work, pure=False)(group, visit, zero, trouble) for group in self.groups]
         add = dask.delayed(_add, pure=False)
         while len(level) > 1:
             pairs = [add(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
@@ -79,26 +80,43 @@ class Engine:
         try:
             total: S = level[0].compute(scheduler="threads", num_workers=self.threads, optimize_graph=False)
         except BaseException:
-            failed.set()  # Dask does not wait for the tasks that are under way: they end before their next block
+            # Dask does not wait for the tasks that are under way: they end before their next block.
+            trouble.failed = True
             raise
+        if trouble.bad:
+            raise self.source.layout.place(*min(trouble.bad, key=itemgetter(0)))
         return total
 
-    def _work(self, group: range, visit: Visit[S], zero: Callable[[], S], failed: threading.Event) -> S:
+    def _work(self, group: range, visit: Visit[S], zero: Callable[[], S], trouble: "Trouble") -> S:
         scratch: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
         layout = self.source.layout
         sums = zero()
         for block in group:
-            if self.cancel.is_set() or failed.is_set():
+            if self.cancel.is_set() or trouble.failed:
                 raise Interrupted("The run was asked to stop.")
+            if any(first < block for first, _ in trouble.bad):
+                break
             try:
                 V = self.source.read(block, scratch)
                 if block + 1 in group:
                     self.source.expect(block + 1)
                 visit(block, V, sums, scratch)
             except BadEntry as error:
-                raise layout.place(block, error) from None
+                trouble.bad.append((block, error))
+                break
             self.on_block(layout.block_bytes(block))
         return sums
+
+
+class Trouble:
+    """What has gone wrong in a pass so far, for all of its tasks to know.
+
+    A bad entry ends the tasks beyond its block. Those before it go on, since the first one is to be named.
+    """
+
+    def __init__(self) -> None:
+        self.failed = False
+        self.bad: list[tuple[int, BadEntry]] = []
 
 
 def _add(first: S, second: S) -> S:

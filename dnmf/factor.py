@@ -1,14 +1,15 @@
 """The long factor H (r, n), in the blocks of V: in memory, on a disk, or made when asked for."""
 
+import contextlib
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from dnmf.errors import DiskError
+from dnmf.errors import DiskError, StoreError
 from dnmf.kernels.tiles import Float, kernel
 
 
@@ -57,35 +58,49 @@ class MemoryFactor:
 
 
 class DiskFactor:
-    """A factor in a folder of its own, one file to a block, for as long as the run lasts."""
+    """A factor in a folder of its own, one file to a block.
+
+    `owner` is held for as long as the factor is: whoever deletes the folder when nobody holds it any more.
+    """
 
     fresh: ClassVar[bool] = False
 
-    def __init__(self, folder: Path, rank: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, folder: Path, rank: int, dtype: np.dtype[Any], owner: object = None) -> None:
         self._folder = folder / f"H-{uuid.uuid4().hex[:12]}"
-        self._folder.mkdir(parents=True)
-        self._rank, self._dtype = rank, dtype
+        self._rank, self._dtype, self._owner = rank, dtype, owner
+        with self._explained():
+            self._folder.mkdir(parents=True)
 
     def read(self, block: int) -> Float:
         """Read a block from its file."""
-        blocks: Float = np.fromfile(self._folder / str(block), self._dtype)
+        try:
+            blocks: Float = np.fromfile(self._folder / str(block), self._dtype)
+        except FileNotFoundError as error:
+            raise StoreError(
+                "This factor was kept on the disk until the next pass, or the end of its run, and is there no more; "
+                "take it before that, or load it from the store."
+            ) from error
         return blocks.reshape(self._rank, -1)
 
     def write(self, block: int, H: Float) -> None:
         """Write a block to its file."""
+        # Not by H.tofile, which says nothing where the last bytes find no room.
+        with self._explained(), open(self._folder / str(block), "wb") as file:
+            file.write(np.ascontiguousarray(H).data)
+
+    def drop(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            # Not by H.tofile, which says nothing where the last bytes find no room.
-            with open(self._folder / str(block), "wb") as file:
-                file.write(np.ascontiguousarray(H).data)
+            yield
         except OSError as error:
             raise DiskError(
                 f"H could not be kept in {self._folder.parent} ({error.strerror or error}); it holds the factors that "
                 "do not fit in memory. Free some room there, or raise memory_limit."
             ) from error
-
-    def drop(self) -> None:
-        """Delete the files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class ArrayFactor:

@@ -40,7 +40,6 @@ class Result:
     _long: Factor
     _bounds: Sequence[int]
     _transposed: bool
-    _alive: Any = None
 
     @property
     def W(self) -> Any:

@@ -64,6 +64,7 @@ class Run:
         layout = self.source.layout
         if given is not None and layout.transposed:
             given = (given[1].T, given[0].T)
+        self._announce(0)
         self._warm_up()
         self._clock()
         settings = self.settings.swapped() if layout.transposed else self.settings
@@ -74,6 +75,7 @@ class Run:
     def go_on(self, commit: Commit) -> None:
         """Take up the run where a commit left it."""
         assert self.store is not None
+        self._announce(commit.passes)
         self.store.retain(self.settings.keep)
         layout = self.source.layout
         self.history = [Record(**record) for record in commit.history]
@@ -98,8 +100,6 @@ class Run:
         """Make passes until the stop rule, or the caller, has had enough; save on the way and at the end."""
         assert self.state is not None
         stopping = Stopping(self.settings)
-        for watcher in self.watchers:
-            watcher.started(self.plan, self.state.passes, self.settings.max_passes)
         self.verdict = stopping.verdict(self.state) if self.history else None
         if self.store is not None and self.verdict is None:
             self.store.withdraw()
@@ -139,8 +139,8 @@ class Run:
             if self.verdict is None
             else {"sentence": self.verdict.sentence, "converged": self.verdict.converged},
         }
-        self.store.save(state.W, state.H, layout.bounds, record, self.settings.keep)
-        for watcher in self.watchers:
+        new = self.store.save(state.W, state.H, layout.bounds, record, self.settings.keep)
+        for watcher in self.watchers if new else ():
             watcher.saved(state.passes, str(self.store.path))
 
     def result(self) -> Result:
@@ -161,7 +161,6 @@ class Run:
             _long=long,
             _bounds=layout.bounds,
             _transposed=layout.transposed,
-            _alive=self._folder,
         )
 
     def close(self) -> None:
@@ -213,22 +212,23 @@ class Run:
         for watcher in self.watchers:
             watcher.passed(record)
 
+    def _announce(self, passes: int) -> None:
+        for watcher in self.watchers:
+            watcher.started(self.plan, passes, self.settings.max_passes)
+
     def _room(self) -> Room:
         layout = self.source.layout
         if self.plan.factor_in_memory:
             return MemoryFactor(layout.blocks)
-        return DiskFactor(self._spill_folder(), self.settings.rank, layout.work_dtype)
-
-    def _spill_folder(self) -> Path:
+        rank, dtype = self.settings.rank, layout.work_dtype
         if self.store is not None:
-            return self.store.scratch()
-        if self._folder is None:
-            self._folder = SpillFolder()
-        return self._folder.path
+            return DiskFactor(self.store.scratch(), rank, dtype)
+        self._folder = self._folder or SpillFolder()
+        return DiskFactor(self._folder.path, rank, dtype, owner=self._folder)
 
 
 class SpillFolder:
-    """A folder below Dask's temporary directory that is deleted with the last run or result that holds it."""
+    """A folder below Dask's temporary directory that is deleted with the last run or factor that holds it."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="dnmf-", dir=scratch_folder()))

@@ -82,6 +82,7 @@ def old_run(
         source = reopen(kept, V)
         run = Run(source, settings, plan_of(source.layout, settings), kept, watchers, cancel)
         commit = kept.newest()
+        kept.amend({"settings": settings.to_options(), "location": source.layout.location})
         if commit is not None:
             run.go_on(commit)
         elif kept.begun() or kept.header["given"]:

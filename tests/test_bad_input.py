@@ -152,7 +152,7 @@ def test_help_shows_the_options():
 # Found as the data are read.
 
 
-@pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "zarr, compressed", "zarr, grid", "npy", "npy, Fortran"])
+@pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "zarr, compressed", "zarr, grid", "npy", "npy Fortran"])
 @pytest.mark.parametrize("init", ["random", "nndsvda"])
 def test_bad_entries_of_files_are_named_by_their_place(kind, init, tmp_path):
     big = low_rank(30, 200, 2)
@@ -209,15 +209,10 @@ def test_a_negative_zero_and_a_column_of_zeros_are_no_mistake():
     ],
     ids=["squares above float64", "sums above float32", "WH is 0 where V is not"],
 )
-def test_numbers_that_leave_the_range_of_floats_are_a_sentence_or_do_no_harm(matrix, options, tmp_path):
-    try:
-        result = dnmf.factorize(matrix, 2, max_passes=3, store=tmp_path / "run.zarr", **options)
-    except DataError as error:
-        assert "ivide" in str(error)
-    else:
-        assert np.isfinite(result.loss)
-        assert np.isfinite(result.W).all()
-        assert np.isfinite(result.H.compute()).all()
+def test_numbers_that_leave_the_range_of_floats_end_the_run_and_are_not_saved(matrix, options, tmp_path):
+    with pytest.raises(DataError, match=r"[Dd]ivide .* by a constant"):
+        dnmf.factorize(matrix, 2, max_passes=3, store=tmp_path / "run.zarr", **options)
+    assert not list((tmp_path / "run.zarr" / "commits").glob("*[1-9].json"))
 
 
 def test_a_block_that_cannot_be_read_any_more_ends_the_run_and_loses_nothing(tmp_path):
@@ -232,7 +227,7 @@ def test_a_block_that_cannot_be_read_any_more_ends_the_run_and_loses_nothing(tmp
                 chunk.write_bytes(content[:100])
 
     options = {"max_passes": 8, "tol": 0, "checkpoint_every": 2}
-    with pytest.raises(ReadError, match="truncated: it ends at byte 100, and .* were expected"):
+    with pytest.raises(ReadError, match=r"truncated: it ends at byte 100, and .* were expected"):
         dnmf.factorize(root, 2, store=tmp_path / "run.zarr", watchers=[Truncate()], **options)
     assert dnmf.load(tmp_path / "run.zarr").passes == 4
     chunk.write_bytes(content)

@@ -70,3 +70,17 @@ def test_a_run_keeps_within_its_limit_and_its_plan(shape, chunks, dtype, rank, i
     assert figures["in_memory"] is in_memory
     assert figures["peak"] <= figures["planned"] <= figures["limit"]
     assert 0 < figures["error"] < 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"), [((1000, 200000), "C"), ((1000, 200000), "F")], ids=["row after row", "column after column"]
+)
+def test_a_npy_file_is_never_held_whole(shape, order, tmp_path):
+    path = tmp_path / "V.npy"
+    array = np.lib.format.open_memmap(path, "w+", np.float32, shape, fortran_order=order == "F")
+    array[:, :1000] = np.random.default_rng(0).random((shape[0], 1000), np.float32)
+    array[:, 1000:] = 1  # the noise of the first columns is enough to have something to fit
+    del array
+    figures = measure(path, tmp_path, rank=10, memory_limit="300MB")
+    assert figures["peak"] <= figures["planned"] <= figures["limit"]
+    assert 0 < figures["error"] < 1

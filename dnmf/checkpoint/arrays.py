@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
 
 # Narrow blocks are put together to chunks of about this size.
-CHUNK_BYTES = 8 * 2**20
+CHUNK_BYTES = 4 * 2**20
 
 
 def chunk_columns(bounds: Sequence[int], rank: int, itemsize: int) -> int:
@@ -52,21 +53,40 @@ class StoredFactor:
 
     def __init__(self, array: zarr.Array[Any], bounds: Sequence[int], transposed: bool) -> None:
         self.array, self._bounds, self._transposed = array, bounds, transposed
+        self._last = threading.local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.array, self._bounds, self._transposed)
 
     def read(self, block: int) -> Float:
-        """Read a block.
+        """Read a block. Of narrow blocks, each thread keeps the chunk that the next one will be in as well.
 
         Raises
         ------
         StoreError
             If a chunk of it is missing.
         """
-        columns = slice(self._bounds[block], self._bounds[block + 1])
+        start, stop = self._bounds[block], self._bounds[block + 1]
+        width = self.array.chunks[0 if self._transposed else 1]
+        if stop - start >= width:
+            return self._columns(start, stop)
+        chunks = range(start // width * width, stop, width)
+        parts = [self._chunk(first, first + width)[:, max(start - first, 0) : stop - first] for first in chunks]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+    def _chunk(self, start: int, stop: int) -> Float:
+        if getattr(self._last, "start", None) != start:
+            self._last.chunk, self._last.start = self._columns(start, stop), start
+        chunk: Float = self._last.chunk
+        return chunk
+
+    def _columns(self, start: int, stop: int) -> Float:
+        columns = slice(start, stop)
         part: Any = self.array[columns, :] if self._transposed else self.array[:, columns]
         if np.isnan(part).any():
             raise StoreError(
-                f"Block {block} of {self.array.store_path} is there no more: the run has gone on and deleted this "
-                "checkpoint, or it is damaged. Load the store again."
+                f"{self.array.store_path} is not all there any more: the run has gone on and deleted this checkpoint, "
+                "or it is damaged. Load the store again."
             )
         return np.ascontiguousarray(part.T if self._transposed else part)
 

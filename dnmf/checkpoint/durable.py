@@ -32,16 +32,29 @@ def sync_tree(folder: Path) -> None:
 
 def write_once(path: Path, content: bytes) -> None:
     """Create a file with its content, durably and all at once; fail with FileExistsError where there is one."""
+    with _draft(path, content) as draft:
+        os.link(draft, path)
+    sync(path.parent)
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Replace a file, durably and all at once."""
+    with _draft(path, content) as draft:
+        os.replace(draft, path)
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, content: bytes) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         with open(draft, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)
+        yield draft
     finally:
         draft.unlink(missing_ok=True)
-    sync(path.parent)
 
 
 def link_tree(origin: Path, target: Path) -> None:

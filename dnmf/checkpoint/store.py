@@ -13,7 +13,7 @@ import zarr
 
 from dnmf.checkpoint.arrays import damaged_chunk, write_factors
 from dnmf.checkpoint.commit import FORMAT, Commit
-from dnmf.checkpoint.durable import explained, link_tree, lock, remove_tree, sync, sync_tree, write_once
+from dnmf.checkpoint.durable import explained, link_tree, lock, remove_tree, rewrite, sync, sync_tree, write_once
 from dnmf.errors import StoreError, StoreWarning
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
@@ -46,10 +46,7 @@ class Store:
                 _refuse(path, overwrite)  # what has come to be there until the lock was taken
                 remove_tree(path / "commits")
                 header = {"format": FORMAT, **header}
-                if (path / "zarr.json").exists():
-                    zarr.open_group(path, mode="r+").update_attributes({"dnmf": header})
-                else:
-                    zarr.create_group(path, attributes={"dnmf": header})
+                _write_header(path, header)
                 for name in ("checkpoints", "W", "H", "scratch"):
                     remove_tree(path / name)
                 (path / "commits").mkdir()
@@ -86,6 +83,13 @@ class Store:
         store.sweep()
         return store
 
+    def amend(self, changes: Mapping[str, Any]) -> None:
+        """Change what the store says of its run."""
+        if any(self.header[name] != value for name, value in changes.items()):
+            self.header = {**self.header, **changes}
+            with explained(f"The header of {self.path}"):
+                _write_header(self.path, self.header)
+
     def close(self) -> None:
         """Let others write."""
         if self._held:
@@ -99,15 +103,15 @@ class Store:
         bounds: Sequence[int],
         record: Mapping[str, Any],
         keep: int,
-    ) -> None:
-        """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`.
+    ) -> bool:
+        """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`; say whether there was none yet.
 
         `record` holds what a `Commit` does, but for group and digests.
         """
         passes = int(record["passes"])
         target = self.path / "commits" / f"{passes:06d}.json"
         if target.exists():
-            return
+            return False
         group = f"checkpoints/{passes:06d}-{uuid.uuid4().hex[:12]}"
         try:
             with explained(f"The checkpoint after pass {passes} in {self.path}"):
@@ -120,6 +124,7 @@ class Store:
                 remove_tree(self.path / group)
             raise
         self.retain(keep)
+        return True
 
     def retain(self, keep: int) -> None:
         """Delete all checkpoints but so many of the newest."""
@@ -192,6 +197,8 @@ class Store:
             draft.unlink(missing_ok=True)
         for draft in self.path.glob(".[WH]-*"):
             remove_tree(draft)
+        for draft in self.path.glob(".zarr.json-*"):
+            draft.unlink(missing_ok=True)
 
     def _names(self) -> list[str]:
         names = (path.name for path in (self.path / "commits").glob("[0-9]*.json"))
@@ -245,6 +252,12 @@ def _refuse(path: Path, overwrite: bool) -> None:
         raise StoreError(f"{path} exists already; resume it, give another path, or say overwrite to start anew there.")
     if _read_header(path) is None:
         raise StoreError(f"{path} is no store of dnmf, and is not overwritten; delete it, or give another path.")
+
+
+def _write_header(path: Path, header: Mapping[str, Any]) -> None:
+    """Make a folder a Zarr group that says of a run what can be read as long as there is the folder."""
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {"dnmf": header}}
+    rewrite(path / "zarr.json", json.dumps(group, indent=2, allow_nan=False).encode())
 
 
 def _read_header(path: Path) -> dict[str, Any] | None:

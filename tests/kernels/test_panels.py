@@ -1,0 +1,129 @@
+"""Panels of a block, products with them at every scale, and the sums of a pass."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from strategies import awkward
+
+from dnmf.errors import DataError
+from dnmf.kernels import panels as module
+from dnmf.kernels.panels import Columns, panel_width, panels, square_sum, work_dtype
+from dnmf.kernels.products import add_outer_product, cross_product, power_of_two
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import LANES
+
+FORMS = {
+    "C": np.asarray,
+    "Fortran": np.asfortranarray,
+    "strided": lambda V: np.repeat(np.repeat(V, 2, 0), 2, 1)[::2, ::2],
+    "backward": lambda V: np.ascontiguousarray(V[::-1, ::-1])[::-1, ::-1],
+    "read-only": lambda V: np.frombuffer(V.tobytes(), V.dtype).reshape(V.shape),
+    "csc": sp.csc_array,
+}
+
+
+def dense(panel):
+    if not isinstance(panel, Columns):
+        return np.array(panel)
+    width = len(panel.starts) - 1
+    return sp.csc_array((panel.values, panel.rows, panel.starts), shape=(panel.height, width)).toarray()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", "float64"])
+def test_panels_laid_together_are_the_block_in_the_working_dtype(dtype, form, monkeypatch):
+    monkeypatch.setattr(module, "PANEL_BYTES", 1)
+    monkeypatch.setattr(module, "SPARSE_COLUMNS", 64)
+    V = (np.random.default_rng(0).random((5, 3 * LANES + 7)) * 3).astype(dtype)
+    if form == "csc" and dtype == "float16":
+        pytest.skip("SciPy has no such matrices")
+    work = work_dtype(V.dtype)
+    found = [(columns, dense(panel)) for columns, panel in panels(FORMS[form](V), work, Scratch())]
+    assert len(found) > 3
+    assert [columns.start for columns, _ in found[1:]] == [columns.stop for columns, _ in found[:-1]]
+    whole = np.concatenate([panel for _, panel in found], axis=1)
+    assert whole.dtype == work
+    np.testing.assert_array_equal(whole, V.astype(work))
+
+
+def test_panels_of_floats_are_views_and_those_of_integers_one_buffer():
+    V = np.ones((4, 4 * LANES), np.float32)
+    assert all(np.shares_memory(panel, V) for _, panel in panels(V, V.dtype, Scratch()))
+    scratch = Scratch()
+    first, second = (next(panels(V.astype("uint8"), V.dtype, scratch))[1] for _ in range(2))
+    assert np.shares_memory(first, second)
+
+
+@pytest.mark.parametrize("rows", [1, 1000, 10**6, 10**9])
+def test_a_panel_is_a_multiple_of_the_lanes_and_as_small_as_it_can_be(rows):
+    width = panel_width(rows, "float32")
+    assert width % LANES == 0
+    assert width == LANES or width * rows * 4 <= module.PANEL_BYTES
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "U1", "object", "datetime64[s]"])
+def test_a_dtype_that_is_no_real_number_is_refused(dtype):
+    with pytest.raises(DataError, match="which is no real number; give booleans, integers or floats"):
+        work_dtype(dtype)
+
+
+@given(awkward())
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_square_sums_of_awkward_blocks_are_numpys(V):
+    work = work_dtype(V.dtype)
+    expected = float((V.astype(np.float64) ** 2).sum())
+    for form in (np.asarray, np.asfortranarray) + (() if V.dtype == np.float16 else (sp.csc_array,)):
+        assert square_sum(form(V), work, Scratch()) == pytest.approx(expected, rel=1e-14)
+
+
+def test_squares_that_overflow_are_told_as_such():
+    with pytest.raises(DataError, match="squares overflow float64; divide it by a constant first"):
+        square_sum(np.full((2, 2), 1e200), np.dtype("float64"), Scratch())
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_products_at_extreme_scales_are_numpys(scale, dtype, form):
+    rng = np.random.default_rng(0)
+    V, W = (rng.random((6, 300)) * scale).astype(dtype), rng.random((6, 4)).astype(dtype)
+    H = (rng.random((4, 300)) * scale).astype(dtype)
+    total, eps = np.zeros((6, 4)), float(np.finfo(dtype).eps)
+    for columns, panel in panels(FORMS[form](V), V.dtype, Scratch()):
+        assert columns == slice(0, 300)
+        crossed = cross_product(panel, W, Scratch())
+        add_outer_product(panel, H, total, Scratch())
+    # A sum of n products of positive numbers errs by n·eps at most, and far less as a rule.
+    np.testing.assert_allclose(crossed.astype(float), W.T.astype(float) @ V.astype(float), rtol=6 * eps)
+    np.testing.assert_allclose(total, V.astype(float) @ H.T.astype(float), rtol=300 * eps)
+
+
+def test_products_take_negative_entries_too():
+    rng = np.random.default_rng(0)
+    V, H = rng.random((6, 40)).astype("f4"), -1e30 * rng.random((4, 40)).astype("f4")
+    total = np.zeros((6, 4))
+    add_outer_product(V * np.float32(1e30), H, total, Scratch())
+    np.testing.assert_allclose(total, 1e30 * V.astype(float) @ H.T.astype(float), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-45, 1e-30, 1e-5, 1.0, 7.0, 1e5, 1e30, 3e38])
+def test_powers_of_two_are_near_and_exact(size):
+    power = power_of_two(size)
+    assert np.frexp(power)[0] == 0.5
+    assert np.isfinite(np.float32(1 / power))
+    assert size == 0 or 2**-30 < size / power < 2**30
+
+
+def test_sums_of_a_pass_are_added_in_order():
+    one, two = Stats.zero(3, 2), Stats.zero(3, 2)
+    one.norms, two.norms = [1.0], [2.0, 3.0]
+    one.cross += 1
+    two.fit, two.met[1] = 4.0, 5.0
+    both = one.add(two)
+    assert both.norms == [1.0, 2.0, 3.0]
+    assert both.fit == 4.0
+    assert both.cross.tolist() == one.cross.tolist()
+    assert both.met.tolist() == [0.0, 5.0]
+    assert one.norms == [1.0]

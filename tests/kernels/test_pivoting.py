@@ -1,0 +1,107 @@
+"""Exact least squares where the textbook has trouble."""
+
+import numpy as np
+import pytest
+from naive import violation
+from scipy.optimize import nnls
+
+from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.tiles import Penalty
+
+PENALTIES = [Penalty(), Penalty(0.4, 0.0), Penalty(0.0, 0.3), Penalty(0.4, 0.3)]
+
+
+def solve(W, V, penalty=PENALTIES[0], start=None, dtype="float64"):
+    W, V = W.astype(dtype), V.astype(dtype)
+    H = np.ones((W.shape[1], V.shape[1]), dtype) if start is None else start.astype(dtype)
+    pivot(H, W.T @ V, W.T @ W, penalty, PIVOT_SWEEPS)
+    return H
+
+
+def best(W, V, penalty):
+    """SciPy's answer: l2 are further rows of W, l1 is a further right-hand side on them."""
+    rank = W.shape[1]
+    root = np.sqrt(penalty.l2)
+    if penalty.l1 == 0:
+        return np.column_stack(
+            [nnls(np.vstack([W, root * np.eye(rank)]), np.append(v, np.zeros(rank)))[0] for v in V.T]
+        )
+    gram = W.T @ W + penalty.l2 * np.eye(rank)
+    lower = np.linalg.cholesky(gram)
+    return np.column_stack([nnls(lower.T, np.linalg.solve(lower, W.T @ v - penalty.l1))[0] for v in V.T])
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("rank", [1, 2, 9, 40])
+def test_every_column_is_scipys(rank, penalty):
+    rng = np.random.default_rng(rank)
+    W, V = rng.random((60, rank)), rng.random((60, 80))
+    np.testing.assert_allclose(solve(W, V, penalty), best(W, V, penalty), rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_any_start_leads_to_the_same_answer(penalty):
+    rng = np.random.default_rng(0)
+    W, V = rng.random((30, 8)), rng.random((30, 50))
+    starts = [np.zeros((8, 50)), np.ones((8, 50)), rng.random((8, 50)) * (rng.random((8, 50)) < 0.5)]
+    found = [solve(W, V, penalty, start) for start in starts]
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("fault", ["twins", "sum", "all alike", "more than rows"])
+def test_a_singular_gram_matrix_still_gives_an_optimal_answer(fault, dtype, penalty):
+    rng = np.random.default_rng(0)
+    W, V = rng.random((20, 6)), rng.random((20, 60))
+    if fault == "twins":
+        W[:, 4] = W[:, 1]
+    elif fault == "sum":
+        W[:, 5] = W[:, :3].sum(axis=1)
+    elif fault == "all alike":
+        W[:] = W[:, :1]
+    else:
+        W, V = W[:4], V[:4]
+    H = solve(W, V, penalty, dtype=dtype).astype(float)
+    assert np.isfinite(H).all()
+    assert (H >= 0).all()
+    W, V = (factor.astype(dtype).astype(float) for factor in (W, V))
+    missed = violation(H, W.T @ V, W.T @ W, *penalty)
+    # There is more than one answer, and the conditions tell all of them. Descent stops at moves of 1e-10; in float32
+    # C, G and H are rounded, each entry by eps.
+    assert missed.sum() <= max(1e-9, 16 * np.finfo(dtype).eps) ** 2 * ((W.T @ V) ** 2).sum()
+
+
+def test_a_component_of_zeros_is_left_as_it_is_unless_it_costs():
+    rng = np.random.default_rng(0)
+    W, V = rng.random((20, 4)), rng.random((20, 30))
+    W[:, 2] = 0
+    H = solve(W, V)
+    assert (H[2] == 1).all()
+    np.testing.assert_allclose(
+        np.delete(H, 2, axis=0), best(np.delete(W, 2, axis=1), V, Penalty()), rtol=1e-8, atol=1e-12
+    )
+    assert not solve(W, V, Penalty(0.1, 0))[2].any()
+    assert not solve(W, V, Penalty(0, 0.1))[2].any()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8, 1e30])
+def test_components_of_any_scale_are_solved_alike(scale):
+    rng = np.random.default_rng(0)
+    W, V = rng.random((20, 5)), rng.random((20, 30))
+    expected = solve(W, V)
+    np.testing.assert_allclose(solve(W, V * scale) / scale, expected, rtol=1e-9, atol=1e-12)
+    sizes = np.array([1, scale, 1, 1, 1 / scale])
+    np.testing.assert_allclose(solve(W * sizes, V) * sizes[:, None], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_column_of_zeros_or_one_that_nothing_fits_is_zero():
+    rng = np.random.default_rng(0)
+    W, V = rng.random((20, 4)), np.zeros((20, 3))
+    W[10:] = 0
+    V[10:, 1] = 1
+    V[:, 2] = 1
+    H = solve(W, V)
+    assert not H[:, :2].any()
+    assert H[:, 2].any()

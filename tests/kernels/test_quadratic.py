@@ -1,0 +1,115 @@
+"""The quadratic rule on one block, and what it says of a fit that is nearly exact."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from naive import hals as naive_hals
+from naive import mu as naive_mu
+from naive import objective
+
+from dnmf.kernels import quadratic
+from dnmf.kernels.model import Model
+from dnmf.kernels.panels import square_sum
+from dnmf.kernels.quadratic import Quadratic, block_fit, match_scale, precision, relative
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import Penalty
+from dnmf.kernels.updates import hals, moments, multiplicative
+
+FORMS = [np.asarray, np.asfortranarray, sp.csc_array]
+
+
+def nearly(distance, dtype, rows=20, width=300, rank=3):
+    """A matrix and factors whose relative error is `distance`."""
+    rng = np.random.default_rng(0)
+    W, H = rng.random((rows, rank)).astype(dtype), rng.random((rank, width)).astype(dtype)
+    exact = W.astype(float) @ H.astype(float)
+    noise = rng.random((rows, width))
+    V = exact + distance * noise * np.linalg.norm(exact) / np.linalg.norm(noise)
+    return V.astype(dtype), W, H
+
+
+def fit_of(V, W, H, scratch):
+    norm = square_sum(V, H.dtype, scratch)
+    wide = H.astype(float)
+    crossed = float(np.vdot((V.T @ W).T.astype(float), wide))
+    return block_fit(V, H, Model.of(W), norm, crossed, wide @ wide.T, scratch), norm
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("distance", [0.3, 1e-2, 1e-3, 1e-5, 1e-7, 0])
+def test_the_fit_of_a_block_is_right_down_to_rounding(distance, dtype, form):
+    V, W, H = nearly(distance, dtype)
+    fit, norm = fit_of(form(V), W, H, Scratch())
+    true = objective(V.astype(float), W.astype(float), H.astype(float))
+    eps = float(np.finfo(dtype).eps)
+    # Products of the dtype err by some eps of ‖V‖²; residuals of dense blocks by eps of V, so eps² of it.
+    slack = 4 * eps * norm if sp.issparse(form(V)) or distance**2 > precision(dtype) else (4 * eps) ** 2 * norm
+    assert fit >= 0
+    assert fit == pytest.approx(true, rel=1e-3, abs=slack)
+
+
+def test_residuals_are_computed_near_an_exact_fit_and_not_elsewhere(monkeypatch):
+    calls = []
+    monkeypatch.setattr(quadratic, "residual_square", lambda *given: calls.append(1) or 0.0)
+    for distance, expected in ((0.3, 0), (1e-7, 1)):
+        calls.clear()
+        fit_of(*nearly(distance, "float64"), Scratch())
+        assert len(calls) == expected
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("update", "textbook"), [(hals, naive_hals), (multiplicative, naive_mu)])
+def test_a_visit_leaves_the_sums_that_w_needs(update, textbook, form):
+    V, W, H = nearly(0.3, "float64")
+    stats, new = Stats.zero(*W.shape), H.copy()
+    stats.norms.append(float(np.vdot(V, V)))
+    Quadratic(update, 2, Penalty(), Penalty(0.1, 0.2)).visit(form(V), new, Model.of(W), stats, Scratch(), fresh=False)
+    expected = textbook(H, W.T @ V, W.T @ W, 0.1, 0.2, 2)
+    np.testing.assert_allclose(new, expected, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(stats.cross, V @ expected.T, rtol=1e-10)
+    np.testing.assert_allclose(stats.gram, expected @ expected.T, rtol=1e-10)
+    np.testing.assert_allclose(stats.mass, expected.sum(axis=1), rtol=1e-10)
+    assert stats.fit == pytest.approx(objective(V, W, expected), rel=1e-10)
+
+
+def test_a_fresh_column_has_the_best_scale():
+    V, W, H = nearly(0.3, "float64")
+    H[:, 4] = 0
+    scaled = H.copy()
+    match_scale(scaled, W.T @ V, W.T @ W)
+    assert not scaled[:, 4].any()
+    for column in (0, 17, 299):
+        direction = W @ H[:, column]
+        best = V[:, column] @ direction / (direction @ direction)
+        np.testing.assert_allclose(scaled[:, column], best * H[:, column], rtol=1e-10)
+
+
+def test_the_loss_after_w_has_moved_is_that_of_the_new_factors():
+    V, W, H = nearly(0.3, "float64")
+    rule, stats, start = Quadratic(hals, 4, Penalty(0.05, 0.1), Penalty(0.1, 0.2)), Stats.zero(*W.shape), W * 0.7
+    stats.norms.append(float(np.vdot(V, V)))
+    rule.visit(V, H, Model.of(start), stats, Scratch(), fresh=False)
+    step = rule.finish(start, stats)
+    assert step.loss == pytest.approx(objective(V, step.W, H, 0.05, 0.1, 0.1, 0.2), rel=1e-12)
+    assert step.relative_error == pytest.approx(np.linalg.norm(V - step.W @ H) / np.linalg.norm(V), rel=1e-12)
+
+
+def test_the_relative_violation_has_no_scale():
+    V, W, H = nearly(0.3, "float64")
+    H *= np.random.default_rng(1).random(H.shape)
+    values = []
+    for scale_V, scale_W in ((1, 1), (1e8, 1), (1, 1e-5), (1e-9, 1e6)):
+        left = W * scale_W * np.array([1, 10, 100])
+        right = H * scale_V / (scale_W * np.array([1, 10, 100])[:, None])
+        G = left.T @ left
+        missed, met, _ = moments(np.ascontiguousarray(right), left.T @ (V * scale_V), G, Penalty())
+        values.append(relative(missed, met, np.diag(G)))
+    np.testing.assert_allclose(values, values[0], rtol=1e-9)
+
+
+def test_nothing_to_meet_is_met():
+    assert relative(np.zeros(2), np.zeros(2), np.ones(2)) == 0
+    assert relative(np.ones(2), np.zeros(2), np.ones(2)) == 1
+    assert relative(np.ones(2), np.ones(2), np.zeros(2)) == 0

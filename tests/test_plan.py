@@ -1,0 +1,140 @@
+"""The plan is a pure function of sizes: it fits its limit, or refuses in a sentence that says what would."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnmf.errors import BudgetError
+from dnmf.plan import GROUP_BYTES, GROUPS, RUNTIME_BYTES, amount, count_groups, group_bounds, make_plan, peak_bytes
+from dnmf.settings import parse_bytes
+from dnmf.sources import Layout, open_matrix
+from dnmf.sources.layout import even_bounds
+
+
+def layout(rows=2000, columns=10**6, width=5000, dtype="float32", **options):
+    dtype = np.dtype(dtype)
+    given = {
+        "shape": (rows, columns),
+        "dtype": dtype,
+        "bounds": even_bounds(columns, width),
+        "transposed": False,
+        "read_bytes": rows * width * dtype.itemsize,
+        "stored_bytes": rows * columns * dtype.itemsize,
+        "sparse": False,
+        "on_disk": True,
+        "kind": "Zarr array",
+    }
+    return Layout(**(given | options))
+
+
+sizes = st.builds(
+    layout,
+    rows=st.integers(1, 10**5),
+    columns=st.integers(1, 10**6),
+    width=st.integers(1000, 10**5),
+    dtype=st.sampled_from(["uint8", "float32", "float64"]),
+    sparse=st.booleans(),
+)
+
+
+@given(sizes, st.integers(1, 100), st.integers(1, 16), st.integers(10**6, 10**11))
+@settings(derandomize=True, deadline=None, max_examples=300)
+def test_a_plan_keeps_its_limit_or_is_refused(layout, rank, threads, limit):
+    least = peak_bytes(layout, rank, 1, factor_in_memory=False)
+    try:
+        plan = make_plan(layout, rank, limit, threads)
+    except BudgetError:
+        assert least > limit
+        return
+    assert RUNTIME_BYTES < plan.peak_bytes <= plan.limit_bytes == limit
+    assert 1 <= plan.threads <= threads
+    assert plan.peak_bytes == peak_bytes(layout, rank, plan.threads, plan.factor_in_memory)
+
+
+@given(sizes, st.integers(1, 100), st.integers(1, 16))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_neither_threads_nor_memory_nor_rank_change_the_blocks_and_the_groups(layout, rank, threads):
+    least = peak_bytes(layout, rank, 1, factor_in_memory=False)
+    plans = [make_plan(layout, rank, least, threads), make_plan(layout, 1, 10**12, 1)]
+    cut = {(plan.blocks, plan.block_columns, plan.panel_columns, plan.groups, plan.bytes_per_pass) for plan in plans}
+    assert len(cut) == 1
+
+
+@given(sizes, st.integers(1, 50))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_more_of_anything_needs_more(layout, rank):
+    base = peak_bytes(layout, rank, 2, factor_in_memory=False)
+    assert peak_bytes(layout, rank, 3, factor_in_memory=False) > base
+    assert peak_bytes(layout, rank + 1, 2, factor_in_memory=False) > base
+    assert peak_bytes(layout, rank, 2, factor_in_memory=True) > base
+
+
+def test_the_long_factor_leaves_memory_before_a_thread_is_given_up():
+    shape = layout(rows=100, columns=10**7, width=10**5)
+    all_in, spilled = (peak_bytes(shape, 20, 4, factor_in_memory=place) for place in (True, False))
+    plan = make_plan(shape, 20, all_in, 4)
+    assert (plan.factor_in_memory, plan.threads) == (True, 4)
+    plan = make_plan(shape, 20, all_in - 1, 4)
+    assert (plan.factor_in_memory, plan.threads) == (False, 4)
+    plan = make_plan(shape, 20, spilled - 1, 4)
+    assert (plan.factor_in_memory, plan.threads) == (False, 3)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_refusal_says_what_was_given_what_is_needed_and_what_to_do(transposed):
+    shape = layout(transposed=transposed)
+    with pytest.raises(BudgetError) as caught:
+        make_plan(shape, 20, 10**8, 4)
+    sentence = str(caught.value)
+    assert sentence.startswith("memory_limit is 100 MB, and rank 20 on this matrix needs ")
+    assert f"one block of 5000 {'rows' if transposed else 'columns'}. Raise memory_limit, or cut" in sentence
+    # What the sentence asks for is enough, to the three digits that it is written with.
+    needed = parse_bytes(re.search(r"needs ([0-9.e+]+ [kMGT]?B):", sentence)[1])
+    assert make_plan(shape, 20, int(needed * 1.01), 4).threads == 1
+    assert isinstance(caught.value, MemoryError)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_groups_are_of_almost_one_size_and_hold_every_block_in_order(blocks, groups):
+    groups = min(blocks, groups)
+    found = group_bounds(blocks, groups)
+    assert [block for group in found for block in group] == list(range(blocks))
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+    assert len(found) == groups
+
+
+def test_groups_are_as_many_as_blocks_or_enough_or_as_large_as_they_may_be():
+    assert count_groups(layout(columns=10**5, width=5000)) == 20
+    assert count_groups(layout(rows=10, columns=10**6, width=1000)) == GROUPS
+    large = layout(rows=10000, columns=10**7, width=1000)
+    assert large.stored_bytes / count_groups(large) <= GROUP_BYTES
+
+
+def test_a_sparse_matrix_is_not_planned_as_if_its_panels_were_dense():
+    starts = np.arange(10**6 + 1, dtype=np.int32)
+    V = sp.csc_array((np.ones(10**6, np.float32), starts[:-1], starts), shape=(10**6, 10**6))
+    sparse = open_matrix(V).layout
+    dense = dataclasses.replace(sparse, sparse=False)
+    assert peak_bytes(sparse, 2, 1, factor_in_memory=True) + 8 * 10**8 < peak_bytes(dense, 2, 1, factor_in_memory=True)
+
+
+def test_a_plan_is_written_for_people():
+    lines = str(make_plan(layout(), 20, 10**9, 2)).splitlines()
+    assert lines[0] == "matrix      2000 × 1000000, float32, Zarr array"
+    assert lines[1].startswith("blocks      200 of up to 5000 columns, in panels of 1024")
+    assert lines[2] == "tasks       64 a pass, 2 at once"
+    assert re.fullmatch(r"memory      \S+ MB at most, of 1 GB allowed; the long factor (in memory|on disk)", lines[3])
+    assert lines[4] == "one pass    reads 8 GB"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (1000, "1 kB"), (123456, "123 kB"), (8 * 10**9, "8 GB"), (5 * 10**15, "5e+03 TB")]
+)
+def test_bytes_are_written_with_three_digits(count, words):
+    assert amount(count) == words
