@@ -82,13 +82,14 @@ def old_run(
         source = reopen(kept, V)
         run = Run(source, settings, plan_of(source.layout, settings), kept, watchers, cancel)
         commit = kept.newest()
-        kept.amend({"settings": settings.to_options(), "location": source.layout.location})
-        if commit is not None:
-            run.go_on(commit)
-        elif kept.begun() or kept.header["given"]:
+        if commit is None and (kept.begun() or kept.header["given"]):
             raise StoreError(f"{kept.path} has no whole checkpoint left to go on from; start the run anew.")
-        else:
+        location = source.layout.location or kept.header["location"]
+        kept.amend({"settings": settings.to_options(), "location": location})
+        if commit is None:
             run.begin(None)
+        else:
+            run.go_on(commit)
         yield run
     finally:
         kept.discard_scratch()

@@ -68,7 +68,7 @@ PLACES = [
     ("write_once", 2),
     ("link", 1),  # the record is a draft
     ("unlink", 3),  # the record is there, and its draft is too
-    ("unlink", 4),  # one checkpoint too many is there
+    ("unlink", 5),  # one checkpoint too many is there
     ("unlink", 7),  # the record of the oldest is gone, and its factors are half deleted
     ("link_tree", 1),
     ("link_tree", 2),
@@ -120,9 +120,10 @@ def test_a_run_killed_with_its_factor_on_the_disk_goes_on_to_the_same_bits(matri
     assert_goes_on(tmp_path / "run.zarr", whole)
 
 
-def test_a_run_killed_before_its_store_was_one_is_begun_again(matrix, whole, tmp_path):
+@pytest.mark.parametrize("place", ["rewrite", "replace"])
+def test_a_run_killed_before_its_store_was_one_is_begun_again(place, matrix, whole, tmp_path):
     store = tmp_path / "run.zarr"
-    kill(matrix, store, "create_group", 1)
+    kill(matrix, store, place, 1)
     with pytest.raises(StoreError, match="is no store of dnmf"):
         dnmf.resume(store)
     assert_same_bits(dnmf.factorize(matrix, 3, store=store, **OPTIONS), whole)
@@ -131,7 +132,7 @@ def test_a_run_killed_before_its_store_was_one_is_begun_again(matrix, whole, tmp
 def test_a_run_killed_while_it_takes_the_place_of_another_is_begun_again_or_goes_on(matrix, whole, tmp_path):
     store = tmp_path / "run.zarr"
     dnmf.factorize(np.eye(4), 2, store=store, max_passes=2)
-    kill(matrix, store, "open_group", 1, driver=OVERWRITING)
+    kill(matrix, store, "rewrite", 1, driver=OVERWRITING)
     with pytest.raises(StoreError, match="has no whole checkpoint yet"):
         dnmf.load(store)
     kill(matrix, store, "sync_tree", 1, driver=OVERWRITING)

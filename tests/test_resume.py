@@ -104,6 +104,16 @@ def test_a_finished_run_goes_on_where_more_passes_are_allowed(tmp_path):
     assert_same_bits(dnmf.load(where), whole)
 
 
+def test_what_a_resumed_run_was_allowed_is_remembered(tmp_path):
+    V, where = matrix(), tmp_path / "run.zarr"
+    dnmf.factorize(V, 4, max_passes=3, tol=0, store=where)
+    with pytest.raises(Interrupted):
+        dnmf.resume(where, V, max_passes=PASSES, checkpoint_every=2, keep=3, **interrupt_at(5))
+    assert dnmf.load(where).settings.max_passes == PASSES
+    assert_same_bits(dnmf.resume(where, V), dnmf.factorize(V, 4, max_passes=PASSES, tol=0))
+    assert len(list((where / "commits").iterdir())) == 3
+
+
 def test_a_converged_run_goes_on_where_tol_is_smaller(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
     first = dnmf.factorize(V, 4, tol=1e-2, store=where)
@@ -238,6 +248,7 @@ def test_a_matrix_that_has_moved_is_missed_and_may_be_given_again(interrupted, t
     with pytest.raises(StoreError, match=r"V.zarr does not exist.* If it has moved, give V again"):
         dnmf.resume(where)
     assert_same_bits(dnmf.resume(where, moved), whole)
+    assert_same_bits(dnmf.resume(where), whole)
 
 
 def test_a_matrix_in_memory_must_be_given_again(tmp_path):

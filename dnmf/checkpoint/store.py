@@ -246,8 +246,10 @@ def local_path(path: str | Path) -> Path:
 
 def _refuse(path: Path, overwrite: bool) -> None:
     """Raise StoreError if there is something at the path that a new store may not take the place of."""
-    if not path.exists() or (path.is_dir() and all(entry.name == ".lock" for entry in path.iterdir())):
+    if not path.exists():
         return
+    if path.is_dir() and all(entry.name.startswith((".lock", ".zarr.json-")) for entry in path.iterdir()):
+        return  # a run was killed here before it had a header
     if not overwrite:
         raise StoreError(f"{path} exists already; resume it, give another path, or say overwrite to start anew there.")
     if _read_header(path) is None:

@@ -1,5 +1,7 @@
 """Factors as Zarr arrays: whole chunks, each with a checksum and a digest."""
 
+import pickle
+
 import numpy as np
 import pytest
 import zarr
@@ -50,6 +52,26 @@ def test_a_digest_belongs_to_each_chunk_and_zeros_are_written_too(tmp_path, monk
     _, H, digests = write(tmp_path / "group", bounds)
     assert digests["H"] == [digest(np.ascontiguousarray(H[:, i : i + 4])) for i in (0, 4, 8)]
     assert len([path for path in (tmp_path / "group" / "H" / "c").rglob("*") if path.is_file()]) == 3
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["columns", "rows"])
+def test_of_narrow_blocks_every_chunk_is_read_once(transposed, tmp_path, monkeypatch):
+    bounds = [0, 2, 3, 7, 8, 9, 11, 16, 18, 19, 30, 41, 42, 47]
+    monkeypatch.setattr(arrays, "chunk_columns", lambda *sizes: 20)
+    _, H, _ = write(tmp_path / "group", bounds, transposed=transposed)
+    factor = StoredFactor(
+        zarr.open_array(tmp_path / "group" / ("W" if transposed else "H"), mode="r"), bounds, transposed
+    )
+    reads, read = [], StoredFactor._columns
+    monkeypatch.setattr(StoredFactor, "_columns", lambda self, *place: reads.append(place) or read(self, *place))
+    for block in range(len(bounds) - 1):
+        part = factor.read(block)
+        assert part.flags.c_contiguous
+        np.testing.assert_array_equal(part, H[:, bounds[block] : bounds[block + 1]])
+        part[:] = -1
+    assert reads == [(0, 20), (20, 40), (40, 60)]
+    again = pickle.loads(pickle.dumps(factor))
+    np.testing.assert_array_equal(again.read(8), H[:, 18:19])
 
 
 def test_a_chunk_that_is_missing_reads_as_no_number(tmp_path, monkeypatch):

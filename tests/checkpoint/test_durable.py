@@ -6,7 +6,7 @@ import os
 import pytest
 
 from dnmf.checkpoint import durable
-from dnmf.checkpoint.durable import appearing, explained, link_tree, lock, remove_tree, write_once
+from dnmf.checkpoint.durable import appearing, explained, link_tree, lock, remove_tree, rewrite, write_once
 from dnmf.errors import DiskError, StoreError
 
 
@@ -18,7 +18,7 @@ def names(folder):
 def calls(monkeypatch):
     """Return the list of system calls that matter for durability, as they are made."""
     made = []
-    for name in ("fsync", "link", "rename"):
+    for name in ("fsync", "link", "replace", "rename"):
         real = getattr(os, name)
 
         def call(*given, name=name, real=real):
@@ -35,6 +35,15 @@ def test_a_record_appears_after_its_content_is_on_the_disk_and_before_its_folder
     assert [name for name, _ in calls] == ["fsync", "link", "fsync"]
     assert ".record-" in calls[0][1]
     assert [path for _, path in calls[1:]] == [str(tmp_path / "record"), str(tmp_path)]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="the files of descriptors are read from /proc")
+def test_a_file_is_replaced_in_the_same_order(calls, tmp_path):
+    (tmp_path / "header").write_bytes(b"old")
+    rewrite(tmp_path / "header", b"new")
+    assert [name for name, _ in calls] == ["fsync", "replace", "fsync"]
+    assert (tmp_path / "header").read_bytes() == b"new"
+    assert names(tmp_path) == ["header"]
 
 
 def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
