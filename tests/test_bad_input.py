@@ -252,3 +252,9 @@ def test_what_is_wrong_is_found_before_the_store_is_made(tmp_path):
         with pytest.raises(dnmf.DnmfError):
             dnmf.factorize(V, **{"rank": 2, "store": tmp_path / "run.zarr", **options})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_masked_blocks_are_refused():
+    masked = da.from_array(V, chunks=(-1, 5)).map_blocks(np.ma.masked_less, 0.1)
+    with pytest.raises(DataError, match="V has masked blocks, and every entry of V counts"):
+        dnmf.factorize(masked, 2)

@@ -67,6 +67,8 @@ class DaskSource:
         if scipy.sparse.issparse(parts[0]):
             whole = scipy.sparse.hstack(parts) if self._transposed else scipy.sparse.vstack(parts)
             return as_columns(whole.T if self._transposed else whole)
+        if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+            raise DataError("V has masked blocks, and every entry of V counts; give V.map_blocks(np.ma.filled, 0).")
         parts = [np.asarray(part) for part in parts]
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1 if self._transposed else 0)
         return whole.T if self._transposed else whole
