@@ -12,13 +12,14 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from measure import drop_caches, machine, peak_memory
 
 import dnmf
-from dnmf.engine import Engine
+from dnmf.engine import ThreadEngine
 from dnmf.kernels.stats import Stats
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
@@ -36,13 +37,23 @@ def write_matrix(path: Path, rows: int, columns: int, rank: int = 20, width: int
         array[:, start : start + count] = W @ H + rng.random((rows, count), dtype=np.float32)
 
 
+class Reading:
+    """The work of a pass that does nothing but read."""
+
+    def zero(self) -> Stats:
+        return Stats.zero(1, 1)
+
+    def visit(self, block: int, V: Any, H: Any, stats: Stats, scratch: Any) -> None:
+        pass
+
+
 def read_only(matrix: str, settings: Settings) -> float:
     """Return the seconds it takes to read every block through the same source, with the same threads."""
     source = open_matrix(matrix)
     plan = plan_of(source.layout, settings)
-    engine = Engine(source, plan.groups, plan.threads)
+    engine = ThreadEngine(source, plan.groups, plan.threads)
     start = time.perf_counter()
-    engine.one_pass(lambda block, V, stats, scratch: None, lambda: Stats.zero(1, 1))
+    engine.one_pass(Reading())
     return time.perf_counter() - start
 
 

@@ -115,6 +115,45 @@ class Halves:
         return type(self)(self.squares + other.squares)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Multiply:
+    """The work of a pass that multiplies probes Q (m, K) with VVᵀ."""
+
+    Q: Float
+
+    def zero(self) -> Sketch:
+        """Return the sums of no block."""
+        return Sketch(np.zeros(self.Q.shape), 0.0, [])
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Sketch, scratch: Scratch) -> None:
+        """Add V Vᵀ Q of a block."""
+        sums.norms.append(square_sum(V, self.Q.dtype, scratch))
+        for _, panel in panels(V, self.Q.dtype, scratch):
+            add_outer_product(panel, cross_product(panel, self.Q, scratch), sums.product, scratch)
+        sums.total += float(V.sum(dtype=np.float64))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Project:
+    """The work of a pass that projects V on U (m, r), and keeps UᵀV."""
+
+    U: Float
+
+    def zero(self) -> Halves:
+        """Return the sums of no block."""
+        return Halves(np.zeros((2, self.U.shape[1])))
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Halves, scratch: Scratch) -> Float:
+        """Return UᵀV of a block."""
+        projected = np.empty((self.U.shape[1], V.shape[1]), self.U.dtype)
+        for columns, panel in panels(V, self.U.dtype, scratch):
+            projected[:, columns] = cross_product(panel, self.U, scratch)
+        wide = projected.astype(np.float64)
+        sums.squares[0] += np.square(np.maximum(wide, 0)).sum(axis=1)
+        sums.squares[1] += np.square(np.minimum(wide, 0)).sum(axis=1)
+        return projected
+
+
 def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], Room]) -> State:
     """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD).
 
@@ -154,19 +193,8 @@ def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
     Q = np.random.default_rng(settings.seed).standard_normal((layout.shape[0], probes))
     Q, _ = np.linalg.qr(Q)
 
-    def zero() -> Sketch:
-        return Sketch(np.zeros((layout.shape[0], probes)), 0.0, [])
-
-    def visit(block: int, V: Block, sums: Sketch, scratch: Scratch) -> None:
-        sums.norms.append(square_sum(V, dtype, scratch))
-        for _, panel in panels(V, dtype, scratch):
-            crossed = cross_product(panel, narrow, scratch)
-            add_outer_product(panel, crossed, sums.product, scratch)
-        sums.total += float(V.sum(dtype=np.float64))
-
     for _ in range(PRODUCTS):
-        narrow = np.ascontiguousarray(Q, dtype)
-        sketch = engine.one_pass(visit, zero)
+        sketch = engine.one_pass(Multiply(np.ascontiguousarray(Q, dtype)))
         last, (Q, _) = Q, np.linalg.qr(sketch.product)
     small = last.T @ sketch.product
     values, vectors = np.linalg.eigh((small + small.T) / 2)
@@ -177,19 +205,8 @@ def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
 def right_vectors(engine: Engine, left: Float, make_room: Callable[[], Room]) -> tuple[Factor, Halves]:
     """Return UᵀV (r, n) in blocks, and the squared norms of its positive and negative parts."""
     dtype = engine.source.layout.work_dtype
-    narrow = np.ascontiguousarray(left, dtype)
     room = make_room()
-
-    def visit(block: int, V: Block, sums: Halves, scratch: Scratch) -> None:
-        projected = np.empty((left.shape[1], V.shape[1]), dtype)
-        for columns, panel in panels(V, dtype, scratch):
-            projected[:, columns] = cross_product(panel, narrow, scratch)
-        room.write(block, projected)
-        wide = projected.astype(np.float64)
-        sums.squares[0] += np.square(np.maximum(wide, 0)).sum(axis=1)
-        sums.squares[1] += np.square(np.minimum(wide, 0)).sum(axis=1)
-
-    return room, engine.one_pass(visit, lambda: Halves(np.zeros((2, left.shape[1]))))
+    return room, engine.one_pass(Project(np.ascontiguousarray(left, dtype)), room=room)
 
 
 def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Float]:

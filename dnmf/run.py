@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor
-from dnmf.engine import Engine, scratch_folder
+from dnmf.engine import ThreadEngine, scratch_folder
 from dnmf.errors import DataError, Interrupted
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import initial_state
@@ -53,7 +53,7 @@ class Run:
         self.source, self.settings, self.plan, self.store = source, settings, plan, store
         self.watchers = list(watchers)
         self.rule = make_rule(settings.swapped() if source.layout.transposed else settings)
-        self.engine = Engine(source, plan.groups, plan.threads, self._block_read, cancel)
+        self.engine = ThreadEngine(source, plan.groups, plan.threads, self._block_read, cancel)
         self.history: list[Record] = []
         self.state: State | None = None
         self.verdict: Verdict | None = None
@@ -114,7 +114,7 @@ class Run:
                     self.save()
                 yield self.state
         except (Interrupted, KeyboardInterrupt):
-            self.engine.cancel.set()
+            self.engine.cancel()
             self.save()
             raise
         if self.store is not None:

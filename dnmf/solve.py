@@ -1,5 +1,6 @@
 """The loop: an endless, silent iterator over the states of a run."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 from dnmf.engine import Engine, single_threaded_products
@@ -9,6 +10,8 @@ from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block, square_sum
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import Float
+from dnmf.sources.layout import Layout
 from dnmf.state import State
 
 
@@ -31,19 +34,35 @@ def iterate(engine: Engine, rule: Rule, state: State, make_room: Callable[[], Ro
 
 def one_pass(engine: Engine, rule: Rule, state: State, H: Room, check: bool) -> Stats:
     """Update every block of the state's H into another room, and return the sums that update W."""
-    model = Model.of(state.W)
+    update = Update(rule, Model.of(state.W), state.H.fresh, state.norms, check, engine.source.layout)
+    return engine.one_pass(update, state.H, H)
 
-    def visit(block: int, V: Block, stats: Stats, scratch: Scratch) -> None:
-        known = state.norms[block] if state.norms else None
-        norm = square_sum(V, state.W.dtype, scratch) if check or known is None else known
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Update:
+    """The work of a pass: check the block, update its H, add up what updates W."""
+
+    rule: Rule
+    model: Model
+    fresh: bool
+    norms: tuple[float, ...] | None
+    check: bool
+    layout: Layout
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(*self.model.W.shape)
+
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
+        """Update a block (r, w) of H in place."""
+        assert H is not None
+        known = self.norms[block] if self.norms else None
+        norm = square_sum(V, H.dtype, scratch) if self.check or known is None else known
         if known not in (None, norm):
             raise DataError(
-                f"{engine.source.layout.name(block)} of V is not what it was: the sum of its squares is {norm!r} and "
+                f"{self.layout.name(block)} of V is not what it was: the sum of its squares is {norm!r} and "
                 f"was {known!r}. Give the matrix that the run was started on, or start a new run."
             )
-        h = state.H.read(block)
         stats.norms.append(norm)
-        rule.visit(V, h, model, stats, scratch, fresh=state.H.fresh)
-        H.write(block, h)
-
-    return engine.one_pass(visit, lambda: Stats.zero(*state.W.shape))
+        self.rule.visit(V, H, self.model, stats, scratch, fresh=self.fresh)
+        return H

@@ -1,5 +1,6 @@
 """The long factor of new data, with the other factor held."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from dnmf.checkpoint import appearing, write_long
-from dnmf.engine import Engine, single_threaded_products
+from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.errors import DataError
 from dnmf.factor import MemoryFactor
-from dnmf.kernels.model import Model
+from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block, square_sum
 from dnmf.kernels.rules import make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import Float
 from dnmf.result import Result
 from dnmf.sources import open_matrix
 from dnmf.sources.dask_array import factor_array
@@ -47,10 +49,6 @@ def transform_with(
     model = Model.of(np.ascontiguousarray(short, layout.work_dtype))
     room = MemoryFactor(layout.blocks)
 
-    def visit(block: int, V: Block, stats: Stats, scratch: Scratch) -> None:
-        stats.norms.append(square_sum(V, layout.work_dtype, scratch))
-        room.write(block, rule.transform(V, model, scratch))
-
     def read(count: int) -> None:
         for watcher in watchers:
             watcher.block_read(count)
@@ -58,9 +56,26 @@ def transform_with(
     for watcher in watchers:
         watcher.started(plan, 0, 1)
     with single_threaded_products():
-        Engine(source, plan.groups, plan.threads, read).one_pass(visit, lambda: Stats.zero(1, 1))
+        ThreadEngine(source, plan.groups, plan.threads, read).one_pass(Solve(rule, model), room=room)
     rank, dtype = settings.rank, layout.work_dtype
     if out is not None:
         with appearing(Path(out).absolute(), overwrite) as draft:
             write_long(draft, room, layout.bounds, rank, dtype, rows_streamed)
     return factor_array(room.read, layout.bounds, rank, dtype, rows_streamed)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Solve:
+    """The work of a pass that finds the best H with W held."""
+
+    rule: Rule
+    model: Model
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)
+
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float:
+        """Check a block and solve for its H (r, w)."""
+        stats.norms.append(square_sum(V, self.model.W.dtype, scratch))
+        return self.rule.transform(V, self.model, scratch)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from collections.abc import Callable
 
 import dask.array as da
 import numpy as np
@@ -10,7 +11,7 @@ import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnmf.engine import Engine, cores, single_threaded_products, usable_memory
+from dnmf.engine import ThreadEngine, cores, single_threaded_products, usable_memory
 from dnmf.errors import DataError, Interrupted
 from dnmf.kernels.panels import BadEntry
 from dnmf.sources import open_matrix
@@ -31,8 +32,21 @@ class Order:
         return tuple(self.blocks) if self.tree is None else self.tree
 
 
+@dataclasses.dataclass
+class Job:
+    """The work of a pass that is one function, and reads and writes no factor."""
+
+    function: Callable
+
+    def zero(self):
+        return Order([])
+
+    def visit(self, block, V, H, sums, scratch):
+        self.function(block, V, sums, scratch)
+
+
 def engine(blocks, groups, threads, **options):
-    return Engine(open_matrix(da.ones((2, 3 * blocks), chunks=(2, 3))), groups, threads, **options)
+    return ThreadEngine(open_matrix(da.ones((2, 3 * blocks), chunks=(2, 3))), groups, threads, **options)
 
 
 def note(block, V, sums, scratch):
@@ -42,26 +56,26 @@ def note(block, V, sums, scratch):
 @given(st.integers(1, 40), st.integers(1, 40))
 @settings(derandomize=True, deadline=None, max_examples=40)
 def test_every_block_is_visited_once_and_added_in_the_order_of_the_matrix(blocks, groups):
-    sums = engine(blocks, min(groups, blocks), 3).one_pass(note, lambda: Order([]))
+    sums = engine(blocks, min(groups, blocks), 3).one_pass(Job(note))
     assert sums.blocks == list(range(blocks))
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5, 7, 8])
 def test_the_tree_of_sums_depends_on_the_groups_alone(groups):
-    trees = [engine(11, groups, threads).one_pass(note, lambda: Order([])).shape for threads in (1, 2, 5)]
+    trees = [engine(11, groups, threads).one_pass(Job(note)).shape for threads in (1, 2, 5)]
     assert trees[0] == trees[1] == trees[2]
 
 
 def test_the_tree_is_the_one_that_is_documented():
-    assert engine(5, 5, 2).one_pass(note, lambda: Order([])).shape == ((((0,), (1,)), ((2,), (3,))), (4,))
+    assert engine(5, 5, 2).one_pass(Job(note)).shape == ((((0,), (1,)), ((2,), (3,))), (4,))
 
 
 def test_the_blocks_visited_are_those_of_the_source_and_each_is_told():
     told, V = [], np.arange(20.0).reshape(2, 10)
     source = open_matrix(da.from_array(V, chunks=(2, 4)))
     seen = {}
-    Engine(source, 2, 2, told.append).one_pass(
-        lambda block, part, sums, scratch: seen.update({block: part.copy()}), lambda: Order([])
+    ThreadEngine(source, 2, 2, told.append).one_pass(
+        Job(lambda block, part, sums, scratch: seen.update({block: part.copy()}))
     )
     np.testing.assert_array_equal(np.concatenate([seen[block] for block in range(3)], axis=1), V)
     assert sum(told) == V.nbytes
@@ -76,7 +90,7 @@ def test_a_thread_keeps_its_buffers_from_block_to_block_and_pass_to_pass():
 
     run = engine(20, 4, 2)
     for _ in range(3):
-        run.one_pass(visit, lambda: Order([]))
+        run.one_pass(Job(visit))
     assert all(len(scratches) == 1 for scratches in used.values())
     assert len(set.union(*used.values())) == len(used)
 
@@ -90,17 +104,17 @@ def test_a_cancelled_pass_ends_before_the_next_block(threads):
         cancel.set()
 
     with pytest.raises(Interrupted, match="asked to stop"):
-        engine(30, 3, threads, cancel=cancel).one_pass(visit, lambda: Order([]))
+        engine(30, 3, threads, cancelled=cancel).one_pass(Job(visit))
     assert 1 <= len(visited) <= threads
 
 
 def test_an_engine_that_was_cancelled_reads_nothing(monkeypatch):
     cancel = threading.Event()
     cancel.set()
-    run = engine(3, 3, 2, cancel=cancel)
+    run = engine(3, 3, 2, cancelled=cancel)
     monkeypatch.setattr(run.source, "read", None)
     with pytest.raises(Interrupted):
-        run.one_pass(note, lambda: Order([]))
+        run.one_pass(Job(note))
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), KeyError(3), MemoryError(), DataError("a sentence")])
@@ -110,7 +124,7 @@ def test_an_error_in_a_block_is_raised_as_itself(error):
             raise error
 
     with pytest.raises(type(error)) as caught:
-        engine(10, 4, 2).one_pass(visit, lambda: Order([]))
+        engine(10, 4, 2).one_pass(Job(visit))
     assert caught.value.args == error.args
 
 
@@ -127,10 +141,10 @@ def test_after_an_error_the_other_tasks_end_before_their_next_block():
 
     run, both = engine(100, 2, 2), threading.Barrier(2)
     with pytest.raises(ValueError, match="0"):
-        run.one_pass(visit, lambda: Order([]))
+        run.one_pass(Job(visit))
     raised.set()
     # Two tasks that wait for each other need both threads: the one left over has ended when they meet.
-    engine(2, 2, 2).one_pass(lambda *given: both.wait(60), lambda: Order([]))
+    engine(2, 2, 2).one_pass(Job(lambda *given: both.wait(60)))
     assert visited == [50]
 
 
@@ -141,7 +155,7 @@ def test_of_several_bad_entries_the_first_is_named(threads):
             raise BadEntry(-2.0, 1, 2)
 
     with pytest.raises(DataError, match=r"V\[1, 41\] is -2, which is negative"):
-        engine(40, 4, threads).one_pass(visit, lambda: Order([]))
+        engine(40, 4, threads).one_pass(Job(visit))
 
 
 def test_products_use_one_thread_for_as_long_as_it_lasts_and_not_longer():

@@ -7,7 +7,7 @@ from sklearn.decomposition._nmf import _initialize_nmf
 from strategies import SOURCES, low_rank
 
 import dnmf
-from dnmf.engine import Engine
+from dnmf.engine import ThreadEngine
 from dnmf.factor import ArrayFactor, MemoryFactor, RandomFactor
 from dnmf.initialise import PRODUCTS, check_given, initial_state
 from dnmf.settings import Settings
@@ -27,7 +27,7 @@ def begin(V, rank=4, init="random", seed=0, given=None, threads=2):
     """Return W and H at the start as they are streamed, the state, and the blocks that were read."""
     source, read = open_matrix(V), []
     layout = source.layout
-    engine = Engine(source, min(layout.blocks, 3), threads, read.append)
+    engine = ThreadEngine(source, min(layout.blocks, 3), threads, read.append)
     state = initial_state(engine, Settings(rank=rank, init=init, seed=seed), given, lambda: MemoryFactor(layout.blocks))
     return state.W, np.concatenate([state.H.read(block) for block in range(layout.blocks)], axis=1), state, read
 

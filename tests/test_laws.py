@@ -14,7 +14,7 @@ from sklearn.decomposition import non_negative_factorization
 from strategies import SOURCES, awkward, cut_matrices, low_rank
 
 import dnmf
-from dnmf.engine import Engine
+from dnmf.engine import ThreadEngine
 from dnmf.factor import RandomFactor
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
@@ -446,8 +446,12 @@ def test_an_error_in_a_block_is_raised_as_it_is():
     class Fault(Exception):
         pass
 
-    def visit(block, V, sums, scratch):
-        raise Fault
+    class Faulty:
+        def zero(self):
+            return None
+
+        def visit(self, block, V, H, sums, scratch):
+            raise Fault
 
     with pytest.raises(Fault):
-        Engine(source, plan.groups, 2).one_pass(visit, lambda: None)
+        ThreadEngine(source, plan.groups, 2).one_pass(Faulty())

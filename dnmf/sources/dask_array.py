@@ -1,14 +1,17 @@
 """Dask arrays, with NumPy or SciPy blocks. A block of V is one column (or row) of their chunk grid."""
 
+import dataclasses
 import math
+import sys
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import dask
 import dask.array as da
 import numpy as np
 import scipy.sparse
+from dask._task_spec import DataNode
 from dask.optimization import cull
 
 from dnmf.errors import DataError, ReadError
@@ -17,9 +20,14 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.sources.layout import Axis, Layout, check_shape, streams_rows
 from dnmf.sources.memory import as_columns
 
+Key = tuple[Any, ...]
+
 
 class DaskSource:
-    """A Dask array. Each block is computed in the task that visits it, in that task's thread."""
+    """A Dask array. Each block is computed in the task that visits it, in that task's thread.
+
+    Chunks that a cluster holds, as after `persist`, are taken from there.
+    """
 
     def __init__(self, array: da.Array, streamed: Axis | None = None) -> None:
         if any(math.isnan(size) for axis in array.chunks for size in axis):
@@ -27,12 +35,15 @@ class DaskSource:
         shape = check_shape(array.shape, "V")
         rows, columns = array.numblocks
         transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
+        self._futures = {key: value for key, value in dict(array.__dask_graph__()).items() if _is_future(value)}
         (array,) = dask.optimize(array)
-        self._graph = dict(array.__dask_graph__())
         grid = [[(array.name, i, j) for i in range(rows)] for j in range(columns)]
-        self._keys = [list(keys) for keys in zip(*grid, strict=True)] if transposed else grid
+        keys = [list(keys) for keys in zip(*grid, strict=True)] if transposed else grid
+        held = {key: DataNode(key, None) for key in self._futures}
+        self._graph = {**dict(array.__dask_graph__()), **held}
+        self._keys = dict(enumerate(keys))
         self._transposed = transposed
-        first = self._compute(self._keys[0])
+        first = here(self._chunks(range(1), {})).compute(0)
         dtype = first.dtype
         work_dtype(dtype)
         widths = array.chunks[0 if transposed else 1]
@@ -53,28 +64,79 @@ class DaskSource:
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Compute the chunks of a block and lay them together."""
-        try:
-            return self._compute(self._keys[block])
-        except Exception as error:
-            raise ReadError(
-                f"{self.layout.name(block)} of the Dask array could not be computed "
-                f"({type(error).__name__}: {error}); compute that part alone to find out why."
-            ) from error
-
-    def _compute(self, keys: list[tuple[Any, ...]]) -> Block:
-        graph, _ = cull(self._graph, keys)
-        parts = list(dask.get(graph, keys))
-        if scipy.sparse.issparse(parts[0]):
-            whole = scipy.sparse.hstack(parts) if self._transposed else scipy.sparse.vstack(parts)
-            return as_columns(whole.T if self._transposed else whole)
-        if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-            raise DataError("V has masked blocks, and every entry of V counts; give V.map_blocks(np.ma.filled, 0).")
-        parts = [np.asarray(part) for part in parts]
-        whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1 if self._transposed else 0)
-        return whole.T if self._transposed else whole
+        return here(self.part(range(block, block + 1))).read(block, scratch)
 
     def expect(self, block: int) -> None:
         """Do nothing: what a block needs is not known before it is computed."""
+
+    def part(self, blocks: range) -> "Chunks":
+        """Return the graph of these blocks, with the futures that it begins at as needs."""
+        return self._chunks(blocks, {block: self.layout.name(block) for block in blocks})
+
+    def _chunks(self, blocks: range, names: Mapping[int, str]) -> "Chunks":
+        keys = {block: self._keys[block] for block in blocks}
+        graph, _ = cull(self._graph, [key for some in keys.values() for key in some])
+        held = [key for key in graph if key in self._futures]
+        return Chunks(graph, keys, names, self._transposed, held, [self._futures[key] for key in held])
+
+
+def here(part: "Chunks") -> "Chunks":
+    """Return the graph of some blocks with the chunks that a cluster holds brought to this process."""
+    return part.given([future.result() for future in part.needs]) if part.needs else part
+
+
+@dataclasses.dataclass
+class Chunks:
+    """The graph that computes some blocks of a Dask array."""
+
+    graph: Mapping[Any, Any]
+    keys: Mapping[int, Sequence[Key]]
+    names: Mapping[int, str]
+    transposed: bool
+    held: Sequence[Key]
+    needs: Sequence[Any]
+
+    small: ClassVar[bool] = False
+
+    def given(self, values: Sequence[Any]) -> "Chunks":
+        """Return the graph with the chunks that it begins at in their places."""
+        found = {key: DataNode(key, value) for key, value in zip(self.held, values, strict=True)}
+        return dataclasses.replace(self, graph={**self.graph, **found}, needs=[])
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Compute the chunks of a block and lay them together."""
+        try:
+            return self.compute(block)
+        except DataError:
+            raise
+        except Exception as error:
+            raise ReadError(
+                f"{self.names[block]} of the Dask array could not be computed "
+                f"({type(error).__name__}: {error}); compute that part alone to find out why."
+            ) from error
+
+    def expect(self, block: int) -> None:
+        """Do nothing: what a block needs is not known before it is computed."""
+
+    def compute(self, block: int) -> Block:
+        """Compute the chunks of a block and lay them together, whatever may go wrong."""
+        keys = list(self.keys[block])
+        graph = cull(self.graph, keys)[0] if len(self.keys) > 1 else self.graph
+        parts = list(dask.get(graph, keys))
+        if scipy.sparse.issparse(parts[0]):
+            whole = scipy.sparse.hstack(parts) if self.transposed else scipy.sparse.vstack(parts)
+            return as_columns(whole.T if self.transposed else whole)
+        if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+            raise DataError("V has masked blocks, and every entry of V counts; give V.map_blocks(np.ma.filled, 0).")
+        parts = [np.asarray(part) for part in parts]
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1 if self.transposed else 0)
+        return whole.T if self.transposed else whole
+
+
+def _is_future(value: Any) -> bool:
+    """Say whether a value of a graph stands for what a cluster holds."""
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(value, distributed.Future)
 
 
 def factor_array(

@@ -7,8 +7,8 @@ says so; everything here speaks of the matrix as it is streamed, except where it
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import scipy.sparse
@@ -120,6 +120,70 @@ class Source(Protocol):
 
     def expect(self, block: int) -> None:
         """Be told that a block will be read soon."""
+
+    def part(self, blocks: range) -> "Part":
+        """Return what another process needs to read these blocks."""
+
+
+class Part(Protocol):
+    """Blocks of a matrix as another process is told of them; it is pickled, but for `needs`.
+
+    `small` says that it holds no entries of V but a place to read them from, the same for all blocks. `needs` are
+    futures on the cluster that computes the blocks; what they are of comes back by `given`.
+    """
+
+    @property
+    def small(self) -> bool:
+        """Whether it holds no entries of V."""
+
+    @property
+    def needs(self) -> Sequence[Any]:
+        """Futures."""
+
+    def given(self, values: Sequence[Any]) -> "Part":
+        """Return the part with the values of its needs."""
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block, as the source does."""
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+
+
+class Elsewhere:
+    """A source that reads from where every process can: it is its own part."""
+
+    small: ClassVar[bool] = True
+    needs: ClassVar[Sequence[Any]] = ()
+
+    def given(self, values: Sequence[Any]) -> Self:
+        """Return itself, which needs nothing."""
+        return self
+
+    def part(self, blocks: range) -> Self:
+        """Return itself."""
+        return self
+
+
+class Pieces:
+    """Blocks of a matrix in memory, on their way to another process."""
+
+    small: ClassVar[bool] = False
+    needs: ClassVar[Sequence[Any]] = ()
+
+    def __init__(self, blocks: Mapping[int, Block]) -> None:
+        self.blocks = blocks
+
+    def given(self, values: Sequence[Any]) -> Self:
+        """Return itself, which needs nothing."""
+        return self
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block."""
+        return self.blocks[block]
+
+    def expect(self, block: int) -> None:
+        """Do nothing: it is there."""
 
 
 def even_bounds(columns: int, width: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
-from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, check_shape, uncut_bounds
+from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, uncut_bounds
 
 SPARSE_BLOCK_COLUMNS = 16384
 
@@ -41,6 +41,10 @@ class ArraySource:
 
     def expect(self, block: int) -> None:
         """Do nothing: it is there."""
+
+    def part(self, blocks: range) -> Pieces:
+        """Return the blocks themselves."""
+        return Pieces({block: self.read(block, Scratch()) for block in blocks})
 
 
 class SparseSource:
@@ -78,6 +82,10 @@ class SparseSource:
 
     def expect(self, block: int) -> None:
         """Do nothing: it is there."""
+
+    def part(self, blocks: range) -> Pieces:
+        """Return the blocks themselves."""
+        return Pieces({block: self.read(block, Scratch()) for block in blocks})
 
 
 def as_columns(matrix: Any) -> Any:

@@ -9,10 +9,10 @@ from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.files import expect_file, fill, opened, read_into
-from dnmf.sources.layout import Axis, Layout, check_shape, uncut_bounds
+from dnmf.sources.layout import Axis, Elsewhere, Layout, check_shape, uncut_bounds
 
 
-class NpySource:
+class NpySource(Elsewhere):
     """A matrix in NumPy's own file format."""
 
     def __init__(self, path: Path, streamed: Axis | None = None) -> None:

@@ -12,10 +12,10 @@ from dnmf.errors import ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.files import expect_file, read_into
-from dnmf.sources.layout import Axis, Layout, check_shape, even_bounds, streams_rows
+from dnmf.sources.layout import Axis, Elsewhere, Layout, check_shape, even_bounds, streams_rows
 
 
-class ZarrSource:
+class ZarrSource(Elsewhere):
     """A Zarr array, of format 2 or 3. A block of V is one column (or row) of its chunk grid."""
 
     def __init__(self, array: zarr.Array[Any], location: str | None = None, streamed: Axis | None = None) -> None:

@@ -1,0 +1,21 @@
+"""One pass over V: every block is read once, by one of a fixed set of tasks, here or on a Dask cluster.
+
+```
+blocks ──► groups, by the matrix alone ──► one task each: visit its blocks, one partial sum ──► a fixed tree of sums
+```
+"""
+
+from dnmf.engine.groups import Engine, Sums, Work
+from dnmf.engine.machine import cores, scratch_folder, single_threaded_products, usable_memory
+from dnmf.engine.threads import ThreadEngine
+
+__all__ = [
+    "Engine",
+    "Sums",
+    "ThreadEngine",
+    "Work",
+    "cores",
+    "scratch_folder",
+    "single_threaded_products",
+    "usable_memory",
+]

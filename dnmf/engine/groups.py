@@ -1,0 +1,93 @@
+"""What a pass is made of, wherever its tasks run: the work on a block, and the tree that adds up the sums."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+from dnmf.factor import Factor, Room
+from dnmf.kernels.panels import BadEntry, Block
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float
+from dnmf.sources.layout import Source
+
+
+class Sums(Protocol):
+    """What the visits of a pass add up."""
+
+    def add(self, other: Self) -> Self:
+        """Return these sums followed by the others."""
+
+
+S = TypeVar("S", bound=Sums)
+
+
+class Work(Protocol[S]):
+    """What is done to every block in a pass. It is pickled where the blocks are visited by other processes."""
+
+    def zero(self) -> S:
+        """Return the sums of no block."""
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: S, scratch: Scratch) -> Float | None:
+        """Add what there is to add up to the sums, and return the block of H that is to be kept, if one is.
+
+        `H` (r, w) is the block of the factor that the pass reads, and may be changed; None where it reads none.
+        """
+
+
+class Engine(Protocol):
+    """Runs passes over one source.
+
+    The blocks are cut into groups that depend on the matrix alone. A task works through its group and adds up one
+    partial sum; the partial sums are added in a fixed tree. So neither the number of threads nor that of workers
+    changes a bit of the result.
+    """
+
+    source: Source
+
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Room | None = None) -> S:
+        """Visit every block once and return the sums; what the visits return goes to the room.
+
+        Raises
+        ------
+        DataError
+            With the place of the first entry, block by block, that is negative or not finite.
+        Interrupted
+            If the pass was cancelled.
+        """
+
+    def cancel(self) -> None:
+        """End the pass that is under way before its next block, and every later one at once."""
+
+
+def visit_block(
+    source: Source, work: Work[S], block: int, last: bool, H: Float | None, sums: S, scratch: Scratch
+) -> Float | None:
+    """Read a block and do the work on it; where it is not the last of its group, the next one is read ahead."""
+    V = source.read(block, scratch)
+    if not last:
+        source.expect(block + 1)
+    return work.visit(block, V, H, sums, scratch)
+
+
+def add_up(level: Sequence[S]) -> S:
+    """Add up sums in the fixed tree: neighbours in pairs, then the pairs in pairs, and so on.
+
+    >>> class Word(str):
+    ...     def add(self, other):
+    ...         return Word(f"({self}{other})")
+    >>> add_up([Word("a"), Word("b"), Word("c"), Word("d"), Word("e")])
+    '(((ab)(cd))e)'
+    """
+    while len(level) > 1:
+        level = [level[i].add(level[i + 1]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+    return level[0]
+
+
+class BadBlock(Exception):
+    """A bad entry with the block that it is in, on its way from the task that found it."""
+
+    def __init__(self, block: int, entry: BadEntry) -> None:
+        super().__init__(block, entry)
+        self.block, self.entry = block, entry
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.block, self.entry)

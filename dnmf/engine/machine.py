@@ -1,0 +1,60 @@
+"""The machine that this process runs on, and how many threads its products take."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.system
+from threadpoolctl import ThreadpoolController
+
+
+@contextmanager
+def single_threaded_products() -> Iterator[None]:
+    """Keep BLAS to one thread for as long as this lasts: the tasks are the threads, and the bits stay the same."""
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        yield
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of the libraries that are loaded; looking for them takes longer than a small pass."""
+    return ThreadpoolController()
+
+
+def cores() -> int:
+    """Return the number of cores this process may use, by affinity and control group."""
+    return int(dask.system.CPU_COUNT)
+
+
+def usable_memory() -> int:
+    """Return the bytes of memory this process may use: the machine's, its control groups' and its own limits."""
+    from distributed.system import (
+        memory_limit,  # asked once; its import takes a moment that most calls can save
+    )
+
+    return min([memory_limit(), *_group_limits()])
+
+
+def _group_limits() -> Iterator[int]:
+    """Yield the memory limits of the control groups (version 2) that hold this process."""
+    root = Path("/sys/fs/cgroup")
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        folder = root / line.rpartition(":")[2].lstrip("/")
+        for place in (folder, *folder.parents):
+            try:
+                yield int((place / "memory.max").read_text())
+            except (OSError, ValueError):
+                continue
+
+
+def scratch_folder() -> Path | None:
+    """Return Dask's own folder for temporary files, if one is configured."""
+    folder: Any = dask.config.get("temporary-directory", None)
+    return Path(folder) if folder else None
