@@ -6,15 +6,13 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from dnmf.checkpoint import Store, StoredFactor
-from dnmf.errors import StoreError
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
-from dnmf.start import new_run, old_run, plan_of
+from dnmf.start import new_run, old_run, plan_of, stored_result
 from dnmf.transform import transform_with
-from dnmf.watch import Record, Watcher
+from dnmf.watch import Watcher
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,6 +60,7 @@ def factorize(
     overwrite: bool = False,
     watchers: Sequence[Watcher] = (),
     cancel: threading.Event | None = None,
+    client: Any = None,
     **options: Unpack[Options],
 ) -> Result:
     """Factorise a non-negative matrix V (m, n) ≈ W (m, r) · H (r, n), reading V once a pass.
@@ -82,6 +81,9 @@ def factorize(
         Objects that are told of every pass; see `Watcher`.
     cancel
         An event that ends the run when it is set, with a checkpoint and `Interrupted`.
+    client
+        Where the passes run: a `distributed.Client` or cluster, the address of a scheduler, or `"threads"` for those
+        of this process. None is the current client, or else the threads.
     loss
         `"frobenius"` for ½‖V − WH‖², or `"kullback-leibler"`.
     solver
@@ -112,7 +114,7 @@ def factorize(
     >>> float(abs(V - result.W @ result.H).max().compute()) < 1e-4
     True
     """
-    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, cancel) as run:
+    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, cancel, client) as run:
         for _ in run:
             pass
         return run.result()
@@ -126,6 +128,7 @@ def iterate(
     store: str | Path | None = None,
     overwrite: bool = False,
     watchers: Sequence[Watcher] = (),
+    client: Any = None,
     **options: Unpack[Options],
 ) -> Iterator[Result]:
     """Yield the result as it stands after every pass, to be watched, plotted, or stopped by leaving the loop.
@@ -143,7 +146,7 @@ def iterate(
     >>> result.W.shape, result.H.shape
     ((3, 1), (1, 4))
     """
-    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, None) as run:
+    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, None, client) as run:
         for _ in run:
             yield run.result()
 
@@ -154,6 +157,7 @@ def resume(
     *,
     watchers: Sequence[Watcher] = (),
     cancel: threading.Event | None = None,
+    client: Any = None,
     **options: Unpack[Options],
 ) -> Result:
     """Go on with a run where its newest checkpoint left it.
@@ -164,8 +168,8 @@ def resume(
         The store of the run.
     V
         The matrix, where the store cannot know where it lies or it has moved; it is checked to be the same.
-    watchers, cancel
-        As for `factorize`.
+    watchers, cancel, client
+        As for `factorize`; the cluster may be another one than before.
     options
         `tol`, `max_passes`, `max_seconds`, `checkpoint_every`, `keep`, `memory_limit` and `threads` may change.
 
@@ -182,7 +186,7 @@ def resume(
     >>> resume(f"{folder}/run.zarr", V, max_passes=8).passes
     8
     """
-    with old_run(store, V, dict(options), watchers, cancel) as run:
+    with old_run(store, V, dict(options), watchers, cancel, client) as run:
         for _ in run:
             pass
         return run.result()
@@ -204,28 +208,7 @@ def load(store: str | Path) -> Result:
     >>> load(f"{folder}/run.zarr").H.shape
     (2, 4)
     """
-    kept = Store.open(store)
-    commit = kept.newest()
-    if commit is None:
-        raise StoreError(f"{kept.path} has no whole checkpoint yet; resume the run to make one.")
-    W, H = kept.arrays(commit)
-    transposed = bool(kept.header["transposed"])
-    short: Any = H[...].T if transposed else W[...]  # type: ignore[union-attr]
-    verdict = commit.verdict or {
-        "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
-        "converged": False,
-    }
-    return Result(
-        history=tuple(Record(**record) for record in commit.history),
-        settings=Settings.from_options(kept.header["settings"]),
-        converged=bool(verdict["converged"]),
-        store=str(kept.path),
-        _verdict=str(verdict["sentence"]),
-        _short=short,
-        _long=StoredFactor(W if transposed else H, kept.header["bounds"], transposed),
-        _bounds=kept.header["bounds"],
-        _transposed=transposed,
-    )
+    return stored_result(store)
 
 
 def transform(
@@ -237,6 +220,7 @@ def transform(
     memory_limit: int | str | None = None,
     threads: int | None = None,
     watchers: Sequence[Watcher] = (),
+    client: Any = None,
 ) -> Any:
     """Return the long factor of new data with the other factor held, in one read of V.
 
@@ -273,7 +257,7 @@ def transform(
     (2, 2)
     """
     result = fitted if isinstance(fitted, Result) else load(fitted)
-    return transform_with(result, V, out, overwrite, memory_limit, threads, watchers)
+    return transform_with(result, V, out, overwrite, memory_limit, threads, watchers, client)
 
 
 def plan(V: Any, rank: int, *, memory_limit: int | str | None = None, threads: int | None = None) -> Plan:

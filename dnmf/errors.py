@@ -32,6 +32,10 @@ class DiskError(StoreError):
     """A store could not be written: the disk is full, or will not."""
 
 
+class ClusterError(DnmfError, RuntimeError):
+    """A cluster cannot be reached, cannot do the work, or was lost."""
+
+
 class MissingExtraError(DnmfError, ImportError):
     """An optional package is needed for what was asked."""
 
@@ -42,6 +46,10 @@ class Interrupted(DnmfError):
 
 class StoreWarning(UserWarning):
     """A store is damaged, and an older checkpoint of it was taken."""
+
+
+class ClusterWarning(UserWarning):
+    """Something large goes through the scheduler of a cluster that need not."""
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> SettingsError:

@@ -23,6 +23,10 @@ class Factor(Protocol):
     def fresh(self) -> bool:
         """Whether the columns have yet to be scaled."""
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether a pickled copy is small, and can be read in any process that sees the same storage."""
+
     def read(self, block: int) -> Float:
         """Return a block (r, w) that the caller may change."""
 
@@ -41,6 +45,7 @@ class MemoryFactor:
     """A factor in memory."""
 
     fresh: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = False
 
     def __init__(self, blocks: int) -> None:
         self._blocks: list[Float | None] = [None] * blocks
@@ -64,6 +69,7 @@ class DiskFactor:
     """
 
     fresh: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = False
 
     def __init__(self, folder: Path, rank: int, dtype: np.dtype[Any], owner: object = None) -> None:
         self._folder = folder / f"H-{uuid.uuid4().hex[:12]}"
@@ -107,6 +113,7 @@ class ArrayFactor:
     """A factor given whole, in memory."""
 
     fresh: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = False
 
     def __init__(self, H: Float, bounds: Sequence[int]) -> None:
         self._H, self._bounds = H, bounds
@@ -123,6 +130,7 @@ class RandomFactor:
     """|N(0, 1)| entries that depend on seed, row and column alone, so that no cut into blocks changes them."""
 
     fresh: ClassVar[bool] = True
+    everywhere: ClassVar[bool] = True
 
     def __init__(self, rank: int, bounds: Sequence[int], dtype: np.dtype[Any], seed: int) -> None:
         self._rank, self._bounds, self._dtype, self._seed = rank, bounds, dtype, seed
@@ -143,15 +151,20 @@ class MadeFactor:
     fresh: ClassVar[bool] = False
 
     def __init__(self, origin: Factor, make: Callable[[int, Float], Float]) -> None:
-        self._origin, self._make = origin, make
+        self.origin, self.make = origin, make
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether its origin is."""
+        return self.origin.everywhere
 
     def read(self, block: int) -> Float:
         """Make a block."""
-        return self._make(block, self._origin.read(block))
+        return self.make(block, self.origin.read(block))
 
     def drop(self) -> None:
         """Give up the origin."""
-        self._origin.drop()
+        self.origin.drop()
 
 
 @kernel

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from dnmf.engine import Engine, single_threaded_products
 from dnmf.errors import DataError, SettingsError
-from dnmf.factor import ArrayFactor, Factor, MadeFactor, RandomFactor, Room, half_normal
+from dnmf.factor import ArrayFactor, Factor, MadeFactor, RandomFactor, half_normal
 from dnmf.kernels.panels import Block, panels, square_sum
 from dnmf.kernels.products import add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
@@ -34,7 +34,7 @@ def check_init(settings: Settings, layout: Layout) -> None:
 
 
 def initial_state(
-    engine: Engine, settings: Settings, given: tuple[Float, Float] | None, make_room: Callable[[], Room]
+    engine: Engine, settings: Settings, given: tuple[Float, Float] | None, make_room: Callable[[], Factor]
 ) -> State:
     """Return the state that a run starts from.
 
@@ -154,7 +154,7 @@ class Project:
         return projected
 
 
-def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], Room]) -> State:
+def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], Factor]) -> State:
     """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD).
 
     The singular vectors come from a randomized decomposition (Halko, Martinsson & Tropp 2011): `PRODUCTS` passes
@@ -202,7 +202,7 @@ def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
     return last @ vectors[:, leading], sketch
 
 
-def right_vectors(engine: Engine, left: Float, make_room: Callable[[], Room]) -> tuple[Factor, Halves]:
+def right_vectors(engine: Engine, left: Float, make_room: Callable[[], Factor]) -> tuple[Factor, Halves]:
     """Return UᵀV (r, n) in blocks, and the squared norms of its positive and negative parts."""
     dtype = engine.source.layout.work_dtype
     room = make_room()

@@ -10,10 +10,11 @@ from dnmf.sources.layout import BLOCK_BYTES, Layout
 # The interpreter with its libraries and the compiled kernels: measured at 80 MB, and 170 MB where it compiles them.
 RUNTIME_BYTES = 180 * 10**6
 
-# A group is what one task works through: about so many bytes of V, and not fewer groups than this while there are
-# blocks enough. Neither depends on threads or memory, since the sums are taken group by group.
-GROUP_BYTES = 256 * 2**20
-GROUPS = 64
+# A group is what one task works through. There are so many that one is of about the first of these sizes, but not
+# fewer than `FEW_GROUPS`, nor more than `MANY_GROUPS` unless one were larger than the second size. None of this depends
+# on threads, workers or memory, since the sums are taken group by group; a task costs a cluster some milliseconds.
+SMALL_GROUP_BYTES, LARGE_GROUP_BYTES = 32 * 2**20, 256 * 2**20
+FEW_GROUPS, MANY_GROUPS = 16, 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Plan:
         Memory that the process will hold at most, and that it may.
     bytes_per_pass
         Bytes of V that one pass reads.
+    workers
+        Number of the workers of a cluster that do the work when the run begins; 0 where this process does it. Memory
+        is that of the smallest worker then, and `threads` those of one.
     """
 
     shape: tuple[int, int]
@@ -51,42 +55,50 @@ class Plan:
     peak_bytes: int
     limit_bytes: int
     bytes_per_pass: int
+    workers: int = 0
 
     def __str__(self) -> str:
         rows, columns = self.shape
-        place = "in memory" if self.factor_in_memory else "on disk"
+        if self.workers:
+            place, where = "on the workers", f" on each of {self.workers} workers"
+        else:
+            place, where = "in memory" if self.factor_in_memory else "on disk", ""
         return "\n".join(
             [
                 f"matrix      {rows} × {columns}, {self.kind}",
                 f"blocks      {self.blocks} of up to {self.block_columns} {self.streamed}, "
                 f"in panels of {self.panel_columns}",
-                f"tasks       {self.groups} a pass, {self.threads} at once",
-                f"memory      {amount(self.peak_bytes)} at most, of {amount(self.limit_bytes)} allowed; "
+                f"tasks       {self.groups} a pass, {self.threads} at once{where}",
+                f"memory      {amount(self.peak_bytes)} at most{where}, of {amount(self.limit_bytes)} allowed; "
                 f"the long factor {place}",
                 f"one pass    reads {amount(self.bytes_per_pass)}",
             ]
         )
 
 
-def make_plan(layout: Layout, rank: int, limit: int, threads: int) -> Plan:
+def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0) -> Plan:
     """Plan a run at a rank within a memory limit in bytes, with so many threads or fewer.
+
+    With workers, limit and threads are those of one of them, and each holds its share of H.
 
     Raises
     ------
     BudgetError
         If not even one thread fits.
     """
-    in_memory, used = True, threads
-    if peak_bytes(layout, rank, used, in_memory) > limit:
-        in_memory = False
-    while used > 1 and peak_bytes(layout, rank, used, in_memory) > limit:
+    share, used = 1 / max(workers, 1), threads
+    if peak_bytes(layout, rank, used, share) > limit:
+        share = 0.0
+    while used > 1 and peak_bytes(layout, rank, used, share) > limit:
         used -= 1
-    peak = peak_bytes(layout, rank, used, in_memory)
+    peak = peak_bytes(layout, rank, used, share)
     if peak > limit:
+        whose = "a worker may use" if workers else "memory_limit is"
         raise BudgetError(
-            f"memory_limit is {amount(limit)}, and rank {rank} on this matrix needs {amount(peak)}: "
+            f"{whose} {amount(limit)}, and rank {rank} on this matrix needs {amount(peak)}: "
             f"{amount(RUNTIME_BYTES)} for the interpreter, {amount(thread_bytes(layout, rank))} to work on one block "
-            f"of {layout.widest} {'rows' if layout.transposed else 'columns'}. Raise memory_limit, or cut the matrix "
+            f"of {layout.widest} {'rows' if layout.transposed else 'columns'}. "
+            f"{'Take larger workers' if workers else 'Raise memory_limit'}, or cut the matrix "
             "into smaller blocks with `dnmf convert`."
         )
     return Plan(
@@ -99,16 +111,18 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int) -> Plan:
         panel_columns=panel_columns(layout),
         groups=count_groups(layout),
         threads=used,
-        factor_in_memory=in_memory,
+        factor_in_memory=share > 0,
         peak_bytes=peak,
         limit_bytes=limit,
         bytes_per_pass=layout.stored_bytes,
+        workers=workers,
     )
 
 
 def count_groups(layout: Layout) -> int:
     """Return the number of tasks of a pass."""
-    return min(layout.blocks, max(GROUPS, math.ceil(layout.stored_bytes / GROUP_BYTES)))
+    small, large = (math.ceil(layout.stored_bytes / size) for size in (SMALL_GROUP_BYTES, LARGE_GROUP_BYTES))
+    return min(layout.blocks, max(FEW_GROUPS, min(MANY_GROUPS, small), large))
 
 
 def group_bounds(blocks: int, groups: int) -> list[range]:
@@ -120,8 +134,10 @@ def group_bounds(blocks: int, groups: int) -> list[range]:
     return [range(blocks * g // groups, blocks * (g + 1) // groups) for g in range(groups)]
 
 
-def peak_bytes(layout: Layout, rank: int, threads: int, factor_in_memory: bool) -> int:
+def peak_bytes(layout: Layout, rank: int, threads: int, share: float) -> int:
     """Return the memory in bytes that a run holds at most, a matrix that was given in memory not counted.
+
+    `share` is the part of H that is in the memory of this process, or of one worker.
 
     ```
     interpreter | W and what updates it | sums on their way up the tree | threads × (block, panel, sums) | H, H'
@@ -130,7 +146,7 @@ def peak_bytes(layout: Layout, rank: int, threads: int, factor_in_memory: bool) 
     rows, columns = layout.shape
     small = rows * rank * 8
     waiting = threads + math.ceil(math.log2(max(count_groups(layout), 2)))
-    factor = 2 * rank * columns * layout.work_dtype.itemsize if factor_in_memory else 0
+    factor = int(2 * rank * columns * layout.work_dtype.itemsize * share)
     return RUNTIME_BYTES + (8 + waiting) * small + threads * thread_bytes(layout, rank) + factor
 
 

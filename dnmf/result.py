@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.factor import Factor
+from dnmf.factor import DiskFactor, Factor
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
 from dnmf.sources.dask_array import factor_array
@@ -87,5 +87,13 @@ class Result:
         return f"<dnmf.Result: {shape}, {self.passes} passes, loss {self.loss:.6g}{error}. {self.verdict}>"
 
     def _dask(self) -> Any:
-        rank, dtype = self._short.shape[1], self._short.dtype
-        return factor_array(self._long.read, self._bounds, rank, dtype, self._transposed)
+        return as_dask(self._long, self._bounds, self._short.shape[1], self._short.dtype, self._transposed)
+
+
+def as_dask(long: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool) -> Any:
+    """Return a long factor as a Dask array that any of Dask's schedulers can compute.
+
+    What is in memory goes into its graph, block by block; what is on a disk is read when it is computed.
+    """
+    now = not (long.everywhere or isinstance(long, DiskFactor))
+    return factor_array(long.read, now, bounds, rank, dtype, transposed)

@@ -8,10 +8,10 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor
-from dnmf.engine import ThreadEngine, scratch_folder
+from dnmf.engine import Engine, ThreadEngine, scratch_folder, usable_memory
 from dnmf.errors import DataError, Interrupted
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import initial_state
@@ -24,6 +24,12 @@ from dnmf.sources import Source
 from dnmf.state import State
 from dnmf.stopping import Stopping, Verdict
 from dnmf.watch import Record, Watcher
+
+if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
+    from dnmf.engine.cluster import ClusterEngine
+
+# The share of this process's memory that a factor from a cluster may take before it is kept on the disk.
+HERE_SHARE = 0.3
 
 
 class Run:
@@ -39,6 +45,9 @@ class Run:
         Who is told.
     cancel
         Once this is set, the run saves what it has and raises `Interrupted`.
+    cluster, shared
+        The engine that does the work on a cluster, and whether its workers see the store; without it, the threads of
+        this process do.
     """
 
     def __init__(
@@ -49,11 +58,16 @@ class Run:
         store: Store | None,
         watchers: Sequence[Watcher] = (),
         cancel: threading.Event | None = None,
+        cluster: "ClusterEngine | None" = None,
+        shared: bool = False,
     ) -> None:
         self.source, self.settings, self.plan, self.store = source, settings, plan, store
         self.watchers = list(watchers)
         self.rule = make_rule(settings.swapped() if source.layout.transposed else settings)
-        self.engine = ThreadEngine(source, plan.groups, plan.threads, self._block_read, cancel)
+        self.cluster, self.shared = cluster, shared
+        if cluster is not None:
+            cluster.on_block = self._block_read
+        self.engine: Engine = cluster or ThreadEngine(source, plan.groups, plan.threads, self._block_read, cancel)
         self.history: list[Record] = []
         self.state: State | None = None
         self.verdict: Verdict | None = None
@@ -112,6 +126,7 @@ class Run:
                 self.verdict = stopping.verdict(self.state)
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
                     self.save()
+                    self._settle()
                 yield self.state
         except (Interrupted, KeyboardInterrupt):
             self.engine.cancel()
@@ -143,14 +158,30 @@ class Run:
         for watcher in self.watchers if new else ():
             watcher.saved(state.passes, str(self.store.path))
 
+    def _settle(self) -> None:
+        """Let a cluster forget how H was made, now that it is saved: else what it remembers would grow for ever."""
+        if self.cluster is None or self.verdict is not None:
+            return
+        assert self.state is not None
+        commit = self.store.last() if self.store is not None and self.shared else None
+        self.cluster.settle(self.state.H, None if commit is None else self._stored(commit))
+
+    def _stored(self, commit: Commit) -> StoredFactor:
+        """Return the long factor of a commit."""
+        assert self.store is not None
+        layout = self.source.layout
+        W, H = self.store.arrays(commit)
+        return StoredFactor(W if layout.transposed else H, layout.bounds, layout.transposed)
+
     def result(self) -> Result:
         """Return the factors as they stand."""
         assert self.state is not None
         layout = self.source.layout
         long: Factor = self.state.H
         if self.store is not None and self.verdict is not None and (commit := self.store.newest()) is not None:
-            W, H = self.store.arrays(commit)
-            long = StoredFactor(W if layout.transposed else H, layout.bounds, layout.transposed)
+            long = self._stored(commit)
+        elif self.cluster is not None and self.verdict is not None:
+            long = self._brought_here()
         return Result(
             history=tuple(self.history),
             settings=self.settings,
@@ -163,8 +194,23 @@ class Run:
             _transposed=layout.transposed,
         )
 
+    def _brought_here(self) -> Factor:
+        """Return the long factor in this process: the workers, and what they hold, may go away."""
+        assert self.state is not None
+        layout = self.source.layout
+        rank, dtype = self.settings.rank, layout.work_dtype
+        here: Room = MemoryFactor(layout.blocks)
+        if rank * layout.shape[1] * dtype.itemsize > HERE_SHARE * usable_memory():
+            self._folder = self._folder or SpillFolder()
+            here = DiskFactor(self._folder.path, rank, dtype, owner=self._folder)
+        for block in range(layout.blocks):
+            here.write(block, self.state.H.read(block))
+        return here
+
     def close(self) -> None:
-        """Give up the store, and what was kept beside it."""
+        """Give up the store, and what was kept beside it and on the workers."""
+        if self.cluster is not None:
+            self.cluster.close(self.state.H if self.state else None)
         if self.store is not None:
             self.store.discard_scratch()
             self.store.close()
@@ -216,8 +262,10 @@ class Run:
         for watcher in self.watchers:
             watcher.started(self.plan, passes, self.settings.max_passes)
 
-    def _room(self) -> Room:
+    def _room(self) -> Factor:
         layout = self.source.layout
+        if self.cluster is not None:
+            return self.cluster.room()
         if self.plan.factor_in_memory:
             return MemoryFactor(layout.blocks)
         rank, dtype = self.settings.rank, layout.work_dtype

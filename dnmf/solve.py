@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from dnmf.engine import Engine, single_threaded_products
 from dnmf.errors import DataError
-from dnmf.factor import Room
+from dnmf.factor import Factor
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block, square_sum
 from dnmf.kernels.scratch import Scratch
@@ -15,7 +15,7 @@ from dnmf.sources.layout import Layout
 from dnmf.state import State
 
 
-def iterate(engine: Engine, rule: Rule, state: State, make_room: Callable[[], Room]) -> Iterator[State]:
+def iterate(engine: Engine, rule: Rule, state: State, make_room: Callable[[], Factor]) -> Iterator[State]:
     """Yield the state after every pass, for ever; each pass reads V once.
 
     The blocks are checked in the first pass, against what is allowed and against what the state knows of them.
@@ -32,7 +32,7 @@ def iterate(engine: Engine, rule: Rule, state: State, make_room: Callable[[], Ro
         yield state
 
 
-def one_pass(engine: Engine, rule: Rule, state: State, H: Room, check: bool) -> Stats:
+def one_pass(engine: Engine, rule: Rule, state: State, H: Factor, check: bool) -> Stats:
     """Update every block of the state's H into another room, and return the sums that update W."""
     update = Update(rule, Model.of(state.W), state.H.fresh, state.norms, check, engine.source.layout)
     return engine.one_pass(update, state.H, H)

@@ -6,17 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dnmf.checkpoint import Store
+from dnmf.checkpoint import Store, StoredFactor
 from dnmf.engine import cores, usable_memory
+from dnmf.engine.connect import connected
 from dnmf.errors import DataError, StoreError
 from dnmf.initialise import check_given, check_init
+from dnmf.join import Crew
 from dnmf.kernels.rules import solver_of
 from dnmf.plan import Plan, make_plan
+from dnmf.result import Result
 from dnmf.run import Run
 from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
-from dnmf.watch import Watcher
+from dnmf.watch import Record, Watcher
 
 # What a run takes of the memory that the process may use, if it is not told.
 MEMORY_SHARE = 0.6
@@ -37,6 +40,7 @@ def new_run(
     overwrite: bool,
     watchers: Sequence[Watcher],
     cancel: threading.Event | None,
+    client: Any = None,
 ) -> Iterator[Run]:
     """Open everything a new run needs, checked in full before the first pass, and close it at the end."""
     init = options.get("init", "auto")
@@ -47,24 +51,50 @@ def new_run(
     layout = source.layout
     check_init(settings, layout)
     given = None if named else check_given(init, layout.user_shape, settings.rank)
-    plan = plan_of(layout, settings)
-    kept = None
-    if store is not None:
-        header = {
-            "fingerprint": fingerprint(source),
-            "settings": settings.to_options(),
-            "location": layout.location,
-            "transposed": layout.transposed,
-            "bounds": list(layout.bounds),
-            "given": given is not None,
-        }
-        kept = Store.create(store, header, overwrite)
-    run = Run(source, settings, plan, kept, watchers, cancel)
-    try:
-        run.begin(given)
-        yield run
-    finally:
-        run.close()
+    with crewed(client, source, watchers, cancel) as crew:
+        plan = crew.plan(source, settings) if crew else plan_of(layout, settings)
+        kept = None
+        if store is not None:
+            header = {
+                "fingerprint": fingerprint(source),
+                "settings": settings.to_options(),
+                "location": layout.location,
+                "transposed": layout.transposed,
+                "bounds": list(layout.bounds),
+                "given": given is not None,
+            }
+            kept = Store.create(store, header, overwrite)
+        run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+        try:
+            run.begin(given)
+            yield run
+        finally:
+            run.close()
+
+
+@contextmanager
+def crewed(
+    client: Any, source: Source, watchers: Sequence[Watcher], cancel: threading.Event | None
+) -> Iterator[Crew | None]:
+    """Give the workers that a run is to use, or None where the threads of this process do the work."""
+    with connected(client) as found:
+        yield None if found is None else Crew.of(found, source, watchers, cancel)
+
+
+def make_run(
+    source: Source,
+    settings: Settings,
+    plan: Plan,
+    store: Store | None,
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+    crew: Crew | None,
+) -> Run:
+    """Make a run, here or on a cluster."""
+    if crew is None:
+        return Run(source, settings, plan, store, watchers, cancel)
+    shared = store is not None and crew.sees(store)
+    return Run(source, settings, plan, store, watchers, cancel, crew.engine(source, plan), shared)
 
 
 @contextmanager
@@ -74,23 +104,26 @@ def old_run(
     options: Mapping[str, Any],
     watchers: Sequence[Watcher],
     cancel: threading.Event | None,
+    client: Any = None,
 ) -> Iterator[Run]:
     """Open a run again where its newest whole checkpoint left it, and close it at the end."""
     kept = Store.open(store, write=True)
     try:
         settings = resumed_settings(kept, options)
         source = reopen(kept, V)
-        run = Run(source, settings, plan_of(source.layout, settings), kept, watchers, cancel)
-        commit = kept.newest()
-        if commit is None and (kept.begun() or kept.header["given"]):
-            raise StoreError(f"{kept.path} has no whole checkpoint left to go on from; start the run anew.")
-        location = source.layout.location or kept.header["location"]
-        kept.amend({"settings": settings.to_options(), "location": location})
-        if commit is None:
-            run.begin(None)
-        else:
-            run.go_on(commit)
-        yield run
+        with crewed(client, source, watchers, cancel) as crew:
+            plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings)
+            commit = kept.newest()
+            if commit is None and (kept.begun() or kept.header["given"]):
+                raise StoreError(f"{kept.path} has no whole checkpoint left to go on from; start the run anew.")
+            location = source.layout.location or kept.header["location"]
+            kept.amend({"settings": settings.to_options(), "location": location})
+            run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+            if commit is None:
+                run.begin(None)
+            else:
+                run.go_on(commit)
+            yield run
     finally:
         kept.discard_scratch()
         kept.close()
@@ -137,3 +170,29 @@ def reopen(store: Store, V: Any) -> Source:
                 f"{what} {value}; give the matrix that the run was started on, or start a new run."
             )
     return source
+
+
+def stored_result(store: str | Path) -> Result:
+    """Return what a store holds, finished or not."""
+    kept = Store.open(store)
+    commit = kept.newest()
+    if commit is None:
+        raise StoreError(f"{kept.path} has no whole checkpoint yet; resume the run to make one.")
+    W, H = kept.arrays(commit)
+    transposed = bool(kept.header["transposed"])
+    short: Any = H[...].T if transposed else W[...]  # type: ignore[union-attr]
+    verdict = commit.verdict or {
+        "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
+        "converged": False,
+    }
+    return Result(
+        history=tuple(Record(**record) for record in commit.history),
+        settings=Settings.from_options(kept.header["settings"]),
+        converged=bool(verdict["converged"]),
+        store=str(kept.path),
+        _verdict=str(verdict["sentence"]),
+        _short=short,
+        _long=StoredFactor(W if transposed else H, kept.header["bounds"], transposed),
+        _bounds=kept.header["bounds"],
+        _transposed=transposed,
+    )

@@ -10,17 +10,16 @@ import numpy as np
 from dnmf.checkpoint import appearing, write_long
 from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.errors import DataError
-from dnmf.factor import MemoryFactor
+from dnmf.factor import Factor, MemoryFactor
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block, square_sum
 from dnmf.kernels.rules import make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
-from dnmf.result import Result
+from dnmf.result import Result, as_dask
 from dnmf.sources import open_matrix
-from dnmf.sources.dask_array import factor_array
-from dnmf.start import plan_of
+from dnmf.start import crewed, plan_of
 from dnmf.watch import Watcher
 
 
@@ -32,6 +31,7 @@ def transform_with(
     memory_limit: int | str | None,
     threads: int | None,
     watchers: Sequence[Watcher],
+    client: Any = None,
 ) -> Any:
     """Return the long factor of V for the short factor of a result; `dnmf.transform` describes it."""
     short, rows_streamed = result.short, result.rows_streamed
@@ -45,23 +45,28 @@ def transform_with(
         )
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
     rule = make_rule(settings.swapped() if rows_streamed else settings)
-    plan = plan_of(layout, settings)
-    model = Model.of(np.ascontiguousarray(short, layout.work_dtype))
-    room = MemoryFactor(layout.blocks)
+    solve = Solve(rule, Model.of(np.ascontiguousarray(short, layout.work_dtype)))
 
     def read(count: int) -> None:
         for watcher in watchers:
             watcher.block_read(count)
 
-    for watcher in watchers:
-        watcher.started(plan, 0, 1)
-    with single_threaded_products():
-        ThreadEngine(source, plan.groups, plan.threads, read).one_pass(Solve(rule, model), room=room)
-    rank, dtype = settings.rank, layout.work_dtype
-    if out is not None:
-        with appearing(Path(out).absolute(), overwrite) as draft:
-            write_long(draft, room, layout.bounds, rank, dtype, rows_streamed)
-    return factor_array(room.read, layout.bounds, rank, dtype, rows_streamed)
+    with crewed(client, source, watchers, None) as crew, single_threaded_products():
+        plan = crew.plan(source, settings) if crew else plan_of(layout, settings)
+        for watcher in watchers:
+            watcher.started(plan, 0, 1)
+        room: Factor = MemoryFactor(layout.blocks)
+        if crew is None:
+            ThreadEngine(source, plan.groups, plan.threads, read).one_pass(solve, room=room)
+        else:
+            engine = crew.engine(source, plan)
+            engine.on_block, room = read, engine.room()
+            engine.one_pass(solve, room=room)
+        rank, dtype = settings.rank, layout.work_dtype
+        if out is not None:
+            with appearing(Path(out).absolute(), overwrite) as draft:
+                write_long(draft, room, layout.bounds, rank, dtype, rows_streamed)
+        return as_dask(room, layout.bounds, rank, dtype, rows_streamed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -62,6 +62,9 @@ class Watcher:
     def started(self, plan: Plan, passes: int, max_passes: int) -> None:
         """A run begins, or goes on after so many passes."""
 
+    def workers(self, count: int, link: str) -> None:
+        """The cluster has so many workers now; the link is that of its dashboard."""
+
     def block_read(self, count: int) -> None:
         """A block of so many bytes has been read and worked on."""
 

@@ -13,7 +13,7 @@ LAYERS = [
     {"plan", "factor", "engine"},
     {"state", "initialise", "solve", "stopping"},
     {"watch", "progress", "checkpoint"},
-    {"result", "run", "start", "transform"},
+    {"result", "run", "join", "start", "transform"},
     {"api", "cli", "terminal", "convert", "demo", "report", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -45,7 +45,7 @@ sizes = st.builds(
 @given(sizes, st.integers(1, 100), st.integers(1, 16), st.integers(10**6, 10**11))
 @settings(derandomize=True, deadline=None, max_examples=300)
 def test_a_plan_keeps_its_limit_or_is_refused(layout, rank, threads, limit):
-    least = peak_bytes(layout, rank, 1, factor_in_memory=False)
+    least = peak_bytes(layout, rank, 1, share=0)
     try:
         plan = make_plan(layout, rank, limit, threads)
     except BudgetError:
@@ -53,13 +53,13 @@ def test_a_plan_keeps_its_limit_or_is_refused(layout, rank, threads, limit):
         return
     assert RUNTIME_BYTES < plan.peak_bytes <= plan.limit_bytes == limit
     assert 1 <= plan.threads <= threads
-    assert plan.peak_bytes == peak_bytes(layout, rank, plan.threads, plan.factor_in_memory)
+    assert plan.peak_bytes == peak_bytes(layout, rank, plan.threads, float(plan.factor_in_memory))
 
 
 @given(sizes, st.integers(1, 100), st.integers(1, 16))
 @settings(derandomize=True, deadline=None, max_examples=100)
 def test_neither_threads_nor_memory_nor_rank_change_the_blocks_and_the_groups(layout, rank, threads):
-    least = peak_bytes(layout, rank, 1, factor_in_memory=False)
+    least = peak_bytes(layout, rank, 1, share=0)
     plans = [make_plan(layout, rank, least, threads), make_plan(layout, 1, 10**12, 1)]
     cut = {(plan.blocks, plan.block_columns, plan.panel_columns, plan.groups, plan.bytes_per_pass) for plan in plans}
     assert len(cut) == 1
@@ -68,15 +68,15 @@ def test_neither_threads_nor_memory_nor_rank_change_the_blocks_and_the_groups(la
 @given(sizes, st.integers(1, 50))
 @settings(derandomize=True, deadline=None, max_examples=100)
 def test_more_of_anything_needs_more(layout, rank):
-    base = peak_bytes(layout, rank, 2, factor_in_memory=False)
-    assert peak_bytes(layout, rank, 3, factor_in_memory=False) > base
-    assert peak_bytes(layout, rank + 1, 2, factor_in_memory=False) > base
-    assert peak_bytes(layout, rank, 2, factor_in_memory=True) > base
+    base = peak_bytes(layout, rank, 2, share=0)
+    assert peak_bytes(layout, rank, 3, share=0) > base
+    assert peak_bytes(layout, rank + 1, 2, share=0) > base
+    assert peak_bytes(layout, rank, 2, share=1) > base
 
 
 def test_the_long_factor_leaves_memory_before_a_thread_is_given_up():
     shape = layout(rows=100, columns=10**7, width=10**5)
-    all_in, spilled = (peak_bytes(shape, 20, 4, factor_in_memory=place) for place in (True, False))
+    all_in, spilled = (peak_bytes(shape, 20, 4, share=place) for place in (True, False))
     plan = make_plan(shape, 20, all_in, 4)
     assert (plan.factor_in_memory, plan.threads) == (True, 4)
     plan = make_plan(shape, 20, all_in - 1, 4)
@@ -121,7 +121,7 @@ def test_a_sparse_matrix_is_not_planned_as_if_its_panels_were_dense():
     V = sp.csc_array((np.ones(10**6, np.float32), starts[:-1], starts), shape=(10**6, 10**6))
     sparse = open_matrix(V).layout
     dense = dataclasses.replace(sparse, sparse=False)
-    assert peak_bytes(sparse, 2, 1, factor_in_memory=True) + 8 * 10**8 < peak_bytes(dense, 2, 1, factor_in_memory=True)
+    assert peak_bytes(sparse, 2, 1, share=1) + 8 * 10**8 < peak_bytes(dense, 2, 1, share=1)
 
 
 def test_a_plan_is_written_for_people():

@@ -50,6 +50,7 @@ class StoredFactor:
     """The long factor of a checkpoint, read block by block: a chunk that is missing is an error, and not zeros."""
 
     fresh: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = True
 
     def __init__(self, array: zarr.Array[Any], bounds: Sequence[int], transposed: bool) -> None:
         self.array, self._bounds, self._transposed = array, bounds, transposed

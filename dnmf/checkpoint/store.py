@@ -133,7 +133,7 @@ class Store:
 
     def publish(self) -> None:
         """Let the newest checkpoint's factors appear as `W` and `H` at the top of the store."""
-        commit = next(self._commits(), None)
+        commit = self.last()
         if commit is not None:
             with explained(f"The finished factors in {self.path}"):
                 for name in ("W", "H"):
@@ -159,6 +159,10 @@ class Store:
                     stacklevel=2,
                 )
         return None
+
+    def last(self) -> Commit | None:
+        """Return the newest commit; its chunks are not looked at."""
+        return next(self._commits(), None)
 
     def begun(self) -> bool:
         """Say whether any checkpoint was ever committed that is still there, whole or not."""

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, Self, TypeVar
 
-from dnmf.factor import Factor, Room
+from dnmf.factor import Factor
 from dnmf.kernels.panels import BadEntry, Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
-from dnmf.sources.layout import Source
+from dnmf.sources.layout import Part, Source
 
 
 class Sums(Protocol):
@@ -43,8 +43,8 @@ class Engine(Protocol):
 
     source: Source
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Room | None = None) -> S:
-        """Visit every block once and return the sums; what the visits return goes to the room.
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None) -> S:
+        """Visit every block once and return the sums; what the visits return goes to a room of the engine's kind.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class Engine(Protocol):
 
 
 def visit_block(
-    source: Source, work: Work[S], block: int, last: bool, H: Float | None, sums: S, scratch: Scratch
+    source: Source | Part, work: Work[S], block: int, last: bool, H: Float | None, sums: S, scratch: Scratch
 ) -> Float | None:
     """Read a block and do the work on it; where it is not the last of its group, the next one is read ahead."""
     V = source.read(block, scratch)

@@ -35,7 +35,7 @@ def usable_memory() -> int:
         memory_limit,  # asked once; its import takes a moment that most calls can save
     )
 
-    return min([memory_limit(), *_group_limits()])
+    return int(min([memory_limit(), *_group_limits()]))
 
 
 def _group_limits() -> Iterator[int]:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from operator import itemgetter
+from typing import cast
 
 import dask
 
@@ -47,9 +48,10 @@ class ThreadEngine:
         """End the pass that is under way before its next block, and every later one at once."""
         self.cancelled.set()
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Room | None = None) -> S:
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None) -> S:
         """Visit every block once and return the sums; `Engine` says more."""
         trouble = Trouble()
+        room = cast(Room | None, room)
         visit = dask.delayed(self._visit_group, pure=False)
         level = [visit(group, work, H, room, trouble) for group in self.groups]
         add = dask.delayed(_add, pure=False)

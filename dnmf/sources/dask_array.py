@@ -98,6 +98,9 @@ class Chunks:
 
     small: ClassVar[bool] = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.graph, self.keys, self.names, self.transposed, self.held, ())
+
     def given(self, values: Sequence[Any]) -> "Chunks":
         """Return the graph with the chunks that it begins at in their places."""
         found = {key: DataNode(key, value) for key, value in zip(self.held, values, strict=True)}
@@ -140,19 +143,21 @@ def _is_future(value: Any) -> bool:
 
 
 def factor_array(
-    read: Callable[[int], Any], bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool
+    read: Callable[[int], Any], now: bool, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool
 ) -> da.Array:
-    """Return a long factor as a Dask array, one chunk to a block, read when it is computed.
+    """Return a long factor as a Dask array, one chunk to a block, read now or when it is computed.
 
     Its shape is (rank, n), or (n, rank) where the matrix was streamed by rows.
     """
     widths = tuple(int(width) for width in np.diff(bounds))
+    name = f"factor-{uuid.uuid4().hex}"
+    chunks = (widths, (rank,)) if transposed else ((rank,), widths)
 
-    def chunk(block_info: Any) -> Any:
-        block = block_info[None]["chunk-location"][0 if transposed else 1]
+    def chunk(block: int) -> Any:
         return read(block).T if transposed else read(block)
 
-    chunks = (widths, (rank,)) if transposed else ((rank,), widths)
-    return da.map_blocks(
-        chunk, chunks=chunks, dtype=dtype, meta=np.empty((0, 0), dtype), name=f"factor-{uuid.uuid4().hex}"
-    )
+    graph = {
+        (name, block, 0) if transposed else (name, 0, block): chunk(block) if now else (chunk, block)
+        for block in range(len(widths))
+    }
+    return da.Array(graph, name, chunks, dtype=dtype)

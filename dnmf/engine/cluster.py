@@ -1,0 +1,235 @@
+"""One pass on the workers of a Dask cluster.
+
+```
+job: W, what is done to a block, bytes ─┐ one submit a pass
+H of a group, where it was computed ────┼─► visit_group ─► H of the group, stays there
+V of the group, read by the worker ─────┘             └──► sums ─► add_sums, eight at a time ─► the driver
+```
+
+Every task can be run again from what the driver and the scheduler hold, so a worker may be lost at any moment.
+"""
+
+import queue
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dask
+from distributed import Future, KilledWorker
+
+from dnmf.engine import remote
+from dnmf.engine.groups import BadBlock, S, Work
+from dnmf.engine.spread import SENDING, SpreadFactor, placed
+from dnmf.engine.workers import GLANCE, Workers, lost
+from dnmf.errors import ClusterError, ClusterWarning
+from dnmf.factor import Factor
+from dnmf.plan import amount, group_bounds
+from dnmf.sources.layout import Source
+
+# Sums that are added up in one task: a power of two, so that the tree is the one of neighbours in pairs.
+FAN_IN = 8
+# Tasks in flight for every thread of the cluster, so that a worker has its next one when it ends one.
+AHEAD = 2
+# What may go through the scheduler without a word.
+SENT_BYTES = 500 * 10**6
+
+
+class ClusterEngine:
+    """The engine of a cluster.
+
+    Parameters
+    ----------
+    source
+        What is read.
+    groups, threads
+        Number of tasks of a pass, and how many of them a worker has memory for at once.
+    need
+        Memory in bytes that a worker takes with one task, to be told where it has too little.
+    workers
+        Where the tasks run. Once they are `cancelled`, a pass ends with `Interrupted`.
+    on_block
+        Called with the bytes of every group that was visited.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        groups: int,
+        threads: int,
+        need: int,
+        workers: Workers,
+        on_block: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self.source, self.workers, self.client = source, workers, workers.client
+        self.threads, self.need = threads, need
+        self.on_block = on_block
+        self.groups = group_bounds(source.layout.blocks, groups)
+        self._parts: list[tuple[Future, Sequence[Any]]] = []
+
+    def cancel(self) -> None:
+        """End the pass that is under way, and every later one at once."""
+        self.workers.cancelled.set()
+
+    def room(self) -> SpreadFactor:
+        """Return a factor for a pass to fill."""
+        return SpreadFactor(self.client, self.groups)
+
+    def settle(self, H: Factor, stored: Factor | None) -> None:
+        """Let the workers read H from where it is stored, or have it from this process, and forget how it was made."""
+        if isinstance(H, SpreadFactor):
+            with self.workers.explained():
+                H.settle(stored)
+
+    def close(self, H: Factor | None) -> None:
+        """Let the workers forget V and H."""
+        self._parts = []
+        if H is not None:
+            H.drop()
+
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None) -> S:
+        """Visit every block once and return the sums; `Engine` says more.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is lost, or a group has killed one worker after another.
+        """
+        assert room is None or isinstance(room, SpreadFactor)
+        with self.workers.explained():
+            self.workers.check()
+            self._send_matrix()
+            everywhere, make, given = placed(self.client, self.groups, H)
+            packed = remote.pack(remote.Job(work, everywhere, make, self.threads))
+            with dask.config.set(SENDING):
+                job = self.client.submit(remote.hold, packed, pure=False)
+
+            def submit(index: int) -> Future:
+                part, needs = self._parts[index]
+                group = self.groups[index]
+                pair = self.client.submit(remote.visit_group, job, part, list(needs), group, given[index], pure=False)
+                if room is not None:
+                    room.futures[index] = self.client.submit(remote.first, pair, pure=False)
+                return self.client.submit(remote.second, pair, pure=False)
+
+            total: S = Flight(self, submit).land()
+            return total
+
+    def explain(self, index: int, error: BaseException) -> BaseException:
+        """Return what to raise for an error of the task of a group."""
+        if not isinstance(error, KilledWorker):
+            return error
+        limit = getattr(error.last_worker, "memory_limit", 0)
+        group = self.groups[index]
+        names = self.source.layout.name(group[0])
+        if len(group) > 1:
+            names += f" to {self.source.layout.name(group[-1])}"
+        return ClusterError(
+            f"{names} of V ended {error.allowed_failures + 1} workers one after another. A worker needs "
+            f"{amount(self.need)} for it and has {amount(limit) if limit else 'no limit'}; give the workers more "
+            "memory or fewer threads, or cut the matrix into smaller blocks with `dnmf convert`. Their logs may say "
+            "more."
+        )
+
+    def _send_matrix(self) -> None:
+        """Tell the workers, once a run, where V is; of a matrix in memory, send them the blocks."""
+        if self._parts:
+            return
+        sent = 0
+        for part in map(self.source.part, self.groups):
+            packed = remote.pack(part)
+            sent += len(packed)
+            with dask.config.set(SENDING):
+                future = self.client.submit(remote.unpack, packed, pure=False)
+            if part.small:
+                self._parts = [(future, ())] * len(self.groups)
+                return
+            self._parts.append((future, part.needs))
+        if sent > SENT_BYTES:
+            warnings.warn(
+                f"V is in the memory of this process: {amount(sent)} of it go to the workers once, by way of the "
+                "scheduler, which keeps them. Write V as a Zarr array where the workers can read it.",
+                ClusterWarning,
+                stacklevel=2,
+            )
+
+
+class Flight:
+    """The tasks of one pass, a bounded number of them under way."""
+
+    def __init__(self, engine: ClusterEngine, submit: Callable[[int], Future]) -> None:
+        self.engine, self.submit = engine, submit
+        self.under_way: dict[int, Future] = {}
+        self.arrived: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
+        self.levels: list[list[Future]] = [[]]
+        self.bad: BadBlock | None = None
+        self._first_bad = len(engine.groups)
+
+    def land(self) -> Any:
+        """Run all tasks, and return the sum of their sums."""
+        for index in range(len(self.engine.groups)):
+            while self.bad is None and len(self.under_way) >= self._most():
+                self._wait()
+            if self.bad is not None:
+                break
+            self._take_off(index)
+        while any(index < self._first_bad for index in self.under_way):
+            self._wait()
+        if self.bad is not None:
+            raise self.engine.source.layout.place(self.bad.block, self.bad.entry)
+        self.under_way[-1] = total = self._close()
+        total.add_done_callback(lambda future: self.arrived.put((-1, future)))
+        self._wait()
+        return total.result()
+
+    def _most(self) -> int:
+        """Return how many tasks may be under way."""
+        return max(1, AHEAD * self.engine.workers.slots(self.engine.threads))
+
+    def _take_off(self, index: int) -> None:
+        sums = self.submit(index)
+        sums.add_done_callback(lambda future: self.arrived.put((index, future)))
+        self.under_way[index] = sums
+        self._add(sums, 0)
+
+    def _wait(self) -> None:
+        """Wait until a task has ended, and see how."""
+        while True:
+            try:
+                index, future = self.arrived.get(timeout=GLANCE)
+                break
+            except queue.Empty:
+                self.engine.workers.check()
+                self.engine.workers.slots()
+        del self.under_way[index]
+        if future.status == "cancelled":
+            raise lost()
+        if future.status == "error":
+            error = future.exception()
+            if not isinstance(error, BadBlock):
+                raise self.engine.explain(index, error)
+            if index < self._first_bad:
+                self.bad, self._first_bad = error, index
+        elif index >= 0:  # it may have been lost again, with its worker: then the scheduler has it made again
+            layout = self.engine.source.layout
+            self.engine.on_block(sum(layout.block_bytes(block) for block in self.engine.groups[index]))
+
+    def _add(self, sums: Future, level: int) -> None:
+        """Put sums in their place in the tree, and add up those that are whole."""
+        if level == len(self.levels):
+            self.levels.append([])
+        self.levels[level].append(sums)
+        if len(self.levels[level]) == FAN_IN:
+            self._add(self._sum(level), level + 1)
+
+    def _sum(self, level: int) -> Future:
+        together = self.engine.client.submit(remote.add_sums, *self.levels[level], pure=False)
+        self.levels[level] = []
+        return together
+
+    def _close(self) -> Future:
+        """Return the sum of all."""
+        for level in range(len(self.levels) - 1):
+            if self.levels[level]:
+                self._add(self._sum(level) if len(self.levels[level]) > 1 else self.levels[level].pop(), level + 1)
+        last = self.levels[-1]
+        return self._sum(len(self.levels) - 1) if len(last) > 1 else last[0]

@@ -1,0 +1,92 @@
+"""Finding the cluster that a run is to use."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dnmf.errors import ClusterError, SettingsError
+
+# What `client=` takes to work in this process though there is a current client.
+HERE = "threads"
+
+
+@contextmanager
+def connected(client: Any, security: Any = None) -> Iterator[Any]:
+    """Yield the client of a cluster, or None where the run is to use the threads of this process.
+
+    Parameters
+    ----------
+    client
+        None for the current client, if there is one; a `distributed.Client`; a cluster that has one; the address of
+        a scheduler; or `"threads"`.
+    security
+        A `distributed.Security`, to reach an address over TLS otherwise than Dask's configuration says.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler does not answer.
+    SettingsError
+        If it is none of these.
+    """
+    if client is None:
+        yield current_client()
+    elif isinstance(client, str) and client == HERE:
+        yield None
+    elif isinstance(client, str):
+        with _reach(client, security) as found:
+            yield found
+    elif hasattr(client, "scheduler_address") and hasattr(client, "workers"):
+        with _reach(client, None) as found:
+            yield found
+    else:
+        yield _checked(client)
+
+
+def current_client() -> Any:
+    """Return the current client, or None; the threads of a worker are not to wait for its own cluster."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        distributed.get_worker()
+    except ValueError:
+        pass
+    else:
+        return None
+    try:
+        client = distributed.Client.current()
+    except ValueError:
+        return None
+    return None if client.asynchronous else client
+
+
+@contextmanager
+def _reach(address: Any, security: Any) -> Iterator[Any]:
+    from distributed import Client
+
+    name = address if isinstance(address, str) else type(address).__name__
+    try:
+        client = Client(address, set_as_default=False, **({"security": security} if security else {}))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"The scheduler at {name} could not be reached ({error}); give the address that it prints when it "
+            "starts, as tcp://10.0.0.1:8786, and see that a firewall lets this machine through."
+        ) from error
+    with client:
+        yield client
+
+
+def _checked(client: Any) -> Any:
+    distributed = sys.modules.get("distributed")
+    if distributed is None or not isinstance(client, distributed.Client):
+        raise SettingsError(
+            f"client={client!r} is not known; give a distributed.Client, a cluster, the address of a scheduler, or "
+            f"{HERE!r} for the threads of this process."
+        )
+    if client.asynchronous:
+        raise SettingsError("client is asynchronous; give one that was made without asynchronous=True.")
+    if client.status != "running":
+        raise ClusterError(f"client is {client.status}; give one that is connected to its scheduler.")
+    return client

@@ -1,0 +1,135 @@
+"""What runs on the workers of a cluster."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from distributed import Worker, WorkerPlugin
+from threadpoolctl import ThreadpoolController
+
+import dnmf.kernels.rules  # noqa: F401 - loads every library whose threads are to be limited
+from dnmf.engine.groups import BadBlock, Work, add_up, visit_block
+from dnmf.engine.machine import usable_memory
+from dnmf.factor import Factor
+from dnmf.kernels.panels import BadEntry
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float
+from dnmf.sources.layout import Part
+
+_local = threading.local()
+_gates: dict[int, threading.Semaphore] = {}
+_gates_lock = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """What every task of a pass is told.
+
+    Attributes
+    ----------
+    work
+        What is done to a block.
+    H
+        The factor that is read, if every worker can read it.
+    make
+        What makes a block of the factor that is read from one that the tasks are given, if it is not that itself.
+    threads
+        How many tasks of this kind a worker has memory for at once.
+    """
+
+    work: Work[Any]
+    H: Factor | None
+    make: Callable[[int, Float], Float] | None
+    threads: int
+
+
+def pack(thing: Any) -> bytes:
+    """Pickle a thing so that its arrays come back aligned, and the reader's own.
+
+    Arrays that travel as buffers of their own arrive at any address, where NumPy takes other paths through BLAS, and
+    read-only, for which the kernels would be compiled again.
+    """
+    packed: bytes = cloudpickle.dumps(thing, protocol=4)
+    return packed
+
+
+def unpack(packed: bytes) -> Any:
+    """Return what `pack` was given."""
+    return cloudpickle.loads(packed)
+
+
+def visit_group(
+    packed: bytes, part: Part, values: Sequence[Any], group: range, given: Sequence[Float] | None
+) -> tuple[list[Float | None], Any]:
+    """Visit the blocks of a group; return the blocks of H that are kept, and the sums.
+
+    Raises
+    ------
+    BadBlock
+        For the first entry of the group that is negative or not finite.
+    """
+    job: Job = unpack(packed)
+    part = part.given(values) if values else part
+    scratch: Scratch = _local.__dict__.setdefault("scratch", Scratch())
+    sums = job.work.zero()
+    kept: list[Float | None] = []
+    with gate(job.threads):
+        for index, block in enumerate(group):
+            h = job.H.read(block) if job.H is not None else None
+            if given is not None:
+                h = np.array(given[index], order="C")
+                h = job.make(block, h) if job.make is not None else h
+            try:
+                kept.append(visit_block(part, job.work, block, block == group[-1], h, sums, scratch))
+            except BadEntry as error:
+                raise BadBlock(block, error) from None
+    return kept, sums
+
+
+def first(pair: tuple[Any, Any]) -> Any:
+    """Return the first of two."""
+    return pair[0]
+
+
+def second(pair: tuple[Any, Any]) -> Any:
+    """Return the second of two."""
+    return pair[1]
+
+
+def hold(thing: Any) -> Any:
+    """Return what is given, so that it is on a worker, and can be again if that one is lost."""
+    return thing
+
+
+def add_sums(*level: Any) -> Any:
+    """Add up sums that stand next to each other."""
+    return add_up(level)
+
+
+def gate(threads: int) -> threading.Semaphore:
+    """Return what lets so many tasks of this worker through at once."""
+    with _gates_lock:
+        return _gates.setdefault(threads, threading.Semaphore(threads))
+
+
+class OneThreadedProducts(WorkerPlugin):  # type: ignore[misc]
+    """Keeps BLAS to one thread on every worker, those that come later included, for as long as the worker lives."""
+
+    name = "dnmf-one-threaded-products"
+    idempotent = True
+
+    def setup(self, worker: Worker) -> None:
+        """Set the limit."""
+        ThreadpoolController().limit(limits=1, user_api="blas")
+
+
+def look(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, Any]:
+    """Return a worker's version of dnmf, the memory in bytes that it may use, its threads, and what it sees."""
+    from dnmf import __version__
+
+    memory = min(filter(None, [dask_worker.memory_manager.memory_limit, usable_memory()]))
+    sight = unpack(packed)
+    return __version__, memory, dask_worker.state.nthreads, None if sight is None else sight()

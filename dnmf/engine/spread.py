@@ -1,0 +1,98 @@
+"""The long factor H on the workers of a cluster."""
+
+import bisect
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import dask
+import numpy as np
+from distributed import Client, Future
+
+from dnmf.engine import remote
+from dnmf.factor import Factor, MadeFactor
+from dnmf.kernels.tiles import Float
+
+# Dask advises to scatter what is large. Scattered blocks are lost with their worker: these go by the scheduler.
+SENDING = {"distributed.admin.large-graph-warning-threshold": "1TiB"}
+
+
+class SpreadFactor:
+    """A factor whose blocks are results of tasks, one future to a group of blocks.
+
+    Where a worker is lost, the scheduler makes its blocks again from what they were made of. That lineage grows with
+    every pass until `settle` cuts it.
+    """
+
+    fresh: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = False
+
+    def __init__(self, client: Client, groups: Sequence[range]) -> None:
+        self.groups = groups
+        self.futures: list[Future | None] = [None] * len(groups)
+        self.settled: Factor | None = None
+        self._client = client
+        self._starts = [group.start for group in groups]
+        self._last: tuple[int, Sequence[Float]] | None = None
+
+    @classmethod
+    def of(cls, client: Client, groups: Sequence[range], origin: Factor) -> "SpreadFactor":
+        """Send the blocks of a factor that only this process can read, so that the scheduler can make them again."""
+        factor = cls(client, groups)
+        for index in range(len(groups)):
+            factor._send(index, origin)
+        return factor
+
+    def read(self, block: int) -> Float:
+        """Return a copy of a block; those of its group come along, and wait to be asked for."""
+        if self.settled is not None:
+            return self.settled.read(block)
+        index = bisect.bisect_right(self._starts, block) - 1
+        if self._last is None or self._last[0] != index:
+            future = self.futures[index]
+            assert future is not None
+            self._last = index, future.result()
+        return np.array(self._last[1][block - self._starts[index]], order="C")
+
+    def settle(self, stored: Factor | None) -> None:
+        """Cut the lineage: read from a place that every worker sees, or send the blocks anew from here."""
+        if stored is not None:
+            self.settled, self.futures = stored, []
+        elif self.settled is None:
+            for index in range(len(self.groups)):
+                self._send(index, self)
+        self._last = None
+
+    def drop(self) -> None:
+        """Let the workers forget the blocks."""
+        self.futures, self._last = [], None
+
+    def _send(self, index: int, origin: Factor) -> None:
+        packed = remote.pack([origin.read(block) for block in self.groups[index]])
+        with dask.config.set(SENDING):
+            self.futures[index] = self._client.submit(remote.unpack, packed, pure=False)
+
+
+Make = Callable[[int, Float], Float]
+
+
+def placed(client: Client, groups: Sequence[range], H: Factor | None) -> tuple[Factor | None, Make | None, list[Any]]:
+    """Return where the tasks of a pass find H.
+
+    Returns
+    -------
+    H
+        The factor, where the workers read it by themselves.
+    make
+        What makes a block of it from one that the tasks are given.
+    given
+        For every group, the future of its blocks, or None.
+    """
+    nothing: list[Any] = [None] * len(groups)
+    if isinstance(H, SpreadFactor) and H.settled is not None:
+        H = H.settled
+    if H is None or H.everywhere:
+        return H, None, nothing
+    make, origin = (H.make, H.origin) if isinstance(H, MadeFactor) else (None, H)
+    if not isinstance(origin, SpreadFactor):
+        origin = SpreadFactor.of(client, groups, origin)
+    return None, make, list(origin.futures)

@@ -1,0 +1,122 @@
+"""The workers of a cluster: who is there, what they have, what they see."""
+
+import dataclasses
+import threading
+import time
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client
+
+from dnmf.engine import remote
+from dnmf.errors import ClusterError, DnmfError, Interrupted
+
+# Seconds between two looks at whether the run was asked to stop, and at the workers.
+GLANCE, LOOK = 0.1, 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seen:
+    """What a worker has and sees: bytes of memory it may use, threads, and what it was asked to look at."""
+
+    memory: int
+    threads: int
+    sight: Any
+
+
+class Workers:
+    """The workers behind a client.
+
+    Parameters
+    ----------
+    client
+        A client of the cluster that is connected and not asynchronous.
+    on_change
+        Called with the number of workers and the address of the dashboard, whenever the number has changed.
+    cancelled
+        Once this is set, whoever waits for workers gets `Interrupted`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        on_change: Callable[[int, str], None] = lambda count, link: None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self.client = client
+        self.on_change, self.cancelled = on_change, cancelled or threading.Event()
+        self.count = -1
+        self._threads: dict[str, int] = {}
+        self._looked = -LOOK
+
+    def prepare(self, sight: Callable[[], Any] | None = None) -> dict[str, Seen]:
+        """Wait for a worker, set up all there are and will be, and return what each that is there has and sees.
+
+        Raises
+        ------
+        ClusterError
+            If a worker has no dnmf, or another version of it.
+        """
+        from dnmf import __version__
+
+        with self.explained():
+            while not self.slots():
+                self.check()
+                self.cancelled.wait(GLANCE)
+            self.client.register_plugin(remote.OneThreadedProducts())
+            seen = self.client.run(remote.look, remote.pack(sight), on_error="return")
+        for worker, found in seen.items():
+            if isinstance(found, Exception):
+                raise ClusterError(
+                    f"The worker {worker} cannot run dnmf ({type(found).__name__}: {found}); install dnmf "
+                    f"{__version__} where the workers run, with the same versions of its packages as here."
+                )
+            if found[0] != __version__:
+                raise ClusterError(
+                    f"The worker {worker} has dnmf {found[0]}, and this is {__version__}; install one version on all."
+                )
+        return {worker: Seen(*found[1:]) for worker, found in seen.items()}
+
+    def look(self, sight: Callable[[], Any]) -> dict[str, Any]:
+        """Return what each worker sees."""
+        with self.explained():
+            return {worker: found[-1] for worker, found in self.client.run(remote.look, remote.pack(sight)).items()}
+
+    def slots(self, threads: int = 2**31) -> int:
+        """Return how many tasks run at once where a worker runs so many at most; the scheduler is asked at times."""
+        if time.monotonic() - self._looked > LOOK:
+            self._threads = self.client.nthreads()
+            self._looked = time.monotonic()
+            if len(self._threads) != self.count:
+                self.count = len(self._threads)
+                self.on_change(self.count, self.client.dashboard_link)
+        return sum(min(count, threads) for count in self._threads.values())
+
+    def check(self) -> None:
+        """Raise Interrupted if the run was asked to stop, and ClusterError if the scheduler is lost."""
+        if self.cancelled.is_set():
+            raise Interrupted("The run was asked to stop.")
+        if self.client.status != "running":
+            raise lost()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what an act on a lost scheduler ends in into a sentence."""
+        try:
+            yield
+        except DnmfError:
+            raise
+        except (OSError, CancelledError, RuntimeError) as error:
+            if isinstance(error, CancelledError) or self.client.status != "running":
+                raise lost() from error
+            raise
+
+
+def lost() -> ClusterError:
+    """Return the error for a scheduler that has gone."""
+    return ClusterError(
+        "The scheduler of the cluster was lost, and with it what the workers held. Start a cluster again and resume "
+        "the run from its store; a run without a store begins anew."
+    )

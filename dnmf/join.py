@@ -1,0 +1,101 @@
+"""Join a cluster: see that its workers have dnmf, the memory, V and the store, before the first pass."""
+
+import dataclasses
+import json
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnmf.checkpoint import Store
+from dnmf.errors import DataError
+from dnmf.plan import Plan, make_plan
+from dnmf.settings import Settings
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.layout import fingerprint
+from dnmf.watch import Watcher
+
+if TYPE_CHECKING:  # these load distributed, which runs in this process do without
+    from dnmf.engine.cluster import ClusterEngine
+    from dnmf.engine.workers import Workers
+
+# What a run takes of a worker's memory, if it is not told: Dask pauses a worker that holds this share of its limit.
+WORKER_SHARE = 0.8
+
+
+@dataclasses.dataclass
+class Crew:
+    """The workers of a run, which have dnmf and see V."""
+
+    workers: "Workers"
+    memory: int
+    threads: int
+
+    @classmethod
+    def of(cls, client: Any, source: Source, watchers: Sequence[Watcher], cancel: threading.Event | None) -> "Crew":
+        """Wait for a worker, and see that all that are there can do the work.
+
+        Raises
+        ------
+        ClusterError
+            If a worker has no dnmf, or another version of it.
+        DataError
+            If a worker does not see V where this process does.
+        """
+        from dnmf.engine.workers import Workers
+
+        def changed(count: int, link: str) -> None:
+            for watcher in watchers:
+                watcher.workers(count, link)
+
+        workers = Workers(client, changed, cancel)
+        location = source.layout.location
+        sight = None if location is None else partial(missing, location, fingerprint(source))
+        seen = workers.prepare(sight)
+        for worker, found in seen.items():
+            if found.sight is not None:
+                raise DataError(
+                    f"The worker {worker} does not see V at {location}: {found.sight} Give a path that is the same on "
+                    "all workers, as on a shared file system, or the URL of an object store."
+                )
+        memory = min(found.memory for found in seen.values())
+        return cls(workers, memory, max(found.threads for found in seen.values()))
+
+    def plan(self, source: Source, settings: Settings) -> Plan:
+        """Plan a run with the memory and the threads that the settings, or the smallest worker, allow."""
+        limit = int(WORKER_SHARE * self.memory)
+        if settings.memory_limit is not None:
+            limit = min(limit, settings.memory_limit)
+        threads = min(settings.threads or self.threads, self.threads)
+        return make_plan(source.layout, settings.rank, limit, threads, self.workers.count)
+
+    def engine(self, source: Source, plan: Plan) -> "ClusterEngine":
+        """Return the engine of a run."""
+        from dnmf.engine.cluster import ClusterEngine
+
+        need = make_plan(source.layout, plan.rank, 2**62, 1, plan.workers).peak_bytes
+        return ClusterEngine(source, plan.groups, plan.threads, need, self.workers)
+
+    def sees(self, store: Store) -> bool:
+        """Say whether all workers see a store."""
+        return all(self.workers.look(partial(is_there, str(store.path), dict(store.header))).values())
+
+
+def missing(location: str, expected: dict[str, Any]) -> str | None:
+    """Say, on a worker, what is not as expected of the matrix at a location."""
+    try:
+        found = fingerprint(open_matrix(location, expected["streamed"]))
+    except Exception as error:
+        return str(error)
+    wrong = " and ".join(name for name in found if found[name] != expected[name])
+    return f"what is there has another {wrong}." if wrong else None
+
+
+def is_there(path: str, header: dict[str, Any]) -> bool:
+    """Say, on a worker, whether the store of this run is at a path."""
+    try:
+        content = json.loads((Path(path) / "zarr.json").read_bytes())
+        return bool(content["attributes"]["dnmf"] == header)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
