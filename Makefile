@@ -16,7 +16,7 @@ test: .venv/tested lint
 
 lint: .venv/tested
 	$(BIN)/ruff check dnmf tests benchmarks examples
-	$(BIN)/ruff format --check dnmf tests benchmarks examples examples
+	$(BIN)/ruff format --check dnmf tests benchmarks examples
 	$(BIN)/mypy
 
 bench: .venv/tested

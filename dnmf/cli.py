@@ -1,6 +1,7 @@
 """The command line. Figures for programs go to stdout, all that is for people to stderr."""
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from dnmf.report import draw_parts
 from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import open_matrix
 from dnmf.start import plan_of
-from dnmf.terminal import conclude, say, stoppable, watching
+from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
 
 HELP = {
     "loss": "frobenius, or kullback-leibler.",
@@ -61,6 +62,32 @@ def run_options(names: tuple[str, ...]) -> Callable[[Command], Command]:
     return add
 
 
+CLUSTER = {
+    "scheduler": (str, "Work on the cluster of this scheduler: tcp://… or tls://…."),
+    "tls_ca_file": (click.Path(path_type=Path), "For tls://: the authority's certificate."),
+    "tls_cert": (click.Path(path_type=Path), "For tls://: this machine's certificate."),
+    "tls_key": (click.Path(path_type=Path), "For tls://: its key."),
+    "scheduler_file": (click.Path(path_type=Path), "Work on the cluster whose scheduler wrote this file."),
+    "cluster": (click.Path(path_type=Path), "Start the cluster that this file describes; see cluster_configs/."),
+    "workers": (int, "Start so many worker processes on this machine."),
+    "threads_per_worker": (int, "Threads of each of them."),
+    "worker_memory": (str, "Memory of each of them, as 4GB."),
+}
+
+
+def cluster_options(command: Command) -> Command:
+    """Give a command the options that say where it is to work; it gets them as one mapping, `where`."""
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> Any:
+        where = {name: given.pop(name) for name in CLUSTER}
+        return command(where={name: value for name, value in where.items() if value is not None}, **given)
+
+    for name, (kind, text) in reversed(CLUSTER.items()):
+        gathered = click.option("--" + name.replace("_", "-"), name, type=kind, default=None, help=text)(gathered)
+    return gathered
+
+
 class Commands(click.Group):
     """Commands whose errors are sentences: exit code 2 for what was given, 1 for what went wrong elsewhere."""
 
@@ -85,9 +112,18 @@ def main() -> None:
 @click.option("--store", type=click.Path(path_type=Path), help="Where checkpoints and the factors go.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
 @run_options(tuple(HELP))
-def fit(matrix: str, rank: int, store: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
+@cluster_options
+def fit(
+    matrix: str,
+    rank: int,
+    store: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    where: dict[str, Any],
+    **options: Any,
+) -> None:
     """Factorise MATRIX: a Zarr array, or a .npy file."""
-    with stoppable(store) as cancel, watching(as_json) as watchers:
+    with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
         result = dnmf.factorize(
             matrix,
@@ -96,6 +132,7 @@ def fit(matrix: str, rank: int, store: Path | None, overwrite: bool, as_json: bo
             overwrite=overwrite,
             watchers=watchers,
             cancel=cancel,
+            client=client,
             **given,
         )
         conclude(result)
@@ -105,11 +142,12 @@ def fit(matrix: str, rank: int, store: Path | None, overwrite: bool, as_json: bo
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--matrix", help="The matrix, if it is not where it was.")
 @run_options(ADJUSTABLE)
-def resume(store: Path, matrix: str | None, as_json: bool, **options: Any) -> None:
+@cluster_options
+def resume(store: Path, matrix: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
     """Go on with the run in STORE where its newest checkpoint left it."""
-    with stoppable(store) as cancel, watching(as_json) as watchers:
+    with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
-        result = dnmf.resume(store, matrix, watchers=watchers, cancel=cancel, **given)
+        result = dnmf.resume(store, matrix, watchers=watchers, cancel=cancel, client=client, **given)
         conclude(result)
 
 
@@ -143,11 +181,21 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--memory-limit", help=HELP["memory_limit"])
 @click.option("--threads", type=int, help=HELP["threads"])
+@cluster_options
 def transform(
-    store: Path, matrix: str, out: Path, overwrite: bool, memory_limit: str | None, threads: int | None
+    store: Path,
+    matrix: str,
+    out: Path,
+    overwrite: bool,
+    memory_limit: str | None,
+    threads: int | None,
+    where: dict[str, Any],
 ) -> None:
     """Find the factor of a new MATRIX with the other factor held as the run in STORE left it."""
-    factor = dnmf.transform(store, matrix, out=out, overwrite=overwrite, memory_limit=memory_limit, threads=threads)
+    with chosen_cluster(**where) as client:
+        factor = dnmf.transform(
+            store, matrix, out=out, overwrite=overwrite, memory_limit=memory_limit, threads=threads, client=client
+        )
     say(f"The factor, {factor.shape[0]} × {factor.shape[1]}, is in {out}.")
 
 

@@ -21,14 +21,27 @@ class Narrator(Watcher):
         self._lock = threading.Lock()
         self._read = 0
         self._loss: float | None = None
+        self.link = self.crew = ""
         self._start = time.perf_counter()
 
     def started(self, plan: Plan, passes: int, max_passes: int) -> None:
         """Say what is going to happen."""
         self._start = time.perf_counter()
-        self.console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
+        self.say(str(plan))
         if passes:
             self.console.print(f"The run goes on after pass {passes}.", highlight=False)
+
+    def workers(self, count: int, link: str) -> None:
+        """Say how many there are, and once where they can be watched."""
+        if not self.link:
+            self.link = link
+            self.say(f"The cluster can be watched at {link}")
+        self.crew = "1 worker" if count == 1 else f"{count} workers"
+        self.say(f"{self.crew}{'' if count else '; the run waits for some'}.")
+
+    def say(self, text: str) -> None:
+        """Print a line as it is."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def block_read(self, count: int) -> None:
         """Count."""
@@ -51,7 +64,7 @@ class Narrator(Watcher):
 
     def stopped(self, verdict: Verdict) -> None:
         """Say why."""
-        self.console.print(verdict.sentence, highlight=False, markup=False, soft_wrap=True)
+        self.say(verdict.sentence)
 
 
 class Lines(Narrator):
@@ -62,7 +75,7 @@ class Lines(Narrator):
         error = "" if record.relative_error is None else f"  error {record.relative_error:.6f}"
         figures = f"{self.describe(record)}{error}  optimality {record.optimality:.1e}"
         line = f"pass {record.passes:4d}  {figures}  {self.speed()}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.say(line)
 
 
 class Bar(Narrator):
@@ -80,7 +93,7 @@ class Bar(Narrator):
         self._progress = Progress(
             TextColumn("pass {task.fields[passes]}/{task.fields[most]}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[figures]}  {task.fields[speed]}"),
+            TextColumn("{task.fields[figures]}  {task.fields[speed]}{task.fields[crew]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=self.console,
@@ -94,8 +107,15 @@ class Bar(Narrator):
             most=max_passes,
             figures="",
             speed="",
+            crew=f"  {self.crew}" if self.crew else "",
         )
         self._progress.start()
+
+    def workers(self, count: int, link: str) -> None:
+        """Show how many there are."""
+        super().workers(count, link)
+        if self._progress:
+            self._progress.update(self._task, crew=f"  {self.crew}")
 
     def block_read(self, count: int) -> None:
         """Fill the bar."""

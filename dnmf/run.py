@@ -45,9 +45,8 @@ class Run:
         Who is told.
     cancel
         Once this is set, the run saves what it has and raises `Interrupted`.
-    cluster, shared
-        The engine that does the work on a cluster, and whether its workers see the store; without it, the threads of
-        this process do.
+    cluster
+        The engine that does the work on a cluster; without it, the threads of this process do.
     """
 
     def __init__(
@@ -59,12 +58,11 @@ class Run:
         watchers: Sequence[Watcher] = (),
         cancel: threading.Event | None = None,
         cluster: "ClusterEngine | None" = None,
-        shared: bool = False,
     ) -> None:
         self.source, self.settings, self.plan, self.store = source, settings, plan, store
         self.watchers = list(watchers)
         self.rule = make_rule(settings.swapped() if source.layout.transposed else settings)
-        self.cluster, self.shared = cluster, shared
+        self.cluster = cluster
         if cluster is not None:
             cluster.on_block = self._block_read
         self.engine: Engine = cluster or ThreadEngine(source, plan.groups, plan.threads, self._block_read, cancel)
@@ -163,7 +161,7 @@ class Run:
         if self.cluster is None or self.verdict is not None:
             return
         assert self.state is not None
-        commit = self.store.last() if self.store is not None and self.shared else None
+        commit = self.store.last() if self.store is not None and self.cluster.shared else None
         self.cluster.settle(self.state.H, None if commit is None else self._stored(commit))
 
     def _stored(self, commit: Commit) -> StoredFactor:

@@ -93,8 +93,9 @@ def make_run(
     """Make a run, here or on a cluster."""
     if crew is None:
         return Run(source, settings, plan, store, watchers, cancel)
-    shared = store is not None and crew.sees(store)
-    return Run(source, settings, plan, store, watchers, cancel, crew.engine(source, plan), shared)
+    engine = crew.engine(source, plan)
+    engine.shared = store is not None and crew.sees(store)
+    return Run(source, settings, plan, store, watchers, cancel, engine)
 
 
 @contextmanager

@@ -4,13 +4,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from dnmf.errors import Interrupted
+from dnmf.errors import Interrupted, SettingsError
 from dnmf.progress import Bar, JsonLines, Lines
 from dnmf.result import Result
 from dnmf.watch import Watcher
@@ -57,6 +57,44 @@ def watching(as_json: bool) -> Iterator[list[Watcher]]:
             bar.close()
     else:
         yield [Lines(console)]
+
+
+@contextmanager
+def chosen_cluster(
+    scheduler: str | None = None,
+    tls_ca_file: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    scheduler_file: Path | None = None,
+    cluster: Path | None = None,
+    workers: int | None = None,
+    threads_per_worker: int | None = None,
+    worker_memory: str | None = None,
+) -> Iterator[Any]:
+    """Give what the options choose to work on, or None where they choose nothing."""
+    new = (workers, threads_per_worker, worker_memory)
+    starts = any(value is not None for value in new)
+    chosen = [scheduler is not None, scheduler_file is not None, cluster is not None, starts]
+    if sum(chosen) > 1:
+        raise SettingsError(
+            "Give one of --scheduler, --scheduler-file, --cluster and --workers: a run has one cluster."
+        )
+    if scheduler is None and any((tls_ca_file, tls_cert, tls_key)):
+        raise SettingsError("--tls-ca-file, --tls-cert and --tls-key go with --scheduler tls://….")
+    if not any(chosen):
+        yield None
+        return
+    from dnmf.engine import clusters  # it loads distributed, which most runs do without
+
+    with ExitStack() as stack:
+        if scheduler is not None:
+            yield stack.enter_context(clusters.at_address(scheduler, tls_ca_file, tls_cert, tls_key))
+        elif scheduler_file is not None:
+            yield stack.enter_context(clusters.in_scheduler_file(scheduler_file))
+        elif cluster is not None:
+            yield stack.enter_context(clusters.from_file(cluster))
+        else:
+            yield stack.enter_context(clusters.local(*new))
 
 
 def conclude(result: Result) -> None:

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnmf.errors import BudgetError
-from dnmf.plan import GROUP_BYTES, GROUPS, RUNTIME_BYTES, amount, count_groups, group_bounds, make_plan, peak_bytes
+from dnmf.plan import (
+    FEW_GROUPS,
+    LARGE_GROUP_BYTES,
+    MANY_GROUPS,
+    RUNTIME_BYTES,
+    amount,
+    count_groups,
+    group_bounds,
+    make_plan,
+    peak_bytes,
+)
 from dnmf.settings import parse_bytes
 from dnmf.sources import Layout, open_matrix
 from dnmf.sources.layout import even_bounds
@@ -111,9 +121,10 @@ def test_groups_are_of_almost_one_size_and_hold_every_block_in_order(blocks, gro
 
 def test_groups_are_as_many_as_blocks_or_enough_or_as_large_as_they_may_be():
     assert count_groups(layout(columns=10**5, width=5000)) == 20
-    assert count_groups(layout(rows=10, columns=10**6, width=1000)) == GROUPS
+    assert count_groups(layout(rows=10, columns=10**6, width=1000)) == FEW_GROUPS
+    assert count_groups(layout()) == MANY_GROUPS
     large = layout(rows=10000, columns=10**7, width=1000)
-    assert large.stored_bytes / count_groups(large) <= GROUP_BYTES
+    assert large.stored_bytes / count_groups(large) <= LARGE_GROUP_BYTES
 
 
 def test_a_sparse_matrix_is_not_planned_as_if_its_panels_were_dense():

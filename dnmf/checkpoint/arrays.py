@@ -1,16 +1,19 @@
 """Factors as Zarr arrays with a digest of every chunk."""
 
+import dataclasses
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.storage import LocalStore
 
+from dnmf.checkpoint.durable import sync
 from dnmf.errors import StoreError
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
@@ -116,13 +119,42 @@ def write_long(
     width = chunk_columns(bounds, rank, dtype.itemsize)
     shape, chunks = (rank, bounds[-1]), (rank, width)
     array = create_factor(path, shape[::-1] if transposed else shape, chunks[::-1] if transposed else chunks, dtype)
-    digests = []
-    for index, part in enumerate(gather(H, bounds, width)):
-        columns = slice(index * width, index * width + part.shape[1])
-        chunk = np.ascontiguousarray(part.T if transposed else part)
-        array[(columns, slice(None)) if transposed else (slice(None), columns)] = chunk
-        digests.append(digest(chunk))
-    return digests
+    write = ChunkWriter(array, transposed)
+    if isinstance(H, Spread) and H.shared:
+        return H.each_chunk(bounds, width, write)
+    return [write(index * width, part) for index, part in enumerate(gather(H, bounds, width))]
+
+
+@runtime_checkable
+class Spread(Protocol):
+    """A factor whose blocks are in other processes."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether those processes see the store."""
+
+    def each_chunk(self, bounds: Sequence[int], width: int, act: Callable[[int, Float], str]) -> list[str]:
+        """Return what an act returns there for every chunk of `width` columns, given its first column and its part."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChunkWriter:
+    """What writes a chunk of a long factor, in any process that sees the store."""
+
+    array: zarr.Array[Any]
+    transposed: bool
+
+    def __call__(self, start: int, part: Float) -> str:
+        """Write the columns (r, w) from `start` on, so that they stay; return their digest."""
+        columns = slice(start, start + part.shape[1])
+        chunk = np.ascontiguousarray(part.T if self.transposed else part)
+        self.array[(columns, slice(None)) if self.transposed else (slice(None), columns)] = chunk
+        if isinstance(self.array.store, LocalStore):
+            width = self.array.chunks[0 if self.transposed else 1]
+            metadata: Any = self.array.metadata
+            key = metadata.encode_chunk_key((start // width, 0) if self.transposed else (0, start // width))
+            sync(Path(self.array.store.root) / self.array.path / key)
+        return digest(chunk)
 
 
 def create_factor(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:

@@ -49,6 +49,8 @@ class ClusterEngine:
         Where the tasks run. Once they are `cancelled`, a pass ends with `Interrupted`.
     on_block
         Called with the bytes of every group that was visited.
+    shared
+        Whether the workers see the store of the run.
     """
 
     def __init__(
@@ -59,10 +61,11 @@ class ClusterEngine:
         need: int,
         workers: Workers,
         on_block: Callable[[int], None] = lambda count: None,
+        shared: bool = False,
     ) -> None:
         self.source, self.workers, self.client = source, workers, workers.client
         self.threads, self.need = threads, need
-        self.on_block = on_block
+        self.on_block, self.shared = on_block, shared
         self.groups = group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
@@ -72,7 +75,7 @@ class ClusterEngine:
 
     def room(self) -> SpreadFactor:
         """Return a factor for a pass to fill."""
-        return SpreadFactor(self.client, self.groups)
+        return SpreadFactor(self.workers, self.groups, self.shared)
 
     def settle(self, H: Factor, stored: Factor | None) -> None:
         """Let the workers read H from where it is stored, or have it from this process, and forget how it was made."""
@@ -98,7 +101,7 @@ class ClusterEngine:
         with self.workers.explained():
             self.workers.check()
             self._send_matrix()
-            everywhere, make, given = placed(self.client, self.groups, H)
+            everywhere, make, given = placed(self.workers, self.groups, H)
             packed = remote.pack(remote.Job(work, everywhere, make, self.threads))
             with dask.config.set(SENDING):
                 job = self.client.submit(remote.hold, packed, pure=False)

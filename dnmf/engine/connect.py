@@ -12,7 +12,7 @@ HERE = "threads"
 
 
 @contextmanager
-def connected(client: Any, security: Any = None) -> Iterator[Any]:
+def connected(client: Any) -> Iterator[Any]:
     """Yield the client of a cluster, or None where the run is to use the threads of this process.
 
     Parameters
@@ -20,8 +20,6 @@ def connected(client: Any, security: Any = None) -> Iterator[Any]:
     client
         None for the current client, if there is one; a `distributed.Client`; a cluster that has one; the address of
         a scheduler; or `"threads"`.
-    security
-        A `distributed.Security`, to reach an address over TLS otherwise than Dask's configuration says.
 
     Raises
     ------
@@ -35,11 +33,13 @@ def connected(client: Any, security: Any = None) -> Iterator[Any]:
     elif isinstance(client, str) and client == HERE:
         yield None
     elif isinstance(client, str):
-        with _reach(client, security) as found:
+        from dnmf.engine.clusters import at_address
+
+        with at_address(client, None, None, None) as found:
             yield found
-    elif hasattr(client, "scheduler_address") and hasattr(client, "workers"):
-        with _reach(client, None) as found:
-            yield found
+    elif hasattr(client, "scheduler_address") and hasattr(client, "get_client"):
+        with client.get_client() as found:
+            yield _checked(found)
     else:
         yield _checked(client)
 
@@ -60,22 +60,6 @@ def current_client() -> Any:
     except ValueError:
         return None
     return None if client.asynchronous else client
-
-
-@contextmanager
-def _reach(address: Any, security: Any) -> Iterator[Any]:
-    from distributed import Client
-
-    name = address if isinstance(address, str) else type(address).__name__
-    try:
-        client = Client(address, set_as_default=False, **({"security": security} if security else {}))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ClusterError(
-            f"The scheduler at {name} could not be reached ({error}); give the address that it prints when it "
-            "starts, as tcp://10.0.0.1:8786, and see that a firewall lets this machine through."
-        ) from error
-    with client:
-        yield client
 
 
 def _checked(client: Any) -> Any:

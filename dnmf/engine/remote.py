@@ -89,6 +89,15 @@ def visit_group(
     return kept, sums
 
 
+def act_on_chunks(
+    packed: bytes, starts: range, width: int, offset: int, groups: Sequence[Sequence[Float]]
+) -> list[Any]:
+    """Return what an act returns for the chunks of H that begin at `starts`, in groups that begin at `offset`."""
+    act = unpack(packed)
+    columns = np.concatenate([block for blocks in groups for block in blocks], axis=1)
+    return [act(start, columns[:, start - offset : start - offset + width]) for start in starts]
+
+
 def first(pair: tuple[Any, Any]) -> Any:
     """Return the first of two."""
     return pair[0]

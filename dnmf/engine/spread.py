@@ -1,14 +1,16 @@
 """The long factor H on the workers of a cluster."""
 
 import bisect
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import dask
 import numpy as np
-from distributed import Client, Future
+from distributed import Future
 
 from dnmf.engine import remote
+from dnmf.engine.workers import Workers
 from dnmf.factor import Factor, MadeFactor
 from dnmf.kernels.tiles import Float
 
@@ -20,24 +22,24 @@ class SpreadFactor:
     """A factor whose blocks are results of tasks, one future to a group of blocks.
 
     Where a worker is lost, the scheduler makes its blocks again from what they were made of. That lineage grows with
-    every pass until `settle` cuts it.
+    every pass until `settle` cuts it. `shared` says that the workers see the store that it is saved in.
     """
 
     fresh: ClassVar[bool] = False
     everywhere: ClassVar[bool] = False
 
-    def __init__(self, client: Client, groups: Sequence[range]) -> None:
-        self.groups = groups
+    def __init__(self, workers: Workers, groups: Sequence[range], shared: bool = False) -> None:
+        self.groups, self.shared = groups, shared
         self.futures: list[Future | None] = [None] * len(groups)
         self.settled: Factor | None = None
-        self._client = client
+        self.workers = workers
         self._starts = [group.start for group in groups]
         self._last: tuple[int, Sequence[Float]] | None = None
 
     @classmethod
-    def of(cls, client: Client, groups: Sequence[range], origin: Factor) -> "SpreadFactor":
+    def of(cls, workers: Workers, groups: Sequence[range], origin: Factor) -> "SpreadFactor":
         """Send the blocks of a factor that only this process can read, so that the scheduler can make them again."""
-        factor = cls(client, groups)
+        factor = cls(workers, groups)
         for index in range(len(groups)):
             factor._send(index, origin)
         return factor
@@ -50,7 +52,8 @@ class SpreadFactor:
         if self._last is None or self._last[0] != index:
             future = self.futures[index]
             assert future is not None
-            self._last = index, future.result()
+            with self.workers.explained():
+                self._last = index, future.result()
         return np.array(self._last[1][block - self._starts[index]], order="C")
 
     def settle(self, stored: Factor | None) -> None:
@@ -62,6 +65,21 @@ class SpreadFactor:
                 self._send(index, self)
         self._last = None
 
+    def each_chunk(self, bounds: Sequence[int], width: int, act: Callable[[int, Float], str]) -> list[str]:
+        """Let the workers act on every chunk of `width` columns; a group's worker on those that begin there."""
+        client, packed = self.workers.client, remote.pack(act)
+        edges = [bounds[start] for start in self._starts] + [bounds[-1]]
+        acts = []
+        for index, (first, stop) in enumerate(itertools.pairwise(edges)):
+            starts = range(-(-first // width) * width, stop, width)
+            if starts:
+                end = min(starts[-1] + width, bounds[-1])
+                last = bisect.bisect_left(edges, end)
+                groups = self.futures[index:last]
+                acts.append(client.submit(remote.act_on_chunks, packed, starts, width, first, groups, pure=False))
+        with self.workers.explained():
+            return [digest for digests in client.gather(acts) for digest in digests]
+
     def drop(self) -> None:
         """Let the workers forget the blocks."""
         self.futures, self._last = [], None
@@ -69,13 +87,13 @@ class SpreadFactor:
     def _send(self, index: int, origin: Factor) -> None:
         packed = remote.pack([origin.read(block) for block in self.groups[index]])
         with dask.config.set(SENDING):
-            self.futures[index] = self._client.submit(remote.unpack, packed, pure=False)
+            self.futures[index] = self.workers.client.submit(remote.unpack, packed, pure=False)
 
 
 Make = Callable[[int, Float], Float]
 
 
-def placed(client: Client, groups: Sequence[range], H: Factor | None) -> tuple[Factor | None, Make | None, list[Any]]:
+def placed(workers: Workers, groups: Sequence[range], H: Factor | None) -> tuple[Factor | None, Make | None, list[Any]]:
     """Return where the tasks of a pass find H.
 
     Returns
@@ -94,5 +112,5 @@ def placed(client: Client, groups: Sequence[range], H: Factor | None) -> tuple[F
         return H, None, nothing
     make, origin = (H.make, H.origin) if isinstance(H, MadeFactor) else (None, H)
     if not isinstance(origin, SpreadFactor):
-        origin = SpreadFactor.of(client, groups, origin)
+        origin = SpreadFactor.of(workers, groups, origin)
     return None, make, list(origin.futures)

@@ -1,0 +1,135 @@
+"""Clusters that the command line is told of: at an address, in a file, or to be started for the run."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dnmf.errors import ClusterError, MissingExtraError, SettingsError, unknown
+
+# Packages of clusters, and the extra of dnmf that brings them.
+EXTRAS = {"dask_jobqueue": "jobqueue", "dask_kubernetes": "kubernetes", "dask_cloudprovider": "aws", "asyncssh": "ssh"}
+KEYS = ("cluster", "arguments", "workers", "adapt")
+
+
+@contextmanager
+def at_address(address: str, ca_file: Path | None, cert: Path | None, key: Path | None) -> Iterator[Any]:
+    """Yield a client of the scheduler at an address, over TLS with these files or as Dask's configuration says."""
+    from distributed import Client, Security
+
+    files = {"tls_ca_file": ca_file, "tls_client_cert": cert, "tls_client_key": key}
+    missing = [str(file) for file in files.values() if file is not None and not file.is_file()]
+    if missing:
+        raise SettingsError(f"{missing[0]} is no file; give the files that TLS was set up with, in PEM form.")
+    given = {name: str(file) for name, file in files.items() if file is not None}
+    if given and not address.startswith("tls://"):
+        raise SettingsError(f"The address {address} is not encrypted; give tls://… with certificates, or none.")
+    options = {"security": Security(**given, require_encryption=True)} if given else {}
+    with _reached(address, lambda: Client(address, set_as_default=False, **options)) as client:
+        yield client
+
+
+@contextmanager
+def in_scheduler_file(path: Path) -> Iterator[Any]:
+    """Yield a client of the scheduler whose address is in a file, as `dask scheduler --scheduler-file` writes it."""
+    from distributed import Client
+
+    if not path.is_file():
+        raise SettingsError(f"{path} is no file; give the one that `dask scheduler --scheduler-file` writes.")
+    with _reached(str(path), lambda: Client(scheduler_file=str(path), set_as_default=False)) as client:
+        yield client
+
+
+@contextmanager
+def local(workers: int | None, threads_per_worker: int | None, memory: str | None) -> Iterator[Any]:
+    """Yield a cluster of processes on this machine that lasts as long as this does."""
+    arguments = {"n_workers": workers, "threads_per_worker": threads_per_worker, "memory_limit": memory}
+    given = {name: value for name, value in arguments.items() if value is not None}
+    with made({"cluster": "distributed.LocalCluster", "arguments": {"dashboard_address": ":0", **given}}) as cluster:
+        yield cluster
+
+
+@contextmanager
+def from_file(path: Path) -> Iterator[Any]:
+    """Yield the cluster that a file describes; it lasts as long as this does.
+
+    The file is YAML: `cluster`, the dotted name of what makes one; `arguments`, its keyword arguments; and how many
+    workers to ask for, by `workers`, a number, or by `adapt`, the keyword arguments of the cluster's `adapt`.
+    """
+    try:
+        form = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(
+            f"{path} could not be read as YAML ({error}); see the files in cluster_configs/."
+        ) from error
+    try:
+        with made(form) as cluster:
+            yield cluster
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+@contextmanager
+def made(form: Any) -> Iterator[Any]:
+    """Yield the cluster that a mapping describes, as `from_file` says."""
+    make, arguments = _maker(form)
+    try:
+        cluster = make(**arguments)
+    except TypeError as error:
+        raise SettingsError(
+            f"{form['cluster']} does not take these arguments ({error}); see its documentation."
+        ) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"{form['cluster']} could not be started ({type(error).__name__}: {error}).") from error
+    with cluster:
+        if "workers" in form:
+            cluster.scale(form["workers"])
+        if "adapt" in form:
+            cluster.adapt(**form["adapt"])
+        yield cluster
+
+
+def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
+    """Return what makes a cluster, and its arguments, all checked as far as it can be without making it."""
+    if not isinstance(form, Mapping) or not isinstance(form.get("cluster"), str):
+        raise SettingsError("a cluster is described by a mapping with the key cluster, the dotted name of its class.")
+    for name in form:
+        if name not in KEYS:
+            raise unknown("key", name, KEYS)
+    for name, kind in (("arguments", Mapping), ("workers", int), ("adapt", Mapping)):
+        if name in form and not isinstance(form[name], kind):
+            raise SettingsError(
+                f"{name}={form[name]!r} is not allowed; give {'a number' if kind is int else 'a mapping'}."
+            )
+    module, _, name = form["cluster"].rpartition(".")
+    try:
+        make = getattr(importlib.import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        top = module.partition(".")[0]
+        missing = getattr(error, "name", None) or top
+        if missing in EXTRAS:
+            raise MissingExtraError(
+                f"{form['cluster']} needs the package {missing.replace('_', '-')}; install it with: "
+                f"pip install 'dnmf[{EXTRAS[missing]}]'"
+            ) from error
+        raise SettingsError(
+            f"cluster={form['cluster']!r} cannot be imported ({error}); give a class such as "
+            "distributed.LocalCluster or dask_jobqueue.SLURMCluster."
+        ) from error
+    return make, dict(form.get("arguments") or {})
+
+
+@contextmanager
+def _reached(place: str, make: Any) -> Iterator[Any]:
+    try:
+        client = make()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"The scheduler at {place} could not be reached ({error}); give the address that it prints when it "
+            "starts, as tcp://10.0.0.1:8786 or tls://10.0.0.1:8786, and see that a firewall lets this machine through."
+        ) from error
+    with client:
+        yield client
