@@ -120,11 +120,14 @@ def old_run(
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
             run = make_run(source, settings, plan, kept, watchers, cancel, crew)
-            if commit is None:
-                run.begin(None)
-            else:
-                run.go_on(commit)
-            yield run
+            try:
+                if commit is None:
+                    run.begin(None)
+                else:
+                    run.go_on(commit)
+                yield run
+            finally:
+                run.close()
     finally:
         kept.discard_scratch()
         kept.close()

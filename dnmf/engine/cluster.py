@@ -9,9 +9,10 @@ V of the group, read by the worker ─────┘             └──► s
 Every task can be run again from what the driver and the scheduler hold, so a worker may be lost at any moment.
 """
 
+import contextlib
 import queue
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dask
@@ -117,10 +118,8 @@ class ClusterEngine:
             total: S = Flight(self, submit).land()
             return total
 
-    def explain(self, index: int, error: BaseException) -> BaseException:
-        """Return what to raise for an error of the task of a group."""
-        if not isinstance(error, KilledWorker):
-            return error
+    def explain(self, index: int, error: KilledWorker) -> ClusterError:
+        """Return what to raise where one worker after another has died with a group."""
         limit = getattr(error.last_worker, "memory_limit", 0)
         group = self.groups[index]
         names = self.source.layout.name(group[0])
@@ -197,24 +196,35 @@ class Flight:
     def _wait(self) -> None:
         """Wait until a task has ended, and see how."""
         while True:
+            self.engine.workers.check()
+            self.engine.workers.slots()
             try:
                 index, future = self.arrived.get(timeout=GLANCE)
                 break
             except queue.Empty:
-                self.engine.workers.check()
-                self.engine.workers.slots()
+                continue
         del self.under_way[index]
         if future.status == "cancelled":
             raise lost()
         if future.status == "error":
             error = future.exception()
+            if isinstance(error, KilledWorker):
+                raise self.engine.explain(min([index, *self._also_killed()]), error)
             if not isinstance(error, BadBlock):
-                raise self.engine.explain(index, error)
+                raise error
             if index < self._first_bad:
                 self.bad, self._first_bad = error, index
         elif index >= 0:  # it may have been lost again, with its worker: then the scheduler has it made again
             layout = self.engine.source.layout
             self.engine.on_block(sum(layout.block_bytes(block) for block in self.engine.groups[index]))
+
+    def _also_killed(self) -> Iterator[int]:
+        """Yield the groups that Dask blames together with another one: those that waited on the same workers."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                index, future = self.arrived.get(timeout=GLANCE)
+                if future.status == "error" and isinstance(future.exception(), KilledWorker):
+                    yield index
 
     def _add(self, sums: Future, level: int) -> None:
         """Put sums in their place in the tree, and add up those that are whole."""
