@@ -79,7 +79,8 @@ class Crew:
 
     def sees(self, store: Store) -> bool:
         """Say whether all workers see a store."""
-        return all(self.workers.look(partial(is_there, str(store.path), dict(store.header))).values())
+        seen = self.workers.look(partial(is_there, str(store.path), dict(store.header)))
+        return all(found is True for found in seen.values())
 
 
 def missing(location: str, expected: dict[str, Any]) -> str | None:

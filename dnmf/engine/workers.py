@@ -1,20 +1,25 @@
 """The workers of a cluster: who is there, what they have, what they see."""
 
+import asyncio
+import concurrent.futures
 import dataclasses
 import threading
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from distributed import Client
+from distributed.comm import CommClosedError
 
 from dnmf.engine import remote
 from dnmf.errors import ClusterError, DnmfError, Interrupted
 
 # Seconds between two looks at whether the run was asked to stop, and at the workers.
 GLANCE, LOOK = 0.1, 1.0
+
+A = TypeVar("A")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,11 +67,11 @@ class Workers:
         from dnmf import __version__
 
         with self.explained():
-            while not self.slots():
-                self.check()
-                self.cancelled.wait(GLANCE)
-            self.client.register_plugin(remote.OneThreadedProducts())
-            seen = self.client.run(remote.look, remote.pack(sight), on_error="return")
+            # An adaptive cluster starts workers for those who wait for a result, and keeps one that holds it.
+            asked = self.client.submit(remote.hold, None, pure=False)
+            self._ask(partial(self.client.register_plugin, remote.OneThreadedProducts()))
+            seen = self._each_sees(sight)
+            del asked
         for worker, found in seen.items():
             if isinstance(found, Exception):
                 raise ClusterError(
@@ -80,9 +85,31 @@ class Workers:
         return {worker: Seen(*found[1:]) for worker, found in seen.items()}
 
     def look(self, sight: Callable[[], Any]) -> dict[str, Any]:
-        """Return what each worker sees."""
+        """Return what each worker sees, or the error that it met."""
         with self.explained():
-            return {worker: found[-1] for worker, found in self.client.run(remote.look, remote.pack(sight)).items()}
+            seen = self._each_sees(sight)
+        return {worker: found if isinstance(found, Exception) else found[-1] for worker, found in seen.items()}
+
+    def _each_sees(self, sight: Callable[[], Any] | None) -> dict[str, Any]:
+        """Ask all workers; one that goes away meanwhile has nothing to say."""
+        packed = remote.pack(sight)
+        while True:
+            answers = self._ask(partial(self.client.run, remote.look, packed, on_error="return"))
+            seen = {worker: found for worker, found in answers.items() if not isinstance(found, CommClosedError)}
+            if seen:
+                return seen
+
+    def _ask(self, question: Callable[[], A]) -> A:
+        """Ask once there is a worker, and again where one went away before it could answer."""
+        while True:
+            while not self.slots():
+                self.check()
+                self.cancelled.wait(GLANCE)
+            try:
+                return question()
+            except CommClosedError:
+                self.check()
+                self._looked = -LOOK
 
     def slots(self, threads: int = 2**31) -> int:
         """Return how many tasks run at once where a worker runs so many at most; the scheduler is asked at times."""
@@ -108,8 +135,10 @@ class Workers:
             yield
         except DnmfError:
             raise
-        except (OSError, CancelledError, RuntimeError) as error:
-            if isinstance(error, CancelledError) or self.client.status != "running":
+        except (asyncio.CancelledError, concurrent.futures.CancelledError) as error:
+            raise lost() from error
+        except (OSError, RuntimeError) as error:
+            if self.client.status != "running":
                 raise lost() from error
             raise
 
