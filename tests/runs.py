@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 
 import numpy as np
 import zarr
@@ -90,3 +91,12 @@ def assert_same_bits(result, expected):
         assert np.array_equal(one, other), f"{name} differs by up to {np.abs(one - other).max()}"
     assert timeless(result.history) == timeless(expected.history)
     assert (result.verdict, result.converged) == (expected.verdict, expected.converged)
+
+
+def until(condition, seconds=60):
+    """Ask again and again until a condition holds; say whether it did within so many seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+    return True

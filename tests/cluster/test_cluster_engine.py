@@ -1,0 +1,354 @@
+"""A pass on a cluster: the same bits as here, whatever V is, and an end when it is told to or when something fails."""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+
+import cloudpickle
+import dask.array as da
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import threadpoolctl
+from runs import Told, assert_same_bits, interrupt_at, matrix, stored, until
+
+import dnmf
+import dnmf.engine.cluster
+import dnmf.join
+from dnmf.engine import ThreadEngine
+from dnmf.engine.cluster import ClusterEngine
+from dnmf.engine.workers import Workers
+from dnmf.errors import BudgetError, ClusterError, ClusterWarning, DataError, Interrupted, ReadError, SettingsError
+from dnmf.kernels.panels import BadEntry
+from dnmf.sources import open_matrix
+
+V = matrix(24, 600)
+SOURCES = {
+    "array": lambda folder: V,
+    "array by columns": lambda folder: np.asfortranarray(V),
+    "tall array": lambda folder: V.T.copy(),
+    "integers": lambda folder: matrix(24, 600, np.uint8),
+    "CSC": lambda folder: sp.csc_array(V * (V > 3)),
+    "CSR": lambda folder: sp.csr_array(V * (V > 3)),
+    "Dask array": lambda folder: da.from_array(V, chunks=(24, 17)),
+    "lazy Dask array": lambda folder: da.from_array(V, chunks=(10, 17)) + 1,
+    "tall Dask array": lambda folder: da.from_array(V, chunks=(24, 17)).T,
+    "sparse Dask array": lambda folder: da.from_array(V * (V > 3), chunks=(24, 17)).map_blocks(sp.csc_array),
+    "Zarr": lambda folder: stored(folder / "V.zarr", V, (24, 17)),
+    "compressed Zarr": lambda folder: stored(folder / "V.zarr", V, (11, 17)),
+    ".npy": lambda folder: saved(folder / "V.npy"),
+}
+
+
+def saved(path):
+    np.save(path, V)
+    return path
+
+
+@dataclasses.dataclass
+class Order:
+    """Sums that remember how they were added up."""
+
+    tree: object = None
+
+    def add(self, other):
+        return Order((self.tree, other.tree))
+
+
+@dataclasses.dataclass
+class Job:
+    """The work of a pass that is one function of block and V."""
+
+    function: Callable = lambda block, V: None
+
+    def zero(self):
+        return Order(())
+
+    def visit(self, block, V, H, sums, scratch):
+        sums.tree = (*sums.tree, block)
+        self.function(block, V)
+
+
+for kind in (Order, Job):  # the workers cannot import this file
+    cloudpickle.register_pickle_by_value(__import__("sys").modules[kind.__module__])
+
+
+def engine(client, blocks, groups, **options):
+    workers = Workers(client, **options)
+    return ClusterEngine(open_matrix(da.ones((2, 3 * blocks), chunks=(2, 3))), groups, 1, 10**6, workers)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_same_bits_as_on_threads(name, client, tmp_path):
+    given = SOURCES[name](tmp_path)
+    options = {"rank": 3, "max_passes": 5, "tol": 0}
+    assert_same_bits(
+        dnmf.factorize(given, client=client, **options), dnmf.factorize(given, client="threads", **options)
+    )
+
+
+def test_the_same_bits_of_a_dask_array_that_the_cluster_holds(cluster):
+    from distributed import Client
+
+    with Client(cluster) as client:
+        for lazy in (lambda array: array, lambda array: array + 1):
+            held = lazy(da.from_array(V, chunks=(10, 17)).persist())
+            result = dnmf.factorize(held, 3, max_passes=4)
+            expected = dnmf.factorize(lazy(da.from_array(V, chunks=(10, 17))), 3, max_passes=4, client="threads")
+            assert_same_bits(result, expected)
+            assert_same_bits(dnmf.factorize(held, 3, max_passes=4, client="threads"), expected)
+        assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) > 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"init": "nndsvd"},
+        {"init": "nndsvdar", "seed": 3},
+        {"init": (np.ones((24, 3)), np.ones((3, 600)))},
+        {"solver": "mu", "l1_W": 0.1, "l2_H": 0.2},
+        {"solver": "als"},
+        {"loss": "kullback-leibler"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("tall", [False, True])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_same_bits_for_every_way_to_start_and_to_go_on(options, tall, client):
+    array = da.from_array(V, chunks=(24, 17))
+    if tall:
+        array = array.T
+        if isinstance(options.get("init"), tuple):
+            options = {"init": (np.ones((600, 3)), np.ones((3, 24)))}
+    options = {"rank": 3, "max_passes": 6, **options}
+    assert_same_bits(
+        dnmf.factorize(array, client=client, **options), dnmf.factorize(array, client="threads", **options)
+    )
+
+
+@pytest.mark.parametrize("groups", [1, 2, 7, 8, 9, 16, 17, 63, 64, 65])
+def test_the_tree_of_sums_is_that_of_the_threads(groups, client):
+    there, here = engine(client, 65, groups), ThreadEngine(open_matrix(da.ones((2, 195), chunks=(2, 3))), groups, 2)
+    assert there.one_pass(Job()).tree == here.one_pass(Job()).tree
+
+
+def test_every_group_is_told_once_and_no_more_than_a_window_is_under_way(client, monkeypatch):
+    run, told, most = engine(client, 40, 20), [], []
+    run.on_block = told.append
+    take_off = dnmf.engine.cluster.Flight._take_off
+    monkeypatch.setattr(
+        dnmf.engine.cluster.Flight,
+        "_take_off",
+        lambda flight, index: (take_off(flight, index), most.append(len(flight.under_way))),
+    )
+    run.one_pass(Job())
+    assert sum(told) == 2 * 120 * 8
+    assert len(told) == 20
+    assert max(most) <= dnmf.engine.cluster.AHEAD * 2
+
+
+def test_a_cancelled_pass_ends(client):
+    cancel = threading.Event()
+    run = engine(client, 40, 40, cancelled=cancel)
+    run.on_block = lambda count: cancel.set()
+    with pytest.raises(Interrupted):
+        run.one_pass(Job())
+    with pytest.raises(Interrupted):
+        run.one_pass(Job())
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), KeyError(3), DataError("a sentence"), OSError("none")], ids=repr)
+def test_an_error_in_a_block_is_raised_as_itself(error, client):
+    def fail(block, V):
+        if block == 7:
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        engine(client, 10, 4).one_pass(Job(fail))
+    assert caught.value.args == error.args
+
+
+def test_of_several_bad_entries_the_first_is_named(client):
+    def fail(block, V):
+        if block in (13, 14, 38):
+            raise BadEntry(-2.0, 1, 2)
+
+    with pytest.raises(DataError, match=r"V\[1, 41\] is -2, which is negative"):
+        engine(client, 40, 20).one_pass(Job(fail))
+
+
+def test_products_have_one_thread_on_every_worker(client):
+    Workers(client).prepare()
+    pools = client.run(lambda: [p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"])
+    assert {count for counts in pools.values() for count in counts} == {1}
+
+
+def test_a_run_leaves_nothing_on_the_cluster(client):
+    dnmf.factorize(V, 3, max_passes=3, client=client)
+    assert until(lambda: not wanted(client))
+
+
+def wanted(client):
+    """Return the tasks that a client wants the scheduler to remember."""
+    identity = client.id
+    return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.clients[identity].wants_what))
+
+
+def test_an_interrupted_run_goes_on_elsewhere_to_the_same_bits(client, tmp_path):
+    path = stored(tmp_path / "V.zarr", V, (24, 17))
+    options = {"max_passes": 8, "checkpoint_every": 3, "tol": 0}
+    expected = dnmf.factorize(path, 3, client="threads", **options)
+    with pytest.raises(Interrupted):
+        dnmf.factorize(path, 3, store=tmp_path / "a", client=client, **options, **interrupt_at(4))
+    with pytest.raises(Interrupted):
+        dnmf.resume(tmp_path / "a", client="threads", **interrupt_at(5))
+    assert_same_bits(dnmf.resume(tmp_path / "a", client=client), expected)
+
+
+def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(dnmf.join.Crew, "sees", lambda crew, store: False)
+    options = {"max_passes": 7, "checkpoint_every": 2, "tol": 0, "init": "nndsvd"}
+    result = dnmf.factorize(V, 3, store=tmp_path / "a", client=client, **options)
+    assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
+    expected = dnmf.factorize(V, 3, client="threads", **{**options, "max_passes": 9})
+    assert_same_bits(dnmf.resume(tmp_path / "a", V, client=client, max_passes=9), expected)
+
+
+def test_chunks_that_span_groups_are_written_by_the_workers(client, tmp_path, monkeypatch):
+    monkeypatch.setattr("dnmf.checkpoint.arrays.CHUNK_BYTES", 3 * 4 * 100)
+    rng = np.random.default_rng(1)
+    widths = tuple(int(width) for width in rng.integers(1, 40, 30))
+    array = da.from_array(rng.random((12, sum(widths)), np.float32), chunks=((12,), widths))
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert_same_bits(
+        dnmf.factorize(array, 3, max_passes=4, store=a, client=client),
+        dnmf.factorize(array, 3, max_passes=4, store=b, client="threads"),
+    )
+    assert (a / "commits/000004.json").exists()
+    for name in ("c/0/0", "c/0/3"):
+        assert (a / "H" / name).read_bytes() == (b / "H" / name).read_bytes()
+
+
+def test_transform_gives_the_same_bits(client, tmp_path):
+    fitted = dnmf.factorize(V, 3, max_passes=5, client="threads")
+    path = stored(tmp_path / "V.zarr", V, (24, 17))
+    expected = dnmf.transform(fitted, path, client="threads").compute()
+    found = dnmf.transform(fitted, path, client=client, out=tmp_path / "H.zarr")
+    np.testing.assert_array_equal(found.compute(), expected)
+    np.testing.assert_array_equal(da.from_zarr(str(tmp_path / "H.zarr")).compute(), expected)
+
+
+def test_iterate_gives_the_state_after_every_pass(client):
+    steps = [(step.W, np.asarray(step.H)) for step in dnmf.iterate(V, 3, max_passes=3, client=client)]
+    for (W, H), step in zip(steps, dnmf.iterate(V, 3, max_passes=3, client="threads"), strict=True):
+        np.testing.assert_array_equal(W, step.W)
+        np.testing.assert_array_equal(H, np.asarray(step.H))
+
+
+def test_a_result_can_be_computed_on_any_cluster(cluster, client):
+    from distributed import Client
+
+    result = dnmf.factorize(V, 3, max_passes=3, client=client)
+    expected = np.asarray(result.H)
+    with Client(cluster):
+        np.testing.assert_array_equal(result.H.compute(), expected)
+
+
+def test_the_current_client_is_used_and_a_worker_is_told_of(cluster):
+    from distributed import Client
+
+    told, links = Told(), []
+    told.workers = lambda count, link: links.append((count, link))
+    with Client(cluster) as client:
+        dnmf.factorize(V, 3, max_passes=2, watchers=[told])
+        assert links == [(2, client.dashboard_link)]
+    assert told.plan.workers == 2
+    assert "on each of 2 workers" in str(told.plan)
+
+
+def test_an_address_and_a_cluster_will_do(cluster):
+    expected = dnmf.factorize(V, 3, max_passes=2, client="threads")
+    for given in (cluster, cluster.scheduler_address):
+        assert_same_bits(dnmf.factorize(V, 3, max_passes=2, client=given), expected)
+
+
+def test_a_task_of_the_cluster_uses_its_own_threads(client):
+    future = client.submit(lambda V: dnmf.factorize(V, 3, max_passes=2).W, V)
+    np.testing.assert_array_equal(future.result(), dnmf.factorize(V, 3, max_passes=2, client="threads").W)
+
+
+def test_bad_entries_are_named_on_a_cluster_too(client):
+    bad = V.copy()
+    bad[3, 500] = np.nan
+    with pytest.raises(DataError, match=r"V\[3, 500\] is nan, which is not finite"):
+        dnmf.factorize(da.from_array(bad, chunks=(24, 17)), 3, client=client)
+
+
+def test_a_chunk_that_cannot_be_computed_is_told(client):
+    def fail(chunk, block_info):
+        if block_info[0]["chunk-location"][1] == 20:
+            raise ZeroDivisionError("by zero")
+        return chunk
+
+    array = da.from_array(V, chunks=(24, 17)).map_blocks(fail, dtype=V.dtype)
+    with pytest.raises(ReadError, match=r"block 20 .* of the Dask array could not be computed .*by zero"):
+        dnmf.factorize(array, 3, client=client)
+
+
+def test_a_path_that_the_workers_do_not_see_is_found_out_before_the_first_pass(client, tmp_path, monkeypatch):
+    path = stored(tmp_path / "V.zarr", V, (24, 17))
+    monkeypatch.setattr(dnmf.join, "missing", _moved)
+    with pytest.raises(DataError, match=r"does not see V at .*V\.zarr: .*does not exist.*shared file system"):
+        dnmf.factorize(path, 3, client=client, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def _moved(location, expected):
+    from dnmf.join import missing
+
+    return missing(location + "-moved", expected)
+
+
+def test_a_path_with_other_numbers_on_a_worker_is_found_out(client, tmp_path):
+    path = stored(tmp_path / "V.zarr", V, (24, 17))
+    expected = dnmf.sources.layout.fingerprint(open_matrix(path))
+    stored(tmp_path / "U.zarr", V + 1, (24, 17))
+    assert dnmf.join.missing(path, expected) is None
+    assert dnmf.join.missing(str(tmp_path / "U.zarr"), expected) == "what is there has another sample."
+
+
+def test_a_matrix_in_memory_is_sent_with_a_warning_above_a_size(client, monkeypatch):
+    monkeypatch.setattr("dnmf.engine.cluster.SENT_BYTES", 10**4)
+    with pytest.warns(ClusterWarning, match="Write V as a Zarr array where the workers can read it"):
+        dnmf.factorize(V, 3, max_passes=2, client=client)
+
+
+def test_a_worker_that_is_too_small_is_refused_before_the_first_pass(client, tmp_path):
+    with pytest.raises(BudgetError, match=r"a worker may use 1\.72 GB, and rank 20000 on this matrix needs .*larger"):
+        dnmf.factorize(np.ones((30000, 30000), np.uint8), 20000, client=client, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_another_version_on_a_worker_is_told(client, monkeypatch):
+    monkeypatch.setattr(dnmf, "__version__", "9.9.9")
+    with pytest.raises(ClusterError, match=r"has dnmf 0.1.0, and this is 9.9.9; install one version on all"):
+        dnmf.factorize(V, 3, client=client)
+
+
+@pytest.mark.parametrize("given", [3, object(), "threads", []], ids=repr)
+def test_what_is_no_client_is_refused(given):
+    if given == "threads":
+        assert dnmf.factorize(V, 3, max_passes=2, client=given).passes == 2
+        return
+    with pytest.raises(SettingsError, match=r"client=.* is not known; give a distributed.Client, a cluster"):
+        dnmf.factorize(V, 3, client=given)
+
+
+def test_a_scheduler_that_does_not_answer_is_told():
+    import dask
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(ClusterError, match=r"tcp://127.0.0.1:9 could not be reached .*give the address that it prints"),
+    ):
+        dnmf.factorize(V, 3, client="tcp://127.0.0.1:9")
