@@ -18,6 +18,9 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
+    "obstore": {"sources"},
+    "fsspec": {"sources"},
+    "boto3": {"sources"},
     "dask": {"engine", "sources"},
     "distributed": {"engine"},
     "zarr": {"sources", "checkpoint", "convert", "demo"},

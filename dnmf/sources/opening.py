@@ -8,11 +8,13 @@ import numpy as np
 import scipy.sparse
 import zarr
 
-from dnmf.errors import DataError
+from dnmf.errors import DataError, DnmfError
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.npy_file import NpySource
+from dnmf.sources.objects import Bucket, zarr_store
+from dnmf.sources.urls import check_url, is_url, told
 from dnmf.sources.zarr_array import ZarrSource
 
 
@@ -56,7 +58,7 @@ def open_matrix(V: Any, streamed: Axis | None = None) -> Source:
 
 
 def _open_path(given: str, streamed: Axis | None) -> Source:
-    remote = "://" in given
+    remote = is_url(given)
     path = Path(given).expanduser()
     if not remote and not path.exists():
         raise DataError(f"{given} does not exist; give the path of a Zarr array or of a .npy file.")
@@ -64,14 +66,16 @@ def _open_path(given: str, streamed: Axis | None) -> Source:
         if path.suffix != ".npy":
             raise DataError(f"{given} is a file of unknown kind; give a Zarr array (a folder) or a .npy file.")
         return NpySource(path, streamed)
-    location = given if remote else str(path.absolute())
+    location = check_url(given) if remote else str(path.absolute())
     try:
-        node = zarr.open(location, mode="r")
+        node = zarr.open(zarr_store(location) if remote else location, mode="r")
+    except DnmfError:
+        raise
     except Exception as error:
         raise DataError(
-            f"{given} is no Zarr array ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
-            "give the path of a Zarr array or of a .npy file."
-        ) from error
+            f"{given} is no Zarr array ({type(error).__name__}: {told(error)}); "
+            "give the path or URL of a Zarr array, or the path of a .npy file."
+        ) from (None if remote else error)
     if not isinstance(node, zarr.Array):
         names = ", ".join(sorted(name for name, _ in node.arrays())[:5])
         hint = f"give one of its arrays: {names}" if names else "it holds no array"
@@ -81,5 +85,7 @@ def _open_path(given: str, streamed: Axis | None) -> Source:
 
 def _location(array: zarr.Array[Any]) -> str | None:
     """Return where an opened array can be opened again, if that can be known."""
+    if isinstance(array.store, Bucket):
+        return str(array.store_path)
     url = str(array.store_path)
     return url.removeprefix("file://") if url.startswith("file://") else None

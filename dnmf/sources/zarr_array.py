@@ -13,6 +13,7 @@ from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.files import expect_file, read_into
 from dnmf.sources.layout import Axis, Elsewhere, Layout, check_shape, even_bounds, streams_rows
+from dnmf.sources.urls import told
 
 
 class ZarrSource(Elsewhere):
@@ -54,8 +55,8 @@ class ZarrSource(Elsewhere):
         except Exception as error:
             raise ReadError(
                 f"{self.layout.name(block)} of {self.layout.location or self.array.store_path} could not be read "
-                f"({type(error).__name__}: {error}); the chunk is damaged, or its storage cannot be reached."
-            ) from error
+                f"({type(error).__name__}: {told(error)}); the chunk is damaged, or its storage cannot be reached."
+            ) from (error if isinstance(self.array.store, LocalStore) else None)
         part = np.asarray(part)
         return part.T if self.layout.transposed else part
 

@@ -1,0 +1,50 @@
+"""URLs, and what is said of the places behind them: never a secret."""
+
+import os
+import re
+import sys
+from urllib.parse import urlsplit
+
+from dnmf.errors import DataError
+
+# Variables of the environment that say how a store is reached, and those among them that are nobody's business.
+REACHED = re.compile(r"(AWS|AZURE|GOOGLE|GCS|GCLOUD|FSSPEC)_")
+SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|SIGNATURE|SAS")
+
+
+def is_url(given: object) -> bool:
+    """Say whether a text is a URL, and not a path."""
+    return "://" in str(given)
+
+
+def check_url(url: str) -> str:
+    """Return a URL without what does no harm, or raise DataError where it tells a secret.
+
+    >>> check_url("s3://bucket/run.zarr/")
+    's3://bucket/run.zarr'
+    """
+    parts = urlsplit(url)
+    if parts.query or parts.fragment or ":" in parts.netloc.rpartition("@")[0]:
+        raise DataError(
+            f"{parts.scheme}://{parts.hostname or ''}{parts.path} was given with credentials, or a query, in its URL, "
+            "where they would end up in stores and logs; give the bare URL, and credentials as the library of that "
+            "store takes them, as by AWS_ACCESS_KEY_ID in the environment."
+        )
+    return url if url.endswith("://") else url.rstrip("/")
+
+
+def object_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what the acts of this module raise, and some more."""
+    obstore = sys.modules.get("obstore")
+    return (OSError, *more) if obstore is None else (OSError, obstore.exceptions.BaseError, *more)
+
+
+def told(error: BaseException) -> str:
+    """Return what an error says, on one line, without anything that the environment keeps secret."""
+    text = " ".join(str(error).partition("Debug source:")[0].split())
+    for name, value in os.environ.items():
+        if REACHED.match(name) and SECRET.search(name) and len(value) > 3:
+            text = text.replace(value, "…")
+    text = re.sub(r"(?i)<(\w*(?:accesskeyid|signature|stringtosign\w*|token))>.*?</\1>", r"<\1>…</\1>", text)
+    text = re.sub(r"(?i)\b(sig|signature|x-amz-[a-z-]+|token)=[^&\s'\")]+", r"\1=…", text)
+    return text if len(text) <= 400 else text[:400] + " …"
