@@ -11,7 +11,7 @@ import click
 
 import dnmf
 from dnmf import demo as demonstration
-from dnmf.checkpoint import Store
+from dnmf.checkpoint import Store, is_store
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
 from dnmf.plan import amount
@@ -109,14 +109,14 @@ def main() -> None:
 @main.command()
 @click.argument("matrix")
 @click.option("--rank", type=int, required=True, help="Number of components.")
-@click.option("--store", type=click.Path(path_type=Path), help="Where checkpoints and the factors go.")
+@click.option("--store", help="Where checkpoints and the factors go: a path, or a URL as s3://bucket/run.zarr.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
 @run_options(tuple(HELP))
 @cluster_options
 def fit(
     matrix: str,
     rank: int,
-    store: Path | None,
+    store: str | None,
     overwrite: bool,
     as_json: bool,
     where: dict[str, Any],
@@ -139,11 +139,11 @@ def fit(
 
 
 @main.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store")
 @click.option("--matrix", help="The matrix, if it is not where it was.")
 @run_options(ADJUSTABLE)
 @cluster_options
-def resume(store: Path, matrix: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
+def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
     """Go on with the run in STORE where its newest checkpoint left it."""
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
@@ -158,7 +158,7 @@ def resume(store: Path, matrix: str | None, as_json: bool, where: dict[str, Any]
 @click.option("--threads", type=int, help=HELP["threads"])
 def info(path: str, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
     """Say what PATH is: a matrix, with the plan of a run, or the store of a run."""
-    if "://" not in path and (Path(path) / "commits").is_dir():
+    if is_store(path):
         click.echo(describe_store(path))
         return
     layout = open_matrix(path).layout
@@ -175,17 +175,17 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 
 
 @main.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store")
 @click.argument("matrix")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the factor goes, as a Zarr array.")
+@click.option("--out", required=True, help="Where the factor goes, as a Zarr array.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--memory-limit", help=HELP["memory_limit"])
 @click.option("--threads", type=int, help=HELP["threads"])
 @cluster_options
 def transform(
-    store: Path,
+    store: str,
     matrix: str,
-    out: Path,
+    out: str,
     overwrite: bool,
     memory_limit: str | None,
     threads: int | None,
@@ -201,13 +201,13 @@ def transform(
 
 @main.command("convert")
 @click.argument("origin")
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target")
 @click.option("--chunks", help="Rows and columns of a chunk, as 2000,1000.")
 @click.option("--compressor", default="auto", help=f"{', '.join(COMPRESSORS)}.", show_default=True)
 @click.option("--memory-limit", default="1GB", show_default=True, help="Memory that may be held.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 def convert_command(
-    origin: str, target: Path, chunks: str | None, compressor: str, memory_limit: str, overwrite: bool
+    origin: str, target: str, chunks: str | None, compressor: str, memory_limit: str, overwrite: bool
 ) -> None:
     """Write ORIGIN anew as a Zarr array TARGET that is read fast."""
     with click.progressbar(length=1000, label="convert", file=sys.stderr) as bar:

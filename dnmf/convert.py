@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, ZstdCodec
+from zarr.storage import StoreLike
 
 from dnmf.checkpoint import appearing
 from dnmf.errors import DataError, SettingsError, unknown
 from dnmf.settings import parse_bytes
 from dnmf.sources import open_matrix
+from dnmf.sources.objects import zarr_store
+from dnmf.sources.urls import is_url
 
 # Chunks of this size are read at the disk's speed; compression pays where it makes them this many times smaller.
 CHUNK_BYTES = 16 * 2**20
@@ -37,7 +40,7 @@ def convert(
     origin
         Path or URL of a Zarr array, or path of a `.npy` file.
     target
-        Path of the new array. It appears when it is whole, and not before.
+        Path of the new array, or URL in an object store. It appears when it is whole, and not before.
     chunks
         Rows and columns of a chunk; by default, full panels across the shorter axis of about 16 MB.
     compressor
@@ -73,7 +76,7 @@ def convert(
     chunks = (min(chunks[0], shape[0]), min(chunks[1], shape[1]))
     room = parse_bytes(memory_limit) // 4
     done, total = 0, math.prod(shape) * itemsize
-    with appearing(Path(target).absolute(), overwrite) as draft:
+    with appearing(target, overwrite) as draft:
         array: Any = None
         for rows, columns in panels(shape, chunks, max(1, room // itemsize)):
             part = np.asarray(matrix[rows, columns])
@@ -117,13 +120,13 @@ def _open(origin: str | Path) -> Any:
     location = str(source.layout.location or origin)
     if source.layout.kind.startswith(".npy"):
         return np.load(location, mmap_mode="r")
-    node = zarr.open(location, mode="r")
+    node = zarr.open(zarr_store(location) if is_url(location) else location, mode="r")
     if not isinstance(node, zarr.Array):
         raise DataError(f"{origin} is no Zarr array.")
     return node
 
 
-def _create(draft: Path, matrix: Any, chunks: tuple[int, int], compressors: list[Any]) -> Any:
+def _create(draft: StoreLike, matrix: Any, chunks: tuple[int, int], compressors: list[Any]) -> Any:
     return zarr.create_array(
         draft, shape=matrix.shape, chunks=chunks, dtype=matrix.dtype, compressors=compressors or None, filters=None
     )

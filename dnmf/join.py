@@ -1,19 +1,20 @@
 """Join a cluster: see that its workers have dnmf, the memory, V and the store, before the first pass."""
 
 import dataclasses
-import json
 import threading
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnmf.checkpoint import Store
-from dnmf.errors import DataError
+from dnmf.checkpoint.header import find_header
+from dnmf.checkpoint.placing import place_at
+from dnmf.errors import DataError, DnmfError
 from dnmf.plan import Plan, make_plan
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import fingerprint
+from dnmf.sources.urls import object_errors
 from dnmf.watch import Watcher
 
 if TYPE_CHECKING:  # these load distributed, which runs in this process do without
@@ -79,7 +80,7 @@ class Crew:
 
     def sees(self, store: Store) -> bool:
         """Say whether all workers see a store."""
-        seen = self.workers.look(partial(is_there, str(store.path), dict(store.header)))
+        seen = self.workers.look(partial(is_there, str(store), dict(store.header)))
         return all(found is True for found in seen.values())
 
 
@@ -93,10 +94,9 @@ def missing(location: str, expected: dict[str, Any]) -> str | None:
     return f"what is there has another {wrong}." if wrong else None
 
 
-def is_there(path: str, header: dict[str, Any]) -> bool:
-    """Say, on a worker, whether the store of this run is at a path."""
+def is_there(place: str, header: dict[str, Any]) -> bool:
+    """Say, on a worker, whether the store of this run is at a path or URL."""
     try:
-        content = json.loads((Path(path) / "zarr.json").read_bytes())
-        return bool(content["attributes"]["dnmf"] == header)
-    except (OSError, ValueError, LookupError, TypeError):
+        return find_header(place_at(place)) == header
+    except object_errors(DnmfError):
         return False

@@ -154,7 +154,7 @@ class Run:
         }
         new = self.store.save(state.W, state.H, layout.bounds, record, self.settings.keep)
         for watcher in self.watchers if new else ():
-            watcher.saved(state.passes, str(self.store.path))
+            watcher.saved(state.passes, str(self.store))
 
     def _settle(self) -> None:
         """Let a cluster forget how H was made, now that it is saved: else what it remembers would grow for ever."""
@@ -176,7 +176,7 @@ class Run:
         assert self.state is not None
         layout = self.source.layout
         long: Factor = self.state.H
-        if self.store is not None and self.verdict is not None and (commit := self.store.newest()) is not None:
+        if self.store is not None and self.verdict is not None and (commit := self.store.last()) is not None:
             long = self._stored(commit)
         elif self.cluster is not None and self.verdict is not None:
             long = self._brought_here()
@@ -184,7 +184,7 @@ class Run:
             history=tuple(self.history),
             settings=self.settings,
             converged=self.verdict is not None and self.verdict.converged,
-            store=str(self.store.path) if self.store else None,
+            store=str(self.store) if self.store else None,
             _verdict=self.verdict.sentence if self.verdict else f"Running: {self.state.passes} passes were made.",
             _short=self.state.W,
             _long=long,
@@ -267,8 +267,8 @@ class Run:
         if self.plan.factor_in_memory:
             return MemoryFactor(layout.blocks)
         rank, dtype = self.settings.rank, layout.work_dtype
-        if self.store is not None:
-            return DiskFactor(self.store.scratch(), rank, dtype)
+        if self.store is not None and (folder := self.store.scratch()) is not None:
+            return DiskFactor(folder, rank, dtype)
         self._folder = self._folder or SpillFolder()
         return DiskFactor(self._folder.path, rank, dtype, owner=self._folder)
 

@@ -116,7 +116,7 @@ def old_run(
             plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings)
             commit = kept.newest()
             if commit is None and (kept.begun() or kept.header["given"]):
-                raise StoreError(f"{kept.path} has no whole checkpoint left to go on from; start the run anew.")
+                raise StoreError(f"{kept} has no whole checkpoint left to go on from; start the run anew.")
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
             run = make_run(source, settings, plan, kept, watchers, cancel, crew)
@@ -141,7 +141,7 @@ def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
         before, now = getattr(settings, name), getattr(new, name)
         if name not in ADJUSTABLE and before != now:
             raise StoreError(
-                f"The run in {store.path} has {name}={before!r} and was to be resumed with {name}={now!r}; resume it "
+                f"The run in {store} has {name}={before!r} and was to be resumed with {name}={now!r}; resume it "
                 f"as it is, or start a new run. Only {', '.join(ADJUSTABLE)} may change."
             )
     return new
@@ -151,14 +151,14 @@ def reopen(store: Store, V: Any) -> Source:
     """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
     location = store.header["location"]
     if V is None and location is None:
-        raise StoreError(f"The run in {store.path} was given its matrix in memory; give V again to resume it.")
+        raise StoreError(f"The run in {store} was given its matrix in memory; give V again to resume it.")
     try:
         source = open_matrix(location if V is None else V)
     except DataError as error:
         if V is not None:
             raise
         raise StoreError(
-            f"The matrix of the run in {store.path} cannot be opened: {error} If it has moved, give V again."
+            f"The matrix of the run in {store} cannot be opened: {error} If it has moved, give V again."
         ) from error
     before, now = store.header["fingerprint"], fingerprint(source)
     words = {
@@ -170,7 +170,7 @@ def reopen(store: Store, V: Any) -> Source:
         if before.get(name) != value:
             what = words.get(name, name)
             raise StoreError(
-                f"The run in {store.path} is of a matrix with {what} {before.get(name)}, and the one given has "
+                f"The run in {store} is of a matrix with {what} {before.get(name)}, and the one given has "
                 f"{what} {value}; give the matrix that the run was started on, or start a new run."
             )
     return source
@@ -181,7 +181,7 @@ def stored_result(store: str | Path) -> Result:
     kept = Store.open(store)
     commit = kept.newest()
     if commit is None:
-        raise StoreError(f"{kept.path} has no whole checkpoint yet; resume the run to make one.")
+        raise StoreError(f"{kept} has no whole checkpoint yet; resume the run to make one.")
     W, H = kept.arrays(commit)
     transposed = bool(kept.header["transposed"])
     short: Any = H[...].T if transposed else W[...]  # type: ignore[union-attr]
@@ -193,7 +193,7 @@ def stored_result(store: str | Path) -> Result:
         history=tuple(Record(**record) for record in commit.history),
         settings=Settings.from_options(kept.header["settings"]),
         converged=bool(verdict["converged"]),
-        store=str(kept.path),
+        store=str(kept),
         _verdict=str(verdict["sentence"]),
         _short=short,
         _long=StoredFactor(W if transposed else H, kept.header["bounds"], transposed),

@@ -10,14 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
-from dnmf.errors import Interrupted, SettingsError
+from dnmf.checkpoint import Store
+from dnmf.errors import Interrupted, SettingsError, StoreError
 from dnmf.progress import Bar, JsonLines, Lines
 from dnmf.result import Result
 from dnmf.watch import Watcher
 
 
 @contextmanager
-def stoppable(store: Path | None) -> Iterator[threading.Event]:
+def stoppable(store: str | Path | None) -> Iterator[threading.Event]:
     """Turn Ctrl-C and SIGTERM into a request to stop, and end with 130 or 143 once the checkpoint is written."""
     cancel, received = threading.Event(), []
 
@@ -30,8 +31,7 @@ def stoppable(store: Path | None) -> Iterator[threading.Event]:
     try:
         yield cancel
     except Interrupted:
-        saved = store is not None and (store / "commits").is_dir() and any((store / "commits").glob("[0-9]*.json"))
-        if saved:
+        if store is not None and has_checkpoint(store):
             say(f"Stopped. The factors so far are saved; go on with: dnmf resume {store}")
         elif store is not None:
             say(f"Stopped in the first pass, before there was anything to save; start again with: dnmf resume {store}")
@@ -41,6 +41,14 @@ def stoppable(store: Path | None) -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def has_checkpoint(store: str | Path) -> bool:
+    """Say whether a store has something to go on from."""
+    try:
+        return Store.open(store).begun()
+    except StoreError:
+        return False
 
 
 @contextmanager

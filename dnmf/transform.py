@@ -64,7 +64,7 @@ def transform_with(
             engine.one_pass(solve, room=room)
         rank, dtype = settings.rank, layout.work_dtype
         if out is not None:
-            with appearing(Path(out).absolute(), overwrite) as draft:
+            with appearing(out, overwrite) as draft:
                 write_long(draft, room, layout.bounds, rank, dtype, rows_streamed)
         return as_dask(room, layout.bounds, rank, dtype, rows_streamed)
 

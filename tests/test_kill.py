@@ -17,7 +17,7 @@ from dnmf.errors import StoreError
 # The child says where it is on stdout and waits there for a line that never comes.
 DRIVER = """
 import dataclasses, os, sys, zarr
-import dnmf, dnmf.start, dnmf.checkpoint.store as store
+import dnmf, dnmf.start, dnmf.checkpoint.store as store, dnmf.checkpoint.durable as durable
 
 matrix, target, place, number, where = sys.argv[1:6]
 number = int(number)
@@ -37,7 +37,7 @@ class Watch(dnmf.Watcher):
             wait()
 
 def before(name):
-    owner = next(module for module in (os, zarr, store) if hasattr(module, name))
+    owner = next(module for module in (os, zarr, store, durable) if hasattr(module, name))
     real, calls = getattr(owner, name), []
     def wrapped(*arguments, **options):
         calls.append(name)

@@ -7,11 +7,14 @@ run.zarr/commits/<pass>.json             the truth: group, digests of all chunks
 run.zarr/{W,H}                           the finished factors, the same files as in the last checkpoint
 run.zarr/.lock                           held by the run that writes here
 ```
+
+A store is a folder, or the objects below a URL (`place.py` says what both can do): there a record is written on
+condition that there is none, and the lock is a name that is checked before each record.
 """
 
 from dnmf.checkpoint.arrays import StoredFactor, write_long
 from dnmf.checkpoint.commit import Commit
-from dnmf.checkpoint.durable import appearing
-from dnmf.checkpoint.store import Store
+from dnmf.checkpoint.placing import appearing
+from dnmf.checkpoint.store import Store, is_store
 
-__all__ = ["Commit", "Store", "StoredFactor", "appearing", "write_long"]
+__all__ = ["Commit", "Store", "StoredFactor", "appearing", "is_store", "write_long"]

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import itertools
+import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,15 +13,19 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, StoreLike
 
-from dnmf.checkpoint.durable import sync
+from dnmf.checkpoint.durable import explained, sync
+from dnmf.checkpoint.place import Place
 from dnmf.errors import StoreError
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
+from dnmf.sources.urls import object_errors, told
 
 # Narrow blocks are put together to chunks of about this size.
 CHUNK_BYTES = 4 * 2**20
+# What Crc32cCodec adds to a chunk.
+CHECKSUM_BYTES = 4
 
 
 def chunk_columns(bounds: Sequence[int], rank: int, itemsize: int) -> int:
@@ -86,7 +92,13 @@ class StoredFactor:
 
     def _columns(self, start: int, stop: int) -> Float:
         columns = slice(start, stop)
-        part: Any = self.array[columns, :] if self._transposed else self.array[:, columns]
+        try:
+            part: Any = self.array[columns, :] if self._transposed else self.array[:, columns]
+        except object_errors(ValueError) as error:
+            raise StoreError(
+                f"{self.array.store_path} could not be read ({told(error)}); it is damaged, or cannot be reached. Load "
+                "the store again."
+            ) from None
         if np.isnan(part).any():
             raise StoreError(
                 f"{self.array.store_path} is not all there any more: the run has gone on and deleted this checkpoint, "
@@ -98,22 +110,24 @@ class StoredFactor:
         """Do nothing: a checkpoint is not given up by who reads it."""
 
 
-def write_factors(folder: Path, W: Float, H: Factor, bounds: Sequence[int], transposed: bool) -> dict[str, list[str]]:
-    """Write both factors below a folder under the names the user knows them by; return the digests of their chunks.
+def write_factors(
+    place: Place, group: str, W: Float, H: Factor, bounds: Sequence[int], transposed: bool
+) -> dict[str, list[str]]:
+    """Write both factors into a group, under the names the user knows them by; return the digests of their chunks.
 
     Streamed by rows, the long factor is the user's W; it is stored as such.
     """
     short, long = ("H", "W") if transposed else ("W", "H")
     whole = np.ascontiguousarray(W.T if transposed else W)
-    zarr.create_group(folder)
-    small = create_factor(folder / short, whole.shape, whole.shape, whole.dtype)
+    zarr.create_group(place.zarr(group))
+    small = create_factor(place.zarr(f"{group}/{short}"), whole.shape, whole.shape, whole.dtype)
     small[...] = whole
-    digests = write_long(folder / long, H, bounds, W.shape[1], W.dtype, transposed)
+    digests = write_long(place.zarr(f"{group}/{long}"), H, bounds, W.shape[1], W.dtype, transposed)
     return {short: [digest(whole)], long: digests}
 
 
 def write_long(
-    path: Path, H: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool
+    path: StoreLike, H: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool
 ) -> list[str]:
     """Write a long factor as a Zarr array, (rank, n) or, transposed, (n, rank); return the digests of its chunks."""
     width = chunk_columns(bounds, rank, dtype.itemsize)
@@ -148,16 +162,24 @@ class ChunkWriter:
         """Write the columns (r, w) from `start` on, so that they stay; return their digest."""
         columns = slice(start, start + part.shape[1])
         chunk = np.ascontiguousarray(part.T if self.transposed else part)
-        self.array[(columns, slice(None)) if self.transposed else (slice(None), columns)] = chunk
+        with explained(f"A chunk of {self.array.store_path}"):
+            self.array[(columns, slice(None)) if self.transposed else (slice(None), columns)] = chunk
         if isinstance(self.array.store, LocalStore):
             width = self.array.chunks[0 if self.transposed else 1]
-            metadata: Any = self.array.metadata
-            key = metadata.encode_chunk_key((start // width, 0) if self.transposed else (0, start // width))
+            key = chunk_key(self.array, start // width, self.transposed)
             sync(Path(self.array.store.root) / self.array.path / key)
         return digest(chunk)
 
 
-def create_factor(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> zarr.Array[Any]:
+def chunk_key(array: zarr.Array[Any], index: int, by_rows: bool) -> str:
+    """Return where a chunk lies below its array."""
+    metadata: Any = array.metadata
+    return str(metadata.encode_chunk_key((index, 0) if by_rows else (0, index)))
+
+
+def create_factor(
+    path: StoreLike, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
+) -> zarr.Array[Any]:
     """Create an array each chunk of which has a checksum, and reads as NaN where it is missing."""
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.create_array(
@@ -176,18 +198,41 @@ def digest(chunk: Float) -> str:
     return hashlib.blake2b(chunk.tobytes(), digest_size=16).hexdigest()
 
 
-def damaged_chunk(array: zarr.Array[Any], digests: Sequence[str]) -> str | None:
-    """Return the name of the first chunk that is not what its digest says, or None."""
-    long = int(array.chunks[1] < array.shape[1]) if array.chunks[0] == array.shape[0] else 0
+def strange_array(metadata: bytes, shape: list[int]) -> str | None:
+    """Return what an array's metadata has that dnmf writes in no factor of this shape, or None."""
+    read = json.loads(metadata)
+    if read["node_type"] != "array" or read["shape"] != shape:
+        return f"the shape {str(read.get('shape'))[:40]} in place of {shape}"
+    if read["data_type"] not in ("float32", "float64"):
+        return f"the dtype {str(read['data_type'])[:40]}"
+    if any(codec["name"] not in ("bytes", "crc32c") for codec in read["codecs"]):
+        return f"the codecs {str(read['codecs'])[:80]}"
+    chunks = read["chunk_grid"]["configuration"]["chunk_shape"]
+    if not all(isinstance(size, int) and 0 < size <= most for size, most in zip(chunks, shape, strict=True)):
+        return f"chunks of {str(chunks)[:40]}"
+    return None if chunks[0] == shape[0] or chunks[1] == shape[1] else f"chunks of {chunks}"
+
+
+def damaged_chunk(place: Place, name: str, array: zarr.Array[Any], digests: Sequence[str]) -> str | None:
+    """Return the name of the first chunk that is not what its digest says, or None.
+
+    A chunk whose length is not that of its numbers is not read: what is said to be huge may not be there.
+    """
+    label = name.rpartition("/")[2]
+    by_rows = array.chunks[0] < array.shape[0]
+    long = 0 if by_rows else 1
     width = array.chunks[long]
     if -(-array.shape[long] // width) != len(digests):
-        return f"the shape of {array.basename}"
+        return f"the shape of {label}"
+    size = math.prod(array.chunks) * array.dtype.itemsize + CHECKSUM_BYTES
     for index, expected in enumerate(digests):
         columns = slice(index * width, (index + 1) * width)
         try:
-            chunk = np.asarray(array[:, columns] if long else array[columns, :])
+            if place.size(f"{name}/{chunk_key(array, index, by_rows)}") != size:
+                return f"chunk {index} of {label} (of another length)"
+            chunk = np.asarray(array[columns, :] if by_rows else array[:, columns])
         except Exception as error:
-            return f"chunk {index} of {array.basename} ({type(error).__name__})"
+            return f"chunk {index} of {label} ({type(error).__name__})"
         if digest(chunk) != expected:
-            return f"chunk {index} of {array.basename}"
+            return f"chunk {index} of {label}"
     return None

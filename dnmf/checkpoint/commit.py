@@ -3,10 +3,16 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
+from dnmf.watch import Record
+
 FORMAT = 1
+GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")
+STATE = {"norms", "loss", "relative_error", "optimality"}
+RECORD = {field.name for field in dataclasses.fields(Record)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +54,31 @@ class Commit:
         if not isinstance(read, dict) or read.pop("seal", None) != _seal(read):
             raise ValueError("the record is not what was written")
         del read["format"]
-        return cls(**read)
+        commit = cls(**read)
+        commit._check()
+        return commit
+
+    def _check(self) -> None:
+        """Raise ValueError for what no run writes: anybody can seal a record."""
+        sound = (
+            isinstance(self.passes, int)
+            and isinstance(self.group, str)
+            and GROUP.fullmatch(self.group)
+            and set(self.digests) == {"W", "H"}
+            and all(isinstance(text, str) for texts in self.digests.values() for text in texts)
+            and set(self.state) <= STATE
+            and isinstance(self.state["norms"], list)
+            and all(_is_number(norm) for norm in self.state["norms"])
+            and all(_is_number(value) for name, value in self.state.items() if name != "norms")
+            and all(set(record) == RECORD and _is_number(record["passes"]) for record in self.history)
+            and (self.verdict is None or set(self.verdict) == {"sentence", "converged"})
+        )
+        if not sound:
+            raise ValueError("the record is none that a run writes")
+
+
+def _is_number(given: object) -> bool:
+    return given is None or (isinstance(given, (int, float)) and not isinstance(given, bool))
 
 
 def _seal(content: Mapping[str, Any]) -> str:

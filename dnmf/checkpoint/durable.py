@@ -4,13 +4,18 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from dnmf.errors import DiskError, StoreError
+from dnmf.errors import DiskError, DnmfError, StoreError
+from dnmf.sources.urls import object_errors, told
+
+# What an object store says that has no room left.
+FULL = re.compile(r"(?i)quota|insufficient.?storage|storage.?full|\b507\b")
 
 
 def sync(path: Path) -> None:
@@ -66,24 +71,6 @@ def link_tree(origin: Path, target: Path) -> None:
     sync(target.parent)
 
 
-@contextlib.contextmanager
-def appearing(target: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Give a folder to write to that becomes `target` when all has gone well, and is deleted when not."""
-    if target.exists() and not overwrite:
-        raise StoreError(f"{target} exists already; give another path, or say overwrite.")
-    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    try:
-        with explained(str(target)):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield draft
-            sync_tree(draft)
-            shutil.rmtree(target, ignore_errors=True)
-            os.rename(draft, target)
-            sync(target.parent)
-    finally:
-        remove_tree(draft)
-
-
 def remove_tree(folder: Path) -> None:
     """Delete a folder, if it is there."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -103,16 +90,17 @@ def lock(path: Path) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn an error of the disk into a sentence that says what could not be written."""
+def explained(what: str, act: str = "written") -> Iterator[None]:
+    """Turn an error of the disk, or of an object store, into a sentence that says what could not be written."""
     try:
         yield
-    except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = "Free some room there" if full else "Check that disk and its permissions"
-        raise DiskError(
-            f"{what} could not be written ({error.strerror or error}); "
-            f"what was there before is whole. {advice}, and try again."
-        ) from error
+    except DnmfError:
+        raise
+    except object_errors() as error:
+        number = getattr(error, "errno", None)
+        full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or FULL.search(str(error))
+        reason = told(error) if number is None else os.strerror(number)
+        origin, place = (error, "disk") if number else (None, "place")
+        advice = "Free some room there" if full else f"Check that {place} and its permissions"
+        whole = "" if act == "opened" else "; what was there before is whole"
+        raise DiskError(f"{what} could not be {act} ({reason}){whole}. {advice}, and try again.") from origin

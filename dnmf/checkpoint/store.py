@@ -1,32 +1,44 @@
 """The store of a run: one writer, immutable checkpoints, and commit records that alone say what is true."""
 
 import contextlib
-import json
-import os
+import re
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import zarr
 
-from dnmf.checkpoint.arrays import damaged_chunk, write_factors
+from dnmf.checkpoint.arrays import damaged_chunk, strange_array, write_factors
 from dnmf.checkpoint.commit import FORMAT, Commit
-from dnmf.checkpoint.durable import explained, link_tree, lock, remove_tree, rewrite, sync, sync_tree, write_once
+from dnmf.checkpoint.durable import explained, remove_tree
+from dnmf.checkpoint.header import find_header, read_header, read_json, write_header
+from dnmf.checkpoint.place import LOCK, Hold, Place
+from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError, StoreWarning
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
+from dnmf.sources.objects import WRITABLE
+from dnmf.sources.urls import is_url
+
+RECORD = re.compile(r"[0-9]{6,18}\.json")
+# What a record may be like that cannot be read.
+UNREADABLE = (ValueError, KeyError, TypeError, OSError, RecursionError)
 
 
 class Store:
-    """A folder that holds a run.
+    """A folder, or a URL of an object store, that holds a run.
 
     Use `create` for a new run, `open` to read or to resume one. Whoever writes holds the lock until `close`.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any], held: IO[bytes] | None) -> None:
-        self.path, self.header, self._held = path, header, held
+    def __init__(self, place: Place, header: Mapping[str, Any], held: Hold | None) -> None:
+        self.place, self.header, self._held = place, header, held
+        self._seen: dict[str, str | None] = {}
+
+    def __str__(self) -> str:
+        return str(self.place)
 
     @classmethod
     def create(cls, path: str | Path, header: Mapping[str, Any], overwrite: bool = False) -> "Store":
@@ -37,25 +49,22 @@ class Store:
         StoreError
             If there is something at the path and it is not to be overwritten, or is no store.
         """
-        path = local_path(path)
-        _refuse(path, overwrite)
-        with explained(f"The store {path}"):
-            path.mkdir(parents=True, exist_ok=True)
-            held = lock(path / ".lock")
+        place = place_at(path)
+        header = {"format": FORMAT, **header}
+        with explained(f"The store {place}"):
+            _refuse(place, overwrite)
+            held = place.lock()
             try:
-                _refuse(path, overwrite)  # what has come to be there until the lock was taken
-                remove_tree(path / "commits")
-                header = {"format": FORMAT, **header}
-                _write_header(path, header)
+                _refuse(place, overwrite)  # what has come to be there until the lock was taken
+                place.remove_tree("commits")
+                write_header(place, header)
                 for name in ("checkpoints", "W", "H", "scratch"):
-                    remove_tree(path / name)
-                (path / "commits").mkdir()
-                sync_tree(path)
-                sync(path.parent)
+                    place.remove_tree(name)
+                place.keep("")
             except BaseException:
                 held.close()
                 raise
-        return cls(path, header, held)
+        return cls(place, header, held)
 
     @classmethod
     def open(cls, path: str | Path, write: bool = False) -> "Store":
@@ -64,37 +73,36 @@ class Store:
         Raises
         ------
         StoreError
-            If there is no store, if a newer version of dnmf wrote it, or if another run writes to it.
+            If there is no store, if no dnmf or a newer one wrote it, or if another run writes to it.
         """
-        path = local_path(path)
-        header = _read_header(path)
-        if header is None:
-            state = "is no store of dnmf" if path.exists() else "does not exist"
-            raise StoreError(f"{path} {state}; give the store of a run, as made by store= or `dnmf fit --store`.")
-        if not isinstance(header.get("format"), int) or header["format"] > FORMAT:
-            raise StoreError(
-                f"{path} has format version {header.get('format')}, and this dnmf knows versions up to {FORMAT}; "
-                "install a newer dnmf."
-            )
-        if not write:
-            return cls(path, header, None)
-        with explained(f"The lock of {path}"):
-            store = cls(path, header, lock(path / ".lock"))
-        store.sweep()
+        place = place_at(path)
+        with explained(f"The store {place}", "opened"):
+            header = read_header(place)
+            strange = place.strange()
+            if strange is not None:
+                raise StoreError(
+                    f"{place} holds the link {strange}, and dnmf makes none; do not trust it. Delete the link, or give "
+                    "another store."
+                )
+            if not write:
+                return cls(place, header, None)
+            store = cls(place, header, place.lock())
+            store.sweep()
         return store
 
     def amend(self, changes: Mapping[str, Any]) -> None:
         """Change what the store says of its run."""
         if any(self.header[name] != value for name, value in changes.items()):
             self.header = {**self.header, **changes}
-            with explained(f"The header of {self.path}"):
-                _write_header(self.path, self.header)
+            with explained(f"The header of {self}"):
+                write_header(self.place, self.header)
 
     def close(self) -> None:
         """Let others write."""
         if self._held:
-            self._held.close()
-            self._held = None
+            held, self._held = self._held, None
+            with contextlib.suppress(StoreError), explained(f"The lock of {self}"):
+                held.close()
 
     def save(
         self,
@@ -109,52 +117,65 @@ class Store:
         `record` holds what a `Commit` does, but for group and digests.
         """
         passes = int(record["passes"])
-        target = self.path / "commits" / f"{passes:06d}.json"
-        if target.exists():
+        name = f"{passes:06d}.json"
+        if name in self._names():
             return False
         group = f"checkpoints/{passes:06d}-{uuid.uuid4().hex[:12]}"
         try:
-            with explained(f"The checkpoint after pass {passes} in {self.path}"):
-                digests = write_factors(self.path / group, W, H, bounds, bool(self.header["transposed"]))
-                sync_tree(self.path / group)
-                sync(self.path / "checkpoints")
-                write_once(target, Commit(group=group, digests=digests, **record).to_bytes())
+            with explained(f"The checkpoint after pass {passes} in {self}"):
+                digests = write_factors(self.place, group, W, H, bounds, bool(self.header["transposed"]))
+                self.place.keep(group)
+                if self._held:
+                    self._held.check()
+                self._commit(name, Commit(group=group, digests=digests, **record))
         except StoreError:
-            if not target.exists():
-                remove_tree(self.path / group)
+            with contextlib.suppress(StoreError), explained("What was left"):
+                if self._group_of(name) != group:
+                    self.place.remove_tree(group)
             raise
         self.retain(keep)
         return True
 
+    def _commit(self, name: str, commit: Commit) -> None:
+        try:
+            self.place.create(f"commits/{name}", commit.to_bytes())
+        except FileExistsError:
+            raise StoreError(
+                f"Another run wrote the checkpoint after pass {commit.passes} in {self}, and this one wrote no more to "
+                "it; let one run at a time use a store."
+            ) from None
+
     def retain(self, keep: int) -> None:
         """Delete all checkpoints but so many of the newest."""
-        for name in self._names()[keep:]:
-            self._remove(name)
+        with explained(f"Old checkpoints in {self}"):
+            for name in self._names()[keep:]:
+                self._remove(name)
 
     def publish(self) -> None:
         """Let the newest checkpoint's factors appear as `W` and `H` at the top of the store."""
         commit = self.last()
         if commit is not None:
-            with explained(f"The finished factors in {self.path}"):
+            with explained(f"The finished factors in {self}"):
                 for name in ("W", "H"):
-                    link_tree(self.path / commit.group / name, self.path / name)
+                    self.place.publish(f"{commit.group}/{name}", name)
 
     def withdraw(self) -> None:
         """Remove what `publish` made, since the run goes on."""
-        for name in ("W", "H"):
-            remove_tree(self.path / name)
+        with explained(f"The finished factors in {self}"):
+            for name in ("W", "H"):
+                self.place.remove_tree(name)
 
     def newest(self) -> Commit | None:
         """Return the newest commit whose chunks are what their digests say, with a warning for each that is not."""
-        seen: set[str] = set()
-        while names := [name for name in self._names() if name not in seen]:
+        told: set[str] = set()
+        while names := [name for name in self._names() if name not in told]:
             fault = self._fault_of(names[0])
             if fault is None:
                 return self._read(names[0])
-            seen.add(names[0])
-            if (self.path / "commits" / names[0]).exists():  # else the run has gone on meanwhile, and deleted it
+            told.add(names[0])
+            if names[0] in self._names():  # else the run has gone on meanwhile, and deleted it
                 warnings.warn(
-                    f"The checkpoint {names[0]} in {self.path} is damaged: {fault}. The one before it is taken.",
+                    f"The checkpoint {names[0]} in {self} is damaged: {fault}. The one before it is taken.",
                     StoreWarning,
                     stacklevel=2,
                 )
@@ -170,19 +191,20 @@ class Store:
 
     def arrays(self, commit: Commit) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
         """Return W and H of a commit, as the user knows them."""
-        group = zarr.open_group(self.path / commit.group, mode="r")
-        W, H = group["W"], group["H"]
-        assert isinstance(W, zarr.Array)
-        assert isinstance(H, zarr.Array)
+        W, H = (
+            zarr.open_array(self.place.zarr(f"{commit.group}/{name}"), mode="r", zarr_format=3) for name in ("W", "H")
+        )
         return W, H
 
-    def scratch(self) -> Path:
-        """Return the folder for blocks that do not fit in memory; it lasts as long as the run."""
-        return self.path / "scratch"
+    def scratch(self) -> Path | None:
+        """Return the folder for blocks that do not fit in memory, if it is here; it lasts as long as the run."""
+        return self.place.scratch()
 
     def discard_scratch(self) -> None:
         """Delete that folder."""
-        remove_tree(self.scratch())
+        folder = self.scratch()
+        if folder is not None:
+            remove_tree(folder)
 
     def sweep(self) -> None:
         """Delete what no commit speaks of, and commits newer than the newest whole one, with a warning for each."""
@@ -194,83 +216,85 @@ class Store:
             if newest is not None and int(name.partition(".")[0]) > newest.passes:
                 self._remove(name)
         groups = {commit.group for commit in self._commits()}
-        for folder in (self.path / "checkpoints").glob("*"):
-            if f"checkpoints/{folder.name}" not in groups:
-                remove_tree(folder)
-        for draft in (self.path / "commits").glob(".*"):
-            draft.unlink(missing_ok=True)
-        for draft in self.path.glob(".[WH]-*"):
-            remove_tree(draft)
-        for draft in self.path.glob(".zarr.json-*"):
-            draft.unlink(missing_ok=True)
+        for name in self.place.names("checkpoints"):
+            if f"checkpoints/{name}" not in groups:
+                self.place.remove_tree(f"checkpoints/{name}")
+        for draft in self.place.names("commits"):
+            if draft.startswith("."):
+                self.place.remove(f"commits/{draft}")
+        for draft in self.place.names():
+            if draft.startswith((".W-", ".H-")):
+                self.place.remove_tree(draft)
+            elif draft.startswith(".zarr.json-"):
+                self.place.remove(draft)
 
     def _names(self) -> list[str]:
-        names = (path.name for path in (self.path / "commits").glob("[0-9]*.json"))
+        names = filter(RECORD.fullmatch, self.place.names("commits"))
         return sorted(names, key=lambda name: int(name.partition(".")[0]), reverse=True)
 
     def _commits(self) -> Iterator[Commit]:
         for name in self._names():
-            with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
+            with contextlib.suppress(*UNREADABLE):
                 yield self._read(name)
 
     def _read(self, name: str) -> Commit:
-        return Commit.from_bytes((self.path / "commits" / name).read_bytes())
+        return Commit.from_bytes(read_json(self.place, f"commits/{name}"))
 
     def _fault_of(self, name: str) -> str | None:
-        try:
-            return self._fault(self._read(name))
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            return f"its record cannot be read ({type(error).__name__})"
+        """Return what is wrong with a checkpoint, or None; each is looked at once, since none is ever changed."""
+        if name not in self._seen:
+            try:
+                self._seen[name] = self._fault(self._read(name))
+            except UNREADABLE as error:
+                self._seen[name] = f"its record cannot be read ({type(error).__name__})"
+        return self._seen[name]
 
     def _fault(self, commit: Commit) -> str | None:
+        if len(commit.state["norms"]) not in (0, len(self.header["bounds"]) - 1):
+            return "its record is of other blocks"
+        shape, rank = self.header["fingerprint"]["shape"], self.header["settings"]["rank"]
         try:
+            for name, expected in (("W", [shape[0], rank]), ("H", [rank, shape[1]])):
+                strange = strange_array(read_json(self.place, f"{commit.group}/{name}/zarr.json"), expected)
+                if strange is not None:
+                    return f"{name} has {strange}"
             arrays = self.arrays(commit)
         except Exception as error:
             return f"its factors cannot be opened ({type(error).__name__})"
-        faults = (damaged_chunk(array, commit.digests[array.basename]) for array in arrays)
+        faults = (
+            damaged_chunk(self.place, f"{commit.group}/{name}", array, commit.digests[name])
+            for name, array in zip("WH", arrays, strict=True)
+        )
         return next(filter(None, faults), None)
 
-    def _remove(self, name: str) -> None:
-        record = self.path / "commits" / name
-        group = None
-        with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
-            group = self._read(name).group
-        record.unlink(missing_ok=True)
-        sync(record.parent)
-        if group:
-            remove_tree(self.path / group)
-
-
-def local_path(path: str | Path) -> Path:
-    """Return the absolute path of a store, which must lie on a file system."""
-    if "://" in str(path):
-        raise StoreError(f"The store {path} is a URL; give a path on a file system of this machine.")
-    return Path(os.path.abspath(Path(path).expanduser()))
-
-
-def _refuse(path: Path, overwrite: bool) -> None:
-    """Raise StoreError if there is something at the path that a new store may not take the place of."""
-    if not path.exists():
-        return
-    if path.is_dir() and all(entry.name.startswith((".lock", ".zarr.json-")) for entry in path.iterdir()):
-        return  # a run was killed here before it had a header
-    if not overwrite:
-        raise StoreError(f"{path} exists already; resume it, give another path, or say overwrite to start anew there.")
-    if _read_header(path) is None:
-        raise StoreError(f"{path} is no store of dnmf, and is not overwritten; delete it, or give another path.")
-
-
-def _write_header(path: Path, header: Mapping[str, Any]) -> None:
-    """Make a folder a Zarr group that says of a run what can be read as long as there is the folder."""
-    group = {"zarr_format": 3, "node_type": "group", "attributes": {"dnmf": header}}
-    rewrite(path / "zarr.json", json.dumps(group, indent=2, allow_nan=False).encode())
-
-
-def _read_header(path: Path) -> dict[str, Any] | None:
-    """Return what a store says of its run, or None if there is no store."""
-    try:
-        content = json.loads((path / "zarr.json").read_bytes())
-        header = content["attributes"]["dnmf"]
-    except (OSError, ValueError, KeyError, TypeError):
+    def _group_of(self, name: str) -> str | None:
+        with contextlib.suppress(*UNREADABLE):
+            return self._read(name).group
         return None
-    return header if isinstance(header, dict) else None
+
+    def _remove(self, name: str) -> None:
+        group = self._group_of(name)
+        self.place.remove(f"commits/{name}")
+        if group:
+            self.place.remove_tree(group)
+
+
+def is_store(path: str | Path) -> bool:
+    """Say whether there is a store at a path or URL, whatever state it is in."""
+    if is_url(path) and not str(path).startswith(WRITABLE):
+        return False
+    with explained(f"The store {path}", "opened"):
+        return find_header(place_at(path)) is not None
+
+
+def _refuse(place: Place, overwrite: bool) -> None:
+    """Raise StoreError if there is something at the place that a new store may not take the place of."""
+    if not place.exists():
+        return
+    with contextlib.suppress(NotADirectoryError):
+        if all(name.startswith((LOCK, ".zarr.json-")) for name in place.names()):
+            return  # a run was killed here before it had a header
+    if not overwrite:
+        raise StoreError(f"{place} exists already; resume it, give another path, or say overwrite to start anew there.")
+    if find_header(place) is None:
+        raise StoreError(f"{place} is no store of dnmf, and is not overwritten; delete it, or give another path.")

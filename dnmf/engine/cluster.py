@@ -144,7 +144,7 @@ class ClusterEngine:
                 future = self.client.submit(remote.unpack, packed, pure=False)
             if part.small:
                 self._parts = [(future, ())] * len(self.groups)
-                return
+                break
             self._parts.append((future, part.needs))
         if sent > SENT_BYTES:
             warnings.warn(

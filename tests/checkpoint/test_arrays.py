@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dnmf.checkpoint import arrays
 from dnmf.checkpoint.arrays import StoredFactor, chunk_columns, damaged_chunk, digest, write_factors
+from dnmf.checkpoint.folder import Folder
 from dnmf.factor import ArrayFactor
 
 bounds_of = st.lists(st.integers(1, 9), min_size=1, max_size=12).map(
@@ -22,7 +23,7 @@ def write(folder, bounds, dtype=np.float32, transposed=False):
     rng = np.random.default_rng(len(bounds))
     W, H = rng.random((5, 3)).astype(dtype), rng.random((3, bounds[-1])).astype(dtype)
     H[:, : bounds[1]] = 0
-    return W, H, write_factors(folder, W, ArrayFactor(H, bounds), bounds, transposed)
+    return W, H, write_factors(Folder(folder.parent), folder.name, W, ArrayFactor(H, bounds), bounds, transposed)
 
 
 @pytest.mark.parametrize("transposed", [False, True], ids=["columns", "rows"])
@@ -36,7 +37,7 @@ def test_what_is_written_is_what_is_read(bounds, dtype, transposed, tmp_path, mo
     for name in "WH":
         assert stored[name].dtype == dtype
         np.testing.assert_array_equal(stored[name][...], expected[name])
-        assert damaged_chunk(stored[name], digests[name]) is None
+        assert damaged_chunk(Folder(tmp_path), f"group/{name}", stored[name], digests[name]) is None
         assert [codec["name"] for codec in stored[name].metadata.to_dict()["codecs"]] == ["bytes", "crc32c"]
     factor = StoredFactor(stored["W" if transposed else "H"], bounds, transposed)
     for block in range(len(bounds) - 1):
@@ -94,7 +95,7 @@ def test_a_digest_knows_order_and_dtype_of_the_numbers():
 def test_digests_of_another_number_of_chunks_are_no_match(tmp_path):
     _, _, digests = write(tmp_path / "group", [0, 4, 8])
     H = zarr.open_group(tmp_path / "group", mode="r")["H"]
-    assert damaged_chunk(H, [*digests["H"], "more"]) == "the shape of H"
+    assert damaged_chunk(Folder(tmp_path), "group/H", H, [*digests["H"], "more"]) == "the shape of H"
 
 
 @given(bounds_of, st.integers(1, 30), st.sampled_from([4, 8]))

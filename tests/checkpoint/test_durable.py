@@ -6,7 +6,8 @@ import os
 import pytest
 
 from dnmf.checkpoint import durable
-from dnmf.checkpoint.durable import appearing, explained, link_tree, lock, remove_tree, rewrite, write_once
+from dnmf.checkpoint.durable import explained, link_tree, lock, remove_tree, rewrite, write_once
+from dnmf.checkpoint.placing import appearing
 from dnmf.errors import DiskError, StoreError
 
 

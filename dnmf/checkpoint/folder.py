@@ -1,0 +1,104 @@
+"""A store in a folder: what is written is synced, and the lock dies with its process."""
+
+import os
+from pathlib import Path
+from typing import IO
+
+from zarr.storage import StoreLike
+
+from dnmf.checkpoint import durable
+from dnmf.checkpoint.place import LOCK, Hold
+
+
+class Folder:
+    """A folder on a file system that has hard links."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def zarr(self, name: str) -> StoreLike:
+        """Return the path."""
+        return self.root / name
+
+    def exists(self) -> bool:
+        """Say whether there is a folder or a file."""
+        return self.root.exists()
+
+    def names(self, folder: str = "") -> list[str]:
+        """List a folder, if it is there."""
+        place = self.root / folder
+        return sorted(os.listdir(place)) if place.exists() else []
+
+    def size(self, name: str) -> int:
+        """Ask for the size of a file."""
+        return (self.root / name).stat().st_size
+
+    def read(self, name: str) -> bytes:
+        """Read a file."""
+        return (self.root / name).read_bytes()
+
+    def create(self, name: str, content: bytes) -> None:
+        """Link a synced draft to its name."""
+        path = self.root / name
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+            durable.sync(path.parent.parent)
+        durable.write_once(path, content)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Rename a synced draft to its name."""
+        durable.rewrite(self.root / name, content)
+
+    def keep(self, name: str) -> None:
+        """Sync the folder, and the one that it is in."""
+        durable.sync_tree(self.root / name)
+        durable.sync((self.root / name).parent)
+
+    def remove(self, name: str) -> None:
+        """Unlink, and sync its folder."""
+        path = self.root / name
+        path.unlink(missing_ok=True)
+        if path.parent.exists():
+            durable.sync(path.parent)
+
+    def remove_tree(self, name: str) -> None:
+        """Delete a folder."""
+        durable.remove_tree(self.root / name)
+
+    def publish(self, origin: str, name: str) -> None:
+        """Link the same files."""
+        durable.link_tree(self.root / origin, self.root / name)
+
+    def lock(self) -> Hold:
+        """Lock a file, for as long as this process lives."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileHold(durable.lock(self.root / LOCK))
+
+    def scratch(self) -> Path | None:
+        """Return a folder in the store."""
+        return self.root / "scratch"
+
+    def strange(self) -> str | None:
+        """Look for symbolic links."""
+        for folder, below, files in os.walk(self.root):
+            for name in (*below, *files):
+                if (Path(folder) / name).is_symlink():
+                    return str((Path(folder) / name).relative_to(self.root))
+        return None
+
+
+class FileHold:
+    """A lock that the system gives up with the process that has it, however that ends."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def check(self) -> None:
+        """Do nothing: nobody else can have it."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,184 @@
+"""Stores that no dnmf wrote: whatever is in them, opening one ends in a sentence and touches nothing else."""
+
+import dataclasses
+import json
+import pickle
+
+import numpy as np
+import pytest
+from runs import matrix
+
+import dnmf
+from dnmf.checkpoint import commit as commits
+from dnmf.checkpoint import header as headers
+from dnmf.checkpoint.commit import Commit
+from dnmf.errors import DnmfError, StoreError, StoreWarning
+
+V = matrix(24, 60)
+
+
+@pytest.fixture
+def store(tmp_path):
+    dnmf.factorize(V, 3, max_passes=4, tol=0, store=tmp_path / "run.zarr")
+    return tmp_path / "run.zarr"
+
+
+def change_header(store, **changes):
+    content = json.loads((store / "zarr.json").read_bytes())
+    content["attributes"]["dnmf"] |= changes
+    (store / "zarr.json").write_text(json.dumps(content))
+
+
+def change_commit(store, **changes):
+    """Change the record of the newest checkpoint, and seal it again as anybody can."""
+    path = store / "commits" / "000004.json"
+    read = json.loads(path.read_bytes()) | changes
+    del read["seal"]
+    path.write_text(json.dumps(read | {"seal": commits._seal(read)}))
+
+
+def group(store):
+    return store / json.loads((store / "commits" / "000004.json").read_bytes())["group"]
+
+
+def change_array(store, name, **changes):
+    path = group(store) / name / "zarr.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
+
+
+HEADERS = {
+    "bounds that are no list": {"bounds": "0, 60"},
+    "bounds that are no numbers": {"bounds": [0, "60"]},
+    "bounds that go back": {"bounds": [0, 40, 20, 60]},
+    "bounds that end elsewhere": {"bounds": [0, 10**15]},
+    "a shape that is none": {"fingerprint": {"shape": [24]}},
+    "a shape below zero": {"fingerprint": {"shape": [24, -60]}},
+    "no fingerprint": {"fingerprint": None},
+    "a location that is no text": {"location": {"$ref": "file:///etc/passwd"}},
+    "transposed by a word": {"transposed": "yes"},
+    "an option that is unknown": {"settings": {"rank": 3, "exec": "rm"}},
+    "a rank that is huge": {"settings": {"rank": 10**30}},
+    "settings that are a list": {"settings": [3]},
+}
+
+
+@pytest.mark.parametrize("changes", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("use", [dnmf.load, lambda store: dnmf.resume(store, V)], ids=["load", "resume"])
+def test_a_header_that_no_run_writes_is_refused(changes, use, store):
+    change_header(store, **changes)
+    with pytest.raises(StoreError, match=r"is no store that dnmf wrote: .* in its zarr\.json\. Do not trust it"):
+        use(store)
+
+
+RECORDS = {
+    "a group elsewhere": {"group": "../../etc"},
+    "a group that is a number": {"group": 7},
+    "digests of other things": {"digests": {"../W": []}},
+    "digests that are numbers": {"digests": {"W": [1], "H": [2]}},
+    "no norms": {"state": {"loss": 1.0}},
+    "norms that are words": {"state": {"norms": ["a"]}},
+    "a history of nothing": {"history": [{}]},
+    "a history of code": {"history": [{"__class__": "os.system"}]},
+    "a verdict with more in it": {"verdict": {"sentence": "", "converged": True, "exec": ""}},
+    "norms of other blocks": {"state": {"norms": [1.0] * 50}},
+}
+
+
+@pytest.mark.parametrize("changes", RECORDS.values(), ids=RECORDS)
+def test_a_record_that_no_run_writes_is_damaged(changes, store):
+    change_commit(store, **changes)
+    refuse_the_checkpoint(store)
+
+
+def refuse_the_checkpoint(store):
+    with pytest.warns(StoreWarning, match=r"000004\.json in .* is damaged"), pytest.raises(StoreError) as caught:
+        dnmf.load(store)
+    assert "has no whole checkpoint yet" in str(caught.value)
+
+
+ARRAYS = {
+    "a huge shape": {"shape": [24, 10**12]},
+    "huge chunks": {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [10**9, 10**9]}}},
+    "another dtype": {"data_type": "int8"},
+    "objects": {"data_type": {"name": "numpy.object", "configuration": {}}},
+    "pickles": {"codecs": [{"name": "numcodecs.pickle", "configuration": {}}]},
+    "a group": {"node_type": "group"},
+    "no codecs": {"codecs": None},
+}
+
+
+@pytest.mark.parametrize("name", "WH")
+@pytest.mark.parametrize("changes", ARRAYS.values(), ids=ARRAYS)
+def test_an_array_that_no_run_writes_is_not_opened(changes, name, store):
+    change_array(store, name, **changes)
+    refuse_the_checkpoint(store)
+
+
+def test_a_pickle_in_the_place_of_numbers_is_not_unpickled(store, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path / "sprung").touch, ()
+
+    chunk = group(store) / "W" / "c" / "0" / "0"
+    size = chunk.stat().st_size
+    chunk.write_bytes(pickle.dumps(Trap()).ljust(size, b"\0"))
+    refuse_the_checkpoint(store)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_factors_that_are_said_to_be_huge_take_no_memory(store):
+    """All that is said agrees: header, record and arrays. Only the chunks are not there."""
+    huge = 10**12
+    fingerprint = json.loads((store / "zarr.json").read_bytes())["attributes"]["dnmf"]["fingerprint"]
+    change_header(store, fingerprint=fingerprint | {"shape": [24, huge]}, bounds=[0, huge])
+    grid = {"name": "regular", "configuration": {"chunk_shape": [3, huge]}}
+    change_array(store, "H", shape=[3, huge], chunk_grid=grid)
+    with pytest.warns(StoreWarning, match=r"chunk 0 of H \(of another length\)"), pytest.raises(StoreError):
+        dnmf.load(store)
+
+
+@pytest.mark.parametrize("place", ["commits", "checkpoints", "scratch", "checkpoints/000009-abc", "W/c/0/1"])
+def test_a_link_out_of_a_store_is_not_followed(place, store, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "000001.json").write_text("mine")
+    path = store / place
+    if path.is_dir():
+        path.rename(tmp_path / "kept")
+    path.symlink_to(outside)
+    for use in (dnmf.load, lambda store: dnmf.resume(store, V, max_passes=6)):
+        with pytest.raises(StoreError, match=rf"holds the link {place}, and dnmf makes none; do not trust it"):
+            use(store)
+    assert (outside / "000001.json").read_text() == "mine"
+
+
+def test_a_file_of_json_that_is_too_long_is_not_read(store, monkeypatch):
+    monkeypatch.setattr(headers, "MOST_BYTES", (store / "zarr.json").stat().st_size)
+    refuse_the_checkpoint(store)
+    monkeypatch.setattr(headers, "MOST_BYTES", 100)
+    with pytest.raises(StoreError, match="is no store of dnmf"):
+        dnmf.load(store)
+
+
+@pytest.mark.parametrize("content", ["[" * 10**5, "{" * 10, "null", "[]", '{"attributes": []}', "\0\1", "é" * 7])
+def test_json_that_is_none_is_no_store(content, store):
+    (store / "zarr.json").write_text(content)
+    with pytest.raises(StoreError, match="is no store of dnmf"):
+        dnmf.load(store)
+    (store / "commits" / "000004.json").write_text(content)
+    with pytest.raises(DnmfError):
+        dnmf.resume(store, V)
+
+
+def test_a_record_is_the_same_when_it_is_read():
+    one = Commit(3, "checkpoints/000003-0123456789ab", {"W": ["a"], "H": []}, {"norms": [1.0], "loss": 2.0}, [], None)
+    assert Commit.from_bytes(one.to_bytes()) == one
+    assert dataclasses.replace(one, group="checkpoints/000003-0123456789ab/..").group not in str(one.to_bytes())
+    for wrong in ({"group": "checkpoints/000003-0123456789ab/.."}, {"passes": "3"}, {"state": {"norms": None}}):
+        with pytest.raises((ValueError, TypeError)):
+            Commit.from_bytes(dataclasses.replace(one, **wrong).to_bytes())
+
+
+def test_a_link_to_a_store_is_followed(store, tmp_path):
+    (tmp_path / "shortcut").symlink_to(store)
+    np.testing.assert_array_equal(dnmf.load(tmp_path / "shortcut").W, dnmf.load(store).W)
