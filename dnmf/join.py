@@ -2,8 +2,10 @@
 
 import dataclasses
 import threading
+import uuid
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnmf.checkpoint import Store
@@ -78,10 +80,23 @@ class Crew:
         need = make_plan(source.layout, plan.rank, 2**62, 1, plan.workers).peak_bytes
         return ClusterEngine(source, plan.groups, plan.threads, need, self.workers)
 
+    def sees_folder(self, path: Path) -> bool:
+        """Say whether all workers see a folder of this process."""
+        mark = path / uuid.uuid4().hex
+        mark.touch()
+        seen = self.workers.look(partial(is_folder, str(path), mark.name))
+        mark.unlink()
+        return all(found is True for found in seen.values())
+
     def sees(self, store: Store) -> bool:
         """Say whether all workers see a store."""
         seen = self.workers.look(partial(is_there, str(store), dict(store.header)))
         return all(found is True for found in seen.values())
+
+
+def is_folder(path: str, name: str) -> bool:
+    """Say, on a worker, whether there is a file of this name in a folder."""
+    return (Path(path) / name).is_file()
 
 
 def missing(location: str, expected: dict[str, Any]) -> str | None:

@@ -2,16 +2,14 @@
 
 import math
 import shutil
-import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnmf.checkpoint import Commit, Store, StoredFactor
-from dnmf.engine import Engine, ThreadEngine, scratch_folder, usable_memory
+from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
+from dnmf.engine import Engine, SpillFolder, ThreadEngine, usable_memory
 from dnmf.errors import DataError, Interrupted
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import initial_state
@@ -70,6 +68,7 @@ class Run:
         self.state: State | None = None
         self.verdict: Verdict | None = None
         self._folder: SpillFolder | None = None
+        self._beside: Path | None = None
 
     def begin(self, given: Any) -> None:
         """Start anew, from given factors of the user's matrix or from an initialisation."""
@@ -161,12 +160,27 @@ class Run:
         if self.cluster is None or self.verdict is not None:
             return
         assert self.state is not None
-        commit = self.store.last() if self.store is not None and self.cluster.shared else None
-        self.cluster.settle(self.state.H, None if commit is None else self._stored(commit))
+        stored: StoredFactor | None = None
+        if self.cluster.shared:
+            stored = self._left_beside() if self.store is None else self._stored(self.store.last())
+        self.cluster.settle(self.state.H, stored)
 
-    def _stored(self, commit: Commit) -> StoredFactor:
+    def _left_beside(self) -> StoredFactor:
+        """Let the workers write H where there is no store, and return it from there."""
+        state, layout = self.state, self.source.layout
+        assert state is not None
+        path = self.spill() / f"pass-{state.passes}"
+        rank, transposed = self.settings.rank, layout.transposed
+        write_long(path, state.H, layout.bounds, rank, layout.work_dtype, transposed)
+        if self._beside is not None:
+            shutil.rmtree(self._beside, ignore_errors=True)
+        self._beside = path
+        return StoredFactor.at(path, layout.bounds, transposed)
+
+    def _stored(self, commit: Commit | None) -> StoredFactor:
         """Return the long factor of a commit."""
         assert self.store is not None
+        assert commit is not None
         layout = self.source.layout
         W, H = self.store.arrays(commit)
         return StoredFactor(W if layout.transposed else H, layout.bounds, layout.transposed)
@@ -199,8 +213,7 @@ class Run:
         rank, dtype = self.settings.rank, layout.work_dtype
         here: Room = MemoryFactor(layout.blocks)
         if rank * layout.shape[1] * dtype.itemsize > HERE_SHARE * usable_memory():
-            self._folder = self._folder or SpillFolder()
-            here = DiskFactor(self._folder.path, rank, dtype, owner=self._folder)
+            here = DiskFactor(self.spill(), rank, dtype, owner=self._folder)
         for block in range(layout.blocks):
             here.write(block, self.state.H.read(block))
         return here
@@ -209,6 +222,9 @@ class Run:
         """Give up the store, and what was kept beside it and on the workers."""
         if self.cluster is not None:
             self.cluster.close(self.state.H if self.state else None)
+        if self._beside is not None:
+            shutil.rmtree(self._beside, ignore_errors=True)
+        self._folder = None
         if self.store is not None:
             self.store.discard_scratch()
             self.store.close()
@@ -269,13 +285,9 @@ class Run:
         rank, dtype = self.settings.rank, layout.work_dtype
         if self.store is not None and (folder := self.store.scratch()) is not None:
             return DiskFactor(folder, rank, dtype)
+        return DiskFactor(self.spill(), rank, dtype, owner=self._folder)
+
+    def spill(self) -> Path:
+        """Return a folder for what need not outlast this run and its factors."""
         self._folder = self._folder or SpillFolder()
-        return DiskFactor(self._folder.path, rank, dtype, owner=self._folder)
-
-
-class SpillFolder:
-    """A folder below Dask's temporary directory that is deleted with the last run or factor that holds it."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="dnmf-", dir=scratch_folder()))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        return self._folder.path

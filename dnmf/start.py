@@ -94,8 +94,9 @@ def make_run(
     if crew is None:
         return Run(source, settings, plan, store, watchers, cancel)
     engine = crew.engine(source, plan)
-    engine.shared = store is not None and crew.sees(store)
-    return Run(source, settings, plan, store, watchers, cancel, engine)
+    run = Run(source, settings, plan, store, watchers, cancel, engine)
+    engine.shared = crew.sees_folder(run.spill()) if store is None else crew.sees(store)
+    return run
 
 
 @contextmanager

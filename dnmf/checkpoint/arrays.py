@@ -65,6 +65,11 @@ class StoredFactor:
         self.array, self._bounds, self._transposed = array, bounds, transposed
         self._last = threading.local()
 
+    @classmethod
+    def at(cls, path: StoreLike, bounds: Sequence[int], transposed: bool) -> "StoredFactor":
+        """Open a long factor that `write_long` wrote."""
+        return cls(zarr.open_array(path, mode="r", zarr_format=3), bounds, transposed)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.array, self._bounds, self._transposed)
 

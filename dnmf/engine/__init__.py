@@ -6,11 +6,12 @@ blocks ──► groups, by the matrix alone ──► one task each: visit its 
 """
 
 from dnmf.engine.groups import Engine, Sums, Work
-from dnmf.engine.machine import cores, scratch_folder, single_threaded_products, usable_memory
+from dnmf.engine.machine import SpillFolder, cores, scratch_folder, single_threaded_products, usable_memory
 from dnmf.engine.threads import ThreadEngine
 
 __all__ = [
     "Engine",
+    "SpillFolder",
     "Sums",
     "ThreadEngine",
     "Work",

@@ -82,7 +82,15 @@ class ClusterEngine:
         """Let the workers read H from where it is stored, or have it from this process, and forget how it was made."""
         if isinstance(H, SpreadFactor):
             with self.workers.explained():
-                H.settle(stored)
+                sent = H.settle(stored)
+            if sent > SENT_BYTES:
+                warnings.warn(
+                    f"The workers see no folder that H could be kept in: {amount(sent)} of it go through this process "
+                    "and the scheduler whenever the run is to be kept safe. Give store= at a path or URL that all "
+                    "workers see.",
+                    ClusterWarning,
+                    stacklevel=2,
+                )
 
     def close(self, H: Factor | None) -> None:
         """Let the workers forget V and H."""

@@ -1,6 +1,9 @@
 """The machine that this process runs on, and how many threads its products take."""
 
 import functools
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,3 +61,11 @@ def scratch_folder() -> Path | None:
     """Return Dask's own folder for temporary files, if one is configured."""
     folder: Any = dask.config.get("temporary-directory", None)
     return Path(folder) if folder else None
+
+
+class SpillFolder:
+    """A folder below Dask's temporary directory that is deleted with the last run or factor that holds it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="dnmf-", dir=scratch_folder()))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

@@ -56,14 +56,15 @@ class SpreadFactor:
                 self._last = index, future.result()
         return np.array(self._last[1][block - self._starts[index]], order="C")
 
-    def settle(self, stored: Factor | None) -> None:
-        """Cut the lineage: read from a place that every worker sees, or send the blocks anew from here."""
+    def settle(self, stored: Factor | None) -> int:
+        """Cut the lineage: read from a place that every worker sees, or send the blocks anew; return the bytes sent."""
+        sent = 0
         if stored is not None:
             self.settled, self.futures = stored, []
         elif self.settled is None:
-            for index in range(len(self.groups)):
-                self._send(index, self)
+            sent = sum(self._send(index, self) for index in range(len(self.groups)))
         self._last = None
+        return sent
 
     def each_chunk(self, bounds: Sequence[int], width: int, act: Callable[[int, Float], str]) -> list[str]:
         """Let the workers act on every chunk of `width` columns; a group's worker on those that begin there."""
@@ -84,10 +85,11 @@ class SpreadFactor:
         """Let the workers forget the blocks."""
         self.futures, self._last = [], None
 
-    def _send(self, index: int, origin: Factor) -> None:
+    def _send(self, index: int, origin: Factor) -> int:
         packed = remote.pack([origin.read(block) for block in self.groups[index]])
         with dask.config.set(SENDING):
             self.futures[index] = self.workers.client.submit(remote.unpack, packed, pure=False)
+        return len(packed)
 
 
 Make = Callable[[int, Float], Float]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 import cloudpickle
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from runs import Told, assert_same_bits, interrupt_at, matrix, stored, until
 import dnmf
 import dnmf.engine.cluster
 import dnmf.join
+import dnmf.run
 from dnmf.engine import ThreadEngine
 from dnmf.engine.cluster import ClusterEngine
+from dnmf.engine.spread import SpreadFactor
 from dnmf.engine.workers import Workers
 from dnmf.errors import BudgetError, ClusterError, ClusterWarning, DataError, Interrupted, ReadError, SettingsError
 from dnmf.kernels.panels import BadEntry
@@ -212,6 +215,36 @@ def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_pa
     assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
     expected = dnmf.factorize(V, 3, client="threads", **{**options, "max_passes": 9})
     assert_same_bits(dnmf.resume(tmp_path / "a", V, client=client, max_passes=9), expected)
+
+
+def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(client, tmp_path, monkeypatch):
+    kept, write_long, sent = [], dnmf.run.write_long, []
+
+    def writing(path, *given):
+        kept.append(path)
+        assert len(list(path.parent.iterdir())) <= 1
+        return write_long(path, *given)
+
+    monkeypatch.setattr(dnmf.run, "write_long", writing)
+    monkeypatch.setattr(SpreadFactor, "_send", lambda *given: sent.append(given))
+    options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0}
+    with dask.config.set({"temporary-directory": str(tmp_path)}):
+        result = dnmf.factorize(V, 3, client=client, **options)
+    assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
+    assert (len(kept), sent) == (4, [])
+    assert kept[0].is_relative_to(tmp_path)
+    del result
+    assert until(lambda: not list(tmp_path.iterdir()))
+
+
+def test_where_workers_see_no_folder_H_goes_by_this_process_with_a_warning_above_a_size(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(dnmf.join.Crew, "sees_folder", lambda crew, path: False)
+    monkeypatch.setattr("dnmf.engine.cluster.SENT_BYTES", 4000)
+    options = {"max_passes": 4, "checkpoint_every": 2, "tol": 0}
+    array = stored(tmp_path / "V.zarr", V, (24, 17))
+    with pytest.warns(ClusterWarning, match=r"The workers see no folder .*Give store= at a path or URL that all"):
+        result = dnmf.factorize(array, 3, client=client, **options)
+    assert_same_bits(result, dnmf.factorize(array, 3, client="threads", **options))
 
 
 def test_chunks_that_span_groups_are_written_by_the_workers(client, tmp_path, monkeypatch):
