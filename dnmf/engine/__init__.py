@@ -6,7 +6,7 @@ blocks ──► groups, by the matrix alone ──► one task each: visit its 
 """
 
 from dnmf.engine.groups import Engine, Sums, Work
-from dnmf.engine.machine import SpillFolder, cores, scratch_folder, single_threaded_products, usable_memory
+from dnmf.engine.machine import SpillFolder, cores, single_threaded_products, usable_memory
 from dnmf.engine.threads import ThreadEngine
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "ThreadEngine",
     "Work",
     "cores",
-    "scratch_folder",
     "single_threaded_products",
     "usable_memory",
 ]

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 
 import cloudpickle
 import dask
@@ -364,7 +365,9 @@ def test_a_worker_that_is_too_small_is_refused_before_the_first_pass(client, tmp
 
 def test_another_version_on_a_worker_is_told(client, monkeypatch):
     monkeypatch.setattr(dnmf, "__version__", "9.9.9")
-    with pytest.raises(ClusterError, match=r"has dnmf 0.1.0, and this is 9.9.9; install one version on all"):
+    with pytest.raises(
+        ClusterError, match=rf"has dnmf {version('dnmf')}, and this is 9.9.9; install one version on all"
+    ):
         dnmf.factorize(V, 3, client=client)
 
 
