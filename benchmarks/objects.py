@@ -53,18 +53,9 @@ def cost(act: Callable[[], None]) -> tuple[float, float]:
 def measure(store: object, chunks: int) -> dict[str, tuple[float, float]]:
     """Write and read chunks of 16 MB, and small ones."""
     part = np.random.default_rng(0).random((2000, 2000), np.float32)
-    large = zarr.create_array(
-        store,
-        name="large",
-        shape=(2000, 2000 * chunks),
-        chunks=part.shape,
-        dtype="f4",
-        compressors=None,
-        overwrite=True,
-    )
-    small = zarr.create_array(
-        store, name="small", shape=(SMALL,), chunks=(1,), dtype="f4", compressors=None, overwrite=True
-    )
+    plain = {"dtype": "f4", "compressors": None, "overwrite": True}
+    large = zarr.create_array(store, name="large", shape=(2000, 2000 * chunks), chunks=part.shape, **plain)
+    small = zarr.create_array(store, name="small", shape=(SMALL,), chunks=(1,), **plain)
 
     def write() -> None:
         for index in range(chunks):

@@ -1,8 +1,9 @@
 """Places behind a URL: how an object store is opened, and the bytes that lie in it.
 
 Amazon S3, Google Cloud Storage and Azure are reached through obstore, which takes a third to two thirds of the
-processor time that fsspec does for the same bytes (`benchmarks/objects.py`); `memory://` is fsspec's. Credentials come from where those libraries look for
-them. They never travel: a place is pickled as its URL, and whoever unpickles it finds credentials of its own.
+processor time that fsspec does for the same bytes (`benchmarks/objects.py`); `memory://` is fsspec's. Credentials come
+from where those libraries look for them. They never travel: a place is pickled as its URL, and whoever unpickles it
+finds credentials of its own.
 """
 
 import contextlib
