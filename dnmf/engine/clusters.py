@@ -1,14 +1,15 @@
 """Clusters that the command line is told of: at an address, in a file, or to be started for the run."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dnmf.errors import ClusterError, MissingExtraError, SettingsError, unknown
+from dnmf.errors import ClusterError, DnmfError, MissingExtraError, SettingsError, unknown
 
 # Packages of clusters, and the extra of dnmf that brings them.
 EXTRAS = {"dask_jobqueue": "jobqueue", "dask_kubernetes": "kubernetes", "dask_cloudprovider": "aws", "asyncssh": "ssh"}
@@ -76,20 +77,36 @@ def from_file(path: Path) -> Iterator[Any]:
 def made(form: Any) -> Iterator[Any]:
     """Yield the cluster that a mapping describes, as `from_file` says."""
     make, arguments = _maker(form)
-    try:
+    with _started(form["cluster"]):
         cluster = make(**arguments)
-    except TypeError as error:
-        raise SettingsError(
-            f"{form['cluster']} does not take these arguments ({error}); see its documentation."
-        ) from error
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"{form['cluster']} could not be started ({type(error).__name__}: {error}).") from error
     with cluster:
-        if "workers" in form:
-            cluster.scale(form["workers"])
-        if "adapt" in form:
-            cluster.adapt(**form["adapt"])
+        with _started(form["cluster"]):
+            if "workers" in form:
+                cluster.scale(form["workers"])
+            if "adapt" in form:
+                for name in form["adapt"]:
+                    if name not in _taken_by(cluster.adapt):
+                        raise unknown("adapt", name, _taken_by(cluster.adapt))
+                cluster.adapt(**form["adapt"])
         yield cluster
+
+
+@contextmanager
+def _started(name: str) -> Iterator[None]:
+    """Turn what a class of clusters raises, which is its own affair, into a sentence."""
+    try:
+        yield
+    except DnmfError:
+        raise
+    except TypeError as error:
+        raise SettingsError(f"{name} does not take these arguments ({error}); see its documentation.") from error
+    except Exception as error:
+        lacking = _lacking(error)
+        if lacking is not None:
+            raise _missing(name, lacking) from error
+        raise ClusterError(
+            f"{name} could not be started ({type(error).__name__}: {error}); see that its system can be used from here."
+        ) from error
 
 
 def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
@@ -100,7 +117,7 @@ def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
         if name not in KEYS:
             raise unknown("key", name, KEYS)
     for name, kind in (("arguments", Mapping), ("workers", int), ("adapt", Mapping)):
-        if name in form and not isinstance(form[name], kind):
+        if name in form and (not isinstance(form[name], kind) or form[name] is True):
             raise SettingsError(
                 f"{name}={form[name]!r} is not allowed; give {'a number' if kind is int else 'a mapping'}."
             )
@@ -108,18 +125,45 @@ def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
     try:
         make = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError, AttributeError) as error:
-        top = module.partition(".")[0]
-        missing = getattr(error, "name", None) or top
-        if missing in EXTRAS:
-            raise MissingExtraError(
-                f"{form['cluster']} needs the package {missing.replace('_', '-')}; install it with: "
-                f"pip install 'dnmf[{EXTRAS[missing]}]'"
-            ) from error
+        lacking = _lacking(error, module.partition(".")[0])
+        if lacking is not None:
+            raise _missing(form["cluster"], lacking) from error
         raise SettingsError(
             f"cluster={form['cluster']!r} cannot be imported ({error}); give a class such as "
             "distributed.LocalCluster or dask_jobqueue.SLURMCluster."
         ) from error
     return make, dict(form.get("arguments") or {})
+
+
+def _taken_by(adapt: Callable[..., Any]) -> list[str]:
+    """Return the keyword arguments of a cluster's `adapt`; Dask's own would take, and forget, any other as well."""
+    from distributed.deploy import Adaptive
+
+    named = dict(inspect.signature(adapt).parameters)
+    if any(named[name].kind is inspect.Parameter.VAR_KEYWORD for name in named):
+        named |= inspect.signature(Adaptive).parameters
+    return sorted(set(named) - {"Adaptive", "cluster", "args", "kwargs"})
+
+
+def _lacking(error: BaseException | None, top: str | None = None) -> str | None:
+    """Return the package that an error came from the lack of: one with an extra, or the one that was being imported."""
+    while error is not None:
+        if isinstance(error, ImportError):
+            name = error.name or ""
+            if name in EXTRAS:
+                return name
+            if top in EXTRAS and not name.startswith(f"{top}."):  # what the package itself needs is missing
+                return top
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _missing(cluster: str, package: str) -> MissingExtraError:
+    """Return the error for a cluster whose package is not installed."""
+    return MissingExtraError(
+        f"{cluster} needs the package {package.replace('_', '-')}; install it with: "
+        f"pip install 'dnmf[{EXTRAS[package]}]'"
+    )
 
 
 @contextmanager
