@@ -6,13 +6,16 @@ PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 	if command -v $$candidate >/dev/null 2>&1 && $$candidate -c '$(FITS)' >/dev/null 2>&1; then echo $$candidate; break; fi; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-slurm lint bench clean
 
 demo: .venv/installed
 	$(BIN)/dnmf demo
 
 test: .venv/tested lint
 	$(BIN)/python -m pytest
+
+test-slurm: .venv/tested
+	$(BIN)/python -m pytest -m slurm
 
 lint: .venv/tested
 	$(BIN)/ruff check dnmf tests benchmarks examples
