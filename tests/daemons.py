@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from runs import until
@@ -51,7 +52,8 @@ class Daemons:
             process.terminate()
         until(at_times(lambda: all(process.poll() is not None for process in self.started)), 3)
         for pid in self.left():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for process in self.started:
             process.wait()
         assert until(at_times(lambda: not self.left()), 10), f"Processes outlived their test: {self.left()}"

@@ -117,6 +117,7 @@ def test_the_job_script_of_a_queue(name, tmp_path, monkeypatch):
     assert (tmp_path / "dnmf-logs").is_dir()
 
 
+@pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid, of util-linux")
 @pytest.mark.parametrize("name", [name for name in QUEUES if name != "slurm.yaml"])  # which has tests of its own
 def test_workers_that_are_jobs_give_the_same_bits(name, daemons, path, expected, tmp_path):
     commands = {"bsub": SUBMIT, "bkill": CANCEL} if name == "lsf.yaml" else {"qsub": SUBMIT, "qdel": CANCEL}
@@ -125,8 +126,13 @@ def test_workers_that_are_jobs_give_the_same_bits(name, daemons, path, expected,
         (tmp_path / command).chmod(0o755)
     form = {**FORMS[name], "adapt": {"minimum_jobs": 2, "maximum_jobs": 2}}
     form["arguments"] = {**form["arguments"], **SMALL, "local_directory": str(tmp_path)}
+    form["arguments"] |= {"job_script_prologue": ["export TOKEN=a-secret-of-mine"]}
+    if name == "pbs.yaml":
+        form["arguments"] |= {"security": True, "shared_temp_directory": str(tmp_path)}
     (tmp_path / name).write_text(yaml.safe_dump(form))
     assert_same_bits(fit(daemons, path, name, tmp_path), expected)
+    written = [file.read_bytes() for file in (tmp_path / "fit.zarr").rglob("*") if file.is_file()]
+    assert not any(b"a-secret-of-mine" in content for content in written)
     assert until(at_times(lambda: not daemons.left()), 20)
 
 

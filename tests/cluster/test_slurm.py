@@ -168,6 +168,15 @@ def test_a_job_ends_with_its_run(slurm, tmp_path):
     assert "none.zarr" in (tmp_path / "log").read_text()
 
 
+def test_a_job_ends_with_its_workers(slurm, path, tmp_path):
+    arguments = ["fit", path, *options(2000), "--checkpoint-every", "2", "--store", "fit.zarr"]
+    number = sbatch(slurm, tmp_path, *arguments)
+    assert until(at_times(lambda: list((tmp_path / "fit.zarr/commits").glob("*.json")))), slurm.logs()
+    slurm.run("scancel", f"{number}.0")
+    assert until(over(slurm, number)), (tmp_path / "log").read_text()
+    assert job(slurm, number)["JobState"] == "FAILED"
+
+
 def test_slurm_takes_the_directives(slurm, tmp_path):
     script = CONFIGS / "slurm_runner.sbatch"
     slurm.run("sbatch", "--test-only", script, "fit", cwd=tmp_path)
