@@ -7,19 +7,21 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import check_jsonschema
+import dask
 import dask_kubernetes.operator
 import jsonschema
 import pytest
 import yaml
 from click.testing import CliRunner
-from daemons import Daemons, at_times, free_port
-from distributed import LocalCluster, Worker
+from daemons import MARK, Daemons, at_times, free_port
+from distributed import Client, LocalCluster, Worker
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
@@ -95,6 +97,13 @@ class Lack:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
+def queue(folder, submit, cancel):
+    """Put the two commands of a queue into a folder."""
+    for command, script in (submit, SUBMIT), (cancel, CANCEL):
+        (folder / command).write_text(script)
+        (folder / command).chmod(0o755)
+
+
 def fit(daemons, path, file, folder):
     """Run `dnmf fit` with a file; return what is in the store."""
     daemons.run("dnmf", "fit", path, *OPTIONS, "--store", "fit.zarr", "--cluster", file, cwd=folder)
@@ -120,10 +129,7 @@ def test_the_job_script_of_a_queue(name, tmp_path, monkeypatch):
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid, of util-linux")
 @pytest.mark.parametrize("name", [name for name in QUEUES if name != "slurm.yaml"])  # which has tests of its own
 def test_workers_that_are_jobs_give_the_same_bits(name, daemons, path, expected, tmp_path):
-    commands = {"bsub": SUBMIT, "bkill": CANCEL} if name == "lsf.yaml" else {"qsub": SUBMIT, "qdel": CANCEL}
-    for command, script in commands.items():
-        (tmp_path / command).write_text(script)
-        (tmp_path / command).chmod(0o755)
+    queue(tmp_path, *(("bsub", "bkill") if name == "lsf.yaml" else ("qsub", "qdel")))
     form = {**FORMS[name], "adapt": {"minimum_jobs": 2, "maximum_jobs": 2}}
     form["arguments"] = {**form["arguments"], **SMALL, "local_directory": str(tmp_path)}
     form["arguments"] |= {"job_script_prologue": ["export TOKEN=a-secret-of-mine"]}
@@ -134,6 +140,24 @@ def test_workers_that_are_jobs_give_the_same_bits(name, daemons, path, expected,
     written = [file.read_bytes() for file in (tmp_path / "fit.zarr").rglob("*") if file.is_file()]
     assert not any(b"a-secret-of-mine" in content for content in written)
     assert until(at_times(lambda: not daemons.left()), 20)
+
+
+@pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid, of util-linux")
+def test_a_job_that_ends_is_replaced(daemons, tmp_path, monkeypatch):
+    for name in "PATH", MARK:
+        monkeypatch.setenv(name, daemons.environment[name])
+    queue(tmp_path, "qsub", "qdel")
+    form = {**FORMS["pbs.yaml"], "adapt": {"minimum_jobs": 1, "maximum_jobs": 1}}
+    form["arguments"] = {**SMALL, "scheduler_options": {"dashboard_address": ":0"}}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
+        clusters.made(form) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(1, timeout=60)
+        (first,) = client.nthreads()
+        os.kill(client.run(os.getppid)[first], signal.SIGKILL)  # the nanny, which is the job
+        assert until(at_times(lambda: set(client.nthreads()) - {first}))
 
 
 @pytest.mark.parametrize("name", PACKAGES)
