@@ -97,9 +97,9 @@ def expected(path, passes):
     return dnmf.factorize(path, 3, max_passes=passes, tol=0, client="threads")
 
 
-def sbatch(slurm, folder, *arguments):
+def sbatch(slurm, folder, *arguments, workers=1):
     """Put the batch script in the queue, with tasks that fit; return the number of the job."""
-    small = ["--ntasks=2", "--cpus-per-task=1", "--mem-per-cpu=1500M", "--parsable", f"--output={folder}/log"]
+    small = [f"--ntasks={workers}", "--cpus-per-task=1", "--mem-per-cpu=1500M", "--parsable", f"--output={folder}/log"]
     return slurm.run("sbatch", *small, CONFIGS / "slurm_runner.sbatch", *map(str, arguments), cwd=folder).strip()
 
 
@@ -132,7 +132,7 @@ def test_workers_are_jobs_for_the_time_of_a_run(slurm, path, tmp_path):
 
 
 def test_one_job_can_be_the_whole_cluster(slurm, path, tmp_path):
-    number = sbatch(slurm, tmp_path, "fit", path, *options(6), "--store", "fit.zarr")
+    number = sbatch(slurm, tmp_path, "fit", path, *options(6), "--store", "fit.zarr", workers=2)
     assert until(over(slurm, number)), slurm.logs()
     assert job(slurm, number)["JobState"] == "COMPLETED", (tmp_path / "log").read_text()
     assert_same_bits(dnmf.load(tmp_path / "fit.zarr"), expected(path, 6))
