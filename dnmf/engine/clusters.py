@@ -175,5 +175,12 @@ def _reached(place: str, make: Any) -> Iterator[Any]:
             f"The scheduler at {place} could not be reached ({error}); give the address that it prints when it "
             "starts, as tcp://10.0.0.1:8786 or tls://10.0.0.1:8786, and see that a firewall lets this machine through."
         ) from error
+    except TypeError as error:
+        if "ssl_context" not in str(error):
+            raise
+        raise ClusterError(
+            f"The scheduler at {place} speaks TLS, and this process has no certificate for it; give --tls-ca-file, "
+            "--tls-cert and --tls-key, or set distributed.comm.tls in Dask's configuration."
+        ) from error
     with client:
         yield client
