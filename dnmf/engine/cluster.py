@@ -11,11 +11,14 @@ Every task can be run again from what the driver and the scheduler hold, so a wo
 
 import contextlib
 import queue
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import dask
+from dask._task_spec import Task, TaskRef, parse_input
 from distributed import Future, KilledWorker
 
 from dnmf.engine import remote
@@ -29,8 +32,9 @@ from dnmf.sources.layout import Source
 
 # Sums that are added up in one task: a power of two, so that the tree is the one of neighbours in pairs.
 FAN_IN = 8
-# Tasks in flight for every thread of the cluster, so that a worker has its next one when it ends one.
-AHEAD = 2
+# Tasks in flight for every thread of the cluster; when half of them have ended, new ones go out together, so that a
+# worker has its next one when it ends one.
+AHEAD = 4
 # What may go through the scheduler without a word.
 SENT_BYTES = 500 * 10**6
 
@@ -115,13 +119,21 @@ class ClusterEngine:
             with dask.config.set(SENDING):
                 job = self.client.submit(remote.hold, packed, pure=False)
 
-            def submit(index: int) -> Future:
-                part, needs = self._parts[index]
-                group = self.groups[index]
-                pair = self.client.submit(remote.visit_group, job, part, list(needs), group, given[index], pure=False)
+            def submit(indices: range) -> list[Future]:
+                graph: dict[str, Task] = {}
+                sums, kept = [], []
+                for index in indices:
+                    part, needs = self._parts[index]
+                    told = job, part, list(needs), self.groups[index], given[index]
+                    pair = _enter(graph, index, remote.visit_group, *told)
+                    sums.append(_enter(graph, index, remote.second, TaskRef(pair)))
+                    if room is not None:
+                        kept.append(_enter(graph, index, remote.first, TaskRef(pair)))
+                futures = self.client.get(graph, [sums, kept], sync=False, fifo_timeout=0)
                 if room is not None:
-                    room.futures[index] = self.client.submit(remote.first, pair, pure=False)
-                return self.client.submit(remote.second, pair, pure=False)
+                    room.futures[indices.start : indices.stop] = futures[1]
+                arrived: list[Future] = futures[0]
+                return arrived
 
             total: S = Flight(self, submit).land()
             return total
@@ -163,10 +175,17 @@ class ClusterEngine:
             )
 
 
+def _enter(graph: dict[str, Task], index: int, act: Callable[..., Any], *given: Any) -> str:
+    """Put a task for a group into a graph, and return its key; by their keys, groups have their turns in order."""
+    key = f"{act.__name__}-{index:06d}-{uuid.uuid4()}"
+    graph[key] = Task(key, act, *map(parse_input, given))
+    return key
+
+
 class Flight:
     """The tasks of one pass, a bounded number of them under way."""
 
-    def __init__(self, engine: ClusterEngine, submit: Callable[[int], Future]) -> None:
+    def __init__(self, engine: ClusterEngine, submit: Callable[[range], list[Future]]) -> None:
         self.engine, self.submit = engine, submit
         self.under_way: dict[int, Future] = {}
         self.arrived: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
@@ -176,18 +195,21 @@ class Flight:
 
     def land(self) -> Any:
         """Run all tasks, and return the sum of their sums."""
-        for index in range(len(self.engine.groups)):
-            while self.bad is None and len(self.under_way) >= self._most():
+        groups, index = len(self.engine.groups), 0
+        while index < groups and self.bad is None:
+            most = self._most()
+            if len(self.under_way) > most // 2:
                 self._wait()
-            if self.bad is not None:
-                break
-            self._take_off(index)
+                continue
+            several = range(index, min(index + most - len(self.under_way), groups))
+            self._take_off(several)
+            index = several.stop
         while any(index < self._first_bad for index in self.under_way):
             self._wait()
         if self.bad is not None:
             raise self.engine.source.layout.place(self.bad.block, self.bad.entry)
         self.under_way[-1] = total = self._close()
-        total.add_done_callback(lambda future: self.arrived.put((-1, future)))
+        total.add_done_callback(partial(self._arrive, -1))
         self._wait()
         return total.result()
 
@@ -195,11 +217,15 @@ class Flight:
         """Return how many tasks may be under way."""
         return max(1, AHEAD * self.engine.workers.slots(self.engine.threads))
 
-    def _take_off(self, index: int) -> None:
-        sums = self.submit(index)
-        sums.add_done_callback(lambda future: self.arrived.put((index, future)))
-        self.under_way[index] = sums
-        self._add(sums, 0)
+    def _take_off(self, indices: range) -> None:
+        """Start the tasks of some groups, which one message to the scheduler does in half the time of one for each."""
+        for index, sums in zip(indices, self.submit(indices), strict=True):
+            sums.add_done_callback(partial(self._arrive, index))
+            self.under_way[index] = sums
+            self._add(sums, 0)
+
+    def _arrive(self, index: int, future: Future) -> None:
+        self.arrived.put((index, future))
 
     def _wait(self) -> None:
         """Wait until a task has ended, and see how."""
