@@ -38,6 +38,7 @@ from measure import machine
 from threadpoolctl import threadpool_limits
 
 import dnmf
+from dnmf.errors import StoreError
 from dnmf.watch import Watcher
 
 median = statistics.median
@@ -203,13 +204,15 @@ def death(options: argparse.Namespace) -> None:
                     gaps = np.diff(clock.passes)
             assert np.array_equal(results[0].W, results[1].W), "W differs"
             assert np.array_equal(np.asarray(results[0].H), np.asarray(results[1].H)), "H differs"
-            usual = median(gaps[:23])
+            print(f"{'its nanny starts another' if nanny else 'one worker is left'}: ", end="")
             print(
-                f"{'its nanny starts another' if nanny else 'one worker is left'}: {taken[0]:.1f} s in peace, ", end=""
+                f"{gaps[24] - median(gaps[14:24]):.1f} s lost in the pass of the death, same bits; a pass took ", end=""
             )
-            print(f"{taken[1]:.1f} s with a death at pass 25: {taken[1] - taken[0]:.1f} s lost, same bits; ", end="")
-            print(f"a pass took {usual:.2f} s, the one with the death {gaps[24]:.2f}, ", end="")
-            print(f"those after it {median(gaps[25:]):.2f}", flush=True)
+            print(
+                f"{median(gaps[14:24]):.2f} s before it, {gaps[24]:.2f} with it, {median(gaps[25:]):.2f} after it; ",
+                end="",
+            )
+            print(f"40 passes {taken[1]:.1f} s, and {taken[0]:.1f} s in peace", flush=True)
 
 
 def kill_one(client: Client) -> None:
@@ -309,8 +312,11 @@ def main() -> None:
             parser.error(f"{part!r} is no part; give some of {', '.join(PARTS)}")
     print(f"{machine()}, dnmf {dnmf.__version__}")
     for part in options.parts or PARTS:
-        print(f"\n{part}")
-        PARTS[part](options)
+        print(f"\n{part}", flush=True)
+        try:
+            PARTS[part](options)
+        except StoreError as error:
+            print(f"it cannot run: {error}")
 
 
 if __name__ == "__main__":
