@@ -2,7 +2,8 @@
 
     python benchmarks/cluster.py [efficiency] [overhead] [death] [checkpoint] [--matrix V.zarr] [--rank 20]
 
-- efficiency: passes of one worker and of two in turn, and a plain NumPy loop by one process and by two in between.
+- efficiency: passes of one worker and of two in turn, and a plain NumPy loop by one process and by two in between;
+  a larger `--rank` makes its tasks longer.
 - overhead: what a pass takes beyond the work on its blocks, for many small blocks, and whether that grows.
 - death: what it costs to lose one of two workers at a pass between two checkpoints, replaced or not.
 - checkpoint: a checkpoint of H (20 × 1,000,000) against a pass over V (2000 × 1,000,000, 8 GB), or `--size` of that,
