@@ -9,12 +9,19 @@ from typing import Any, Literal, Self, get_args
 
 from dnmf.errors import SettingsError, unknown
 
-Loss = Literal["frobenius", "kullback-leibler"]
-Solver = Literal["auto", "mu", "hals", "als"]
+Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
+Solver = Literal["auto", "mu", "hals", "als", "cd"]
+Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "random", "nndsvd", "nndsvda", "nndsvdar"]
+
+# β of the β-divergence that a name stands for.
+BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", start=1)}
+
+# Powers of entries beyond this leave the range of floats soon.
+MOST_BETA = 10.0
 
 # Whole numbers are below this: a seed goes into 64 bits.
 MOST = 2**64
@@ -36,14 +43,16 @@ class Settings:
     """What is asked of a run.
 
     The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖², where D is ½‖V − WH‖²
-    for `loss="frobenius"` and the generalised Kullback–Leibler divergence for `"kullback-leibler"`.
+    for `loss="frobenius"`, the generalised Kullback–Leibler divergence for `"kullback-leibler"`, that of Itakura and
+    Saito for `"itakura-saito"`, and the β-divergence for a number β: 2, 1 and 0 are the three that have names. D counts
+    the entries that are not missing, by their weights.
 
     Attributes
     ----------
     rank
         Number of components r.
     loss, solver, init
-        Names; `"auto"` picks the best for the loss and the size.
+        Names, and for the loss also a number; `"auto"` picks the best for the loss and the size.
     sweeps
         Updates of each block of H in a pass, for the solvers that iterate (`mu`, `hals`); `None` lets
         the solver choose.
@@ -55,6 +64,11 @@ class Settings:
         Reads of V allowed, those of the initialisation included.
     max_seconds
         Seconds allowed; the pass in which they run out is the last. `None` is no limit.
+    missing
+        `"nan"`: NaN in a dense V is missing. `"zeros"`: what a sparse V does not store is missing. `"none"`: every
+        entry counts.
+    fixed
+        How many of the first components have a W that is given and stays.
     seed
         Of everything random.
     checkpoint_every
@@ -83,7 +97,7 @@ class Settings:
     """
 
     rank: int
-    loss: Loss = "frobenius"
+    loss: Loss | float = "frobenius"
     solver: Solver = "auto"
     init: Init = "auto"
     sweeps: int | None = None
@@ -91,6 +105,8 @@ class Settings:
     l2_W: float = 0.0
     l1_H: float = 0.0
     l2_H: float = 0.0
+    missing: Missing = "none"
+    fixed: int = 0
     seed: int = 0
     tol: float = 1e-4
     max_passes: int = 100
@@ -106,19 +122,30 @@ class Settings:
         for name in ("sweeps", "threads"):
             if getattr(self, name) is not None:
                 self._set(name, _whole(name, getattr(self, name), least=1))
-        self._set("seed", _whole("seed", self.seed, least=0))
+        for name in ("seed", "fixed"):
+            self._set(name, _whole(name, getattr(self, name), least=0))
+        if self.fixed > self.rank:
+            raise SettingsError(
+                f"fixed_W has {self.fixed} columns, and rank={self.rank}; give a rank of at least that."
+            )
+        self._set("loss", _loss(self.loss))
         for name in ("l1_W", "l2_W", "l1_H", "l2_H", "tol"):
             self._set(name, _real(name, getattr(self, name)))
         if self.max_seconds is not None:
             self._set("max_seconds", _real("max_seconds", self.max_seconds))
         if self.memory_limit is not None:
             self._set("memory_limit", parse_bytes(self.memory_limit))
-        for name, choices in (("loss", Loss), ("solver", Solver), ("init", Init)):
+        for name, choices in (("solver", Solver), ("init", Init), ("missing", Missing)):
             if getattr(self, name) not in get_args(choices):
                 raise unknown(name, getattr(self, name), get_args(choices))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def beta(self) -> float:
+        """β of the loss."""
+        return BETAS[self.loss] if isinstance(self.loss, str) else self.loss
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -159,6 +186,23 @@ def parse_bytes(given: object) -> int:
             f"memory_limit={given!r} is no amount of memory; give bytes, or a text such as '1GB' or '512MiB'."
         )
     return count
+
+
+def _loss(given: Any) -> str | float:
+    """Return a loss by its name, where it has one, or as a number.
+
+    >>> _loss("0.5"), _loss(1), _loss("frobenius")
+    (0.5, 'kullback-leibler', 'frobenius')
+    """
+    if given in get_args(Loss):
+        return str(given)
+    try:
+        beta = float(given)
+    except (TypeError, ValueError):
+        raise unknown("loss", given, [*get_args(Loss), "a number β"]) from None
+    if isinstance(given, bool) or not abs(beta) <= MOST_BETA:
+        raise SettingsError(f"loss={given!r} is not allowed; give a name, or β as a number between −10 and 10.")
+    return {beta: name for name, beta in BETAS.items()}.get(beta, beta)
 
 
 def _whole(name: str, given: Any, least: int) -> int:

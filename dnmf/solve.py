@@ -7,7 +7,7 @@ from dnmf.engine import Engine, single_threaded_products
 from dnmf.errors import DataError
 from dnmf.factor import Factor
 from dnmf.kernels.model import Model, Rule
-from dnmf.kernels.panels import Block, square_sum
+from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
@@ -51,13 +51,14 @@ class Update:
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        return Stats.zero(*self.model.W.shape)
+        rows, rank = self.model.W.shape
+        return self.rule.zero(rows, rank)
 
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Update a block (r, w) of H in place."""
         assert H is not None
         known = self.norms[block] if self.norms else None
-        norm = square_sum(V, H.dtype, scratch) if self.check or known is None else known
+        norm = self.rule.entries.square_sum(V, H.dtype, scratch) if self.check or known is None else known
         if known not in (None, norm):
             raise DataError(
                 f"{self.layout.name(block)} of V is not what it was: the sum of its squares is {norm!r} and "

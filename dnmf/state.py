@@ -20,7 +20,7 @@ class State:
         The factors.
     norms
         ‖V_j‖² of every block, once V has been read.
-    loss, relative_error, optimality
+    loss, relative_error, optimality, unseen
         As in `Step`; infinite before the first pass.
     """
 
@@ -31,7 +31,8 @@ class State:
     loss: float = math.inf
     relative_error: float | None = None
     optimality: float = math.inf
+    unseen: tuple[int, int] = (0, 0)
 
     def after(self, step: Step, H: Factor, norms: tuple[float, ...]) -> "State":
         """Return the state that follows on this one by a pass."""
-        return State(self.passes + 1, step.W, H, norms, step.loss, step.relative_error, step.optimality)
+        return State(self.passes + 1, step.W, H, norms, step.loss, step.relative_error, step.optimality, step.unseen)

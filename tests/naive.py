@@ -57,15 +57,65 @@ def quadratic_pass(update, V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, swee
     return Wt.T, H
 
 
-def objective(V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, loss="frobenius"):
-    """The loss with its penalties."""
-    WH = W @ H
-    if loss == "frobenius":
-        fit = 0.5 * np.sum((V - WH) ** 2)
-    else:
-        positive = V > 0
-        fit = np.sum(V[positive] * np.log(V[positive] / WH[positive])) - V.sum() + WH.sum()
+def divergence(v, y, beta):
+    """The β-divergence of two arrays, entry by entry (Févotte & Idier 2011, eq. 2.3), with 0 · log 0 = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if beta == 1:
+            return np.where(v > 0, v * np.log(v / y), 0) - v + y
+        if beta == 0:
+            return v / y - np.log(v / y) - 1
+        first = np.where(v > 0, v**beta, 0)
+        cross = np.where(v > 0, v * y ** (beta - 1), 0)
+        return (first + (beta - 1) * y**beta - beta * cross) / (beta * (beta - 1))
+
+
+def objective(V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, loss="frobenius", M=None):
+    """The loss with its penalties, over the entries of weight M > 0."""
+    beta = {"frobenius": 2, "kullback-leibler": 1, "itakura-saito": 0}.get(loss, loss)
+    each = divergence(np.nan_to_num(V), W @ H, beta)
+    fit = each.sum() if M is None else (M[M > 0] * each[M > 0]).sum()
     return fit + l1_W * W.sum() + 0.5 * l2_W * (W**2).sum() + l1_H * H.sum() + 0.5 * l2_H * (H**2).sum()
+
+
+def beta_update(V, W, H, beta, l1=0.0, l2=0.0, M=1.0):
+    """One multiplicative update of H: the root, found by bisection, of the slope of the majoriser at h·x."""
+    Y = W @ H
+    V = np.nan_to_num(V)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        top = W.T @ (M * np.where(Y > 0, V * Y ** (beta - 2), 0))
+        low = W.T @ (M * np.where(Y > 0, Y ** (beta - 1), 0))
+    a, b = (0, beta - 2) if beta < 1 else (beta - 1, beta - 2) if beta <= 2 else (beta - 1, 0)
+    least, most = np.full(H.shape, 1e-12), np.full(H.shape, 1e12)
+    for _ in range(300):
+        x = np.sqrt(least * most)
+        above = low * x**a + l1 + l2 * H * x - top * x**b > 0
+        least, most = np.where(above, least, x), np.where(above, x, most)
+    return np.where(top > 0, H * x, 0) if b < 0 else np.where(top > l1, H * x, 0)
+
+
+def beta_pass(V, W, H, beta, sweeps=4, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, M=1.0, held=0):
+    """One pass of the rule of a β-divergence: several updates of H, one of the columns of W that are not held."""
+    for _ in range(sweeps):
+        H = beta_update(V, W, H, beta, l1_H, l2_H, M)
+    new = beta_update(V.T, H.T, W.T, beta, l1_W, l2_W, np.broadcast_to(M, V.shape).T).T
+    new[:, :held] = W[:, :held]
+    return new, H
+
+
+def weighted_pass(V, W, H, M, sweeps=4, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, held=0, rounds=20):
+    """One pass of weighted HALS: every column, then every row in so many rounds, with a Gram matrix of its own."""
+    V, H, W = np.nan_to_num(V), H.copy(), W.copy()
+    for j in range(V.shape[1]):
+        G, c = (W * M[:, [j]]).T @ W, W.T @ (M[:, j] * V[:, j])
+        H[:, [j]] = hals(H[:, [j]], c[:, None], G, l1_H, l2_H, sweeps)
+    for i in range(V.shape[0]):
+        G, c = (H * M[i]) @ H.T, H @ (M[i] * V[i])
+        free = hals(
+            W[i, held:, None], (c - G[:, :held] @ W[i, :held])[held:, None], G[held:, held:], l1_W, l2_W, rounds
+        )
+        W[i, held:] = free[:, 0] if M[i].any() else 0
+    H[:, ~M.any(axis=0)] = 0
+    return W, H
 
 
 def kl_update(V, W, H, l1, l2):

@@ -1,19 +1,24 @@
-"""The generalised Kullback–Leibler divergence D(V, WH) = Σ v log(v/wh) − v + wh, with multiplicative updates.
+"""The β-divergences D(V, WH) with penalties: multiplicative updates, and Newton's method for Kullback–Leibler.
 
-Lee & Seung 2001, eq. 5: h ← h · Wᵀ(V/WH) / Wᵀ1. Penalties enter the majoriser: with a = h · Wᵀ(V/WH) and
-b = Wᵀ1 + l1, the update is the root of l2 h² + b h − a = 0 that is not negative, 2a / (b + √(b² + 4 l2 a)).
+`beta.py` has the formulas. A visit updates H several times, since its block of V is in memory; W takes one majorised
+step a pass, because its sums Σ v y^(β−2) h and Σ y^(β−1) h depend on W. The loss that comes back is therefore that of
+the new H and the old W.
 """
 
 import dataclasses
 
 import numpy as np
 
+from dnmf.kernels.beta import majorise, mismatch, ratio
+from dnmf.kernels.entries import NONE, Entries, Pair, entries_of
 from dnmf.kernels.model import Model, Step
-from dnmf.kernels.panels import Block, Columns, Panel, panels, slices
+from dnmf.kernels.panels import Block, Columns, slices
+from dnmf.kernels.powers import add_loss, ratios
 from dnmf.kernels.products import add_outer_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
-from dnmf.kernels.tiles import Float, Penalty, kernel
+from dnmf.kernels.stored import update_columns
+from dnmf.kernels.tiles import Float, Penalty
 
 RATIO_BYTES = 2**20
 TRANSFORM_SWEEPS = 200
@@ -21,190 +26,185 @@ TRANSFORM_SWEEPS = 200
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Divergence:
-    """The rule of the Kullback–Leibler divergence: several updates of H in a visit, one of W in a pass.
+    """The rule of a β-divergence.
 
-    The statistics depend on W, so that W takes one majorisation step from A = (V/WH) Hᵀ. The loss that comes back
-    is therefore the one of the new H and the old W.
+    Attributes
+    ----------
+    beta
+        β; 1 is Kullback–Leibler.
+    newton
+        Whether H is updated by Newton's method, for β = 1, and not by the multiplicative rule.
+    sweeps
+        Updates of H in a visit.
+    penalty_W, penalty_H
+        Penalties.
+    entries
+        Which entries of V count.
+    held_W, held_H
+        How many of the first components of each factor are not updated.
     """
 
+    beta: float
+    newton: bool
     sweeps: int
     penalty_W: Penalty
     penalty_H: Penalty
+    entries: Entries = dataclasses.field(default_factory=Entries)
+    held_W: int = 0
+    held_H: int = 0
+
+    @property
+    def by_totals(self) -> bool:
+        """Whether Σ y^(β−1) w is the same for every column: for β = 1, where every entry counts by 1."""
+        return self.beta == 1 and self.entries.all
+
+    def zero(self, rows: int, rank: int) -> Stats:
+        """Return the statistics of no block."""
+        stats = Stats.zero(rows, rank)
+        if not self.by_totals:
+            stats.low = np.zeros((rows, rank))
+        if not self.entries.all:
+            stats.seen = np.zeros(rows, np.int64)
+        return stats
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
-        """Update H (r, w) in place, then add up A = (V/WH) Hᵀ."""
-        totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype)
-        for columns, whole in panels(V, H.dtype, scratch):
-            for part in narrow(whole):
+        """Update H (r, w) in place, then add up the sums of W."""
+        totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
+        for columns, whole in self.entries.panels(V, H.dtype, scratch):
+            if isinstance(whole, Columns) or self.newton:
+                panel = whole if isinstance(whole, Columns) else entries_of(whole, 0.0, scratch)
+                H[:, columns] = self._by_columns(panel, H[:, columns], model, totals, stats, fresh)
+                self._count(panel, stats)
+                continue
+            self._count(whole, stats)
+            height, width = (whole.values if isinstance(whole, Pair) else whole).shape
+            for part in slices(width, max(1, RATIO_BYTES // (height * H.itemsize))):
                 chosen = slice(columns.start + part.start, columns.start + part.stop)
-                panel = whole if isinstance(whole, Columns) else whole[:, part]
-                H[:, chosen] = self._visit_panel(panel, H[:, chosen], model, totals, stats, scratch, fresh)
-
-    def _visit_panel(
-        self, panel: Panel, h: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
-    ) -> Float:
-        h = np.ascontiguousarray(h)
-        if fresh:
-            masses = column_sums(panel)
-            bottom = totals @ h
-            h = h * np.divide(masses, bottom, out=np.zeros_like(bottom), where=bottom > 0)
-        for _ in range(self.sweeps):
-            numerator = ratio_cross(panel, model.W, h, scratch)
-            missed, met = mismatch(h, numerator, totals, self.penalty_H)
-            h = majorise(h, numerator, totals, self.penalty_H)
-        stats.missed += missed
-        stats.met += met
-        stats.fit += add_ratio_outer(panel, model.W, h, stats.cross, scratch)
-        wide = h.astype(np.float64)
-        stats.fit += float(totals @ wide.sum(axis=1))
+                narrow = whole[:, part] if not isinstance(whole, Pair) else whole.part(part)
+                H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
+        wide = H.astype(np.float64)
         stats.mass += wide.sum(axis=1)
-        stats.gram += wide @ wide.T
+        stats.squares += float(np.vdot(wide, wide))
+        if self.by_totals:
+            stats.fit += float(totals.astype(np.float64) @ wide.sum(axis=1))
+
+    def _by_columns(self, panel: Columns, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool) -> Float:
+        """Update columns one by one, each while its entries are in the cache."""
+        h = np.ascontiguousarray(H)
+        sums = np.zeros((3, len(h)))
+        penalty = self.penalty_H
+        how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, self.newton, fresh)
+        weights = panel.weights.astype(h.dtype, copy=False)
+        values, low = panel.values, stats.low
+        update_columns(panel.starts, panel.rows, values, weights, model.W, totals, h, how, stats.cross, low, sums)
+        stats.missed += sums[0]
+        stats.met += sums[1]
+        stats.fit += float(sums[2, 0])
         return h
+
+    def _by_products(
+        self, panel: Float | Pair, H: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
+    ) -> Float:
+        """Update all columns of a dense panel together, by products of matrices."""
+        values, weights = panel if isinstance(panel, Pair) else (packed(panel, scratch), NONE.astype(H.dtype))
+        W, h = model.W, np.ascontiguousarray(H)
+        if fresh:
+            top, low, product = self._ratios(values, weights, W, h, scratch)
+            bottom = totals @ h if len(totals) else np.einsum("ij,ij->j", low, product)
+            best = np.divide(np.einsum("ij,ij->j", top, product), bottom, out=np.zeros_like(bottom), where=bottom > 0)
+            h[self.held_H :] *= best
+        for sweep in range(self.sweeps):
+            top, low, _ = self._ratios(values, weights, W, h, scratch)
+            up = np.matmul(W.T, top, out=scratch.array("up", h.shape, h.dtype))
+            down = totals[:, None] if len(totals) else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
+            if sweep == self.sweeps - 1:
+                missed, met = mismatch(h, up, down, self.penalty_H)
+                stats.missed[self.held_H :] += missed[self.held_H :]
+                stats.met[self.held_H :] += met[self.held_H :]
+            new = majorise(h, up, down, self.beta, self.penalty_H)
+            new[: self.held_H] = h[: self.held_H]
+            h = new
+        top, low, product = self._ratios(values, weights, W, h, scratch)
+        stats.fit += add_loss(values, weights, top, product, self.beta, self.by_totals)
+        add_outer_product(top, h, stats.cross, scratch)
+        if not len(totals):
+            add_outer_product(low, h, stats.low, scratch)
+        return h
+
+    def _ratios(
+        self, values: Float, weights: Float, W: Float, H: Float, scratch: Scratch
+    ) -> tuple[Float, Float, Float]:
+        """Return v y^(β−2) and y^(β−1), both times their weights, and y = WH, in the memory order of the values."""
+        by_columns = values.strides[0] < values.strides[1]
+        shape = values.shape[::-1] if by_columns else values.shape
+        product, top = (scratch.array(name, shape, H.dtype) for name in ("product", "top"))
+        low = NONE.astype(H.dtype) if self.by_totals else scratch.array("low", shape, H.dtype)
+        if by_columns:
+            np.matmul(H.T, W.T, out=product)
+            ratios(values.T, weights.T, product, self.beta, top, low)
+            return top.T, low.T, product.T
+        np.matmul(W, H, out=product)
+        ratios(values, weights, product, self.beta, top, low)
+        return top, low, product
+
+    def _count(self, panel: Columns | Float | Pair, stats: Stats) -> None:
+        """Count what was observed of every row, and the columns without anything."""
+        if self.entries.all or isinstance(panel, np.ndarray):
+            return
+        count_observed(panel, stats)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) of `TRANSFORM_SWEEPS` updates from a flat start, with W held."""
         H = np.ones((model.W.shape[1], V.shape[1]), model.W.dtype)
-        patient = dataclasses.replace(self, sweeps=TRANSFORM_SWEEPS)
-        patient.visit(V, H, model, Stats.zero(*model.W.shape), scratch, fresh=True)
+        patient = dataclasses.replace(self, sweeps=TRANSFORM_SWEEPS, held_H=0)
+        patient.visit(V, H, model, patient.zero(*model.W.shape), scratch, fresh=True)
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
-        """Take one majorisation step of W."""
+        """Take one majorised step of W."""
         rows = W.T.astype(np.float64)
-        numerator = stats.cross.T
-        missed, met = mismatch(rows, numerator, stats.mass, self.penalty_W)
-        optimality = max(ratio(missed, met), ratio(stats.missed, stats.met))
-        new = np.ascontiguousarray(majorise(rows, numerator, stats.mass, self.penalty_W).T, dtype=W.dtype)
-        penalty = self.penalty_H.value(float(stats.mass.sum()), float(np.trace(stats.gram)))
+        top = stats.cross.T
+        low = stats.mass[:, None] if self.by_totals else stats.low.T
+        missed, met = mismatch(rows, top, low, self.penalty_W)
+        optimality = max(ratio(missed[self.held_W :], met[self.held_W :]), ratio(stats.missed, stats.met))
+        new = majorise(rows, top, low, self.beta, self.penalty_W)
+        new[: self.held_W] = rows[: self.held_W]
+        penalty = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
         penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
-        return Step(new, max(stats.fit, 0.0) + penalty, None, optimality)
+        fit = max(stats.fit, 0.0)
+        norm = sum(stats.norms)
+        error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
+        return Step(np.ascontiguousarray(new.T, dtype=W.dtype), fit + penalty, error, optimality, stats.unseen)
 
 
-def narrow(panel: Panel) -> list[slice]:
-    """Cut a panel so that its ratio V/WH stays in the cache."""
+def packed(panel: Float, scratch: Scratch) -> Float:
+    """Return a panel without gaps between its rows, or columns, whichever lie together."""
+    if panel.flags.c_contiguous or panel.flags.f_contiguous:
+        return panel
+    by_columns = panel.strides[0] < panel.strides[1]
+    room = scratch.array("packed", panel.shape[::-1] if by_columns else panel.shape, panel.dtype)
+    room = room.T if by_columns else room
+    room[...] = panel
+    return room
+
+
+def count_observed(panel: Columns | Pair, stats: Stats) -> None:
+    """Count the observed entries of every row, and the columns that have none."""
     if isinstance(panel, Columns):
-        return [slice(0, len(panel.starts) - 1)]
-    return list(slices(panel.shape[1], max(1, RATIO_BYTES // (panel.shape[0] * panel.itemsize))))
+        rows, columns = panel.rows, np.repeat(np.arange(len(panel.starts) - 1), np.diff(panel.starts))
+        used = panel.weights > 0
+        stats.seen += np.bincount(rows[used], minlength=len(stats.seen))
+        stats.unseen_columns += int((np.bincount(columns[used], minlength=len(panel.starts) - 1) == 0).sum())
+        return
+    observed = panel.weights > 0
+    stats.seen += observed.sum(axis=1)
+    stats.unseen_columns += int((~observed.any(axis=0)).sum())
 
 
-def majorise(H: Float, numerator: Float, totals: Float, penalty: Penalty) -> Float:
-    """Return the minimum over H ≥ 0 of the majoriser at H (r, p), given Wᵀ(V/WH) and Wᵀ1 (r,)."""
-    top = H * numerator
-    linear = (totals + penalty.l1)[:, None]
-    bottom = linear + np.sqrt(linear * linear + 4 * penalty.l2 * top)
-    new: Float = np.divide(2 * top, bottom, out=np.zeros_like(H), where=bottom > 0)
-    return new.astype(H.dtype, copy=False)
-
-
-def mismatch(H: Float, numerator: Float, totals: Float, penalty: Penalty) -> tuple[Float, Float]:
-    """Return the squared violation of the optimality conditions by component, and what it is measured against (r,).
-
-    With b = Wᵀ1 + l1 + l2 h, the violation of an entry is 1 − Wᵀ(V/WH)/b; where that is positive it counts by the
-    share h·b that the component has in the column, so that it fades as h does. Columns count by their mass.
-    """
-    bottom = (totals + penalty.l1)[:, None] + penalty.l2 * H
-    slope = 1 - np.divide(numerator, bottom, out=np.ones_like(H), where=bottom > 0)
-    masses = (H * numerator).sum(axis=0)
-    share = np.divide(H * bottom, masses, out=np.zeros_like(H), where=masses > 0)
-    slope = np.where(slope > 0, slope * np.minimum(share, 1), slope).astype(np.float64)
-    masses = masses.astype(np.float64)
-    return (slope * slope) @ masses, np.full(len(H), masses.sum())
-
-
-def ratio(missed: Float, met: Float) -> float:
-    """Return √(Σ missed / Σ met), 0 where there is nothing to meet."""
-    return float(np.sqrt(missed.sum() / met.sum())) if met.sum() > 0 else 0.0
-
-
-def column_sums(panel: Panel) -> Float:
+def column_sums(panel: Float | Columns) -> Float:
     """Return the sums of a panel's columns (p,)."""
     if not isinstance(panel, Columns):
         return np.asarray(panel.sum(axis=0))
     sums = np.zeros(len(panel.starts) - 1, panel.values.dtype)
     np.add.at(sums, np.repeat(np.arange(len(sums)), np.diff(panel.starts)), panel.values)
     return sums
-
-
-def ratio_cross(panel: Panel, W: Float, H: Float, scratch: Scratch) -> Float:
-    """Return Wᵀ(V/WH) (r, p), valid until the next call."""
-    out = scratch.array("cross", H.shape, H.dtype)
-    if isinstance(panel, Columns):
-        _sparse_cross(panel.starts, panel.rows, panel.values, W, H, out)
-        return out
-    quotient = np.matmul(W, H, out=scratch.array("ratio", panel.shape, H.dtype))
-    _divide(panel, quotient)
-    return np.matmul(W.T, quotient, out=out)
-
-
-def add_ratio_outer(panel: Panel, W: Float, H: Float, total: Float, scratch: Scratch) -> float:
-    """Add (V/WH) Hᵀ to `total` (m, r) and return Σ v log(v/wh) − v over the entries v > 0."""
-    if isinstance(panel, Columns):
-        return float(_sparse_outer(panel.starts, panel.rows, panel.values, W, H, total))
-    quotient = np.matmul(W, H, out=scratch.array("ratio", panel.shape, H.dtype))
-    fit = float(_divide(panel, quotient))
-    add_outer_product(quotient, H, total, scratch)
-    return fit
-
-
-@kernel
-def _divide(V, product):  # type: ignore[no-untyped-def]
-    """Replace WH by V/WH, and return Σ v log(v/wh) − v.
-
-    Where WH is 0 and V is not, the loss is infinite, and the quotient is 0: no update can make such an entry positive.
-    """
-    total = 0.0
-    tiny = np.finfo(product.dtype).tiny
-    for i in range(V.shape[0]):
-        for j in range(V.shape[1]):
-            value = V[i, j]
-            if value > 0 and product[i, j] > 0:
-                quotient = value / max(product[i, j], tiny)
-                product[i, j] = quotient
-                total += np.float64(value) * (np.log(np.float64(quotient)) - 1.0)
-            else:
-                total += np.inf if value > 0 else 0.0
-                product[i, j] = 0
-    return total
-
-
-@kernel
-def _quotient(value, row, W, h):  # type: ignore[no-untyped-def]
-    product = h[0] * W[row, 0]
-    for k in range(1, len(h)):
-        product += h[k] * W[row, k]
-    return value / max(product, np.finfo(W.dtype).tiny) if product > 0 else product
-
-
-@kernel
-def _sparse_cross(starts, rows, values, W, H, out):  # type: ignore[no-untyped-def]
-    rank = len(H)
-    h, sums = np.empty(rank, W.dtype), np.empty(rank, W.dtype)
-    for column in range(len(starts) - 1):
-        for k in range(rank):
-            h[k] = H[k, column]
-            sums[k] = 0
-        for entry in range(starts[column], starts[column + 1]):
-            row = rows[entry]
-            quotient = _quotient(values[entry], row, W, h)
-            for k in range(rank):
-                sums[k] += quotient * W[row, k]
-        for k in range(rank):
-            out[k, column] = sums[k]
-
-
-@kernel
-def _sparse_outer(starts, rows, values, W, H, total):  # type: ignore[no-untyped-def]
-    rank = len(H)
-    h = np.empty(rank, W.dtype)
-    fit = 0.0
-    for column in range(len(starts) - 1):
-        for k in range(rank):
-            h[k] = H[k, column]
-        for entry in range(starts[column], starts[column + 1]):
-            row, value = rows[entry], values[entry]
-            if value > 0:
-                quotient = _quotient(value, row, W, h)
-                fit += np.float64(value) * (np.log(np.float64(quotient)) - 1.0) if quotient > 0 else np.inf
-                for k in range(rank):
-                    total[row, k] += np.float64(quotient) * np.float64(h[k])
-    return fit

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from dnmf.kernels.entries import Entries
 from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
@@ -25,17 +26,26 @@ class Step(NamedTuple):
     """What a rule makes of the statistics of a pass.
 
     `loss` includes the penalties. `relative_error` is ‖V − WH‖/‖V‖, and None for a divergence. `optimality` is the
-    relative violation of the optimality conditions, the larger one of the two factors.
+    relative violation of the optimality conditions, the larger one of the two factors. `unseen` counts the rows and
+    columns of V without an observed entry.
     """
 
     W: Float
     loss: float
     relative_error: float | None
     optimality: float
+    unseen: tuple[int, int] = (0, 0)
 
 
 class Rule(Protocol):
     """A loss with its penalties and its updates of both factors."""
+
+    @property
+    def entries(self) -> Entries:
+        """Which entries of V count."""
+
+    def zero(self, rows: int, rank: int) -> Stats:
+        """Return the statistics of no block, to be added to in place by the one task that holds them."""
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
         """Update H (r, w) in place for the block V (m, w), and add what W's update needs to the stats.

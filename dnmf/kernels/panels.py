@@ -22,12 +22,18 @@ Block = Any
 
 
 class Columns(NamedTuple):
-    """A panel of a sparse block: some columns of a matrix of `rows` rows, in compressed form."""
+    """A panel of a sparse block: some columns of a matrix of `height` rows, in compressed form.
+
+    `weights` are those of the entries, empty where all are 1. `every` says that the entries that are not stored are
+    zeros that count, and not missing.
+    """
 
     starts: NDArray[Any]
     rows: NDArray[Any]
     values: Float
     height: int
+    weights: Float = np.empty(0)
+    every: bool = True
 
 
 Panel = Float | Columns
@@ -153,8 +159,8 @@ def _blame(V: Block) -> None:
 
 
 class BadEntry(DataError):
-    """An entry that is negative, NaN or infinite, with its place in the block."""
+    """An entry that is negative, NaN, infinite, or 0 where it may not be, of V or of another matrix, with its place."""
 
-    def __init__(self, value: float, row: int, column: int) -> None:
-        super().__init__(value, row, column)
-        self.value, self.row, self.column = value, row, column
+    def __init__(self, value: float, row: int, column: int, matrix: str = "") -> None:
+        super().__init__(value, row, column, matrix)
+        self.value, self.row, self.column, self.matrix = value, row, column, matrix

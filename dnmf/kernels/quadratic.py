@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import scipy.sparse
 
+from dnmf.kernels.entries import Entries
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.panels import Block, Columns, Panel, panels
 from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
@@ -32,6 +33,17 @@ class Quadratic:
     sweeps: int
     penalty_W: Penalty
     penalty_H: Penalty
+    held_W: int = 0
+    held_H: int = 0
+
+    @property
+    def entries(self) -> Entries:
+        """All entries count."""
+        return Entries()
+
+    def zero(self, rows: int, rank: int) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(rows, rank)
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
         """Update H (r, w) in place from C = WᵀV, then add up A = VHᵀ and B = HHᵀ."""
@@ -42,12 +54,12 @@ class Quadratic:
             C = cross_product(panel, model.W, scratch)
             h = np.ascontiguousarray(H[:, columns])
             if fresh:
-                match_scale(h, C, gram)
-            self.update(h, C, gram, self.penalty_H, self.sweeps)
+                match_scale(h, C, gram, self.held_H)
+            update_free(self.update, h, C, gram, self.penalty_H, self.sweeps, self.held_H)
             H[:, columns] = h
             missed, met, product = moments(h, C, gram, self.penalty_H)
-            stats.missed += missed
-            stats.met += met
+            stats.missed[self.held_H :] += missed[self.held_H :]
+            stats.met[self.held_H :] += met[self.held_H :]
             crossed += float(product.sum())
             wide = h.astype(np.float64)
             block_gram += wide @ wide.T
@@ -70,14 +82,12 @@ class Quadratic:
         """Minimise over W from A and B alone; the loss follows from H's by the exact change of the quadratic."""
         rows = np.ascontiguousarray(W.T, dtype=np.float64)
         cross = np.ascontiguousarray(stats.cross.T)
-        missed, met, _ = moments(rows, cross, stats.gram, self.penalty_W)
-        optimality_W = relative(missed, met, np.diag(stats.gram))
+        optimality_W = self._missed_by_W(rows, cross, stats.gram)
         wide = W.astype(np.float64)
         optimality_H = relative(stats.missed, stats.met, (wide * wide).sum(axis=0))
         for _ in range(W_ROUNDS):
-            self.update(rows, cross, stats.gram, self.penalty_W, self.sweeps)
-            missed, met, _ = moments(rows, cross, stats.gram, self.penalty_W)
-            if relative(missed, met, np.diag(stats.gram)) <= W_TOLERANCE:
+            update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.held_W)
+            if self._missed_by_W(rows, cross, stats.gram) <= W_TOLERANCE:
                 break
         new = np.ascontiguousarray(rows.T, dtype=W.dtype)
         moved = new.astype(np.float64) - wide
@@ -90,6 +100,25 @@ class Quadratic:
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         return Step(new, fit + penalty, error, max(optimality_W, optimality_H))
 
+    def _missed_by_W(self, rows: Float, cross: Float, gram: Float) -> float:
+        """Return the relative violation of the optimality conditions by the rows of Wᵀ that are not held."""
+        missed, met, _ = moments(rows, cross, gram, self.penalty_W)
+        free = slice(self.held_W, None)
+        return relative(missed[free], met[free], np.diag(gram)[free])
+
+
+def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, held: int) -> None:
+    """Update the rows of H (r, p) behind the first `held`, which take part as they are, in place.
+
+    With held rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu.
+    """
+    if held == 0:
+        update(H, C, G, penalty, sweeps)
+    elif held < len(H):
+        free = np.ascontiguousarray(H[held:])
+        update(free, C[held:] - G[held:, :held] @ H[:held], np.ascontiguousarray(G[held:, held:]), penalty, sweeps)
+        H[held:] = free
+
 
 def relative(missed: Float, met: Float, weights: Float) -> float:
     """Return √(Σ missed_k/w_k / Σ met_k/w_k) over the components of weight w_k > 0: free of the scale of each."""
@@ -98,11 +127,11 @@ def relative(missed: Float, met: Float, weights: Float) -> float:
     return float(np.sqrt(top / bottom)) if bottom > 0 else float(top > 0)
 
 
-def match_scale(H: Float, C: Float, G: Float) -> None:
-    """Scale every column h of H by the best factor cᵀh / hᵀGh, in place."""
+def match_scale(H: Float, C: Float, G: Float, held: int = 0) -> None:
+    """Scale every column h of H by the best factor cᵀh / hᵀGh, in place, but for the first `held` entries."""
     top = np.einsum("kj,kj->j", C, H)
     bottom = np.einsum("kj,kj->j", H, G @ H)
-    H *= np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    H[held:] *= np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
 
 
 def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch) -> float:

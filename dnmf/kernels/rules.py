@@ -1,6 +1,5 @@
 """The table of rules: which loss goes with which solver, and what they are made of."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,27 +7,32 @@ import scipy.sparse
 
 from dnmf.errors import SettingsError
 from dnmf.kernels.divergence import Divergence
+from dnmf.kernels.entries import Entries, Weighted
 from dnmf.kernels.model import Model, Rule
-from dnmf.kernels.panels import square_sum
 from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Penalty
-from dnmf.kernels.updates import hals, multiplicative
+from dnmf.kernels.updates import RowUpdate, hals, multiplicative
+from dnmf.kernels.weighted import WeightedQuadratic
 from dnmf.settings import Settings
 
-Maker = Callable[[int, Penalty, Penalty], Rule]
-
-# What `solver="auto"` is for every loss: the one that needs the fewest passes.
-BEST = {"frobenius": "hals", "kullback-leibler": "mu"}
-
-RULES: dict[tuple[str, str], tuple[Maker, int]] = {
-    ("frobenius", "mu"): (lambda *parts: Quadratic(multiplicative, *parts), 10),
-    ("frobenius", "hals"): (lambda *parts: Quadratic(hals, *parts), 4),
-    ("frobenius", "als"): (lambda *parts: Quadratic(pivot, *parts), PIVOT_SWEEPS),
-    ("kullback-leibler", "mu"): (Divergence, 4),
+# The solvers of the Frobenius loss, with the sweeps over H in a visit. Cyclic coordinate descent is HALS.
+QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
+    "hals": (hals, 4),
+    "cd": (hals, 4),
+    "als": (pivot, PIVOT_SWEEPS),
+    "mu": (multiplicative, 10),
 }
+# Those of the other losses, with the same.
+DIVERGENT = {"mu": 4, "cd": 4}
+
+
+def solvers_for(beta: float) -> list[str]:
+    """Return the solvers that go with a loss, the one that `"auto"` takes first."""
+    if beta == 2:
+        return list(QUADRATIC)
+    return ["mu", "cd"] if beta == 1 else ["mu"]
 
 
 def solver_of(settings: Settings) -> str:
@@ -39,31 +43,49 @@ def solver_of(settings: Settings) -> str:
     SettingsError
         If solver and loss do not go together.
     """
-    solver = BEST[settings.loss] if settings.solver == "auto" else settings.solver
-    if (settings.loss, solver) not in RULES:
-        fitting = " or ".join(f"solver={name!r}" for loss, name in RULES if loss == settings.loss)
+    fitting = solvers_for(settings.beta)
+    solver = fitting[0] if settings.solver == "auto" else settings.solver
+    if solver not in fitting:
+        needs = "the quadratic loss, or kullback-leibler," if solver == "cd" else "a quadratic loss"
+        use = " or ".join(f"solver={name!r}" for name in fitting)
         raise SettingsError(
-            f"solver={solver!r} needs a quadratic loss and got loss={settings.loss!r}; "
-            f"use {fitting}, or loss='frobenius'."
+            f"solver={solver!r} needs {needs} and got loss={settings.loss!r}; use {use}, or loss='frobenius'."
         )
     return solver
 
 
-def make_rule(settings: Settings) -> Rule:
-    """Return the rule that the settings describe."""
-    make, sweeps = RULES[settings.loss, solver_of(settings)]
-    return make(
-        settings.sweeps or sweeps,
-        Penalty(settings.l1_W, settings.l2_W),
-        Penalty(settings.l1_H, settings.l2_H),
-    )
+def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = False) -> Rule:
+    """Return the rule that the settings describe, for a matrix that is streamed as its transpose or not."""
+    solver, beta = solver_of(settings), settings.beta
+    entries = Entries(settings.missing, weighted, positive=beta <= 0, dense=beta not in (1, 2))
+    held = (0, settings.fixed) if transposed else (settings.fixed, 0)
+    of = settings.swapped() if transposed else settings
+    penalties = Penalty(of.l1_W, of.l2_W), Penalty(of.l1_H, of.l2_H)
+    if beta == 2 and entries.all:
+        update, sweeps = QUADRATIC[solver]
+        return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
+    if beta == 2 and solver != "mu":
+        return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
+    sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])
+    return Divergence(beta, beta == 1 and solver == "cd", sweeps, *penalties, entries, *held)
+
+
+def sums_per_row(settings: Settings, weighted: bool = False) -> int:
+    """Return how many numbers the sums of a pass hold for every row of V as streamed."""
+    rule, rank = make_rule(settings, weighted=weighted), settings.rank
+    if isinstance(rule, WeightedQuadratic):
+        return rank + rank * (rank + 1) // 2 + 1
+    return rank if isinstance(rule, Quadratic) or rule.by_totals else 2 * rank + 1  # type: ignore[attr-defined]
 
 
 def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
     """Have everything compiled that a pass will call, on a matrix of four entries, so that no pass waits for it."""
     V: Any = np.ones((2, 2), stored)
-    for block in [scipy.sparse.csc_array(V)] if sparse else [V, np.asfortranarray(V)]:
-        scratch, stats, W = Scratch(), Stats.zero(2, 1), np.ones((2, 1), dtype)
-        stats.norms.append(square_sum(block, dtype, scratch))
+    for dense in [V] if sparse else [V, np.asfortranarray(V)]:
+        block = scipy.sparse.csc_array(dense) if sparse else dense
+        if rule.entries.weighted:
+            block = Weighted(block, np.ones((2, 2), dtype))
+        scratch, stats, W = Scratch(), rule.zero(2, 1), np.ones((2, 1), dtype)
+        stats.norms.append(rule.entries.square_sum(block, dtype, scratch))
         rule.visit(block, np.ones((1, 2), dtype), Model.of(W), stats, scratch, fresh=True)
         rule.finish(W, stats)

@@ -16,10 +16,16 @@ class Scratch:
     True
     """
 
-    __slots__ = ("_buffers",)
+    __slots__ = ("_beside", "_buffers")
 
     def __init__(self) -> None:
         self._buffers: dict[str, NDArray[np.uint8]] = {}
+        self._beside: Scratch | None = None
+
+    def beside(self) -> "Scratch":
+        """Return other buffers of the same thread, for what is read beside a block."""
+        self._beside = self._beside or Scratch()
+        return self._beside
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array of this shape in C order, its content undefined, aligned to 64 bytes."""

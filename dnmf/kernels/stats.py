@@ -4,6 +4,7 @@ import dataclasses
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.kernels.tiles import Float
 
@@ -15,7 +16,7 @@ class Stats:
     Attributes
     ----------
     cross, gram
-        A = VHᵀ (m, r) and B = HHᵀ (r, r); for a divergence, A = (V/WH) Hᵀ.
+        A = VHᵀ (m, r) and B = HHᵀ (r, r); for a divergence, A = (V Y^(β−2)) Hᵀ with Y = WH, and no B.
     mass
         The sum of every row of H (r,).
     fit
@@ -25,6 +26,15 @@ class Stats:
         is measured against.
     norms
         ‖V_j‖² of every block visited, in their order.
+    squares
+        The sum of H's squares.
+    low
+        For a divergence, Y^(β−1) Hᵀ (m, r) with Y = WH, where that depends on more than H; else empty.
+    grams
+        For every row of V whose entries count by weights of their own, the part of HHᵀ that is its own (m, r(r+1)/2),
+        the lower triangle row by row; else empty.
+    seen, unseen_columns
+        Entries of every row (m,) that were observed, where some are missing, else empty; and the columns without any.
     """
 
     cross: Float
@@ -34,6 +44,16 @@ class Stats:
     missed: Float
     met: Float
     norms: list[float]
+    squares: float = 0.0
+    low: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    grams: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    seen: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    unseen_columns: int = 0
+
+    @property
+    def unseen(self) -> tuple[int, int]:
+        """Rows and columns without an observed entry."""
+        return int((self.seen == 0).sum()), self.unseen_columns
 
     @classmethod
     def zero(cls, rows: int, rank: int) -> Self:

@@ -42,6 +42,16 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as `kernel` does, with sums of vectors taken in the order that the vector instructions like best.
+
+    The order depends on the lengths and on the processor, and on nothing else: the same bits every time.
+    """
+    compile_it = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+    compiled: Callable[..., Any] = compile_it(function)
+    return compiled
+
+
 @kernel
 def load_tile(source, start, tile):  # type: ignore[no-untyped-def]
     """Copy the columns from `start` on into the tile, as many as there are."""

@@ -1,98 +1,203 @@
-"""The Kullback–Leibler rule on one block."""
+"""The rule of the β-divergences on one block."""
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from naive import kl_update, objective
+from naive import beta_update, divergence, kl_update, objective
 
-from dnmf.kernels.divergence import RATIO_BYTES, Divergence, column_sums, majorise, mismatch, narrow
+from dnmf.kernels.beta import divergence_of, exponent, majorise, mismatch
+from dnmf.kernels.divergence import Divergence
+from dnmf.kernels.entries import Entries, Weighted
 from dnmf.kernels.model import Model
-from dnmf.kernels.panels import panels
+from dnmf.kernels.powers import LANES, logarithms
 from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Penalty
 
-FORMS = [np.asarray, np.asfortranarray, sp.csc_array]
+BETAS = [-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
+FORMS = {"C": np.asarray, "Fortran": np.asfortranarray, "CSC": sp.csc_array}
+PENALTIES = [Penalty(), Penalty(0.3, 0), Penalty(0, 0.2), Penalty(0.3, 0.2)]
 PENALTY = Penalty(0.3, 0.2)
 
 
 def problem(dtype="float64", rows=12, width=40, rank=3, zeros=0.4):
     rng = np.random.default_rng(0)
     V = rng.gamma(1, 1, (rows, width)) * (rng.random((rows, width)) >= zeros)
-    V[3], V[:, 5] = 0, 0
+    if zeros:
+        V[3], V[:, 5] = 0, 0
     return V.astype(dtype), rng.random((rows, rank)).astype(dtype) + 0.1, rng.random((rank, width)).astype(dtype) + 0.1
 
 
-def visit(V, W, H, penalty=PENALTY, sweeps=1, fresh=False):
-    stats, H = Stats.zero(*W.shape), H.copy()
-    Divergence(sweeps, Penalty(), penalty).visit(V, H, Model.of(W), stats, Scratch(), fresh=fresh)
+def rule_of(beta=1.0, penalty=PENALTY, sweeps=1, newton=False, entries=None, held=0):
+    entries = entries or Entries(positive=beta <= 0, dense=beta != 1)
+    return Divergence(beta, newton, sweeps, Penalty(), penalty, entries, 0, held)
+
+
+def visit(V, W, H, fresh=False, **options):
+    rule = rule_of(**options)
+    stats, H = rule.zero(*W.shape), H.copy()
+    rule.visit(V, H, Model.of(W), stats, Scratch(), fresh=fresh)
     return H, stats
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_zeros_of_the_matrix_count_by_wh_alone(form):
-    V, W, H = problem()
-    H, stats = visit(form(V), W, H)
-    assert stats.fit == pytest.approx(objective(V, W, H, loss="kullback-leibler"), rel=1e-12)
-    np.testing.assert_allclose(stats.cross, (V / (W @ np.where(H > 0, H, 1))) @ H.T, rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(stats.gram, H @ H.T, rtol=1e-12)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("beta", BETAS)
+def test_loss_and_sums_are_those_of_the_textbook(beta, form):
+    V, W, H = problem(zeros=0.4 if beta > 0 else 0)
+    H, stats = visit(form(V), W, H, beta=beta)
+    Y = W @ H
+    assert stats.fit == pytest.approx(objective(V, W, H, loss=beta), rel=1e-11)
     np.testing.assert_allclose(stats.mass, H.sum(axis=1), rtol=1e-12)
+    assert stats.squares == pytest.approx((H**2).sum(), rel=1e-12)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.testing.assert_allclose(stats.cross, np.where(Y > 0, V * Y ** (beta - 2), 0) @ H.T, rtol=1e-11, atol=1e-13)
+        if beta != 1:
+            np.testing.assert_allclose(stats.low, np.where(Y > 0, Y ** (beta - 1), 0) @ H.T, rtol=1e-11)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("beta", BETAS)
+def test_an_update_is_the_minimum_of_the_majoriser(beta, penalty, form):
+    V, W, H = problem(zeros=0.4 if beta > 0 else 0)
+    expected = beta_update(V, W, H, beta, *penalty)
+    np.testing.assert_allclose(visit(form(V), W, H, beta=beta, penalty=penalty)[0], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("newton", [False, True], ids=["mu", "cd"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_matrix_of_zeros_is_met_by_zeros(dtype, form):
+def test_a_matrix_of_zeros_is_met_by_zeros(dtype, newton, form):
     _, W, H = problem(dtype)
-    H, stats = visit(form(np.zeros((12, 40), dtype)), W, H)
+    H, stats = visit(form(np.zeros((12, 40), dtype)), W, H, newton=newton)
     assert not H.any()
     assert stats.fit == 0
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_no_update_of_h_raises_the_penalised_divergence(form):
-    V, W, H = problem()
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(("beta", "newton"), [*((beta, False) for beta in BETAS), (1.0, True)])
+def test_no_update_of_h_raises_the_penalised_divergence(beta, newton, form):
+    V, W, H = problem(zeros=0.4 if beta > 0 else 0)
     losses = []
     for _ in range(30):
-        losses.append(objective(V, W, H, l1_H=0.3, l2_H=0.2, loss="kullback-leibler"))
-        H, _ = visit(form(V), W, H)
-    assert (np.diff(losses) <= 1e-12 * losses[0]).all()
+        losses.append(objective(V, W, H, l1_H=0.3, l2_H=0.2, loss=beta))
+        H, _ = visit(form(V), W, H, beta=beta, newton=newton)
+    assert (np.diff(losses) <= 1e-12 * abs(losses[0])).all()
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_fresh_start_has_the_mass_of_every_column(form):
-    V, W, H = problem()
-    scaled = H * V.sum(axis=0) / (W.sum(axis=0) @ H)
-    expected = kl_update(V, W, scaled, 0, 0)
-    np.testing.assert_allclose(visit(form(V), W, H, Penalty(), fresh=True)[0], expected, rtol=1e-12)
-    np.testing.assert_allclose((W @ expected).sum(axis=0), V.sum(axis=0), rtol=1e-12)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_every_step_of_newtons_method_lowers_the_divergence(penalty):
+    """From starts far on either side of the minimum, one component at a time, with data of any scale."""
+    rng = np.random.default_rng(1)
+    for scale in (1e-8, 1.0, 1e8):
+        V, W, _ = problem()
+        V = V * scale
+        for _ in range(50):
+            H = scale * 10.0 ** rng.uniform(-6, 6, (3, 40)) * (rng.random((3, 40)) < 0.8)
+            H[:, ~V.any(axis=0)] = 0
+            H[0] = np.maximum(H[0], scale * 1e-6)
+            before = objective(V, W, H, l1_H=penalty.l1, l2_H=penalty.l2 / scale, loss=1)
+            new, _ = visit(V, W, H, newton=True, penalty=Penalty(penalty.l1, penalty.l2 / scale))
+            assert objective(V, W, new, l1_H=penalty.l1, l2_H=penalty.l2 / scale, loss=1) <= before * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_where_wh_is_zero_and_v_is_not_the_loss_is_infinite_and_the_update_finite(form):
+def test_newtons_method_is_ahead_of_the_multiplicative_rule():
+    V, W, H = problem(zeros=0)
+    one, two = (visit(V, W, H, newton=newton, sweeps=4)[1].fit for newton in (True, False))
+    best = visit(V, W, H, newton=True, sweeps=500)[1].fit
+    assert one - best < 0.2 * (two - best)
+
+
+def test_newtons_method_brings_back_entries_that_are_zero():
+    V, W, H = problem(zeros=0)
+    start = H.copy()
+    start[1] = 0
+    found, _ = visit(V, W, start, newton=True, sweeps=500, penalty=Penalty())
+    expected, _ = visit(V, W, H, newton=True, sweeps=500, penalty=Penalty())
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("beta", BETAS)
+def test_a_fresh_start_is_scaled_so_that_every_column_fits_best(beta, form):
+    V, W, H = problem(zeros=0.4 if beta > 0 else 0)
+    Y = W @ H
+    scaled = H * (V * Y ** (beta - 1)).sum(axis=0) / (Y**beta).sum(axis=0)
+    expected = beta_update(V, W, scaled, beta)
+    np.testing.assert_allclose(visit(form(V), W, H, beta=beta, penalty=Penalty(), fresh=True)[0], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("newton", [False, True], ids=["mu", "cd"])
+def test_where_wh_is_zero_and_v_is_not_the_loss_is_infinite_and_the_update_finite(newton, form):
     V, W, H = problem("float32")
     W[4], V[4] = 0, 300
-    H, stats = visit(form(V), W, H)
+    H, stats = visit(form(V), W, H, newton=newton)
     assert stats.fit == np.inf
     assert np.isfinite(H).all()
     assert np.isfinite(stats.cross).all()
 
 
-def test_the_majoriser_is_at_its_minimum():
+@pytest.mark.parametrize("newton", [False, True], ids=["mu", "cd"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_and_missing_entries_count_as_they_are_told(dtype, newton):
+    V, W, H = problem(dtype)
+    rng = np.random.default_rng(2)
+    M = (rng.random(V.shape) * (rng.random(V.shape) < 0.7)).astype(dtype)
+    M[:, 8], M[7] = 0, 0
+    holes = np.where(M > 0, V, np.nan)
+    given = {
+        "weights": (Weighted(V, M), Entries(weighted=True), M),
+        "CSC and weights": (Weighted(sp.csc_array(V), M), Entries(weighted=True), M),
+        "sparse weights": (Weighted(V, sp.csc_array(M)), Entries(weighted=True), M),
+        "NaN": (holes, Entries("nan"), M > 0),
+        "NaN, Fortran": (np.asfortranarray(holes), Entries("nan"), M > 0),
+        "NaN and weights": (Weighted(holes, M), Entries("nan", True), M),
+        "stored": (sp.csc_array(V), Entries("zeros"), V > 0),
+        "stored and weights": (Weighted(sp.csc_array(V), M), Entries("zeros", True), M * (V > 0)),
+    }
+    for name, (block, entries, weights) in given.items():
+        h, stats = visit(block, W, H, newton=newton, entries=entries)
+        if not newton:
+            expected = beta_update(V, W, H, 1, *PENALTY, M=weights)
+            expected[:, ~(weights > 0).any(axis=0)] = 0
+            np.testing.assert_allclose(h, expected, rtol=2e-5 if dtype == "float32" else 1e-10, err_msg=name)
+        rel = 2e-5 if dtype == "float32" else 1e-10
+        assert stats.fit == pytest.approx(objective(V, W, h, loss=1, M=weights), rel=rel), name
+        np.testing.assert_array_equal(stats.seen, (weights > 0).sum(axis=1), err_msg=name)
+        assert stats.unseen_columns == (~(weights > 0).any(axis=0)).sum(), name
+        np.testing.assert_allclose(stats.low, weights @ h.T, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("newton", [False, True], ids=["mu", "cd"])
+def test_components_that_are_held_take_part_and_stay(newton, form):
     V, W, H = problem()
-    numerator, totals = W.T @ (V / (W @ H)), W.sum(axis=0)
-    for penalty in (Penalty(), Penalty(0.3, 0), Penalty(0, 0.2), PENALTY):
-        new = majorise(H, numerator, totals, penalty)
-        slope = (
-            totals[:, None] + penalty.l1 + penalty.l2 * new - np.divide(H * numerator, new, where=new > 0, out=0 * H)
-        )
-        np.testing.assert_allclose(slope[new > 0], 0, atol=1e-12)
-        np.testing.assert_array_equal(new == 0, H * numerator == 0)
+    found, _ = visit(form(V), W, H, newton=newton, held=2, sweeps=3)
+    np.testing.assert_array_equal(found[:2, V.any(axis=0)], H[:2, V.any(axis=0)])
+    assert not np.allclose(found[2], H[2])
+    assert objective(V, W, found, l1_H=0.3, l2_H=0.2, loss=1) < objective(V, W, H, l1_H=0.3, l2_H=0.2, loss=1)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_the_divergence_of_two_numbers(beta):
+    rng = np.random.default_rng(0)
+    v, y = rng.gamma(1, 1, 100), rng.gamma(1, 1, 100)
+    v[:20] *= beta > 0
+    found = [divergence_of(*pair, beta) for pair in zip(v, y, strict=True)]
+    np.testing.assert_allclose(found, divergence(v, y, beta), rtol=1e-10, atol=1e-13)
+    assert divergence_of(3.0, 3.0, beta) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_the_exponent_is_that_of_the_update_without_penalties(beta):
+    h, top, low = np.full((1, 1), 2.0), np.full((1, 1), 3.0), np.full((1, 1), 5.0)
+    assert majorise(h, top, low, beta, Penalty())[0, 0] == pytest.approx(2 * (3 / 5) ** exponent(beta), rel=1e-12)
 
 
 def test_nothing_is_missed_at_a_fixed_point_and_the_measure_has_no_scale():
     V, W, H = problem()
-    totals = W.sum(axis=0)
+    totals = W.sum(axis=0)[:, None]
     missed, met = mismatch(H, W.T @ (V / (W @ H)), totals, Penalty())
     scaled, measure = mismatch(1e6 * H, W.T @ (V / (W @ H)), totals, Penalty())
     np.testing.assert_allclose(scaled / measure, missed / met, rtol=1e-12)
@@ -102,24 +207,17 @@ def test_nothing_is_missed_at_a_fixed_point_and_the_measure_has_no_scale():
     assert (missed <= 1e-12 * met).all()
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_sums_of_columns_are_those_of_numpy(form):
-    V, _, _ = problem()
-    (_, panel), *rest = panels(form(V), V.dtype, Scratch())
-    assert not rest
-    np.testing.assert_allclose(column_sums(panel), V.sum(axis=0), rtol=1e-14)
+def test_logarithms_are_right_at_every_scale():
+    x = 10.0 ** np.random.default_rng(0).uniform(-300, 300, LANES)
+    x[:6] = [1, np.nextafter(1, 0), np.nextafter(1, 2), 2, np.sqrt(2), 5e-308]
+    given, out = x.copy(), np.empty(LANES)
+    logarithms(x, x.view(np.int64), out, out.view(np.int64))
+    np.testing.assert_allclose(out, np.log(given), rtol=1e-11, atol=1e-16)
 
 
-def test_ratios_are_cut_to_fit_the_cache():
-    wide = np.empty((1000, 5000), np.float32)
-    parts = narrow(wide)
-    assert max((part.stop - part.start) * 1000 * 4 for part in parts) <= RATIO_BYTES
-    assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
-    assert (parts[0].start, parts[-1].stop) == (0, 5000)
-
-
-def test_ratios_cut_or_whole_give_the_same_update():
+@pytest.mark.parametrize("newton", [False, True], ids=["mu", "cd"])
+def test_wide_and_narrow_panels_give_the_same_update(newton):
     V, W, H = problem(rows=2000, width=400)
-    assert len(narrow(V)) > 1
-    whole = kl_update(V, W, H, 0.3, 0.2)
-    np.testing.assert_allclose(visit(V, W, H)[0], whole, rtol=1e-11)
+    whole, _ = visit(V, W, H, newton=newton)
+    parts = [visit(V[:, c : c + 50], W, H[:, c : c + 50], newton=newton)[0] for c in range(0, 400, 50)]
+    np.testing.assert_allclose(whole, np.hstack(parts), rtol=1e-11)

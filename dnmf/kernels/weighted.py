@@ -1,0 +1,271 @@
+"""The Frobenius loss ½ Σ m (v − wh)² where entries are missing or weighted: every column and row has a Gram matrix of
+its own.
+
+For a column, G_c = Σ_i m_i w_i w_iᵀ over the rows i, and C = Wᵀ(m ∘ v). Weights are held against a base that most
+entries have, 1 in a dense panel and 0 where only stored entries count: G_c = base · WᵀW + Σ (m_i − base) w_i w_iᵀ, so
+that the work is proportional to the entries that are different. For W's rows the same sums go over the columns.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from dnmf.kernels.divergence import count_observed
+from dnmf.kernels.entries import Entries, Pair, entries_of
+from dnmf.kernels.model import Model, Step
+from dnmf.kernels.panels import Block, Columns, Panel
+from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import Float, Penalty, kernel, reordered
+
+# W's update costs no read of V. Sweeps end when the largest move is this share of the largest entry.
+W_SWEEPS = 20
+TRANSFORM_SWEEPS = 1000
+STILL = 1e-13
+# A diagonal entry of a Gram matrix below this share of what it was summed from is rounding.
+ROUNDING = 1e-12
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WeightedQuadratic:
+    """The rule of the Frobenius loss over the entries that count: coordinate descent with Gram matrices of their own.
+
+    The attributes are those of `Divergence`.
+    """
+
+    sweeps: int
+    penalty_W: Penalty
+    penalty_H: Penalty
+    entries: Entries
+    held_W: int = 0
+    held_H: int = 0
+
+    def zero(self, rows: int, rank: int) -> Stats:
+        """Return the statistics of no block."""
+        stats = Stats.zero(rows, rank)
+        stats.grams = np.zeros((rows, rank * (rank + 1) // 2))
+        stats.seen = np.zeros(rows, np.int64)
+        return stats
+
+    def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
+        """Update H (r, w) in place, then add up the sums of W."""
+        for columns, panel in self.entries.panels(V, H.dtype, scratch):
+            assert not isinstance(panel, np.ndarray)
+            count_observed(panel, stats)
+            h = H[:, columns].astype(np.float64)
+            self._visit_panel(panel, h, model, stats, scratch, fresh)
+            H[:, columns] = h
+
+    def _visit_panel(
+        self, panel: Columns | Pair, h: Float, model: Model, stats: Stats, scratch: Scratch, fresh: bool
+    ) -> None:
+        base, different, product = against_base(panel, scratch)
+        C = cross_product(product, model.W, scratch)
+        penalty = self.penalty_H
+        how = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
+        sums = np.zeros((2, len(h)))
+        weights = different.weights.astype(np.float64)
+        _update_columns(different.starts, different.rows, weights, model.W, model.gram, C, h, how, stats.grams, sums)
+        stats.missed += sums[0]
+        stats.met += sums[1]
+        h32 = h.astype(model.W.dtype)
+        h[...] = h32
+        stats.mass += h.sum(axis=1)
+        stats.squares += float(np.vdot(h, h))
+        if base:
+            stats.gram += h @ h.T
+        add_outer_product(product, h32, stats.cross, scratch)
+        stats.fit += weighted_residual(panel, model.W, h32, scratch)
+
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
+        """Return the H (r, w) that minimises the objective with W held, column by column."""
+        H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
+        patient = dataclasses.replace(self, sweeps=TRANSFORM_SWEEPS, held_H=0)
+        patient.visit(V, H, model, patient.zero(*model.W.shape), scratch, fresh=False)
+        return H
+
+    def finish(self, W: Float, stats: Stats) -> Step:
+        """Minimise over every row of W by itself; the loss follows by the exact change of the quadratic."""
+        rows = W.astype(np.float64)
+        sums = np.zeros((2, W.shape[1]))
+        penalty = self.penalty_W
+        how = (W_SWEEPS, penalty.l1, penalty.l2, self.held_W)
+        rows[stats.seen == 0, self.held_W :] = 0
+        _update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, how, sums)
+        new = rows.astype(W.dtype)
+        change = _change(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
+        fit = max(stats.fit + float(change), 0.0)
+        norm = sum(stats.norms)
+        total = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
+        total += penalty.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
+        missed_H, missed_W = (share(*pair) for pair in ((stats.missed, stats.met), sums))
+        error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
+        return Step(new, fit + total, error, max(missed_W, missed_H), stats.unseen)
+
+
+def against_base(panel: Columns | Pair, scratch: Scratch) -> tuple[float, Columns, Panel]:
+    """Return the weight that most entries have, the entries of another one, with what they differ by, and m ∘ v."""
+    if isinstance(panel, Columns):
+        return 0.0, panel, panel._replace(values=panel.values * panel.weights)
+    base = 1.0 if 2 * np.count_nonzero(panel.weights == 1) >= panel.weights.size else 0.0
+    return base, entries_of(panel, base, scratch), np.multiply(panel.values, panel.weights)
+
+
+def share(missed: Float, met: Float) -> float:
+    """Return √(Σ missed / Σ met)."""
+    return float(np.sqrt(missed.sum() / met.sum())) if met.sum() > 0 else float(missed.sum() > 0)
+
+
+def weighted_residual(panel: Columns | Pair, W: Float, H: Float, scratch: Scratch) -> float:
+    """Return ½ Σ m (v − wh)² of a panel."""
+    if isinstance(panel, Columns):
+        return 0.5 * float(_stored_residual(panel.starts, panel.rows, panel.values, panel.weights, W, H))
+    product = np.matmul(W, H, out=scratch.array("residual", panel.values.shape, H.dtype))
+    np.subtract(panel.values, product, out=product)
+    np.multiply(product, product, out=product)
+    return 0.5 * float(np.einsum("ij,ij->", product, panel.weights, dtype=np.float64))
+
+
+@reordered
+def _stored_residual(starts, rows, values, weights, W, H):  # type: ignore[no-untyped-def]
+    total = 0.0
+    h = np.empty(H.shape[0], W.dtype)
+    for column in range(len(starts) - 1):
+        for k in range(len(h)):
+            h[k] = H[k, column]
+        for entry in range(starts[column], starts[column + 1]):
+            product = W.dtype.type(0)
+            for k in range(len(h)):
+                product += W[rows[entry], k] * h[k]
+            missed = np.float64(values[entry]) - np.float64(product)
+            total += np.float64(weights[entry]) * missed * missed
+    return total
+
+
+@reordered
+def _update_columns(starts, rows, weights, W, gram, C, H, how, grams, sums):  # type: ignore[no-untyped-def]
+    """Update every column of H (r, p), in float64, and add what it leaves behind to `grams` and `sums` (2, r)."""
+    base, sweeps, l1, l2, held, fresh = how
+    rank = H.shape[0]
+    own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
+    packed = np.empty(rank * (rank + 1) // 2)
+    for column in range(len(starts) - 1):
+        for k in range(rank):
+            h[k], c[k] = H[k, column], C[k, column]
+        packed[:] = 0.0
+        for entry in range(starts[column], starts[column + 1]):
+            row = rows[entry]
+            for k in range(rank):
+                w[k] = W[row, k]
+            _add_square(w, weights[entry], packed)
+        _unpack(packed, base, gram, own)
+        if fresh:
+            _match(h, c, own, held)
+        _sweep(h, c, own, l1, l2, held, sweeps)
+        for k in range(held, rank):
+            if own[k, k] == 0.0 and c[k] <= 0.0:
+                h[k] = 0.0
+        _measure(h, c, own, l1, l2, held, sums)
+        for k in range(rank):
+            H[k, column] = h[k]
+        for entry in range(starts[column], starts[column + 1]):
+            _add_square(h, weights[entry], grams[rows[entry]])
+
+
+@reordered
+def _update_rows(W, cross, grams, gram, how, sums):  # type: ignore[no-untyped-def]
+    """Update every row of W (m, r), in float64, until it has converged."""
+    sweeps, l1, l2, held = how
+    rank = W.shape[1]
+    own = np.empty((rank, rank))
+    for row in range(W.shape[0]):
+        _unpack(grams[row], 1.0, gram, own)
+        _measure(W[row], cross[row], own, l1, l2, held, sums)
+        _sweep(W[row], cross[row], own, l1, l2, held, sweeps)
+
+
+@kernel
+def _add_square(x, weight, packed):  # type: ignore[no-untyped-def]
+    """Add weight · x xᵀ to the lower triangle of a Gram matrix, row by row."""
+    place = 0
+    for k in range(len(x)):
+        part = weight * x[k]
+        for i in range(k + 1):
+            packed[place + i] += part * x[i]
+        place += k + 1
+
+
+@kernel
+def _unpack(packed, base, gram, own):  # type: ignore[no-untyped-def]
+    """Set `own` (r, r) to the Gram matrix of a row or column: `base` times what all share, and its own part."""
+    place = 0
+    for k in range(len(own)):
+        for i in range(k + 1):
+            own[k, i] = own[i, k] = base * gram[k, i] + packed[place + i]
+        place += k + 1
+        if own[k, k] <= ROUNDING * base * gram[k, k]:
+            own[k, k] = 0.0
+
+
+@kernel
+def _match(h, c, own, held):  # type: ignore[no-untyped-def]
+    """Scale a column that has no scale yet by the best factor cᵀh / hᵀGh."""
+    top, bottom = 0.0, 0.0
+    for k in range(len(h)):
+        top += c[k] * h[k]
+        for i in range(len(h)):
+            bottom += h[k] * own[k, i] * h[i]
+    for k in range(held, len(h)):
+        h[k] *= top / bottom if bottom > 0.0 else 0.0
+
+
+@kernel
+def _sweep(h, c, own, l1, l2, held, sweeps):  # type: ignore[no-untyped-def]
+    """Set each entry to its minimum with the others held, again and again, until nothing moves any more."""
+    for _ in range(sweeps):
+        moved, largest = 0.0, 0.0
+        for k in range(held, len(h)):
+            bend = own[k, k] + l2
+            if bend <= 0.0:
+                h[k] = 0.0 if l1 > 0.0 else h[k]
+                continue
+            slope = l1 + l2 * h[k] - c[k]
+            for i in range(len(h)):
+                slope += own[k, i] * h[i]
+            new = max(0.0, h[k] - slope / bend)
+            moved, largest = max(moved, abs(new - h[k])), max(largest, new)
+            h[k] = new
+        if moved <= STILL * largest:
+            break
+
+
+@kernel
+def _measure(h, c, own, l1, l2, held, sums):  # type: ignore[no-untyped-def]
+    """Add the squared violation of the optimality conditions, and c², both over the curvature."""
+    for k in range(held, len(h)):
+        bend = own[k, k] + l2
+        if bend <= 0.0:
+            continue
+        slope = l1 + l2 * h[k] - c[k]
+        for i in range(len(h)):
+            slope += own[k, i] * h[i]
+        missed = min(slope, bend * h[k])
+        sums[0, k] += missed * missed / bend
+        sums[1, k] += c[k] * c[k] / bend
+
+
+@kernel
+def _change(W, new, cross, grams, gram):  # type: ignore[no-untyped-def]
+    """Return how the loss changes from W to the new rows."""
+    rank = W.shape[1]
+    own = np.empty((rank, rank))
+    total = 0.0
+    for row in range(W.shape[0]):
+        _unpack(grams[row], 1.0, gram, own)
+        for k in range(rank):
+            slope = -cross[row, k]
+            for i in range(rank):
+                slope += own[k, i] * 0.5 * (W[row, i] + new[row, i])
+            total += (new[row, k] - W[row, k]) * slope
+    return total
