@@ -20,9 +20,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Options(TypedDict, total=False):
     """The options of a run; `Settings` describes them."""
 
-    loss: str
+    loss: str | float
     solver: str
     init: Any
+    weights: Any
+    fixed_W: Any
+    missing: str
     sweeps: int | None
     l1_W: float
     l2_W: float
@@ -45,8 +48,9 @@ def _shows_options(function: Function) -> Function:
     options = [
         p.replace(kind=Parameter.KEYWORD_ONLY, annotation=Parameter.empty)
         for p in signature(Settings).parameters.values()
-        if p.name != "rank"
+        if p.name not in ("rank", "fixed")
     ]
+    options += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in ("weights", "fixed_W")]
     function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
     return function
 
@@ -85,14 +89,23 @@ def factorize(
         Where the passes run: a `distributed.Client` or cluster, the address of a scheduler, or `"threads"` for those
         of this process. None is the current client, or else the threads.
     loss
-        `"frobenius"` for ½‖V − WH‖², or `"kullback-leibler"`.
+        `"frobenius"` for ½‖V − WH‖², `"kullback-leibler"`, `"itakura-saito"`, or the β of a β-divergence as a number.
     solver
-        `"mu"` (Lee & Seung 2001), `"hals"` (Cichocki et al. 2007) or `"als"` (alternating non-negative least squares,
-        solved exactly; Kim & Park 2011). `"auto"` takes the one that needs the fewest passes: `"hals"`, or `"mu"`
-        for a divergence.
+        `"mu"` (multiplicative updates: Lee & Seung 2001; Févotte & Idier 2011 for every β), `"hals"` (Cichocki et al.
+        2007), also called `"cd"`, or `"als"` (alternating non-negative least squares, solved exactly; Kim & Park 2011).
+        For `"kullback-leibler"`, `"cd"` is Newton's method by coordinates (Hsieh & Dhillon 2011), safeguarded. `"auto"`
+        is `"hals"`, or `"mu"` for a divergence.
     init
         `"random"`, `"nndsvd"`, `"nndsvda"`, `"nndsvdar"` (Boutsidis & Gallopoulos 2008; three passes more), or the
         factors (W, H) to start from. `"auto"` is `"random"`.
+    missing
+        `"nan"` takes NaN in a dense V as missing, `"zeros"` what a sparse V does not store. Missing entries count for
+        nothing: not in the loss, not in the factors, not in `transform`.
+    weights
+        Weights of the entries, at least 0, of V's shape: an array or a sparse matrix in memory, or whatever V may be,
+        cut like V. The loss of an entry is multiplied by its weight.
+    fixed_W
+        Known columns (m, f) of W. They are the first components of the result and stay as they are.
     l1_W, l2_W, l1_H, l2_H, sweeps, seed, tol, max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads
         See `Settings`.
 
@@ -171,7 +184,8 @@ def resume(
     watchers, cancel, client
         As for `factorize`; the cluster may be another one than before.
     options
-        `tol`, `max_passes`, `max_seconds`, `checkpoint_every`, `keep`, `memory_limit` and `threads` may change.
+        `weights`, where the store cannot know where they lie; `tol`, `max_passes`, `max_seconds`, `checkpoint_every`,
+        `keep`, `memory_limit` and `threads` may change.
 
     Raises
     ------
@@ -221,6 +235,7 @@ def transform(
     threads: int | None = None,
     watchers: Sequence[Watcher] = (),
     client: Any = None,
+    weights: Any = None,
 ) -> Any:
     """Return the long factor of new data with the other factor held, in one read of V.
 
@@ -237,6 +252,8 @@ def transform(
         Where to write the factor as a Zarr array, which then appears whole or not at all.
     overwrite
         Replace what is there.
+    weights
+        Weights of the new entries, where they are to have some; what is missing is missing as it was in the fit.
 
     Returns
     -------
@@ -257,7 +274,7 @@ def transform(
     (2, 2)
     """
     result = fitted if isinstance(fitted, Result) else load(fitted)
-    return transform_with(result, V, out, overwrite, memory_limit, threads, watchers, client)
+    return transform_with(result, V, out, overwrite, memory_limit, threads, watchers, client, weights)
 
 
 def plan(V: Any, rank: int, *, memory_limit: int | str | None = None, threads: int | None = None) -> Plan:

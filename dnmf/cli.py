@@ -1,19 +1,18 @@
 """The command line. Figures for programs go to stdout, all that is for people to stderr."""
 
-import dataclasses
-import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 import dnmf
 from dnmf import demo as demonstration
 from dnmf.checkpoint import Store, is_store
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
+from dnmf.options import HELP, cluster_options, run_options
 from dnmf.plan import amount
 from dnmf.progress import summary
 from dnmf.report import draw_parts
@@ -21,71 +20,6 @@ from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import open_matrix
 from dnmf.start import plan_of
 from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
-
-HELP = {
-    "loss": "frobenius, or kullback-leibler.",
-    "solver": "auto, hals, als or mu.",
-    "init": "auto, random, nndsvd, nndsvda or nndsvdar.",
-    "sweeps": "Updates of a block in a pass.",
-    "l1_W": "L1 penalty on W.",
-    "l2_W": "L2 penalty on W.",
-    "l1_H": "L1 penalty on H.",
-    "l2_H": "L2 penalty on H.",
-    "seed": "Of everything random.",
-    "tol": "Relative optimality at which the run has converged.",
-    "max_passes": "Reads of V allowed.",
-    "max_seconds": "Seconds allowed.",
-    "checkpoint_every": "Passes between two checkpoints.",
-    "keep": "Checkpoints kept.",
-    "memory_limit": "Memory the process may hold, as 1GB; by default 60 % of what it may use.",
-    "threads": "Blocks worked on at once.",
-}
-TYPES = {"seed": int, "max_passes": int, "checkpoint_every": int, "keep": int, "threads": int, "sweeps": int}
-REALS = ("l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds")
-
-Command = Callable[..., Any]
-
-
-def run_options(names: tuple[str, ...]) -> Callable[[Command], Command]:
-    """Give a command the options of a run, by their names in `Settings`; those that are not given are not passed."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
-
-    def add(command: Command) -> Command:
-        for name in reversed(names):
-            kind = TYPES.get(name, float if name in REALS else str)
-            shown = "" if defaults[name] is None else f"  [default: {defaults[name]}]"
-            flag = "--" + name.replace("_", "-")
-            command = click.option(flag, name, type=kind, default=None, help=HELP[name] + shown)(command)
-        command = click.option("--json", "as_json", is_flag=True, help="One JSON object a pass on stdout.")(command)
-        return command
-
-    return add
-
-
-CLUSTER = {
-    "scheduler": (str, "Work on the cluster of this scheduler: tcp://… or tls://…."),
-    "tls_ca_file": (click.Path(path_type=Path), "For tls://: the authority's certificate."),
-    "tls_cert": (click.Path(path_type=Path), "For tls://: this machine's certificate."),
-    "tls_key": (click.Path(path_type=Path), "For tls://: its key."),
-    "scheduler_file": (click.Path(path_type=Path), "Work on the cluster whose scheduler wrote this file."),
-    "cluster": (click.Path(path_type=Path), "Start the cluster that this file describes; see cluster_configs/."),
-    "workers": (int, "Start so many worker processes on this machine."),
-    "threads_per_worker": (int, "Threads of each of them."),
-    "worker_memory": (str, "Memory of each of them, as 4GB."),
-}
-
-
-def cluster_options(command: Command) -> Command:
-    """Give a command the options that say where it is to work; it gets them as one mapping, `where`."""
-
-    @functools.wraps(command)
-    def gathered(**given: Any) -> Any:
-        where = {name: given.pop(name) for name in CLUSTER}
-        return command(where={name: value for name, value in where.items() if value is not None}, **given)
-
-    for name, (kind, text) in reversed(CLUSTER.items()):
-        gathered = click.option("--" + name.replace("_", "-"), name, type=kind, default=None, help=text)(gathered)
-    return gathered
 
 
 class Commands(click.Group):
@@ -111,6 +45,8 @@ def main() -> None:
 @click.option("--rank", type=int, required=True, help="Number of components.")
 @click.option("--store", help="Where checkpoints and the factors go: a path, or a URL as s3://bucket/run.zarr.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
+@click.option("--weights", help="Weights of the entries: a Zarr array cut like MATRIX, or a .npy file.")
+@click.option("--fixed-W", "fixed", type=click.Path(exists=True), help="Known columns of W that stay: a .npy file.")
 @run_options(tuple(HELP))
 @cluster_options
 def fit(
@@ -118,6 +54,8 @@ def fit(
     rank: int,
     store: str | None,
     overwrite: bool,
+    weights: str | None,
+    fixed: str | None,
     as_json: bool,
     where: dict[str, Any],
     **options: Any,
@@ -125,6 +63,8 @@ def fit(
     """Factorise MATRIX: a Zarr array, or a .npy file."""
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
+        given |= {} if weights is None else {"weights": weights}
+        given |= {} if fixed is None else {"fixed_W": read_array(fixed)}
         result = dnmf.factorize(
             matrix,
             rank,
@@ -253,6 +193,14 @@ def demo_command(folder: Path, step: int, max_passes: int) -> None:
     patch = demonstration.PATCH
     draw_parts(result.W, (patch, patch, 3), picture, f"{rank} parts of two photographs")
     say(f"The parts are drawn in {picture}.")
+
+
+def read_array(path: str) -> Any:
+    """Return the array in a .npy file."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise click.BadParameter(f"{path} is no .npy file of numbers ({error}).") from error
 
 
 def describe_store(path: str) -> str:

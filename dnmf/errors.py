@@ -1,6 +1,7 @@
 """Every error and warning of the package: a sentence of what was given, what is allowed and what to do."""
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -48,8 +49,24 @@ class StoreWarning(UserWarning):
     """A store is damaged, and an older checkpoint of it was taken."""
 
 
+class DataWarning(UserWarning):
+    """Something in the matrix cannot be learned from."""
+
+
 class ClusterWarning(UserWarning):
     """Something large goes through the scheduler of a cluster that need not."""
+
+
+def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:
+    """Warn of rows and columns of V, as streamed, that have no observed entry, if there are any."""
+    rows, columns = unseen[::-1] if transposed else unseen
+    if rows or columns:
+        warnings.warn(
+            f"{rows} rows and {columns} columns of V have no observed entry; their factors are 0. Drop them to be rid "
+            "of this warning.",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> SettingsError:

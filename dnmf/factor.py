@@ -148,10 +148,13 @@ class RandomFactor:
 class MadeFactor:
     """A factor whose blocks are made from those of another one."""
 
-    fresh: ClassVar[bool] = False
-
     def __init__(self, origin: Factor, make: Callable[[int, Float], Float]) -> None:
         self.origin, self.make = origin, make
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its origin is."""
+        return self.origin.fresh
 
     @property
     def everywhere(self) -> bool:

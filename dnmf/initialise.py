@@ -23,7 +23,7 @@ OVERSAMPLING = 10
 PRODUCTS = 2
 
 
-def check_init(settings: Settings, layout: Layout) -> None:
+def check_init(settings: Settings, layout: Layout, weighted: bool = False) -> None:
     """Raise SettingsError where the rank and the initialisation do not go together."""
     least = min(layout.shape)
     if settings.init.startswith("nndsvd") and settings.rank > least:
@@ -31,6 +31,8 @@ def check_init(settings: Settings, layout: Layout) -> None:
             f"rank={settings.rank} is more than min(m, n)={least}, and init={settings.init!r} has no more singular "
             "vectors than that; use init='random' or a lower rank."
         )
+    if settings.init.startswith("nndsvd") and (settings.missing != "none" or weighted):
+        raise SettingsError(f"init={settings.init!r} needs every entry of V, by the same weight; use init='random'.")
 
 
 def initial_state(
@@ -70,6 +72,39 @@ def random_state(settings: Settings, layout: Layout) -> State:
     return State(0, W.astype(layout.work_dtype), H)
 
 
+def check_fixed(given: ArrayLike, shape: tuple[int, int]) -> Float:
+    """Return given columns (m, f) of W, checked."""
+    columns = np.asarray(given)
+    if columns.ndim != 2 or len(columns) != shape[0]:
+        raise DataError(f"fixed_W has shape {columns.shape}; V {shape} needs ({shape[0]}, components that are known).")
+    _check_factor("fixed_W", columns, "")
+    return columns
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FirstRows:
+    """Makes a block of H whose first rows are given."""
+
+    rows: Float
+    bounds: tuple[int, ...]
+
+    def __call__(self, block: int, H: Float) -> Float:
+        """Return the block with its given rows in their place."""
+        H[: len(self.rows)] = self.rows[:, self.bounds[block] : self.bounds[block + 1]]
+        return H
+
+
+def hold_fixed(state: State, fixed: Float, layout: Layout) -> State:
+    """Return a state whose first components have the given columns (m, f) of the user's W."""
+    count, dtype = fixed.shape[1], layout.work_dtype
+    if layout.transposed:
+        first = FirstRows(np.ascontiguousarray(fixed.T, dtype), layout.bounds)
+        return dataclasses.replace(state, H=MadeFactor(state.H, first))
+    W = state.W.copy()
+    W[:, :count] = fixed
+    return dataclasses.replace(state, W=W)
+
+
 def check_given(given: tuple[ArrayLike, ArrayLike], shape: tuple[int, int], rank: int) -> tuple[Float, Float]:
     """Return given factors W (m, rank) and H (rank, n) as arrays, or raise DataError for the first that is wrong."""
     if not isinstance(given, (tuple, list)) or len(given) != 2:
@@ -82,13 +117,18 @@ def check_given(given: tuple[ArrayLike, ArrayLike], shape: tuple[int, int], rank
         array = np.asarray(factor)
         if array.shape != wanted:
             raise DataError(f"{name} in init has shape {array.shape}; at rank {rank}, V {shape} needs {wanted}.")
-        if array.dtype.kind not in "buif":
-            raise DataError(f"{name} in init has dtype {array.dtype}; give real numbers.")
-        if not np.isfinite(array).all() or (array < 0).any():
-            bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array) | (array < 0))[0])
-            raise DataError(f"{name}{list(bad)} in init is {array[bad]:g}; give finite numbers of at least 0.")
+        _check_factor(name, array, " in init")
         factors.append(array)
     return factors[0], factors[1]
+
+
+def _check_factor(name: str, array: Float, where: str) -> None:
+    """Raise DataError for the first entry of a given factor that no factor can have."""
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{name}{where} has dtype {array.dtype}; give real numbers.")
+    if not np.isfinite(array).all() or (array < 0).any():
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array) | (array < 0))[0])
+        raise DataError(f"{name}{list(bad)}{where} is {array[bad]:g}; give finite numbers of at least 0.")
 
 
 @dataclasses.dataclass(slots=True)

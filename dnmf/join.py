@@ -12,11 +12,13 @@ from dnmf.checkpoint import Store
 from dnmf.checkpoint.header import find_header
 from dnmf.checkpoint.placing import place_at
 from dnmf.errors import DataError, DnmfError
+from dnmf.kernels.rules import sums_per_row
 from dnmf.plan import Plan, make_plan
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import fingerprint
 from dnmf.sources.urls import object_errors
+from dnmf.sources.weighted import is_weighted
 from dnmf.watch import Watcher
 
 if TYPE_CHECKING:  # these load distributed, which runs in this process do without
@@ -71,7 +73,8 @@ class Crew:
         if settings.memory_limit is not None:
             limit = min(limit, settings.memory_limit)
         threads = min(settings.threads or self.threads, self.threads)
-        return make_plan(source.layout, settings.rank, limit, threads, self.workers.count)
+        sums = sums_per_row(settings, is_weighted(source))
+        return make_plan(source.layout, settings.rank, limit, threads, self.workers.count, sums)
 
     def engine(self, source: Source, plan: Plan) -> "ClusterEngine":
         """Return the engine of a run."""

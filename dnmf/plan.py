@@ -76,8 +76,10 @@ class Plan:
         )
 
 
-def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0) -> Plan:
+def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0, sums: int | None = None) -> Plan:
     """Plan a run at a rank within a memory limit in bytes, with so many threads or fewer.
+
+    `sums` is how many numbers the sums of a pass hold for every row; the rank, if it is not told.
 
     With workers, limit and threads are those of one of them, and each holds its share of H.
 
@@ -86,18 +88,18 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int 
     BudgetError
         If not even one thread fits.
     """
-    share, used = 1 / max(workers, 1), threads
-    if peak_bytes(layout, rank, used, share) > limit:
+    share, used, sums = 1 / max(workers, 1), threads, sums or rank
+    if peak_bytes(layout, rank, used, share, sums) > limit:
         share = 0.0
-    while used > 1 and peak_bytes(layout, rank, used, share) > limit:
+    while used > 1 and peak_bytes(layout, rank, used, share, sums) > limit:
         used -= 1
-    peak = peak_bytes(layout, rank, used, share)
+    peak = peak_bytes(layout, rank, used, share, sums)
     if peak > limit:
         whose = "a worker may use" if workers else "memory_limit is"
         raise BudgetError(
             f"{whose} {amount(limit)}, and rank {rank} on this matrix needs {amount(peak)}: "
-            f"{amount(RUNTIME_BYTES)} for the interpreter, {amount(thread_bytes(layout, rank))} to work on one block "
-            f"of {layout.widest} {'rows' if layout.transposed else 'columns'}. "
+            f"{amount(RUNTIME_BYTES)} for the interpreter, {amount(thread_bytes(layout, rank, sums))} to work on one "
+            f"block of {layout.widest} {'rows' if layout.transposed else 'columns'}. "
             f"{'Take larger workers' if workers else 'Raise memory_limit'}, or cut the matrix "
             "into smaller blocks with `dnmf convert`."
         )
@@ -134,7 +136,7 @@ def group_bounds(blocks: int, groups: int) -> list[range]:
     return [range(blocks * g // groups, blocks * (g + 1) // groups) for g in range(groups)]
 
 
-def peak_bytes(layout: Layout, rank: int, threads: int, share: float) -> int:
+def peak_bytes(layout: Layout, rank: int, threads: int, share: float, sums: int | None = None) -> int:
     """Return the memory in bytes that a run holds at most, a matrix that was given in memory not counted.
 
     `share` is the part of H that is in the memory of this process, or of one worker.
@@ -144,10 +146,10 @@ def peak_bytes(layout: Layout, rank: int, threads: int, share: float) -> int:
     ```
     """
     rows, columns = layout.shape
-    small = rows * rank * 8
+    small, large = rows * rank * 8, rows * (sums or rank) * 8
     waiting = threads + math.ceil(math.log2(max(count_groups(layout), 2)))
     factor = int(2 * rank * columns * layout.work_dtype.itemsize * share)
-    return RUNTIME_BYTES + (8 + waiting) * small + threads * thread_bytes(layout, rank) + factor
+    return RUNTIME_BYTES + 8 * small + waiting * large + threads * thread_bytes(layout, rank, sums) + factor
 
 
 def panel_columns(layout: Layout) -> int:
@@ -156,12 +158,14 @@ def panel_columns(layout: Layout) -> int:
     return min(width, layout.widest)
 
 
-def thread_bytes(layout: Layout, rank: int) -> int:
+def thread_bytes(layout: Layout, rank: int, row_sums: int | None = None) -> int:
     """Return the memory in bytes that one thread needs to work on a block."""
     rows, size = layout.shape[0], layout.work_dtype.itemsize
     panel = panel_columns(layout)
     casts = max(BLOCK_BYTES, layout.read_bytes) if layout.sparse else 2 * rows * panel * size
-    sums = 3 * rows * rank * 8
+    if row_sums not in (None, rank):  # weights, and what is made of them, beside the values
+        casts += 3 * rows * min(panel_width(rows, layout.work_dtype), layout.widest) * size
+    sums = (2 * rank + (row_sums or rank)) * rows * 8
     factor = rank * (3 * layout.widest * size + 6 * panel * 8)
     return layout.read_bytes + casts + sums + factor
 

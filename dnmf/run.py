@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
 from dnmf.engine import Engine, SpillFolder, ThreadEngine, usable_memory
-from dnmf.errors import DataError, Interrupted
+from dnmf.errors import DataError, Interrupted, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
-from dnmf.initialise import initial_state
+from dnmf.initialise import hold_fixed, initial_state
 from dnmf.kernels.rules import make_rule, solver_of, warm_up
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.settings import Settings
 from dnmf.solve import iterate
 from dnmf.sources import Source
+from dnmf.sources.weighted import is_weighted
 from dnmf.state import State
 from dnmf.stopping import Stopping, Verdict
 from dnmf.watch import Record, Watcher
@@ -59,7 +60,7 @@ class Run:
     ) -> None:
         self.source, self.settings, self.plan, self.store = source, settings, plan, store
         self.watchers = list(watchers)
-        self.rule = make_rule(settings.swapped() if source.layout.transposed else settings)
+        self.rule = make_rule(settings, transposed=source.layout.transposed, weighted=is_weighted(source))
         self.cluster = cluster
         if cluster is not None:
             cluster.on_block = self._block_read
@@ -69,9 +70,10 @@ class Run:
         self.verdict: Verdict | None = None
         self._folder: SpillFolder | None = None
         self._beside: Path | None = None
+        self._told = False
 
-    def begin(self, given: Any) -> None:
-        """Start anew, from given factors of the user's matrix or from an initialisation."""
+    def begin(self, given: Any, fixed: Any = None) -> None:
+        """Start anew, from given factors of the user's matrix or from an initialisation, with fixed columns of W."""
         layout = self.source.layout
         if given is not None and layout.transposed:
             given = (given[1].T, given[0].T)
@@ -80,7 +82,9 @@ class Run:
         self._clock()
         settings = self.settings.swapped() if layout.transposed else self.settings
         self.state = initial_state(self.engine, settings, given, self._room)
-        if given is not None:
+        if fixed is not None:
+            self.state = hold_fixed(self.state, fixed, layout)
+        if given is not None or fixed is not None:
             self.save()
 
     def go_on(self, commit: Commit) -> None:
@@ -268,6 +272,9 @@ class Run:
             bytes_read=self._counted,
             solver=solver_of(self.settings),
         )
+        if not self._told:
+            self._told = True
+            warn_of_unseen(state.unseen, self.source.layout.transposed)
         self.history.append(record)
         for watcher in self.watchers:
             watcher.passed(record)

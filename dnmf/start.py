@@ -6,30 +6,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dnmf.checkpoint import Store, StoredFactor
 from dnmf.engine import cores, usable_memory
 from dnmf.engine.connect import connected
-from dnmf.errors import DataError, StoreError
-from dnmf.initialise import check_given, check_init
+from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.initialise import check_fixed, check_given, check_init
 from dnmf.join import Crew
-from dnmf.kernels.rules import solver_of
+from dnmf.kernels.rules import solver_of, sums_per_row
 from dnmf.plan import Plan, make_plan
 from dnmf.result import Result
 from dnmf.run import Run
 from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
+from dnmf.sources.weighted import WeightedSource, is_weighted
 from dnmf.watch import Record, Watcher
 
 # What a run takes of the memory that the process may use, if it is not told.
 MEMORY_SHARE = 0.6
 
 
-def plan_of(layout: Layout, settings: Settings) -> Plan:
+def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
     """Plan a run with the memory and the threads that the settings, or the machine, allow."""
     limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
     threads = settings.threads or cores() + layout.on_disk
-    return make_plan(layout, settings.rank, limit, threads)
+    return make_plan(layout, settings.rank, limit, threads, sums=sums_per_row(settings, weighted))
 
 
 @contextmanager
@@ -43,16 +46,23 @@ def new_run(
     client: Any = None,
 ) -> Iterator[Run]:
     """Open everything a new run needs, checked in full before the first pass, and close it at the end."""
-    init = options.get("init", "auto")
+    init: Any = options.get("init", "auto")
+    weights, fixed = options.get("weights"), options.get("fixed_W")
     named = isinstance(init, str)
-    settings = Settings.from_options({**options, "init": init if named else "auto"})
+    if "fixed" in options:
+        raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
+    plain = {name: value for name, value in options.items() if name not in ("weights", "fixed_W")}
+    known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
+    settings = Settings.from_options({**plain, "init": init if named else "auto", "fixed": known})
     solver_of(settings)
-    source = open_matrix(V)
+    source = open_matrix(V, weights=weights)
     layout = source.layout
-    check_init(settings, layout)
+    check_missing(settings, layout)
+    check_init(settings, layout, weights is not None)
     given = None if named else check_given(init, layout.user_shape, settings.rank)
+    fixed = None if fixed is None else check_fixed(fixed, layout.user_shape)
     with crewed(client, source, watchers, cancel) as crew:
-        plan = crew.plan(source, settings) if crew else plan_of(layout, settings)
+        plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weights is not None)
         kept = None
         if store is not None:
             header = {
@@ -61,12 +71,13 @@ def new_run(
                 "location": layout.location,
                 "transposed": layout.transposed,
                 "bounds": list(layout.bounds),
-                "given": given is not None,
+                "given": given is not None or fixed is not None,
+                "weights": None if weights is None else {"location": location_of_weights(source)},
             }
             kept = Store.create(store, header, overwrite)
         run = make_run(source, settings, plan, kept, watchers, cancel, crew)
         try:
-            run.begin(given)
+            run.begin(given, fixed)
             yield run
         finally:
             run.close()
@@ -111,10 +122,11 @@ def old_run(
     """Open a run again where its newest whole checkpoint left it, and close it at the end."""
     kept = Store.open(store, write=True)
     try:
-        settings = resumed_settings(kept, options)
-        source = reopen(kept, V)
+        weights = options.get("weights")
+        settings = resumed_settings(kept, {name: options[name] for name in options if name != "weights"})
+        source = reopen(kept, V, weights)
         with crewed(client, source, watchers, cancel) as crew:
-            plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings)
+            plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings, is_weighted(source))
             commit = kept.newest()
             if commit is None and (kept.begun() or kept.header["given"]):
                 raise StoreError(f"{kept} has no whole checkpoint left to go on from; start the run anew.")
@@ -148,13 +160,32 @@ def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
     return new
 
 
-def reopen(store: Store, V: Any) -> Source:
+def location_of_weights(source: Source) -> str | None:
+    """Return where the weights of a matrix can be opened again, if they can."""
+    return source.weights.layout.location if isinstance(source, WeightedSource) else None
+
+
+def check_missing(settings: Settings, layout: Layout) -> None:
+    """Raise SettingsError where what is called missing is nothing that the blocks of V can tell."""
+    if settings.missing == "nan" and layout.sparse:
+        raise SettingsError("missing='nan' needs a dense V, and this one is sparse; use missing='zeros', or weights=.")
+    if settings.missing == "zeros" and not layout.sparse:
+        raise SettingsError(
+            "missing='zeros' takes what a sparse V does not store as missing, and this V is dense; give a CSR or CSC "
+            "matrix, or missing='nan' with NaN in place of what is missing."
+        )
+
+
+def reopen(store: Store, V: Any, weights: Any = None) -> Source:
     """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
-    location = store.header["location"]
+    location, weighted = store.header["location"], store.header.get("weights")
     if V is None and location is None:
         raise StoreError(f"The run in {store} was given its matrix in memory; give V again to resume it.")
+    weights = weighted["location"] if weights is None and weighted else weights
+    if weights is None and weighted:
+        raise StoreError(f"The run in {store} was given its weights in memory; give weights= again to resume it.")
     try:
-        source = open_matrix(location if V is None else V)
+        source = open_matrix(location if V is None else V, weights=weights)
     except DataError as error:
         if V is not None:
             raise

@@ -25,7 +25,8 @@ def stoppable(store: str | Path | None) -> Iterator[threading.Event]:
     def stop(number: int, frame: Any) -> None:
         received.append(number)
         cancel.set()
-        signal.signal(number, signal.SIG_DFL)
+        # A second Ctrl-C ends the process at once; batch systems send SIGTERM more than once.
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

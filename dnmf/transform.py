@@ -12,14 +12,14 @@ from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.errors import DataError
 from dnmf.factor import Factor, MemoryFactor
 from dnmf.kernels.model import Model, Rule
-from dnmf.kernels.panels import Block, square_sum
+from dnmf.kernels.panels import Block
 from dnmf.kernels.rules import make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
 from dnmf.result import Result, as_dask
 from dnmf.sources import open_matrix
-from dnmf.start import crewed, plan_of
+from dnmf.start import check_missing, crewed, plan_of
 from dnmf.watch import Watcher
 
 
@@ -32,10 +32,11 @@ def transform_with(
     threads: int | None,
     watchers: Sequence[Watcher],
     client: Any = None,
+    weights: Any = None,
 ) -> Any:
     """Return the long factor of V for the short factor of a result; `dnmf.transform` describes it."""
     short, rows_streamed = result.short, result.rows_streamed
-    source = open_matrix(V, "rows" if rows_streamed else "columns")
+    source = open_matrix(V, "rows" if rows_streamed else "columns", weights)
     layout = source.layout
     if layout.shape[0] != len(short):
         axis = "columns" if rows_streamed else "rows"
@@ -44,7 +45,8 @@ def transform_with(
             f"{len(short)} {axis}."
         )
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
-    rule = make_rule(settings.swapped() if rows_streamed else settings)
+    rule = make_rule(settings, transposed=rows_streamed, weighted=weights is not None)
+    check_missing(settings, layout)
     solve = Solve(rule, Model.of(np.ascontiguousarray(short, layout.work_dtype)))
 
     def read(count: int) -> None:
@@ -52,7 +54,7 @@ def transform_with(
             watcher.block_read(count)
 
     with crewed(client, source, watchers, None) as crew, single_threaded_products():
-        plan = crew.plan(source, settings) if crew else plan_of(layout, settings)
+        plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weights is not None)
         for watcher in watchers:
             watcher.started(plan, 0, 1)
         room: Factor = MemoryFactor(layout.blocks)
@@ -78,9 +80,9 @@ class Solve:
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        return Stats.zero(1, 1)
+        return Stats.zero(1, 1)  # each block is solved by itself
 
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float:
         """Check a block and solve for its H (r, w)."""
-        stats.norms.append(square_sum(V, self.model.W.dtype, scratch))
+        stats.norms.append(self.rule.entries.square_sum(V, self.model.W.dtype, scratch))
         return self.rule.transform(V, self.model, scratch)

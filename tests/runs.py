@@ -97,6 +97,7 @@ def until(condition, seconds=60):
     """Ask again and again until a condition holds; say whether it did within so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
+        threading.Event().wait(0.02)
         if time.monotonic() > end:
             return False
     return True

@@ -14,7 +14,7 @@ LAYERS = [
     {"state", "initialise", "solve", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"result", "run", "join", "start", "transform"},
-    {"api", "cli", "terminal", "convert", "demo", "report", "__init__", "__main__"},
+    {"api", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
@@ -24,7 +24,7 @@ HOMES = {
     "dask": {"engine", "sources"},
     "distributed": {"engine"},
     "zarr": {"sources", "checkpoint", "convert", "demo"},
-    "click": {"cli"},
+    "click": {"cli", "options"},
     "rich": {"progress", "terminal"},
     "matplotlib": {"report"},
     "sklearn": {"demo"},

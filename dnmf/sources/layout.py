@@ -100,10 +100,17 @@ class Layout:
         """Return the error that names a bad entry by its place in the user's matrix."""
         row, column = error.row, self.bounds[block] + error.column
         at = (column, row) if self.transposed else (row, column)
+        name = error.matrix or "V"
+        if error.value == 0:
+            return DataError(
+                f"V[{at[0]}, {at[1]}] is 0, where this loss is infinite; add a small constant to V, or take a loss "
+                "whose β is above 0, as kullback-leibler."
+            )
         what = "negative" if error.value < 0 and np.isfinite(error.value) else "not finite"
+        hint = " NaN is taken as missing with missing='nan'." if np.isnan(error.value) and name == "V" else ""
         return DataError(
-            f"V[{at[0]}, {at[1]}] is {error.value:g}, which is {what}; V must hold finite numbers of at least 0. "
-            "Clip, fill or drop such entries first."
+            f"{name}[{at[0]}, {at[1]}] is {error.value:g}, which is {what}; {name} must hold finite numbers of at "
+            f"least 0. Clip, fill or drop such entries first.{hint}"
         )
 
 
@@ -226,18 +233,24 @@ def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
+def _digest(block: Block, digest: Any) -> None:
+    """Take in a sparse block, or the first columns of a dense one."""
+    if scipy.sparse.issparse(block):
+        for part in (block.indptr, block.indices):
+            digest.update(part.astype(np.int64).tobytes())
+        digest.update(block.data.tobytes())
+        return
+    for column in range(min(block.shape[1], 64)):
+        digest.update(block[:, column].tobytes())
+
+
 def fingerprint(source: Source) -> dict[str, Any]:
     """Return what a store remembers of V to know it again: shape, dtype, blocks, and a digest of the first block."""
     layout = source.layout
     block = source.read(0, Scratch())
     digest = hashlib.blake2b(digest_size=16)
-    if scipy.sparse.issparse(block):
-        for part in (block.indptr, block.indices):
-            digest.update(part.astype(np.int64).tobytes())
-        digest.update(block.data.tobytes())
-    else:
-        for column in range(min(block.shape[1], 64)):
-            digest.update(block[:, column].tobytes())
+    for matrix in block if isinstance(block, tuple) else (block,):
+        _digest(matrix, digest)
     bounds = hashlib.blake2b(np.asarray(layout.bounds, np.int64).tobytes(), digest_size=8)
     return {
         "shape": list(layout.user_shape),

@@ -15,11 +15,12 @@ from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.npy_file import NpySource
 from dnmf.sources.objects import Bucket, zarr_store
 from dnmf.sources.urls import check_url, is_url, told
+from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.sources.zarr_array import ZarrSource
 
 
-def open_matrix(V: Any, streamed: Axis | None = None) -> Source:
-    """Open a matrix to be read block by block.
+def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> Source:
+    """Open a matrix to be read block by block, alone or with the weights of its entries.
 
     Parameters
     ----------
@@ -28,6 +29,8 @@ def open_matrix(V: Any, streamed: Axis | None = None) -> Source:
         a Zarr array, or the path of a `.npy` file.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
+    weights
+        An array or a sparse matrix in memory, or anything else that V may be and that is cut like V.
 
     Raises
     ------
@@ -39,6 +42,13 @@ def open_matrix(V: Any, streamed: Axis | None = None) -> Source:
     >>> open_matrix(np.ones((3, 5))).layout.shape
     (3, 5)
     """
+    if weights is not None:
+        values = open_matrix(V, streamed)
+        in_memory = isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights)
+        axis: Axis = "rows" if values.layout.transposed else "columns"
+        return WeightedSource(
+            values, MemoryWeights(weights, values.layout) if in_memory else open_matrix(weights, axis)
+        )
     if isinstance(V, (str, Path)):
         return _open_path(str(V), streamed)
     if isinstance(V, zarr.Array):

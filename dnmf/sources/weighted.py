@@ -1,0 +1,125 @@
+"""A matrix with the weights of its entries: two sources that are read side by side, block by block."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.errors import DataError
+from dnmf.kernels.entries import Weighted
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources.layout import Layout, Part, Pieces, Source, check_shape
+from dnmf.sources.memory import as_columns
+
+
+class WeightedSource:
+    """V and its weights. The blocks are V's; weights that are cut otherwise are refused."""
+
+    def __init__(self, values: Source, weights: "Source | MemoryWeights") -> None:
+        self.values, self.weights = values, weights
+        mine, theirs = values.layout, weights.layout
+        if mine.user_shape != theirs.user_shape:
+            raise DataError(
+                f"weights has shape {theirs.user_shape}, and V has {mine.user_shape}; give a weight for every entry."
+            )
+        if mine.bounds != theirs.bounds or mine.transposed != theirs.transposed:
+            raise DataError(
+                f"weights is cut into {theirs.blocks} blocks of up to {theirs.widest}, and V into {mine.blocks} of up "
+                f"to {mine.widest}; rechunk the weights like V, or give them as an array in memory."
+            )
+        self.layout: Layout = dataclasses.replace(
+            mine,
+            read_bytes=mine.read_bytes + theirs.read_bytes,
+            stored_bytes=mine.stored_bytes + theirs.stored_bytes,
+            kind=f"{mine.kind}, with weights",
+        )
+
+    def read(self, block: int, scratch: Scratch) -> Weighted:
+        """Return a block with its weights."""
+        return read_both(self.values, self.weights, block, scratch)
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+        self.values.expect(block)
+        self.weights.expect(block)
+
+    def part(self, blocks: range) -> "WeightedPart":
+        """Return what another process needs to read these blocks."""
+        return WeightedPart(self.values.part(blocks), self.weights.part(blocks))
+
+
+def is_weighted(source: Source) -> bool:
+    """Say whether a matrix comes with weights."""
+    return isinstance(source, WeightedSource)
+
+
+def read_both(values: Any, weights: Any, block: int, scratch: Scratch) -> Weighted:
+    """Read a block of each; the weights use buffers of their own."""
+    return Weighted(values.read(block, scratch), weights.read(block, scratch.beside()))
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedPart:
+    """Blocks of V and of the weights, as another process is told of them."""
+
+    values: Part
+    weights: Part
+
+    @property
+    def small(self) -> bool:
+        """Whether neither holds entries."""
+        return self.values.small and self.weights.small
+
+    @property
+    def needs(self) -> Sequence[Any]:
+        """Futures of both."""
+        return (*self.values.needs, *self.weights.needs)
+
+    def given(self, values: Sequence[Any]) -> "WeightedPart":
+        """Return the part with the values of its needs."""
+        count = len(self.values.needs)
+        return WeightedPart(self.values.given(values[:count]), self.weights.given(values[count:]))
+
+    def read(self, block: int, scratch: Scratch) -> Weighted:
+        """Return a block with its weights."""
+        return read_both(self.values, self.weights, block, scratch)
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+        self.values.expect(block)
+        self.weights.expect(block)
+
+
+class MemoryWeights:
+    """Weights in memory, cut like V: an array of any real dtype, or a sparse matrix."""
+
+    def __init__(self, given: Any, like: Layout) -> None:
+        array = given if scipy.sparse.issparse(given) else np.asarray(given)
+        shape = check_shape(array.shape, "weights")
+        if array.dtype.kind not in "buif":
+            raise DataError(f"weights has dtype {array.dtype}; give real numbers of at least 0.")
+        matrix = array.T if like.transposed else array
+        self._matrix: Any = as_columns(matrix) if scipy.sparse.issparse(matrix) else matrix
+        self.layout = dataclasses.replace(
+            like,
+            shape=shape[::-1] if like.transposed else shape,
+            dtype=array.dtype,
+            read_bytes=0,
+            stored_bytes=0,
+            sparse=scipy.sparse.issparse(array),
+            kind="weights in memory",
+            location=None,
+        )
+
+    def read(self, block: int, scratch: Scratch) -> Any:
+        """Return a view, or the columns of a sparse matrix."""
+        return self._matrix[:, self.layout.columns(block)]
+
+    def expect(self, block: int) -> None:
+        """Do nothing: it is there."""
+
+    def part(self, blocks: range) -> Pieces:
+        """Return the blocks themselves."""
+        return Pieces({block: self.read(block, Scratch()) for block in blocks})
