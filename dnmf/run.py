@@ -5,12 +5,13 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
 from dnmf.engine import Engine, SpillFolder, ThreadEngine, usable_memory
-from dnmf.errors import DataError, Interrupted, warn_of_unseen
+from dnmf.errors import ClusterError, DataError, Interrupted, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import hold_fixed, initial_state
 from dnmf.kernels.rules import make_rule, solver_of, warm_up
@@ -77,8 +78,7 @@ class Run:
         layout = self.source.layout
         if given is not None and layout.transposed:
             given = (given[1].T, given[0].T)
-        self._announce(0)
-        self._warm_up()
+        self._set_out(0)
         self._clock()
         settings = self.settings.swapped() if layout.transposed else self.settings
         self.state = initial_state(self.engine, settings, given, self._room)
@@ -90,7 +90,7 @@ class Run:
     def go_on(self, commit: Commit) -> None:
         """Take up the run where a commit left it."""
         assert self.store is not None
-        self._announce(commit.passes)
+        self._set_out(commit.passes)
         self.store.retain(self.settings.keep)
         layout = self.source.layout
         self.history = [Record(**record) for record in commit.history]
@@ -108,7 +108,6 @@ class Run:
             norms,
             **numbers,
         )
-        self._warm_up()
         self._clock()
 
     def __iter__(self) -> Iterator[State]:
@@ -131,7 +130,8 @@ class Run:
                 yield self.state
         except (Interrupted, KeyboardInterrupt):
             self.engine.cancel()
-            self.save()
+            with suppress(ClusterError):  # where no worker is left: then the checkpoint before stands
+                self.save()
             raise
         if self.store is not None:
             self.store.publish()
@@ -233,7 +233,10 @@ class Run:
             self.store.discard_scratch()
             self.store.close()
 
-    def _warm_up(self) -> None:
+    def _set_out(self, passes: int) -> None:
+        """Tell the watchers, and have everything compiled that a pass will call."""
+        for watcher in self.watchers:
+            watcher.started(self.plan, passes, self.settings.max_passes)
         layout = self.source.layout
         warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse)
 
@@ -278,10 +281,6 @@ class Run:
         self.history.append(record)
         for watcher in self.watchers:
             watcher.passed(record)
-
-    def _announce(self, passes: int) -> None:
-        for watcher in self.watchers:
-            watcher.started(self.plan, passes, self.settings.max_passes)
 
     def _room(self) -> Factor:
         layout = self.source.layout

@@ -11,6 +11,7 @@ Every task can be run again from what the driver and the scheduler hold, so a wo
 
 import contextlib
 import queue
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -229,6 +230,7 @@ class Flight:
 
     def _wait(self) -> None:
         """Wait until a task has ended, and see how."""
+        since = time.monotonic()
         while True:
             self.engine.workers.check()
             self.engine.workers.slots()
@@ -236,7 +238,7 @@ class Flight:
                 index, future = self.arrived.get(timeout=GLANCE)
                 break
             except queue.Empty:
-                continue
+                since = self.engine.workers.nudge(since)
         del self.under_way[index]
         if future.status == "cancelled":
             raise lost()

@@ -53,7 +53,7 @@ class SpreadFactor:
             future = self.futures[index]
             assert future is not None
             with self.workers.explained():
-                self._last = index, future.result()
+                self._last = index, self.workers.gather([future])[0]
         return np.array(self._last[1][block - self._starts[index]], order="C")
 
     def settle(self, stored: Factor | None) -> int:
@@ -79,7 +79,7 @@ class SpreadFactor:
                 groups = self.futures[index:last]
                 acts.append(client.submit(remote.act_on_chunks, packed, starts, width, first, groups, pure=False))
         with self.workers.explained():
-            return [digest for digests in client.gather(acts) for digest in digests]
+            return [digest for digests in self.workers.gather(acts) for digest in digests]
 
     def drop(self) -> None:
         """Let the workers forget the blocks."""

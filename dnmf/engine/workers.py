@@ -2,15 +2,17 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import dataclasses
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from distributed import Client
+from distributed import Client, Future
 from distributed.comm import CommClosedError
 
 from dnmf.engine import remote
@@ -18,6 +20,10 @@ from dnmf.errors import ClusterError, DnmfError, Interrupted
 
 # Seconds between two looks at whether the run was asked to stop, and at the workers.
 GLANCE, LOOK = 0.1, 1.0
+# Seconds that a run which was asked to stop waits for the workers that hold its factors.
+PATIENCE = 10.0
+# Seconds without a result after which the scheduler is nudged.
+STILL = 5.0
 
 A = TypeVar("A")
 
@@ -110,6 +116,46 @@ class Workers:
             except CommClosedError:
                 self.check()
                 self._looked = -LOOK
+
+    def nudge(self, since: float) -> float:
+        """Wake the scheduler where nothing has come since so long; return the time to wait from.
+
+        Tasks without dependencies may wait in a queue of the scheduler, and leave it when another task ends or is given
+        up. When a worker is lost with what the tasks on the others were waiting for, no other task ends, and none would
+        leave the queue (seen in distributed 2026.8). So one is made to be given up.
+        """
+        if time.monotonic() - since < STILL:
+            return since
+        self.client.submit(remote.hold, None, pure=False).release()
+        return time.monotonic()
+
+    def gather(self, futures: Sequence[Future]) -> list[Any]:
+        """Return results, however long workers take to come; but not where the run was asked to stop and none is left.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is lost, or nobody is left to make the results and the run is to end.
+        """
+        alone, ended = None, queue.SimpleQueue[Future]()
+        for future in futures:
+            future.add_done_callback(ended.put)
+        remaining, since = len(futures), time.monotonic()
+        while remaining:
+            with contextlib.suppress(queue.Empty):
+                ended.get(timeout=LOOK)
+                remaining, since = remaining - 1, time.monotonic()
+                continue
+            since = self.nudge(since)
+            if self.client.status != "running":
+                raise lost()
+            alone = None if self.slots() or not self.cancelled.is_set() else alone or time.monotonic()
+            if alone is not None and time.monotonic() - alone > PATIENCE:
+                raise ClusterError(
+                    "The run was asked to stop, and no worker is left to tell how far it has come. Resume it from its "
+                    "store, from the checkpoint before."
+                )
+        return list(self.client.gather(list(futures)))
 
     def slots(self, threads: int = 2**31) -> int:
         """Return how many tasks run at once where a worker runs so many at most; the scheduler is asked at times."""

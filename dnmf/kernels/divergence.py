@@ -12,12 +12,13 @@ import numpy as np
 from dnmf.kernels.beta import majorise, mismatch, ratio
 from dnmf.kernels.entries import NONE, Entries, Pair, entries_of
 from dnmf.kernels.model import Model, Step
+from dnmf.kernels.newton import descend_columns
 from dnmf.kernels.panels import Block, Columns, slices
 from dnmf.kernels.powers import add_loss, ratios
 from dnmf.kernels.products import add_outer_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
-from dnmf.kernels.stored import update_columns
+from dnmf.kernels.stored import multiply_columns
 from dnmf.kernels.tiles import Float, Penalty
 
 RATIO_BYTES = 2**20
@@ -93,10 +94,11 @@ class Divergence:
         h = np.ascontiguousarray(H)
         sums = np.zeros((3, len(h)))
         penalty = self.penalty_H
-        how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, self.newton, fresh)
+        how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         weights = panel.weights.astype(h.dtype, copy=False)
         values, low = panel.values, stats.low
-        update_columns(panel.starts, panel.rows, values, weights, model.W, totals, h, how, stats.cross, low, sums)
+        update = descend_columns if self.newton else multiply_columns
+        update(panel.starts, panel.rows, values, weights, model.W, totals, h, how, stats.cross, low, sums)
         stats.missed += sums[0]
         stats.met += sums[1]
         stats.fit += float(sums[2, 0])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import dask
 import dask.array as da
@@ -15,7 +16,7 @@ from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
 from dnmf.engine.spread import SpreadFactor
-from dnmf.errors import ClusterError
+from dnmf.errors import ClusterError, Interrupted
 from dnmf.watch import Watcher
 
 OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 4, "tol": 0}
@@ -196,3 +197,26 @@ def test_the_scheduler_knows_no_more_tasks_after_200_passes_than_after_20(keeps,
     dnmf.factorize(matrix(24, 80), 3, client=client, watchers=[Counting()], **options)
     assert len(known) == 200
     assert max(known[20:]) <= max(known[:20]) + 5
+
+
+def test_a_run_that_is_stopped_where_no_worker_is_left_ends_and_goes_on_from_the_checkpoint_before(
+    path, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("dnmf.engine.workers.PATIENCE", 1.0)
+    cancel = threading.Event()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", memory_limit="1GiB") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+
+        def leave():
+            cluster.scale(0)
+            assert until(lambda: not client.nthreads())
+            cancel.set()
+
+        with pytest.raises(Interrupted):
+            dnmf.factorize(
+                path, client=client, watchers=[Fault(leave, 6)], cancel=cancel, store=tmp_path / "a", **OPTIONS
+            )
+    assert dnmf.load(tmp_path / "a").passes == 4
+    assert_same_bits(dnmf.resume(tmp_path / "a", client="threads"), expected)
