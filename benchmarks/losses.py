@@ -88,7 +88,7 @@ def report(name: str, ratios: list[float], unit: str, aim: str) -> None:
 
 
 def kullback_leibler(name: str, X: object, rank: int, rounds: int, aim: str) -> None:
-    """Compare seconds and memory per iteration with scikit-learn's multiplicative rule, and the loss that is reached."""
+    """Compare seconds and memory per iteration with scikit-learn, and the loss that is reached."""
     for solver, sweeps in (("mu", 1), ("mu", None), ("cd", None)):
         options = {"loss": "kullback-leibler", "solver": solver, "sweeps": sweeps}
         ours(X, rank, 2, **options)
