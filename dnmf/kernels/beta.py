@@ -12,7 +12,7 @@ objective with them never rises.
 
 import numpy as np
 
-from dnmf.kernels.tiles import Float, Penalty, kernel
+from dnmf.kernels.tiles import Float, Penalty, kernel, reordered
 
 ROOT_STEPS = 60
 
@@ -93,8 +93,12 @@ def _root(h, top, low, beta, l1, l2, high):  # type: ignore[no-untyped-def]
 
 def majorise(H: Float, top: Float, low: Float, beta: float, penalty: Penalty) -> Float:
     """Return the minimum over H ≥ 0 of the majoriser at H (r, p), given top (r, p) and low, (r, p) or (r, 1)."""
-    new = np.empty_like(H)
-    _majorise(H, top, np.broadcast_to(low, H.shape), beta, penalty.l1, penalty.l2, np.finfo(H.dtype).tiny, new)
+    new = np.empty(H.shape, H.dtype)
+    H, top, low = (np.ascontiguousarray(array) for array in (H, top, np.broadcast_to(low, H.shape)))
+    if beta == 1 and penalty.l2 == 0:
+        _shrink(H, top, low, H.dtype.type(penalty.l1), np.finfo(H.dtype).tiny, new)
+    else:
+        _majorise(H, top, low, beta, penalty.l1, penalty.l2, np.finfo(H.dtype).tiny, new)
     return new
 
 
@@ -106,26 +110,47 @@ def _majorise(H, top, low, beta, l1, l2, least, new):  # type: ignore[no-untyped
             new[k, j] = value if value >= least else 0.0
 
 
+@kernel
+def _shrink(H, top, low, l1, least, new):  # type: ignore[no-untyped-def]
+    """Do the same for β = 1 without l2, in loops that become vector instructions."""
+    zero = least - least
+    for k in range(H.shape[0]):
+        h, t, below, out = H[k], top[k], low[k], new[k]
+        for j in range(len(h)):
+            bottom = below[j] + l1
+            value = h[j] * t[j] / (bottom if bottom > least else least)
+            out[j] = value if value >= least and bottom > zero else zero
+
+
 def mismatch(H: Float, top: Float, low: Float, penalty: Penalty) -> tuple[Float, Float]:
     """Return the squared violation of the optimality conditions by component, and what it is measured against (r,).
 
     With b = low + l1 + l2 h, the violation of an entry is 1 − top/b; where that is positive it counts by the share
     h·b that the component has in the column, so that it fades as h does. Columns count by their mass h·top.
     """
-    missed, met = np.zeros(len(H)), np.zeros(len(H))
-    _mismatch(H, top, np.broadcast_to(low, H.shape), penalty.l1, penalty.l2, missed, met)
-    return missed, met
+    H, top, low = (np.ascontiguousarray(array) for array in (H, top, np.broadcast_to(low, H.shape)))
+    missed, masses = np.zeros(len(H)), np.zeros(H.shape[1])
+    _mismatch(H, top, low, penalty.l1, penalty.l2, masses, missed)
+    return missed, np.full(len(H), masses.sum())
 
 
-@kernel
-def _mismatch(H, top, low, l1, l2, missed, met):  # type: ignore[no-untyped-def]
-    for j in range(H.shape[1]):
-        mass = 0.0
-        for k in range(H.shape[0]):
-            mass += np.float64(H[k, j]) * np.float64(top[k, j])
-        for k in range(H.shape[0]):
-            add_mismatch(np.float64(H[k, j]), np.float64(top[k, j]), np.float64(low[k, j]) + l1, l2, mass, k, missed)
-            met[k] += mass
+@reordered
+def _mismatch(H, top, low, l1, l2, masses, missed):  # type: ignore[no-untyped-def]
+    for k in range(H.shape[0]):
+        h, t = H[k], top[k]
+        for j in range(len(h)):
+            masses[j] += np.float64(h[j]) * np.float64(t[j])
+    for k in range(H.shape[0]):
+        h, t, below = H[k], top[k], low[k]
+        total = 0.0
+        for j in range(len(h)):
+            bottom = np.float64(below[j]) + l1 + l2 * np.float64(h[j])
+            slope = 1.0 - np.float64(t[j]) / bottom if bottom > 0.0 else 0.0
+            share = np.float64(h[j]) * bottom / masses[j] if masses[j] > 0.0 else 0.0
+            share = share if share < 1.0 else 1.0
+            slope = slope * share if slope > 0.0 else slope
+            total += slope * slope * masses[j]
+        missed[k] = total
 
 
 @kernel

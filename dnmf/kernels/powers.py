@@ -64,7 +64,7 @@ def add_loss(V: Float, weights: Float, top: Float, Y: Float, beta: float, by_tot
     if V.strides[0] < V.strides[1]:
         V, weights, top, Y = V.T, weights.T, top.T, Y.T
     if by_totals:
-        return float(_kullback_leibler(V, top))
+        return float((_kullback_leibler_32 if V.dtype == np.float32 else _kullback_leibler)(V, top))
     return float(_loss(V, weights, Y, beta))
 
 
@@ -75,19 +75,60 @@ def _kullback_leibler(V, quotient):  # type: ignore[no-untyped-def]
     x, exponent = np.empty(LANES), np.empty(LANES)
     bits, exponent_bits = x.view(np.int64), exponent.view(np.int64)
     sums = np.zeros(LANES)
-    lost = False
+    lost = 0
     for i in range(height):
         for start in range(0, width, LANES):
             count = min(LANES, width - start)
+            quotients, values = quotient[i, start : start + count], V[i, start : start + count]
             for j in range(count):
-                value = quotient[i, start + j]
-                x[j] = value if value > 0 else 1.0
-                lost |= value <= 0 and V[i, start + j] > 0
+                value = np.float64(quotients[j])
+                x[j] = value if value > 0.0 else 1.0
+                lost += 1 if (value <= 0.0 and values[j] > 0) else 0
             for j in range(count, LANES):
                 x[j] = 1.0
             logarithms(x, bits, exponent, exponent_bits)
             for j in range(count):
-                sums[j] += np.float64(V[i, start + j]) * (exponent[j] - 1.0)
+                sums[j] += np.float64(values[j]) * (exponent[j] - 1.0)
+    return np.inf if lost else sums.sum()
+
+
+@kernel
+def _kullback_leibler_32(V, quotient):  # type: ignore[no-untyped-def]
+    """Return the same for float32, with logarithms to 1e-7 and their sum in float64: half the time."""
+    height, width = V.shape
+    x, value, exponent = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    shift, bias, mantissa, one_bits = np.int32(23), np.int32(127), np.int32(0x007FFFFF), np.int32(0x3F800000)
+    bits, sums = x.view(np.int32), np.zeros(LANES)
+    zero, one, half, two = np.float32(0), np.float32(1), np.float32(0.5), np.float32(2)
+    root, log_2 = np.float32(1.4142135), np.float32(LOG_2)
+    c3, c5, c7, c9 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 / 9)
+    lost = 0
+    for i in range(height):
+        for start in range(0, width, LANES):
+            count = min(LANES, width - start)
+            quotients, values = quotient[i, start : start + count], V[i, start : start + count]
+            for j in range(count):
+                q, v = quotients[j], values[j]
+                x[j] = q if q > zero else one
+                value[j] = v
+                lost += 1 if (q <= zero and v > zero) else 0
+            for j in range(count, LANES):
+                x[j], value[j] = one, zero
+            for j in range(LANES):
+                word = bits[j]
+                exponent[j] = np.float32(np.int32(np.int32(word >> shift) - bias))
+                bits[j] = np.int32(np.int32(word & mantissa) | one_bits)
+            for j in range(LANES):
+                m = x[j]
+                high = m > root
+                m = m * half if high else m
+                f = (m - one) / (m + one)
+                s = f * f
+                series = one + s * (c3 + s * (c5 + s * (c7 + s * c9)))
+                e = exponent[j] + one if high else exponent[j]
+                value[j] *= e * log_2 + two * f * series - one
+            for j in range(LANES):
+                sums[j] += np.float64(value[j])
     return np.inf if lost else sums.sum()
 
 
