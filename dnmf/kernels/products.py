@@ -55,9 +55,9 @@ def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
     for column in range(len(starts) - 1):
         sums[:] = zero
         for entry in range(starts[column], starts[column + 1]):
-            value, row = values[entry], rows[entry]
+            value, w = values[entry], W[rows[entry]]
             for k in range(rank):
-                sums[k] += value * W[row, k]
+                sums[k] += value * w[k]
         for k in range(rank):
             out[k, column] = sums[k]
 
@@ -70,6 +70,6 @@ def _scatter(starts, rows, values, H, total):  # type: ignore[no-untyped-def]
         for k in range(rank):
             h[k] = H[k, column]
         for entry in range(starts[column], starts[column + 1]):
-            value, row = np.float64(values[entry]), rows[entry]
+            value, out = np.float64(values[entry]), total[rows[entry]]
             for k in range(rank):
-                total[row, k] += value * h[k]
+                out[k] += value * h[k]

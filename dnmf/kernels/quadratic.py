@@ -174,11 +174,14 @@ def _squares(X):  # type: ignore[no-untyped-def]
 @kernel
 def _stored_residual(starts, rows, values, W, H):  # type: ignore[no-untyped-def]
     total = 0.0
+    h = np.empty(len(H))
     for column in range(len(starts) - 1):
+        for k in range(len(h)):
+            h[k] = H[k, column]
         for entry in range(starts[column], starts[column + 1]):
-            product = 0.0
-            for k in range(len(H)):
-                product += np.float64(W[rows[entry], k]) * np.float64(H[k, column])
+            product, w = 0.0, W[rows[entry]]
+            for k in range(len(h)):
+                product += np.float64(w[k]) * h[k]
             value = np.float64(values[entry])
             total += value * value - 2.0 * value * product
     return total

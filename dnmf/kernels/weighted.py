@@ -9,6 +9,7 @@ that the work is proportional to the entries that are different. For W's rows th
 import dataclasses
 
 import numpy as np
+import scipy.sparse
 
 from dnmf.kernels.divergence import count_observed
 from dnmf.kernels.entries import Entries, Pair, entries_of
@@ -66,7 +67,7 @@ class WeightedQuadratic:
         how = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         sums = np.zeros((2, len(h)))
         weights = different.weights.astype(np.float64)
-        _update_columns(different.starts, different.rows, weights, model.W, model.gram, C, h, how, stats.grams, sums)
+        _update_columns(different.starts, different.rows, weights, model.W, model.gram, C, h, how, sums)
         stats.missed += sums[0]
         stats.met += sums[1]
         h32 = h.astype(model.W.dtype)
@@ -75,6 +76,7 @@ class WeightedQuadratic:
         stats.squares += float(np.vdot(h, h))
         if base:
             stats.gram += h @ h.T
+        add_row_grams(different, weights, h, stats.grams)
         add_outer_product(product, h32, stats.cross, scratch)
         stats.fit += weighted_residual(panel, model.W, h32, scratch)
 
@@ -112,6 +114,21 @@ def against_base(panel: Columns | Pair, scratch: Scratch) -> tuple[float, Column
     return base, entries_of(panel, base, scratch), np.multiply(panel.values, panel.weights)
 
 
+def add_row_grams(panel: Columns, weights: Float, H: Float, grams: Float) -> None:
+    """Add the weighted h hᵀ of every row's entries to its Gram matrix, row by row, so that each is in the cache."""
+    place = (weights, panel.rows, panel.starts)
+    rows = scipy.sparse.csc_array(place, shape=(panel.height, len(panel.starts) - 1)).tocsr()
+    _add_row_grams(rows.indptr, rows.indices, rows.data, np.ascontiguousarray(H.T), grams)
+
+
+@kernel
+def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyped-def]
+    for row in range(len(starts) - 1):
+        own = grams[row]
+        for entry in range(starts[row], starts[row + 1]):
+            _add_square(H[columns[entry]], weights[entry], own)
+
+
 def share(missed: Float, met: Float) -> float:
     """Return √(Σ missed / Σ met)."""
     return float(np.sqrt(missed.sum() / met.sum())) if met.sum() > 0 else float(missed.sum() > 0)
@@ -135,17 +152,17 @@ def _stored_residual(starts, rows, values, weights, W, H):  # type: ignore[no-un
         for k in range(len(h)):
             h[k] = H[k, column]
         for entry in range(starts[column], starts[column + 1]):
-            product = W.dtype.type(0)
+            product, w = W.dtype.type(0), W[rows[entry]]
             for k in range(len(h)):
-                product += W[rows[entry], k] * h[k]
+                product += w[k] * h[k]
             missed = np.float64(values[entry]) - np.float64(product)
             total += np.float64(weights[entry]) * missed * missed
     return total
 
 
 @reordered
-def _update_columns(starts, rows, weights, W, gram, C, H, how, grams, sums):  # type: ignore[no-untyped-def]
-    """Update every column of H (r, p), in float64, and add what it leaves behind to `grams` and `sums` (2, r)."""
+def _update_columns(starts, rows, weights, W, gram, C, H, how, sums):  # type: ignore[no-untyped-def]
+    """Update every column of H (r, p), in float64, and add how far it was from its optimum to `sums` (2, r)."""
     base, sweeps, l1, l2, held, fresh = how
     rank = H.shape[0]
     own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
@@ -155,9 +172,9 @@ def _update_columns(starts, rows, weights, W, gram, C, H, how, grams, sums):  # 
             h[k], c[k] = H[k, column], C[k, column]
         packed[:] = 0.0
         for entry in range(starts[column], starts[column + 1]):
-            row = rows[entry]
+            row = W[rows[entry]]
             for k in range(rank):
-                w[k] = W[row, k]
+                w[k] = row[k]
             _add_square(w, weights[entry], packed)
         _unpack(packed, base, gram, own)
         if fresh:
@@ -169,8 +186,6 @@ def _update_columns(starts, rows, weights, W, gram, C, H, how, grams, sums):  # 
         _measure(h, c, own, l1, l2, held, sums)
         for k in range(rank):
             H[k, column] = h[k]
-        for entry in range(starts[column], starts[column + 1]):
-            _add_square(h, weights[entry], grams[rows[entry]])
 
 
 @reordered
@@ -220,7 +235,7 @@ def _match(h, c, own, held):  # type: ignore[no-untyped-def]
         h[k] *= top / bottom if bottom > 0.0 else 0.0
 
 
-@kernel
+@reordered
 def _sweep(h, c, own, l1, l2, held, sweeps):  # type: ignore[no-untyped-def]
     """Set each entry to its minimum with the others held, again and again, until nothing moves any more."""
     for _ in range(sweeps):
@@ -231,8 +246,9 @@ def _sweep(h, c, own, l1, l2, held, sweeps):  # type: ignore[no-untyped-def]
                 h[k] = 0.0 if l1 > 0.0 else h[k]
                 continue
             slope = l1 + l2 * h[k] - c[k]
+            row = own[k]
             for i in range(len(h)):
-                slope += own[k, i] * h[i]
+                slope += row[i] * h[i]
             new = max(0.0, h[k] - slope / bend)
             moved, largest = max(moved, abs(new - h[k])), max(largest, new)
             h[k] = new
@@ -240,7 +256,7 @@ def _sweep(h, c, own, l1, l2, held, sweeps):  # type: ignore[no-untyped-def]
             break
 
 
-@kernel
+@reordered
 def _measure(h, c, own, l1, l2, held, sums):  # type: ignore[no-untyped-def]
     """Add the squared violation of the optimality conditions, and c², both over the curvature."""
     for k in range(held, len(h)):
@@ -248,8 +264,9 @@ def _measure(h, c, own, l1, l2, held, sums):  # type: ignore[no-untyped-def]
         if bend <= 0.0:
             continue
         slope = l1 + l2 * h[k] - c[k]
+        row = own[k]
         for i in range(len(h)):
-            slope += own[k, i] * h[i]
+            slope += row[i] * h[i]
         missed = min(slope, bend * h[k])
         sums[0, k] += missed * missed / bend
         sums[1, k] += c[k] * c[k] / bend
