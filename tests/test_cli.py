@@ -151,3 +151,27 @@ def test_the_demo_runs_in_a_small_form(tmp_path):
 
 def test_the_version_is_told():
     assert run("--version").stdout == f"dnmf, version {dnmf.__version__}\n"
+
+
+def test_missing_weighted_and_known_parts_are_told_by_options(tmp_path):
+    V = low_rank(20, 60, 3)
+    M = np.random.default_rng(0).random(V.shape) < 0.8
+    known = np.random.default_rng(1).random((20, 2))
+    for name, array in (("V", V), ("holes", np.where(M, V, np.nan)), ("M", 1.0 * M), ("known", known)):
+        np.save(tmp_path / f"{name}.npy", array)
+    options = ["--rank", "3", "--max-passes", "4", "--tol", "0", "--loss", "0.5", "--fixed-W", tmp_path / "known.npy"]
+    for matrix, name, value in (("holes", "missing", "nan"), ("V", "weights", tmp_path / "M.npy")):
+        more = [f"--{name}", value]
+        command = ["fit", tmp_path / f"{matrix}.npy", *options, *more, "--store", tmp_path / f"{matrix}.zarr"]
+        ended = CliRunner().invoke(main, [str(word) for word in command])
+        assert ended.exit_code == 0, ended.output
+        found = dnmf.load(tmp_path / f"{matrix}.zarr")
+        asked = {"loss": 0.5, "fixed_W": known, "max_passes": 4, "tol": 0, name: value}
+        expected = dnmf.factorize(tmp_path / f"{matrix}.npy", 3, **asked)
+        np.testing.assert_array_equal(np.asarray(found.W), np.asarray(expected.W))
+        np.testing.assert_array_equal(np.asarray(found.W)[:, :2], known)
+    ended = CliRunner().invoke(main, ["resume", str(tmp_path / "V.zarr"), "--max-passes", "6"])
+    assert ended.exit_code == 0, ended.output
+    (tmp_path / "text.npy").write_text("no numbers")
+    command = ["fit", tmp_path / "V.npy", "--rank", "3", "--fixed-W", tmp_path / "text.npy"]
+    assert "is no .npy file of numbers" in CliRunner().invoke(main, [str(word) for word in command]).output
