@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import fingerprint
 from dnmf.sources.urls import object_errors
-from dnmf.sources.weighted import is_weighted
+from dnmf.sources.weighted import is_weighted, parts_of
 from dnmf.watch import Watcher
 
 if TYPE_CHECKING:  # these load distributed, which runs in this process do without
@@ -55,14 +55,17 @@ class Crew:
                 watcher.workers(count, link)
 
         workers = Workers(client, changed, cancel)
-        location = source.layout.location
-        sight = None if location is None else partial(missing, location, fingerprint(source))
-        seen = workers.prepare(sight)
+        places = {
+            name: (part.layout.location, fingerprint(part))
+            for name, part in parts_of(source).items()
+            if part.layout.location is not None
+        }
+        seen = workers.prepare(partial(all_missing, places) if places else None)
         for worker, found in seen.items():
-            if found.sight is not None:
+            for name, fault in (found.sight or {}).items():
                 raise DataError(
-                    f"The worker {worker} does not see V at {location}: {found.sight} Give a path that is the same on "
-                    "all workers, as on a shared file system, or the URL of an object store."
+                    f"The worker {worker} does not see {name} at {places[name][0]}: {fault} Give a path that is the "
+                    "same on all workers, as on a shared file system, or the URL of an object store."
                 )
         memory = min(found.memory for found in seen.values())
         return cls(workers, memory, max(found.threads for found in seen.values()))
@@ -100,6 +103,12 @@ class Crew:
 def is_folder(path: str, name: str) -> bool:
     """Say, on a worker, whether there is a file of this name in a folder."""
     return (Path(path) / name).is_file()
+
+
+def all_missing(places: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, str]:
+    """Say, on a worker, what is not as expected of each of some matrices, where there is something."""
+    faults = {name: missing(location, expected) for name, (location, expected) in places.items()}
+    return {name: fault for name, fault in faults.items() if fault is not None}
 
 
 def missing(location: str, expected: dict[str, Any]) -> str | None:

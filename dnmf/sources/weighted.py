@@ -55,6 +55,11 @@ def is_weighted(source: Source) -> bool:
     return isinstance(source, WeightedSource)
 
 
+def parts_of(source: Source) -> dict[str, Any]:
+    """Return V alone, and its weights if it has some, by their names."""
+    return {"V": source.values, "weights": source.weights} if isinstance(source, WeightedSource) else {"V": source}
+
+
 def read_both(values: Any, weights: Any, block: int, scratch: Scratch) -> Weighted:
     """Read a block of each; the weights use buffers of their own."""
     return Weighted(values.read(block, scratch), weights.read(block, scratch.beside()))

@@ -130,6 +130,24 @@ def test_the_same_bits_for_every_way_to_start_and_to_go_on(options, tall, client
     )
 
 
+def test_the_same_bits_where_entries_are_missing_or_weighted(client, tmp_path):
+    M = np.random.default_rng(0).random(V.shape) < 0.7
+    paths = [stored(tmp_path / name, array, (24, 17)) for name, array in (("V", V), ("M", M.astype(np.float32)))]
+    chunked = da.from_array(np.where(M, V, np.nan), chunks=(24, 17))
+    persisted = client.persist(da.from_array(M.astype(np.float32), chunks=(24, 17)))
+    for given, options in (
+        (paths[0], {"weights": paths[1]}),
+        (paths[0], {"weights": M, "loss": 0.5}),
+        (chunked, {"missing": "nan", "solver": "mu"}),
+        (da.from_array(V, chunks=(24, 17)) + 1, {"weights": persisted, "loss": 0, "fixed_W": np.ones((24, 1))}),
+        (sp.csr_array((V + 1) * M).T, {"missing": "zeros", "loss": "kullback-leibler", "solver": "cd"}),
+        (sp.csr_array((V + 1) * M), {"missing": "zeros", "fixed_W": np.ones((24, 1))}),
+    ):
+        options = {"rank": 3, "max_passes": 4, "tol": 0, **options}
+        found = dnmf.factorize(given, client=client, **options)
+        assert_same_bits(found, dnmf.factorize(given, client="threads", **options))
+
+
 @pytest.mark.parametrize("groups", [1, 2, 7, 8, 9, 16, 17, 63, 64, 65])
 def test_the_tree_of_sums_is_that_of_the_threads(groups, client):
     there, here = engine(client, 65, groups), ThreadEngine(open_matrix(da.ones((2, 195), chunks=(2, 3))), groups, 2)
@@ -331,16 +349,16 @@ def test_a_chunk_that_cannot_be_computed_is_told(client):
 
 def test_a_path_that_the_workers_do_not_see_is_found_out_before_the_first_pass(client, tmp_path, monkeypatch):
     path = stored(tmp_path / "V.zarr", V, (24, 17))
-    monkeypatch.setattr(dnmf.join, "missing", _moved)
+    monkeypatch.setattr(dnmf.join, "all_missing", _moved)
     with pytest.raises(DataError, match=r"does not see V at .*V\.zarr: .*does not exist.*shared file system"):
         dnmf.factorize(path, 3, client=client, store=tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 
-def _moved(location, expected):
+def _moved(places):
     from dnmf.join import missing
 
-    return missing(location + "-moved", expected)
+    return {name: missing(location + "-moved", expected) for name, (location, expected) in places.items()}
 
 
 def test_a_path_with_other_numbers_on_a_worker_is_found_out(client, tmp_path):
