@@ -1,5 +1,6 @@
 """Clusters that the command line is told of: at an address, in a file, or to be started for the run."""
 
+import gc
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -168,19 +169,25 @@ def _missing(cluster: str, package: str) -> MissingExtraError:
 
 @contextmanager
 def _reached(place: str, make: Any) -> Iterator[Any]:
+    failed: ClusterError | None = None
     try:
         client = make()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ClusterError(
+        failed = ClusterError(
             f"The scheduler at {place} could not be reached ({error}); give the address that it prints when it "
             "starts, as tcp://10.0.0.1:8786 or tls://10.0.0.1:8786, and see that a firewall lets this machine through."
-        ) from error
+        )
     except TypeError as error:
         if "ssl_context" not in str(error):
             raise
-        raise ClusterError(
+        failed = ClusterError(
             f"The scheduler at {place} speaks TLS, and this process has no certificate for it; give --tls-ca-file, "
             "--tls-cert and --tls-key, or set distributed.comm.tls in Dask's configuration."
-        ) from error
+        )
+    if failed is not None:
+        # A client that failed closes itself when it is collected. Where that happens while another one starts its
+        # thread, both wait for one lock for ever (distributed 2026.8): so it is collected here.
+        gc.collect()
+        raise failed
     with client:
         yield client
