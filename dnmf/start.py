@@ -32,7 +32,7 @@ def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
     """Plan a run with the memory and the threads that the settings, or the machine, allow."""
     limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
     threads = settings.threads or cores() + layout.on_disk
-    return make_plan(layout, settings.rank, limit, threads, sums=sums_per_row(settings, weighted))
+    return make_plan(layout, settings.rank, limit, threads, 0, sums_per_row(settings, weighted))
 
 
 @contextmanager

@@ -112,9 +112,10 @@ class Divergence:
         W, h = model.W, np.ascontiguousarray(H)
         if fresh:
             top, low, product = self._ratios(values, weights, W, h, scratch)
-            bottom = totals @ h if len(totals) else np.einsum("ij,ij->j", low, product)
-            best = np.divide(np.einsum("ij,ij->j", top, product), bottom, out=np.zeros_like(bottom), where=bottom > 0)
-            h[self.held_H :] *= best
+            fitted = column_products(top, product)
+            bottom = totals.astype(np.float64) @ h if len(totals) else column_products(low, product)
+            best = np.divide(fitted, bottom, out=np.zeros_like(bottom), where=bottom > 0)
+            h[self.held_H :] *= best.astype(h.dtype)
         for sweep in range(self.sweeps):
             top, low, _ = self._ratios(values, weights, W, h, scratch)
             up = np.matmul(W.T, top, out=scratch.array("up", h.shape, h.dtype))
@@ -177,6 +178,12 @@ class Divergence:
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
         return Step(np.ascontiguousarray(new.T, dtype=W.dtype), fit + penalty, error, optimality, stats.unseen)
+
+
+def column_products(A: Float, B: Float) -> Float:
+    """Return the products of the columns of two panels (p,), in float64."""
+    products: Float = np.einsum("ij,ij->j", A, B, dtype=np.float64)
+    return products
 
 
 def packed(panel: Float, scratch: Scratch) -> Float:

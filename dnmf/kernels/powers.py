@@ -47,7 +47,7 @@ def ratios(V, weights, Y, beta, top, low):  # type: ignore[no-untyped-def]
             for j in range(width):
                 y = Y[i, j]
                 low[i, j] = y**power if y > zero else zero
-                top[i, j] = V[i, j] * low[i, j] / y if y > zero else zero
+                top[i, j] = V[i, j] / y * low[i, j] if y > zero else zero
         if weighted:
             for j in range(width):
                 top[i, j] *= weights[i, j]

@@ -122,7 +122,7 @@ def shares(v, m, y, beta):  # type: ignore[no-untyped-def]
     if not y > zero:
         return zero, zero
     power = y ** type(y)(beta - 1.0)
-    return m * v * power / y, m * power
+    return m * (v / y) * power, m * power
 
 
 @reordered
