@@ -277,8 +277,8 @@ def transform(
     return transform_with(result, V, out, overwrite, memory_limit, threads, watchers, client, weights)
 
 
-def plan(V: Any, rank: int, *, memory_limit: int | str | None = None, threads: int | None = None) -> Plan:
-    """Return what a run would hold and read: blocks, panels, threads, peak memory, bytes a pass.
+def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
+    """Return what a run with these options would hold and read: blocks, panels, threads, peak memory, bytes a pass.
 
     Raises
     ------
@@ -291,5 +291,7 @@ def plan(V: Any, rank: int, *, memory_limit: int | str | None = None, threads: i
     >>> plan(np.ones((100, 5000), np.float32), rank=5).blocks
     1
     """
-    settings = Settings.from_options({"rank": rank, "memory_limit": memory_limit, "threads": threads})
-    return plan_of(open_matrix(V).layout, settings)
+    weights = options.get("weights")
+    plain = {name: value for name, value in options.items() if name not in ("init", "weights", "fixed_W")}
+    settings = Settings.from_options({"rank": rank, **plain})
+    return plan_of(open_matrix(V, weights=weights).layout, settings, weights is not None)

@@ -24,7 +24,8 @@ thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 import dnmf
 matrix, options = sys.argv[1], json.loads(sys.argv[2])
-plan = dnmf.plan(matrix, options["rank"], memory_limit=options["memory_limit"])
+told = {name: options[name] for name in ("memory_limit", "loss", "solver", "missing") if name in options}
+plan = dnmf.plan(matrix, options["rank"], **told)
 result = dnmf.factorize(matrix, **options)
 done.set()
 thread.join()
@@ -70,6 +71,23 @@ def test_a_run_keeps_within_its_limit_and_its_plan(shape, chunks, dtype, rank, i
     assert figures["in_memory"] is in_memory
     assert figures["peak"] <= figures["planned"] <= figures["limit"]
     assert 0 < figures["error"] < 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"missing": "nan"},
+        {"missing": "nan", "solver": "mu"},
+        {"loss": "kullback-leibler"},
+        {"loss": "kullback-leibler", "solver": "cd"},
+        {"loss": 0.5},
+    ],
+    ids=str,
+)
+def test_every_rule_keeps_within_the_limit(options, tmp_path):
+    matrix = write(tmp_path / "V.zarr", (1000, 100000), (1000, 2000), "float32")
+    figures = measure(matrix, tmp_path, rank=10, memory_limit="350MB", **options)
+    assert figures["peak"] <= figures["planned"] <= figures["limit"]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Divergence:
         totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
         for columns, whole in self.entries.panels(V, H.dtype, scratch):
             if isinstance(whole, Columns) or self.newton:
-                panel = whole if isinstance(whole, Columns) else entries_of(whole, 0.0, scratch)
+                panel = whole if isinstance(whole, Columns) else entries_of(whole, 0.0)
                 H[:, columns] = self._by_columns(panel, H[:, columns], model, totals, stats, fresh)
                 self._count(panel, stats)
                 continue

@@ -44,6 +44,14 @@ class Pair(NamedTuple):
     values: Float
     weights: Float
 
+    def product(self, scratch: Scratch) -> Float:
+        """Return the values times their weights, in the memory order of the panel, valid until the next call."""
+        values, weights = self
+        by_columns = values.strides[0] < values.strides[1]
+        values, weights = (values.T, weights.T) if by_columns else (values, weights)
+        room = np.multiply(values, weights, out=scratch.array("weighted", values.shape, values.dtype))
+        return room.T if by_columns else room
+
     def part(self, columns: slice) -> "Pair":
         """Return some of the columns, without gaps between their rows."""
         if self.values.strides[0] < self.values.strides[1]:
@@ -220,19 +228,41 @@ def _refuse_zeros(V: Block) -> None:
         raise BadEntry(0.0, int(np.argmax(zeros[:, column])), column)
 
 
-def entries_of(panel: Float | Pair, base: float, scratch: Scratch) -> Columns:
+def entries_of(panel: Float | Pair, base: float) -> Columns:
     """Return the entries of a dense panel that count by another weight than `base`, with their weights less `base`.
 
     Without weights, every entry counts by 1; then those above 0 are returned, since for the Kullback–Leibler divergence
     the others count by Wᵀ1 alone.
     """
-    values, weights = panel if isinstance(panel, Pair) else (panel, None)
+    values, weights = panel if isinstance(panel, Pair) else (panel, NONE.astype(panel.dtype))
     height, width = values.shape
-    marks = values > 0 if weights is None else weights != base
+    counts = np.zeros(width, np.int64)
+    _count_entries(values, weights, base, counts)
     starts = np.zeros(width + 1, np.int64)
-    np.cumsum(marks.sum(axis=0), out=starts[1:])
-    columns, rows = np.nonzero(marks.T)
-    found = np.ascontiguousarray(values[rows, columns])
-    if weights is None:
-        return Columns(starts, rows, found, height)
-    return Columns(starts, rows, found, height, weights[rows, columns] - values.dtype.type(base), every=False)
+    np.cumsum(counts, out=starts[1:])
+    rows, found = np.empty(starts[-1], np.int32 if height < 2**31 else np.int64), np.empty(starts[-1], values.dtype)
+    different = np.empty(starts[-1] if weights.size else 0, values.dtype)
+    _list_entries(values, weights, base, starts[:-1].copy(), rows, found, different)
+    return Columns(starts, rows, found, height, different, every=not isinstance(panel, Pair))
+
+
+@kernel
+def _count_entries(values, weights, base, counts):  # type: ignore[no-untyped-def]
+    weighted = weights.size > 0
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            counts[j] += (weights[i, j] != base) if weighted else (values[i, j] > 0)
+
+
+@kernel
+def _list_entries(values, weights, base, places, rows, found, different):  # type: ignore[no-untyped-def]
+    """List the entries of every column from its place on, going through the panel row by row."""
+    weighted = weights.size > 0
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            if (weights[i, j] != base) if weighted else (values[i, j] > 0):
+                place = places[j]
+                places[j] += 1
+                rows[place], found[place] = i, values[i, j]
+                if weighted:
+                    different[place] = weights[i, j] - values.dtype.type(base)

@@ -111,7 +111,7 @@ def against_base(panel: Columns | Pair, scratch: Scratch) -> tuple[float, Column
     if isinstance(panel, Columns):
         return 0.0, panel, panel._replace(values=panel.values * panel.weights)
     base = 1.0 if 2 * np.count_nonzero(panel.weights == 1) >= panel.weights.size else 0.0
-    return base, entries_of(panel, base, scratch), np.multiply(panel.values, panel.weights)
+    return base, entries_of(panel, base), panel.product(scratch)
 
 
 def add_row_grams(panel: Columns, weights: Float, H: Float, grams: Float) -> None:
