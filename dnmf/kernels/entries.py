@@ -49,7 +49,8 @@ class Pair(NamedTuple):
         values, weights = self
         by_columns = values.strides[0] < values.strides[1]
         values, weights = (values.T, weights.T) if by_columns else (values, weights)
-        room = np.multiply(values, weights, out=scratch.array("weighted", values.shape, values.dtype))
+        room: Float = scratch.array("weighted", values.shape, values.dtype)
+        np.multiply(values, weights, out=room)
         return room.T if by_columns else room
 
     def part(self, columns: slice) -> "Pair":
