@@ -159,7 +159,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ["sparse-kl", "dense-kl", "sparse-frobenius", "dense-frobenius", "ratings"]
-    parser.add_argument("names", nargs="*", choices=[*names, []], default=names)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(names))
     parser.add_argument("--counts", help="a scipy.sparse .npz of samples × features")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=float, default=1.0, help="of the matrices that are made, as a share")
@@ -178,6 +178,8 @@ def main() -> None:
         "ratings": lambda: ratings(options.size, options.rounds),
     }
     for name in options.names or names:
+        if name not in work:
+            parser.error(f"{name!r} is not known; allowed are {', '.join(names)}.")
         work[name]()
 
 
