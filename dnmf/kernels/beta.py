@@ -17,15 +17,12 @@ from dnmf.kernels.tiles import Float, Penalty, kernel, reordered
 ROOT_STEPS = 60
 
 
-def exponent(beta: float) -> float:
-    """Return γ(β), with which the ratio of an update is taken.
-
-    >>> exponent(0.0), exponent(1.0), exponent(3.0)
-    (0.5, 1.0, 0.5)
-    """
-    if beta < 1:
-        return 1 / (2 - beta)
-    return 1.0 if beta <= 2 else 1 / (beta - 1)
+@kernel
+def exponent(beta):  # type: ignore[no-untyped-def]
+    """Return γ(β), with which the ratio of an update is taken."""
+    if beta < 1.0:
+        return 1.0 / (2.0 - beta)
+    return 1.0 if beta <= 2.0 else 1.0 / (beta - 1.0)
 
 
 @kernel
@@ -56,11 +53,7 @@ def minimum(h, top, low, beta, l1, l2):  # type: ignore[no-untyped-def]
     if beta == 2.0:
         bottom = low + l2 * h
         return h * (top - l1) / bottom if top > l1 and bottom > 0.0 else 0.0
-    gamma = 1.0
-    if beta < 1.0:
-        gamma = 1.0 / (2.0 - beta)
-    elif beta > 2.0:
-        gamma = 1.0 / (beta - 1.0)
+    gamma = exponent(beta)
     if l2 == 0.0 and (l1 == 0.0 or beta < 1.0):
         return h * (top / (low + l1)) ** gamma if low + l1 > 0.0 else 0.0
     return h * _root(h, top, low, beta, l1, l2, (top / low) ** gamma if low > 0.0 else 1.0)

@@ -208,12 +208,3 @@ def count_observed(panel: Columns | Pair, stats: Stats) -> None:
     observed = panel.weights > 0
     stats.seen += observed.sum(axis=1)
     stats.unseen_columns += int((~observed.any(axis=0)).sum())
-
-
-def column_sums(panel: Float | Columns) -> Float:
-    """Return the sums of a panel's columns (p,)."""
-    if not isinstance(panel, Columns):
-        return np.asarray(panel.sum(axis=0))
-    sums = np.zeros(len(panel.starts) - 1, panel.values.dtype)
-    np.add.at(sums, np.repeat(np.arange(len(sums)), np.diff(panel.starts)), panel.values)
-    return sums
