@@ -1,6 +1,7 @@
 """The long factor H (r, n), in the blocks of V: in memory, on a disk, or made when asked for."""
 
 import contextlib
+import dataclasses
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -168,6 +169,37 @@ class MadeFactor:
     def drop(self) -> None:
         """Give up the origin."""
         self.origin.drop()
+
+
+class StackedFactor:
+    """Factors on top of each other, as one with the rows of all."""
+
+    fresh: ClassVar[bool] = False
+    everywhere: ClassVar[bool] = False
+
+    def __init__(self, *parts: Factor) -> None:
+        self.parts = parts
+
+    def read(self, block: int) -> Float:
+        """Put a block together."""
+        return np.concatenate([part.read(block) for part in self.parts])
+
+    def drop(self) -> None:
+        """Give up all parts."""
+        for part in self.parts:
+            part.drop()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rows:
+    """Takes the rows of a block from `start` to `stop`, for a `MadeFactor`."""
+
+    start: int
+    stop: int
+
+    def __call__(self, block: int, H: Float) -> Float:
+        """Return these rows, as an array of their own."""
+        return H[self.start : self.stop].copy()
 
 
 @kernel

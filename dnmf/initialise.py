@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -15,6 +16,8 @@ from dnmf.kernels.products import add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
+from dnmf.sketch import sketched
+from dnmf.solve import Bench
 from dnmf.sources.layout import Layout
 from dnmf.state import State
 
@@ -35,30 +38,31 @@ def check_init(settings: Settings, layout: Layout, weighted: bool = False) -> No
         raise SettingsError(f"init={settings.init!r} needs every entry of V, by the same weight; use init='random'.")
 
 
-def initial_state(
-    engine: Engine, settings: Settings, given: tuple[Float, Float] | None, make_room: Callable[[], Factor]
-) -> State:
+def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:
     """Return the state that a run starts from.
 
     Parameters
     ----------
-    engine
-        Reads V, where the initialisation needs it.
+    bench
+        What V is read with, where the initialisation needs it.
     settings
-        Rank, seed and the name of the initialisation.
+        Rank and seed.
     given
         W (m, r) and H (r, n) as streamed, checked, in place of an initialisation.
-    make_room
-        Where what is as long as H is kept.
+    init
+        The name of the initialisation.
     """
-    layout = engine.source.layout
+    layout = bench.engine.source.layout
     dtype = layout.work_dtype
     if given is not None:
         W, H = given
         return State(0, np.ascontiguousarray(W, dtype), ArrayFactor(H.astype(dtype, copy=False), layout.bounds))
-    if settings.init in ("auto", "random"):
+    if init == "random":
         return random_state(settings, layout)
-    return spectral_state(engine, settings, make_room)
+    if init == "sketch":
+        with single_threaded_products():
+            return sketched(bench, settings)
+    return spectral_state(bench.engine, settings, partial(bench.make_room, settings.rank))
 
 
 def random_state(settings: Settings, layout: Layout) -> State:

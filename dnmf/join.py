@@ -12,7 +12,7 @@ from dnmf.checkpoint import Store
 from dnmf.checkpoint.header import find_header
 from dnmf.checkpoint.placing import place_at
 from dnmf.errors import DataError, DnmfError
-from dnmf.kernels.rules import sums_per_row
+from dnmf.methods import load_of
 from dnmf.plan import Plan, make_plan
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
@@ -76,8 +76,8 @@ class Crew:
         if settings.memory_limit is not None:
             limit = min(limit, settings.memory_limit)
         threads = min(settings.threads or self.threads, self.threads)
-        sums = sums_per_row(settings, is_weighted(source))
-        return make_plan(source.layout, settings.rank, limit, threads, self.workers.count, sums)
+        load = load_of(settings, source.layout, is_weighted(source))
+        return make_plan(source.layout, settings.rank, limit, threads, self.workers.count, load)
 
     def engine(self, source: Source, plan: Plan) -> "ClusterEngine":
         """Return the engine of a run."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 from dnmf.errors import BudgetError
 from dnmf.kernels.panels import SPARSE_COLUMNS, panel_width
@@ -76,10 +77,37 @@ class Plan:
         )
 
 
-def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0, sums: int | None = None) -> Plan:
-    """Plan a run at a rank within a memory limit in bytes, with so many threads or fewer.
+class Load(NamedTuple):
+    """What a run works with beside V.
 
-    `sums` is how many numbers the sums of a pass hold for every row; the rank, if it is not told.
+    Attributes
+    ----------
+    sums
+        How many numbers the sums of a pass hold for every row of V.
+    worked
+        Rows of the long factor that a task works on.
+    held
+        Rows of all long factors that are held at once.
+    kept
+        Numbers for every row of V that the driver holds.
+    extra
+        Other bytes that the driver holds.
+    """
+
+    sums: int
+    worked: int
+    held: int
+    kept: int
+    extra: int = 0
+
+    @classmethod
+    def plain(cls, rank: int, sums: int | None = None) -> "Load":
+        """Return that of a rule alone: H and the next H, W and what updates it."""
+        return cls(sums or rank, rank, 2 * rank, 8 * rank)
+
+
+def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0, load: Load | None = None) -> Plan:
+    """Plan a run at a rank within a memory limit in bytes, with so many threads or fewer.
 
     With workers, limit and threads are those of one of them, and each holds its share of H.
 
@@ -88,17 +116,17 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int 
     BudgetError
         If not even one thread fits.
     """
-    share, used, sums = 1 / max(workers, 1), threads, sums or rank
-    if peak_bytes(layout, rank, used, share, sums) > limit:
+    share, used, load = 1 / max(workers, 1), threads, load or Load.plain(rank)
+    if peak_bytes(layout, rank, used, share, load) > limit:
         share = 0.0
-    while used > 1 and peak_bytes(layout, rank, used, share, sums) > limit:
+    while used > 1 and peak_bytes(layout, rank, used, share, load) > limit:
         used -= 1
-    peak = peak_bytes(layout, rank, used, share, sums)
+    peak = peak_bytes(layout, rank, used, share, load)
     if peak > limit:
         whose = "a worker may use" if workers else "memory_limit is"
         raise BudgetError(
             f"{whose} {amount(limit)}, and rank {rank} on this matrix needs {amount(peak)}: "
-            f"{amount(RUNTIME_BYTES)} for the interpreter, {amount(thread_bytes(layout, rank, sums))} to work on one "
+            f"{amount(RUNTIME_BYTES)} for the interpreter, {amount(thread_bytes(layout, rank, load))} to work on one "
             f"block of {layout.widest} {'rows' if layout.transposed else 'columns'}. "
             f"{'Take larger workers' if workers else 'Raise memory_limit'}, or cut the matrix "
             "into smaller blocks with `dnmf convert`."
@@ -136,20 +164,21 @@ def group_bounds(blocks: int, groups: int) -> list[range]:
     return [range(blocks * g // groups, blocks * (g + 1) // groups) for g in range(groups)]
 
 
-def peak_bytes(layout: Layout, rank: int, threads: int, share: float, sums: int | None = None) -> int:
+def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load | None = None) -> int:
     """Return the memory in bytes that a run holds at most, a matrix that was given in memory not counted.
 
-    `share` is the part of H that is in the memory of this process, or of one worker.
+    `share` is the part of the long factors that is in the memory of this process, or of one worker.
 
     ```
     interpreter | W and what updates it | sums on their way up the tree | threads × (block, panel, sums) | H, H'
     ```
     """
+    load = load or Load.plain(rank)
     rows, columns = layout.shape
-    small, large = rows * rank * 8, rows * (sums or rank) * 8
+    small, large = rows * load.kept * 8 + load.extra, rows * load.sums * 8
     waiting = threads + math.ceil(math.log2(max(count_groups(layout), 2)))
-    factor = int(2 * rank * columns * layout.work_dtype.itemsize * share)
-    return RUNTIME_BYTES + 8 * small + waiting * large + threads * thread_bytes(layout, rank, sums) + factor
+    factor = int(load.held * columns * layout.work_dtype.itemsize * share)
+    return RUNTIME_BYTES + small + waiting * large + threads * thread_bytes(layout, rank, load) + factor
 
 
 def panel_columns(layout: Layout) -> int:
@@ -158,15 +187,15 @@ def panel_columns(layout: Layout) -> int:
     return min(width, layout.widest)
 
 
-def thread_bytes(layout: Layout, rank: int, row_sums: int | None = None) -> int:
+def thread_bytes(layout: Layout, rank: int, load: Load) -> int:
     """Return the memory in bytes that one thread needs to work on a block."""
     rows, size = layout.shape[0], layout.work_dtype.itemsize
     panel = panel_columns(layout)
     casts = max(BLOCK_BYTES, layout.read_bytes) if layout.sparse else 2 * rows * panel * size
-    if row_sums not in (None, rank):  # weights, and what is made of them, beside the values
+    if load.sums != load.worked == rank:  # weights, and what is made of them, beside the values
         casts += 3 * rows * min(panel_width(rows, layout.work_dtype), layout.widest) * size
-    sums = (2 * rank + (row_sums or rank)) * rows * 8
-    factor = rank * (3 * layout.widest * size + 6 * panel * 8)
+    sums = (2 * rank + load.sums) * rows * 8
+    factor = 3 * load.worked * layout.widest * size + 6 * rank * panel * 8
     return layout.read_bytes + casts + sums + factor
 
 

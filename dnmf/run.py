@@ -15,10 +15,11 @@ from dnmf.errors import ClusterError, DataError, Interrupted, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import hold_fixed, initial_state
 from dnmf.kernels.rules import make_rule, solver_of, warm_up
+from dnmf.methods import init_of, method_of
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.settings import Settings
-from dnmf.solve import iterate
+from dnmf.solve import Bench, iterate
 from dnmf.sources import Source
 from dnmf.sources.weighted import is_weighted
 from dnmf.state import State
@@ -81,7 +82,8 @@ class Run:
         self._set_out(0)
         self._clock()
         settings = self.settings.swapped() if layout.transposed else self.settings
-        self.state = initial_state(self.engine, settings, given, self._room)
+        init = init_of(settings, self.rule, layout)
+        self.state = initial_state(self._bench(), settings, given, init)
         if fixed is not None:
             self.state = hold_fixed(self.state, fixed, layout)
         if given is not None or fixed is not None:
@@ -117,7 +119,8 @@ class Run:
         self.verdict = stopping.verdict(self.state) if self.history else None
         if self.store is not None and self.verdict is None:
             self.store.withdraw()
-        states = iterate(self.engine, self.rule, self.state, self._room)
+        method = method_of(self.settings, self.rule, self.source.layout)
+        states = iterate(self._bench(), self.state, method)
         try:
             while self.verdict is None:
                 self.state = next(states)
@@ -273,7 +276,7 @@ class Run:
             optimality=state.optimality,
             seconds=time.perf_counter() - self._start,
             bytes_read=self._counted,
-            solver=solver_of(self.settings),
+            solver=state.method or solver_of(self.settings),
         )
         if not self._told:
             self._told = True
@@ -282,16 +285,19 @@ class Run:
         for watcher in self.watchers:
             watcher.passed(record)
 
-    def _room(self) -> Factor:
+    def _bench(self) -> Bench:
+        return Bench(self.engine, self.rule, self._room)
+
+    def _room(self, rows: int) -> Factor:
         layout = self.source.layout
         if self.cluster is not None:
             return self.cluster.room()
         if self.plan.factor_in_memory:
             return MemoryFactor(layout.blocks)
-        rank, dtype = self.settings.rank, layout.work_dtype
+        dtype = layout.work_dtype
         if self.store is not None and (folder := self.store.scratch()) is not None:
-            return DiskFactor(folder, rank, dtype)
-        return DiskFactor(self.spill(), rank, dtype, owner=self._folder)
+            return DiskFactor(folder, rows, dtype)
+        return DiskFactor(self.spill(), rows, dtype, owner=self._folder)
 
     def spill(self) -> Path:
         """Return a folder for what need not outlast this run and its factors."""

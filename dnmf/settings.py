@@ -10,9 +10,9 @@ from typing import Any, Literal, Self, get_args
 from dnmf.errors import SettingsError, unknown
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
-Solver = Literal["auto", "mu", "hals", "als", "cd"]
+Solver = Literal["auto", "sketch", "mu", "hals", "als", "cd"]
 Missing = Literal["none", "nan", "zeros"]
-Init = Literal["auto", "random", "nndsvd", "nndsvda", "nndsvdar"]
+Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
 
 # β of the β-divergence that a name stands for.
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
@@ -100,6 +100,7 @@ class Settings:
     loss: Loss | float = "frobenius"
     solver: Solver = "auto"
     init: Init = "auto"
+    extrapolate: bool | None = None
     sweeps: int | None = None
     l1_W: float = 0.0
     l2_W: float = 0.0

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 
+from dnmf.accelerate import extrapolate
 from dnmf.engine import Engine, single_threaded_products
 from dnmf.errors import DataError
 from dnmf.factor import Factor
@@ -14,28 +15,66 @@ from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
 from dnmf.state import State
 
+MakeRoom = Callable[[int], Factor]
 
-def iterate(engine: Engine, rule: Rule, state: State, make_room: Callable[[], Factor]) -> Iterator[State]:
-    """Yield the state after every pass, for ever; each pass reads V once.
 
-    The blocks are checked in the first pass, against what is allowed and against what the state knows of them.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bench:
+    """What passes are made with.
+
+    Attributes
+    ----------
+    engine, rule
+        Who reads V, and what is done with it.
+    make_room
+        Makes room for a long factor of so many rows.
+    check
+        Whether the blocks are checked: against what is allowed, and against what the state knows of them.
     """
-    check = True
+
+    engine: Engine
+    rule: Rule
+    make_room: MakeRoom
+    check: bool = True
+
+
+# Makes the state that follows on a state by a pass.
+Method = Callable[[Bench, State], State]
+
+
+def iterate(bench: Bench, state: State, method: Method) -> Iterator[State]:
+    """Yield the state after every pass, for ever; each pass reads V once. The first one checks the blocks."""
     while True:
         with single_threaded_products():
-            H = make_room()
-            stats = one_pass(engine, rule, state, H, check)
-            step = rule.finish(state.W, stats)
-        previous, state = state, state.after(step, H, tuple(stats.norms))
-        previous.H.drop()
-        check = False
+            previous, state = state, method(bench, state)
+        if state.H is not previous.H:
+            previous.H.drop()
+        bench = dataclasses.replace(bench, check=False)
         yield state
 
 
-def one_pass(engine: Engine, rule: Rule, state: State, H: Factor, check: bool) -> Stats:
-    """Update every block of the state's H into another room, and return the sums that update W."""
-    update = Update(rule, Model.of(state.W), state.H.fresh, state.norms, check, engine.source.layout)
-    return engine.one_pass(update, state.H, H)
+def plain(bench: Bench, state: State) -> State:
+    """Make a pass of the rule alone."""
+    H = bench.make_room(state.W.shape[1])
+    update = Update.of(bench, state)
+    stats = bench.engine.one_pass(update, state.H, H)
+    return state.after(bench.rule.finish(state.W, stats), H, tuple(stats.norms))
+
+
+def extrapolated(bench: Bench, state: State) -> State:
+    """Make a pass of the rule from a point beyond W, and choose the next one; W and H stay where that was no better."""
+    rule = bench.rule
+    H = bench.make_room(state.W.shape[1])
+    stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
+    step = rule.finish(state.point, stats)
+    norms = tuple(stats.norms)
+    if not state.accepts(step):
+        H.drop()
+        return state.refused(norms)
+    momentum = state.guide.momentum if state.guide.ahead is None else state.guide.momentum.grown()
+    ahead = extrapolate(step.W, state.W, momentum.step, rule.least, rule.scaled) if state.loss < float("inf") else None
+    guide = dataclasses.replace(state.guide, ahead=ahead, momentum=momentum)
+    return dataclasses.replace(state.after(step, H, norms), method="extrapolated", guide=guide)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +87,12 @@ class Update:
     norms: tuple[float, ...] | None
     check: bool
     layout: Layout
+
+    @classmethod
+    def of(cls, bench: Bench, state: State) -> "Update":
+        """Return the work of the pass that follows on a state."""
+        layout = bench.engine.source.layout
+        return cls(bench.rule, Model.of(state.point), state.H.fresh, state.norms, bench.check, layout)
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""

@@ -14,7 +14,8 @@ from dnmf.engine.connect import connected
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.initialise import check_fixed, check_given, check_init
 from dnmf.join import Crew
-from dnmf.kernels.rules import solver_of, sums_per_row
+from dnmf.kernels.rules import solver_of
+from dnmf.methods import load_of
 from dnmf.plan import Plan, make_plan
 from dnmf.result import Result
 from dnmf.run import Run
@@ -32,7 +33,7 @@ def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
     """Plan a run with the memory and the threads that the settings, or the machine, allow."""
     limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
     threads = settings.threads or cores() + layout.on_disk
-    return make_plan(layout, settings.rank, limit, threads, 0, sums_per_row(settings, weighted))
+    return make_plan(layout, settings.rank, limit, threads, 0, load_of(settings, layout, weighted))
 
 
 @contextmanager

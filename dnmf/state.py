@@ -3,9 +3,34 @@
 import dataclasses
 import math
 
+import numpy as np
+
+from dnmf.accelerate import Momentum
 from dnmf.factor import Factor
 from dnmf.kernels.model import Step
 from dnmf.kernels.tiles import Float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Guide:
+    """What a method knows beside the factors.
+
+    Attributes
+    ----------
+    ahead
+        The W (m, r) at which the next pass looks; None where that is the state's own.
+    probes
+        Directions (m, q) that the next pass projects V on; None where it does not.
+    momentum
+        How far to extrapolate.
+    refused
+        How many points of a sketch have been no better than what was there, one after another.
+    """
+
+    ahead: Float | None = None
+    probes: Float | None = None
+    momentum: Momentum = dataclasses.field(default_factory=Momentum)
+    refused: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +47,10 @@ class State:
         ‖V_j‖² of every block, once V has been read.
     loss, relative_error, optimality, unseen
         As in `Step`; infinite before the first pass.
+    method
+        What made the last pass, where that was more than the rule alone.
+    guide
+        What the method knows.
     """
 
     passes: int
@@ -32,7 +61,23 @@ class State:
     relative_error: float | None = None
     optimality: float = math.inf
     unseen: tuple[int, int] = (0, 0)
+    method: str = ""
+    guide: Guide = dataclasses.field(default_factory=Guide)
 
     def after(self, step: Step, H: Factor, norms: tuple[float, ...]) -> "State":
         """Return the state that follows on this one by a pass."""
         return State(self.passes + 1, step.W, H, norms, step.loss, step.relative_error, step.optimality, step.unseen)
+
+    def refused(self, norms: tuple[float, ...]) -> "State":
+        """Return the state after a pass that found nothing better: this one, and the next pass looks at it again."""
+        guide = dataclasses.replace(self.guide, ahead=None, momentum=self.guide.momentum.cut())
+        return dataclasses.replace(self, passes=self.passes + 1, norms=norms, guide=guide)
+
+    @property
+    def point(self) -> Float:
+        """Where the next pass looks."""
+        return self.W if self.guide.ahead is None else self.guide.ahead
+
+    def accepts(self, step: Step) -> bool:
+        """Say whether a step from the point is to be taken: always from W itself, else if the loss has not risen."""
+        return self.guide.ahead is None or not step.loss > self.loss or not np.isfinite(self.loss)

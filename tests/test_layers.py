@@ -11,7 +11,7 @@ LAYERS = [
     {"kernels"},
     {"sources"},
     {"plan", "factor", "engine"},
-    {"state", "initialise", "solve", "stopping"},
+    {"accelerate", "state", "solve", "sketch", "initialise", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"result", "run", "join", "start", "transform"},
     {"api", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},

@@ -14,7 +14,7 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,12 @@ from dask._task_spec import Task, TaskRef, parse_input
 from distributed import Future, KilledWorker
 
 from dnmf.engine import remote
-from dnmf.engine.groups import BadBlock, S, Work
-from dnmf.engine.spread import SENDING, SpreadFactor, placed
+from dnmf.engine.groups import NOTHING, BadBlock, S, Work
+from dnmf.engine.spread import SENDING, SpreadFactor, parts_of, placed
 from dnmf.engine.workers import GLANCE, Workers, lost
 from dnmf.errors import ClusterError, ClusterWarning
 from dnmf.factor import Factor
+from dnmf.kernels.panels import Block
 from dnmf.plan import amount, group_bounds
 from dnmf.sources.layout import Source
 
@@ -103,7 +104,15 @@ class ClusterEngine:
         if H is not None:
             H.drop()
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None) -> S:
+    def one_pass(
+        self,
+        work: Work[S],
+        H: Factor | None = None,
+        room: Factor | None = None,
+        *,
+        reading: bool = True,
+        known: Mapping[int, Block] = NOTHING,
+    ) -> S:
         """Visit every block once and return the sums; `Engine` says more.
 
         Raises
@@ -115,8 +124,8 @@ class ClusterEngine:
         with self.workers.explained():
             self.workers.check()
             self._send_matrix()
-            everywhere, make, given = placed(self.workers, self.groups, H)
-            packed = remote.pack(remote.Job(work, everywhere, make, self.threads))
+            parts = [placed(self.workers, self.groups, part) for part in parts_of(H)]
+            packed = remote.pack(remote.Job(work, [(part.H, part.make) for part in parts], self.threads, reading))
             with dask.config.set(SENDING):
                 job = self.client.submit(remote.hold, packed, pure=False)
 
@@ -124,8 +133,9 @@ class ClusterEngine:
                 graph: dict[str, Task] = {}
                 sums, kept = [], []
                 for index in indices:
-                    part, needs = self._parts[index]
-                    told = job, part, list(needs), self.groups[index], given[index]
+                    matrix, needs = self._parts[index]
+                    given = [part.given[index] for part in parts]
+                    told = job, matrix, list(needs) if reading else [], self.groups[index], given
                     pair = _enter(graph, index, remote.visit_group, *told)
                     sums.append(_enter(graph, index, remote.second, TaskRef(pair)))
                     if room is not None:
@@ -136,7 +146,7 @@ class ClusterEngine:
                 arrived: list[Future] = futures[0]
                 return arrived
 
-            total: S = Flight(self, submit).land()
+            total: S = Flight(self, submit, reading).land()
             return total
 
     def explain(self, index: int, error: KilledWorker) -> ClusterError:
@@ -186,8 +196,8 @@ def _enter(graph: dict[str, Task], index: int, act: Callable[..., Any], *given: 
 class Flight:
     """The tasks of one pass, a bounded number of them under way."""
 
-    def __init__(self, engine: ClusterEngine, submit: Callable[[range], list[Future]]) -> None:
-        self.engine, self.submit = engine, submit
+    def __init__(self, engine: ClusterEngine, submit: Callable[[range], list[Future]], reading: bool) -> None:
+        self.engine, self.submit, self.reading = engine, submit, reading
         self.under_way: dict[int, Future] = {}
         self.arrived: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
         self.levels: list[list[Future]] = [[]]
@@ -250,7 +260,9 @@ class Flight:
                 raise error
             if index < self._first_bad:
                 self.bad, self._first_bad = error, index
-        elif index >= 0:  # it may have been lost again, with its worker: then the scheduler has it made again
+        elif (
+            index >= 0 and self.reading
+        ):  # it may have been lost again, with its worker: then the scheduler has it made again
             layout = self.engine.source.layout
             self.engine.on_block(sum(layout.block_bytes(block) for block in self.engine.groups[index]))
 

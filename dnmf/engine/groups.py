@@ -1,6 +1,6 @@
 """What a pass is made of, wherever its tasks run: the work on a block, and the tree that adds up the sums."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from dnmf.factor import Factor
@@ -8,6 +8,8 @@ from dnmf.kernels.panels import BadEntry, Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Part, Source
+
+NOTHING: Mapping[int, Block] = {}
 
 
 class Sums(Protocol):
@@ -29,7 +31,8 @@ class Work(Protocol[S]):
     def visit(self, block: int, V: Block, H: Float | None, sums: S, scratch: Scratch) -> Float | None:
         """Add what there is to add up to the sums, and return the block of H that is to be kept, if one is.
 
-        `H` (r, w) is the block of the factor that the pass reads, and may be changed; None where it reads none.
+        `H` (r, w) is the block of the factor that the pass reads, and may be changed; None where it reads none. `V` is
+        None in a pass over the factor alone.
         """
 
 
@@ -42,9 +45,21 @@ class Engine(Protocol):
     """
 
     source: Source
+    on_block: Callable[[int], None]
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None) -> S:
+    def one_pass(
+        self,
+        work: Work[S],
+        H: Factor | None = None,
+        room: Factor | None = None,
+        *,
+        reading: bool = True,
+        known: Mapping[int, Block] = NOTHING,
+    ) -> S:
         """Visit every block once and return the sums; what the visits return goes to a room of the engine's kind.
+
+        Without `reading`, V is left alone: the visits see the blocks of H and nothing else. Blocks that are `known`
+        need not be read again.
 
         Raises
         ------
@@ -59,9 +74,20 @@ class Engine(Protocol):
 
 
 def visit_block(
-    source: Source | Part, work: Work[S], block: int, last: bool, H: Float | None, sums: S, scratch: Scratch
+    source: Source | Part | None,
+    work: Work[S],
+    block: int,
+    last: bool,
+    H: Float | None,
+    sums: S,
+    scratch: Scratch,
 ) -> Float | None:
-    """Read a block and do the work on it; where it is not the last of its group, the next one is read ahead."""
+    """Read a block and do the work on it; where it is not the last of its group, the next one is read ahead.
+
+    Without a source, the work is on H alone.
+    """
+    if source is None:
+        return work.visit(block, None, H, sums, scratch)
     V = source.read(block, scratch)
     if not last:
         source.expect(block + 1)

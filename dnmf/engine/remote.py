@@ -33,17 +33,29 @@ class Job:
     work
         What is done to a block.
     H
-        The factor that is read, if every worker can read it.
-    make
-        What makes a block of the factor that is read from one that the tasks are given, if it is not that itself.
+        For every factor that is read, and whose rows are put on top of each other: the factor, if every worker can
+        read it, and what makes a block of it from one that the tasks are given, if it is not that itself.
     threads
         How many tasks of this kind a worker has memory for at once.
+    reading
+        Whether V is read.
     """
 
     work: Work[Any]
-    H: Factor | None
-    make: Callable[[int, Float], Float] | None
+    H: Sequence[tuple[Factor | None, Callable[[int, Float], Float] | None]]
     threads: int
+    reading: bool
+
+    def block(self, block: int, given: Sequence[Float | None]) -> Float | None:
+        """Return a block of H, from what the task was given of each factor."""
+        rows = []
+        for (everywhere, make), part in zip(self.H, given, strict=True):
+            if everywhere is not None:
+                rows.append(everywhere.read(block))
+            elif part is not None:
+                whole = np.array(part, order="C")
+                rows.append(whole if make is None else make(block, whole))
+        return np.concatenate(rows) if len(rows) > 1 else rows[0] if rows else None
 
 
 def pack(thing: Any) -> bytes:
@@ -62,7 +74,7 @@ def unpack(packed: bytes) -> Any:
 
 
 def visit_group(
-    packed: bytes, part: Part, values: Sequence[Any], group: range, given: Sequence[Float] | None
+    packed: bytes, part: Part, values: Sequence[Any], group: range, given: Sequence[Sequence[Float] | None]
 ) -> tuple[list[Float | None], Any]:
     """Visit the blocks of a group; return the blocks of H that are kept, and the sums.
 
@@ -72,18 +84,15 @@ def visit_group(
         For the first entry of the group that is negative or not finite.
     """
     job: Job = unpack(packed)
-    part = part.given(values) if values else part
+    matrix = (part.given(values) if values else part) if job.reading else None
     scratch: Scratch = _local.__dict__.setdefault("scratch", Scratch())
     sums = job.work.zero()
     kept: list[Float | None] = []
     with gate(job.threads):
         for index, block in enumerate(group):
-            h = job.H.read(block) if job.H is not None else None
-            if given is not None:
-                h = np.array(given[index], order="C")
-                h = job.make(block, h) if job.make is not None else h
+            h = job.block(block, [None if blocks is None else blocks[index] for blocks in given])
             try:
-                kept.append(visit_block(part, job.work, block, block == group[-1], h, sums, scratch))
+                kept.append(visit_block(matrix, job.work, block, block == group[-1], h, sums, scratch))
             except BadEntry as error:
                 raise BadBlock(block, error) from None
     return kept, sums

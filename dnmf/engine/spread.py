@@ -3,7 +3,7 @@
 import bisect
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import dask
 import numpy as np
@@ -11,7 +11,7 @@ from distributed import Future
 
 from dnmf.engine import remote
 from dnmf.engine.workers import Workers
-from dnmf.factor import Factor, MadeFactor
+from dnmf.factor import Factor, MadeFactor, StackedFactor
 from dnmf.kernels.tiles import Float
 
 # Dask advises to scatter what is large. Scattered blocks are lost with their worker: these go by the scheduler.
@@ -92,14 +92,11 @@ class SpreadFactor:
         return len(packed)
 
 
-Make = Callable[[int, Float], Float]
+class Placed(NamedTuple):
+    """Where the tasks of a pass find a factor.
 
-
-def placed(workers: Workers, groups: Sequence[range], H: Factor | None) -> tuple[Factor | None, Make | None, list[Any]]:
-    """Return where the tasks of a pass find H.
-
-    Returns
-    -------
+    Attributes
+    ----------
     H
         The factor, where the workers read it by themselves.
     make
@@ -107,12 +104,27 @@ def placed(workers: Workers, groups: Sequence[range], H: Factor | None) -> tuple
     given
         For every group, the future of its blocks, or None.
     """
+
+    H: Factor | None
+    make: Callable[[int, Float], Float] | None
+    given: list[Any]
+
+
+def parts_of(H: Factor | None) -> Sequence[Factor]:
+    """Return the factors whose rows make up one, or none."""
+    if H is None:
+        return ()
+    return H.parts if isinstance(H, StackedFactor) else (H,)
+
+
+def placed(workers: Workers, groups: Sequence[range], H: Factor) -> Placed:
+    """Return where the tasks of a pass find H."""
     nothing: list[Any] = [None] * len(groups)
     if isinstance(H, SpreadFactor) and H.settled is not None:
         H = H.settled
-    if H is None or H.everywhere:
-        return H, None, nothing
+    if H.everywhere:
+        return Placed(H, None, nothing)
     make, origin = (H.make, H.origin) if isinstance(H, MadeFactor) else (None, H)
     if not isinstance(origin, SpreadFactor):
         origin = SpreadFactor.of(workers, groups, origin)
-    return None, make, list(origin.futures)
+    return Placed(None, make, list(origin.futures))

@@ -1,16 +1,16 @@
 """One pass on Dask's threads, in this process."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import cast
 
 import dask
 
-from dnmf.engine.groups import S, Work, visit_block
+from dnmf.engine.groups import NOTHING, S, Work, visit_block
 from dnmf.errors import Interrupted
 from dnmf.factor import Factor, Room
-from dnmf.kernels.panels import BadEntry
+from dnmf.kernels.panels import BadEntry, Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.plan import group_bounds
 from dnmf.sources.layout import Source
@@ -48,12 +48,21 @@ class ThreadEngine:
         """End the pass that is under way before its next block, and every later one at once."""
         self.cancelled.set()
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None) -> S:
+    def one_pass(
+        self,
+        work: Work[S],
+        H: Factor | None = None,
+        room: Factor | None = None,
+        *,
+        reading: bool = True,
+        known: Mapping[int, Block] = NOTHING,
+    ) -> S:
         """Visit every block once and return the sums; `Engine` says more."""
-        trouble = Trouble()
+        trouble = Trouble(known)
+        source = self.source if reading else None
         room = cast(Room | None, room)
         visit = dask.delayed(self._visit_group, pure=False)
-        level = [visit(group, work, H, room, trouble) for group in self.groups]
+        level = [visit(source, group, work, H, room, trouble) for group in self.groups]
         add = dask.delayed(_add, pure=False)
         while len(level) > 1:
             level = [add(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
@@ -67,7 +76,15 @@ class ThreadEngine:
             raise self.source.layout.place(*min(trouble.bad, key=itemgetter(0)))
         return total
 
-    def _visit_group(self, group: range, work: Work[S], H: Factor | None, room: Room | None, trouble: "Trouble") -> S:
+    def _visit_group(
+        self,
+        source: Source | None,
+        group: range,
+        work: Work[S],
+        H: Factor | None,
+        room: Room | None,
+        trouble: "Trouble",
+    ) -> S:
         scratch: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
         sums = work.zero()
         for block in group:
@@ -77,13 +94,17 @@ class ThreadEngine:
                 break
             h = H.read(block) if H is not None else None
             try:
-                new = visit_block(self.source, work, block, block == group[-1], h, sums, scratch)
+                if source is not None and block in trouble.known:
+                    new = work.visit(block, trouble.known[block], h, sums, scratch)
+                else:
+                    new = visit_block(source, work, block, block == group[-1], h, sums, scratch)
             except BadEntry as error:
                 trouble.bad.append((block, error))
                 break
             if room is not None and new is not None:
                 room.write(block, new)
-            self.on_block(self.source.layout.block_bytes(block))
+            if source is not None and block not in trouble.known:
+                self.on_block(source.layout.block_bytes(block))
         return sums
 
 
@@ -93,8 +114,8 @@ class Trouble:
     A bad entry ends the tasks beyond its block. Those before it go on, since the first one is to be named.
     """
 
-    def __init__(self) -> None:
-        self.failed = False
+    def __init__(self, known: Mapping[int, Block]) -> None:
+        self.known, self.failed = known, False
         self.bad: list[tuple[int, BadEntry]] = []
 
 

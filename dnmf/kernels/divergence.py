@@ -20,6 +20,7 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.stored import multiply_columns
 from dnmf.kernels.tiles import Float, Penalty
+from dnmf.kernels.updates import KEPT
 
 RATIO_BYTES = 2**20
 TRANSFORM_SWEEPS = 200
@@ -58,6 +59,16 @@ class Divergence:
     def by_totals(self) -> bool:
         """Whether Σ y^(β−1) w is the same for every column: for β = 1, where every entry counts by 1."""
         return self.beta == 1 and self.entries.all
+
+    @property
+    def least(self) -> float:
+        """How far W may be put down from outside: W is multiplied, and what is 0 stays so."""
+        return KEPT
+
+    @property
+    def scaled(self) -> bool:
+        """Whether no penalty sees the scale of a component."""
+        return not any(self.penalty_W + self.penalty_H)
 
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the statistics of no block."""

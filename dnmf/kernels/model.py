@@ -44,6 +44,14 @@ class Rule(Protocol):
     def entries(self) -> Entries:
         """Which entries of V count."""
 
+    @property
+    def least(self) -> float:
+        """The share of itself below which no entry of W may be put from outside: more than 0 where 0 is for ever."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the scale of a component may be moved between W and H without a change of the objective."""
+
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the statistics of no block, to be added to in place by the one task that holds them."""
 

@@ -13,7 +13,7 @@ from dnmf.kernels.products import add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float, Penalty, kernel
-from dnmf.kernels.updates import RowUpdate, moments
+from dnmf.kernels.updates import KEPT, RowUpdate, moments, multiplicative
 
 # W's update costs no read of V: it goes on until it has converged to this, or for so many rounds of sweeps.
 W_TOLERANCE = 1e-6
@@ -40,6 +40,16 @@ class Quadratic:
     def entries(self) -> Entries:
         """All entries count."""
         return Entries()
+
+    @property
+    def least(self) -> float:
+        """How far W may be put down from outside: the multiplicative update hardly moves what is 0."""
+        return KEPT if self.update is multiplicative else 0.0
+
+    @property
+    def scaled(self) -> bool:
+        """Whether no penalty sees the scale of a component."""
+        return not any(self.penalty_W + self.penalty_H)
 
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the statistics of no block."""

@@ -19,6 +19,7 @@ from dnmf.settings import Settings
 
 # The solvers of the Frobenius loss, with the sweeps over H in a visit. Cyclic coordinate descent is HALS.
 QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
+    "sketch": (hals, 12),
     "hals": (hals, 4),
     "cd": (hals, 4),
     "als": (pivot, PIVOT_SWEEPS),

@@ -11,6 +11,8 @@ import numpy as np
 from dnmf.kernels.tiles import LANES, Float, Penalty, gram_row, kernel, load_tile, store_tile
 
 LEAST = 1e-16
+# What an extrapolation leaves of an entry at least, where updates multiply.
+KEPT = 0.1
 
 
 class RowUpdate(Protocol):

@@ -42,6 +42,16 @@ class WeightedQuadratic:
     held_W: int = 0
     held_H: int = 0
 
+    @property
+    def least(self) -> float:
+        """How far W may be put down from outside: W may be put to 0."""
+        return 0.0
+
+    @property
+    def scaled(self) -> bool:
+        """Whether no penalty sees the scale of a component."""
+        return not any(self.penalty_W + self.penalty_H)
+
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the statistics of no block."""
         stats = Stats.zero(rows, rank)

@@ -1,0 +1,17 @@
+"""Sketch and correct: passes over V alternate with a factorisation of a surrogate of V, which costs no read.
+
+```
+first pass    R = QᵀV, Y = VRᵀ                              V̂ = QR + (I − QQᵀ) Y (RRᵀ)⁺ R
+later passes  H from W, A = VHᵀ, B = HHᵀ, R = QᵀV, W ∈ Q     V̂ = QR + (I − QQᵀ) A B⁺ H
+between       V̂ ≈ WH, some dozen updates of both
+```
+
+The first surrogate is the single-pass low-rank approximation of Tropp, Yurtsever, Udell & Cevher 2017 with a basis Q
+that comes from some columns of V. The later ones are exact to first order: at the W and H of the pass, WᵀV̂ = WᵀV and
+V̂Hᵀ = VHᵀ, so that a point where nothing more is to be gained on V̂ is one for V. What a surrogate proposes is taken
+if the next pass finds it better, and given up otherwise.
+"""
+
+from dnmf.sketch.method import corrected, fits, pays, sketch_load, sketched
+
+__all__ = ["corrected", "fits", "pays", "sketch_load", "sketched"]

@@ -1,0 +1,105 @@
+"""The basis that V is projected on."""
+
+import bisect
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.engine import Engine
+from dnmf.kernels.panels import Block
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float
+from dnmf.sources.layout import Layout
+
+# The part of the first basis that is Gaussian: one in so many.
+GAUSSIAN_SHARE = 4
+# Columns of V that the first basis is made of, in so many runs, with their bytes; and products with them.
+PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
+# Columns of a surrogate that are factorised in this process.
+SAMPLE = 10000
+# A direction that is left of another is dropped where it is smaller than this share of it.
+DEPENDENT = 1e-9
+
+
+def first_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, dict[int, Block]]:
+    """Return a basis (m, width) of what some columns of V have in common, and the blocks that were read for it.
+
+    A part of it is Gaussian, for what these columns do not know.
+    """
+    M, known = pilot(engine, width, generator)
+    leading = width - width // GAUSSIAN_SHARE
+    Y = M @ generator.standard_normal((M.shape[1], min(width, M.shape[1]))).astype(M.dtype)
+    for _ in range(PILOT_ROUNDS):
+        Y = M @ (M.T @ np.linalg.qr(Y)[0])
+    U = np.linalg.svd(Y.astype(np.float64), full_matrices=False)[0][:, :leading]
+    noise = generator.standard_normal((len(U), width - U.shape[1]))
+    return orthonormal(np.hstack([U, noise / np.sqrt(len(U))])), known
+
+
+def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Any, dict[int, Block]]:
+    """Return some runs of V's columns, whose places depend on nothing but V's shape, and the blocks they are in.
+
+    Blocks that would take too much memory are forgotten, and read again by the pass.
+    """
+    layout = engine.source.layout
+    rows, columns = layout.shape
+    most = PILOT_COLUMNS
+    if not layout.sparse:
+        most = min(most, max(2 * width, PILOT_BYTES // (rows * layout.work_dtype.itemsize)))
+    length = -(-min(most, columns) // PILOT_RUNS)
+    firsts = generator.integers(0, columns - length + 1, PILOT_RUNS) if columns > most else range(0, columns, length)
+    known: dict[int, Block] = {}
+    parts = []
+    for first in sorted(int(first) for first in firsts):
+        last = min(first + length, columns) - 1
+        touched = bisect.bisect_right(layout.bounds, first) - 1, bisect.bisect_right(layout.bounds, last) - 1
+        for block in range(touched[0], touched[1] + 1):
+            if block not in known:
+                known[block] = engine.source.read(block, Scratch())
+                engine.on_block(layout.block_bytes(block))
+            start = layout.bounds[block]
+            parts.append(known[block][:, max(first - start, 0) : last + 1 - start].astype(layout.work_dtype))
+        if (len(known) + 1) * layout.read_bytes > PILOT_BYTES and layout.blocks > 1:
+            known = {}
+    return scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1), known
+
+
+def stride_of(layout: Layout) -> int:
+    """Return the distance of the columns that are taken as a sample."""
+    return -(-int(layout.bounds[-1]) // SAMPLE)
+
+
+def sampled(block: Float, start: int, stride: int) -> Float:
+    """Return those columns of a block that begins at column `start` of V whose numbers are multiples of the stride."""
+    return block[:, -start % stride :: stride].copy()
+
+
+def orthonormal(X: Float) -> Float:
+    """Return an orthonormal basis of the columns of X (m, q), those first that come first; dependent ones are dropped.
+
+    A column is dropped by what is left of it relative to its own length: relative to what is left of others, rounding
+    would be taken for a direction.
+    """
+    lengths = np.linalg.norm(X, axis=0)
+    X = X[:, lengths > 0] / lengths[lengths > 0]
+    Q, count = np.empty((X.shape[1], len(X))), 0
+    for column in X.T:
+        known = Q[:count]
+        left = column - (known @ column) @ known
+        size = np.linalg.norm(left)
+        if size > DEPENDENT:
+            left /= size
+            left -= (known @ left) @ known
+            Q[count] = left / np.linalg.norm(left)
+            count += 1
+    return np.ascontiguousarray(Q[:count].T)
+
+
+def pseudo_inverse(gram: Float, dtype: np.dtype[Any]) -> Float:
+    """Return the pseudo-inverse of a Gram matrix (q, q), taken with a unit diagonal so that scales do not matter."""
+    scale = np.sqrt(np.diag(gram))
+    scale = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    scales = np.outer(scale, scale)
+    least = 10 * float(np.finfo(dtype).eps)
+    return np.asarray(np.linalg.pinv(gram * scales, rcond=least, hermitian=True) * scales)

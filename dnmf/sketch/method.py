@@ -1,0 +1,144 @@
+"""The method: what happens in a pass, and between two."""
+
+import dataclasses
+
+import numpy as np
+
+from dnmf.factor import ArrayFactor, Factor, Rows
+from dnmf.kernels.model import Rule
+from dnmf.kernels.quadratic import Quadratic
+from dnmf.kernels.tiles import Float
+from dnmf.plan import Load
+from dnmf.settings import Settings
+from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, orthonormal, pseudo_inverse, stride_of
+from dnmf.sketch.passes import Correct, CorrectSums, Keep, Sketch, SketchSums
+from dnmf.sketch.surrogate import LocalColumns, SpreadColumns, Surrogate
+from dnmf.solve import Bench, Update, extrapolated
+from dnmf.sources.layout import Layout
+from dnmf.state import Guide, State
+
+# Columns of the first basis for every component, and of those that later ones keep of it.
+WIDTH, KEPT_WIDTH = 3, 2
+# Rows of [H; R] in a later pass, for every component: H, W, what is kept of the basis, and the last change.
+LARGEST = 3 + KEPT_WIDTH
+# Random starts on the first surrogate.
+STARTS = 8
+# Rounds of updates on a surrogate, in this process and over all columns.
+ROUNDS, SPREAD_ROUNDS = 200, 30
+# A sketch that proposed nothing better so many times, one after another, is given up.
+REFUSALS = 2
+
+
+def fits(rule: Rule, layout: Layout, rank: int) -> bool:
+    """Say whether a sketch can serve a rule on a matrix: it is to be smaller than V, in both directions."""
+    return isinstance(rule, Quadratic) and LARGEST * rank < min(layout.shape)
+
+
+def pays(layout: Layout, rank: int) -> bool:
+    """Say whether a read of V costs more than one of its sketch: a very sparse V may be the smaller of the two."""
+    sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
+    return not layout.sparse or layout.stored_bytes > 2 * sketch
+
+
+def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
+    """Return what a run works with beside V if it makes sketches.
+
+    Long are [H; R] of a pass, the H before it and after it, and the H of the surrogate with the next one. The driver
+    has the basis, what it is made of, and the left factor of the surrogate; the sample, and the first columns of V.
+    """
+    sample = 3 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
+    pilot = min(PILOT_BYTES, layout.read_bytes * layout.blocks)
+    return Load(
+        sums=max(load.sums, WIDTH * rank),
+        worked=LARGEST * rank,
+        held=(LARGEST + 4) * rank,
+        kept=load.kept + 4 * LARGEST * rank,
+        extra=sample + pilot,
+    )
+
+
+def sketched(bench: Bench, settings: Settings) -> State:
+    """Make the first pass, and return factors of its surrogate as the state to start from."""
+    engine, rule, rank = bench.engine, bench.rule, settings.rank
+    assert isinstance(rule, Quadratic)
+    layout = engine.source.layout
+    dtype, stride = layout.work_dtype, stride_of(layout)
+    generator = np.random.default_rng(settings.seed)
+    Q, known = first_basis(engine, WIDTH * rank, generator)
+    room = bench.make_room(Q.shape[1])
+    work = Sketch(np.ascontiguousarray(Q, dtype), layout.bounds, stride)
+    sums: SketchSums = engine.one_pass(work, room=room, known=known)
+    known.clear()
+    new = sums.product - Q @ (Q.T @ sums.product)
+    left = Q + new @ pseudo_inverse(sums.gram, dtype)
+    surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms))
+    S = np.concatenate(sums.sample, axis=1)
+    W = surrogate.best_of(S, rank, STARTS, settings.seed)
+    W, H = solve(bench, surrogate, S, None, room, None, W, stride)
+    room.drop()
+    probes = orthonormal(sums.product)
+    return State(1, W.astype(dtype), H, tuple(sums.norms), method="sketch", guide=Guide(probes=probes.astype(dtype)))
+
+
+def corrected(bench: Bench, state: State) -> State:
+    """Make a pass at the point that the surrogate before it led to, and find the next one."""
+    if state.guide.probes is None or state.guide.refused >= REFUSALS:
+        return extrapolated(bench, state)
+    rank = state.W.shape[1]
+    assert isinstance(bench.rule, Quadratic)
+    layout = bench.engine.source.layout
+    stride = stride_of(layout)
+    Q = orthonormal(np.hstack([state.point, state.guide.probes]).astype(np.float64))
+    both = bench.make_room(rank + Q.shape[1])
+    work = Correct(Update.of(bench, state), np.ascontiguousarray(Q, layout.work_dtype), stride)
+    sums: CorrectSums = bench.engine.one_pass(work, state.H, both)
+    step = bench.rule.finish(state.point, sums.stats)
+    norms = tuple(sums.stats.norms)
+    if not state.accepts(step):
+        both.drop()
+        new = state.refused(norms)
+        return dataclasses.replace(new, guide=dataclasses.replace(new.guide, refused=state.guide.refused + 1))
+    H = bench.make_room(rank)
+    bench.engine.one_pass(Keep(Rows(0, rank)), both, H, reading=False)
+    new = state.after(step, H, norms)
+
+    cross = sums.stats.cross - Q @ (Q.T @ sums.stats.cross)
+    change = cross @ pseudo_inverse(sums.stats.gram, layout.work_dtype)
+    surrogate = Surrogate(np.hstack([change, Q]).astype(layout.work_dtype), bench.rule, sum(norms))
+    S = np.concatenate(sums.sample, axis=1)
+    ahead, _ = solve(bench, surrogate, S, S[:rank].copy(), both, H, step.W.astype(np.float64), stride)
+    both.drop()
+
+    width = min(KEPT_WIDTH * rank, Q.shape[1])
+    values, vectors = np.linalg.eigh(sums.gram)
+    leading = Q @ vectors[:, np.argsort(values)[::-1][:width]]
+    size = float(np.linalg.norm(change))
+    probes = np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading
+    guide = Guide(ahead.astype(layout.work_dtype), probes.astype(layout.work_dtype))
+    return dataclasses.replace(new, method="sketch", guide=guide)
+
+
+def solve(
+    bench: Bench,
+    surrogate: Surrogate,
+    S: Float,
+    H: Float | None,
+    everywhere: Factor,
+    H_everywhere: Factor | None,
+    W: Float,
+    stride: int,
+) -> tuple[Float, Factor]:
+    """Return better factors of the surrogate: on a sample of its columns, then on all of them."""
+    layout = bench.engine.source.layout
+    local = LocalColumns(S, H)
+    share = S.shape[1] / layout.bounds[-1]
+    W, _ = dataclasses.replace(surrogate, norm=surrogate.norm * share).descend(local, W, ROUNDS)
+    if stride == 1:
+        local.update(surrogate.round(W, S.dtype))
+        assert local.H is not None
+        return W, ArrayFactor(local.H, layout.bounds)
+    columns = SpreadColumns(bench.engine, bench.make_room, everywhere, H_everywhere)
+    W, _ = surrogate.descend(columns, W, SPREAD_ROUNDS)
+    columns.update(surrogate.round(W, S.dtype))
+    assert columns.H is not None
+    return W, columns.H
