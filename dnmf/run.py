@@ -18,6 +18,7 @@ from dnmf.kernels.rules import make_rule, solver_of, warm_up
 from dnmf.methods import init_of, method_of
 from dnmf.plan import Plan
 from dnmf.result import Result
+from dnmf.saving import save_state, saved_state
 from dnmf.settings import Settings
 from dnmf.solve import Bench, iterate
 from dnmf.sources import Source
@@ -96,20 +97,7 @@ class Run:
         self.store.retain(self.settings.keep)
         layout = self.source.layout
         self.history = [Record(**record) for record in commit.history]
-        W, H = self.store.arrays(commit)
-        short, long = (H, W) if layout.transposed else (W, H)
-        whole: Any = short[...]
-        numbers = dict(commit.state)
-        norms = tuple(numbers.pop("norms")) or None
-        if not self.history:
-            numbers = {}
-        self.state = State(
-            commit.passes,
-            whole.T.copy() if layout.transposed else whole,
-            StoredFactor(long, layout.bounds, layout.transposed),
-            norms,
-            **numbers,
-        )
+        self.state = saved_state(self.store, commit, layout)
         self._clock()
 
     def __iter__(self) -> Iterator[State]:
@@ -148,17 +136,7 @@ class Run:
             return
         if state.H.fresh:
             return
-        record = {
-            "passes": state.passes,
-            "state": {"norms": list(state.norms or ())}
-            | ({"loss": state.loss, "relative_error": state.relative_error} if self.history else {})
-            | ({"optimality": state.optimality} if self.history else {}),
-            "history": [record.to_dict() for record in self.history],
-            "verdict": None
-            if self.verdict is None
-            else {"sentence": self.verdict.sentence, "converged": self.verdict.converged},
-        }
-        new = self.store.save(state.W, state.H, layout.bounds, record, self.settings.keep)
+        new = save_state(self.store, state, self.history, self.verdict, layout, self.settings.keep)
         for watcher in self.watchers if new else ():
             watcher.saved(state.passes, str(self.store))
 

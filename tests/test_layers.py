@@ -13,7 +13,7 @@ LAYERS = [
     {"plan", "factor", "engine"},
     {"accelerate", "state", "solve", "sketch", "initialise", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
-    {"result", "run", "join", "start", "transform"},
+    {"result", "saving", "run", "join", "start", "transform"},
     {"api", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -125,10 +125,16 @@ def write_factors(
     short, long = ("H", "W") if transposed else ("W", "H")
     whole = np.ascontiguousarray(W.T if transposed else W)
     zarr.create_group(place.zarr(group))
-    small = create_factor(place.zarr(f"{group}/{short}"), whole.shape, whole.shape, whole.dtype)
-    small[...] = whole
+    small = write_whole(place, f"{group}/{short}", whole)
     digests = write_long(place.zarr(f"{group}/{long}"), H, bounds, W.shape[1], W.dtype, transposed)
-    return {short: [digest(whole)], long: digests}
+    return {short: [small], long: digests}
+
+
+def write_whole(place: Place, name: str, whole: Float) -> str:
+    """Write an array as one chunk, and return its digest."""
+    array = create_factor(place.zarr(name), whole.shape, whole.shape, whole.dtype)
+    array[...] = whole
+    return digest(whole)
 
 
 def write_long(

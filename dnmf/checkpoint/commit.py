@@ -11,7 +11,9 @@ from dnmf.watch import Record
 
 FORMAT = 1
 GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")
-STATE = {"norms", "loss", "relative_error", "optimality"}
+# What a method knows beside the factors: numbers in the state, and an array.
+GUIDE = "guide"
+STATE = {"norms", "loss", "relative_error", "optimality", GUIDE}
 RECORD = {field.name for field in dataclasses.fields(Record)}
 
 
@@ -26,9 +28,9 @@ class Commit:
     group
         Where its factors lie in the store.
     digests
-        Of every chunk of W and of H.
+        Of every chunk of W and of H, and of the guide where there is one.
     state
-        Numbers of the state: norms, loss, relative error, optimality.
+        Numbers of the state: norms, loss, relative error, optimality, and those of the guide.
     history
         One mapping a pass.
     verdict
@@ -64,12 +66,13 @@ class Commit:
             isinstance(self.passes, int)
             and isinstance(self.group, str)
             and GROUP.fullmatch(self.group)
-            and set(self.digests) == {"W", "H"}
+            and {"W", "H"} <= set(self.digests) <= {"W", "H", GUIDE}
             and all(isinstance(text, str) for texts in self.digests.values() for text in texts)
             and set(self.state) <= STATE
             and isinstance(self.state["norms"], list)
             and all(_is_number(norm) for norm in self.state["norms"])
-            and all(_is_number(value) for name, value in self.state.items() if name != "norms")
+            and all(_is_number(value) for name, value in self.state.items() if name not in ("norms", GUIDE))
+            and all(map(_is_number, self.state.get(GUIDE, {}).values()))
             and all(set(record) == RECORD and _is_number(record["passes"]) for record in self.history)
             and (self.verdict is None or set(self.verdict) == {"sentence", "converged"})
         )

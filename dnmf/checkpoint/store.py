@@ -10,9 +10,10 @@ from typing import Any
 
 import zarr
 
-from dnmf.checkpoint.arrays import damaged_chunk, strange_array, write_factors
-from dnmf.checkpoint.commit import FORMAT, Commit
+from dnmf.checkpoint.arrays import write_factors, write_whole
+from dnmf.checkpoint.commit import FORMAT, GUIDE, Commit
 from dnmf.checkpoint.durable import explained, remove_tree
+from dnmf.checkpoint.faults import fault_of, open_array
 from dnmf.checkpoint.header import find_header, read_header, read_json, write_header
 from dnmf.checkpoint.place import LOCK, Hold, Place
 from dnmf.checkpoint.placing import place_at
@@ -111,10 +112,12 @@ class Store:
         bounds: Sequence[int],
         record: Mapping[str, Any],
         keep: int,
+        guide: Float | None = None,
     ) -> bool:
         """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`; say whether there was none yet.
 
-        `record` holds what a `Commit` does, but for group and digests.
+        `record` holds what a `Commit` does, but for group and digests; `guide` (m, q) is what the method of the run
+        knows beside the factors.
         """
         passes = int(record["passes"])
         name = f"{passes:06d}.json"
@@ -124,6 +127,8 @@ class Store:
         try:
             with explained(f"The checkpoint after pass {passes} in {self}"):
                 digests = write_factors(self.place, group, W, H, bounds, bool(self.header["transposed"]))
+                if guide is not None:
+                    digests[GUIDE] = [write_whole(self.place, f"{group}/{GUIDE}", guide)]
                 self.place.keep(group)
                 if self._held:
                     self._held.check()
@@ -191,10 +196,11 @@ class Store:
 
     def arrays(self, commit: Commit) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
         """Return W and H of a commit, as the user knows them."""
-        W, H = (
-            zarr.open_array(self.place.zarr(f"{commit.group}/{name}"), mode="r", zarr_format=3) for name in ("W", "H")
-        )
-        return W, H
+        return open_array(self.place, commit, "W"), open_array(self.place, commit, "H")
+
+    def guide(self, commit: Commit) -> Any:
+        """Return what the method of the run knew (m, q), or None."""
+        return open_array(self.place, commit, GUIDE)[...] if GUIDE in commit.digests else None
 
     def scratch(self) -> Path | None:
         """Return the folder for blocks that do not fit in memory, if it is here; it lasts as long as the run."""
@@ -244,28 +250,10 @@ class Store:
         """Return what is wrong with a checkpoint, or None; each is looked at once, since none is ever changed."""
         if name not in self._seen:
             try:
-                self._seen[name] = self._fault(self._read(name))
+                self._seen[name] = fault_of(self.place, self.header, self._read(name))
             except UNREADABLE as error:
                 self._seen[name] = f"its record cannot be read ({type(error).__name__})"
         return self._seen[name]
-
-    def _fault(self, commit: Commit) -> str | None:
-        if len(commit.state["norms"]) not in (0, len(self.header["bounds"]) - 1):
-            return "its record is of other blocks"
-        shape, rank = self.header["fingerprint"]["shape"], self.header["settings"]["rank"]
-        try:
-            for name, expected in (("W", [shape[0], rank]), ("H", [rank, shape[1]])):
-                strange = strange_array(read_json(self.place, f"{commit.group}/{name}/zarr.json"), expected)
-                if strange is not None:
-                    return f"{name} has {strange}"
-            arrays = self.arrays(commit)
-        except Exception as error:
-            return f"its factors cannot be opened ({type(error).__name__})"
-        faults = (
-            damaged_chunk(self.place, f"{commit.group}/{name}", array, commit.digests[name])
-            for name, array in zip("WH", arrays, strict=True)
-        )
-        return next(filter(None, faults), None)
 
     def _group_of(self, name: str) -> str | None:
         with contextlib.suppress(*UNREADABLE):

@@ -14,10 +14,10 @@ from dnmf.accelerate import Momentum, extrapolate
 from dnmf.engine import Engine
 from dnmf.factor import Factor, StackedFactor
 from dnmf.kernels.panels import PANEL_BYTES, Block, slices
-from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.products import add_outer_product, cross_product, power_of_two
 from dnmf.kernels.quadratic import Quadratic, match_scale, update_free
 from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.tiles import Float, Penalty
 from dnmf.kernels.updates import hals
 
 # Sweeps over H and over W in a round, and over an H that has no values yet.
@@ -71,6 +71,7 @@ class Round:
             C = cross_product(part, self.projected, scratch)
             if H is None:
                 h = np.maximum(C, 0)
+                h /= power_of_two(float(h.max(initial=0)))
                 match_scale(h, C, self.gram)
             else:
                 h = np.ascontiguousarray(H[:, columns])
@@ -208,10 +209,11 @@ class Surrogate:
         return new, max(float(fit), 0.0) + penalty
 
     def _improved(self, W: Float, sums: SurrogateSums, sweeps: int) -> Float:
-        """Return a better W (m, r) for the sums of a round."""
-        dtype = self.left.dtype
-        rows, cross = np.ascontiguousarray(W.T, dtype), sums.cross.astype(dtype).T @ self.left.T
-        update_free(hals, rows, cross, sums.gram.astype(dtype), self.rule.penalty_W, sweeps, self.rule.held_W)
+        """Return a better W (m, r) for the sums of a round, which are divided by their size so that they fit floats."""
+        dtype, size = self.left.dtype, power_of_two(float(sums.gram.max(initial=0)))
+        rows, cross = np.ascontiguousarray(W.T, dtype), (sums.cross / size).astype(dtype).T @ self.left.T
+        penalty = Penalty(*(weight / size for weight in self.rule.penalty_W))
+        update_free(hals, rows, cross, (sums.gram / size).astype(dtype), penalty, sweeps, self.rule.held_W)
         return np.ascontiguousarray(rows.T)
 
     def best_of(self, S: Float, rank: int, starts: int, seed: int) -> Float:
@@ -221,7 +223,8 @@ class Surrogate:
         """
         left, few = self.left[:: -(-len(self.left) // TRIAL_SIZE)], S[:, :: -(-S.shape[1] // TRIAL_SIZE)]
         left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
-        norm = float(np.vdot(left.T @ left, few @ few.T))
+        wide = few.astype(np.float64)
+        norm = float(np.vdot(left.T @ left, wide @ wide.T))
         small = dataclasses.replace(self, left=left, norm=norm)
         generator = np.random.default_rng(seed)
         trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
