@@ -15,6 +15,10 @@ from dnmf.kernels.tiles import Float
 FIRST, GROWTH, BOUND_GROWTH, CUT = 0.5, 1.05, 1.01, 1.5
 
 
+# The damping of a second-order step: how much less after one that paid, how much more after one that did not.
+EASED, TIGHTENED, LEAST_DAMPING = 0.5, 4.0, 1e-3
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Momentum:
     """How far to extrapolate.

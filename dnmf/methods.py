@@ -1,18 +1,26 @@
 """The table of methods: what a run does between passes, and where it starts."""
 
+import dataclasses
+
+from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.rules import make_rule, solver_of, sums_per_row
 from dnmf.plan import Load
 from dnmf.settings import Settings
-from dnmf.sketch import corrected, fits, pays, sketch_load
-from dnmf.solve import Method, extrapolated, plain
+from dnmf.sketch import corrected, fits, pays, sketch_load, starts
+from dnmf.solve import Method, extrapolated, plain, second_order
 from dnmf.sources.layout import Layout
+
+# The Hessians of the rows of W are added up where the sums of one task take no more than this for them.
+CURVED_BYTES = 64 * 2**20
 
 
 def method_of(settings: Settings, rule: Rule, layout: Layout) -> Method:
     """Return the method that the settings name, or the best one for the rule and the size of the matrix."""
     if sketching(settings, rule, layout):
         return corrected
+    if isinstance(rule, Divergence) and rule.curved:
+        return second_order
     extrapolating = settings.solver in ("auto", "sketch") if settings.extrapolate is None else settings.extrapolate
     return extrapolated if extrapolating else plain
 
@@ -21,7 +29,18 @@ def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
     """Return the initialisation that the settings name, or the best one."""
     if settings.init != "auto":
         return settings.init
-    return "sketch" if fits(rule, layout, settings.rank) and pays(layout, settings.rank) else "random"
+    if not starts(rule, layout, settings.rank):
+        return "random"
+    return "sketch" if settings.beta != 2 or pays(layout, settings.rank) else "random"
+
+
+def rule_of(settings: Settings, layout: Layout, *, weighted: bool = False) -> Rule:
+    """Return the rule that the settings describe for a matrix."""
+    rule = make_rule(settings, transposed=layout.transposed, weighted=weighted)
+    if solver_of(settings) == "newton" and isinstance(rule, Divergence) and rule.by_totals:
+        rows, rank = layout.shape[0], settings.rank
+        return dataclasses.replace(rule, curved=8 * rows * rank * (rank + 1) // 2 <= CURVED_BYTES)
+    return rule
 
 
 def sketching(settings: Settings, rule: Rule, layout: Layout) -> bool:
@@ -33,8 +52,8 @@ def sketching(settings: Settings, rule: Rule, layout: Layout) -> bool:
 
 def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
     """Return what a run with the settings works with beside V."""
-    rank, rule = settings.rank, make_rule(settings, weighted=weighted)
-    load = Load.plain(rank, sums_per_row(settings, weighted))
+    rank, rule = settings.rank, rule_of(settings, layout, weighted=weighted)
+    load = Load.plain(rank, sums_per_row(rule, rank))
     if sketching(settings, rule, layout) or init_of(settings, rule, layout) == "sketch":
         return sketch_load(load, rank, layout)
     return load

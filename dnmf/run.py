@@ -14,8 +14,8 @@ from dnmf.engine import Engine, SpillFolder, ThreadEngine, usable_memory
 from dnmf.errors import ClusterError, DataError, Interrupted, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import hold_fixed, initial_state
-from dnmf.kernels.rules import make_rule, solver_of, warm_up
-from dnmf.methods import init_of, method_of
+from dnmf.kernels.rules import solver_of, warm_up
+from dnmf.methods import init_of, method_of, rule_of
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.saving import save_state, saved_state
@@ -32,6 +32,9 @@ if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
 
 # The share of this process's memory that a factor from a cluster may take before it is kept on the disk.
 HERE_SHARE = 0.3
+
+# What the passes of a solver are where its method has not begun, or cannot.
+PLAIN = {"sketch": "hals", "newton": "cd"}
 
 
 class Run:
@@ -63,7 +66,7 @@ class Run:
     ) -> None:
         self.source, self.settings, self.plan, self.store = source, settings, plan, store
         self.watchers = list(watchers)
-        self.rule = make_rule(settings, transposed=source.layout.transposed, weighted=is_weighted(source))
+        self.rule = rule_of(settings, source.layout, weighted=is_weighted(source))
         self.cluster = cluster
         if cluster is not None:
             cluster.on_block = self._block_read
@@ -247,6 +250,7 @@ class Run:
     def _remember(self) -> None:
         state = self.state
         assert state is not None
+        solver = solver_of(self.settings)
         record = Record(
             passes=state.passes,
             loss=state.loss,
@@ -254,7 +258,7 @@ class Run:
             optimality=state.optimality,
             seconds=time.perf_counter() - self._start,
             bytes_read=self._counted,
-            solver=state.method or solver_of(self.settings),
+            solver=state.method or PLAIN.get(solver, solver),
         )
         if not self._told:
             self._told = True

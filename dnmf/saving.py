@@ -27,6 +27,7 @@ def save_state(
         "ahead": int(state.guide.ahead is not None),
         "columns": 0 if guide is None else guide.shape[1],
         "refused": state.guide.refused,
+        "damping": state.guide.damping,
         **dataclasses.asdict(state.guide.momentum),
     }
     record = {
@@ -66,4 +67,4 @@ def saved_guide(numbers: dict[str, Any] | None, array: Float | None, rank: int) 
     wide = rank if numbers["ahead"] else 0
     ahead = np.ascontiguousarray(array[:, :wide]) if array is not None and wide else None
     probes = np.ascontiguousarray(array[:, wide:]) if array is not None and array.shape[1] > wide else None
-    return Guide(ahead, probes, Momentum(numbers["step"], numbers["bound"]), numbers["refused"])
+    return Guide(ahead, probes, Momentum(numbers["step"], numbers["bound"]), numbers["refused"], numbers["damping"])

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 from dnmf.errors import SettingsError, unknown
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
-Solver = Literal["auto", "sketch", "mu", "hals", "als", "cd"]
+Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd"]
 Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
 

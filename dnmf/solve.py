@@ -3,10 +3,11 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from dnmf.accelerate import extrapolate
+from dnmf.accelerate import EASED, LEAST_DAMPING, TIGHTENED, extrapolate
 from dnmf.engine import Engine, single_threaded_products
 from dnmf.errors import DataError
 from dnmf.factor import Factor
+from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
@@ -75,6 +76,33 @@ def extrapolated(bench: Bench, state: State) -> State:
     ahead = extrapolate(step.W, state.W, momentum.step, rule.least, rule.scaled) if state.loss < float("inf") else None
     guide = dataclasses.replace(state.guide, ahead=ahead, momentum=momentum)
     return dataclasses.replace(state.after(step, H, norms), method="extrapolated", guide=guide)
+
+
+def second_order(bench: Bench, state: State) -> State:
+    """Make a pass of the Kullback–Leibler rule, and look next where a second-order step of W leads, and beyond.
+
+    What is kept is the majorised step, which cannot raise the loss, as long as the next pass has not found the other
+    one to be better.
+    """
+    rule = bench.rule
+    assert isinstance(rule, Divergence)
+    H = bench.make_room(state.W.shape[1])
+    stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
+    step = rule.finish(state.point, stats)
+    norms, guide = tuple(stats.norms), state.guide
+    if not state.accepts(step):
+        H.drop()
+        new = state.refused(norms)
+        damping = min(TIGHTENED * guide.damping, 1.0)
+        return dataclasses.replace(new, guide=dataclasses.replace(new.guide, damping=damping, probes=None))
+    damping = guide.damping if guide.ahead is None else max(EASED * guide.damping, LEAST_DAMPING)
+    bold = rule.second_order(state.point, stats, damping)
+    ahead, momentum = bold, guide.momentum
+    if guide.probes is not None:
+        momentum = momentum.grown()
+        ahead = extrapolate(bold, guide.probes, momentum.step, rule.least, rule.scaled)
+    guide = dataclasses.replace(guide, ahead=ahead, probes=bold, momentum=momentum, damping=damping)
+    return dataclasses.replace(state.after(step, H, norms), method="newton", guide=guide)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from dnmf.factor import Factor
 from dnmf.kernels.model import Step
 from dnmf.kernels.tiles import Float
 
+# The damping of the first second-order step of W.
+DAMPING = 0.1
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Guide:
@@ -25,12 +28,15 @@ class Guide:
         How far to extrapolate.
     refused
         How many points of a sketch have been no better than what was there, one after another.
+    damping
+        Of the second-order step of W.
     """
 
     ahead: Float | None = None
     probes: Float | None = None
     momentum: Momentum = dataclasses.field(default_factory=Momentum)
     refused: int = 0
+    damping: float = DAMPING
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from dnmf.kernels.beta import majorise, mismatch, ratio
+from dnmf.kernels.curvature import add_curvature, newton_rows
 from dnmf.kernels.entries import NONE, Entries, Pair, entries_of
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.newton import descend_columns
@@ -44,6 +45,9 @@ class Divergence:
         Which entries of V count.
     held_W, held_H
         How many of the first components of each factor are not updated.
+    curved
+        Whether a visit adds up the Hessians of the rows of W, for `second_order`: where H is updated by Newton's method
+        and every entry counts.
     """
 
     beta: float
@@ -54,6 +58,7 @@ class Divergence:
     entries: Entries = dataclasses.field(default_factory=Entries)
     held_W: int = 0
     held_H: int = 0
+    curved: bool = False
 
     @property
     def by_totals(self) -> bool:
@@ -75,6 +80,8 @@ class Divergence:
         stats = Stats.zero(rows, rank)
         if not self.by_totals:
             stats.low = np.zeros((rows, rank))
+        if self.curved:
+            stats.grams = np.zeros((rows, rank * (rank + 1) // 2))
         if not self.entries.all:
             stats.seen = np.zeros(rows, np.int64)
         return stats
@@ -110,6 +117,8 @@ class Divergence:
         values, low = panel.values, stats.low
         update = descend_columns if self.newton else multiply_columns
         update(panel.starts, panel.rows, values, weights, model.W, totals, h, how, stats.cross, low, sums)
+        if self.curved:
+            add_curvature(panel, model.W, h, stats.grams)
         stats.missed += sums[0]
         stats.met += sums[1]
         stats.fit += float(sums[2, 0])
@@ -189,6 +198,11 @@ class Divergence:
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
         return Step(np.ascontiguousarray(new.T, dtype=W.dtype), fit + penalty, error, optimality, stats.unseen)
+
+    def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
+        """Return W after a damped step of Newton's method for every row, whose loss nobody knows yet."""
+        new = newton_rows(W, stats.cross, stats.mass, stats.grams, self.penalty_W, damping, self.held_W)
+        return np.ascontiguousarray(new, dtype=W.dtype)
 
 
 def column_products(A: Float, B: Float) -> Float:

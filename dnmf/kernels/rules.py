@@ -26,14 +26,14 @@ QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
     "mu": (multiplicative, 10),
 }
 # Those of the other losses, with the same.
-DIVERGENT = {"mu": 4, "cd": 4}
+DIVERGENT = {"newton": 6, "mu": 4, "cd": 4}
 
 
 def solvers_for(beta: float) -> list[str]:
     """Return the solvers that go with a loss, the one that `"auto"` takes first."""
     if beta == 2:
         return list(QUADRATIC)
-    return ["mu", "cd"] if beta == 1 else ["mu"]
+    return ["newton", "mu", "cd"] if beta == 1 else ["mu"]
 
 
 def solver_of(settings: Settings) -> str:
@@ -66,17 +66,18 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
         update, sweeps = QUADRATIC[solver]
         return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
     if beta == 2 and solver != "mu":
-        return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
+        return WeightedQuadratic(
+            settings.sweeps or QUADRATIC["hals" if solver == "sketch" else solver][1], *penalties, entries, *held
+        )
     sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])
-    return Divergence(beta, beta == 1 and solver == "cd", sweeps, *penalties, entries, *held)
+    return Divergence(beta, solver in ("cd", "newton"), sweeps, *penalties, entries, *held)
 
 
-def sums_per_row(settings: Settings, weighted: bool = False) -> int:
+def sums_per_row(rule: Rule, rank: int) -> int:
     """Return how many numbers the sums of a pass hold for every row of V as streamed."""
-    rule, rank = make_rule(settings, weighted=weighted), settings.rank
-    if isinstance(rule, WeightedQuadratic):
-        return rank + rank * (rank + 1) // 2 + 1
-    return rank if isinstance(rule, Quadratic) or rule.by_totals else 2 * rank + 1  # type: ignore[attr-defined]
+    if isinstance(rule, Divergence):
+        return (rank if rule.by_totals else 2 * rank + 1) + rule.curved * rank * (rank + 1) // 2
+    return rank if isinstance(rule, Quadratic) else rank + rank * (rank + 1) // 2 + 1
 
 
 def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:

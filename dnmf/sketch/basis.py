@@ -23,18 +23,20 @@ DEPENDENT = 1e-9
 
 
 def first_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, dict[int, Block]]:
-    """Return a basis (m, width) of what some columns of V have in common, and the blocks that were read for it.
-
-    A part of it is Gaussian, for what these columns do not know.
-    """
+    """Return a basis (m, width) of what some columns of V have in common, and the blocks that were read for it."""
     M, known = pilot(engine, width, generator)
+    return basis_of(M, width, generator), known
+
+
+def basis_of(M: Any, width: int, generator: np.random.Generator) -> Float:
+    """Return a basis (m, width) of some columns M (m, n), a part of it Gaussian, for what they do not know."""
     leading = width - width // GAUSSIAN_SHARE
     Y = M @ generator.standard_normal((M.shape[1], min(width, M.shape[1]))).astype(M.dtype)
     for _ in range(PILOT_ROUNDS):
         Y = M @ (M.T @ np.linalg.qr(Y)[0])
     U = np.linalg.svd(Y.astype(np.float64), full_matrices=False)[0][:, :leading]
     noise = generator.standard_normal((len(U), width - U.shape[1]))
-    return orthonormal(np.hstack([U, noise / np.sqrt(len(U))])), known
+    return orthonormal(np.hstack([U, noise / np.sqrt(len(U))]))
 
 
 def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Any, dict[int, Block]]:

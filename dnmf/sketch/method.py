@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from dnmf.factor import ArrayFactor, Factor, Rows
+from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.tiles import Float
@@ -12,6 +13,7 @@ from dnmf.plan import Load
 from dnmf.settings import Settings
 from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, orthonormal, pseudo_inverse, stride_of
 from dnmf.sketch.passes import Correct, CorrectSums, Keep, Sketch, SketchSums
+from dnmf.sketch.scaled import scaled_start
 from dnmf.sketch.surrogate import LocalColumns, SpreadColumns, Surrogate
 from dnmf.solve import Bench, Update, extrapolated
 from dnmf.sources.layout import Layout
@@ -32,6 +34,12 @@ REFUSALS = 2
 def fits(rule: Rule, layout: Layout, rank: int) -> bool:
     """Say whether a sketch can serve a rule on a matrix: it is to be smaller than V, in both directions."""
     return isinstance(rule, Quadratic) and LARGEST * rank < min(layout.shape)
+
+
+def starts(rule: Rule, layout: Layout, rank: int) -> bool:
+    """Say whether a sketch can be where a rule starts from: every entry of V is to count, and no component be known."""
+    known = any((rule.held_W, rule.held_H)) if isinstance(rule, (Quadratic, Divergence)) else True
+    return rule.entries.all and not known and LARGEST * rank < min(layout.shape)
 
 
 def pays(layout: Layout, rank: int) -> bool:
@@ -60,6 +68,8 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
 def sketched(bench: Bench, settings: Settings) -> State:
     """Make the first pass, and return factors of its surrogate as the state to start from."""
     engine, rule, rank = bench.engine, bench.rule, settings.rank
+    if isinstance(rule, Divergence):
+        return scaled_start(bench, settings, WIDTH * rank, STARTS, (ROUNDS, SPREAD_ROUNDS))
     assert isinstance(rule, Quadratic)
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)

@@ -112,10 +112,14 @@ class LocalColumns:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundOfBlock:
-    """The work of a round as a pass over the blocks of S, with those of H on top of them where there are some."""
+    """The work of a round as a pass over the blocks of S, with those of H on top of them where there are some.
+
+    `below` are rows under those of S that are none of it.
+    """
 
     round: Round
     begun: bool
+    below: int
 
     def zero(self) -> SurrogateSums:
         """Return the sums of no block."""
@@ -125,15 +129,17 @@ class RoundOfBlock:
         """Return the block's new H."""
         assert H is not None
         rank = len(self.round.gram) if self.begun else 0
-        return self.round.act(H[rank:], H[:rank] if self.begun else None, sums, scratch)
+        return self.round.act(H[rank : len(H) - self.below], H[:rank] if self.begun else None, sums, scratch)
 
 
 class SpreadColumns:
     """Columns in the blocks of a long factor; H is written anew in every round."""
 
-    def __init__(self, engine: Engine, make_room: Callable[[int], Factor], S: Factor, H: Factor | None = None) -> None:
+    def __init__(
+        self, engine: Engine, make_room: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0
+    ) -> None:
         self.engine, self.make_room = engine, make_room
-        self.S, self.H = S, H
+        self.S, self.H, self.below = S, H, below
         self.dtype = engine.source.layout.work_dtype
         self._own = False
 
@@ -141,7 +147,7 @@ class SpreadColumns:
         """Do a round to all of them."""
         room = self.make_room(len(round_.gram))
         known: Factor = self.S if self.H is None else StackedFactor(self.H, self.S)
-        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None), known, room, reading=False)
+        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, room, reading=False)
         self.drop()
         self.H, self._own = room, True
         return sums
