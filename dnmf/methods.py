@@ -5,6 +5,7 @@ import dataclasses
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.rules import make_rule, solver_of, sums_per_row
+from dnmf.minibatch import minibatch
 from dnmf.plan import Load
 from dnmf.settings import Settings
 from dnmf.sketch import corrected, fits, pays, sketch_load, starts
@@ -17,6 +18,8 @@ CURVED_BYTES = 64 * 2**20
 
 def method_of(settings: Settings, rule: Rule, layout: Layout) -> Method:
     """Return the method that the settings name, or the best one for the rule and the size of the matrix."""
+    if settings.solver == "minibatch":
+        return minibatch(settings.seed, settings.forget)
     if sketching(settings, rule, layout):
         return corrected
     if isinstance(rule, Divergence) and rule.curved:

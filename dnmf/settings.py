@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 from dnmf.errors import SettingsError, unknown
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
-Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd"]
+Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
 Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
 
@@ -53,6 +53,10 @@ class Settings:
         Number of components r.
     loss, solver, init
         Names, and for the loss also a number; `"auto"` picks the best for the loss and the size.
+    extrapolate
+        Whether the next pass looks beyond W; `None` is yes for the solver `"auto"`, and no for one that is named.
+    forget
+        What each batch of `solver="minibatch"` leaves of the sums before it: 1 keeps them exact.
     sweeps
         Updates of each block of H in a pass, for the solvers that iterate (`mu`, `hals`); `None` lets
         the solver choose.
@@ -101,6 +105,7 @@ class Settings:
     solver: Solver = "auto"
     init: Init = "auto"
     extrapolate: bool | None = None
+    forget: float = 1.0
     sweeps: int | None = None
     l1_W: float = 0.0
     l2_W: float = 0.0
@@ -132,6 +137,8 @@ class Settings:
         self._set("loss", _loss(self.loss))
         for name in ("l1_W", "l2_W", "l1_H", "l2_H", "tol"):
             self._set(name, _real(name, getattr(self, name)))
+        if not 0 < _real("forget", self.forget) <= 1:
+            raise SettingsError(f"forget={self.forget!r} is not allowed; give a number above 0 and at most 1.")
         if self.max_seconds is not None:
             self._set("max_seconds", _real("max_seconds", self.max_seconds))
         if self.memory_limit is not None:

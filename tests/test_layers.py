@@ -11,7 +11,7 @@ LAYERS = [
     {"kernels"},
     {"sources"},
     {"plan", "factor", "engine"},
-    {"accelerate", "state", "solve", "sketch", "initialise", "methods", "stopping"},
+    {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"result", "saving", "run", "join", "start", "transform"},
     {"api", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},

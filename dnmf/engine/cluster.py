@@ -112,6 +112,7 @@ class ClusterEngine:
         *,
         reading: bool = True,
         known: Mapping[int, Block] = NOTHING,
+        part: Sequence[int] | None = None,
     ) -> S:
         """Visit every block once and return the sums; `Engine` says more.
 
@@ -129,7 +130,7 @@ class ClusterEngine:
             with dask.config.set(SENDING):
                 job = self.client.submit(remote.hold, packed, pure=False)
 
-            def submit(indices: range) -> list[Future]:
+            def submit(indices: Sequence[int]) -> list[Future]:
                 graph: dict[str, Task] = {}
                 sums, kept = [], []
                 for index in indices:
@@ -141,12 +142,12 @@ class ClusterEngine:
                     if room is not None:
                         kept.append(_enter(graph, index, remote.first, TaskRef(pair)))
                 futures = self.client.get(graph, [sums, kept], sync=False, fifo_timeout=0)
-                if room is not None:
-                    room.futures[indices.start : indices.stop] = futures[1]
+                for index, blocks in zip(indices, futures[1], strict=False):
+                    room.futures[index] = blocks  # type: ignore[union-attr]
                 arrived: list[Future] = futures[0]
                 return arrived
 
-            total: S = Flight(self, submit, reading).land()
+            total: S = Flight(self, range(len(self.groups)) if part is None else part, submit, reading).land()
             return total
 
     def explain(self, index: int, error: KilledWorker) -> ClusterError:
@@ -196,8 +197,14 @@ def _enter(graph: dict[str, Task], index: int, act: Callable[..., Any], *given: 
 class Flight:
     """The tasks of one pass, a bounded number of them under way."""
 
-    def __init__(self, engine: ClusterEngine, submit: Callable[[range], list[Future]], reading: bool) -> None:
-        self.engine, self.submit, self.reading = engine, submit, reading
+    def __init__(
+        self,
+        engine: ClusterEngine,
+        indices: Sequence[int],
+        submit: Callable[[Sequence[int]], list[Future]],
+        reading: bool,
+    ) -> None:
+        self.engine, self.indices, self.submit, self.reading = engine, indices, submit, reading
         self.under_way: dict[int, Future] = {}
         self.arrived: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
         self.levels: list[list[Future]] = [[]]
@@ -206,15 +213,15 @@ class Flight:
 
     def land(self) -> Any:
         """Run all tasks, and return the sum of their sums."""
-        groups, index = len(self.engine.groups), 0
-        while index < groups and self.bad is None:
+        groups, place = len(self.indices), 0
+        while place < groups and self.bad is None:
             most = self._most()
             if len(self.under_way) > most // 2:
                 self._wait()
                 continue
-            several = range(index, min(index + most - len(self.under_way), groups))
+            several = self.indices[place : place + most - len(self.under_way)]
             self._take_off(several)
-            index = several.stop
+            place += len(several)
         while any(index < self._first_bad for index in self.under_way):
             self._wait()
         if self.bad is not None:
@@ -228,7 +235,7 @@ class Flight:
         """Return how many tasks may be under way."""
         return max(1, AHEAD * self.engine.workers.slots(self.engine.threads))
 
-    def _take_off(self, indices: range) -> None:
+    def _take_off(self, indices: Sequence[int]) -> None:
         """Start the tasks of some groups, which one message to the scheduler does in half the time of one for each."""
         for index, sums in zip(indices, self.submit(indices), strict=True):
             sums.add_done_callback(partial(self._arrive, index))

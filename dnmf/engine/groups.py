@@ -47,6 +47,10 @@ class Engine(Protocol):
     source: Source
     on_block: Callable[[int], None]
 
+    @property
+    def groups(self) -> Sequence[range]:
+        """The blocks of every task."""
+
     def one_pass(
         self,
         work: Work[S],
@@ -55,11 +59,12 @@ class Engine(Protocol):
         *,
         reading: bool = True,
         known: Mapping[int, Block] = NOTHING,
+        part: Sequence[int] | None = None,
     ) -> S:
         """Visit every block once and return the sums; what the visits return goes to a room of the engine's kind.
 
         Without `reading`, V is left alone: the visits see the blocks of H and nothing else. Blocks that are `known`
-        need not be read again.
+        need not be read again. With a `part`, only the groups of these numbers are visited.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """One pass on Dask's threads, in this process."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import cast
 
@@ -56,13 +56,15 @@ class ThreadEngine:
         *,
         reading: bool = True,
         known: Mapping[int, Block] = NOTHING,
+        part: Sequence[int] | None = None,
     ) -> S:
         """Visit every block once and return the sums; `Engine` says more."""
         trouble = Trouble(known)
         source = self.source if reading else None
+        groups = self.groups if part is None else [self.groups[index] for index in part]
         room = cast(Room | None, room)
         visit = dask.delayed(self._visit_group, pure=False)
-        level = [visit(source, group, work, H, room, trouble) for group in self.groups]
+        level = [visit(source, group, work, H, room, trouble) for group in groups]
         add = dask.delayed(_add, pure=False)
         while len(level) > 1:
             level = [add(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]

@@ -24,6 +24,7 @@ QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
     "cd": (hals, 4),
     "als": (pivot, PIVOT_SWEEPS),
     "mu": (multiplicative, 10),
+    "minibatch": (hals, 8),
 }
 # Those of the other losses, with the same.
 DIVERGENT = {"newton": 6, "mu": 4, "cd": 4}
@@ -65,6 +66,8 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
     if beta == 2 and entries.all:
         update, sweeps = QUADRATIC[solver]
         return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
+    if solver == "minibatch":
+        raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
     if beta == 2 and solver != "mu":
         return WeightedQuadratic(
             settings.sweeps or QUADRATIC["hals" if solver == "sketch" else solver][1], *penalties, entries, *held
