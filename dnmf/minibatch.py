@@ -103,8 +103,8 @@ def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
     rule, engine = bench.rule, bench.engine
     assert isinstance(rule, Quadratic)
     rank = state.W.shape[1]
-    seen = state.guide.probes is not None
-    cross = state.guide.probes.copy() if state.guide.probes is not None else np.zeros(state.W.shape)
+    seen = state.guide.sums is not None
+    cross = state.guide.sums.copy() if state.guide.sums is not None else np.zeros(state.W.shape)
     gram = engine.one_pass(GramOf(rank), state.H, reading=False).gram if seen else np.zeros((rank, rank))
     followed = cross * (1 - forget), gram * (1 - forget)
     room = bench.make_room(rank)
@@ -124,7 +124,7 @@ def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
     fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
     exact = dataclasses.replace(total, cross=cross, gram=gram, fit=fit, norms=ordered)
     step = rule.finish(W, exact)
-    return dataclasses.replace(state.after(step, room, tuple(ordered)), method="minibatch", guide=Guide(probes=cross))
+    return dataclasses.replace(state.after(step, room, tuple(ordered)), method="minibatch", guide=Guide(sums=cross))
 
 
 def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:

@@ -24,7 +24,7 @@ def save_state(
         numbers |= {"loss": state.loss, "relative_error": state.relative_error, "optimality": state.optimality}
     guide = guide_array(state.guide)
     numbers["guide"] = {
-        "ahead": int(state.guide.ahead is not None),
+        **{name: 0 if part is None else part.shape[1] for name, part in parts_of(state.guide).items()},
         "columns": 0 if guide is None else guide.shape[1],
         "refused": state.guide.refused,
         "damping": state.guide.damping,
@@ -39,9 +39,14 @@ def save_state(
     return store.save(state.W, state.H, layout.bounds, record, keep, guide)
 
 
+def parts_of(guide: Guide) -> dict[str, Float | None]:
+    """Return the arrays of a guide by their names."""
+    return {"ahead": guide.ahead, "probes": guide.probes, "bold": guide.bold, "sums": guide.sums}
+
+
 def guide_array(guide: Guide) -> Float | None:
-    """Return the arrays of a guide side by side (m, q), or None."""
-    parts = [part for part in (guide.ahead, guide.probes) if part is not None]
+    """Return the arrays of a guide side by side (m, q), in the widest of their dtypes, or None."""
+    parts = [part for part in parts_of(guide).values() if part is not None]
     return np.ascontiguousarray(np.hstack(parts)) if parts else None
 
 
@@ -53,18 +58,23 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     whole = whole.T.copy() if layout.transposed else whole
     numbers = dict(commit.state)
     norms = tuple(numbers.pop("norms")) or None
-    guide = saved_guide(numbers.pop("guide", None), store.guide(commit), whole.shape[1])
+    guide = saved_guide(numbers.pop("guide", None), store.guide(commit), whole.dtype)
     if not commit.history:
         numbers = {}
     factor = StoredFactor(long, layout.bounds, layout.transposed)
     return State(commit.passes, whole, factor, norms, **numbers, guide=guide)
 
 
-def saved_guide(numbers: dict[str, Any] | None, array: Float | None, rank: int) -> Guide:
-    """Return a guide from its numbers and its arrays side by side."""
+def saved_guide(numbers: dict[str, Any] | None, array: Float | None, dtype: np.dtype[Any]) -> Guide:
+    """Return a guide from its numbers and its arrays side by side; all but the sums are of W's dtype."""
     if numbers is None:
         return Guide()
-    wide = rank if numbers["ahead"] else 0
-    ahead = np.ascontiguousarray(array[:, :wide]) if array is not None and wide else None
-    probes = np.ascontiguousarray(array[:, wide:]) if array is not None and array.shape[1] > wide else None
-    return Guide(ahead, probes, Momentum(numbers["step"], numbers["bound"]), numbers["refused"], numbers["damping"])
+    parts: dict[str, Float] = {}
+    start = 0
+    for name in parts_of(Guide()):
+        if array is not None and numbers[name]:
+            part = array[:, start : start + numbers[name]]
+            parts[name] = np.ascontiguousarray(part, np.float64 if name == "sums" else dtype)
+            start += numbers[name]
+    momentum = Momentum(numbers["step"], numbers["bound"])
+    return Guide(**parts, momentum=momentum, refused=numbers["refused"], damping=numbers["damping"])

@@ -94,14 +94,14 @@ def second_order(bench: Bench, state: State) -> State:
         H.drop()
         new = state.refused(norms)
         damping = min(TIGHTENED * guide.damping, 1.0)
-        return dataclasses.replace(new, guide=dataclasses.replace(new.guide, damping=damping, probes=None))
+        return dataclasses.replace(new, guide=dataclasses.replace(new.guide, damping=damping, bold=None))
     damping = guide.damping if guide.ahead is None else max(EASED * guide.damping, LEAST_DAMPING)
     bold = rule.second_order(state.point, stats, damping)
     ahead, momentum = bold, guide.momentum
-    if guide.probes is not None:
+    if guide.bold is not None:
         momentum = momentum.grown()
-        ahead = extrapolate(bold, guide.probes, momentum.step, rule.least, rule.scaled)
-    guide = dataclasses.replace(guide, ahead=ahead, probes=bold, momentum=momentum, damping=damping)
+        ahead = extrapolate(bold, guide.bold, momentum.step, rule.least, rule.scaled)
+    guide = dataclasses.replace(guide, ahead=ahead, bold=bold, momentum=momentum, damping=damping)
     return dataclasses.replace(state.after(step, H, norms), method="newton", guide=guide)
 
 

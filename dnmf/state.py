@@ -24,6 +24,10 @@ class Guide:
         The W (m, r) at which the next pass looks; None where that is the state's own.
     probes
         Directions (m, q) that the next pass projects V on; None where it does not.
+    bold
+        The W (m, r) that the last second-order step led to.
+    sums
+        VHᵀ (m, r) in float64, where it is kept from one pass to the next.
     momentum
         How far to extrapolate.
     refused
@@ -34,6 +38,8 @@ class Guide:
 
     ahead: Float | None = None
     probes: Float | None = None
+    bold: Float | None = None
+    sums: Float | None = None
     momentum: Momentum = dataclasses.field(default_factory=Momentum)
     refused: int = 0
     damping: float = DAMPING
