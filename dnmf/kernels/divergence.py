@@ -22,6 +22,7 @@ from dnmf.kernels.stored import multiply_columns
 from dnmf.kernels.tiles import Float, Penalty
 
 RATIO_BYTES = 2**20
+FINISH_ROWS = 1024
 TRANSFORM_SWEEPS = 200
 
 
@@ -91,18 +92,18 @@ class Divergence:
 
     def _by_columns(self, panel: Columns, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool) -> Float:
         """Update columns one by one, each while its entries are in the cache."""
-        h = np.ascontiguousarray(H)
-        sums = np.zeros((3, len(h)))
+        W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
+        sums = np.zeros((3, h.shape[1]))
         penalty = self.penalty_H
         how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         weights = panel.weights.astype(h.dtype, copy=False)
         values, low = panel.values, stats.low
         update = descend_columns if self.newton else multiply_columns
-        update(panel.starts, panel.rows, values, weights, model.W, totals, h, how, stats.cross, low, sums)
+        update(panel.starts, panel.rows, values, weights, W, totals, h, how, stats.cross, low, sums)
         stats.missed += sums[0]
         stats.met += sums[1]
         stats.fit += float(sums[2, 0])
-        return h
+        return h.T
 
     def _by_products(
         self, panel: Float | Pair, H: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
@@ -164,20 +165,23 @@ class Divergence:
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
-        """Take one majorised step of W."""
-        rows = W.T.astype(np.float64)
-        top = stats.cross.T
-        low = stats.mass[:, None] if self.by_totals else stats.low.T
-        missed, met = mismatch(rows, top, low, self.penalty_W)
-        optimality = max(ratio(missed[self.held_W :], met[self.held_W :]), ratio(stats.missed, stats.met))
-        new = majorise(rows, top, low, self.beta, self.penalty_W)
-        new[: self.held_W] = rows[: self.held_W]
+        """Take one majorised step of W, some rows at a time."""
+        new = np.empty(W.shape, W.dtype)
+        missed, met = np.zeros(W.shape[1]), np.zeros(W.shape[1])
         penalty = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
-        penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
+        for part in slices(len(W), FINISH_ROWS):
+            rows, top = W[part].T.astype(np.float64), stats.cross[part].T
+            low = stats.mass[:, None] if self.by_totals else stats.low[part].T
+            for total, more in zip((missed, met), mismatch(rows, top, low, self.penalty_W), strict=True):
+                total += more
+            new[part] = majorise(rows, top, low, self.beta, self.penalty_W).T
+            penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
+        new[:, : self.held_W] = W[:, : self.held_W]
+        optimality = max(ratio(missed[self.held_W :], met[self.held_W :]), ratio(stats.missed, stats.met))
         fit = max(stats.fit, 0.0)
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
-        return Step(np.ascontiguousarray(new.T, dtype=W.dtype), fit + penalty, error, optimality, stats.unseen)
+        return Step(new, fit + penalty, error, optimality, stats.unseen)
 
 
 def column_products(A: Float, B: Float) -> Float:

@@ -4,6 +4,8 @@ Arrays are in C order; the loops run along their rows, in tiles of fixed width w
 """
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from dnmf.kernels.beta import divergence_of
 from dnmf.kernels.tiles import LANES, Float, kernel
@@ -64,7 +66,7 @@ def add_loss(V: Float, weights: Float, top: Float, Y: Float, beta: float, by_tot
     if V.strides[0] < V.strides[1]:
         V, weights, top, Y = V.T, weights.T, top.T, Y.T
     if by_totals:
-        return float((_kullback_leibler_32 if V.dtype == np.float32 else _kullback_leibler)(V, top))
+        return float(_kullback_leibler(V, top))
     return float(_loss(V, weights, Y, beta))
 
 
@@ -72,64 +74,93 @@ def add_loss(V: Float, weights: Float, top: Float, Y: Float, beta: float, by_tot
 def _kullback_leibler(V, quotient):  # type: ignore[no-untyped-def]
     """Return Σ v log(v/y) − v; infinite where y is 0 and v is not."""
     height, width = V.shape
-    x, exponent = np.empty(LANES), np.empty(LANES)
-    bits, exponent_bits = x.view(np.int64), exponent.view(np.int64)
-    sums = np.zeros(LANES)
+    zero, one = V.dtype.type(0), V.dtype.type(1)
+    room = width + LANES
+    x, value = np.empty(room, V.dtype), np.empty(room, V.dtype)
+    total = 0.0
     lost = 0
     for i in range(height):
-        for start in range(0, width, LANES):
-            count = min(LANES, width - start)
-            quotients, values = quotient[i, start : start + count], V[i, start : start + count]
-            for j in range(count):
-                value = np.float64(quotients[j])
-                x[j] = value if value > 0.0 else 1.0
-                lost += 1 if (value <= 0.0 and values[j] > 0) else 0
-            for j in range(count, LANES):
-                x[j] = 1.0
-            logarithms(x, bits, exponent, exponent_bits)
-            for j in range(count):
-                sums[j] += np.float64(values[j]) * (exponent[j] - 1.0)
-    return np.inf if lost else sums.sum()
+        quotients, values = quotient[i], V[i]
+        for j in range(width):
+            q, v = quotients[j], values[j]
+            x[j] = q if q > zero else one
+            value[j] = v
+            lost += 1 if (q <= zero and v > zero) else 0
+        total += log_sum(x, value, width)
+        for j in range(width):
+            total -= np.float64(values[j])
+    return np.inf if lost else total
+
+
+def log_sum(x: Float, pull: Float, count: int) -> float:
+    """Return Σ pull · log x of the first `count` entries, x > 0 normal; what follows is overwritten, up to `LANES`."""
+    return float((_log_sum_32 if x.dtype == np.float32 else _log_sum_64)(x, pull, count))
+
+
+@overload(log_sum)
+def _compiled_log_sum(x, pull, count):  # type: ignore[no-untyped-def]
+    chosen = _log_sum_32 if x.dtype == types.float32 else _log_sum_64
+    return lambda x, pull, count: chosen(x, pull, count)
 
 
 @kernel
-def _kullback_leibler_32(V, quotient):  # type: ignore[no-untyped-def]
+def _log_sum_64(x, pull, count):  # type: ignore[no-untyped-def]
+    near, exponent, sums = np.empty(LANES), np.empty(LANES), np.zeros(LANES)
+    bits, exponent_bits = near.view(np.int64), exponent.view(np.int64)
+    for start in range(0, pad(x, pull, count), LANES):
+        there, weight = x[start : start + LANES], pull[start : start + LANES]
+        for j in range(LANES):
+            near[j] = there[j]
+        logarithms(near, bits, exponent, exponent_bits)
+        for j in range(LANES):
+            sums[j] += weight[j] * exponent[j]
+    return sums.sum()
+
+
+@kernel
+def _log_sum_32(x, pull, count):  # type: ignore[no-untyped-def]
     """Return the same for float32, with logarithms to 1e-7 and their sum in float64: half the time."""
-    height, width = V.shape
-    x, value, exponent = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    near, exponent, sums = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.zeros(LANES)
+    bits = near.view(np.int32)
+    for start in range(0, pad(x, pull, count), LANES):
+        there, weight = x[start : start + LANES], pull[start : start + LANES]
+        for j in range(LANES):
+            near[j] = there[j]
+        logarithms_32(near, bits, exponent)
+        for j in range(LANES):
+            sums[j] += np.float64(weight[j] * exponent[j])
+    return sums.sum()
+
+
+@kernel
+def pad(x, pull, count):  # type: ignore[no-untyped-def]
+    """Fill up to a multiple of `LANES` with what counts for nothing, and return that number."""
+    full = -(-count // LANES) * LANES
+    for j in range(count, full):
+        x[j], pull[j] = 1.0, 0.0
+    return full
+
+
+@kernel
+def logarithms_32(x, bits, out):  # type: ignore[no-untyped-def]
+    """Set `out` to log x for `LANES` normal float32 numbers x > 0, as `logarithms` does."""
     shift, bias, mantissa, one_bits = np.int32(23), np.int32(127), np.int32(0x007FFFFF), np.int32(0x3F800000)
-    bits, sums = x.view(np.int32), np.zeros(LANES)
-    zero, one, half, two = np.float32(0), np.float32(1), np.float32(0.5), np.float32(2)
+    one, half, two = np.float32(1), np.float32(0.5), np.float32(2)
     root, log_2 = np.float32(1.4142135), np.float32(LOG_2)
     c3, c5, c7, c9 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 / 9)
-    lost = 0
-    for i in range(height):
-        for start in range(0, width, LANES):
-            count = min(LANES, width - start)
-            quotients, values = quotient[i, start : start + count], V[i, start : start + count]
-            for j in range(count):
-                q, v = quotients[j], values[j]
-                x[j] = q if q > zero else one
-                value[j] = v
-                lost += 1 if (q <= zero and v > zero) else 0
-            for j in range(count, LANES):
-                x[j], value[j] = one, zero
-            for j in range(LANES):
-                word = bits[j]
-                exponent[j] = np.float32(np.int32(np.int32(word >> shift) - bias))
-                bits[j] = np.int32(np.int32(word & mantissa) | one_bits)
-            for j in range(LANES):
-                m = x[j]
-                high = m > root
-                m = m * half if high else m
-                f = (m - one) / (m + one)
-                s = f * f
-                series = one + s * (c3 + s * (c5 + s * (c7 + s * c9)))
-                e = exponent[j] + one if high else exponent[j]
-                value[j] *= e * log_2 + two * f * series - one
-            for j in range(LANES):
-                sums[j] += np.float64(value[j])
-    return np.inf if lost else sums.sum()
+    for j in range(LANES):
+        word = bits[j]
+        out[j] = np.float32(np.int32(np.int32(word >> shift) - bias))
+        bits[j] = np.int32(np.int32(word & mantissa) | one_bits)
+    for j in range(LANES):
+        m = x[j]
+        high = m > root
+        m = m * half if high else m
+        f = (m - one) / (m + one)
+        s = f * f
+        series = one + s * (c3 + s * (c5 + s * (c7 + s * c9)))
+        e = out[j] + one if high else out[j]
+        out[j] = e * log_2 + two * f * series
 
 
 @kernel
