@@ -14,7 +14,7 @@ from dnmf.kernels.entries import NONE, Entries, Pair, entries_of
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.newton import descend_columns
 from dnmf.kernels.panels import Block, Columns, slices
-from dnmf.kernels.powers import add_loss, ratios
+from dnmf.kernels.powers import add_loss, divide, divide_and_add, ratios
 from dnmf.kernels.products import add_outer_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
@@ -80,7 +80,7 @@ class Divergence:
                 continue
             self._count(whole, stats)
             height, width = (whole.values if isinstance(whole, Pair) else whole).shape
-            for part in slices(width, max(1, RATIO_BYTES // (height * H.itemsize))):
+            for part in slices(width, narrow_width(height, H.itemsize)):
                 chosen = slice(columns.start + part.start, columns.start + part.stop)
                 narrow = whole[:, part] if not isinstance(whole, Pair) else whole.part(part)
                 H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
@@ -112,15 +112,21 @@ class Divergence:
         values, weights = panel if isinstance(panel, Pair) else (packed(panel, scratch), NONE.astype(H.dtype))
         W, h = model.W, np.ascontiguousarray(H)
         if fresh:
-            top, low, product = self._ratios(values, weights, W, h, scratch)
+            product = product_like(values, W, h, scratch)
+            top, low = self._ratios(values, weights, product, scratch)
             fitted = column_products(top, product)
-            bottom = totals.astype(np.float64) @ h if len(totals) else column_products(low, product)
+            bottom = totals.astype(np.float64) @ h if self.by_totals else column_products(low, product)
             best = np.divide(fitted, bottom, out=np.zeros_like(bottom), where=bottom > 0)
             h[self.held_H :] *= best.astype(h.dtype)
         for sweep in range(self.sweeps):
-            top, low, _ = self._ratios(values, weights, W, h, scratch)
+            product = product_like(values, W, h, scratch)
+            if self.by_totals:
+                divide(values.ravel("K"), product.ravel("K"))
+                top, low = product, totals[:, None]
+            else:
+                top, low = self._ratios(values, weights, product, scratch)
             up = np.matmul(W.T, top, out=scratch.array("up", h.shape, h.dtype))
-            down = totals[:, None] if len(totals) else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
+            down = low if self.by_totals else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
             if sweep == self.sweeps - 1:
                 missed, met = mismatch(h, up, down, self.penalty_H)
                 stats.missed[self.held_H :] += missed[self.held_H :]
@@ -128,28 +134,24 @@ class Divergence:
             new = majorise(h, up, down, self.beta, self.penalty_H)
             new[: self.held_H] = h[: self.held_H]
             h = new
-        top, low, product = self._ratios(values, weights, W, h, scratch)
-        stats.fit += add_loss(values, weights, top, product, self.beta, self.by_totals)
+        product = product_like(values, W, h, scratch)
+        if self.by_totals:
+            stats.fit += divide_and_add(values.ravel("K"), product.ravel("K"))
+            add_outer_product(product, h, stats.cross, scratch)
+            return h
+        top, low = self._ratios(values, weights, product, scratch)
+        stats.fit += add_loss(values, weights, product, self.beta)
         add_outer_product(top, h, stats.cross, scratch)
-        if not len(totals):
-            add_outer_product(low, h, stats.low, scratch)
+        add_outer_product(low, h, stats.low, scratch)
         return h
 
-    def _ratios(
-        self, values: Float, weights: Float, W: Float, H: Float, scratch: Scratch
-    ) -> tuple[Float, Float, Float]:
-        """Return v y^(β−2) and y^(β−1), both times their weights, and y = WH, in the memory order of the values."""
+    def _ratios(self, values: Float, weights: Float, product: Float, scratch: Scratch) -> tuple[Float, Float]:
+        """Return v y^(β−2) and y^(β−1), both times their weights, of a product y."""
         by_columns = values.strides[0] < values.strides[1]
-        shape = values.shape[::-1] if by_columns else values.shape
-        product, top = (scratch.array(name, shape, H.dtype) for name in ("product", "top"))
-        low = NONE.astype(H.dtype) if self.by_totals else scratch.array("low", shape, H.dtype)
-        if by_columns:
-            np.matmul(H.T, W.T, out=product)
-            ratios(values.T, weights.T, product, self.beta, top, low)
-            return top.T, low.T, product.T
-        np.matmul(W, H, out=product)
-        ratios(values, weights, product, self.beta, top, low)
-        return top, low, product
+        V, M, Y = (values.T, weights.T, product.T) if by_columns else (values, weights, product)
+        top, low = (scratch.array(name, Y.shape, Y.dtype) for name in ("top", "low"))
+        ratios(V, M, Y, self.beta, top, low)
+        return (top.T, low.T) if by_columns else (top, low)
 
     def _count(self, panel: Columns | Float | Pair, stats: Stats) -> None:
         """Count what was observed of every row, and the columns without anything."""
@@ -170,7 +172,7 @@ class Divergence:
         missed, met = np.zeros(W.shape[1]), np.zeros(W.shape[1])
         penalty = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
         for part in slices(len(W), FINISH_ROWS):
-            rows, top = W[part].T.astype(np.float64), stats.cross[part].T
+            rows, top = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
             low = stats.mass[:, None] if self.by_totals else stats.low[part].T
             for total, more in zip((missed, met), mismatch(rows, top, low, self.penalty_W), strict=True):
                 total += more
@@ -182,6 +184,23 @@ class Divergence:
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
         return Step(new, fit + penalty, error, optimality, stats.unseen)
+
+
+def narrow_width(rows: int, itemsize: int) -> int:
+    """Return the columns that are worked on at once by products: about `RATIO_BYTES`, in whole vectors.
+
+    >>> narrow_width(2000, 4), narrow_width(10**7, 4)
+    (128, 1)
+    """
+    width = RATIO_BYTES // (rows * itemsize)
+    return max(1, width - width % 32 if width > 32 else width)
+
+
+def product_like(values: Float, W: Float, H: Float, scratch: Scratch) -> Float:
+    """Return WH in the memory order of the values."""
+    by_columns = values.strides[0] < values.strides[1]
+    room = scratch.array("product", values.shape[::-1] if by_columns else values.shape, H.dtype)
+    return np.matmul(H.T, W.T, out=room).T if by_columns else np.matmul(W, H, out=room)
 
 
 def column_products(A: Float, B: Float) -> Float:

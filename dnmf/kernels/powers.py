@@ -10,6 +10,7 @@ from numba.extending import overload
 from dnmf.kernels.beta import divergence_of
 from dnmf.kernels.tiles import LANES, Float, kernel
 
+LOG_TILE = 16 * LANES
 LOG_2 = float(np.log(2))
 MANTISSA, ONE_BITS, SHIFTED = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000, 0x4330000000000000
 # SHIFTED is the float64 2⁵² with room for an integer in its last bits; 1023 is the bias of its exponents.
@@ -58,42 +59,44 @@ def ratios(V, weights, Y, beta, top, low):  # type: ignore[no-untyped-def]
                     low[i, j] *= weights[i, j]
 
 
-def add_loss(V: Float, weights: Float, top: Float, Y: Float, beta: float, by_totals: bool) -> float:
-    """Return the loss of a dense panel; where it is by totals, without the sum of Y, which is known otherwise.
-
-    `top` is V/Y, as `ratios` left it.
-    """
+def add_loss(V: Float, weights: Float, Y: Float, beta: float) -> float:
+    """Return the loss of a dense panel."""
     if V.strides[0] < V.strides[1]:
-        V, weights, top, Y = V.T, weights.T, top.T, Y.T
-    if by_totals:
-        return float(_kullback_leibler(V, top))
+        V, weights, Y = V.T, weights.T, Y.T
     return float(_loss(V, weights, Y, beta))
 
 
 @kernel
-def _kullback_leibler(V, quotient):  # type: ignore[no-untyped-def]
-    """Return Σ v log(v/y) − v; infinite where y is 0 and v is not."""
-    height, width = V.shape
-    zero, one = V.dtype.type(0), V.dtype.type(1)
-    room = width + LANES
-    x, value = np.empty(room, V.dtype), np.empty(room, V.dtype)
-    total = 0.0
-    lost = 0
-    for i in range(height):
-        quotients, values = quotient[i], V[i]
-        for j in range(width):
-            q, v = quotients[j], values[j]
-            x[j] = q if q > zero else one
-            value[j] = v
-            lost += 1 if (q <= zero and v > zero) else 0
-        total += log_sum(x, value, width)
-        for j in range(width):
-            total -= np.float64(values[j])
+def divide(v, y):  # type: ignore[no-untyped-def]
+    """Set y to v/y, or 0 where y is 0."""
+    zero, tiny = y.dtype.type(0), np.finfo(y.dtype).tiny
+    for j in range(len(y)):
+        bottom = y[j]
+        quotient = v[j] / (bottom if bottom > tiny else tiny)
+        y[j] = quotient if bottom > zero else zero
+
+
+@kernel
+def divide_and_add(v, y):  # type: ignore[no-untyped-def]
+    """Set y to v/y, or 0 where y is 0, and return Σ v log(v/y) − v; infinite where y is 0 and v is not."""
+    zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny
+    x = np.empty(LOG_TILE, v.dtype)
+    total, lost = 0.0, 0
+    for start in range(0, len(v), LOG_TILE):
+        values, below = v[start : start + LOG_TILE], y[start : start + LOG_TILE]
+        for j in range(len(values)):
+            value, bottom = values[j], below[j]
+            quotient = value / (bottom if bottom > tiny else tiny)
+            quotient = quotient if bottom > zero else zero
+            lost += 1 if (bottom <= zero and value > zero) else 0
+            below[j] = quotient
+            x[j] = quotient if quotient > zero else one
+        total += log_sum(x, values, len(values))
     return np.inf if lost else total
 
 
 def log_sum(x: Float, pull: Float, count: int) -> float:
-    """Return Σ pull · log x of the first `count` entries, x > 0 normal; what follows is overwritten, up to `LANES`."""
+    """Return Σ pull · (log x − 1) of the first `count` entries, x > 0 normal."""
     return float((_log_sum_32 if x.dtype == np.float32 else _log_sum_64)(x, pull, count))
 
 
@@ -107,13 +110,12 @@ def _compiled_log_sum(x, pull, count):  # type: ignore[no-untyped-def]
 def _log_sum_64(x, pull, count):  # type: ignore[no-untyped-def]
     near, exponent, sums = np.empty(LANES), np.empty(LANES), np.zeros(LANES)
     bits, exponent_bits = near.view(np.int64), exponent.view(np.int64)
-    for start in range(0, pad(x, pull, count), LANES):
-        there, weight = x[start : start + LANES], pull[start : start + LANES]
-        for j in range(LANES):
-            near[j] = there[j]
+    for start in range(0, count, LANES):
+        width = load_row(x, start, count, near)
         logarithms(near, bits, exponent, exponent_bits)
-        for j in range(LANES):
-            sums[j] += weight[j] * exponent[j]
+        weight = pull[start : start + width]
+        for j in range(width):
+            sums[j] += weight[j] * (exponent[j] - 1.0)
     return sums.sum()
 
 
@@ -121,24 +123,26 @@ def _log_sum_64(x, pull, count):  # type: ignore[no-untyped-def]
 def _log_sum_32(x, pull, count):  # type: ignore[no-untyped-def]
     """Return the same for float32, with logarithms to 1e-7 and their sum in float64: half the time."""
     near, exponent, sums = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.zeros(LANES)
-    bits = near.view(np.int32)
-    for start in range(0, pad(x, pull, count), LANES):
-        there, weight = x[start : start + LANES], pull[start : start + LANES]
-        for j in range(LANES):
-            near[j] = there[j]
+    bits, one = near.view(np.int32), np.float32(1)
+    for start in range(0, count, LANES):
+        width = load_row(x, start, count, near)
         logarithms_32(near, bits, exponent)
-        for j in range(LANES):
-            sums[j] += np.float64(weight[j] * exponent[j])
+        weight = pull[start : start + width]
+        for j in range(width):
+            sums[j] += np.float64(weight[j] * (exponent[j] - one))
     return sums.sum()
 
 
 @kernel
-def pad(x, pull, count):  # type: ignore[no-untyped-def]
-    """Fill up to a multiple of `LANES` with what counts for nothing, and return that number."""
-    full = -(-count // LANES) * LANES
-    for j in range(count, full):
-        x[j], pull[j] = 1.0, 0.0
-    return full
+def load_row(x, start, count, near):  # type: ignore[no-untyped-def]
+    """Copy `LANES` numbers from a place on, or as many as there are and then ones, and return their number."""
+    width = min(LANES, count - start)
+    there = x[start : start + width]
+    for j in range(width):
+        near[j] = there[j]
+    for j in range(width, LANES):
+        near[j] = 1.0
+    return width
 
 
 @kernel

@@ -7,8 +7,8 @@ is proportional to the entries, and no temporary is larger than one column's.
 import numpy as np
 
 from dnmf.kernels.beta import divergence_of, minimum
-from dnmf.kernels.powers import log_sum
-from dnmf.kernels.tiles import LANES, kernel, reordered
+from dnmf.kernels.powers import LOG_TILE, log_sum
+from dnmf.kernels.tiles import kernel, reordered
 from dnmf.kernels.vectors import add_to_rows, row_products, weighted_rows
 
 
@@ -29,7 +29,7 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, how, cross, lo
     top, low = np.empty(H.shape[1], W.dtype), np.empty(H.shape[1], W.dtype)
     if every:
         low[:] = totals
-    room = longest + LANES * LANES + LANES
+    room = longest + LOG_TILE
     ratio, pull, filled = np.empty(room, W.dtype), np.empty(room, W.dtype), 0
     for column in range(len(starts) - 1):
         begin, end = starts[column], starts[column + 1]
@@ -57,7 +57,7 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, how, cross, lo
         if beta == 1.0:
             sums[2, 0] += fill(v, m, y, every, ratio[filled:], pull[filled:])
             filled += count
-            if filled > LANES * LANES:
+            if filled > LOG_TILE:
                 sums[2, 0] += log_sum(ratio, pull, filled)
                 filled = 0
         else:
@@ -121,7 +121,7 @@ def leave_column(rows, q, p, h, cross, low_sums):  # type: ignore[no-untyped-def
 
 @reordered
 def fill(v, m, y, every, ratio, pull):  # type: ignore[no-untyped-def]
-    """Return the Kullback–Leibler divergence of a column less Σ pull · log ratio, and set these two."""
+    """Return the Kullback–Leibler divergence of a column less Σ pull · (log ratio − 1), and set these two."""
     zero, one = y.dtype.type(0), y.dtype.type(1)
     total, lost = 0.0, 0
     for e in range(len(v)):
@@ -130,7 +130,9 @@ def fill(v, m, y, every, ratio, pull):  # type: ignore[no-untyped-def]
         quotient = v[e] / y[e]
         ratio[e] = quotient if (used and y[e] > zero) else one
         pull[e] = m[e] * v[e]
-        total += np.float64(m[e]) * (np.float64(zero if every else y[e]) - np.float64(v[e]))
+    if not every:
+        for e in range(len(v)):
+            total += np.float64(m[e]) * np.float64(y[e])
     return np.inf if lost > 0 else total
 
 
