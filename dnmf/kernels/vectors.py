@@ -89,6 +89,22 @@ def add_to_rows(context, q, h, rows, total):  # type: ignore[no-untyped-def]
     return _signature(q, h, rows, total), emit
 
 
+@intrinsic
+def bits_of(context, number):  # type: ignore[no-untyped-def]
+    """Return the bits of a float32 number as an int32."""
+    return types.int32(types.float32), lambda target, builder, signature, values: builder.bitcast(
+        values[0], ir.IntType(32)
+    )
+
+
+@intrinsic
+def float_of(context, word):  # type: ignore[no-untyped-def]
+    """Return the float32 number that has the bits of an int32."""
+    return types.float32(types.int32), lambda target, builder, signature, values: builder.bitcast(
+        values[0], ir.FloatType()
+    )
+
+
 class _Array:
     """An array of the compiled function, as one row of numbers."""
 
