@@ -84,11 +84,11 @@ class Divergence:
                 chosen = slice(columns.start + part.start, columns.start + part.stop)
                 narrow = whole[:, part] if not isinstance(whole, Pair) else whole.part(part)
                 H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
-        wide = H.astype(np.float64)
-        stats.mass += wide.sum(axis=1)
-        stats.squares += float(np.vdot(wide, wide))
+        mass = H.sum(axis=1, dtype=np.float64)
+        stats.mass += mass
+        stats.squares += sum(float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H))
         if self.by_totals:
-            stats.fit += float(totals.astype(np.float64) @ wide.sum(axis=1))
+            stats.fit += float(totals.astype(np.float64) @ mass)
 
     def _by_columns(self, panel: Columns, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool) -> Float:
         """Update columns one by one, each while its entries are in the cache."""

@@ -11,6 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -140,8 +141,10 @@ def _arrays(context: Any, builder: Any, signature: Any, values: Any) -> list[_Ar
 
 
 def _signature(*arrays: Any) -> Any:
-    """Return the signature of a function without a result, for arrays in C order, and nothing for others."""
-    return types.void(*arrays) if all(array.layout == "C" for array in arrays) else None
+    """Return the signature of a function without a result, for arrays in C order."""
+    if any(array.layout != "C" for array in arrays):
+        raise TypingError(f"arrays must lie in C order, and got {arrays}")
+    return types.void(*arrays)
 
 
 def _halves() -> list[int]:
