@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import cast
 
-import dask
+import dask.threaded
+from dask._task_spec import Task, TaskRef
 
 from dnmf.engine.groups import NOTHING, S, Work, visit_block
 from dnmf.errors import Interrupted
@@ -63,13 +64,17 @@ class ThreadEngine:
         source = self.source if reading else None
         groups = self.groups if part is None else [self.groups[index] for index in part]
         room = cast(Room | None, room)
-        visit = dask.delayed(self._visit_group, pure=False)
-        level = [visit(source, group, work, H, room, trouble) for group in groups]
-        add = dask.delayed(_add, pure=False)
+        level = [
+            Task(f"visit-{number:06d}", self._visit_group, source, group, work, H, room, trouble)
+            for number, group in enumerate(groups)
+        ]
+        graph = {task.key: task for task in level}
         while len(level) > 1:
-            level = [add(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+            pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
+            level = [_sum_of(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+            graph |= {task.key: task for task in level}
         try:
-            total: S = level[0].compute(scheduler="threads", num_workers=self.threads, optimize_graph=False)
+            total: S = dask.threaded.get(graph, level[0].key, num_workers=self.threads)
         except BaseException:
             # Dask does not wait for the tasks that are under way: they end before their next block.
             trouble.failed = True
@@ -119,6 +124,11 @@ class Trouble:
     def __init__(self, known: Mapping[int, Block]) -> None:
         self.known, self.failed = known, False
         self.bad: list[tuple[int, BadEntry]] = []
+
+
+def _sum_of(first: Task, second: Task) -> Task:
+    """Return the task that adds up the sums of two others."""
+    return Task(f"{first.key}+", _add, TaskRef(first.key), TaskRef(second.key))
 
 
 def _add(first: S, second: S) -> S:

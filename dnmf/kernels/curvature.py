@@ -16,7 +16,10 @@ ROW_SWEEPS, ROW_LEAST = 10, 0.02
 
 
 def add_curvature(panel: Columns, W: Float, H: Float, grams: Float) -> None:
-    """Add v/y² h hᵀ of every entry of a panel to the lower triangle of its row (m, r(r+1)/2), packed by rows."""
+    """Add v/y² h hᵀ of every entry of a panel to the lower triangle of its row (m, r(r+1)/2), packed by rows.
+
+    H (p, r) has a row for every column of the panel.
+    """
     _add_curvature(panel.starts, panel.rows, panel.values, W, H, grams)
 
 
@@ -31,7 +34,7 @@ def _add_curvature(starts, rows, values, W, H, grams):  # type: ignore[no-untype
             continue
         place = 0
         for k in range(rank):
-            h[k] = H[k, column]
+            h[k] = H[column, k]
             for i in range(k + 1):
                 products[place] = h[k] * h[i]
                 place += 1

@@ -15,7 +15,7 @@ from dnmf.kernels.entries import NONE, Entries, Pair, entries_of
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.newton import descend_columns
 from dnmf.kernels.panels import Block, Columns, slices
-from dnmf.kernels.powers import add_loss, ratios
+from dnmf.kernels.powers import add_loss, divide, divide_and_add, ratios
 from dnmf.kernels.products import add_outer_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
@@ -24,6 +24,7 @@ from dnmf.kernels.tiles import Float, Penalty
 from dnmf.kernels.updates import KEPT
 
 RATIO_BYTES = 2**20
+FINISH_ROWS = 1024
 TRANSFORM_SWEEPS = 200
 
 
@@ -97,32 +98,32 @@ class Divergence:
                 continue
             self._count(whole, stats)
             height, width = (whole.values if isinstance(whole, Pair) else whole).shape
-            for part in slices(width, max(1, RATIO_BYTES // (height * H.itemsize))):
+            for part in slices(width, narrow_width(height, H.itemsize)):
                 chosen = slice(columns.start + part.start, columns.start + part.stop)
                 narrow = whole[:, part] if not isinstance(whole, Pair) else whole.part(part)
                 H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
-        wide = H.astype(np.float64)
-        stats.mass += wide.sum(axis=1)
-        stats.squares += float(np.vdot(wide, wide))
+        mass = H.sum(axis=1, dtype=np.float64)
+        stats.mass += mass
+        stats.squares += sum(float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H))
         if self.by_totals:
-            stats.fit += float(totals.astype(np.float64) @ wide.sum(axis=1))
+            stats.fit += float(totals.astype(np.float64) @ mass)
 
     def _by_columns(self, panel: Columns, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool) -> Float:
         """Update columns one by one, each while its entries are in the cache."""
-        h = np.ascontiguousarray(H)
-        sums = np.zeros((3, len(h)))
+        W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
+        sums = np.zeros((3, h.shape[1]))
         penalty = self.penalty_H
         how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         weights = panel.weights.astype(h.dtype, copy=False)
         values, low = panel.values, stats.low
         update = descend_columns if self.newton else multiply_columns
-        update(panel.starts, panel.rows, values, weights, model.W, totals, h, how, stats.cross, low, sums)
+        update(panel.starts, panel.rows, values, weights, W, totals, h, how, stats.cross, low, sums)
         if self.curved:
-            add_curvature(panel, model.W, h, stats.grams)
+            add_curvature(panel, W, h, stats.grams)
         stats.missed += sums[0]
         stats.met += sums[1]
         stats.fit += float(sums[2, 0])
-        return h
+        return h.T
 
     def _by_products(
         self, panel: Float | Pair, H: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
@@ -131,15 +132,21 @@ class Divergence:
         values, weights = panel if isinstance(panel, Pair) else (packed(panel, scratch), NONE.astype(H.dtype))
         W, h = model.W, np.ascontiguousarray(H)
         if fresh:
-            top, low, product = self._ratios(values, weights, W, h, scratch)
+            product = product_like(values, W, h, scratch)
+            top, low = self._ratios(values, weights, product, scratch)
             fitted = column_products(top, product)
-            bottom = totals.astype(np.float64) @ h if len(totals) else column_products(low, product)
+            bottom = totals.astype(np.float64) @ h if self.by_totals else column_products(low, product)
             best = np.divide(fitted, bottom, out=np.zeros_like(bottom), where=bottom > 0)
             h[self.held_H :] *= best.astype(h.dtype)
         for sweep in range(self.sweeps):
-            top, low, _ = self._ratios(values, weights, W, h, scratch)
+            product = product_like(values, W, h, scratch)
+            if self.by_totals:
+                divide(values.ravel("K"), product.ravel("K"))
+                top, low = product, totals[:, None]
+            else:
+                top, low = self._ratios(values, weights, product, scratch)
             up = np.matmul(W.T, top, out=scratch.array("up", h.shape, h.dtype))
-            down = totals[:, None] if len(totals) else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
+            down = low if self.by_totals else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
             if sweep == self.sweeps - 1:
                 missed, met = mismatch(h, up, down, self.penalty_H)
                 stats.missed[self.held_H :] += missed[self.held_H :]
@@ -147,28 +154,24 @@ class Divergence:
             new = majorise(h, up, down, self.beta, self.penalty_H)
             new[: self.held_H] = h[: self.held_H]
             h = new
-        top, low, product = self._ratios(values, weights, W, h, scratch)
-        stats.fit += add_loss(values, weights, top, product, self.beta, self.by_totals)
+        product = product_like(values, W, h, scratch)
+        if self.by_totals:
+            stats.fit += divide_and_add(values.ravel("K"), product.ravel("K"))
+            add_outer_product(product, h, stats.cross, scratch)
+            return h
+        top, low = self._ratios(values, weights, product, scratch)
+        stats.fit += add_loss(values, weights, product, self.beta)
         add_outer_product(top, h, stats.cross, scratch)
-        if not len(totals):
-            add_outer_product(low, h, stats.low, scratch)
+        add_outer_product(low, h, stats.low, scratch)
         return h
 
-    def _ratios(
-        self, values: Float, weights: Float, W: Float, H: Float, scratch: Scratch
-    ) -> tuple[Float, Float, Float]:
-        """Return v y^(β−2) and y^(β−1), both times their weights, and y = WH, in the memory order of the values."""
+    def _ratios(self, values: Float, weights: Float, product: Float, scratch: Scratch) -> tuple[Float, Float]:
+        """Return v y^(β−2) and y^(β−1), both times their weights, of a product y."""
         by_columns = values.strides[0] < values.strides[1]
-        shape = values.shape[::-1] if by_columns else values.shape
-        product, top = (scratch.array(name, shape, H.dtype) for name in ("product", "top"))
-        low = NONE.astype(H.dtype) if self.by_totals else scratch.array("low", shape, H.dtype)
-        if by_columns:
-            np.matmul(H.T, W.T, out=product)
-            ratios(values.T, weights.T, product, self.beta, top, low)
-            return top.T, low.T, product.T
-        np.matmul(W, H, out=product)
-        ratios(values, weights, product, self.beta, top, low)
-        return top, low, product
+        V, M, Y = (values.T, weights.T, product.T) if by_columns else (values, weights, product)
+        top, low = (scratch.array(name, Y.shape, Y.dtype) for name in ("top", "low"))
+        ratios(V, M, Y, self.beta, top, low)
+        return (top.T, low.T) if by_columns else (top, low)
 
     def _count(self, panel: Columns | Float | Pair, stats: Stats) -> None:
         """Count what was observed of every row, and the columns without anything."""
@@ -184,25 +187,45 @@ class Divergence:
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
-        """Take one majorised step of W."""
-        rows = W.T.astype(np.float64)
-        top = stats.cross.T
-        low = stats.mass[:, None] if self.by_totals else stats.low.T
-        missed, met = mismatch(rows, top, low, self.penalty_W)
-        optimality = max(ratio(missed[self.held_W :], met[self.held_W :]), ratio(stats.missed, stats.met))
-        new = majorise(rows, top, low, self.beta, self.penalty_W)
-        new[: self.held_W] = rows[: self.held_W]
+        """Take one majorised step of W, some rows at a time."""
+        new = np.empty(W.shape, W.dtype)
+        missed, met = np.zeros(W.shape[1]), np.zeros(W.shape[1])
         penalty = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
-        penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
+        for part in slices(len(W), FINISH_ROWS):
+            rows, top = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
+            low = stats.mass[:, None] if self.by_totals else stats.low[part].T
+            for total, more in zip((missed, met), mismatch(rows, top, low, self.penalty_W), strict=True):
+                total += more
+            new[part] = majorise(rows, top, low, self.beta, self.penalty_W).T
+            penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
+        new[:, : self.held_W] = W[:, : self.held_W]
+        optimality = max(ratio(missed[self.held_W :], met[self.held_W :]), ratio(stats.missed, stats.met))
         fit = max(stats.fit, 0.0)
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
-        return Step(np.ascontiguousarray(new.T, dtype=W.dtype), fit + penalty, error, optimality, stats.unseen)
+        return Step(new, fit + penalty, error, optimality, stats.unseen)
 
     def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
         """Return W after a damped step of Newton's method for every row, whose loss nobody knows yet."""
         new = newton_rows(W, stats.cross, stats.mass, stats.grams, self.penalty_W, damping, self.held_W)
         return np.ascontiguousarray(new, dtype=W.dtype)
+
+
+def narrow_width(rows: int, itemsize: int) -> int:
+    """Return the columns that are worked on at once by products: about `RATIO_BYTES`, in whole vectors.
+
+    >>> narrow_width(2000, 4), narrow_width(10**7, 4)
+    (128, 1)
+    """
+    width = RATIO_BYTES // (rows * itemsize)
+    return max(1, width - width % 32 if width > 32 else width)
+
+
+def product_like(values: Float, W: Float, H: Float, scratch: Scratch) -> Float:
+    """Return WH in the memory order of the values."""
+    by_columns = values.strides[0] < values.strides[1]
+    room = scratch.array("product", values.shape[::-1] if by_columns else values.shape, H.dtype)
+    return np.matmul(H.T, W.T, out=room).T if by_columns else np.matmul(W, H, out=room)
 
 
 def column_products(A: Float, B: Float) -> Float:

@@ -2,11 +2,15 @@
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from dnmf.kernels.entries import Entries
-from dnmf.kernels.panels import Block
+from dnmf.kernels.panels import Block, slices
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
+
+GRAM_ROWS = 16384
 
 
 class Model(NamedTuple):
@@ -18,8 +22,11 @@ class Model(NamedTuple):
     @classmethod
     def of(cls, W: Float) -> "Model":
         """Return the model of a factor W (m, r)."""
-        wide = W.astype("float64")
-        return cls(W, wide.T @ wide)
+        gram = np.zeros((W.shape[1], W.shape[1]))
+        for part in slices(len(W), GRAM_ROWS):
+            wide = W[part].astype(np.float64)
+            gram += wide.T @ wide
+        return cls(W, gram)
 
 
 class Step(NamedTuple):

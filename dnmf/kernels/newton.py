@@ -6,27 +6,27 @@ Hsieh & Dhillon 2011 (KDD) take this step for every coordinate; here it is safeg
 import numpy as np
 
 from dnmf.kernels.beta import minimum
-from dnmf.kernels.stored import entry_loss, leave_column, longest_column, match_column, measure_column
+from dnmf.kernels.stored import entry_loss, leave_column, longest_column, match_column, measure_column, take_shares
 from dnmf.kernels.tiles import kernel, reordered
 
 
 @reordered
 def descend_columns(starts, rows, values, weights, W, totals, H, how, cross, low_sums, sums):  # type: ignore[no-untyped-def]
-    """Update every column of H (r, p) in place, and add up what it leaves behind, as `multiply_columns` does."""
+    """Update every column, a row of H (p, r), in place, and add up what it leaves, as `multiply_columns` does."""
     beta, sweeps, l1, l2, held, fresh = how
-    rank = H.shape[0]
+    rank = H.shape[1]
     every = len(totals) > 0
     longest = longest_column(starts)
     near = np.empty((rank, longest), W.dtype)
     v, m, y = np.empty(longest, W.dtype), np.ones(longest, W.dtype), np.empty(longest, W.dtype)
-    h, top, low = np.empty(rank, W.dtype), np.empty(rank, W.dtype), np.empty(rank, W.dtype)
+    q, p = np.empty(longest, W.dtype), np.empty(longest, W.dtype)
+    top, low = np.empty(rank, W.dtype), np.empty(rank, W.dtype)
     for column in range(len(starts) - 1):
         begin, count = starts[column], starts[column + 1] - starts[column]
+        h = H[column]
         if count == 0:
-            H[held:, column] = 0
+            h[held:] = 0
             continue
-        for k in range(rank):
-            h[k] = H[k, column]
         _load(rows, values, weights, W, begin, count, v, m, near)
         _product(near, h, y, count)
         if fresh:
@@ -41,11 +41,10 @@ def descend_columns(starts, rows, values, weights, W, totals, H, how, cross, low
                 measure_column(h, top, low, l1, l2, held, sums)
             _descend(near, v, m, y, h, low, l1, l2, held, count)
             _product(near, h, y, count)
-        leave_column(rows[begin : begin + count], v[:count], m[:count], y[:count], h, beta, cross, low_sums)
+        take_shares(v[:count], m, y, beta, every, q, p)
+        leave_column(rows[begin : begin + count], q, p, h, cross, low_sums)
         for e in range(count):
             sums[2, 0] += entry_loss(np.float64(v[e]), np.float64(y[e]), np.float64(m[e]), beta, every)
-        for k in range(rank):
-            H[k, column] = h[k]
 
 
 @kernel

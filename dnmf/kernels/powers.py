@@ -4,13 +4,18 @@ Arrays are in C order; the loops run along their rows, in tiles of fixed width w
 """
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from dnmf.kernels.beta import divergence_of
 from dnmf.kernels.tiles import LANES, Float, kernel
+from dnmf.kernels.vectors import bits_of, float_of
 
+LOG_TILE = 16 * LANES
 LOG_2 = float(np.log(2))
 MANTISSA, ONE_BITS, SHIFTED = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000, 0x4330000000000000
 # SHIFTED is the float64 2⁵² with room for an integer in its last bits; 1023 is the bias of its exponents.
+ROOT_HALF_BITS = np.int32(0x3F3504F3)  # those of √½ in float32
 UNSHIFT = 2.0**52 + 1023.0
 
 
@@ -56,80 +61,101 @@ def ratios(V, weights, Y, beta, top, low):  # type: ignore[no-untyped-def]
                     low[i, j] *= weights[i, j]
 
 
-def add_loss(V: Float, weights: Float, top: Float, Y: Float, beta: float, by_totals: bool) -> float:
-    """Return the loss of a dense panel; where it is by totals, without the sum of Y, which is known otherwise.
-
-    `top` is V/Y, as `ratios` left it.
-    """
+def add_loss(V: Float, weights: Float, Y: Float, beta: float) -> float:
+    """Return the loss of a dense panel."""
     if V.strides[0] < V.strides[1]:
-        V, weights, top, Y = V.T, weights.T, top.T, Y.T
-    if by_totals:
-        return float((_kullback_leibler_32 if V.dtype == np.float32 else _kullback_leibler)(V, top))
+        V, weights, Y = V.T, weights.T, Y.T
     return float(_loss(V, weights, Y, beta))
 
 
 @kernel
-def _kullback_leibler(V, quotient):  # type: ignore[no-untyped-def]
-    """Return Σ v log(v/y) − v; infinite where y is 0 and v is not."""
-    height, width = V.shape
-    x, exponent = np.empty(LANES), np.empty(LANES)
-    bits, exponent_bits = x.view(np.int64), exponent.view(np.int64)
-    sums = np.zeros(LANES)
-    lost = 0
-    for i in range(height):
-        for start in range(0, width, LANES):
-            count = min(LANES, width - start)
-            quotients, values = quotient[i, start : start + count], V[i, start : start + count]
-            for j in range(count):
-                value = np.float64(quotients[j])
-                x[j] = value if value > 0.0 else 1.0
-                lost += 1 if (value <= 0.0 and values[j] > 0) else 0
-            for j in range(count, LANES):
-                x[j] = 1.0
-            logarithms(x, bits, exponent, exponent_bits)
-            for j in range(count):
-                sums[j] += np.float64(values[j]) * (exponent[j] - 1.0)
-    return np.inf if lost else sums.sum()
+def divide(v, y):  # type: ignore[no-untyped-def]
+    """Set y to v/y, or 0 where y is 0."""
+    zero, tiny = y.dtype.type(0), np.finfo(y.dtype).tiny
+    for j in range(len(y)):
+        bottom = y[j]
+        quotient = v[j] / (bottom if bottom > tiny else tiny)
+        y[j] = quotient if bottom > zero else zero
 
 
 @kernel
-def _kullback_leibler_32(V, quotient):  # type: ignore[no-untyped-def]
-    """Return the same for float32, with logarithms to 1e-7 and their sum in float64: half the time."""
-    height, width = V.shape
-    x, value, exponent = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.float32)
-    shift, bias, mantissa, one_bits = np.int32(23), np.int32(127), np.int32(0x007FFFFF), np.int32(0x3F800000)
-    bits, sums = x.view(np.int32), np.zeros(LANES)
-    zero, one, half, two = np.float32(0), np.float32(1), np.float32(0.5), np.float32(2)
-    root, log_2 = np.float32(1.4142135), np.float32(LOG_2)
-    c3, c5, c7, c9 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 / 9)
-    lost = 0
-    for i in range(height):
-        for start in range(0, width, LANES):
-            count = min(LANES, width - start)
-            quotients, values = quotient[i, start : start + count], V[i, start : start + count]
-            for j in range(count):
-                q, v = quotients[j], values[j]
-                x[j] = q if q > zero else one
-                value[j] = v
-                lost += 1 if (q <= zero and v > zero) else 0
-            for j in range(count, LANES):
-                x[j], value[j] = one, zero
-            for j in range(LANES):
-                word = bits[j]
-                exponent[j] = np.float32(np.int32(np.int32(word >> shift) - bias))
-                bits[j] = np.int32(np.int32(word & mantissa) | one_bits)
-            for j in range(LANES):
-                m = x[j]
-                high = m > root
-                m = m * half if high else m
-                f = (m - one) / (m + one)
-                s = f * f
-                series = one + s * (c3 + s * (c5 + s * (c7 + s * c9)))
-                e = exponent[j] + one if high else exponent[j]
-                value[j] *= e * log_2 + two * f * series - one
-            for j in range(LANES):
-                sums[j] += np.float64(value[j])
-    return np.inf if lost else sums.sum()
+def divide_and_add(v, y):  # type: ignore[no-untyped-def]
+    """Set y to v/y, or 0 where y is 0, and return Σ v log(v/y) − v; infinite where y is 0 and v is not."""
+    zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny
+    x = np.empty(LOG_TILE, v.dtype)
+    total, lost = 0.0, 0
+    for start in range(0, len(v), LOG_TILE):
+        values, below = v[start : start + LOG_TILE], y[start : start + LOG_TILE]
+        for j in range(len(values)):
+            value, bottom = values[j], below[j]
+            quotient = value / (bottom if bottom > tiny else tiny)
+            quotient = quotient if bottom > zero else zero
+            lost += 1 if (bottom <= zero and value > zero) else 0
+            below[j] = quotient
+            x[j] = quotient if quotient > zero else one
+        total += log_sum(x, values, len(values))
+    return np.inf if lost else total
+
+
+def log_sum(x: Float, pull: Float, count: int) -> float:
+    """Return Σ pull · (log x − 1) of the first `count` entries, x > 0 normal."""
+    return float((_log_sum_32 if x.dtype == np.float32 else _log_sum_64)(x, pull, count))
+
+
+@overload(log_sum)
+def _compiled_log_sum(x, pull, count):  # type: ignore[no-untyped-def]
+    chosen = _log_sum_32 if x.dtype == types.float32 else _log_sum_64
+    return lambda x, pull, count: chosen(x, pull, count)
+
+
+@kernel
+def _log_sum_64(x, pull, count):  # type: ignore[no-untyped-def]
+    near, exponent, sums = np.empty(LANES), np.empty(LANES), np.zeros(LANES)
+    bits, exponent_bits = near.view(np.int64), exponent.view(np.int64)
+    for start in range(0, count, LANES):
+        width = load_row(x, start, count, near)
+        logarithms(near, bits, exponent, exponent_bits)
+        weight = pull[start : start + width]
+        for j in range(width):
+            sums[j] += weight[j] * (exponent[j] - 1.0)
+    return sums.sum()
+
+
+@kernel
+def _log_sum_32(x, pull, count):  # type: ignore[no-untyped-def]
+    """Return the same for float32, with logarithms to 3e-7 and their sum in float64: less than half the time."""
+    sums, one = np.zeros(LANES), np.float32(1)
+    for start in range(0, count, LANES):
+        width = min(LANES, count - start)
+        there, weight = x[start : start + width], pull[start : start + width]
+        for j in range(width):
+            sums[j] += np.float64(weight[j] * (logarithm_32(there[j]) - one))
+    return sums.sum()
+
+
+@kernel
+def load_row(x, start, count, near):  # type: ignore[no-untyped-def]
+    """Copy `LANES` numbers from a place on, or as many as there are and then ones, and return their number."""
+    width = min(LANES, count - start)
+    there = x[start : start + width]
+    for j in range(width):
+        near[j] = there[j]
+    for j in range(width, LANES):
+        near[j] = 1.0
+    return width
+
+
+@kernel
+def logarithm_32(x):  # type: ignore[no-untyped-def]
+    """Return log x for a normal float32 number x > 0, by the series that `logarithms` takes."""
+    shift, one, two = np.int32(23), np.float32(1), np.float32(2)
+    c3, c5, c7, c9 = np.float32(2 / 3), np.float32(2 / 5), np.float32(2 / 7), np.float32(2 / 9)
+    word = bits_of(x)
+    e = np.int32(np.int32(word - ROOT_HALF_BITS) >> shift)
+    m = float_of(np.int32(word - np.int32(e << shift)))
+    f = (m - one) / (m + one)
+    s = f * f
+    return np.float32(e) * np.float32(LOG_2) + f * (two + s * (c3 + s * (c5 + s * (c7 + s * c9))))
 
 
 @kernel

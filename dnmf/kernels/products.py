@@ -30,11 +30,7 @@ def add_outer_product(panel: Panel, H: Float, total: Float, scratch: Scratch) ->
     scaled = np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype))
     part = scratch.array("outer", total.shape, H.dtype)
     np.matmul(panel, scaled.T, out=part)
-    if scale != 1:
-        wide = scratch.array("wide", total.shape, total.dtype)
-        total += np.multiply(part, scale, out=wide, dtype=total.dtype)
-    else:
-        total += part
+    _add_scaled(part, scale, total)
 
 
 def power_of_two(size: float) -> float:
@@ -45,6 +41,14 @@ def power_of_two(size: float) -> float:
     """
     exponent = int(np.frexp(size)[1])
     return 1.0 if abs(exponent) <= 16 else 2.0 ** max(min(exponent - 1, 120), -120)
+
+
+@kernel
+def _add_scaled(part, scale, total):  # type: ignore[no-untyped-def]
+    for i in range(part.shape[0]):
+        row, out = part[i], total[i]
+        for k in range(part.shape[1]):
+            out[k] += np.float64(row[k]) * scale
 
 
 @kernel

@@ -1,19 +1,20 @@
 """Multiplicative updates that walk the entries of one column while they are in the cache.
 
-The rows of W that a column needs are gathered once, for all updates of the column and for what it adds to W's sums. So
-the work is proportional to the entries, and no temporary is larger than one column's.
+So the rows of W that a column needs are there for all updates of the column, and for what it adds to W's sums; the work
+is proportional to the entries, and no temporary is larger than one column's.
 """
 
 import numpy as np
 
-from dnmf.kernels.beta import add_mismatch, divergence_of, minimum
-from dnmf.kernels.powers import logarithms
-from dnmf.kernels.tiles import LANES, kernel, reordered
+from dnmf.kernels.beta import divergence_of, minimum
+from dnmf.kernels.powers import LOG_TILE, log_sum
+from dnmf.kernels.tiles import kernel, reordered
+from dnmf.kernels.vectors import add_to_rows, row_products, weighted_rows
 
 
 @reordered
 def multiply_columns(starts, rows, values, weights, W, totals, H, how, cross, low_sums, sums):  # type: ignore[no-untyped-def]
-    """Update every column of H (r, p) in place, and add up what it leaves behind.
+    """Update every column, a row of H (p, r), in place, and add up what it leaves behind.
 
     `weights` are those of the entries, or empty where all are 1. `totals` is Wᵀ1 (r,) where the entries that are not
     stored count as zeros, which a column can know only for β = 1; empty where they do not count. `how` is (β, sweeps,
@@ -21,58 +22,57 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, how, cross, lo
     `sums` (3, r) gets missed, met, and the loss of the entries.
     """
     beta, sweeps, l1, l2, held, fresh = how
-    rank = H.shape[0]
-    every, weighted = len(totals) > 0, len(weights) > 0
+    every = len(totals) > 0
     longest = longest_column(starts)
-    near = np.empty((longest, rank), W.dtype)
-    m, y = np.ones(longest, W.dtype), np.empty(longest, W.dtype)
-    h, top, low = np.empty(rank, W.dtype), np.empty(rank, W.dtype), np.empty(rank, W.dtype)
-    least = np.finfo(W.dtype).tiny
-    x, exponent, pull = np.ones(LANES), np.empty(LANES), np.zeros(LANES)
-    filled = 0
+    ones, y = np.ones(longest, W.dtype), np.empty(longest, W.dtype)
+    q, p = np.empty(longest, W.dtype), np.empty(longest, W.dtype)
+    top, low = np.empty(H.shape[1], W.dtype), np.empty(H.shape[1], W.dtype)
+    if every:
+        low[:] = totals
+    room = longest + LOG_TILE
+    ratio, pull, filled = np.empty(room, W.dtype), np.empty(room, W.dtype), 0
     for column in range(len(starts) - 1):
-        begin, count = starts[column], starts[column + 1] - starts[column]
+        begin, end = starts[column], starts[column + 1]
+        count, h = end - begin, H[column]
         if count == 0:
-            H[held:, column] = 0
+            h[held:] = 0
             continue
-        v = values[begin : begin + count]
-        if weighted:
-            m[:count] = weights[begin : begin + count]
-        for k in range(rank):
-            h[k] = H[k, column]
-        _load(W, rows[begin : begin + count], near)
-        _product(near, h, y, count)
+        v, near = values[begin:end], rows[begin:end]
+        m = weights[begin:end] if len(weights) > 0 else ones[:count]
+        row_products(W, near, h, y)
         if fresh:
             match_column(v, m, y, totals, h, beta, held, count)
-            _product(near, h, y, count)
+            row_products(W, near, h, y)
         for sweep in range(sweeps):
-            _gather(near, v, m, y, beta, every, top, low, count)
-            if every:
-                low[:] = totals
+            take_shares(v, m, y, beta, every, q, p)
+            weighted_rows(q, W, near, top)
+            if not every:
+                weighted_rows(p, W, near, low)
             if sweep == sweeps - 1:
                 measure_column(h, top, low, l1, l2, held, sums)
-            for k in range(held, rank):
-                new = minimum(np.float64(h[k]), np.float64(top[k]), np.float64(low[k]), beta, l1, l2)
-                h[k] = new if new >= least else 0.0
-            _product(near, h, y, count)
-        leave_column(rows[begin : begin + count], v, m, y, h, beta, cross, low_sums)
+            minimise(h, top, low, beta, l1, l2, held)
+            row_products(W, near, h, y)
+        take_shares(v, m, y, beta, every, q, p)
+        leave_column(near, q, p, h, cross, low_sums)
         if beta == 1.0:
-            filled = _fill(v, m, y, every, x, pull, filled, exponent, sums, count)
+            sums[2, 0] += fill(v, m, y, every, ratio[filled:], pull[filled:])
+            filled += count
+            if filled > LOG_TILE:
+                sums[2, 0] += log_sum(ratio, pull, filled)
+                filled = 0
         else:
             for e in range(count):
                 sums[2, 0] += entry_loss(np.float64(v[e]), np.float64(y[e]), np.float64(m[e]), beta, every)
-        for k in range(rank):
-            H[k, column] = h[k]
-    _flush(x, pull, exponent, sums)
+    sums[2, 0] += log_sum(ratio, pull, filled)
 
 
 @kernel
-def _load(W, rows, near):  # type: ignore[no-untyped-def]
-    """Gather the rows of W."""
-    for e in range(len(rows)):
-        w, out = W[rows[e]], near[e]
-        for k in range(W.shape[1]):
-            out[k] = w[k]
+def minimise(h, top, low, beta, l1, l2, held):  # type: ignore[no-untyped-def]
+    """Set the entries of a column that are not held to the minimum of their majorisers."""
+    least = np.finfo(h.dtype).tiny
+    for k in range(held, len(h)):
+        new = minimum(np.float64(h[k]), np.float64(top[k]), np.float64(low[k]), beta, l1, l2)
+        h[k] = new if new >= least else 0.0
 
 
 @kernel
@@ -85,30 +85,16 @@ def longest_column(starts):  # type: ignore[no-untyped-def]
 
 
 @reordered
-def _product(near, h, y, count):  # type: ignore[no-untyped-def]
-    """Set y to Wh at the entries."""
-    for e in range(count):
-        w = near[e]
-        total = y.dtype.type(0)
-        for k in range(len(h)):
-            total += w[k] * h[k]
-        y[e] = total
-
-
-@reordered
-def _gather(near, v, m, y, beta, every, top, low, count):  # type: ignore[no-untyped-def]
-    """Set `top` to Σ w m v y^(β−2), and `low` to Σ w m y^(β−1) where it is not the same for all columns."""
+def take_shares(v, m, y, beta, every, q, p):  # type: ignore[no-untyped-def]
+    """Set q to m v y^(β−2) at the entries of a column, and p to m y^(β−1), where that is needed."""
     zero = y.dtype.type(0)
-    top[:] = zero
-    low[:] = zero
-    for e in range(count):
-        w = near[e]
-        q, p = shares(v[e], m[e], y[e], beta)
-        for k in range(len(top)):
-            top[k] += q * w[k]
-        if not every:
-            for k in range(len(low)):
-                low[k] += p * w[k]
+    if every and beta == 1.0:
+        for e in range(len(v)):
+            quotient = m[e] * v[e] / y[e]
+            q[e] = quotient if y[e] > zero else zero
+        return
+    for e in range(len(v)):
+        q[e], p[e] = shares(v[e], m[e], y[e], beta)
 
 
 @kernel
@@ -126,58 +112,42 @@ def shares(v, m, y, beta):  # type: ignore[no-untyped-def]
 
 
 @reordered
-def leave_column(rows, v, m, y, h, beta, cross, low_sums):  # type: ignore[no-untyped-def]
+def leave_column(rows, q, p, h, cross, low_sums):  # type: ignore[no-untyped-def]
     """Add what a column leaves behind to the rows of W's sums (m, r), in float64."""
-    wants = len(low_sums) > 0
+    add_to_rows(q, h, rows, cross)
+    if len(low_sums) > 0:
+        add_to_rows(p, h, rows, low_sums)
+
+
+@reordered
+def fill(v, m, y, every, ratio, pull):  # type: ignore[no-untyped-def]
+    """Return the Kullback–Leibler divergence of a column less Σ pull · (log ratio − 1), and set these two."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    total, lost = 0.0, 0
     for e in range(len(v)):
-        q, p = shares(v[e], m[e], y[e], beta)
-        out = cross[rows[e]]
-        for k in range(len(h)):
-            out[k] += np.float64(q * h[k])
-        if wants:
-            below = low_sums[rows[e]]
-            for k in range(len(h)):
-                below[k] += np.float64(p * h[k])
+        used = v[e] > zero and m[e] > zero
+        lost += 1 if (used and y[e] <= zero) else 0
+        quotient = v[e] / y[e]
+        ratio[e] = quotient if (used and y[e] > zero) else one
+        pull[e] = m[e] * v[e]
+    if not every:
+        for e in range(len(v)):
+            total += np.float64(m[e]) * np.float64(y[e])
+    return np.inf if lost > 0 else total
 
 
-@kernel
-def _fill(v, m, y, every, x, pull, filled, exponent, sums, count):  # type: ignore[no-untyped-def]
-    """Add the Kullback–Leibler divergence of a column, with its logarithms taken as many as there are lanes at once."""
-    for e in range(count):
-        value, weight, bottom = np.float64(v[e]), np.float64(m[e]), np.float64(y[e])
-        if not weight > 0.0:
-            continue
-        sums[2, 0] += weight * ((0.0 if every else bottom) - value)
-        if not value > 0.0:
-            continue
-        if not bottom > 0.0:
-            sums[2, 0] = np.inf
-            continue
-        x[filled], pull[filled] = value / bottom, weight * value
-        filled += 1
-        if filled == LANES:
-            _flush(x, pull, exponent, sums)
-            filled = 0
-    return filled
-
-
-@kernel
-def _flush(x, pull, exponent, sums):  # type: ignore[no-untyped-def]
-    """Add Σ pull · log x to the loss, and empty both."""
-    logarithms(x, x.view(np.int64), exponent, exponent.view(np.int64))
-    for j in range(LANES):
-        sums[2, 0] += pull[j] * exponent[j]
-        x[j], pull[j] = 1.0, 0.0
-
-
-@kernel
+@reordered
 def measure_column(h, top, low, l1, l2, held, sums):  # type: ignore[no-untyped-def]
-    """Add how far a column is from meeting the optimality conditions."""
+    """Add how far a column is from meeting the optimality conditions, as `beta.mismatch` says."""
     mass = 0.0
     for k in range(len(h)):
         mass += np.float64(h[k]) * np.float64(top[k])
+    inverse = 1.0 / mass if mass > 0.0 else 0.0
     for k in range(held, len(h)):
-        add_mismatch(np.float64(h[k]), np.float64(top[k]), np.float64(low[k]) + l1, l2, mass, k, sums[0])
+        bottom = np.float64(low[k]) + l1 + l2 * np.float64(h[k])
+        slope = 1.0 - np.float64(top[k]) / bottom if bottom > 0.0 else 0.0
+        slope *= min(np.float64(h[k]) * bottom * inverse, 1.0) if slope > 0.0 else 1.0
+        sums[0, k] += slope * slope * mass
         sums[1, k] += mass
 
 

@@ -1,0 +1,194 @@
+"""Products with the short rows of a factor, as vector instructions.
+
+A loop over r components is too short for what a compiler does with a loop whose length it does not know: it would take
+most of the components one by one. Here the instructions are written out, for `LANES` components at a time, and for the
+rest of the row in a half, a quarter, … of that. Rows lie in C order; row numbers are integers of any kind.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+LANES = 8
+# A product may be contracted with the sum that it is added to, as in `tiles.kernel`.
+FAST = ("contract", "nsz")
+INDEX = ir.IntType(64)
+
+
+@intrinsic
+def row_products(context, W, rows, h, out):  # type: ignore[no-untyped-def]
+    """Set out[e] to ⟨W[rows[e]], h⟩ for every entry e of a column."""
+
+    def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
+        w, number, x, y = _arrays(target, builder, signature, values)
+        sums = {lanes: cgutils.alloca_once(builder, _vector(w, lanes)) for lanes in _halves()}
+        with cgutils.for_range(builder, number.size, intp=INDEX) as loop:
+            start = builder.mul(number.item(loop.index), x.size)
+            for lanes, total in sums.items():
+                builder.store(ir.Constant(_vector(w, lanes), None), total)
+
+            def add(first: Any, lanes: int) -> None:
+                product = builder.fmul(w.load(builder.add(start, first), lanes), x.load(first, lanes), flags=FAST)
+                builder.store(builder.fadd(product, builder.load(sums[lanes]), flags=FAST), sums[lanes])
+
+            _each_chunk(builder, x.size, add)
+            total = _sum(builder, [builder.load(sums[lanes]) for lanes in _halves()])
+            builder.store(total, builder.gep(y.data, [loop.index]))
+        return target.get_dummy_value()
+
+    return _signature(W, rows, h, out), emit
+
+
+@intrinsic
+def weighted_rows(context, q, W, rows, out):  # type: ignore[no-untyped-def]
+    """Set `out` to Σ q[e] W[rows[e]] (r,)."""
+
+    def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
+        share, w, number, y = _arrays(target, builder, signature, values)
+
+        def add_up(first: Any, lanes: int) -> None:
+            kind = _vector(w, lanes)
+            total = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
+            builder.store(ir.Constant(kind, None), total)
+            with cgutils.for_range(builder, number.size, intp=INDEX) as loop:
+                place = builder.add(builder.mul(number.item(loop.index), y.size), first)
+                product = builder.fmul(_splat(builder, share.item(loop.index), lanes), w.load(place, lanes), flags=FAST)
+                builder.store(builder.fadd(product, builder.load(total), flags=FAST), total)
+            y.store(builder.load(total), first, lanes)
+
+        _each_chunk(builder, y.size, add_up)
+        return target.get_dummy_value()
+
+    return _signature(q, W, rows, out), emit
+
+
+@intrinsic
+def add_to_rows(context, q, h, rows, total):  # type: ignore[no-untyped-def]
+    """Add q[e] h to total[rows[e]] for every entry e, in the precision of the total."""
+
+    def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
+        share, x, number, sums = _arrays(target, builder, signature, values)
+        with cgutils.for_range(builder, number.size, intp=INDEX) as loop:
+            start = builder.mul(number.item(loop.index), x.size)
+            scale = _widened(builder, share.item(loop.index), sums.dtype)
+
+            def add(first: Any, lanes: int) -> None:
+                place = builder.add(start, first)
+                wide = _widened(builder, x.load(first, lanes), _vector(sums, lanes))
+                product = builder.fmul(_splat(builder, scale, lanes), wide, flags=FAST)
+                sums.store(builder.fadd(product, sums.load(place, lanes), flags=FAST), place, lanes)
+
+            _each_chunk(builder, x.size, add)
+        return target.get_dummy_value()
+
+    return _signature(q, h, rows, total), emit
+
+
+@intrinsic
+def bits_of(context, number):  # type: ignore[no-untyped-def]
+    """Return the bits of a float32 number as an int32."""
+    return types.int32(types.float32), lambda target, builder, signature, values: builder.bitcast(
+        values[0], ir.IntType(32)
+    )
+
+
+@intrinsic
+def float_of(context, word):  # type: ignore[no-untyped-def]
+    """Return the float32 number that has the bits of an int32."""
+    return types.float32(types.int32), lambda target, builder, signature, values: builder.bitcast(
+        values[0], ir.FloatType()
+    )
+
+
+class _Array:
+    """An array of the compiled function, as one row of numbers."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        held = make_array(kind)(context, builder, value)
+        self._builder, self.data = builder, held.data
+        self.dtype = context.get_value_type(kind.dtype)
+        self._align = kind.dtype.bitwidth // 8
+        self.size = builder.extract_value(held.shape, kind.ndim - 1)
+
+    def item(self, place: Any) -> Any:
+        """Return one number; an integer as an index."""
+        value = self._builder.load(self._builder.gep(self.data, [place]))
+        narrow = isinstance(value.type, ir.IntType) and value.type != INDEX
+        return self._builder.sext(value, INDEX) if narrow else value
+
+    def load(self, place: Any, lanes: int) -> Any:
+        """Return a vector that begins at a place."""
+        vector = self._builder.load(self._at(place, lanes))
+        vector.align = self._align
+        return vector
+
+    def store(self, vector: Any, place: Any, lanes: int) -> None:
+        """Write a vector to a place."""
+        self._builder.store(vector, self._at(place, lanes)).align = self._align
+
+    def _at(self, place: Any, lanes: int) -> Any:
+        return self._builder.bitcast(self._builder.gep(self.data, [place]), _vector(self, lanes).as_pointer())
+
+
+def _arrays(context: Any, builder: Any, signature: Any, values: Any) -> list[_Array]:
+    return [_Array(context, builder, kind, value) for kind, value in zip(signature.args, values, strict=True)]
+
+
+def _signature(*arrays: Any) -> Any:
+    """Return the signature of a function without a result, for arrays in C order."""
+    if any(array.layout != "C" for array in arrays):
+        raise TypingError(f"arrays must lie in C order, and got {arrays}")
+    return types.void(*arrays)
+
+
+def _halves() -> list[int]:
+    """Return LANES, its half, … 1."""
+    return [LANES >> power for power in range(LANES.bit_length())]
+
+
+def _each_chunk(builder: Any, size: Any, work: Callable[[Any, int], None]) -> None:
+    """Do the work on all of a row: in a loop on `LANES` components at a time, then on what is left in halves."""
+    full = builder.and_(size, ir.Constant(INDEX, -LANES))
+    zero, step = ir.Constant(INDEX, 0), ir.Constant(INDEX, LANES)
+    with cgutils.for_range_slice(builder, zero, full, step, intp=INDEX) as (first, _):
+        work(first, LANES)
+    for lanes in _halves()[1:]:
+        is_left = builder.icmp_unsigned("!=", builder.and_(size, ir.Constant(INDEX, lanes)), zero)
+        with builder.if_then(is_left):
+            work(builder.and_(size, ir.Constant(INDEX, -2 * lanes)), lanes)
+
+
+def _vector(array: _Array, lanes: int) -> Any:
+    return ir.VectorType(array.dtype, lanes)
+
+
+def _splat(builder: Any, value: Any, lanes: int) -> Any:
+    """Return a vector with one value in all lanes."""
+    kind = ir.VectorType(value.type, lanes)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+
+
+def _sum(builder: Any, vectors: list[Any]) -> Any:
+    """Return the sum of all lanes of vectors that are halves in length, one of the other."""
+    total = vectors[0]
+    for half in vectors[1:]:
+        lanes = half.type.count
+        kind = ir.VectorType(ir.IntType(32), lanes)
+        low = builder.shuffle_vector(total, total, ir.Constant(kind, list(range(lanes))))
+        high = builder.shuffle_vector(total, total, ir.Constant(kind, list(range(lanes, 2 * lanes))))
+        total = builder.fadd(builder.fadd(low, high, flags=FAST), half, flags=FAST)
+    return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+
+def _widened(builder: Any, value: Any, kind: Any) -> Any:
+    """Return a number or a vector in another precision, which may be its own."""
+    if value.type == kind:
+        return value
+    return builder.fpext(value, kind)

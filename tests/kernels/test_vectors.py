@@ -1,0 +1,74 @@
+"""Products with short rows, at every length of a row."""
+
+import numba
+import numpy as np
+import pytest
+from numba.core.errors import TypingError
+
+from dnmf.kernels.powers import LANES, log_sum, logarithm_32
+from dnmf.kernels.vectors import add_to_rows, row_products, weighted_rows
+
+
+@numba.njit
+def multiply(W, rows, h, out):
+    row_products(W, rows, h, out)
+
+
+@numba.njit
+def weigh(q, W, rows, out):
+    weighted_rows(q, W, rows, out)
+
+
+@numba.njit
+def add(q, h, rows, total):
+    add_to_rows(q, h, rows, total)
+
+
+@numba.njit
+def logarithms_of(x, out):
+    for j in range(len(x)):
+        out[j] = logarithm_32(x[j])
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rank", [*range(1, 18), 24, 31, 64])
+def test_products_with_rows_are_those_of_matrices(rank, dtype, index):
+    rng = np.random.default_rng(rank)
+    W, h, q = rng.random((9, rank)).astype(dtype), rng.random(rank).astype(dtype), rng.random(5).astype(dtype)
+    rows = np.array([7, 0, 8, 2, 7], index)
+    rtol = 1e-5 if dtype == "float32" else 1e-13
+    out = np.full(6, -1, dtype)
+    multiply(W, rows, h, out)
+    np.testing.assert_allclose(out, [*(W[rows] @ h), -1], rtol=rtol)
+    sums = np.empty(rank, dtype)
+    weigh(q, W, rows, sums)
+    np.testing.assert_allclose(sums, q @ W[rows], rtol=rtol)
+    total = np.ones((9, rank))
+    expected = total.copy()
+    np.add.at(expected, rows, q.astype(float)[:, None] * h.astype(float))
+    add(q, h, rows, total)
+    np.testing.assert_allclose(total, expected, rtol=1e-14)
+
+
+def test_rows_must_lie_in_c_order():
+    with pytest.raises(TypingError, match="must lie in C order"):
+        multiply(np.asfortranarray(np.ones((4, 3))), np.zeros(2, np.int32), np.ones(3), np.empty(2))
+
+
+def test_float32_logarithms_are_right_at_every_scale():
+    x = (10.0 ** np.random.default_rng(0).uniform(-37, 38, 1000)).astype(np.float32)
+    x[:5] = [1, np.nextafter(np.float32(1), 0), 2, np.sqrt(0.5), np.finfo(np.float32).max]
+    out = np.empty_like(x)
+    logarithms_of(x, out)
+    np.testing.assert_allclose(out, np.log(x.astype(float)), rtol=3e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1, LANES - 1, LANES, 3 * LANES + 5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sum_of_logarithms_takes_as_many_as_it_is_told(dtype, count):
+    rng = np.random.default_rng(0)
+    x, pull = rng.gamma(1, 1, 5 * LANES).astype(dtype) + 1e-3, rng.random(5 * LANES).astype(dtype)
+    x = x.astype(dtype)
+    expected = (pull.astype(float) * (np.log(x.astype(float)) - 1))[:count].sum()
+    assert log_sum(x, pull, count) == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-12)
