@@ -1,11 +1,12 @@
 """One pass on Dask's threads, in this process."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
-from typing import cast
+from typing import Any, cast
 
-import dask
+import dask.threaded
 
 from dnmf.engine.groups import S, Work, visit_block
 from dnmf.errors import Interrupted
@@ -52,13 +53,10 @@ class ThreadEngine:
         """Visit every block once and return the sums; `Engine` says more."""
         trouble = Trouble()
         room = cast(Room | None, room)
-        visit = dask.delayed(self._visit_group, pure=False)
-        level = [visit(group, work, H, room, trouble) for group in self.groups]
-        add = dask.delayed(_add, pure=False)
-        while len(level) > 1:
-            level = [add(*level[i : i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+        visits = [partial(self._visit_group, group, work, H, room, trouble) for group in self.groups]
+        graph, last = tree(visits)
         try:
-            total: S = level[0].compute(scheduler="threads", num_workers=self.threads, optimize_graph=False)
+            total: S = dask.threaded.get(graph, last, num_workers=self.threads)
         except BaseException:
             # Dask does not wait for the tasks that are under way: they end before their next block.
             trouble.failed = True
@@ -96,6 +94,22 @@ class Trouble:
     def __init__(self) -> None:
         self.failed = False
         self.bad: list[tuple[int, BadEntry]] = []
+
+
+def tree(tasks: Sequence[Callable[[], S]]) -> tuple[dict[Any, Any], Any]:
+    """Return Dask's graph of the tasks and of the tree that adds up what they return, and the key of the last sum.
+
+    `dask.delayed` would look for collections in all that a task is given, and takes longer than a pass over little.
+    """
+    level: list[Any] = [("visit", number) for number in range(len(tasks))]
+    graph: dict[Any, Any] = {key: (task,) for key, task in zip(level, tasks, strict=True)}
+    height = 0
+    while len(level) > 1:
+        pairs = {("add", height, i): (_add, *level[i : i + 2]) for i in range(0, len(level) - 1, 2)}
+        graph |= pairs
+        level = [*pairs, *level[len(level) - len(level) % 2 :]]
+        height += 1
+    return graph, level[0]
 
 
 def _add(first: S, second: S) -> S:
