@@ -48,15 +48,15 @@ def optimality(H, C, G, l1, l2):
 
 
 def quadratic_pass(update, V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, sweeps=4, rounds=10, fresh=False):
-    """One pass of the Frobenius rule: H, then so many rounds of W, or until its violation is a tenth of H's or 1e-6."""
+    """One pass of the Frobenius rule: H, then so many rounds of W, or fewer where its violation is small enough."""
     C, G = W.T @ V, W.T @ W
     if fresh:
         top, bottom = (C * H).sum(axis=0), (H * (G @ H)).sum(axis=0)
         H = H * np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), 0)
     H = update(H, C, G, l1_H, l2_H, sweeps)
     A, B = V @ H.T, H @ H.T
-    enough = max(0.1 * optimality(H, C, G, l1_H, l2_H), 1e-6)
     Wt = W.T.copy()
+    enough = max(0.1 * optimality(H, C, G, l1_H, l2_H), 0.01 * optimality(Wt, A.T, B, l1_W, l2_W), 1e-6)
     for _ in range(rounds):
         Wt = update(Wt, A.T, B, l1_W, l2_W, sweeps)
         if optimality(Wt, A.T, B, l1_W, l2_W) <= enough:

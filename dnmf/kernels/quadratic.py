@@ -7,7 +7,7 @@ import scipy.sparse
 
 from dnmf.kernels.entries import Entries
 from dnmf.kernels.model import Model, Step
-from dnmf.kernels.panels import Block, Columns, Panel, panels
+from dnmf.kernels.panels import Block, Columns, Panel, panels, slices
 from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.products import add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
@@ -15,11 +15,15 @@ from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float, Penalty, kernel
 from dnmf.kernels.updates import RowUpdate, moments
 
-# W's update costs no read of V: it goes on until its relative violation is this share of H's in the same pass, or as
-# small as the tolerance, or for so many rounds of sweeps. To be more exact saves no passes.
-W_SHARE = 0.1
+# W's update costs no read of V: it goes on until its relative violation is this share of H's in the same pass, or of
+# its own before, or as small as the tolerance, or for so many rounds of sweeps. To be more exact saves no passes.
+W_SHARE_OF_H = 0.1
+W_SHARE_LEFT = 0.01
 W_TOLERANCE = 1e-6
 W_ROUNDS = 10
+
+# Rows of W that are worked on at once, so that they stay in the cache.
+ROWS = 2048
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Quadratic:
         cross = np.ascontiguousarray(stats.cross.T)
         optimality_W = self._missed_by_W(rows, cross, stats.gram)
         optimality_H = relative(stats.missed, stats.met, np.einsum("ki,ki->k", rows, rows))
-        enough = max(W_SHARE * optimality_H, W_TOLERANCE)
+        enough = max(W_SHARE_OF_H * optimality_H, W_SHARE_LEFT * optimality_W, W_TOLERANCE)
         for _ in range(W_ROUNDS):
             update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.held_W)
             if self._missed_by_W(rows, cross, stats.gram) <= enough:
@@ -124,12 +128,15 @@ def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
 
     It is quadratic, so its change is the product of W's with the slope half-way, in which nothing large cancels.
     """
-    moved, middle = new.astype(np.float64), old.astype(np.float64)
-    moved -= middle
-    middle += 0.5 * moved
-    slope = middle @ gram
-    slope -= cross
-    return float(np.vdot(moved, slope))
+    total = 0.0
+    for rows in slices(len(old), ROWS):
+        moved, middle = new[rows].astype(np.float64), old[rows].astype(np.float64)
+        moved -= middle
+        middle += 0.5 * moved
+        slope = middle @ gram
+        slope -= cross[rows]
+        total += float(np.vdot(moved, slope))
+    return total
 
 
 def relative(missed: Float, met: Float, weights: Float) -> float:
