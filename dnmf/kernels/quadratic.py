@@ -86,7 +86,7 @@ class Quadratic:
 
     def finish(self, W: Float, stats: Stats) -> Step:
         """Minimise over W from A and B alone; the loss follows from H's by the exact change of the quadratic."""
-        rows = np.ascontiguousarray(W.T, dtype=np.float64)
+        rows = W.T.astype(np.float64, order="C")
         cross = np.ascontiguousarray(stats.cross.T)
         optimality_W = self._missed_by_W(rows, cross, stats.gram)
         optimality_H = relative(stats.missed, stats.met, np.einsum("ki,ki->k", rows, rows))

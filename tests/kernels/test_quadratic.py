@@ -88,12 +88,15 @@ def test_a_fresh_column_has_the_best_scale():
         np.testing.assert_allclose(scaled[:, column], best * H[:, column], rtol=1e-10)
 
 
-def test_the_loss_after_w_has_moved_is_that_of_the_new_factors():
-    V, W, H = nearly(0.3, "float64")
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_loss_after_w_has_moved_is_that_of_the_new_factors(rank):
+    V, W, H = nearly(0.3, "float64", rank=rank)
     rule, stats, start = Quadratic(hals, 4, Penalty(0.05, 0.1), Penalty(0.1, 0.2)), Stats.zero(*W.shape), W * 0.7
     stats.norms.append(float(np.vdot(V, V)))
     rule.visit(V, H, Model.of(start), stats, Scratch(), fresh=False)
+    before = start.copy()
     step = rule.finish(start, stats)
+    np.testing.assert_array_equal(start, before)
     assert step.loss == pytest.approx(objective(V, step.W, H, 0.05, 0.1, 0.1, 0.2), rel=1e-12)
     assert step.relative_error == pytest.approx(np.linalg.norm(V - step.W @ H) / np.linalg.norm(V), rel=1e-12)
 
