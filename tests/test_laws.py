@@ -85,7 +85,7 @@ def test_uneven_chunks_of_awkward_matrices_give_the_same_product(loss, solver, c
     result = dnmf.factorize(cut, 2, **options)
     whole = dnmf.factorize((sp.csr_array if result.rows_streamed else sp.csc_array)(V), 2, **options)
     (W, H), (Wx, Hx) = factors(result), factors(whole)
-    # W stops within 1e-6 of its optimum, which may be flat in W and H but not in their product.
+    # W stops near its optimum, which may be flat in W and H but not in their product.
     np.testing.assert_allclose(W @ H, Wx @ Hx, rtol=1e-4, atol=1e-5 * V.max(initial=0))
     assert result.loss == pytest.approx(whole.loss, rel=1e-5, abs=1e-12 * float(np.vdot(V, V)))
 

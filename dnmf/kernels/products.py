@@ -53,12 +53,21 @@ def _add_scaled(part, scale, total):  # type: ignore[no-untyped-def]
 
 @kernel
 def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
+    """Add up rows of W, four entries at a time: the sums are then loaded and stored a quarter as often."""
     rank = W.shape[1]
     sums = np.empty(rank, W.dtype)
     zero = W.dtype.type(0)
     for column in range(len(starts) - 1):
         sums[:] = zero
-        for entry in range(starts[column], starts[column + 1]):
+        first, stop = starts[column], starts[column + 1]
+        fours = (stop - first) // 4
+        for four in range(fours):
+            entry = first + 4 * four
+            v0, v1, v2, v3 = values[entry], values[entry + 1], values[entry + 2], values[entry + 3]
+            w0, w1, w2, w3 = W[rows[entry]], W[rows[entry + 1]], W[rows[entry + 2]], W[rows[entry + 3]]
+            for k in range(rank):
+                sums[k] += v0 * w0[k] + v1 * w1[k] + v2 * w2[k] + v3 * w3[k]
+        for entry in range(first + 4 * fours, stop):
             value, w = values[entry], W[rows[entry]]
             for k in range(rank):
                 sums[k] += value * w[k]

@@ -88,3 +88,27 @@ def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
         for j in range(LANES):
             out[j] += g0 * tile[i, j]
         i += 1
+
+
+@kernel
+def gram_pair(gram, k, tile, out, below):  # type: ignore[no-untyped-def]
+    """Write rows k and k + 1 of gram · tile into `out` and `below` (LANES,), each part of the tile loaded once."""
+    rank = gram.shape[0]
+    for j in range(LANES):
+        out[j] = gram[k, 0] * tile[0, j]
+        below[j] = gram[k + 1, 0] * tile[0, j]
+    i = 1
+    while i + 4 <= rank:
+        g0, g1, g2, g3 = gram[k, i], gram[k, i + 1], gram[k, i + 2], gram[k, i + 3]
+        b0, b1, b2, b3 = gram[k + 1, i], gram[k + 1, i + 1], gram[k + 1, i + 2], gram[k + 1, i + 3]
+        for j in range(LANES):
+            t0, t1, t2, t3 = tile[i, j], tile[i + 1, j], tile[i + 2, j], tile[i + 3, j]
+            out[j] += g0 * t0 + g1 * t1 + g2 * t2 + g3 * t3
+            below[j] += b0 * t0 + b1 * t1 + b2 * t2 + b3 * t3
+        i += 4
+    while i < rank:
+        g0, b0 = gram[k, i], gram[k + 1, i]
+        for j in range(LANES):
+            out[j] += g0 * tile[i, j]
+            below[j] += b0 * tile[i, j]
+        i += 1

@@ -8,11 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from dnmf.kernels.tiles import LANES, Float, Penalty, gram_row, kernel, load_tile, store_tile
+from dnmf.kernels.tiles import LANES, Float, Penalty, gram_pair, gram_row, kernel, load_tile, reordered, store_tile
 
 LEAST = 1e-16
 # What an extrapolation leaves of an entry at least, where updates multiply.
 KEPT = 0.1
+
+# Columns of GH that are formed at once.
+COLUMNS = 2048
 
 
 class RowUpdate(Protocol):
@@ -39,23 +42,36 @@ def _hals(H, C, G, l1, l2, inverse, sweeps):  # type: ignore[no-untyped-def]
     rank, width = H.shape
     h = np.zeros((rank, LANES), H.dtype)
     c = np.zeros((rank, LANES), H.dtype)
-    step = np.empty(LANES, H.dtype)
+    slope = np.empty(LANES, H.dtype)
+    below = np.empty(LANES, H.dtype)
     zero = l1 - l1
     for start in range(0, width, LANES):
         load_tile(H, start, h)
         load_tile(C, start, c)
         for _ in range(sweeps):
-            for k in range(rank):
-                if inverse[k] == zero:
-                    if l1 > zero:
-                        h[k, :] = zero
-                    continue
-                gram_row(G, k, h, step)
-                scale = inverse[k]
-                for j in range(LANES):
-                    moved = h[k, j] + (c[k, j] - l1 - step[j] - l2 * h[k, j]) * scale
-                    h[k, j] = moved if moved > zero else zero
+            for pair in range(rank // 2):
+                k = 2 * pair
+                gram_pair(G, k, h, slope, below)
+                _minimise(h[k], c[k], slope, below, G[k + 1, k], l1, l2, inverse[k])
+                _minimise(h[k + 1], c[k + 1], below, slope, zero, l1, l2, inverse[k + 1])
+            if rank % 2:
+                gram_row(G, rank - 1, h, slope)
+                _minimise(h[rank - 1], c[rank - 1], slope, below, zero, l1, l2, inverse[rank - 1])
         store_tile(h, H, start)
+
+
+@kernel
+def _minimise(h, c, slope, below, coupling, l1, l2, inverse):  # type: ignore[no-untyped-def]
+    """Set a row h to its minimum, and bring the next row of GH, of which `coupling` times h is a part, up to date."""
+    zero = l1 - l1
+    if inverse == zero and l1 == zero:
+        return
+    for j in range(LANES):
+        old = h[j]
+        new = old + (c[j] - l1 - slope[j] - l2 * old) * inverse
+        new = new if new > zero and inverse > zero else zero
+        below[j] += coupling * (new - old)
+        h[j] = new
 
 
 def multiplicative(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
@@ -100,32 +116,29 @@ def moments(H: Float, C: Float, G: Float, penalty: Penalty) -> Float:
     The violation of one entry is min(g, (G_kk + l2) h), where g = (GH)_k − c + l2 h + l1 is its gradient: the
     projected gradient, made continuous at h = 0. It is 0 exactly where the Karush–Kuhn–Tucker conditions hold.
     """
-    return np.asarray(_moments(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)))
+    sums = np.zeros((3, len(H)))
+    l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
+    product = np.empty((len(H), min(H.shape[1], COLUMNS)), H.dtype)
+    for start in range(0, H.shape[1], COLUMNS):
+        h, c = H[:, start : start + COLUMNS], C[:, start : start + COLUMNS]
+        slope = np.matmul(G, h, out=product[:, : h.shape[1]])
+        _moments(h, c, slope, np.diag(G) + l2, l1, l2, sums)
+    return sums
 
 
-@kernel
-def _moments(H, C, G, l1, l2):  # type: ignore[no-untyped-def]
-    rank, width = H.shape
-    h = np.zeros((rank, LANES), H.dtype)
-    c = np.zeros((rank, LANES), H.dtype)
-    slope = np.empty(LANES, H.dtype)
-    sums = np.zeros((3, rank, LANES), np.float64)
-    for start in range(0, width, LANES):
-        tile = load_tile(H, start, h)
-        load_tile(C, start, c)
-        for k in range(rank):
-            gram_row(G, k, h, slope)
-            curvature = G[k, k] + l2
-            for j in range(tile, LANES):
-                h[k, j] = c[k, j] = slope[j] = l1 - l1
-            for j in range(tile):
-                slope[j] += l1
-            for j in range(LANES):
-                gradient = slope[j] - c[k, j] + l2 * h[k, j]
-                bound = curvature * h[k, j]
-                missed = np.float64(gradient if gradient < bound else bound)
-                wide = np.float64(c[k, j])
-                sums[0, k, j] += missed * missed
-                sums[1, k, j] += wide * wide
-                sums[2, k, j] += wide * np.float64(h[k, j])
-    return sums.sum(axis=2)
+@reordered
+def _moments(H, C, slope, curvature, l1, l2, sums):  # type: ignore[no-untyped-def]
+    for k in range(H.shape[0]):
+        missed, met, product = 0.0, 0.0, 0.0
+        bend = curvature[k]
+        for j in range(H.shape[1]):
+            gradient = slope[k, j] + l1 - C[k, j] + l2 * H[k, j]
+            bound = bend * H[k, j]
+            short = np.float64(gradient if gradient < bound else bound)
+            wide = np.float64(C[k, j])
+            missed += short * short
+            met += wide * wide
+            product += wide * np.float64(H[k, j])
+        sums[0, k] += missed
+        sums[1, k] += met
+        sums[2, k] += product

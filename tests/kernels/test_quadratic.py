@@ -1,5 +1,7 @@
 """The quadratic rule on one block, and what it says of a fit that is nearly exact."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -86,14 +88,38 @@ def test_a_fresh_column_has_the_best_scale():
         np.testing.assert_allclose(scaled[:, column], best * H[:, column], rtol=1e-10)
 
 
-def test_the_loss_after_w_has_moved_is_that_of_the_new_factors():
-    V, W, H = nearly(0.3, "float64")
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_loss_after_w_has_moved_is_that_of_the_new_factors(rank):
+    V, W, H = nearly(0.3, "float64", rank=rank)
     rule, stats, start = Quadratic(hals, 4, Penalty(0.05, 0.1), Penalty(0.1, 0.2)), Stats.zero(*W.shape), W * 0.7
     stats.norms.append(float(np.vdot(V, V)))
     rule.visit(V, H, Model.of(start), stats, Scratch(), fresh=False)
+    before = start.copy()
     step = rule.finish(start, stats)
+    np.testing.assert_array_equal(start, before)
     assert step.loss == pytest.approx(objective(V, step.W, H, 0.05, 0.1, 0.1, 0.2), rel=1e-12)
     assert step.relative_error == pytest.approx(np.linalg.norm(V - step.W @ H) / np.linalg.norm(V), rel=1e-12)
+
+
+@pytest.mark.parametrize("missed", [0.0, 1e-3, 1e6])
+def test_w_is_updated_until_little_is_left_and_no_further(missed):
+    V, W, H = nearly(0.3, "float64")
+    violations, rule = [], Quadratic(hals, 4, Penalty(), Penalty())
+
+    def watched(rows, C, G, penalty, sweeps):
+        hals(rows, C, G, penalty, sweeps)
+        found, met, _ = moments(rows, C, G, penalty)
+        violations.append(relative(found, met, np.diag(G)))
+
+    stats, start = Stats.zero(*W.shape), W * 0.7
+    stats.norms.append(float(np.vdot(V, V)))
+    rule.visit(V, H, Model.of(start), stats, Scratch(), fresh=False)
+    stats.missed[:] = missed * stats.met
+    first, met, _ = moments(np.ascontiguousarray(start.T), np.ascontiguousarray(stats.cross.T), stats.gram, Penalty())
+    dataclasses.replace(rule, update=watched).finish(start, stats)
+    enough = max(0.1 * np.sqrt(missed), 0.01 * relative(first, met, np.diag(stats.gram)))
+    assert all(violation > enough for violation in violations[:-1])
+    assert violations[-1] <= enough or len(violations) == quadratic.W_ROUNDS
 
 
 def test_the_relative_violation_has_no_scale():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from naive import hals as naive_hals
 from scipy.optimize import nnls
 
 from dnmf.kernels.panels import BadEntry, square_sum
@@ -29,6 +30,25 @@ def test_a_column_does_not_depend_on_its_lane_or_its_neighbours(update, dtype):
         alone = np.ascontiguousarray(H[:, column : column + 1])
         update(alone, np.ascontiguousarray(C[:, column : column + 1]), G, Penalty(0.1, 0.2), 5)
         np.testing.assert_array_equal(alone[:, 0], whole[:, column])
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5, 8])
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.3, 0.0), Penalty(0.0, 0.7), Penalty(0.3, 0.7)])
+def test_sweeps_equal_the_textbook_at_odd_and_even_ranks(rank, penalty):
+    W, V, H, _, _ = problem(LANES + 3, rank)
+    expected = naive_hals(H, W.T @ V, W.T @ W, *penalty, 3)
+    hals(H, W.T @ V, W.T @ W, penalty, 3)
+    np.testing.assert_allclose(H, expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.3])
+@pytest.mark.parametrize("unused", [2, 3])
+def test_a_component_with_nothing_to_fit_stays_or_vanishes_by_its_penalty(unused, l1):
+    W, V, H, _, _ = problem(LANES + 3)
+    W[:, unused] = 0
+    before = H[unused].copy()
+    hals(H, W.T @ V, W.T @ W, Penalty(l1), 2)
+    np.testing.assert_array_equal(H[unused], 0 if l1 > 0 else before)
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
