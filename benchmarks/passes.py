@@ -71,7 +71,8 @@ class Judge:
 
     def __init__(self, V: Any, loss: str) -> None:
         self.V, self.loss = V, loss
-        self.square = float(V.power(2).sum()) if sp.issparse(V) else float(np.vdot(V, V))
+        stored = V.data if sp.issparse(V) else V
+        self.square = float(np.square(stored, dtype=np.float64).sum())
 
     def __call__(self, W: np.ndarray, H: np.ndarray) -> float:
         """Return the relative error, or the divergence."""
