@@ -34,7 +34,8 @@ def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
         return settings.init
     if not starts(rule, layout, settings.rank):
         return "random"
-    return "sketch" if settings.beta != 2 or pays(layout, settings.rank) else "random"
+    wanted = settings.beta != 2 or settings.solver == "sketch" or pays(layout, settings.rank)
+    return "sketch" if wanted else "random"
 
 
 def rule_of(settings: Settings, layout: Layout, *, weighted: bool = False) -> Rule:

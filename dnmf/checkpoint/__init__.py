@@ -2,7 +2,8 @@
 
 ```
 run.zarr/zarr.json                       format version, fingerprint of V, settings, where V lies
-run.zarr/checkpoints/<pass>-<id>/{W,H}   written once and never again; every chunk with its own checksum
+run.zarr/checkpoints/<pass>-<id>/{W,H}   written once and never again; every chunk with its own checksum; beside them
+                                         `guide`, what the method knows, where it knows something
 run.zarr/commits/<pass>.json             the truth: group, digests of all chunks, history, state; written last
 run.zarr/{W,H}                           the finished factors, the same files as in the last checkpoint
 run.zarr/.lock                           held by the run that writes here

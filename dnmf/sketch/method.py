@@ -26,7 +26,7 @@ LARGEST = 3 + KEPT_WIDTH
 # Random starts on the first surrogate.
 STARTS = 8
 # Rounds of updates on a surrogate, in this process and over all columns.
-ROUNDS, SPREAD_ROUNDS = 200, 30
+ROUNDS, SPREAD_ROUNDS = 200, 4
 # A sketch that proposed nothing better so many times, one after another, is given up.
 REFUSALS = 2
 
@@ -43,9 +43,9 @@ def starts(rule: Rule, layout: Layout, rank: int) -> bool:
 
 
 def pays(layout: Layout, rank: int) -> bool:
-    """Say whether a read of V costs more than one of its sketch: a very sparse V may be the smaller of the two."""
+    """Say whether a read of V costs more than one of its sketch: not where V is in memory, and so sparse as to be less."""
     sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
-    return not layout.sparse or layout.stored_bytes > 2 * sketch
+    return layout.on_disk or not layout.sparse or layout.stored_bytes > 2 * sketch
 
 
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:

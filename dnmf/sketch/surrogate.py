@@ -25,7 +25,7 @@ SWEEPS, W_SWEEPS, FIRST_SWEEPS = 6, 6, 20
 # A solution ends when a round lowers the loss by less than this share of it.
 TOLERANCE = 1e-6
 # Rounds of every random start, on so many rows and columns at most, before the better half of them goes on.
-TRIAL_ROUNDS, TRIAL_SIZE = 25, 4000
+TRIAL_ROUNDS, TRIAL_SIZE = 50, 4000
 
 
 @dataclasses.dataclass(slots=True)

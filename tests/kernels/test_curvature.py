@@ -1,0 +1,82 @@
+"""The second-order step of W's rows, against the Hessians written out."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from dnmf.kernels.curvature import ROW_LEAST, add_curvature, newton_rows
+from dnmf.kernels.panels import panels
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Penalty
+
+RANK = 3
+
+
+def problem(rows=12, columns=40, seed=0):
+    """Return counts, a third of them 0, with an empty row, and positive factors."""
+    rng = np.random.default_rng(seed)
+    V = rng.poisson(1.0, (rows, columns)).astype(float)
+    V[4] = 0
+    return V, rng.random((rows, RANK)) + 0.1, rng.random((RANK, columns)) + 0.1
+
+
+def hessians(V, W, H):
+    Y = W @ H
+    return np.einsum("ij,kj,lj->ikl", V / Y**2, H, H)
+
+
+def packed(V, W, H):
+    grams = np.zeros((len(V), RANK * (RANK + 1) // 2))
+    for columns, panel in panels(sp.csc_array(V), np.dtype(float), Scratch()):
+        add_curvature(panel, W, np.ascontiguousarray(H[:, columns].T), grams)
+    return grams
+
+
+def objective(V, W, H, l1=0.0, l2=0.0):
+    Y = W @ H
+    return (Y - np.where(V > 0, V * np.log(Y), 0)).sum() + l1 * W.sum() + 0.5 * l2 * (W**2).sum()
+
+
+def test_the_curvature_of_every_row_is_its_hessian():
+    V, W, H = problem()
+    lower = np.tril_indices(RANK)
+    np.testing.assert_allclose(packed(V, W, H), hessians(V, W, H)[:, lower[0], lower[1]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(l1=0.5, l2=2.0)])
+def test_an_undamped_step_inside_is_newtons(penalty):
+    V, W, H = problem(columns=4000)
+    V[4] = 1
+    V = np.random.default_rng(1).poisson(W @ H).astype(float)
+    top = (V / (W @ H)) @ H.T
+    new = newton_rows(W, top, H.sum(axis=1), packed(V, W, H), penalty, 0.0, 0)
+    slope = H.sum(axis=1) - top + penalty.l1 + penalty.l2 * W
+    bend = hessians(V, W, H) + penalty.l2 * np.eye(RANK)
+    expected = W - np.linalg.solve(bend, slope[..., None])[..., 0]
+    inside = (expected > 0.1 * W).all(axis=1)
+    assert inside.sum() > 6
+
+    def models(X):
+        return np.einsum("ik,ik->i", slope, X - W) + 0.5 * np.einsum("ik,ikl,il->i", X - W, bend, X - W)
+
+    assert (models(new)[inside] <= 0.99 * models(expected)[inside]).all()
+
+
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(l1=0.1, l2=0.5)])
+def test_small_steps_lower_the_objective(penalty):
+    V, W, H = problem()
+    top = (V / (W @ H)) @ H.T
+    new = newton_rows(W, top, H.sum(axis=1), packed(V, W, H), penalty, 10.0, 0)
+    assert objective(V, new, H, *penalty) < objective(V, W, H, *penalty)
+    assert (new >= ROW_LEAST * W * (1 - 1e-12)).all()
+
+
+def test_columns_that_are_held_and_entries_at_zero_stay():
+    V, W, H = problem()
+    W[2, 1] = 0
+    top = (V / (W @ H)) @ H.T
+    new = newton_rows(W, top, H.sum(axis=1), packed(V, W, H), Penalty(), 0.1, 1)
+    assert np.array_equal(new[:, 0], W[:, 0])
+    assert new[2, 1] == 0
+    assert (new[:, 2] != W[:, 2]).all()
+    np.testing.assert_allclose(new[4, 1:], ROW_LEAST * W[4, 1:])
