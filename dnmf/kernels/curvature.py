@@ -90,10 +90,7 @@ def _newton_rows(W, top, totals, grams, l1, l2, damping, held, new):  # type: ig
                 extra = l2 + damping * top[row, k] / w[k]
                 bend = packed[k * (k + 1) // 2 + k] + extra
                 lowest = (ROW_LEAST - 1.0) * w[k] - step[k]
-                if bend > 0.0:
-                    move = max(-slope[k] / bend, lowest)
-                else:
-                    move = lowest if slope[k] > 0.0 else 0.0
+                move = max(-slope[k] / bend, lowest) if bend > 0.0 else lowest if slope[k] > 0.0 else 0.0
                 step[k] += move
                 slope[k] += move * extra
                 for i in range(rank):

@@ -43,7 +43,7 @@ def starts(rule: Rule, layout: Layout, rank: int) -> bool:
 
 
 def pays(layout: Layout, rank: int) -> bool:
-    """Say whether a read of V costs more than one of its sketch: not where V is in memory, and so sparse as to be less."""
+    """Say whether reading V costs more than its sketch: not where V is in memory and so sparse as to be smaller."""
     sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
     return layout.on_disk or not layout.sparse or layout.stored_bytes > 2 * sketch
 
