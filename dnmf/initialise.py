@@ -16,7 +16,7 @@ from dnmf.kernels.products import add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
-from dnmf.sketch import sketched
+from dnmf.sketch import LARGEST, sketched
 from dnmf.solve import Bench
 from dnmf.sources.layout import Layout
 from dnmf.state import State
@@ -34,8 +34,15 @@ def check_init(settings: Settings, layout: Layout, weighted: bool = False) -> No
             f"rank={settings.rank} is more than min(m, n)={least}, and init={settings.init!r} has no more singular "
             "vectors than that; use init='random' or a lower rank."
         )
-    if settings.init.startswith("nndsvd") and (settings.missing != "none" or weighted):
+    if settings.init not in ("auto", "random") and (settings.missing != "none" or weighted):
         raise SettingsError(f"init={settings.init!r} needs every entry of V, by the same weight; use init='random'.")
+    if settings.init == "sketch" and LARGEST * settings.rank >= least:
+        raise SettingsError(
+            f"init='sketch' at rank={settings.rank} is for matrices of more than {LARGEST * settings.rank} rows and "
+            f"columns, and V has {layout.user_shape}; use init='random'."
+        )
+    if settings.init == "sketch" and settings.fixed:
+        raise SettingsError("init='sketch' knows nothing of the columns in fixed_W; use init='random'.")
 
 
 def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:

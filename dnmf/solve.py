@@ -71,7 +71,7 @@ def extrapolated(bench: Bench, state: State) -> State:
     norms = tuple(stats.norms)
     if not state.accepts(step):
         H.drop()
-        return state.refused(norms)
+        return state.refused(norms, "extrapolated")
     momentum = state.guide.momentum if state.guide.ahead is None else state.guide.momentum.grown()
     ahead = extrapolate(step.W, state.W, momentum.step, rule.least, rule.scaled) if state.loss < float("inf") else None
     guide = dataclasses.replace(state.guide, ahead=ahead, momentum=momentum)
@@ -92,7 +92,7 @@ def second_order(bench: Bench, state: State) -> State:
     norms, guide = tuple(stats.norms), state.guide
     if not state.accepts(step):
         H.drop()
-        new = state.refused(norms)
+        new = state.refused(norms, "newton")
         damping = min(TIGHTENED * guide.damping, 1.0)
         return dataclasses.replace(new, guide=dataclasses.replace(new.guide, damping=damping, bold=None))
     damping = guide.damping if guide.ahead is None else max(EASED * guide.damping, LEAST_DAMPING)

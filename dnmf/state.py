@@ -80,10 +80,10 @@ class State:
         """Return the state that follows on this one by a pass."""
         return State(self.passes + 1, step.W, H, norms, step.loss, step.relative_error, step.optimality, step.unseen)
 
-    def refused(self, norms: tuple[float, ...]) -> "State":
+    def refused(self, norms: tuple[float, ...], method: str) -> "State":
         """Return the state after a pass that found nothing better: this one, and the next pass looks at it again."""
         guide = dataclasses.replace(self.guide, ahead=None, momentum=self.guide.momentum.cut())
-        return dataclasses.replace(self, passes=self.passes + 1, norms=norms, guide=guide)
+        return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, guide=guide)
 
     @property
     def point(self) -> Float:

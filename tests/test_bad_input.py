@@ -66,7 +66,7 @@ def test_what_is_no_matrix_is_refused(matrix, message):
         ({"init": 3}, "init=3 is not known; give a name, or the two factors as a tuple"),
         (
             {"loss": "kullback-leibler", "solver": "hals"},
-            "solver='hals' needs a quadratic loss and got loss='kullback-leibler'; use solver='mu'",
+            "solver='hals' needs a quadratic loss and got loss='kullback-leibler'; use solver='newton' or solver='mu'",
         ),
         ({"tol": -1}, "tol=-1 is not allowed; give a finite number of at least 0"),
         ({"l1_H": np.nan}, "l1_H=nan is not allowed"),

@@ -109,7 +109,7 @@ def test_passes_equal_the_textbook(solver, update, penalties):
 def test_kullback_leibler_passes_equal_the_textbook(penalties, form):
     V = low_rank(12, 40, 3)
     W, H = start(V, 3)
-    result = dnmf.factorize(form(V), 3, loss="kullback-leibler", init=(W, H), max_passes=3, tol=0, **penalties)
+    result = dnmf.factorize(form(V), 3, loss=1, solver="mu", init=(W, H), max_passes=3, tol=0, **penalties)
     for _ in range(3):
         before = W
         W, H = kl_pass(V, W, H, **penalties)
@@ -127,7 +127,7 @@ def test_a_random_start_is_scaled_by_columns_in_the_first_pass(solver, update):
     H0 = RandomFactor(3, (0, 40), V.dtype, 7).read(0)
     sweeps = {"hals": 4, "mu": 10, "als": 1}[solver]
     W, H = quadratic_pass(update, V, W0, H0, sweeps=sweeps, fresh=True)
-    result = dnmf.factorize(V, 3, solver=solver, seed=7, max_passes=1)
+    result = dnmf.factorize(V, 3, solver=solver, init="random", seed=7, max_passes=1)
     np.testing.assert_allclose(result.W, W, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(result.H, H, rtol=1e-6, atol=1e-9)
 
@@ -159,7 +159,7 @@ def test_single_kullback_leibler_steps_are_scikit_learns():
     V = low_rank(12, 40, 3) + 0.01
     W, H = start(V, 3)
     expected = scikit_learn(V, W, H, 5, solver="mu", beta_loss="kullback-leibler")
-    result = dnmf.factorize(V, 3, loss="kullback-leibler", init=(W, H), sweeps=1, max_passes=5, tol=0)
+    result = dnmf.factorize(V, 3, loss=1, solver="mu", init=(W, H), sweeps=1, max_passes=5, tol=0)
     np.testing.assert_allclose(result.W, expected[0], rtol=1e-9)
     np.testing.assert_allclose(result.H, expected[1], rtol=1e-9)
 
@@ -277,8 +277,9 @@ def test_a_matrix_of_zeros_is_factorised(loss, solver):
 @pytest.mark.parametrize(("loss", "solver"), RULES)
 def test_the_scale_of_the_matrix_is_that_of_the_factors(scale, loss, solver):
     V = low_rank(20, 100, 3, dtype="float32")
-    one = dnmf.factorize(V, 3, loss=loss, solver=solver, max_passes=5, tol=0)
-    other = dnmf.factorize(V * np.float32(scale), 3, loss=loss, solver=solver, max_passes=5, tol=0)
+    options = {"loss": loss, "solver": solver, "init": "random", "max_passes": 5, "tol": 0}
+    one = dnmf.factorize(V, 3, **options)
+    other = dnmf.factorize(V * np.float32(scale), 3, **options)
     np.testing.assert_allclose(np.asarray(other.W), one.W, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(np.asarray(other.H) / scale, one.H, rtol=1e-3, atol=1e-4)
 

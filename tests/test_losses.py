@@ -78,7 +78,7 @@ def test_no_pass_raises_the_objective(beta, solver, dtype, penalties, form):
 @pytest.mark.parametrize(("beta", "solver"), [*((beta, "mu") for beta in BETAS), (1, "cd")])
 def test_the_scale_of_the_matrix_is_that_of_the_factors(beta, solver, dtype, scale):
     one, other = (
-        dnmf.factorize(matrix(20, 100, dtype, scale=s), 3, loss=beta, solver=solver, max_passes=5, tol=0)
+        dnmf.factorize(matrix(20, 100, dtype, scale=s), 3, loss=beta, solver=solver, init="random", max_passes=5, tol=0)
         for s in (1.0, scale)
     )
     (W, H), (Ws, Hs) = factors(one), factors(other)
@@ -310,7 +310,7 @@ def test_scikit_learns_divergence_is_ours_where_there_is_no_small_entry():
                 max_iter=3,
                 tol=0,
             )
-        result = dnmf.factorize(V, 3, loss=beta, init=(W, H), sweeps=1, max_passes=3, tol=0)
+        result = dnmf.factorize(V, 3, loss=beta, solver="mu", init=(W, H), sweeps=1, max_passes=3, tol=0)
         np.testing.assert_allclose(result.W, found[1].T, rtol=1e-6)
         np.testing.assert_allclose(result.H, found[0].T, rtol=1e-6)
 

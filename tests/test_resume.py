@@ -23,7 +23,7 @@ def given_factors(V, rank):
 
 def both(V, where, *, at, how="cancel", again=None, **options):
     """Return a run that was interrupted at a pass and resumed, and the same without a break."""
-    options = {"rank": 4, "max_passes": PASSES, "tol": 0, "checkpoint_every": 3, **options}
+    options = {"rank": 4, "max_passes": PASSES, "tol": 0, "checkpoint_every": 3, "init": "random", **options}
     whole = dnmf.factorize(V, **options)
     with pytest.raises(Interrupted if how == "cancel" else KeyboardInterrupt):
         dnmf.factorize(V, store=where, **interrupt_at(at, how), **options)
@@ -76,7 +76,7 @@ def test_every_kind_of_matrix_resumes_to_the_same_bits(kind, tmp_path):
 
 
 def test_a_run_interrupted_again_and_again_ends_in_the_same_bits(tmp_path):
-    V, where, options = matrix(), tmp_path / "run.zarr", {"max_passes": PASSES, "tol": 0}
+    V, where, options = matrix(), tmp_path / "run.zarr", {"max_passes": PASSES, "tol": 0, "init": "random"}
     whole = dnmf.factorize(V, 4, **options)
     with pytest.raises(Interrupted):
         dnmf.factorize(V, 4, store=where, **interrupt_at(1), **options)
@@ -88,7 +88,7 @@ def test_a_run_interrupted_again_and_again_ends_in_the_same_bits(tmp_path):
 
 def test_threads_and_memory_of_the_resumed_run_change_no_bit(tmp_path, monkeypatch):
     V, where = stored(tmp_path / "V.zarr", matrix(), (24, 7)), tmp_path / "run.zarr"
-    options = {"max_passes": PASSES, "tol": 0}
+    options = {"max_passes": PASSES, "tol": 0, "init": "random"}
     whole = dnmf.factorize(V, 4, threads=3, **options)
     with pytest.raises(Interrupted):
         dnmf.factorize(V, 4, store=where, threads=1, **interrupt_at(3), **options)
@@ -116,7 +116,7 @@ def test_what_a_resumed_run_was_allowed_is_remembered(tmp_path):
 
 def test_a_converged_run_goes_on_where_tol_is_smaller(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
-    first = dnmf.factorize(V, 4, tol=1e-2, store=where)
+    first = dnmf.factorize(V, 4, init="random", solver="hals", tol=1e-2, store=where)
     assert first.converged
     second = dnmf.resume(where, V, tol=1e-3)
     assert second.converged
@@ -135,7 +135,7 @@ def test_resuming_a_finished_run_reads_no_pass_and_gives_the_same_factors(tmp_pa
 def test_seconds_and_bytes_are_counted_over_the_interruption(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
     with pytest.raises(Interrupted):
-        dnmf.factorize(V, 4, max_passes=6, tol=0, store=where, **interrupt_at(3))
+        dnmf.factorize(V, 4, max_passes=6, tol=0, init="random", store=where, **interrupt_at(3))
     history = dnmf.resume(where, V).history
     assert [record.passes for record in history] == [1, 2, 3, 4, 5, 6]
     assert [record.bytes_read for record in history] == [k * V.nbytes for k in range(1, 7)]
@@ -145,7 +145,7 @@ def test_seconds_and_bytes_are_counted_over_the_interruption(tmp_path):
 
 def test_a_run_whose_seconds_were_spent_goes_on_with_as_many_again(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
-    first = dnmf.factorize(V, 4, max_seconds=0, max_passes=5, tol=0, store=where)
+    first = dnmf.factorize(V, 4, max_seconds=0, max_passes=5, tol=0, init="random", store=where)
     assert first.passes == 1
     assert "0 seconds allowed were spent after pass 1" in first.verdict
     assert dnmf.resume(where, V, max_seconds=None).passes == 5
@@ -261,7 +261,9 @@ def test_a_matrix_in_memory_must_be_given_again(tmp_path):
 def test_an_opened_zarr_array_is_found_again(tmp_path):
     V, where = stored(tmp_path / "V.zarr", matrix(), (24, 15)), tmp_path / "run.zarr"
     with pytest.raises(Interrupted):
-        dnmf.factorize(zarr.open_array(V, mode="r"), 4, max_passes=5, store=where, **interrupt_at(2))
+        dnmf.factorize(
+            zarr.open_array(V, mode="r"), 4, init="random", tol=0, max_passes=5, store=where, **interrupt_at(2)
+        )
     assert dnmf.resume(where).passes == 5
 
 

@@ -60,7 +60,7 @@ def test_a_run_is_announced_before_anything_else_is_told(init, tmp_path):
 
 def test_all_watchers_hear_the_same():
     one, other = Told(), Told()
-    result = dnmf.factorize(matrix(), 4, max_passes=3, tol=0, watchers=[one, other])
+    result = dnmf.factorize(matrix(), 4, init="random", max_passes=3, tol=0, watchers=[one, other])
     assert one.calls == other.calls
     assert one.calls == [("started", 0, 3), ("passed", 1), ("passed", 2), ("passed", 3), ("stopped", False)]
     assert result.passes == 3
@@ -88,7 +88,7 @@ def test_a_checkpoint_is_told_once_it_is_there_and_once_only(tmp_path):
     watchers = interrupt_at(4)
     watchers["watchers"].append(Look())
     with pytest.raises(Interrupted):
-        dnmf.factorize(matrix(), 4, tol=0, checkpoint_every=2, store=store, **watchers)
+        dnmf.factorize(matrix(), 4, init="random", tol=0, checkpoint_every=2, store=store, **watchers)
     assert seen == [(2, 2), (4, 4)]
 
 
@@ -96,7 +96,7 @@ def test_a_run_that_is_cancelled_before_it_begins_makes_no_pass():
     cancel, told = threading.Event(), Told()
     cancel.set()
     with pytest.raises(Interrupted, match="was asked to stop"):
-        dnmf.factorize(matrix(), 4, watchers=[told], cancel=cancel)
+        dnmf.factorize(matrix(), 4, init="random", watchers=[told], cancel=cancel)
     assert told.blocks == []
     assert told.calls == [("started", 0, 100)]
 
@@ -112,7 +112,7 @@ def test_a_run_is_cancelled_between_two_blocks(tmp_path):
                 cancel.set()
 
     told, V, store = Cancel(), stored(tmp_path / "V.zarr", matrix(), (24, 7)), tmp_path / "run.zarr"
-    options = {"tol": 0, "max_passes": 3, "threads": 1}
+    options = {"tol": 0, "max_passes": 3, "threads": 1, "init": "random"}
     with pytest.raises(Interrupted):
         dnmf.factorize(V, 4, watchers=[told], cancel=cancel, store=store, **options)
     assert len(told.blocks) == 12
@@ -125,7 +125,11 @@ def test_a_watcher_that_fails_ends_the_run_and_frees_the_store(method, tmp_path)
     def fail(self, *given):
         raise RuntimeError("enough")
 
-    V, store, options = matrix(), tmp_path / "run.zarr", {"max_passes": 4, "tol": 0, "checkpoint_every": 2}
+    V, store, options = (
+        matrix(),
+        tmp_path / "run.zarr",
+        {"max_passes": 4, "tol": 0, "checkpoint_every": 2, "init": "random"},
+    )
     with pytest.raises(RuntimeError, match="enough"):
         dnmf.factorize(V, 4, store=store, watchers=[type("Fail", (Watcher,), {method: fail})()], **options)
     assert_same_bits(dnmf.resume(store, V), dnmf.factorize(V, 4, **options))
@@ -133,7 +137,7 @@ def test_a_watcher_that_fails_ends_the_run_and_frees_the_store(method, tmp_path)
 
 def test_a_run_that_is_left_frees_its_store(tmp_path):
     V, store = matrix(), tmp_path / "run.zarr"
-    run = dnmf.iterate(V, 4, tol=0, store=store, checkpoint_every=2)
+    run = dnmf.iterate(V, 4, init="random", tol=0, store=store, checkpoint_every=2)
     for _ in range(5):
         next(run)
     with pytest.raises(StoreError, match="in use by another run"):
@@ -144,7 +148,7 @@ def test_a_run_that_is_left_frees_its_store(tmp_path):
 
 
 def test_iterate_ends_where_factorize_does():
-    results = list(dnmf.iterate(matrix(), 4, max_passes=4, tol=0))
+    results = list(dnmf.iterate(matrix(), 4, init="random", max_passes=4, tol=0))
     assert [result.passes for result in results] == [1, 2, 3, 4]
-    assert_same_bits(results[-1], dnmf.factorize(matrix(), 4, max_passes=4, tol=0))
+    assert_same_bits(results[-1], dnmf.factorize(matrix(), 4, init="random", max_passes=4, tol=0))
     assert [len(result.history) for result in results] == [1, 2, 3, 4]

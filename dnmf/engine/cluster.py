@@ -116,10 +116,7 @@ class ClusterEngine:
     ) -> S:
         """Visit every block once and return the sums; `Engine` says more.
 
-        Raises
-        ------
-        ClusterError
-            If the scheduler is lost, or a group has killed one worker after another.
+        Raises ClusterError if the scheduler is lost, or a group has killed one worker after another.
         """
         assert room is None or isinstance(room, SpreadFactor)
         with self.workers.explained():
@@ -144,8 +141,7 @@ class ClusterEngine:
                 futures = self.client.get(graph, [sums, kept], sync=False, fifo_timeout=0)
                 for index, blocks in zip(indices, futures[1], strict=False):
                     room.futures[index] = blocks  # type: ignore[union-attr]
-                arrived: list[Future] = futures[0]
-                return arrived
+                return list(futures[0])
 
             total: S = Flight(self, range(len(self.groups)) if part is None else part, submit, reading).land()
             return total

@@ -130,7 +130,7 @@ def _newton(w, v, m, y, h, low, l1, l2, count):  # type: ignore[no-untyped-def]
     pull_there, _ = _slope(w, v, m, y, w.dtype.type(new - h), count)
     slope_there = low + l1 + l2 * new - np.float64(pull_there)
     for e in range(count):
-        if v[e] > 0 and m[e] > 0 and y[e] + w.dtype.type(new - h) * w[e] <= 0:
+        if w[e] > 0 and v[e] > 0 and m[e] > 0 and y[e] + w.dtype.type(new - h) * w[e] <= 0:
             return minimum(h, np.float64(pull), low, 1.0, l1, l2)
     if slope_there < 0.0:
         new += (h - new) * (-slope_there) / (slope - slope_there)

@@ -8,6 +8,7 @@ import scipy.sparse
 
 from dnmf.engine import Engine
 from dnmf.kernels.panels import Block
+from dnmf.kernels.products import power_of_two
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
@@ -64,7 +65,11 @@ def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[A
             parts.append(known[block][:, max(first - start, 0) : last + 1 - start].astype(layout.work_dtype))
         if (len(known) + 1) * layout.read_bytes > PILOT_BYTES and layout.blocks > 1:
             known = {}
-    return scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1), known
+    M = scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1)
+    values: Any = M.data if layout.sparse else M
+    values[~((values >= 0) & (values < np.inf))] = 0  # the pass will name what is wrong
+    values *= 1 / power_of_two(float(values.max(initial=0)))  # so that its squares fit floats
+    return M, known
 
 
 def stride_of(layout: Layout) -> int:

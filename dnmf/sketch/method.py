@@ -106,7 +106,7 @@ def corrected(bench: Bench, state: State) -> State:
     norms = tuple(sums.stats.norms)
     if not state.accepts(step):
         both.drop()
-        new = state.refused(norms)
+        new = state.refused(norms, "sketch")
         return dataclasses.replace(new, guide=dataclasses.replace(new.guide, refused=state.guide.refused + 1))
     H = bench.make_room(rank)
     bench.engine.one_pass(Keep(Rows(0, rank)), both, H, reading=False)

@@ -26,6 +26,8 @@ SWEEPS, W_SWEEPS, FIRST_SWEEPS = 6, 6, 20
 TOLERANCE = 1e-6
 # Rounds of every random start, on so many rows and columns at most, before the better half of them goes on.
 TRIAL_ROUNDS, TRIAL_SIZE = 50, 4000
+# Losses of two starts are close together where they differ by less than the first share of them, or the second of ‖V̂‖².
+CLOSE, TIE = 1e-3, 1e-6
 
 
 @dataclasses.dataclass(slots=True)
@@ -158,6 +160,18 @@ class SpreadColumns:
             self.H.drop()
 
 
+Trial = tuple[LocalColumns, Float, float]
+
+
+def better_half(trials: list[Trial], close: float) -> list[Trial]:
+    """Return the half with the lower losses; of those that are close together, rounding is not to choose: the first."""
+    left, chosen = list(trials), list[Trial]()
+    while len(chosen) < len(trials) // 2:
+        bar = min(loss for _, _, loss in left) * (1 + CLOSE) + close
+        chosen.append(left.pop(next(index for index, trial in enumerate(left) if trial[2] <= bar)))
+    return chosen
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Surrogate:
     """V̂ = L S, and what is asked of its factors.
@@ -236,6 +250,6 @@ class Surrogate:
         trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
         while len(trials) > 1:
             trials = [(columns, *small.descend(columns, W, TRIAL_ROUNDS)) for columns, W, _ in trials]
-            trials = sorted(trials, key=lambda trial: trial[2])[: len(trials) // 2]
+            trials = better_half(trials, TIE * norm)
         columns, W, _ = trials[0]
         return self._improved(np.zeros((len(self.left), rank)), columns.update(small.round(W, few.dtype)), FIRST_SWEEPS)

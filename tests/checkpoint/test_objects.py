@@ -20,7 +20,7 @@ from dnmf.errors import DataError, DiskError, DnmfError, Interrupted, MissingExt
 from dnmf.sources.objects import open_objects, zarr_store
 
 V = matrix(24, 120)
-OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 3, "tol": 0}
+OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 3, "tol": 0, "init": "random"}
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,8 @@ class Wait(dnmf.Watcher):
         if record.passes == 5:
             print("here", flush=True)
             sys.stdin.readline()
-dnmf.factorize(np.load(sys.argv[1]), 3, max_passes=9, checkpoint_every=3, tol=0, store=sys.argv[2], watchers=[Wait()])
+options = {"max_passes": 9, "checkpoint_every": 3, "tol": 0, "init": "random"}
+dnmf.factorize(np.load(sys.argv[1]), 3, store=sys.argv[2], watchers=[Wait()], **options)
 """
 
 

@@ -20,7 +20,7 @@ from dnmf.factor import ArrayFactor
 @pytest.fixture
 def run(tmp_path):
     V = SOURCES["zarr"](low_rank(30, 200, 3), tmp_path)
-    result = dnmf.factorize(V, 3, max_passes=7, tol=0, checkpoint_every=2, store=tmp_path / "run.zarr")
+    result = dnmf.factorize(V, 3, max_passes=7, tol=0, init="random", checkpoint_every=2, store=tmp_path / "run.zarr")
     return result, tmp_path / "run.zarr"
 
 
