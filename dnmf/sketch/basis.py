@@ -28,6 +28,7 @@ def first_basis(engine: Engine, width: int, generator: np.random.Generator) -> t
     A part of it is Gaussian, for what these columns do not know.
     """
     M, known = pilot(engine, width, generator)
+    tame(M.data if engine.source.layout.sparse else M)
     leading = width - width // GAUSSIAN_SHARE
     Y = M @ generator.standard_normal((M.shape[1], min(width, M.shape[1]))).astype(M.dtype)
     for _ in range(PILOT_ROUNDS):
@@ -63,6 +64,16 @@ def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[A
         if (len(known) + 1) * layout.read_bytes > PILOT_BYTES and layout.blocks > 1:
             known = {}
     return scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1), known
+
+
+def tame(values: Float) -> None:
+    """Divide values by a power of two near the largest, so that products of them stay in the range of floats, in place.
+
+    What is not finite becomes 0: the pass that follows names the first such entry of V.
+    """
+    np.nan_to_num(values, copy=False, nan=0, posinf=0, neginf=0)
+    largest = max(values.max(initial=0), -values.min(initial=0))
+    np.ldexp(values, -np.frexp(largest)[1], out=values)
 
 
 def stride_of(layout: Layout) -> int:
