@@ -76,6 +76,10 @@ class ClusterEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
+    def check(self) -> None:
+        """Raise Interrupted if the engine was cancelled, ClusterError if the scheduler is lost."""
+        self.workers.check()
+
     def cancel(self) -> None:
         """End the pass that is under way, and every later one at once."""
         self.workers.cancelled.set()
