@@ -55,8 +55,9 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     guide = saved_guide(numbers.pop("guide", None), store.guide(commit), whole.shape[1])
     if not commit.history:
         numbers = {}
+    method = commit.history[-1]["solver"] if commit.history else ""
     factor = StoredFactor(long, layout.bounds, layout.transposed)
-    return State(commit.passes, whole, factor, norms, **numbers, guide=guide)
+    return State(commit.passes, whole, factor, norms, **numbers, method=method, guide=guide)
 
 
 def saved_guide(numbers: dict[str, Any] | None, array: Float | None, rank: int) -> Guide:
