@@ -13,10 +13,11 @@ from dnmf.errors import DataError, SettingsError
 from dnmf.factor import ArrayFactor, Factor, MadeFactor, RandomFactor, half_normal
 from dnmf.kernels.panels import Block, panels, square_sum
 from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.rules import make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
-from dnmf.sketch import sketched
+from dnmf.sketch import LARGEST, fits, sketched
 from dnmf.solve import Bench
 from dnmf.sources.layout import Layout
 from dnmf.state import State
@@ -36,6 +37,12 @@ def check_init(settings: Settings, layout: Layout, weighted: bool = False) -> No
         )
     if settings.init.startswith("nndsvd") and (settings.missing != "none" or weighted):
         raise SettingsError(f"init={settings.init!r} needs every entry of V, by the same weight; use init='random'.")
+    if settings.init == "sketch" and not fits(make_rule(settings, weighted=weighted), layout, settings.rank):
+        rows, columns = layout.user_shape
+        raise SettingsError(
+            f"init='sketch' needs the loss 'frobenius' of every entry, by the same weight, and more than "
+            f"{LARGEST}·rank={LARGEST * settings.rank} rows and columns, and V is {rows} × {columns}; use init='auto'."
+        )
 
 
 def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:

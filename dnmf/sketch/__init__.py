@@ -12,6 +12,6 @@ V̂Hᵀ = VHᵀ, so that a point where nothing more is to be gained on V̂ is on
 if the next pass finds it better, and given up otherwise.
 """
 
-from dnmf.sketch.method import corrected, fits, pays, sketch_load, sketched
+from dnmf.sketch.method import LARGEST, corrected, fits, pays, sketch_load, sketched
 
-__all__ = ["corrected", "fits", "pays", "sketch_load", "sketched"]
+__all__ = ["LARGEST", "corrected", "fits", "pays", "sketch_load", "sketched"]
