@@ -23,6 +23,7 @@ class Options(TypedDict, total=False):
     loss: str | float
     solver: str
     init: Any
+    extrapolate: bool | None
     weights: Any
     fixed_W: Any
     missing: str
@@ -93,11 +94,17 @@ def factorize(
     solver
         `"mu"` (multiplicative updates: Lee & Seung 2001; Févotte & Idier 2011 for every β), `"hals"` (Cichocki et al.
         2007), also called `"cd"`, or `"als"` (alternating non-negative least squares, solved exactly; Kim & Park 2011).
-        For `"kullback-leibler"`, `"cd"` is Newton's method by coordinates (Hsieh & Dhillon 2011), safeguarded. `"auto"`
-        is `"hals"`, or `"mu"` for a divergence.
+        For `"kullback-leibler"`, `"cd"` is Newton's method by coordinates (Hsieh & Dhillon 2011), safeguarded.
+        `"sketch"` alternates passes of `"hals"` with the factorisation of a sketch of V, which costs no read, and takes
+        what that finds where the next pass finds it better. `"auto"` is `"sketch"` for the Frobenius loss of a matrix
+        that is larger than 5·rank both ways, else `"hals"`, or `"mu"` for a divergence, extrapolated.
     init
-        `"random"`, `"nndsvd"`, `"nndsvda"`, `"nndsvdar"` (Boutsidis & Gallopoulos 2008; three passes more), or the
-        factors (W, H) to start from. `"auto"` is `"random"`.
+        `"random"`, `"sketch"` (factors of a sketch of V that the first pass makes), `"nndsvd"`, `"nndsvda"`,
+        `"nndsvdar"` (Boutsidis & Gallopoulos 2008; three passes more), or the factors (W, H) to start from. `"auto"` is
+        `"sketch"` for the Frobenius loss of a matrix that is larger than 5·rank both ways, else `"random"`.
+    extrapolate
+        Whether every pass begins beyond W, on the line from the W before (Ang & Gillis 2019); a step that does not pay
+        is taken back. None: with `solver="auto"` and `"sketch"` only.
     missing
         `"nan"` takes NaN in a dense V as missing, `"zeros"` what a sparse V does not store. Missing entries count for
         nothing: not in the loss, not in the factors, not in `transform`.

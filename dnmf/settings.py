@@ -52,7 +52,13 @@ class Settings:
     rank
         Number of components r.
     loss, solver, init
-        Names, and for the loss also a number; `"auto"` picks the best for the loss and the size.
+        Names, and for the loss also a number; `"auto"` picks the best for the loss and the size. With
+        `solver="sketch"`, passes alternate with the factorisation of a sketch of V, which costs no read; it needs
+        `init="sketch"`, whose first pass makes that sketch. Where the matrix is not larger than 5·rank both ways, or
+        the start is another one, `solver="sketch"` is `"hals"`, extrapolated.
+    extrapolate
+        Whether the next pass looks at a point beyond W, on the line from the W before; a step that raises the loss is
+        taken back, which costs its pass. `None`: with `solver="auto"` and `"sketch"`, but not with the others.
     sweeps
         Updates of each block of H in a pass, for the solvers that iterate (`mu`, `hals`); `None` lets
         the solver choose.
@@ -61,7 +67,7 @@ class Settings:
     tol
         The run has converged when the relative optimality is at most this.
     max_passes
-        Reads of V allowed, those of the initialisation included.
+        Reads of V allowed, those of the initialisation included; one pass follows on that always.
     max_seconds
         Seconds allowed; the pass in which they run out is the last. `None` is no limit.
     missing
@@ -136,6 +142,8 @@ class Settings:
             self._set("max_seconds", _real("max_seconds", self.max_seconds))
         if self.memory_limit is not None:
             self._set("memory_limit", parse_bytes(self.memory_limit))
+        if self.extrapolate not in (None, True, False):
+            raise SettingsError(f"extrapolate={self.extrapolate!r} is not allowed; give True, False or None.")
         for name, choices in (("solver", Solver), ("init", Init), ("missing", Missing)):
             if getattr(self, name) not in get_args(choices):
                 raise unknown(name, getattr(self, name), get_args(choices))
