@@ -298,7 +298,7 @@ def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
     >>> plan(np.ones((100, 5000), np.float32), rank=5).blocks
     1
     """
-    weights = options.get("weights")
+    weights, init = options.get("weights"), options.get("init", "auto")
     plain = {name: value for name, value in options.items() if name not in ("init", "weights", "fixed_W")}
-    settings = Settings.from_options({"rank": rank, **plain})
+    settings = Settings.from_options({"rank": rank, **plain, "init": init if isinstance(init, str) else "auto"})
     return plan_of(open_matrix(V, weights=weights).layout, settings, weights is not None)
