@@ -12,7 +12,7 @@ import dnmf
 
 def test_the_result_is_as_promised(tmp_path):
     V = SOURCES["dask, uneven grid"](low_rank(30, 200, 3), tmp_path)
-    result = dnmf.factorize(V, 3, max_passes=4, tol=0)
+    result = dnmf.factorize(V, 3, solver="hals", init="random", max_passes=4, tol=0)
     assert isinstance(result.W, np.ndarray)
     assert isinstance(result.H, da.Array)
     assert result.H.chunks == ((3,), V.chunks[1])

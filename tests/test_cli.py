@@ -25,7 +25,8 @@ def matrix(tmp_path):
 
 
 def test_fit_writes_one_json_object_a_pass_on_stdout_and_nothing_else(matrix, tmp_path):
-    ended = run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", tmp_path / "run.zarr", "--json")
+    options = ["--init", "random", "--max-passes", 4, "--tol", 0, "--store", tmp_path / "run.zarr", "--json"]
+    ended = run("fit", matrix, "--rank", 3, *options)
     assert ended.exit_code == 0, ended.output
     records = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [record["passes"] for record in records] == [1, 2, 3, 4]

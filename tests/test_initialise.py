@@ -10,7 +10,9 @@ import dnmf
 from dnmf.engine import ThreadEngine
 from dnmf.factor import ArrayFactor, MemoryFactor, RandomFactor
 from dnmf.initialise import PRODUCTS, check_given, initial_state
+from dnmf.kernels.rules import make_rule
 from dnmf.settings import Settings
+from dnmf.solve import Bench
 from dnmf.sources import open_matrix
 
 SPECTRAL = ["nndsvd", "nndsvda", "nndsvdar"]
@@ -28,7 +30,9 @@ def begin(V, rank=4, init="random", seed=0, given=None, threads=2):
     source, read = open_matrix(V), []
     layout = source.layout
     engine = ThreadEngine(source, min(layout.blocks, 3), threads, read.append)
-    state = initial_state(engine, Settings(rank=rank, init=init, seed=seed), given, lambda: MemoryFactor(layout.blocks))
+    settings = Settings(rank=rank, init=init, seed=seed)
+    bench = Bench(engine, make_rule(settings), lambda rows: MemoryFactor(layout.blocks))
+    state = initial_state(bench, settings, given, init)
     return state.W, np.concatenate([state.H.read(block) for block in range(layout.blocks)], axis=1), state, read
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import zarr
-from runs import Told, assert_same_bits, factors, interrupt_at, matrix, spill, stored
+from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, spill, stored
 
 import dnmf
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
@@ -50,7 +50,7 @@ def test_a_resumed_run_ends_in_the_bits_of_one_that_was_not_interrupted(
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize("at", [1, 2, 3, 7])
 def test_it_does_not_matter_when_and_how_a_run_is_interrupted(at, every, how, tmp_path):
-    told = both(matrix(), tmp_path / "run.zarr", at=at, how=how, checkpoint_every=every)
+    told = both(matrix(), tmp_path / "run.zarr", at=at, how=how, checkpoint_every=every, **PLAIN)
     assert_same_bits(*told)
 
 
@@ -76,7 +76,7 @@ def test_every_kind_of_matrix_resumes_to_the_same_bits(kind, tmp_path):
 
 
 def test_a_run_interrupted_again_and_again_ends_in_the_same_bits(tmp_path):
-    V, where, options = matrix(), tmp_path / "run.zarr", {"max_passes": PASSES, "tol": 0}
+    V, where, options = matrix(), tmp_path / "run.zarr", {"max_passes": PASSES, "tol": 0, **PLAIN}
     whole = dnmf.factorize(V, 4, **options)
     with pytest.raises(Interrupted):
         dnmf.factorize(V, 4, store=where, **interrupt_at(1), **options)
@@ -116,7 +116,7 @@ def test_what_a_resumed_run_was_allowed_is_remembered(tmp_path):
 
 def test_a_converged_run_goes_on_where_tol_is_smaller(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
-    first = dnmf.factorize(V, 4, tol=1e-2, store=where)
+    first = dnmf.factorize(V, 4, tol=1e-2, store=where, **PLAIN)
     assert first.converged
     second = dnmf.resume(where, V, tol=1e-3)
     assert second.converged
@@ -135,7 +135,7 @@ def test_resuming_a_finished_run_reads_no_pass_and_gives_the_same_factors(tmp_pa
 def test_seconds_and_bytes_are_counted_over_the_interruption(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
     with pytest.raises(Interrupted):
-        dnmf.factorize(V, 4, max_passes=6, tol=0, store=where, **interrupt_at(3))
+        dnmf.factorize(V, 4, max_passes=6, tol=0, store=where, **PLAIN, **interrupt_at(3))
     history = dnmf.resume(where, V).history
     assert [record.passes for record in history] == [1, 2, 3, 4, 5, 6]
     assert [record.bytes_read for record in history] == [k * V.nbytes for k in range(1, 7)]
@@ -145,7 +145,7 @@ def test_seconds_and_bytes_are_counted_over_the_interruption(tmp_path):
 
 def test_a_run_whose_seconds_were_spent_goes_on_with_as_many_again(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
-    first = dnmf.factorize(V, 4, max_seconds=0, max_passes=5, tol=0, store=where)
+    first = dnmf.factorize(V, 4, max_seconds=0, max_passes=5, tol=0, store=where, **PLAIN)
     assert first.passes == 1
     assert "0 seconds allowed were spent after pass 1" in first.verdict
     assert dnmf.resume(where, V, max_seconds=None).passes == 5
@@ -261,7 +261,7 @@ def test_a_matrix_in_memory_must_be_given_again(tmp_path):
 def test_an_opened_zarr_array_is_found_again(tmp_path):
     V, where = stored(tmp_path / "V.zarr", matrix(), (24, 15)), tmp_path / "run.zarr"
     with pytest.raises(Interrupted):
-        dnmf.factorize(zarr.open_array(V, mode="r"), 4, max_passes=5, store=where, **interrupt_at(2))
+        dnmf.factorize(zarr.open_array(V, mode="r"), 4, max_passes=5, tol=0, store=where, **interrupt_at(2))
     assert dnmf.resume(where).passes == 5
 
 

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from runs import Told, assert_same_bits, interrupt_at, matrix, stored
+from runs import PLAIN, Told, assert_same_bits, interrupt_at, matrix, stored
 
 import dnmf
 from dnmf.errors import Interrupted, StoreError
@@ -60,7 +60,7 @@ def test_a_run_is_announced_before_anything_else_is_told(init, tmp_path):
 
 def test_all_watchers_hear_the_same():
     one, other = Told(), Told()
-    result = dnmf.factorize(matrix(), 4, max_passes=3, tol=0, watchers=[one, other])
+    result = dnmf.factorize(matrix(), 4, max_passes=3, tol=0, watchers=[one, other], **PLAIN)
     assert one.calls == other.calls
     assert one.calls == [("started", 0, 3), ("passed", 1), ("passed", 2), ("passed", 3), ("stopped", False)]
     assert result.passes == 3
@@ -112,7 +112,7 @@ def test_a_run_is_cancelled_between_two_blocks(tmp_path):
                 cancel.set()
 
     told, V, store = Cancel(), stored(tmp_path / "V.zarr", matrix(), (24, 7)), tmp_path / "run.zarr"
-    options = {"tol": 0, "max_passes": 3, "threads": 1}
+    options = {"tol": 0, "max_passes": 3, "threads": 1, **PLAIN}
     with pytest.raises(Interrupted):
         dnmf.factorize(V, 4, watchers=[told], cancel=cancel, store=store, **options)
     assert len(told.blocks) == 12
@@ -133,7 +133,7 @@ def test_a_watcher_that_fails_ends_the_run_and_frees_the_store(method, tmp_path)
 
 def test_a_run_that_is_left_frees_its_store(tmp_path):
     V, store = matrix(), tmp_path / "run.zarr"
-    run = dnmf.iterate(V, 4, tol=0, store=store, checkpoint_every=2)
+    run = dnmf.iterate(V, 4, tol=0, store=store, checkpoint_every=2, **PLAIN)
     for _ in range(5):
         next(run)
     with pytest.raises(StoreError, match="in use by another run"):
@@ -144,7 +144,7 @@ def test_a_run_that_is_left_frees_its_store(tmp_path):
 
 
 def test_iterate_ends_where_factorize_does():
-    results = list(dnmf.iterate(matrix(), 4, max_passes=4, tol=0))
+    results = list(dnmf.iterate(matrix(), 4, max_passes=4, tol=0, **PLAIN))
     assert [result.passes for result in results] == [1, 2, 3, 4]
-    assert_same_bits(results[-1], dnmf.factorize(matrix(), 4, max_passes=4, tol=0))
+    assert_same_bits(results[-1], dnmf.factorize(matrix(), 4, max_passes=4, tol=0, **PLAIN))
     assert [len(result.history) for result in results] == [1, 2, 3, 4]

@@ -6,11 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
-from runs import assert_same_bits, factors, interrupt_at, matrix, stored
+from runs import PLAIN, assert_same_bits, factors, interrupt_at, matrix, stored
 
 import dnmf
 import dnmf.checkpoint.arrays
-import dnmf.checkpoint.store
+import dnmf.checkpoint.faults
 from dnmf.errors import Interrupted, StoreError, StoreWarning
 
 PASSES = 6
@@ -21,7 +21,7 @@ def origin(request, tmp_path_factory):
     """Return a folder with a matrix and the store of a run that was interrupted after its third pass."""
     folder = tmp_path_factory.mktemp(request.param)
     V = stored(folder / "V.zarr", matrix(), (24, 15) if request.param == "columns" else (6, 60))
-    options = {"max_passes": PASSES, "tol": 0, "checkpoint_every": 2, **interrupt_at(3)}
+    options = {"max_passes": PASSES, "tol": 0, "checkpoint_every": 2, **PLAIN, **interrupt_at(3)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dnmf.checkpoint.arrays, "CHUNK_BYTES", 1)
         with pytest.raises(Interrupted):
@@ -37,7 +37,7 @@ def store(origin, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(origin):
-    return dnmf.factorize(origin / "V.zarr", 4, max_passes=PASSES, tol=0)
+    return dnmf.factorize(origin / "V.zarr", 4, max_passes=PASSES, tol=0, **PLAIN)
 
 
 def group_of(store, passes):
@@ -230,7 +230,7 @@ def test_a_checkpoint_deleted_while_it_is_looked_at_is_no_damage(store, monkeypa
     commits, newer = store / "commits", store / "commits" / "000003.json"
     hidden = newer.read_bytes()
     newer.unlink()
-    damaged = dnmf.checkpoint.store.damaged_chunk
+    damaged = dnmf.checkpoint.faults.damaged_chunk
 
     def go_on(*given):
         if not newer.exists():
@@ -240,7 +240,7 @@ def test_a_checkpoint_deleted_while_it_is_looked_at_is_no_damage(store, monkeypa
             return "chunk 0 of W"
         return damaged(*given)
 
-    monkeypatch.setattr(dnmf.checkpoint.store, "damaged_chunk", go_on)
+    monkeypatch.setattr(dnmf.checkpoint.faults, "damaged_chunk", go_on)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert dnmf.load(store).passes == 3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 from objects import BUCKET, SECRETS, Proxy, keys, reached_at, s3
-from runs import assert_same_bits, interrupt_at, matrix, stored
+from runs import PLAIN, assert_same_bits, interrupt_at, matrix, stored
 
 import dnmf
 from dnmf.checkpoint import Store
@@ -20,7 +20,7 @@ from dnmf.errors import DataError, DiskError, DnmfError, Interrupted, MissingExt
 from dnmf.sources.objects import open_objects, zarr_store
 
 V = matrix(24, 120)
-OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 3, "tol": 0}
+OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 3, "tol": 0, **PLAIN}
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from dnmf.factor import ArrayFactor
 @pytest.fixture
 def run(tmp_path):
     V = SOURCES["zarr"](low_rank(30, 200, 3), tmp_path)
-    result = dnmf.factorize(V, 3, max_passes=7, tol=0, checkpoint_every=2, store=tmp_path / "run.zarr")
+    options = {"init": "random", "max_passes": 7, "tol": 0, "checkpoint_every": 2}
+    result = dnmf.factorize(V, 3, store=tmp_path / "run.zarr", **options)
     return result, tmp_path / "run.zarr"
 
 
