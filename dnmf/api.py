@@ -1,11 +1,11 @@
 """The functions people call from Python."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from inspect import Parameter, Signature, signature
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, Unpack
 
+from dnmf.arguments import Options, shows_options
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.settings import Settings
@@ -14,48 +14,8 @@ from dnmf.start import new_run, old_run, plan_of, stored_result
 from dnmf.transform import transform_with
 from dnmf.watch import Watcher
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-class Options(TypedDict, total=False):
-    """The options of a run; `Settings` describes them."""
-
-    loss: str | float
-    solver: str
-    init: Any
-    weights: Any
-    fixed_W: Any
-    missing: str
-    sweeps: int | None
-    l1_W: float
-    l2_W: float
-    l1_H: float
-    l2_H: float
-    seed: int
-    tol: float
-    max_passes: int
-    max_seconds: float | None
-    checkpoint_every: int
-    keep: int
-    memory_limit: int | str | None
-    threads: int | None
-
-
-def _shows_options(function: Function) -> Function:
-    """Let `help` and editors show the options, with their defaults, in place of `**options`."""
-    shown = signature(function)
-    own = [p for p in shown.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-    options = [
-        p.replace(kind=Parameter.KEYWORD_ONLY, annotation=Parameter.empty)
-        for p in signature(Settings).parameters.values()
-        if p.name not in ("rank", "fixed")
-    ]
-    options += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in ("weights", "fixed_W")]
-    function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
-    return function
-
-
-@_shows_options
+@shows_options
 def factorize(
     V: Any,
     rank: int,
@@ -93,11 +53,20 @@ def factorize(
     solver
         `"mu"` (multiplicative updates: Lee & Seung 2001; Févotte & Idier 2011 for every β), `"hals"` (Cichocki et al.
         2007), also called `"cd"`, or `"als"` (alternating non-negative least squares, solved exactly; Kim & Park 2011).
-        For `"kullback-leibler"`, `"cd"` is Newton's method by coordinates (Hsieh & Dhillon 2011), safeguarded. `"auto"`
-        is `"hals"`, or `"mu"` for a divergence.
+        For `"kullback-leibler"`, `"cd"` is Newton's method by coordinates (Hsieh & Dhillon 2011), safeguarded.
+        `"sketch"` alternates passes of `"hals"` with the factorisation of a sketch of V, which costs no read, and takes
+        what that finds where the next pass finds it better. `"newton"`, for `"kullback-leibler"`, adds
+        second-order steps of W's rows to `"cd"`. `"minibatch"` updates W after every batch of blocks (Neal & Hinton
+        1998, Mairal et al. 2010). `"auto"` is `"sketch"` for the Frobenius loss of a matrix that is larger than 5·rank
+        both ways, else `"hals"`, extrapolated; `"newton"` for `"kullback-leibler"`, and `"mu"`, extrapolated, for the
+        other losses.
     init
-        `"random"`, `"nndsvd"`, `"nndsvda"`, `"nndsvdar"` (Boutsidis & Gallopoulos 2008; three passes more), or the
-        factors (W, H) to start from. `"auto"` is `"random"`.
+        `"random"`, `"sketch"` (factors of a sketch of V that the first pass makes), `"nndsvd"`, `"nndsvda"`,
+        `"nndsvdar"` (Boutsidis & Gallopoulos 2008; three passes more), or the factors (W, H) to start from. `"auto"` is
+        `"sketch"` where the matrix is larger than 5·rank both ways and every entry counts, else `"random"`.
+    extrapolate
+        Whether every pass begins beyond W, on the line from the W before (Ang & Gillis 2019); a step that does not pay
+        is taken back. None: with `solver="auto"` and `"sketch"` only.
     missing
         `"nan"` takes NaN in a dense V as missing, `"zeros"` what a sparse V does not store. Missing entries count for
         nothing: not in the loss, not in the factors, not in `transform`.
@@ -106,7 +75,8 @@ def factorize(
         cut like V. The loss of an entry is multiplied by its weight.
     fixed_W
         Known columns (m, f) of W. They are the first components of the result and stay as they are.
-    l1_W, l2_W, l1_H, l2_H, sweeps, seed, tol, max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads
+    l1_W, l2_W, l1_H, l2_H, forget, sweeps, seed, tol, max_passes, max_seconds, checkpoint_every, keep, memory_limit,
+    threads
         See `Settings`.
 
     Returns
@@ -133,7 +103,7 @@ def factorize(
         return run.result()
 
 
-@_shows_options
+@shows_options
 def iterate(
     V: Any,
     rank: int,
@@ -291,7 +261,7 @@ def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
     >>> plan(np.ones((100, 5000), np.float32), rank=5).blocks
     1
     """
-    weights = options.get("weights")
+    weights, init = options.get("weights"), options.get("init", "auto")
     plain = {name: value for name, value in options.items() if name not in ("init", "weights", "fixed_W")}
-    settings = Settings.from_options({"rank": rank, **plain})
+    settings = Settings.from_options({"rank": rank, **plain, "init": init if isinstance(init, str) else "auto"})
     return plan_of(open_matrix(V, weights=weights).layout, settings, weights is not None)

@@ -12,8 +12,9 @@ from dnmf.settings import Settings
 
 HELP = {
     "loss": "frobenius, kullback-leibler, itakura-saito, or a number β.",
-    "solver": "auto, hals, als, mu or cd.",
-    "init": "auto, random, nndsvd, nndsvda or nndsvdar.",
+    "solver": "auto, sketch, newton, hals, als, mu, cd or minibatch.",
+    "init": "auto, sketch, random, nndsvd, nndsvda or nndsvdar.",
+    "extrapolate": "Begin passes beyond W; by default where solver is auto or sketch.",
     "sweeps": "Updates of a block in a pass.",
     "l1_W": "L1 penalty on W.",
     "l2_W": "L2 penalty on W.",
@@ -30,6 +31,7 @@ HELP = {
     "threads": "Blocks worked on at once.",
 }
 TYPES = {"seed": int, "max_passes": int, "checkpoint_every": int, "keep": int, "threads": int, "sweeps": int}
+SWITCHES = ("extrapolate",)
 REALS = ("l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds")
 
 Command = Callable[..., Any]
@@ -44,6 +46,8 @@ def run_options(names: tuple[str, ...]) -> Callable[[Command], Command]:
             kind = TYPES.get(name, float if name in REALS else str)
             shown = "" if defaults[name] is None else f"  [default: {defaults[name]}]"
             flag = "--" + name.replace("_", "-")
+            if name in SWITCHES:
+                flag, kind = f"{flag}/--no-{flag[2:]}", bool
             command = click.option(flag, name, type=kind, default=None, help=HELP[name] + shown)(command)
         command = click.option("--json", "as_json", is_flag=True, help="One JSON object a pass on stdout.")(command)
         return command

@@ -87,7 +87,11 @@ class Run:
         self._clock()
         settings = self.settings.swapped() if layout.transposed else self.settings
         init = init_of(settings, self.rule, layout)
-        self.state = initial_state(self._bench(), settings, given, init)
+        try:
+            self.state = initial_state(self._bench(), settings, given, init)
+        except (Interrupted, KeyboardInterrupt):
+            self.engine.cancel()
+            raise
         if fixed is not None:
             self.state = hold_fixed(self.state, fixed, layout)
         if given is not None or fixed is not None:

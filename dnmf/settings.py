@@ -52,9 +52,12 @@ class Settings:
     rank
         Number of components r.
     loss, solver, init
-        Names, and for the loss also a number; `"auto"` picks the best for the loss and the size.
+        Names, and for the loss also a number; `"auto"` picks the best for the loss and the size. With
+        `solver="sketch"`, passes alternate with the factorisation of a sketch of V, which costs no read. Where the
+        matrix is not larger than 5·rank both ways, it is `"hals"`, extrapolated.
     extrapolate
-        Whether the next pass looks beyond W; `None` is yes for the solver `"auto"`, and no for one that is named.
+        Whether the next pass looks at a point beyond W, on the line from the W before; a step that raises the loss is
+        taken back, which costs its pass. `None`: with `solver="auto"` and `"sketch"`, but not with the others.
     forget
         What each batch of `solver="minibatch"` leaves of the sums before it: 1 keeps them exact.
     sweeps
@@ -65,7 +68,7 @@ class Settings:
     tol
         The run has converged when the relative optimality is at most this.
     max_passes
-        Reads of V allowed, those of the initialisation included.
+        Reads of V allowed, those of the initialisation included; one pass follows on that always.
     max_seconds
         Seconds allowed; the pass in which they run out is the last. `None` is no limit.
     missing
@@ -143,6 +146,8 @@ class Settings:
             self._set("max_seconds", _real("max_seconds", self.max_seconds))
         if self.memory_limit is not None:
             self._set("memory_limit", parse_bytes(self.memory_limit))
+        if self.extrapolate not in (None, True, False):
+            raise SettingsError(f"extrapolate={self.extrapolate!r} is not allowed; give True, False or None.")
         for name, choices in (("solver", Solver), ("init", Init), ("missing", Missing)):
             if getattr(self, name) not in get_args(choices):
                 raise unknown(name, getattr(self, name), get_args(choices))

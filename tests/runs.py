@@ -11,6 +11,9 @@ import dnmf
 import dnmf.start
 from dnmf.watch import Watcher
 
+# A run that makes a pass of the rule and nothing else, from the first read on.
+PLAIN = {"solver": "hals", "init": "random"}
+
 
 def matrix(rows=24, columns=60, dtype=np.float32, seed=3):
     """Return a matrix of rank 4 with noise, with a row and a column of zeros."""

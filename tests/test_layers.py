@@ -14,7 +14,7 @@ LAYERS = [
     {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"result", "saving", "run", "join", "start", "transform"},
-    {"api", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
+    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {

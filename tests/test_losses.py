@@ -150,8 +150,8 @@ def test_weights_of_0_and_1_are_a_mask(loss, solver, tall):
 def test_weighted_passes_equal_the_textbook():
     V, (W, H) = matrix(12, 40), start(matrix(12, 40))
     M = mask(V.shape) * np.random.default_rng(5).random(V.shape)
-    quadratic = dnmf.factorize(V, 3, weights=M, init=(W, H), max_passes=2, tol=0, **PENALTIES)
-    divergent = dnmf.factorize(V, 3, weights=M, loss=0.5, init=(W, H), max_passes=2, tol=0, **PENALTIES)
+    quadratic = dnmf.factorize(V, 3, weights=M, init=(W, H), solver="hals", max_passes=2, tol=0, **PENALTIES)
+    divergent = dnmf.factorize(V, 3, weights=M, loss=0.5, init=(W, H), solver="mu", max_passes=2, tol=0, **PENALTIES)
     Wq, Hq = weighted_pass(V, *weighted_pass(V, W, H, M, **PENALTIES), M, **PENALTIES)
     np.testing.assert_allclose(quadratic.W, Wq, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(quadratic.H, Hq, rtol=1e-6, atol=1e-9)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import zarr
+from runs import PLAIN
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 
@@ -24,7 +25,7 @@ thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 import dnmf
 matrix, options = sys.argv[1], json.loads(sys.argv[2])
-told = {name: options[name] for name in ("memory_limit", "loss", "solver", "missing") if name in options}
+told = {name: options[name] for name in ("memory_limit", "loss", "solver", "init", "missing") if name in options}
 plan = dnmf.plan(matrix, options["rank"], **told)
 result = dnmf.factorize(matrix, **options)
 done.set()
@@ -56,18 +57,20 @@ def write(path, shape, chunks, dtype, **options):
 
 
 @pytest.mark.parametrize(
-    ("shape", "chunks", "dtype", "rank", "in_memory"),
+    ("shape", "chunks", "dtype", "rank", "options", "in_memory"),
     [
-        ((2000, 200000), (2000, 2000), "float32", 10, True),
-        ((200000, 2000), (2000, 2000), "float32", 10, True),
-        ((2000, 600000), (2000, 4000), "uint8", 10, True),
-        ((1000, 400000), (1000, 4000), "float32", 60, False),
+        ((2000, 200000), (2000, 2000), "float32", 10, PLAIN, True),
+        ((200000, 2000), (2000, 2000), "float32", 10, PLAIN, True),
+        ((2000, 600000), (2000, 4000), "uint8", 10, PLAIN, True),
+        ((1000, 400000), (1000, 4000), "float32", 60, PLAIN, False),
+        ((2000, 100000), (2000, 2000), "float32", 4, {}, True),
+        ((2000, 200000), (2000, 2000), "float32", 10, {}, False),
     ],
-    ids=["columns", "rows", "bytes", "H on disk"],
+    ids=["columns", "rows", "bytes", "H on disk", "sketch", "sketch on disk"],
 )
-def test_a_run_keeps_within_its_limit_and_its_plan(shape, chunks, dtype, rank, in_memory, tmp_path):
+def test_a_run_keeps_within_its_limit_and_its_plan(shape, chunks, dtype, rank, options, in_memory, tmp_path):
     matrix = write(tmp_path / "V.zarr", shape, chunks, dtype)
-    figures = measure(matrix, tmp_path, rank=rank, memory_limit="350MB")
+    figures = measure(matrix, tmp_path, rank=rank, memory_limit="350MB", **options)
     assert figures["in_memory"] is in_memory
     assert figures["peak"] <= figures["planned"] <= figures["limit"]
     assert 0 < figures["error"] < 1

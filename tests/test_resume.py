@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import zarr
-from runs import Told, assert_same_bits, factors, interrupt_at, matrix, spill, stored
+from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, spill, stored
 
 import dnmf
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
@@ -50,7 +50,7 @@ def test_a_resumed_run_ends_in_the_bits_of_one_that_was_not_interrupted(
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize("at", [1, 2, 3, 7])
 def test_it_does_not_matter_when_and_how_a_run_is_interrupted(at, every, how, tmp_path):
-    told = both(matrix(), tmp_path / "run.zarr", at=at, how=how, checkpoint_every=every)
+    told = both(matrix(), tmp_path / "run.zarr", at=at, how=how, checkpoint_every=every, **PLAIN)
     assert_same_bits(*told)
 
 

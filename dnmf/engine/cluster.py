@@ -9,13 +9,9 @@ V of the group, read by the worker ─────┘             └──► s
 Every task can be run again from what the driver and the scheduler hold, so a worker may be lost at any moment.
 """
 
-import contextlib
-import queue
-import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask
@@ -23,20 +19,16 @@ from dask._task_spec import Task, TaskRef, parse_input
 from distributed import Future, KilledWorker
 
 from dnmf.engine import remote
-from dnmf.engine.groups import NOTHING, BadBlock, S, Work
+from dnmf.engine.flight import Flight
+from dnmf.engine.groups import NOTHING, S, Work
 from dnmf.engine.spread import SENDING, SpreadFactor, parts_of, placed
-from dnmf.engine.workers import GLANCE, Workers, lost
+from dnmf.engine.workers import Workers
 from dnmf.errors import ClusterError, ClusterWarning
 from dnmf.factor import Factor
 from dnmf.kernels.panels import Block
 from dnmf.plan import amount, group_bounds
 from dnmf.sources.layout import Source
 
-# Sums that are added up in one task: a power of two, so that the tree is the one of neighbours in pairs.
-FAN_IN = 8
-# Tasks in flight for every thread of the cluster; when half of them have ended, new ones go out together, so that a
-# worker has its next one when it ends one.
-AHEAD = 4
 # What may go through the scheduler without a word.
 SENT_BYTES = 500 * 10**6
 
@@ -75,6 +67,10 @@ class ClusterEngine:
         self.on_block, self.shared = on_block, shared
         self.groups = group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
+
+    def check(self) -> None:
+        """Raise Interrupted if the engine was cancelled, ClusterError if the scheduler is lost."""
+        self.workers.check()
 
     def cancel(self) -> None:
         """End the pass that is under way, and every later one at once."""
@@ -188,112 +184,3 @@ def _enter(graph: dict[str, Task], index: int, act: Callable[..., Any], *given: 
     key = f"{act.__name__}-{index:06d}-{uuid.uuid4()}"
     graph[key] = Task(key, act, *map(parse_input, given))
     return key
-
-
-class Flight:
-    """The tasks of one pass, a bounded number of them under way."""
-
-    def __init__(
-        self,
-        engine: ClusterEngine,
-        indices: Sequence[int],
-        submit: Callable[[Sequence[int]], list[Future]],
-        reading: bool,
-    ) -> None:
-        self.engine, self.indices, self.submit, self.reading = engine, indices, submit, reading
-        self.under_way: dict[int, Future] = {}
-        self.arrived: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
-        self.levels: list[list[Future]] = [[]]
-        self.bad: BadBlock | None = None
-        self._first_bad = len(engine.groups)
-
-    def land(self) -> Any:
-        """Run all tasks, and return the sum of their sums."""
-        groups, place = len(self.indices), 0
-        while place < groups and self.bad is None:
-            most = self._most()
-            if len(self.under_way) > most // 2:
-                self._wait()
-                continue
-            several = self.indices[place : place + most - len(self.under_way)]
-            self._take_off(several)
-            place += len(several)
-        while any(index < self._first_bad for index in self.under_way):
-            self._wait()
-        if self.bad is not None:
-            raise self.engine.source.layout.place(self.bad.block, self.bad.entry)
-        self.under_way[-1] = total = self._close()
-        total.add_done_callback(partial(self._arrive, -1))
-        self._wait()
-        return total.result()
-
-    def _most(self) -> int:
-        """Return how many tasks may be under way."""
-        return max(1, AHEAD * self.engine.workers.slots(self.engine.threads))
-
-    def _take_off(self, indices: Sequence[int]) -> None:
-        """Start the tasks of some groups, which one message to the scheduler does in half the time of one for each."""
-        for index, sums in zip(indices, self.submit(indices), strict=True):
-            sums.add_done_callback(partial(self._arrive, index))
-            self.under_way[index] = sums
-            self._add(sums, 0)
-
-    def _arrive(self, index: int, future: Future) -> None:
-        self.arrived.put((index, future))
-
-    def _wait(self) -> None:
-        """Wait until a task has ended, and see how."""
-        since = time.monotonic()
-        while True:
-            self.engine.workers.check()
-            self.engine.workers.slots()
-            try:
-                index, future = self.arrived.get(timeout=GLANCE)
-                break
-            except queue.Empty:
-                since = self.engine.workers.nudge(since)
-        del self.under_way[index]
-        if future.status == "cancelled":
-            raise lost()
-        if future.status == "error":
-            error = future.exception()
-            if isinstance(error, KilledWorker):
-                raise self.engine.explain(min([index, *self._also_killed()]), error)
-            if not isinstance(error, BadBlock):
-                raise error
-            if index < self._first_bad:
-                self.bad, self._first_bad = error, index
-        elif (
-            index >= 0 and self.reading
-        ):  # it may have been lost again, with its worker: then the scheduler has it made again
-            layout = self.engine.source.layout
-            self.engine.on_block(sum(layout.block_bytes(block) for block in self.engine.groups[index]))
-
-    def _also_killed(self) -> Iterator[int]:
-        """Yield the groups that Dask blames together with another one: those that waited on the same workers."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                index, future = self.arrived.get(timeout=GLANCE)
-                if future.status == "error" and isinstance(future.exception(), KilledWorker):
-                    yield index
-
-    def _add(self, sums: Future, level: int) -> None:
-        """Put sums in their place in the tree, and add up those that are whole."""
-        if level == len(self.levels):
-            self.levels.append([])
-        self.levels[level].append(sums)
-        if len(self.levels[level]) == FAN_IN:
-            self._add(self._sum(level), level + 1)
-
-    def _sum(self, level: int) -> Future:
-        together = self.engine.client.submit(remote.add_sums, *self.levels[level], pure=False)
-        self.levels[level] = []
-        return together
-
-    def _close(self) -> Future:
-        """Return the sum of all."""
-        for level in range(len(self.levels) - 1):
-            if self.levels[level]:
-                self._add(self._sum(level) if len(self.levels[level]) > 1 else self.levels[level].pop(), level + 1)
-        last = self.levels[-1]
-        return self._sum(len(self.levels) - 1) if len(last) > 1 else last[0]

@@ -74,6 +74,9 @@ class Engine(Protocol):
             If the pass was cancelled.
         """
 
+    def check(self) -> None:
+        """Raise Interrupted if the engine was cancelled."""
+
     def cancel(self) -> None:
         """End the pass that is under way before its next block, and every later one at once."""
 

@@ -45,6 +45,11 @@ class ThreadEngine:
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
 
+    def check(self) -> None:
+        """Raise Interrupted if the engine was cancelled."""
+        if self.cancelled.is_set():
+            raise Interrupted("The run was asked to stop.")
+
     def cancel(self) -> None:
         """End the pass that is under way before its next block, and every later one at once."""
         self.cancelled.set()
@@ -95,7 +100,8 @@ class ThreadEngine:
         scratch: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
         sums = work.zero()
         for block in group:
-            if self.cancelled.is_set() or trouble.failed:
+            self.check()
+            if trouble.failed:
                 raise Interrupted("The run was asked to stop.")
             if any(first < block for first, _ in trouble.bad):
                 break

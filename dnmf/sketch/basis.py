@@ -59,6 +59,7 @@ def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[A
         touched = bisect.bisect_right(layout.bounds, first) - 1, bisect.bisect_right(layout.bounds, last) - 1
         for block in range(touched[0], touched[1] + 1):
             if block not in known:
+                engine.check()
                 known[block] = engine.source.read(block, Scratch())
                 engine.on_block(layout.block_bytes(block))
             start = layout.bounds[block]

@@ -86,8 +86,9 @@ def sketched(bench: Bench, settings: Settings) -> State:
     W = surrogate.best_of(S, rank, STARTS, settings.seed)
     W, H = solve(bench, surrogate, S, None, room, None, W, stride)
     room.drop()
-    probes = orthonormal(sums.product)
-    return State(1, W.astype(dtype), H, tuple(sums.norms), method="sketch", guide=Guide(probes=probes.astype(dtype)))
+    probes = orthonormal(sums.product).astype(dtype)
+    guide = Guide(probes=probes if probes.size else None)
+    return State(1, W.astype(dtype), H, tuple(sums.norms), method="sketch", guide=guide)
 
 
 def corrected(bench: Bench, state: State) -> State:
@@ -106,8 +107,8 @@ def corrected(bench: Bench, state: State) -> State:
     norms = tuple(sums.stats.norms)
     if not state.accepts(step):
         both.drop()
-        new = state.refused(norms, "sketch")
-        return dataclasses.replace(new, guide=dataclasses.replace(new.guide, refused=state.guide.refused + 1))
+        guide = dataclasses.replace(state.guide, ahead=None, refused=state.guide.refused + 1)
+        return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", guide=guide)
     H = bench.make_room(rank)
     bench.engine.one_pass(Keep(Rows(0, rank)), both, H, reading=False)
     new = state.after(step, H, norms)
@@ -116,15 +117,18 @@ def corrected(bench: Bench, state: State) -> State:
     change = cross @ pseudo_inverse(sums.stats.gram, layout.work_dtype)
     surrogate = Surrogate(np.hstack([change, Q]).astype(layout.work_dtype), bench.rule, sum(norms))
     S = np.concatenate(sums.sample, axis=1)
-    ahead, _ = solve(bench, surrogate, S, S[:rank].copy(), both, H, step.W.astype(np.float64), stride)
+    ahead, proposed = solve(bench, surrogate, S, S[:rank].copy(), both, H, step.W.astype(np.float64), stride)
     both.drop()
+    proposed.drop()
 
     width = min(KEPT_WIDTH * rank, Q.shape[1])
     values, vectors = np.linalg.eigh(sums.gram)
     leading = Q @ vectors[:, np.argsort(values)[::-1][:width]]
     size = float(np.linalg.norm(change))
     probes = np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading
-    guide = Guide(ahead.astype(layout.work_dtype), probes.astype(layout.work_dtype))
+    # A pass at W itself, after a point that was refused, says nothing of what the surrogates propose.
+    refused = state.guide.refused if state.guide.ahead is None else 0
+    guide = Guide(ahead.astype(layout.work_dtype), probes.astype(layout.work_dtype), refused=refused)
     return dataclasses.replace(new, method="sketch", guide=guide)
 
 

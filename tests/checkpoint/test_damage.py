@@ -10,7 +10,7 @@ from runs import assert_same_bits, factors, interrupt_at, matrix, stored
 
 import dnmf
 import dnmf.checkpoint.arrays
-import dnmf.checkpoint.store
+import dnmf.checkpoint.faults
 from dnmf.errors import Interrupted, StoreError, StoreWarning
 
 PASSES = 6

@@ -157,9 +157,9 @@ def test_the_tree_of_sums_is_that_of_the_threads(groups, client):
 def test_every_group_is_told_once_and_no_more_than_a_window_is_under_way(client, monkeypatch):
     run, told, most = engine(client, 40, 20), [], []
     run.on_block = told.append
-    take_off = dnmf.engine.cluster.Flight._take_off
+    take_off = dnmf.engine.flight.Flight._take_off
     monkeypatch.setattr(
-        dnmf.engine.cluster.Flight,
+        dnmf.engine.flight.Flight,
         "_take_off",
         lambda flight, index: (take_off(flight, index), most.append(len(flight.under_way))),
     )
