@@ -144,6 +144,8 @@ class Run:
         if state.H.fresh:
             return
         new = save_state(self.store, state, self.history, self.verdict, layout, self.settings.keep)
+        if new and isinstance(state.H, StoredFactor):  # a pass that was refused has left H as it was
+            state.H.follow(self._stored(self.store.last()))
         for watcher in self.watchers if new else ():
             watcher.saved(state.passes, str(self.store))
 

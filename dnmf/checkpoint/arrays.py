@@ -73,6 +73,10 @@ class StoredFactor:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.array, self._bounds, self._transposed)
 
+    def follow(self, newer: "StoredFactor") -> None:
+        """Read from a newer checkpoint that holds the same numbers, since this one may be deleted."""
+        self.array, self._last = newer.array, threading.local()
+
     def read(self, block: int) -> Float:
         """Read a block. Of narrow blocks, each thread keeps the chunk that the next one will be in as well.
 

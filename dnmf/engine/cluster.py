@@ -129,7 +129,9 @@ class ClusterEngine:
                 for index in indices:
                     matrix, needs = self._parts[index]
                     given = [part.given[index] for part in parts]
-                    told = job, matrix, list(needs) if reading else [], self.groups[index], given
+                    group = self.groups[index]
+                    here = {block: known[block] for block in group if block in known}
+                    told = job, matrix, list(needs) if reading else [], group, given, remote.pack(here)
                     pair = _enter(graph, index, remote.visit_group, *told)
                     sums.append(_enter(graph, index, remote.second, TaskRef(pair)))
                     if room is not None:
@@ -139,7 +141,8 @@ class ClusterEngine:
                     room.futures[index] = blocks  # type: ignore[union-attr]
                 return list(futures[0])
 
-            total: S = Flight(self, range(len(self.groups)) if part is None else part, submit, reading).land()
+            indices = range(len(self.groups)) if part is None else part
+            total: S = Flight(self, indices, submit, lambda block: reading and block not in known).land()
             return total
 
     def explain(self, index: int, error: KilledWorker) -> ClusterError:

@@ -31,9 +31,9 @@ class Flight:
         engine: "ClusterEngine",
         indices: Sequence[int],
         submit: Callable[[Sequence[int]], list[Future]],
-        reading: bool,
+        read: Callable[[int], bool],
     ) -> None:
-        self.engine, self.indices, self.submit, self.reading = engine, indices, submit, reading
+        self.engine, self.indices, self.submit, self.read = engine, indices, submit, read
         self.under_way: dict[int, Future] = {}
         self.arrived: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
         self.levels: list[list[Future]] = [[]]
@@ -96,11 +96,10 @@ class Flight:
                 raise error
             if index < self._first_bad:
                 self.bad, self._first_bad = error, index
-        elif (
-            index >= 0 and self.reading
-        ):  # it may have been lost again, with its worker: then the scheduler has it made again
-            layout = self.engine.source.layout
-            self.engine.on_block(sum(layout.block_bytes(block) for block in self.engine.groups[index]))
+        elif index >= 0:  # it may have been lost again, with its worker: then the scheduler has it made again
+            layout, group = self.engine.source.layout, self.engine.groups[index]
+            if read := sum(layout.block_bytes(block) for block in group if self.read(block)):
+                self.engine.on_block(read)
 
     def _also_killed(self) -> Iterator[int]:
         """Yield the groups that Dask blames together with another one: those that waited on the same workers."""

@@ -74,7 +74,12 @@ def unpack(packed: bytes) -> Any:
 
 
 def visit_group(
-    packed: bytes, part: Part, values: Sequence[Any], group: range, given: Sequence[Sequence[Float] | None]
+    packed: bytes,
+    part: Part,
+    values: Sequence[Any],
+    group: range,
+    given: Sequence[Sequence[Float] | None],
+    known: bytes,
 ) -> tuple[list[Float | None], Any]:
     """Visit the blocks of a group; return the blocks of H that are kept, and the sums.
 
@@ -85,6 +90,7 @@ def visit_group(
     """
     job: Job = unpack(packed)
     matrix = (part.given(values) if values else part) if job.reading else None
+    here = unpack(known)
     scratch: Scratch = _local.__dict__.setdefault("scratch", Scratch())
     sums = job.work.zero()
     kept: list[Float | None] = []
@@ -92,7 +98,10 @@ def visit_group(
         for index, block in enumerate(group):
             h = job.block(block, [None if blocks is None else blocks[index] for blocks in given])
             try:
-                kept.append(visit_block(matrix, job.work, block, block == group[-1], h, sums, scratch))
+                if block in here:
+                    kept.append(job.work.visit(block, here[block], h, sums, scratch))
+                else:
+                    kept.append(visit_block(matrix, job.work, block, block == group[-1], h, sums, scratch))
             except BadEntry as error:
                 raise BadBlock(block, error) from None
     return kept, sums

@@ -29,12 +29,17 @@ class SpreadFactor:
     everywhere: ClassVar[bool] = False
 
     def __init__(self, workers: Workers, groups: Sequence[range], shared: bool = False) -> None:
-        self.groups, self.shared = groups, shared
+        self.groups, self._shared = groups, shared
         self.futures: list[Future | None] = [None] * len(groups)
         self.settled: Factor | None = None
         self.workers = workers
         self._starts = [group.start for group in groups]
         self._last: tuple[int, Sequence[Float]] | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether the workers hold the blocks, and see the store that they are to be saved in."""
+        return self._shared and self.settled is None
 
     @classmethod
     def of(cls, workers: Workers, groups: Sequence[range], origin: Factor) -> "SpreadFactor":

@@ -166,7 +166,7 @@ def test_every_group_is_told_once_and_no_more_than_a_window_is_under_way(client,
     run.one_pass(Job())
     assert sum(told) == 2 * 120 * 8
     assert len(told) == 20
-    assert max(most) <= dnmf.engine.cluster.AHEAD * 2
+    assert max(most) <= dnmf.engine.flight.AHEAD * 2
 
 
 def test_a_cancelled_pass_ends(client):
@@ -246,7 +246,7 @@ def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(c
 
     monkeypatch.setattr(dnmf.run, "write_long", writing)
     monkeypatch.setattr(SpreadFactor, "_send", lambda *given: sent.append(given))
-    options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0}
+    options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0, "init": "random"}
     with dask.config.set({"temporary-directory": str(tmp_path)}):
         result = dnmf.factorize(V, 3, client=client, **options)
     assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
