@@ -33,7 +33,8 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
     """
     l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
     curvature = np.diag(G) + l2
-    inverse = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature > 0)
+    least = np.finfo(curvature.dtype).tiny  # of which the inverse is still a float
+    inverse = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature >= least)
     _hals(H, C, G, l1, l2, inverse, sweeps)
 
 

@@ -89,8 +89,9 @@ def orthonormal(X: Float) -> Float:
     A column is dropped by what is left of it relative to its own length: relative to what is left of others, rounding
     would be taken for a direction.
     """
-    lengths = np.linalg.norm(X, axis=0)
-    X = X[:, lengths > 0] / lengths[lengths > 0]
+    largest = np.abs(X).max(axis=0, initial=0)
+    X = X[:, largest > 0] / largest[largest > 0]
+    X /= np.linalg.norm(X, axis=0)
     Q, count = np.empty((X.shape[1], len(X))), 0
     for column in X.T:
         known = Q[:count]

@@ -51,6 +51,18 @@ def test_a_component_with_nothing_to_fit_stays_or_vanishes_by_its_penalty(unused
     np.testing.assert_array_equal(H[unused], 0 if l1 > 0 else before)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_component_that_is_almost_0_does_not_overflow(dtype):
+    _, _, H, C, G = problem(LANES + 3, 3, dtype=dtype)
+    # Of the smallest subnormal number, the inverse is infinite.
+    C[1], G[1], G[:, 1] = 0, 0, 0
+    G[1, 1] = np.nextafter(np.array(0, dtype), np.array(1, dtype))
+    found = H.copy()
+    hals(found, C, G, Penalty(), 3)
+    np.testing.assert_array_equal(found[1], H[1])
+    assert np.isfinite(found).all()
+
+
 @pytest.mark.parametrize("start", [0.0, 1.0])
 def test_pivoting_solves_exactly(start):
     W, V, H, C, G = problem(200)
