@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import threadpoolctl
-from runs import Told, assert_same_bits, interrupt_at, matrix, stored, until
+from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, stored, until
 
 import dnmf
 import dnmf.engine.cluster
 import dnmf.join
 import dnmf.run
+import dnmf.sketch.basis
+import dnmf.solve
 from dnmf.engine import ThreadEngine
 from dnmf.engine.cluster import ClusterEngine
 from dnmf.engine.spread import SpreadFactor
@@ -148,6 +150,33 @@ def test_the_same_bits_where_entries_are_missing_or_weighted(client, tmp_path):
         assert_same_bits(found, dnmf.factorize(given, client="threads", **options))
 
 
+@pytest.mark.parametrize("tall", [False, True])
+@pytest.mark.parametrize("sample", [10000, 90], ids=["sample is all", "sample is a part"])
+def test_a_sketch_has_the_same_bits_and_is_resumed_to_them(sample, tall, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(dnmf.sketch.basis, "SAMPLE", sample)
+    path = stored(tmp_path / "V.zarr", V.T.copy() if tall else V, (17, 24) if tall else (24, 17))
+    options = {"rank": 4, "solver": "sketch", "max_passes": 8, "tol": 0, "checkpoint_every": 2}
+    expected = dnmf.factorize(path, client="threads", **options)
+    assert_same_bits(dnmf.factorize(path, client=client, **options), expected)
+    with pytest.raises(Interrupted):
+        dnmf.factorize(path, client=client, store=tmp_path / "a", **options, **interrupt_at(3))
+    with pytest.raises(Interrupted):
+        dnmf.resume(tmp_path / "a", client="threads", **interrupt_at(5))
+    assert_same_bits(dnmf.resume(tmp_path / "a", client=client), expected)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_factor_that_stays_where_a_pass_is_refused_is_saved_again(kept, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(dnmf.solve, "extrapolate", lambda new, *given: np.ones_like(new))
+    path = stored(tmp_path / "V.zarr", V, (24, 17))
+    options = {"rank": 3, "max_passes": 8, "tol": 0, "checkpoint_every": 1, "extrapolate": True, **PLAIN}
+    expected = dnmf.factorize(path, client="threads", **options)
+    store = {"store": tmp_path / "a", "keep": 1} if kept else {}
+    found = dnmf.factorize(path, client=client, **store, **options)
+    for one, other in zip(factors(found), factors(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("groups", [1, 2, 7, 8, 9, 16, 17, 63, 64, 65])
 def test_the_tree_of_sums_is_that_of_the_threads(groups, client):
     there, here = engine(client, 65, groups), ThreadEngine(open_matrix(da.ones((2, 195), chunks=(2, 3))), groups, 2)
@@ -246,7 +275,7 @@ def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(c
 
     monkeypatch.setattr(dnmf.run, "write_long", writing)
     monkeypatch.setattr(SpreadFactor, "_send", lambda *given: sent.append(given))
-    options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0, "init": "random"}
+    options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0, **PLAIN}
     with dask.config.set({"temporary-directory": str(tmp_path)}):
         result = dnmf.factorize(V, 3, client=client, **options)
     assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
