@@ -131,7 +131,8 @@ class ClusterEngine:
                     given = [part.given[index] for part in parts]
                     group = self.groups[index]
                     here = {block: known[block] for block in group if block in known}
-                    told = job, matrix, list(needs) if reading else [], group, given, remote.pack(here)
+                    values = list(needs) if reading and len(here) < len(group) else []
+                    told = job, matrix, values, group, given, remote.pack(here)
                     pair = _enter(graph, index, remote.visit_group, *told)
                     sums.append(_enter(graph, index, remote.second, TaskRef(pair)))
                     if room is not None:
