@@ -68,9 +68,20 @@ class ClusterEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
-    def check(self) -> None:
-        """Raise Interrupted if the engine was cancelled, ClusterError if the scheduler is lost."""
-        self.workers.check()
+    def fetch(self, block: int, columns: slice) -> Block:
+        """Return some columns of a block, which a worker reads."""
+        index = next(index for index, group in enumerate(self.groups) if block in group)
+        with self.workers.explained():
+            self.workers.check()
+            self._send_matrix()
+            part, needs = self._parts[index]
+            try:
+                read = self.client.submit(remote.read_block, part, list(needs), block, columns, pure=False)
+                packed = self.workers.gather([read])[0]
+            except KilledWorker as error:
+                raise self.explain(index, error) from None
+        self.on_block(self.source.layout.block_bytes(block))
+        return remote.unpack(packed)
 
     def cancel(self) -> None:
         """End the pass that is under way, and every later one at once."""

@@ -74,8 +74,14 @@ class Engine(Protocol):
             If the pass was cancelled.
         """
 
-    def check(self) -> None:
-        """Raise Interrupted if the engine was cancelled."""
+    def fetch(self, block: int, columns: slice) -> Block:
+        """Return some columns of a block, read where the work is done.
+
+        Raises
+        ------
+        Interrupted
+            If the engine was cancelled.
+        """
 
     def cancel(self) -> None:
         """End the pass that is under way before its next block, and every later one at once."""

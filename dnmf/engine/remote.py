@@ -107,6 +107,12 @@ def visit_group(
     return kept, sums
 
 
+def read_block(part: Part, values: Sequence[Any], block: int, columns: slice) -> bytes:
+    """Return some columns of a block, packed."""
+    matrix = part.given(values) if values else part
+    return pack(matrix.read(block, Scratch())[:, columns])
+
+
 def act_on_chunks(
     packed: bytes, starts: range, width: int, offset: int, groups: Sequence[Sequence[Float]]
 ) -> list[Any]:

@@ -45,7 +45,13 @@ class ThreadEngine:
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
 
-    def check(self) -> None:
+    def fetch(self, block: int, columns: slice) -> Block:
+        """Return some columns of a block."""
+        self._check()
+        self.on_block(self.source.layout.block_bytes(block))
+        return self.source.read(block, Scratch())[:, columns]
+
+    def _check(self) -> None:
         """Raise Interrupted if the engine was cancelled."""
         if self.cancelled.is_set():
             raise Interrupted("The run was asked to stop.")
@@ -100,7 +106,7 @@ class ThreadEngine:
         scratch: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
         sums = work.zero()
         for block in group:
-            self.check()
+            self._check()
             if trouble.failed:
                 raise Interrupted("The run was asked to stop.")
             if any(first < block for first, _ in trouble.bad):

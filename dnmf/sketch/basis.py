@@ -9,7 +9,6 @@ import scipy.sparse
 from dnmf.engine import Engine
 from dnmf.kernels.panels import Block
 from dnmf.kernels.products import power_of_two
-from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
 
@@ -43,7 +42,7 @@ def basis_of(M: Any, width: int, generator: np.random.Generator) -> Float:
 def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Any, dict[int, Block]]:
     """Return some runs of V's columns, whose places depend on nothing but V's shape, and the blocks they are in.
 
-    Blocks that would take too much memory are forgotten, and read again by the pass.
+    Blocks that would take too much memory are not among them, and read again by the pass.
     """
     layout = engine.source.layout
     rows, columns = layout.shape
@@ -55,17 +54,15 @@ def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[A
     known: dict[int, Block] = {}
     parts = []
     for first in sorted(int(first) for first in firsts):
-        last = min(first + length, columns) - 1
-        touched = bisect.bisect_right(layout.bounds, first) - 1, bisect.bisect_right(layout.bounds, last) - 1
-        for block in range(touched[0], touched[1] + 1):
-            if block not in known:
-                engine.check()
-                known[block] = engine.source.read(block, Scratch())
-                engine.on_block(layout.block_bytes(block))
+        stop = min(first + length, columns)
+        edges = bisect.bisect_right(layout.bounds, first) - 1, bisect.bisect_left(layout.bounds, stop)
+        for block in range(*edges):
             start = layout.bounds[block]
-            parts.append(known[block][:, max(first - start, 0) : last + 1 - start].astype(layout.work_dtype))
-        if (len(known) + 1) * layout.read_bytes > PILOT_BYTES and layout.blocks > 1:
-            known = {}
+            wanted = slice(max(first - start, 0), stop - start)
+            if block not in known and (len(known) + 1) * layout.read_bytes <= PILOT_BYTES:
+                known[block] = engine.fetch(block, slice(None))
+            here = known[block][:, wanted] if block in known else engine.fetch(block, wanted)
+            parts.append(here.astype(layout.work_dtype))
     M = scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1)
     values: Any = M.data if layout.sparse else M
     values[~((values >= 0) & (values < np.inf))] = 0  # the pass will name what is wrong
