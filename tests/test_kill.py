@@ -58,7 +58,7 @@ OVERWRITING = DRIVER.replace("store=target", "store=target, overwrite=True")
 OPTIONS = {"max_passes": 9, "tol": 0, "checkpoint_every": 3}
 PLACES = [
     ("block", 2),
-    ("pass", 1),
+    ("pass", 2),
     ("block", 38),
     ("pass", 5),
     ("write_factors", 1),
