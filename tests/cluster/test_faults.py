@@ -193,7 +193,7 @@ def test_the_scheduler_knows_no_more_tasks_after_200_passes_than_after_20(keeps,
             known.append(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
 
     store = tmp_path / "store" if keeps else None
-    options = {"max_passes": 200, "tol": 0, "checkpoint_every": 5, "store": store}
+    options = {"max_passes": 200, "tol": 0, "init": "random", "checkpoint_every": 5, "store": store}
     dnmf.factorize(matrix(24, 80), 3, client=client, watchers=[Counting()], **options)
     assert len(known) == 200
     assert max(known[20:]) <= max(known[:20]) + 5

@@ -31,7 +31,21 @@ def test_scheduler_and_driver_hold_no_more_after_200_passes_than_after_100(keeps
     assert until(file.exists)
     for _ in range(2):
         apart("dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard", "--no-nanny")
-    command = [sys.executable, "-m", "dnmf", "fit", path, "--rank", "3", "--max-passes", str(PASSES), "--tol", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "dnmf",
+        "fit",
+        path,
+        "--rank",
+        "3",
+        "--max-passes",
+        str(PASSES),
+        "--tol",
+        "0",
+        "--init",
+        "random",
+    ]
     command += ["--checkpoint-every", "5", "--json", "--scheduler-file", str(file)]
     command += ["--store", str(tmp_path / "run.zarr")] if keeps else []
     series = []
