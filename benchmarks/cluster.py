@@ -45,6 +45,10 @@ from dnmf.watch import Watcher
 median = statistics.median
 
 
+# The plain rule: its passes all do the same.
+PLAIN = {"solver": "hals", "init": "random", "tol": 0}
+
+
 def chunk(rows: int, width: int, dtype: str, seed: int) -> np.ndarray:
     """Make a block of V."""
     rng = np.random.default_rng(seed)
@@ -132,7 +136,7 @@ def efficiency(options: argparse.Namespace) -> None:
         concurrent.futures.ProcessPoolExecutor(2, context) as pool,
     ):
         clock = Clock()
-        both = {"tol": 0, "max_passes": options.rounds + 1}
+        both = {**PLAIN, "max_passes": options.rounds + 1}
         runs = [dnmf.iterate(V, options.rank, client=each, watchers=[clock], **both) for each in (single, double)]
         acts: list[Callable[[], Any]] = [functools.partial(next, run) for run in runs]
         acts += [
@@ -174,7 +178,7 @@ def overhead(options: argparse.Namespace) -> None:
     with workers(2) as client:
         for blocks in (100, 1000, 10_000):
             V, there, here = generated(20, 20, blocks), Clock(), Clock()
-            both = {"rank": 5, "tol": 0, "max_passes": options.passes}
+            both = {"rank": 5, **PLAIN, "max_passes": options.passes}
             dnmf.factorize(V, client=client, watchers=[there], **both)
             dnmf.factorize(V, client="threads", threads=1, watchers=[here], **{**both, "max_passes": 5})
             work = median(np.diff(here.passes)) / 2
@@ -192,7 +196,7 @@ def overhead(options: argparse.Namespace) -> None:
 def death(options: argparse.Namespace) -> None:
     """Kill one of two workers, and compare with a run in which nobody dies."""
     V = options.matrix or generated(1000, 2000, 48)
-    both = {"rank": options.rank, "tol": 0, "max_passes": 40, "checkpoint_every": 10}
+    both = {"rank": options.rank, **PLAIN, "max_passes": 40, "checkpoint_every": 10}
     with tempfile.TemporaryDirectory() as folder:
         for nanny in (True, False):
             taken, results = [], []
@@ -230,7 +234,7 @@ def checkpoint(options: argparse.Namespace) -> None:
     blocks = max(1, round(250 * options.size))
     with store_of(options) as store, workers(2) as client:
         clock = Clock()
-        both = {"tol": 0, "max_passes": options.rounds + 1, "checkpoint_every": 1, "overwrite": True}
+        both = {**PLAIN, "max_passes": options.rounds + 1, "checkpoint_every": 1, "overwrite": True}
         dnmf.factorize(generated(2000, width, blocks), 20, client=client, store=store, watchers=[clock], **both)
     passes = [made - saved for saved, made in zip(clock.saves[:-1], clock.passes[1:], strict=True)]
     saves = [saved - made for made, saved in zip(clock.passes, clock.saves, strict=True)][1:]

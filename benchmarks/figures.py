@@ -26,7 +26,7 @@ def compare(name: str, V: np.ndarray, rank: int, passes: int, seeds: int) -> Non
         W = (np.abs(rng.standard_normal((V.shape[0], rank))) * scale).astype(V.dtype)
         H = (np.abs(rng.standard_normal((rank, V.shape[1]))) * scale).astype(V.dtype)
         start = time.perf_counter()
-        result = dnmf.factorize(V, rank, init=(W, H), max_passes=passes, tol=0)
+        result = dnmf.factorize(V, rank, init=(W, H), solver="hals", max_passes=passes, tol=0)
         middle = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

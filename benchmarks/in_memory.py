@@ -58,7 +58,9 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
     dnmf.factorize(tiny, 2, max_passes=1)
     with peak_memory() as memory:
         start = time.perf_counter()
-        for result in dnmf.iterate(V, options.rank, init=(W, H), tol=0, max_passes=1000, threads=options.threads):
+        for result in dnmf.iterate(
+            V, options.rank, init=(W, H), solver="hals", tol=0, max_passes=1000, threads=options.threads
+        ):
             if result.relative_error <= options.target:
                 break
         seconds = time.perf_counter() - start

@@ -59,8 +59,8 @@ def read_only(matrix: str, settings: Settings) -> float:
 
 def measure(matrix: str, folder: Path, rank: int, limit: str, passes: int) -> None:
     """Alternate reads and passes, and print what they took."""
-    settings = Settings(rank=rank, memory_limit=limit, max_passes=passes)  # type: ignore[arg-type]
-    print(dnmf.plan(matrix, rank, memory_limit=limit))
+    settings = Settings(rank=rank, init="random", memory_limit=limit, max_passes=passes)  # type: ignore[arg-type]
+    print(dnmf.plan(matrix, rank, memory_limit=limit, solver="hals", init="random"))
     cold = drop_caches()
     reads, works = [], []
     with peak_memory() as memory:
@@ -71,6 +71,8 @@ def measure(matrix: str, folder: Path, rank: int, limit: str, passes: int) -> No
             memory_limit=limit,
             max_passes=passes,
             tol=0,
+            solver="hals",
+            init="random",
             checkpoint_every=passes,
         )
         for _ in range(passes):

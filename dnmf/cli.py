@@ -166,7 +166,7 @@ def convert_command(
 @main.command("demo")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
 @click.option("--step", type=int, default=1, help="Take every so-manieth patch only.")
-@click.option("--max-passes", type=int, default=40, show_default=True)
+@click.option("--max-passes", type=int, default=8, show_default=True)
 def demo_command(folder: Path, step: int, max_passes: int) -> None:
     """Factorise the patches of two photographs, and draw the parts they are made of."""
     folder.mkdir(parents=True, exist_ok=True)

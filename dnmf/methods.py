@@ -4,7 +4,8 @@ import dataclasses
 
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
-from dnmf.kernels.rules import make_rule, solver_of, sums_per_row
+from dnmf.kernels.quadratic import Quadratic
+from dnmf.kernels.rules import QUADRATIC, make_rule, solver_of, sums_per_row
 from dnmf.minibatch import minibatch
 from dnmf.plan import Load
 from dnmf.settings import Settings
@@ -44,6 +45,9 @@ def rule_of(settings: Settings, layout: Layout, *, weighted: bool = False) -> Ru
     if solver_of(settings) == "newton" and isinstance(rule, Divergence) and rule.by_totals:
         rows, rank = layout.shape[0], settings.rank
         return dataclasses.replace(rule, curved=8 * rows * rank * (rank + 1) // 2 <= CURVED_BYTES)
+    if settings.sweeps is None and isinstance(rule, Quadratic) and solver_of(settings) == "sketch":
+        sweeps = rule.sweeps if sketching(settings, rule, layout) else QUADRATIC["hals"][1]
+        return dataclasses.replace(rule, sweeps=sweeps)
     return rule
 
 
