@@ -24,8 +24,8 @@ from dnmf.kernels.updates import hals
 SWEEPS, W_SWEEPS, FIRST_SWEEPS = 6, 6, 20
 # A solution ends when a round lowers the loss by less than this share of it.
 TOLERANCE = 1e-6
-# Rounds of every random start, on so many rows and columns at most, before the better half of them goes on.
-TRIAL_ROUNDS, TRIAL_SIZE = 50, 4000
+# Rounds of every random start, on so many rows and columns at most, before the better half goes on with twice as many.
+TRIAL_ROUNDS, TRIAL_SIZE = 16, 4000
 # Losses of two starts are close together where they differ by less than the first share of them, or the second of ‖V̂‖².
 CLOSE, TIE = 1e-3, 1e-6
 
@@ -248,8 +248,10 @@ class Surrogate:
         small = dataclasses.replace(self, left=left, norm=norm)
         generator = np.random.default_rng(seed)
         trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
+        rounds = TRIAL_ROUNDS
         while len(trials) > 1:
-            trials = [(columns, *small.descend(columns, W, TRIAL_ROUNDS)) for columns, W, _ in trials]
+            trials = [(columns, *small.descend(columns, W, rounds)) for columns, W, _ in trials]
+            rounds *= 2
             trials = better_half(trials, TIE * norm)
         columns, W, _ = trials[0]
         return self._improved(np.zeros((len(self.left), rank)), columns.update(small.round(W, few.dtype)), FIRST_SWEEPS)
