@@ -5,7 +5,7 @@ import dataclasses
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.quadratic import Quadratic
-from dnmf.kernels.rules import QUADRATIC, make_rule, solver_of, sums_per_row
+from dnmf.kernels.rules import make_rule, solver_of, sums_per_row
 from dnmf.minibatch import minibatch
 from dnmf.plan import Load
 from dnmf.settings import Settings
@@ -15,6 +15,8 @@ from dnmf.sources.layout import Layout
 
 # The Hessians of the rows of W are added up where the sums of one task take no more than this for them.
 CURVED_BYTES = 64 * 2**20
+# Sweeps over H in a pass of a sketch: the W it looks at may be far from the one that H was made for.
+SKETCH_SWEEPS = 12
 
 
 def method_of(settings: Settings, rule: Rule, layout: Layout) -> Method:
@@ -33,8 +35,8 @@ def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
     """Return the initialisation that the settings name, or the best one."""
     if settings.init != "auto":
         return settings.init
-    if not starts(rule, layout, settings.rank):
-        return "random"
+    if not starts(rule, layout, settings.rank) or (isinstance(rule, Quadratic) and rule.least > 0):
+        return "random"  # what is 0 in the factors of a sketch, updates that multiply would leave so
     wanted = settings.beta != 2 or settings.solver == "sketch" or pays(layout, settings.rank)
     return "sketch" if wanted else "random"
 
@@ -45,9 +47,8 @@ def rule_of(settings: Settings, layout: Layout, *, weighted: bool = False) -> Ru
     if solver_of(settings) == "newton" and isinstance(rule, Divergence) and rule.by_totals:
         rows, rank = layout.shape[0], settings.rank
         return dataclasses.replace(rule, curved=8 * rows * rank * (rank + 1) // 2 <= CURVED_BYTES)
-    if settings.sweeps is None and isinstance(rule, Quadratic) and solver_of(settings) == "sketch":
-        sweeps = rule.sweeps if sketching(settings, rule, layout) else QUADRATIC["hals"][1]
-        return dataclasses.replace(rule, sweeps=sweeps)
+    if settings.sweeps is None and isinstance(rule, Quadratic) and sketching(settings, rule, layout):
+        return dataclasses.replace(rule, sweeps=SKETCH_SWEEPS)
     return rule
 
 
@@ -62,6 +63,8 @@ def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
     """Return what a run with the settings works with beside V."""
     rank, rule = settings.rank, rule_of(settings, layout, weighted=weighted)
     load = Load.plain(rank, sums_per_row(rule, rank))
+    if settings.solver == "minibatch":  # V Hᵀ with the H before, too
+        load = load._replace(sums=2 * rank)
     if sketching(settings, rule, layout) or init_of(settings, rule, layout) == "sketch":
         return sketch_load(load, rank, layout)
     return load

@@ -92,6 +92,8 @@ class Load(NamedTuple):
         Numbers for every row of V that the driver holds.
     extra
         Other bytes that the driver holds.
+    panels
+        Arrays of a panel's size that a task makes of it: weights, ratios, and products with them.
     """
 
     sums: int
@@ -99,11 +101,12 @@ class Load(NamedTuple):
     held: int
     kept: int
     extra: int = 0
+    panels: int = 0
 
     @classmethod
     def plain(cls, rank: int, sums: int | None = None) -> "Load":
         """Return that of a rule alone: H and the next H, W and what updates it."""
-        return cls(sums or rank, rank, 2 * rank, 8 * rank)
+        return cls(sums or rank, rank, 2 * rank, 8 * rank, panels=0 if sums in (None, rank) else 3)
 
 
 def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0, load: Load | None = None) -> Plan:
@@ -192,8 +195,7 @@ def thread_bytes(layout: Layout, rank: int, load: Load) -> int:
     rows, size = layout.shape[0], layout.work_dtype.itemsize
     panel = panel_columns(layout)
     casts = max(BLOCK_BYTES, layout.read_bytes) if layout.sparse else 2 * rows * panel * size
-    if load.sums != load.worked == rank:  # weights, and what is made of them, beside the values
-        casts += 3 * rows * min(panel_width(rows, layout.work_dtype), layout.widest) * size
+    casts += load.panels * rows * min(panel_width(rows, layout.work_dtype), layout.widest) * size
     sums = (2 * rank + load.sums) * rows * 8
     factor = 3 * load.worked * layout.widest * size + 6 * rank * panel * 8
     return layout.read_bytes + casts + sums + factor

@@ -3,8 +3,6 @@
 import dataclasses
 import math
 
-import numpy as np
-
 from dnmf.accelerate import Momentum
 from dnmf.factor import Factor
 from dnmf.kernels.model import Step
@@ -92,4 +90,4 @@ class State:
 
     def accepts(self, step: Step) -> bool:
         """Say whether a step from the point is to be taken: always from W itself, else if the loss has not risen."""
-        return self.guide.ahead is None or not step.loss > self.loss or not np.isfinite(self.loss)
+        return self.guide.ahead is None or not step.loss > self.loss

@@ -13,6 +13,8 @@ FORMAT = 1
 GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")
 # What a method knows beside the factors: numbers in the state, and an array.
 GUIDE = "guide"
+GUIDE_PARTS = ("ahead", "probes", "bold", "sums")
+GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
 STATE = {"norms", "loss", "relative_error", "optimality", GUIDE}
 RECORD = {field.name for field in dataclasses.fields(Record)}
 
@@ -72,12 +74,26 @@ class Commit:
             and isinstance(self.state["norms"], list)
             and all(_is_number(norm) for norm in self.state["norms"])
             and all(_is_number(value) for name, value in self.state.items() if name not in ("norms", GUIDE))
-            and all(map(_is_number, self.state.get(GUIDE, {}).values()))
+            and _is_guide(self.state.get(GUIDE), GUIDE in self.digests)
             and all(set(record) == RECORD and _is_number(record["passes"]) for record in self.history)
             and (self.verdict is None or set(self.verdict) == {"sentence", "converged"})
         )
         if not sound:
             raise ValueError("the record is none that a run writes")
+
+
+def _is_guide(given: Any, stored: bool) -> bool:
+    """Say whether numbers are those of a guide: none at all, or all, and an array of as many columns as they say."""
+    if given is None:
+        return not stored
+    if not isinstance(given, dict) or set(given) != {*GUIDE_PARTS, *GUIDE_NUMBERS}:
+        return False
+    counts = [given[name] for name in (*GUIDE_PARTS, "columns", "refused")]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return False
+    wide = sum(given[name] for name in GUIDE_PARTS)
+    sound = all(type(given[name]) is float for name in ("damping", "step", "bound"))
+    return sound and given["columns"] == wide and stored == (wide > 0)
 
 
 def _is_number(given: object) -> bool:

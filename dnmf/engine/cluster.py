@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask
+import numpy as np
 from dask._task_spec import Task, TaskRef, parse_input
 from distributed import Future, KilledWorker
+from numpy.typing import NDArray
 
 from dnmf.engine import remote
 from dnmf.engine.flight import Flight
@@ -68,8 +70,8 @@ class ClusterEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
-    def fetch(self, block: int, columns: slice) -> Block:
-        """Return some columns of a block, which a worker reads."""
+    def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
+        """Return a block, or some of its columns, which a worker reads."""
         index = next(index for index, group in enumerate(self.groups) if block in group)
         with self.workers.explained():
             self.workers.check()

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dnmf.factor import Factor
 from dnmf.kernels.panels import BadEntry, Block
 from dnmf.kernels.scratch import Scratch
@@ -74,8 +77,8 @@ class Engine(Protocol):
             If the pass was cancelled.
         """
 
-    def fetch(self, block: int, columns: slice) -> Block:
-        """Return some columns of a block, read where the work is done.
+    def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
+        """Return a block, or copies of some of its columns, read where the work is done.
 
         Raises
         ------

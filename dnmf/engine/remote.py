@@ -8,6 +8,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 from distributed import Worker, WorkerPlugin
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 import dnmf.kernels.rules  # noqa: F401 - loads every library whose threads are to be limited
@@ -107,10 +108,10 @@ def visit_group(
     return kept, sums
 
 
-def read_block(part: Part, values: Sequence[Any], block: int, columns: slice) -> bytes:
-    """Return some columns of a block, packed."""
-    matrix = part.given(values) if values else part
-    return pack(matrix.read(block, Scratch())[:, columns])
+def read_block(part: Part, values: Sequence[Any], block: int, columns: NDArray[np.int64] | None) -> bytes:
+    """Return a block, or some of its columns, packed."""
+    V = (part.given(values) if values else part).read(block, Scratch())
+    return pack(V if columns is None else V[:, columns])
 
 
 def act_on_chunks(

@@ -6,7 +6,9 @@ from operator import itemgetter
 from typing import cast
 
 import dask.threaded
+import numpy as np
 from dask._task_spec import Task, TaskRef
+from numpy.typing import NDArray
 
 from dnmf.engine.groups import NOTHING, S, Work, visit_block
 from dnmf.errors import Interrupted
@@ -45,11 +47,12 @@ class ThreadEngine:
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
 
-    def fetch(self, block: int, columns: slice) -> Block:
-        """Return some columns of a block."""
+    def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
+        """Return a block, or copies of some of its columns."""
         self._check()
+        V = self.source.read(block, Scratch())
         self.on_block(self.source.layout.block_bytes(block))
-        return self.source.read(block, Scratch())[:, columns]
+        return V if columns is None else V[:, columns]
 
     def _check(self) -> None:
         """Raise Interrupted if the engine was cancelled."""

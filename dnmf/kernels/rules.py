@@ -19,7 +19,7 @@ from dnmf.settings import Settings
 
 # The solvers of the Frobenius loss, with the sweeps over H in a visit. Cyclic coordinate descent is HALS.
 QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
-    "sketch": (hals, 12),
+    "sketch": (hals, 4),
     "hals": (hals, 4),
     "cd": (hals, 4),
     "als": (pivot, PIVOT_SWEEPS),
@@ -69,9 +69,7 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
     if solver == "minibatch":
         raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
     if beta == 2 and solver != "mu":
-        return WeightedQuadratic(
-            settings.sweeps or QUADRATIC["hals" if solver == "sketch" else solver][1], *penalties, entries, *held
-        )
+        return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
     sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])
     return Divergence(beta, solver in ("cd", "newton"), sweeps, *penalties, entries, *held)
 

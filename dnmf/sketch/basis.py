@@ -1,6 +1,5 @@
 """The basis that V is projected on."""
 
-import bisect
 from typing import Any
 
 import numpy as np
@@ -51,18 +50,17 @@ def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[A
         most = min(most, max(2 * width, PILOT_BYTES // (rows * layout.work_dtype.itemsize)))
     length = -(-min(most, columns) // PILOT_RUNS)
     firsts = generator.integers(0, columns - length + 1, PILOT_RUNS) if columns > most else range(0, columns, length)
+    wanted = np.unique(np.concatenate([np.arange(first, min(first + length, columns)) for first in firsts]))
+    edges = np.searchsorted(wanted, layout.bounds)
     known: dict[int, Block] = {}
     parts = []
-    for first in sorted(int(first) for first in firsts):
-        stop = min(first + length, columns)
-        edges = bisect.bisect_right(layout.bounds, first) - 1, bisect.bisect_left(layout.bounds, stop)
-        for block in range(*edges):
-            start = layout.bounds[block]
-            wanted = slice(max(first - start, 0), stop - start)
-            if block not in known and (len(known) + 1) * layout.read_bytes <= PILOT_BYTES:
-                known[block] = engine.fetch(block, slice(None))
-            here = known[block][:, wanted] if block in known else engine.fetch(block, wanted)
-            parts.append(here.astype(layout.work_dtype))
+    for block in np.flatnonzero(np.diff(edges)).tolist():
+        here = wanted[edges[block] : edges[block + 1]] - layout.bounds[block]
+        if (len(known) + 1) * layout.read_bytes <= PILOT_BYTES:
+            known[block] = engine.fetch(block)
+            parts.append(known[block][:, here].astype(layout.work_dtype))
+        else:
+            parts.append(engine.fetch(block, here).astype(layout.work_dtype))
     M = scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1)
     values: Any = M.data if layout.sparse else M
     values[~((values >= 0) & (values < np.inf))] = 0  # the pass will name what is wrong

@@ -38,8 +38,9 @@ def fits(rule: Rule, layout: Layout, rank: int) -> bool:
 
 def starts(rule: Rule, layout: Layout, rank: int) -> bool:
     """Say whether a sketch can be where a rule starts from: every entry of V is to count, and no component be known."""
-    known = any((rule.held_W, rule.held_H)) if isinstance(rule, (Quadratic, Divergence)) else True
-    return rule.entries.all and not known and LARGEST * rank < min(layout.shape)
+    if not isinstance(rule, (Quadratic, Divergence)) or rule.held_W or rule.held_H:
+        return False
+    return rule.entries.all and LARGEST * rank < min(layout.shape)
 
 
 def pays(layout: Layout, rank: int) -> bool:
@@ -56,7 +57,7 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
     """
     sample = 3 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
     pilot = min(PILOT_BYTES, layout.read_bytes * layout.blocks)
-    return Load(
+    return load._replace(
         sums=max(load.sums, WIDTH * rank),
         worked=LARGEST * rank,
         held=(LARGEST + 4) * rank,
