@@ -16,12 +16,11 @@ import numpy as np
 
 from dnmf.kernels.model import Model
 from dnmf.kernels.panels import Block, panels
-from dnmf.kernels.products import add_outer_product
+from dnmf.kernels.products import add_gram, add_outer_product
 from dnmf.kernels.quadratic import Quadratic, update_free
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
-from dnmf.sketch.passes import Nothing
 from dnmf.solve import Bench, Method, Update
 from dnmf.state import Guide, State
 
@@ -60,20 +59,8 @@ class UpdateBatch:
         if self.seen:
             for columns, panel in panels(V, H.dtype, scratch):
                 add_outer_product(panel, np.ascontiguousarray(H[:, columns]), sums.cross, scratch)
-            wide = H.astype(np.float64)
-            sums.gram += wide @ wide.T
+            add_gram(H, sums.gram)
         return self.update.visit(block, V, H, sums.stats, scratch)
-
-
-@dataclasses.dataclass(slots=True)
-class Gram(Nothing):
-    """HHᵀ (r, r)."""
-
-    gram: Float
-
-    def add(self, other: Self) -> Self:
-        """Return the sum of both."""
-        return type(self)(self.gram + other.gram)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,15 +69,14 @@ class GramOf:
 
     rank: int
 
-    def zero(self) -> Gram:
-        """Return the sum of no block."""
-        return Gram(np.zeros((self.rank, self.rank)))
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, self.rank)
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: Gram, scratch: Scratch) -> None:
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> None:
         """Add a block's."""
         assert H is not None
-        wide = H.astype(np.float64)
-        sums.gram += wide @ wide.T
+        add_gram(H, stats.gram)
 
 
 def minibatch(seed: int, forget: float) -> Method:

@@ -23,6 +23,7 @@ from dnmf.kernels.rules import make_rule
 from dnmf.settings import Settings
 from dnmf.sketch import corrected, sketched
 from dnmf.sketch.basis import first_basis, orthonormal, pseudo_inverse, sampled
+from dnmf.sketch.surrogate import Surrogate
 from dnmf.solve import Bench
 from dnmf.sources import open_matrix
 
@@ -67,13 +68,13 @@ def sample(request):
 @pytest.fixture
 def misled(monkeypatch):
     """Let every point that a surrogate proposes be one that does not pay."""
-    solve = dnmf.sketch.method.solve
+    solve = Surrogate.solve
 
     def mislead(*given):
         W, H = solve(*given)
-        return (W if given[3] is None else np.ones_like(W)), H
+        return (W if len(given) < 7 else np.ones_like(W)), H
 
-    monkeypatch.setattr(dnmf.sketch.method, "solve", mislead)
+    monkeypatch.setattr(Surrogate, "solve", mislead)
 
 
 # What is returned.
@@ -460,13 +461,13 @@ def test_the_first_basis_knows_a_matrix_of_low_rank():
 @pytest.mark.parametrize("width", [37, 200])
 def test_a_surrogate_is_exact_to_first_order_where_the_pass_was(width, form, monkeypatch):
     """At the W that the pass looked at, and the H that it found, WᵀV̂ is WᵀV, and V̂Hᵀ is VHᵀ."""
-    V, seen, solve = low_rank(30, 200, 4, noise=0.5), [], dnmf.sketch.method.solve
+    V, seen, solve = low_rank(30, 200, 4, noise=0.5), [], Surrogate.solve
 
     def look(*given):
-        seen.append((given[1], given[2].copy(), None if given[3] is None else given[3].copy()))
+        seen.append((given[0], given[1].copy(), given[6].copy() if len(given) == 7 else None))
         return solve(*given)
 
-    monkeypatch.setattr(dnmf.sketch.method, "solve", look)
+    monkeypatch.setattr(Surrogate, "solve", look)
     made, _ = bench(da.from_array(V, chunks=(-1, width)).map_blocks(form))
     state = sketched(made, Settings(rank=4))
     for _ in range(3):
@@ -479,13 +480,13 @@ def test_a_surrogate_is_exact_to_first_order_where_the_pass_was(width, form, mon
 
 
 def test_the_first_surrogate_of_a_matrix_of_low_rank_is_the_matrix(monkeypatch):
-    V, seen, solve = of_rank(4), [], dnmf.sketch.method.solve
+    V, seen, solve = of_rank(4), [], Surrogate.solve
 
     def look(*given):
-        seen.append(given[1:3])
+        seen.append(given[:2])
         return solve(*given)
 
-    monkeypatch.setattr(dnmf.sketch.method, "solve", look)
+    monkeypatch.setattr(Surrogate, "solve", look)
     state = sketched(bench(V)[0], Settings(rank=4))
     np.testing.assert_allclose(seen[0][0].left @ seen[0][1], V, rtol=1e-8)
     assert state.passes == 1
@@ -517,3 +518,12 @@ def test_columns_that_are_sorted_do_not_mislead_the_first_ones(seed, few):
     plain = dnmf.factorize(V, 6, max_passes=200, tol=0, seed=seed, **PLAIN)
     result = dnmf.factorize(V, 6, max_passes=4, tol=0, seed=seed)
     assert result.relative_error <= 1.01 * plain.relative_error
+
+
+def test_blocks_that_are_too_large_to_be_kept_are_read_once_for_the_basis_and_once_for_the_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(dnmf.sketch.basis, "PILOT_BYTES", 1)
+    V = low_rank(30, 200, 3)
+    for width, touched in ((200, 1), (50, 3)):
+        told, path = Told(), stored(tmp_path / f"V-{width}.zarr", V, (30, width))
+        dnmf.factorize(path, 4, max_passes=2, tol=0, watchers=[told])
+        assert sum(told.blocks) == 2 * V.nbytes + touched * V.nbytes * width // 200

@@ -33,6 +33,12 @@ def add_outer_product(panel: Panel, H: Float, total: Float, scratch: Scratch) ->
     _add_scaled(part, scale, total)
 
 
+def add_gram(H: Float, total: Float) -> None:
+    """Add HHᵀ of a panel H (r, p) to `total` (r, r), in float64."""
+    wide = H.astype(np.float64)
+    total += wide @ wide.T
+
+
 def power_of_two(size: float) -> float:
     """Return a power of two near `size`, and 1 for sizes about 1 and for 0: multiplying by it is exact.
 

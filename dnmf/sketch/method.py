@@ -4,17 +4,16 @@ import dataclasses
 
 import numpy as np
 
-from dnmf.factor import ArrayFactor, Factor, Rows
+from dnmf.factor import Rows
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.quadratic import Quadratic
-from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
 from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, orthonormal, pseudo_inverse, stride_of
 from dnmf.sketch.passes import Correct, CorrectSums, Keep, Sketch, SketchSums
 from dnmf.sketch.scaled import scaled_start
-from dnmf.sketch.surrogate import LocalColumns, SpreadColumns, Surrogate
+from dnmf.sketch.surrogate import SpreadColumns, Surrogate
 from dnmf.solve import Bench, Update, extrapolated
 from dnmf.sources.layout import Layout
 from dnmf.state import Guide, State
@@ -85,11 +84,12 @@ def sketched(bench: Bench, settings: Settings) -> State:
     surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms))
     S = np.concatenate(sums.sample, axis=1)
     W = surrogate.best_of(S, rank, STARTS, settings.seed)
-    W, H = solve(bench, surrogate, S, None, room, None, W, stride)
+    everywhere = SpreadColumns(engine, bench.make_room, room)
+    W, columns = surrogate.solve(S, W, everywhere, stride, (ROUNDS, SPREAD_ROUNDS))
     room.drop()
     probes = orthonormal(sums.product).astype(dtype)
     guide = Guide(probes=probes if probes.size else None)
-    return State(1, W.astype(dtype), H, tuple(sums.norms), method="sketch", guide=guide)
+    return State(1, W.astype(dtype), columns.factor(layout.bounds), tuple(sums.norms), method="sketch", guide=guide)
 
 
 def corrected(bench: Bench, state: State) -> State:
@@ -118,9 +118,11 @@ def corrected(bench: Bench, state: State) -> State:
     change = cross @ pseudo_inverse(sums.stats.gram, layout.work_dtype)
     surrogate = Surrogate(np.hstack([change, Q]).astype(layout.work_dtype), bench.rule, sum(norms))
     S = np.concatenate(sums.sample, axis=1)
-    ahead, proposed = solve(bench, surrogate, S, S[:rank].copy(), both, H, step.W.astype(np.float64), stride)
+    everywhere = SpreadColumns(bench.engine, bench.make_room, both, H)
+    start = step.W.astype(np.float64)
+    ahead, _ = surrogate.solve(S, start, everywhere, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
+    everywhere.drop()
     both.drop()
-    proposed.drop()
 
     width = min(KEPT_WIDTH * rank, Q.shape[1])
     values, vectors = np.linalg.eigh(sums.gram)
@@ -131,29 +133,3 @@ def corrected(bench: Bench, state: State) -> State:
     refused = state.guide.refused if state.guide.ahead is None else 0
     guide = Guide(ahead.astype(layout.work_dtype), probes.astype(layout.work_dtype), refused=refused)
     return dataclasses.replace(new, method="sketch", guide=guide)
-
-
-def solve(
-    bench: Bench,
-    surrogate: Surrogate,
-    S: Float,
-    H: Float | None,
-    everywhere: Factor,
-    H_everywhere: Factor | None,
-    W: Float,
-    stride: int,
-) -> tuple[Float, Factor]:
-    """Return better factors of the surrogate: on a sample of its columns, then on all of them."""
-    layout = bench.engine.source.layout
-    local = LocalColumns(S, H)
-    share = S.shape[1] / layout.bounds[-1]
-    W, _ = dataclasses.replace(surrogate, norm=surrogate.norm * share).descend(local, W, ROUNDS)
-    if stride == 1:
-        local.update(surrogate.round(W, S.dtype))
-        assert local.H is not None
-        return W, ArrayFactor(local.H, layout.bounds)
-    columns = SpreadColumns(bench.engine, bench.make_room, everywhere, H_everywhere)
-    W, _ = surrogate.descend(columns, W, SPREAD_ROUNDS)
-    columns.update(surrogate.round(W, S.dtype))
-    assert columns.H is not None
-    return W, columns.H

@@ -7,7 +7,7 @@ import numpy as np
 
 from dnmf.factor import Rows
 from dnmf.kernels.panels import Block, panels, square_sum
-from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.products import add_gram, add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
@@ -36,11 +36,15 @@ class SketchSums:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sketch:
-    """The work of the first pass: R = QᵀV of every block, for Q (m, K)."""
+    """The work of the first pass: R = QᵀV of every block, for Q (m, K).
+
+    `scaled` divides every column of V by √l, l its sum, and keeps √l in a row below R.
+    """
 
     Q: Float
     bounds: tuple[int, ...]
     stride: int
+    scaled: bool = False
 
     def zero(self) -> SketchSums:
         """Return the sums of no block."""
@@ -48,16 +52,23 @@ class Sketch:
         return SketchSums(np.zeros((rows, width)), np.zeros((width, width)), [], [])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> Float:
-        """Return R of a block."""
+        """Return R of a block, with √l below it where the columns are scaled."""
         sums.norms.append(square_sum(V, self.Q.dtype, scratch))
-        R = np.empty((self.Q.shape[1], V.shape[1]), self.Q.dtype)
+        width = self.Q.shape[1]
+        out = np.empty((width + self.scaled, V.shape[1]), self.Q.dtype)
+        R, ones = out[:width], np.ones((len(self.Q), 1), self.Q.dtype)
         for columns, panel in panels(V, self.Q.dtype, scratch):
-            R[:, columns] = cross_product(panel, self.Q, scratch)
-            add_outer_product(panel, R[:, columns], sums.product, scratch)
-        wide = R.astype(np.float64)
-        sums.gram += wide @ wide.T
-        sums.sample.append(sampled(R, self.bounds[block], self.stride))
-        return R
+            inverse = None
+            if self.scaled:
+                root = out[width, columns] = np.sqrt(cross_product(panel, ones, scratch)[0])
+                inverse = np.divide(1, root, out=np.zeros_like(root), where=root > 0)
+            part = cross_product(panel, self.Q, scratch)
+            R[:, columns] = part if inverse is None else part * inverse
+            again = R[:, columns] if inverse is None else R[:, columns] * inverse
+            add_outer_product(panel, again, sums.product, scratch)
+            add_gram(R[:, columns], sums.gram)
+        sums.sample.append(sampled(out, self.bounds[block], self.stride))
+        return out
 
 
 @dataclasses.dataclass(slots=True)
@@ -95,8 +106,7 @@ class Correct:
         both[:rank] = new
         for columns, panel in panels(V, new.dtype, scratch):
             both[rank:, columns] = cross_product(panel, self.Q, scratch)
-        wide = both[rank:].astype(np.float64)
-        sums.gram += wide @ wide.T
+            add_gram(both[rank:, columns], sums.gram)
         sums.sample.append(sampled(both, self.update.layout.bounds[block], self.stride))
         return both
 
@@ -107,19 +117,11 @@ class Keep:
 
     rows: Rows
 
-    def zero(self) -> "Nothing":
-        """Return nothing."""
-        return Nothing()
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)  # there is nothing to add up
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: "Nothing", scratch: Scratch) -> Float:
+    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
         """Return the rows of a block."""
         assert H is not None
         return self.rows(block, H)
-
-
-class Nothing:
-    """The sum of nothing."""
-
-    def add(self, other: Self) -> Self:
-        """Return nothing."""
-        return self

@@ -5,16 +5,16 @@ WᵀV̂ = (LᵀW)ᵀ S, and with H held W needs V̂Hᵀ = L (S Hᵀ): an update 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 import numpy as np
 
 from dnmf.accelerate import Momentum, extrapolate
 from dnmf.engine import Engine
-from dnmf.factor import Factor, StackedFactor
+from dnmf.factor import ArrayFactor, Factor, StackedFactor
 from dnmf.kernels.panels import PANEL_BYTES, Block, slices
-from dnmf.kernels.products import add_outer_product, cross_product, power_of_two
+from dnmf.kernels.products import add_gram, add_outer_product, cross_product, power_of_two
 from dnmf.kernels.quadratic import Quadratic, match_scale, update_free
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float, Penalty
@@ -81,9 +81,8 @@ class Round:
             update_free(hals, h, C, self.gram, self.rule.penalty_H, sweeps, 0 if H is None else self.rule.held_H)
             new[:, columns] = h
             add_outer_product(part, h, sums.cross, scratch)
-            wide = h.astype(np.float64)
-            sums.gram += wide @ wide.T
-            sums.mass += wide.sum(axis=1)
+            add_gram(h, sums.gram)
+            sums.mass += h.sum(axis=1, dtype=np.float64)
         return new
 
 
@@ -96,6 +95,9 @@ class Columns(Protocol):
 
     def update(self, round_: Round) -> SurrogateSums:
         """Do a round to all of them."""
+
+    def factor(self, bounds: Sequence[int]) -> Factor:
+        """Return H (r, n) in the blocks with these bounds."""
 
 
 class LocalColumns:
@@ -110,6 +112,11 @@ class LocalColumns:
         sums = SurrogateSums.zero(len(self.S), len(round_.gram))
         self.H = round_.act(self.S, self.H, sums, self._scratch)
         return sums
+
+    def factor(self, bounds: Sequence[int]) -> Factor:
+        """Return H, once it was updated."""
+        assert self.H is not None
+        return ArrayFactor(self.H, bounds)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,6 +160,11 @@ class SpreadColumns:
         self.drop()
         self.H, self._own = room, True
         return sums
+
+    def factor(self, bounds: Sequence[int]) -> Factor:
+        """Return H, once it was updated."""
+        assert self.H is not None
+        return self.H
 
     def drop(self) -> None:
         """Give up H, where it was made here."""
@@ -212,6 +224,28 @@ class Surrogate:
                 momentum = momentum.grown()
             previous = new
         return best, least
+
+    def solve(
+        self,
+        S: Float,
+        W: Float,
+        everywhere: "SpreadColumns",
+        stride: int,
+        rounds: tuple[int, int],
+        H: Float | None = None,
+    ) -> tuple[Float, Columns]:
+        """Return a better W (m, r), and the columns with the H that belongs to it.
+
+        On a sample S (q, p) of the columns, every so-manieth, in this process; then, where that is not all of them, on
+        all of them. `rounds` are those of both, and H (r, p) is what the sample begins with.
+        """
+        local = LocalColumns(S, H)
+        W, _ = dataclasses.replace(self, norm=self.norm / stride).descend(local, W, rounds[0])
+        columns: Columns = everywhere if stride > 1 else local
+        if stride > 1:
+            W, _ = self.descend(everywhere, W, rounds[1])
+        columns.update(self.round(W, S.dtype))
+        return W, columns
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return what a round with W (m, r) is, in the dtype of the columns."""

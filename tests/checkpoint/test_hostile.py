@@ -90,6 +90,26 @@ def test_a_record_that_no_run_writes_is_damaged(changes, store):
     refuse_the_checkpoint(store)
 
 
+GUIDES = {
+    "no guide beside its array": None,
+    "a list": [1, 2],
+    "a number too few": {"ahead": 3},
+    "columns that do not add up": {"columns": 10**9},
+    "columns that are no whole number": {"probes": 6.5},
+    "columns below zero": {"ahead": -3},
+    "a step that is a word": {"step": "far"},
+    "nothing for a number": {"damping": None},
+}
+
+
+@pytest.mark.parametrize("changes", GUIDES.values(), ids=GUIDES)
+def test_a_guide_that_no_run_writes_is_damaged(changes, store):
+    state = json.loads((store / "commits" / "000004.json").read_bytes())["state"]
+    whole = isinstance(changes, dict) and len(changes) == 1 and changes != {"ahead": 3}
+    change_commit(store, state=state | {"guide": state["guide"] | changes if whole else changes})
+    refuse_the_checkpoint(store)
+
+
 def refuse_the_checkpoint(store):
     with pytest.warns(StoreWarning, match=r"000004\.json in .* is damaged"), pytest.raises(StoreError) as caught:
         dnmf.load(store)
@@ -107,7 +127,7 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("name", "WH")
+@pytest.mark.parametrize("name", ["W", "H", "guide"])
 @pytest.mark.parametrize("changes", ARRAYS.values(), ids=ARRAYS)
 def test_an_array_that_no_run_writes_is_not_opened(changes, name, store):
     change_array(store, name, **changes)
