@@ -14,6 +14,7 @@ from typing import Self
 
 import numpy as np
 
+from dnmf.engine import H_ALONE, Scope
 from dnmf.kernels.model import Model
 from dnmf.kernels.panels import Block, panels
 from dnmf.kernels.products import add_gram, add_outer_product
@@ -91,14 +92,14 @@ def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
     rank = state.W.shape[1]
     seen = state.guide.sums is not None
     cross = state.guide.sums.copy() if state.guide.sums is not None else np.zeros(state.W.shape)
-    gram = engine.one_pass(GramOf(rank), state.H, reading=False).gram if seen else np.zeros((rank, rank))
+    gram = engine.one_pass(GramOf(rank), state.H, scope=H_ALONE).gram if seen else np.zeros((rank, rank))
     followed = cross * (1 - forget), gram * (1 - forget)
     room = bench.make_room(rank)
     norms: dict[int, float] = {}
     W, total = state.W, rule.zero(*state.W.shape)
     for indices in drawn(len(engine.groups), [seed, state.passes]):
         update = dataclasses.replace(Update.of(bench, state), model=Model.of(W))
-        sums: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, room, part=indices)
+        sums: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, room, Scope(part=indices))
         blocks = (block for index in indices for block in engine.groups[index])
         norms |= dict(zip(blocks, sums.stats.norms, strict=True))
         total = total.add(sums.stats)

@@ -11,7 +11,7 @@ Every task can be run again from what the driver and the scheduler hold, so a wo
 
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from dnmf.engine import remote
 from dnmf.engine.flight import Flight
-from dnmf.engine.groups import NOTHING, S, Work
+from dnmf.engine.groups import WHOLE, S, Scope, Work
 from dnmf.engine.spread import SENDING, SpreadFactor, parts_of, placed
 from dnmf.engine.workers import Workers
 from dnmf.errors import ClusterError, ClusterWarning
@@ -113,16 +113,7 @@ class ClusterEngine:
         if H is not None:
             H.drop()
 
-    def one_pass(
-        self,
-        work: Work[S],
-        H: Factor | None = None,
-        room: Factor | None = None,
-        *,
-        reading: bool = True,
-        known: Mapping[int, Block] = NOTHING,
-        part: Sequence[int] | None = None,
-    ) -> S:
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once and return the sums; `Engine` says more.
 
         Raises ClusterError if the scheduler is lost, or a group has killed one worker after another.
@@ -132,7 +123,7 @@ class ClusterEngine:
             self.workers.check()
             self._send_matrix()
             parts = [placed(self.workers, self.groups, part) for part in parts_of(H)]
-            packed = remote.pack(remote.Job(work, [(part.H, part.make) for part in parts], self.threads, reading))
+            packed = remote.pack(remote.Job(work, [(part.H, part.make) for part in parts], self.threads, scope.reading))
             with dask.config.set(SENDING):
                 job = self.client.submit(remote.hold, packed, pure=False)
 
@@ -143,8 +134,8 @@ class ClusterEngine:
                     matrix, needs = self._parts[index]
                     given = [part.given[index] for part in parts]
                     group = self.groups[index]
-                    here = {block: known[block] for block in group if block in known}
-                    values = list(needs) if reading and len(here) < len(group) else []
+                    here = {block: scope.known[block] for block in group if block in scope.known}
+                    values = list(needs) if scope.reading and len(here) < len(group) else []
                     told = job, matrix, values, group, given, remote.pack(here)
                     pair = _enter(graph, index, remote.visit_group, *told)
                     sums.append(_enter(graph, index, remote.second, TaskRef(pair)))
@@ -155,8 +146,8 @@ class ClusterEngine:
                     room.futures[index] = blocks  # type: ignore[union-attr]
                 return list(futures[0])
 
-            indices = range(len(self.groups)) if part is None else part
-            total: S = Flight(self, indices, submit, lambda block: reading and block not in known).land()
+            indices = range(len(self.groups)) if scope.part is None else scope.part
+            total: S = Flight(self, indices, submit, lambda block: scope.reading and block not in scope.known).land()
             return total
 
     def explain(self, index: int, error: KilledWorker) -> ClusterError:

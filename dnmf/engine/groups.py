@@ -1,5 +1,6 @@
 """What a pass is made of, wherever its tasks run: the work on a block, and the tree that adds up the sums."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
@@ -12,7 +13,27 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Part, Source
 
-NOTHING: Mapping[int, Block] = {}
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scope:
+    """What a pass is over.
+
+    Attributes
+    ----------
+    reading
+        Whether V is read; else the visits see the blocks of H and nothing else.
+    known
+        Blocks that were read already, and need not be again.
+    part
+        The numbers of the groups that are visited; None is all of them.
+    """
+
+    reading: bool = True
+    known: Mapping[int, Block] = dataclasses.field(default_factory=dict)
+    part: Sequence[int] | None = None
+
+
+WHOLE, H_ALONE = Scope(), Scope(reading=False)
 
 
 class Sums(Protocol):
@@ -54,20 +75,8 @@ class Engine(Protocol):
     def groups(self) -> Sequence[range]:
         """The blocks of every task."""
 
-    def one_pass(
-        self,
-        work: Work[S],
-        H: Factor | None = None,
-        room: Factor | None = None,
-        *,
-        reading: bool = True,
-        known: Mapping[int, Block] = NOTHING,
-        part: Sequence[int] | None = None,
-    ) -> S:
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once and return the sums; what the visits return goes to a room of the engine's kind.
-
-        Without `reading`, V is left alone: the visits see the blocks of H and nothing else. Blocks that are `known`
-        need not be read again. With a `part`, only the groups of these numbers are visited.
 
         Raises
         ------

@@ -22,7 +22,7 @@ class SpreadFactor:
     """A factor whose blocks are results of tasks, one future to a group of blocks.
 
     Where a worker is lost, the scheduler makes its blocks again from what they were made of. That lineage grows with
-    every pass until `settle` cuts it. `shared` says that the workers see the store that it is saved in.
+    every pass until `settle` cuts it.
     """
 
     fresh: ClassVar[bool] = False

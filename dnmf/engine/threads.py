@@ -1,7 +1,7 @@
 """One pass on Dask's threads, in this process."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import cast
 
@@ -10,7 +10,7 @@ import numpy as np
 from dask._task_spec import Task, TaskRef
 from numpy.typing import NDArray
 
-from dnmf.engine.groups import NOTHING, S, Work, visit_block
+from dnmf.engine.groups import WHOLE, S, Scope, Work, visit_block
 from dnmf.errors import Interrupted
 from dnmf.factor import Factor, Room
 from dnmf.kernels.panels import BadEntry, Block
@@ -63,20 +63,11 @@ class ThreadEngine:
         """End the pass that is under way before its next block, and every later one at once."""
         self.cancelled.set()
 
-    def one_pass(
-        self,
-        work: Work[S],
-        H: Factor | None = None,
-        room: Factor | None = None,
-        *,
-        reading: bool = True,
-        known: Mapping[int, Block] = NOTHING,
-        part: Sequence[int] | None = None,
-    ) -> S:
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once and return the sums; `Engine` says more."""
-        trouble = Trouble(known)
-        source = self.source if reading else None
-        groups = self.groups if part is None else [self.groups[index] for index in part]
+        trouble = Trouble(scope.known)
+        source = self.source if scope.reading else None
+        groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
         room = cast(Room | None, room)
         level = [
             Task(f"visit-{number:06d}", self._visit_group, source, group, work, H, room, trouble)

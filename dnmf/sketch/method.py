@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from dnmf.engine import H_ALONE, Scope
 from dnmf.factor import Rows
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
@@ -77,7 +78,7 @@ def sketched(bench: Bench, settings: Settings) -> State:
     Q, known = first_basis(engine, WIDTH * rank, generator)
     room = bench.make_room(Q.shape[1])
     work = Sketch(np.ascontiguousarray(Q, dtype), layout.bounds, stride)
-    sums: SketchSums = engine.one_pass(work, room=room, known=known)
+    sums: SketchSums = engine.one_pass(work, room=room, scope=Scope(known=known))
     known.clear()
     new = sums.product - Q @ (Q.T @ sums.product)
     left = Q + new @ pseudo_inverse(sums.gram, dtype)
@@ -111,7 +112,7 @@ def corrected(bench: Bench, state: State) -> State:
         guide = dataclasses.replace(state.guide, ahead=None, refused=state.guide.refused + 1)
         return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", guide=guide)
     H = bench.make_room(rank)
-    bench.engine.one_pass(Keep(Rows(0, rank)), both, H, reading=False)
+    bench.engine.one_pass(Keep(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
 
     cross = sums.stats.cross - Q @ (Q.T @ sums.stats.cross)

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from dnmf.engine import Engine
+from dnmf.engine import H_ALONE, Engine, Scope
 from dnmf.factor import StackedFactor
 from dnmf.kernels.panels import Block
 from dnmf.kernels.quadratic import Quadratic
@@ -74,7 +74,7 @@ def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, roun
     root, Q, known = scaled_basis(engine, width, np.random.default_rng(settings.seed))
     room = bench.make_room(Q.shape[1] + 1)
     work = Sketch(np.ascontiguousarray(Q / root, dtype), layout.bounds, stride, scaled=True)
-    sums: SketchSums = engine.one_pass(work, room=room, known=known)
+    sums: SketchSums = engine.one_pass(work, room=room, scope=Scope(known=known))
     known.clear()
     product = sums.product / root
     left = Q + (product - Q @ (Q.T @ product)) @ pseudo_inverse(sums.gram, dtype)
@@ -91,7 +91,7 @@ def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, roun
     lengths = wide.sum(axis=0)
     lengths = np.where(lengths > 0, lengths, 1)
     H = bench.make_room(rank)
-    engine.one_pass(ScaledBack(lengths), StackedFactor(columns.factor(layout.bounds), room), H, reading=False)
+    engine.one_pass(ScaledBack(lengths), StackedFactor(columns.factor(layout.bounds), room), H, H_ALONE)
     everywhere.drop()
     room.drop()
     return State(1, np.ascontiguousarray(wide / lengths, dtype), H, tuple(sums.norms), method="sketch")

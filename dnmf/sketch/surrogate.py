@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from dnmf.accelerate import Momentum, extrapolate
-from dnmf.engine import Engine
+from dnmf.engine import H_ALONE, Engine
 from dnmf.factor import ArrayFactor, Factor, StackedFactor
 from dnmf.kernels.panels import PANEL_BYTES, Block, slices
 from dnmf.kernels.products import add_gram, add_outer_product, cross_product, power_of_two
@@ -156,7 +156,7 @@ class SpreadColumns:
         """Do a round to all of them."""
         room = self.make_room(len(round_.gram))
         known: Factor = self.S if self.H is None else StackedFactor(self.H, self.S)
-        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, room, reading=False)
+        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, room, H_ALONE)
         self.drop()
         self.H, self._own = room, True
         return sums
