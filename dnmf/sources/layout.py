@@ -16,6 +16,7 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.kernels.panels import BadEntry, Block, work_dtype
 from dnmf.kernels.scratch import Scratch
+from dnmf.sources.names import NO_NAMES, Names
 
 # A matrix that is not cut is read in blocks of about this size; one that is, in its own chunks.
 BLOCK_BYTES = 16 * 2**20
@@ -47,6 +48,8 @@ class Layout:
         In words, for people.
     location
         Path or URL where the matrix can be opened again, if there is one.
+    names
+        Of rows and columns, in the user's orientation.
     """
 
     shape: tuple[int, int]
@@ -59,6 +62,7 @@ class Layout:
     on_disk: bool
     kind: str
     location: str | None = None
+    names: Names = NO_NAMES
 
     @property
     def blocks(self) -> int:
