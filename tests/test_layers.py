@@ -13,8 +13,8 @@ LAYERS = [
     {"plan", "factor", "engine"},
     {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
-    {"result", "saving", "run", "join", "start", "transform"},
-    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
+    {"result", "saving", "run", "join", "start", "transform", "survey"},
+    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "pictures", "report", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
@@ -26,8 +26,8 @@ HOMES = {
     "zarr": {"sources", "checkpoint", "convert", "demo"},
     "click": {"cli", "options"},
     "rich": {"progress", "terminal"},
-    "matplotlib": {"report"},
-    "sklearn": {"demo"},
+    "matplotlib": {"pictures"},
+    "sklearn": {"demo", "survey"},
     "numba": {"kernels"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,1 @@
+"""Many ranks, seeds and folds beside each other, to choose the rank."""

@@ -1,0 +1,145 @@
+"""Whether the runs of one rank put the same columns together: connectivity on a sample of the columns."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import scipy.cluster.hierarchy
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import squareform
+
+from dnmf.errors import DataError
+
+# A consensus matrix has as many rows as there are columns in the sample: at this size it takes 100 MB.
+MOST_COLUMNS = 5000
+
+
+def hashed_sample(n: int, size: int = 1000, seed: int = 0) -> NDArray[np.int64]:
+    """Return the numbers of a sample of n columns, sorted, which depends on these three numbers alone.
+
+    The columns are cut into `size` runs as even as can be, and one is taken from each by a hash (SplitMix64, Steele et
+    al. 2014), so that the sample costs no more for a longer matrix, and all of it is seen.
+
+    Raises
+    ------
+    DataError
+        If it would be larger than `MOST_COLUMNS`, or empty.
+
+    Examples
+    --------
+    >>> hashed_sample(5, size=10).tolist(), len(hashed_sample(10**12, size=200))
+    ([0, 1, 2, 3, 4], 200)
+    """
+    if n < 1 or not 1 <= size <= MOST_COLUMNS:
+        raise DataError(
+            f"A sample of {size} of {n} columns cannot be taken; give from 1 to {MOST_COLUMNS} of at least 1 column."
+        )
+    count = min(n, size)
+    edges = np.array([n * place // count for place in range(count + 1)], np.int64)
+    hashed = _mix(_mix(np.full(count, seed % 2**64, np.uint64)) ^ np.arange(count, dtype=np.uint64))
+    return np.asarray(edges[:-1] + (hashed % np.diff(edges).astype(np.uint64)).astype(np.int64))
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def strongest(H: ArrayLike) -> NDArray[np.intp]:
+    """Return the component (s,) that is strongest in every column of H (r, s), and −1 where the column is 0.
+
+    >>> strongest([[0.5, 0, 2], [0.1, 0, 3]]).tolist()
+    [0, -1, 1]
+    """
+    given = np.asarray(H)
+    return np.where(given.any(axis=0), given.argmax(axis=0), -1)
+
+
+def consensus_matrix(labels: Iterable[ArrayLike]) -> NDArray[np.float32]:
+    """Return how often (s, s), of 0 … 1, two columns have the same label over several runs (Brunet et al. 2004).
+
+    Parameters
+    ----------
+    labels
+        For every run the labels (s,) of the same columns, as by `strongest`.
+
+    Raises
+    ------
+    DataError
+        If there is no run, or if the runs do not label as many columns.
+
+    Examples
+    --------
+    >>> consensus_matrix([[0, 0, 1], [1, 1, 1]]).tolist()
+    [[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 1.0]]
+    """
+    runs = [np.asarray(run) for run in labels]
+    shapes = sorted({run.shape for run in runs})
+    if len(shapes) != 1 or len(shapes[0]) != 1 or not 1 <= shapes[0][0] <= MOST_COLUMNS:
+        raise DataError(
+            f"{len(runs)} run(s) with labels of the shapes {', '.join(map(str, shapes)) or 'none'} have no consensus; "
+            f"give labels of the same columns, from 1 to {MOST_COLUMNS}, for each run."
+        )
+    together = np.zeros((len(runs[0]), len(runs[0])), np.float32)
+    for run in runs:
+        together += run[:, None] == run
+    together /= np.float32(len(runs))
+    return together
+
+
+def tree(C: ArrayLike) -> NDArray[np.float64]:
+    """Return the average linkage of the distances 1 − C, as SciPy keeps it, to be shared by those who need it."""
+    return np.asarray(scipy.cluster.hierarchy.linkage(_distances(C), "average"))
+
+
+def cophenetic(C: ArrayLike, linkage: Any = None) -> float:
+    """Return the cophenetic correlation of a consensus matrix C (s, s), which is 1 where all runs agree.
+
+    It is the Pearson correlation of the distances 1 − C with those at which average linkage joins two columns (Brunet
+    et al. 2004). Where all distances are the same there is none: then it is 1 if the runs agree, and 0 if not.
+
+    Parameters
+    ----------
+    C
+        As by `consensus_matrix`.
+    linkage
+        Its `tree`, if it is known.
+
+    Examples
+    --------
+    >>> cophenetic(consensus_matrix([[0, 0, 1, 1], [1, 1, 0, 0]]))
+    1.0
+    """
+    distances = _distances(C)
+    if len(distances) == 0 or np.ptp(distances) == 0:
+        return float(np.isin(distances, (0, 1)).all())
+    joined = scipy.cluster.hierarchy.cophenet(tree(C) if linkage is None else linkage)
+    return float(np.clip(np.corrcoef(distances, joined)[0, 1], -1, 1)) if np.ptp(joined) > 0 else 0.0
+
+
+def dispersion(C: ArrayLike) -> float:
+    """Return the mean of 4(C − ½)² (Kim & Park 2007): 1 where all runs agree, 0 where all is undecided.
+
+    >>> dispersion([[1, 0.5], [0.5, 1]])
+    0.5
+    """
+    off = np.asarray(C, np.float64) - 0.5
+    return float(4 * np.vdot(off, off) / off.size)
+
+
+def order(C: ArrayLike, linkage: Any = None) -> NDArray[np.intp]:
+    """Return the columns (s,) in the order of the leaves of the tree of C, in which clusters stand together.
+
+    >>> order(consensus_matrix([[0, 1, 0, 1]])).tolist()
+    [0, 2, 1, 3]
+    """
+    if np.shape(C) == (1, 1):
+        return np.zeros(1, np.intp)
+    return np.asarray(scipy.cluster.hierarchy.leaves_list(tree(C) if linkage is None else linkage), np.intp)
+
+
+def _distances(C: ArrayLike) -> NDArray[np.float64]:
+    """Return 1 − C between the pairs of columns, as SciPy lists them."""
+    return np.asarray(squareform(1 - np.asarray(C, np.float64), checks=False))
