@@ -1,0 +1,194 @@
+"""Which rank to take, with the reason as sentences."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError
+
+# Components count as stable where the silhouette of the worst cluster is at least this.
+STABLE = 0.8
+
+# A fall of the cophenetic correlation that is smaller than this says nothing.
+LEAST_FALL = 0.01
+
+Column = Sequence[float | None] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A rank and why it is the one.
+
+    Attributes
+    ----------
+    rank
+        The rank, or None where nothing that is known tells the ranks apart.
+    reason
+        In sentences: what each criterion says, and what to do where they disagree.
+    agree
+        Whether all criteria that say something name this rank.
+    """
+
+    rank: int | None
+    reason: str
+    agree: bool
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def suggest(
+    ranks: Sequence[int],
+    error: Column = None,
+    spread: Column = None,
+    stability: Column = None,
+    cophenetic: Column = None,
+    bar: float = STABLE,
+) -> Suggestion:
+    """Name a rank by the held-out error, with the stability of the components beside it.
+
+    The rank is the smallest one whose held-out error is within one standard error of the least (Breiman et al. 1984;
+    Hastie et al. 2009, 7.10). Beside it stand the largest rank whose components are stable (Nebgen et al. 2021), and
+    the one after which the cophenetic correlation falls most (Brunet et al. 2004). Where there is no held-out error,
+    the largest stable rank is named, or else the one before the fall.
+
+    Parameters
+    ----------
+    ranks
+        In any order, each once.
+    error, spread
+        Of every rank the mean held-out error and its standard error; None or NaN where there is none.
+    stability
+        Of every rank the mean silhouette of the worst cluster of components, as by `Stability.least`.
+    cophenetic
+        Of every rank the cophenetic correlation.
+    bar
+        The silhouette from which on components are stable.
+
+    Raises
+    ------
+    DataError
+        If there is no rank, if one is there twice, or if a column has another length.
+
+    Examples
+    --------
+    >>> found = suggest([2, 3, 4, 5], [9.0, 5.0, 4.0, 3.9], [0.2, 0.2, 0.2, 0.2], [1, 0.97, 0.95, 0.4])
+    >>> found.rank, found.agree
+    (4, True)
+    >>> print(found)
+    Rank 4 is the smallest whose held-out error, 4, is within one standard error (0.2) of the least, 3.9 at rank 5. \
+Rank 4 is the largest whose components are stable over the runs (silhouette 0.95, at least 0.8 is asked).
+    """
+    columns = (error, spread, stability, cophenetic)
+    lengths = [len(column) for column in columns if column is not None]
+    if not len(ranks) or len(set(ranks)) < len(ranks) or any(length != len(ranks) for length in lengths):
+        raise DataError(
+            f"ranks={list(ranks)} and columns of the lengths {lengths} make no table; give every rank once, and a "
+            "figure or None for each."
+        )
+    sizes = np.asarray(ranks, np.int64)
+    by_size = np.argsort(sizes)
+    values = [np.full(len(sizes), np.nan) if c is None else np.array(c, np.float64)[by_size] for c in columns]
+    sizes, held_out = sizes[by_size], values[0]
+    named = [
+        found
+        for found in (
+            _by_error(sizes, held_out, values[1]),
+            _by_stability(sizes, values[2], bar),
+            _by_fall(sizes, values[3]),
+        )
+        if found is not None
+    ]
+    if not named:
+        return Suggestion(
+            None,
+            "Nothing that is known tells the ranks apart: there is no held-out error, no stability and no fall of the "
+            "cophenetic correlation. Hold out entries, in two folds or more, or make several runs of every rank.",
+            False,
+        )
+    rank = named[0][0]
+    agree = all(other == rank for other, _ in named)
+    sentences = [sentence for _, sentence in named]
+    predicts = bool(np.isfinite(held_out).any())
+    if not predicts:
+        sentences.insert(0, "There is no held-out error.")
+    if not agree:
+        sentences.append(_advice(rank, named, float(values[2][sizes == rank][0]), predicts, bar))
+    if rank == sizes[-1] and len(sizes) > 1:
+        sentences.append(f"Rank {rank} is the largest that was tried: try larger ones.")
+    return Suggestion(rank, " ".join(sentences), agree)
+
+
+Named = tuple[int, str] | None
+Sizes = NDArray[np.int64]
+Figures = NDArray[np.float64]
+
+
+def _by_error(ranks: Sizes, error: Figures, spread: Figures) -> Named:
+    """Name the smallest rank within one standard error of the least held-out error."""
+    if not np.isfinite(error).any():
+        return None
+    best = int(np.nanargmin(np.where(np.isfinite(error), error, np.nan)))
+    margin = float(spread[best]) if np.isfinite(spread[best]) else 0.0
+    place = int(np.argmax(error <= error[best] + margin))
+    rank, least = int(ranks[place]), f"{error[best]:.4g}"
+    if not np.isfinite(spread[best]):
+        return rank, f"Rank {rank} has the least held-out error, {least}; no standard error is known."
+    if place == best:
+        return rank, (
+            f"Rank {rank} has the least held-out error, {least}, and no smaller rank is within one standard error "
+            f"({margin:.2g}) of it."
+        )
+    return rank, (
+        f"Rank {rank} is the smallest whose held-out error, {error[place]:.4g}, is within one standard error "
+        f"({margin:.2g}) of the least, {least} at rank {ranks[best]}."
+    )
+
+
+def _by_stability(ranks: Sizes, stability: Figures, bar: float) -> Named:
+    """Name the largest rank whose components are stable, or the one where they are the most."""
+    if not np.isfinite(stability).any():
+        return None
+    stable = np.flatnonzero(stability >= bar)
+    if len(stable):
+        place = int(stable[-1])
+        return int(ranks[place]), (
+            f"Rank {ranks[place]} is the largest whose components are stable over the runs (silhouette "
+            f"{stability[place]:.2f}, at least {bar:g} is asked)."
+        )
+    place = int(np.nanargmax(stability))
+    return int(ranks[place]), (
+        f"At no rank are the components stable over the runs (a silhouette of at least {bar:g} is asked); they are "
+        f"most so at rank {ranks[place]} ({stability[place]:.2f})."
+    )
+
+
+def _by_fall(ranks: Sizes, cophenetic: Figures) -> Named:
+    """Name the rank after which the cophenetic correlation falls most."""
+    known = np.flatnonzero(np.isfinite(cophenetic))
+    falls = -np.diff(cophenetic[known])
+    if not len(falls) or falls.max() < LEAST_FALL:
+        return None
+    place = int(np.argmax(falls))
+    before, after = known[place], known[place + 1]
+    return int(ranks[before]), (
+        f"The cophenetic correlation falls most after rank {ranks[before]}, from {cophenetic[before]:.3f} to "
+        f"{cophenetic[after]:.3f} at rank {ranks[after]}."
+    )
+
+
+def _advice(rank: int, named: Sequence[tuple[int, str]], silhouette: float, predicts: bool, bar: float) -> str:
+    """Say that the criteria disagree, and what to do."""
+    *others, last = sorted({other for other, _ in named})
+    state = ""
+    if np.isfinite(silhouette):
+        how = "are" if silhouette >= bar else "are not"
+        state = f" The components of rank {rank} {how} stable (silhouette {silhouette:.2f})."
+    hint = f"take rank {rank} to predict or to fill in, and" if predicts else "hold out entries to settle it, or"
+    return (
+        f"The criteria disagree: they name the ranks {', '.join(map(str, others))} and {last}.{state} So {hint} "
+        "compare the components of these ranks to interpret them; more runs, and more passes for each, make the "
+        "criteria surer."
+    )

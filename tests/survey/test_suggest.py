@@ -1,0 +1,86 @@
+"""The rank that is suggested, and the sentences that say why."""
+
+import math
+
+import pytest
+
+from dnmf.errors import DataError
+from dnmf.survey.suggest import suggest
+
+RANKS = [2, 3, 4, 5]
+STABLE = [1.0, 0.98, 0.95, 0.3]
+
+
+def test_the_smallest_rank_within_one_standard_error_is_named():
+    found = suggest(RANKS, [9, 4.1, 4, 4.2], [0.5, 0.5, 0.2, 0.5])
+    assert (found.rank, found.agree) == (3, True)
+    assert found.reason == (
+        "Rank 3 is the smallest whose held-out error, 4.1, is within one standard error (0.2) of the least, "
+        "4 at rank 4."
+    )
+    assert suggest(RANKS, [9, 4.1, 4, 4.2], [0.05] * 4).rank == 4
+
+
+def test_the_ranks_may_come_in_any_order():
+    assert suggest([5, 3, 2, 4], [4.2, 4.1, 9, 4], [0.5, 0.5, 0.5, 0.2]) == suggest(
+        RANKS, [9, 4.1, 4, 4.2], [0.5, 0.5, 0.2, 0.5]
+    )
+
+
+def test_without_a_standard_error_the_least_error_is_named():
+    for spread in (None, [math.nan] * 4, [None] * 4):
+        found = suggest(RANKS, [9, 4.1, 4, 4.2], spread)
+        assert found.rank == 4
+        assert "no standard error is known" in found.reason
+
+
+def test_criteria_that_agree_stand_beside_each_other():
+    found = suggest(RANKS, [9, 5, 4, 3.9], [0.2] * 4, STABLE, [1, 0.99, 0.98, 0.8])
+    assert (found.rank, found.agree) == (4, True)
+    assert "largest whose components are stable over the runs (silhouette 0.95" in found.reason
+    assert "falls most after rank 4, from 0.980 to 0.800 at rank 5" in found.reason
+    assert "disagree" not in found.reason
+
+
+def test_criteria_that_disagree_are_told_with_what_to_do():
+    found = suggest(RANKS, [9, 5, 4, 3], [0.1] * 4, STABLE, [1, 0.9, 0.89, 0.88])
+    assert (found.rank, found.agree) == (5, False)
+    assert "The criteria disagree: they name the ranks 2, 4 and 5." in found.reason
+    assert "The components of rank 5 are not stable (silhouette 0.30)." in found.reason
+    assert "take rank 5 to predict or to fill in" in found.reason
+    assert found.reason.endswith("Rank 5 is the largest that was tried: try larger ones.")
+
+
+def test_without_held_out_error_the_largest_stable_rank_is_named():
+    found = suggest(RANKS, stability=STABLE)
+    assert (found.rank, found.agree) == (4, True)
+    assert found.reason.startswith("There is no held-out error. Rank 4 is the largest")
+    found = suggest(RANKS, [None] * 4, stability=STABLE, cophenetic=[1, 0.9, 0.9, 0.9])
+    assert (found.rank, found.agree) == (4, False)
+    assert "hold out entries to settle it" in found.reason
+
+
+def test_where_no_rank_is_stable_the_most_stable_one_is_named():
+    found = suggest(RANKS, stability=[0.7, 0.4, 0.1, -0.3])
+    assert found.rank == 2
+    assert "At no rank are the components stable" in found.reason
+    assert suggest(RANKS, stability=[0.7, 0.65, 0.1, -0.3], bar=0.6).rank == 3
+
+
+def test_where_nothing_is_known_that_is_said():
+    for given in ({}, {"error": [math.nan] * 4, "cophenetic": [0.9, 0.95, 0.95, 0.949]}):
+        found = suggest(RANKS, **given)
+        assert (found.rank, found.agree) == (None, False)
+        assert found.reason.startswith("Nothing that is known tells the ranks apart")
+
+
+def test_ranks_that_failed_are_passed_over():
+    assert suggest(RANKS, [9, math.inf, 4, None], [0.1] * 4).rank == 4
+
+
+@pytest.mark.parametrize(
+    ("ranks", "error"), [([], None), ([2, 2], None), ([2, 3], [1.0])], ids=["none", "twice", "short"]
+)
+def test_what_is_no_table_is_refused(ranks, error):
+    with pytest.raises(DataError, match="give every rank once"):
+        suggest(ranks, error)
