@@ -1,12 +1,11 @@
 """Pictures of a run."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from dnmf.errors import MissingExtraError
 from dnmf.kernels.tiles import Float
+from dnmf.pictures import new_figure
 
 
 def draw_parts(W: Float, shape: tuple[int, ...], path: str | Path, title: str = "") -> None:
@@ -28,11 +27,10 @@ def draw_parts(W: Float, shape: tuple[int, ...], path: str | Path, title: str = 
     MissingExtraError
         If matplotlib is not installed.
     """
-    figure_class = _figure_class()
     rank = W.shape[1]
     across = int(np.ceil(np.sqrt(2 * rank)))
     down = -(-rank // across)
-    figure = figure_class(figsize=(1.1 * across, 1.1 * down + 0.5), layout="constrained")
+    figure = new_figure(1.1 * across, 1.1 * down + 0.5)
     figure.suptitle(title, fontsize=10)
     for place, axes in enumerate(np.atleast_1d(figure.subplots(down, across)).ravel()):
         axes.set_axis_off()
@@ -40,13 +38,3 @@ def draw_parts(W: Float, shape: tuple[int, ...], path: str | Path, title: str = 
             part = W[:, place].reshape(shape)
             axes.imshow(part / max(float(part.max()), 1e-30), cmap=None if len(shape) == 3 else "magma")
     figure.savefig(path, dpi=120)
-
-
-def _figure_class() -> Any:
-    try:
-        from matplotlib.figure import Figure  # an optional package: asked for when a picture is
-    except ImportError as error:
-        raise MissingExtraError(
-            "Pictures need matplotlib, which is not installed; install it with `pip install 'dnmf[plot]'`."
-        ) from error
-    return Figure
