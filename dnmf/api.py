@@ -62,7 +62,7 @@ def factorize(
         other losses.
     init
         `"random"`, `"sketch"` (factors of a sketch of V that the first pass makes), `"nndsvd"`, `"nndsvda"`,
-        `"nndsvdar"` (Boutsidis & Gallopoulos 2008; three passes more), or the factors (W, H) to start from. `"auto"` is
+        `"nndsvdar"` (Boutsidis & Gallopoulos 2008; one pass more), or the factors (W, H) to start from. `"auto"` is
         `"sketch"` where the matrix is larger than 5·rank both ways and every entry counts, else `"random"`.
     extrapolate
         Whether every pass begins beyond W, on the line from the W before (Ang & Gillis 2019); a step that does not pay

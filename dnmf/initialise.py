@@ -1,29 +1,28 @@
 """Where a run starts: random factors, those of a singular value decomposition, or given ones."""
 
 import dataclasses
-from collections.abc import Callable
-from functools import partial
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dnmf.engine import Engine, single_threaded_products
+from dnmf.engine import H_ALONE, single_threaded_products
 from dnmf.errors import DataError, SettingsError
 from dnmf.factor import ArrayFactor, Factor, MadeFactor, RandomFactor, half_normal
-from dnmf.kernels.panels import Block, panels, square_sum
-from dnmf.kernels.products import add_outer_product, cross_product
+from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
+from dnmf.plan import Load
 from dnmf.settings import Settings
-from dnmf.sketch import LARGEST, sketched
+from dnmf.sketch import LARGEST, PILOT_BYTES, SketchSums, low_rank, sketched
 from dnmf.solve import Bench
 from dnmf.sources.layout import Layout
 from dnmf.state import State
 
-# Of the randomized SVD: probes beyond the rank, and products with VVᵀ, each a pass.
-OVERSAMPLING = 10
-PRODUCTS = 2
+# An entry of a singular vector this much smaller than the largest is taken for 0, which rounding may make of it.
+NEGLIGIBLE = 1e-6
+# Columns of the basis for the singular vectors: so many for every component, and so many more.
+PROBES, OVERSAMPLING = 2, 10
 
 
 def check_init(settings: Settings, layout: Layout, weighted: bool = False) -> None:
@@ -69,7 +68,7 @@ def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] |
     if init == "sketch":
         with single_threaded_products():
             return sketched(bench, settings)
-    return spectral_state(bench.engine, settings, partial(bench.make_room, settings.rank))
+    return spectral_state(bench, settings)
 
 
 def random_state(settings: Settings, layout: Layout) -> State:
@@ -143,19 +142,6 @@ def _check_factor(name: str, array: Float, where: str) -> None:
 
 
 @dataclasses.dataclass(slots=True)
-class Sketch:
-    """Sums for the singular vectors: VVᵀQ (m, K), the sum of V, and ‖V_j‖² by block."""
-
-    product: Float
-    total: float
-    norms: list[float]
-
-    def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
-        return type(self)(self.product + other.product, self.total + other.total, self.norms + other.norms)
-
-
-@dataclasses.dataclass(slots=True)
 class Halves:
     """The squared norms of the positive and of the negative part of each right singular vector (2, r)."""
 
@@ -167,97 +153,84 @@ class Halves:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Multiply:
-    """The work of a pass that multiplies probes Q (m, K) with VVᵀ."""
+class Combine:
+    """The work of a pass over R (K, n) alone that makes rows of it: X R, for X (r, K)."""
 
-    Q: Float
-
-    def zero(self) -> Sketch:
-        """Return the sums of no block."""
-        return Sketch(np.zeros(self.Q.shape), 0.0, [])
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: Sketch, scratch: Scratch) -> None:
-        """Add V Vᵀ Q of a block."""
-        sums.norms.append(square_sum(V, self.Q.dtype, scratch))
-        for _, panel in panels(V, self.Q.dtype, scratch):
-            add_outer_product(panel, cross_product(panel, self.Q, scratch), sums.product, scratch)
-        sums.total += float(V.sum(dtype=np.float64))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Project:
-    """The work of a pass that projects V on U (m, r), and keeps UᵀV."""
-
-    U: Float
+    X: Float
 
     def zero(self) -> Halves:
         """Return the sums of no block."""
-        return Halves(np.zeros((2, self.U.shape[1])))
+        return Halves(np.zeros((2, len(self.X))))
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Halves, scratch: Scratch) -> Float:
-        """Return UᵀV of a block."""
-        projected = np.empty((self.U.shape[1], V.shape[1]), self.U.dtype)
-        for columns, panel in panels(V, self.U.dtype, scratch):
-            projected[:, columns] = cross_product(panel, self.U, scratch)
-        wide = projected.astype(np.float64)
+        """Return X R of a block."""
+        assert H is not None
+        wide = self.X @ H
         sums.squares[0] += np.square(np.maximum(wide, 0)).sum(axis=1)
         sums.squares[1] += np.square(np.minimum(wide, 0)).sum(axis=1)
-        return projected
+        return wide.astype(H.dtype)
 
 
-def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], Factor]) -> State:
-    """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD).
+def spectral_state(bench: Bench, settings: Settings) -> State:
+    """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD), by one pass.
 
-    The singular vectors come from a randomized decomposition (Halko, Martinsson & Tropp 2011): `PRODUCTS` passes
-    multiply a Gaussian matrix with VVᵀ, one more projects V and keeps the long vectors where H will be.
+    The vectors are those of a sketch of V: of the matrix of low rank that shares with V what a basis of some of its
+    columns sees, to first order. Components beyond the rank of V are random.
     """
-    layout = engine.source.layout
+    layout = bench.engine.source.layout
     with single_threaded_products():
-        left, sketch = left_vectors(engine, settings)
-        vectors, halves = right_vectors(engine, left, make_room)
-    mean = sketch.total / (layout.shape[0] * layout.shape[1])
+        left, vectors, halves, sums = singular_vectors(bench, settings)
+    mean = sums.total / (layout.shape[0] * layout.shape[1])
     W, signs, gains, balance = split_vectors(left, halves)
     fill = {"nndsvd": 0.0, "nndsvda": mean, "nndsvdar": mean / 100}[settings.init]
     noisy = settings.init == "nndsvdar"
-    if fill:
-        noise = np.abs(np.random.default_rng(settings.seed).standard_normal(W.shape)) if noisy else 1.0
-        W = np.where(W == 0, fill / balance * noise, W)
+    missing = gains == 0
+    drawn = np.sqrt(mean / settings.rank)
+    normal = np.abs(np.random.default_rng(settings.seed).standard_normal(W.shape))
+    W = np.where(missing, drawn * normal, np.where(W == 0, fill / balance * (normal if noisy else 1.0), W))
 
     def make(block: int, projected: Float) -> Float:
-        H = np.maximum(projected * signs[:, None], 0) * gains[:, None]
-        H = H.astype(layout.work_dtype)
-        if fill:
-            noise = np.ones_like(H)
-            if noisy:
-                half_normal(np.uint64(settings.seed % 2**64), np.uint64(layout.bounds[block]), noise)
-            H = np.where(H == 0, (fill * balance[:, None] * noise).astype(H.dtype), H)
+        H = (np.maximum(projected * signs[:, None], 0) * gains[:, None]).astype(layout.work_dtype)
+        if fill or missing.any():
+            normal = np.empty_like(H)
+            half_normal(np.uint64(settings.seed % 2**64), np.uint64(layout.bounds[block]), normal)
+            filled = fill * balance[:, None] * (normal if noisy else 1.0)
+            H = np.where(missing[:, None], drawn * normal, np.where(H == 0, filled, H)).astype(H.dtype)
         return H
 
-    return State(PRODUCTS + 1, W.astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sketch.norms))
+    return State(1, W.astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sums.norms))
 
 
-def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
-    """Return the leading left singular vectors (m, r), and the sums of the last pass."""
+def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
+    """Return what a run works with beside V if it begins at singular vectors: the basis, R, and what is made of it."""
+    width = PROBES * rank + OVERSAMPLING
+    return load._replace(
+        sums=max(load.sums, width),
+        worked=max(load.worked, width + rank),
+        held=max(load.held, width + rank),
+        kept=load.kept + 4 * width,
+        extra=load.extra + min(PILOT_BYTES, layout.read_bytes * layout.blocks),
+    )
+
+
+def singular_vectors(bench: Bench, settings: Settings) -> tuple[Float, Factor, Halves, SketchSums]:
+    """Return left singular vectors U (m, r), UᵀV (r, n) in blocks, the norms of its halves, and the sums of the pass.
+
+    Where V has fewer singular values above rounding, the vectors that are missing are 0.
+    """
+    engine, rank = bench.engine, settings.rank
     layout = engine.source.layout
-    dtype = layout.work_dtype
-    probes = min(settings.rank + OVERSAMPLING, *layout.shape)
-    Q = np.random.default_rng(settings.seed).standard_normal((layout.shape[0], probes))
-    Q, _ = np.linalg.qr(Q)
-
-    for _ in range(PRODUCTS):
-        sketch = engine.one_pass(Multiply(np.ascontiguousarray(Q, dtype)))
-        last, (Q, _) = Q, np.linalg.qr(sketch.product)
-    small = last.T @ sketch.product
-    values, vectors = np.linalg.eigh((small + small.T) / 2)
-    leading = np.argsort(values)[::-1][: settings.rank]
-    return last @ vectors[:, leading], sketch
-
-
-def right_vectors(engine: Engine, left: Float, make_room: Callable[[], Factor]) -> tuple[Factor, Halves]:
-    """Return UᵀV (r, n) in blocks, and the squared norms of its positive and negative parts."""
-    dtype = engine.source.layout.work_dtype
-    room = make_room()
-    return room, engine.one_pass(Project(np.ascontiguousarray(left, dtype)), room=room)
+    width = min(PROBES * rank + OVERSAMPLING, *layout.shape)
+    L, R, sums = low_rank(bench, width, np.random.default_rng(settings.seed), summed=True)
+    U, T = np.linalg.qr(L)
+    gram = T @ sums.gram @ T.T
+    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    leading = np.argsort(values)[::-1][:rank]
+    vectors = vectors[:, leading] * (values[leading] > values[leading[0]] * np.finfo(layout.work_dtype).eps)
+    room = bench.make_room(rank)
+    halves: Halves = engine.one_pass(Combine(vectors.T @ T), R, room, H_ALONE)
+    R.drop()
+    return U @ vectors, room, halves, sums
 
 
 def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Float]:
@@ -272,7 +245,8 @@ def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Flo
     signs, gains, balance = np.ones(rank), np.zeros(rank), np.ones(rank)
     right = np.sqrt(halves.squares)
     for k in range(rank):
-        parts = [np.maximum(left[:, k], 0), np.maximum(-left[:, k], 0)]
+        vector = np.where(np.abs(left[:, k]) > NEGLIGIBLE * np.abs(left[:, k]).max(), left[:, k], 0)
+        parts = [np.maximum(vector, 0), np.maximum(-vector, 0)]
         lengths = [float(np.linalg.norm(part)) for part in parts]
         side = int(lengths[1] * right[1, k] > lengths[0] * right[0, k])
         signs[k] = 1 - 2 * side

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from dnmf.initialise import spectral_load
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.quadratic import Quadratic
@@ -67,4 +68,4 @@ def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
         load = load._replace(sums=2 * rank)
     if sketching(settings, rule, layout) or init_of(settings, rule, layout) == "sketch":
         return sketch_load(load, rank, layout)
-    return load
+    return spectral_load(load, rank, layout) if settings.init.startswith("nndsvd") else load

@@ -12,6 +12,19 @@ V̂Hᵀ = VHᵀ, so that a point where nothing more is to be gained on V̂ is on
 if the next pass finds it better, and given up otherwise.
 """
 
-from dnmf.sketch.method import LARGEST, corrected, fits, pays, sketch_load, sketched, starts
+from dnmf.sketch.basis import PILOT_BYTES
+from dnmf.sketch.method import LARGEST, corrected, fits, low_rank, pays, sketch_load, sketched, starts
+from dnmf.sketch.passes import SketchSums
 
-__all__ = ["LARGEST", "corrected", "fits", "pays", "sketch_load", "sketched", "starts"]
+__all__ = [
+    "LARGEST",
+    "PILOT_BYTES",
+    "SketchSums",
+    "corrected",
+    "fits",
+    "low_rank",
+    "pays",
+    "sketch_load",
+    "sketched",
+    "starts",
+]

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 
 from dnmf.engine import H_ALONE, Scope
-from dnmf.factor import Rows
+from dnmf.factor import Factor, Rows
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.quadratic import Quadratic
+from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
 from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, orthonormal, pseudo_inverse, stride_of
@@ -74,14 +75,7 @@ def sketched(bench: Bench, settings: Settings) -> State:
     assert isinstance(rule, Quadratic)
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
-    generator = np.random.default_rng(settings.seed)
-    Q, known = first_basis(engine, WIDTH * rank, generator)
-    room = bench.make_room(Q.shape[1])
-    work = Sketch(np.ascontiguousarray(Q, dtype), layout.bounds, stride)
-    sums: SketchSums = engine.one_pass(work, room=room, scope=Scope(known=known))
-    known.clear()
-    new = sums.product - Q @ (Q.T @ sums.product)
-    left = Q + new @ pseudo_inverse(sums.gram, dtype)
+    left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
     surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms))
     S = np.concatenate(sums.sample, axis=1)
     W = surrogate.best_of(S, rank, STARTS, settings.seed)
@@ -91,6 +85,20 @@ def sketched(bench: Bench, settings: Settings) -> State:
     probes = orthonormal(sums.product).astype(dtype)
     guide = Guide(probes=probes if probes.size else None)
     return State(1, W.astype(dtype), columns.factor(layout.bounds), tuple(sums.norms), method="sketch", guide=guide)
+
+
+def low_rank(
+    bench: Bench, width: int, generator: np.random.Generator, summed: bool = False
+) -> tuple[Float, Factor, SketchSums]:
+    """Return L (m, K) and R (K, n) of a matrix L R close to V, by one pass, and the sums of the pass; K ≤ width."""
+    layout = bench.engine.source.layout
+    Q, known = first_basis(bench.engine, width, generator)
+    R = bench.make_room(Q.shape[1])
+    work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
+    sums: SketchSums = bench.engine.one_pass(work, room=R, scope=Scope(known=known))
+    known.clear()
+    new = sums.product - Q @ (Q.T @ sums.product)
+    return Q + new @ pseudo_inverse(sums.gram, layout.work_dtype), R, sums
 
 
 def corrected(bench: Bench, state: State) -> State:

@@ -17,12 +17,16 @@ from dnmf.solve import Update
 
 @dataclasses.dataclass(slots=True)
 class SketchSums:
-    """Sums of the first pass: Y = VRᵀ (m, K), RRᵀ (K, K), a sample of the columns of R, and ‖V_j‖² by block."""
+    """Sums of the first pass.
+
+    Y = VRᵀ (m, K), RRᵀ (K, K), a sample of the columns of R, ‖V_j‖² by block, and the sum of V where that is asked for.
+    """
 
     product: Float
     gram: Float
     sample: list[Float]
     norms: list[float]
+    total: float = 0.0
 
     def add(self, other: Self) -> Self:
         """Return these sums followed by the others."""
@@ -31,6 +35,7 @@ class SketchSums:
             self.gram + other.gram,
             self.sample + other.sample,
             self.norms + other.norms,
+            self.total + other.total,
         )
 
 
@@ -38,13 +43,14 @@ class SketchSums:
 class Sketch:
     """The work of the first pass: R = QᵀV of every block, for Q (m, K).
 
-    `scaled` divides every column of V by √l, l its sum, and keeps √l in a row below R.
+    `scaled` divides every column of V by √l, l its sum, and keeps √l in a row below R; `summed` asks for the sum of V.
     """
 
     Q: Float
     bounds: tuple[int, ...]
     stride: int
     scaled: bool = False
+    summed: bool = False
 
     def zero(self) -> SketchSums:
         """Return the sums of no block."""
@@ -54,6 +60,8 @@ class Sketch:
     def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> Float:
         """Return R of a block, with √l below it where the columns are scaled."""
         sums.norms.append(square_sum(V, self.Q.dtype, scratch))
+        if self.summed:
+            sums.total += float(V.sum(dtype=np.float64))
         width = self.Q.shape[1]
         out = np.empty((width + self.scaled, V.shape[1]), self.Q.dtype)
         R, ones = out[:width], np.ones((len(self.Q), 1), self.Q.dtype)
