@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     l1_H: float
     l2_H: float
     seed: int
+    n_runs: int
     tol: float
     max_passes: int
     max_seconds: float | None

@@ -175,10 +175,16 @@ class StackedFactor:
     """Factors on top of each other, as one with the rows of all."""
 
     fresh: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = False
 
     def __init__(self, *parts: Factor) -> None:
-        self.parts = parts
+        self.parts: tuple[Factor, ...] = tuple(
+            one for part in parts for one in (part.parts if isinstance(part, StackedFactor) else (part,))
+        )
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether all parts are."""
+        return all(part.everywhere for part in self.parts)
 
     def read(self, block: int) -> Float:
         """Put a block together."""

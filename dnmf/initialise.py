@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dnmf.bundle import bundle
 from dnmf.engine import H_ALONE, single_threaded_products
 from dnmf.errors import DataError, SettingsError
 from dnmf.factor import ArrayFactor, Factor, MadeFactor, RandomFactor, half_normal
@@ -40,6 +41,12 @@ def check_init(settings: Settings, layout: Layout, weighted: bool = False) -> No
             f"init='sketch' at rank={settings.rank} is for matrices of more than {LARGEST * settings.rank} rows and "
             f"columns, and V has {layout.user_shape}; use init='random'."
         )
+    if settings.n_runs > 1 and (settings.init.startswith("nndsvd") or settings.solver == "minibatch"):
+        what = f"solver={settings.solver!r}" if settings.solver == "minibatch" else f"init={settings.init!r}"
+        raise SettingsError(
+            f"n_runs={settings.n_runs} is for random starts whose runs share their passes, and {what} makes one run; "
+            "leave n_runs out, or use init='random' and another solver."
+        )
     if settings.init == "sketch" and settings.fixed:
         raise SettingsError("init='sketch' knows nothing of the columns in fixed_W; use init='random'.")
 
@@ -64,7 +71,9 @@ def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] |
         W, H = given
         return State(0, np.ascontiguousarray(W, dtype), ArrayFactor(H.astype(dtype, copy=False), layout.bounds))
     if init == "random":
-        return random_state(settings, layout)
+        seeds = range(settings.seed, settings.seed + settings.n_runs)
+        states = [random_state(settings.replace({"seed": seed}), layout) for seed in seeds]
+        return states[0] if len(states) == 1 else bundle(states)
     if init == "sketch":
         with single_threaded_products():
             return sketched(bench, settings)
@@ -107,6 +116,8 @@ class FirstRows:
 def hold_fixed(state: State, fixed: Float, layout: Layout) -> State:
     """Return a state whose first components have the given columns (m, f) of the user's W."""
     count, dtype = fixed.shape[1], layout.work_dtype
+    if state.parts:
+        return bundle([hold_fixed(part, fixed, layout) for part in state.parts])
     if layout.transposed:
         first = FirstRows(np.ascontiguousarray(fixed.T, dtype), layout.bounds)
         return dataclasses.replace(state, H=MadeFactor(state.H, first))

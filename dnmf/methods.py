@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from dnmf.bundle import bundled
 from dnmf.initialise import spectral_load
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
@@ -11,7 +12,7 @@ from dnmf.minibatch import minibatch
 from dnmf.plan import Load
 from dnmf.settings import Settings
 from dnmf.sketch import corrected, fits, pays, sketch_load, starts
-from dnmf.solve import Method, extrapolated, plain, second_order
+from dnmf.solve import Follow, Method, after_extrapolated, after_plain, after_second_order, stepping
 from dnmf.sources.layout import Layout
 
 # The Hessians of the rows of W are added up where the sums of one task take no more than this for them.
@@ -20,16 +21,21 @@ CURVED_BYTES = 64 * 2**20
 SKETCH_SWEEPS = 12
 
 
-def method_of(settings: Settings, rule: Rule, layout: Layout) -> Method:
-    """Return the method that the settings name, or the best one for the rule and the size of the matrix."""
+def method_of(settings: Settings, rule: Rule, layout: Layout, several: bool = False) -> Method:
+    """Return the method that the settings name, or the best one for the rule and the size; of several models, if so."""
+    if several:
+        return bundled(follow_of(settings, rule))
     if settings.solver == "minibatch":
         return minibatch(settings.seed, settings.forget)
-    if sketching(settings, rule, layout):
-        return corrected
+    return corrected if sketching(settings, rule, layout) else stepping(follow_of(settings, rule))
+
+
+def follow_of(settings: Settings, rule: Rule) -> Follow:
+    """Return what makes the next state of a pass of the rule."""
     if isinstance(rule, Divergence) and rule.curved:
-        return second_order
+        return after_second_order
     extrapolating = settings.solver in ("auto", "sketch") if settings.extrapolate is None else settings.extrapolate
-    return extrapolated if extrapolating else plain
+    return after_extrapolated if extrapolating else after_plain
 
 
 def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
@@ -60,10 +66,18 @@ def sketching(settings: Settings, rule: Rule, layout: Layout) -> bool:
     return settings.solver == "sketch" or pays(layout, settings.rank)
 
 
+def several(settings: Settings, rule: Rule, layout: Layout) -> bool:
+    """Say whether models advance side by side: where there are several runs, and no surrogate to make them on."""
+    chosen_on_surrogate = isinstance(rule, Quadratic) and init_of(settings, rule, layout) == "sketch"
+    return settings.n_runs > 1 and not chosen_on_surrogate
+
+
 def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
     """Return what a run with the settings works with beside V."""
     rank, rule = settings.rank, rule_of(settings, layout, weighted=weighted)
     load = Load.plain(rank, sums_per_row(rule, rank))
+    if several(settings, rule, layout):
+        load = load.times(settings.n_runs)
     if settings.solver == "minibatch":  # V Hᵀ with the H before, too
         load = load._replace(sums=2 * rank)
     if sketching(settings, rule, layout) or init_of(settings, rule, layout) == "sketch":

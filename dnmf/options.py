@@ -23,6 +23,7 @@ HELP = {
     "l2_H": "L2 penalty on H.",
     "missing": "nan: NaN is missing; zeros: what a sparse matrix does not store is.",
     "seed": "Of everything random.",
+    "n_runs": "Random starts, of which the best is kept.",
     "tol": "Relative optimality at which the run has converged.",
     "max_passes": "Reads of V allowed.",
     "max_seconds": "Seconds allowed.",
@@ -31,7 +32,15 @@ HELP = {
     "memory_limit": "Memory the process may hold, as 1GB; by default 60 % of what it may use.",
     "threads": "Blocks worked on at once.",
 }
-TYPES = {"seed": int, "max_passes": int, "checkpoint_every": int, "keep": int, "threads": int, "sweeps": int}
+TYPES = {
+    "seed": int,
+    "n_runs": int,
+    "max_passes": int,
+    "checkpoint_every": int,
+    "keep": int,
+    "threads": int,
+    "sweeps": int,
+}
 SWITCHES = ("extrapolate",)
 REALS = ("l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds", "forget")
 

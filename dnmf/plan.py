@@ -108,6 +108,17 @@ class Load(NamedTuple):
         """Return that of a rule alone: H and the next H, W and what updates it."""
         return cls(sums or rank, rank, 2 * rank, 8 * rank, panels=0 if sums in (None, rank) else 3)
 
+    def times(self, models: int) -> "Load":
+        """Return that of several models side by side, whose next H's may have to be chosen from."""
+        if models == 1:
+            return self
+        return self._replace(
+            sums=models * self.sums,
+            worked=2 * models * self.worked,
+            held=3 * models * self.worked,
+            kept=models * self.kept,
+        )
+
 
 def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0, load: Load | None = None) -> Plan:
     """Plan a run at a rank within a memory limit in bytes, with so many threads or fewer.

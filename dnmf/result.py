@@ -29,6 +29,9 @@ class Result:
         Whether the run stopped because the optimality reached `tol`.
     store
         Path of the store, if there is one.
+    runs
+        Where the best of several runs was kept, the losses of all, in the order of their seeds; those of a sketch of V
+        where the runs were made on one.
     """
 
     history: tuple[Record, ...]
@@ -40,6 +43,7 @@ class Result:
     _long: Factor
     _bounds: Sequence[int]
     _transposed: bool
+    runs: tuple[float, ...] = ()
 
     @property
     def W(self) -> Any:

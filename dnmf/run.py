@@ -1,6 +1,5 @@
 """A run: loop, stop, save."""
 
-import math
 import shutil
 import threading
 import time
@@ -9,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnmf.bundle import alone, best_of
 from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
-from dnmf.engine import Engine, SpillFolder, ThreadEngine, usable_memory
-from dnmf.errors import ClusterError, DataError, Interrupted, warn_of_unseen
+from dnmf.engine import Engine, SpillFolder, ThreadEngine, single_threaded_products, usable_memory
+from dnmf.errors import ClusterError, Interrupted, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import hold_fixed, initial_state
 from dnmf.kernels.rules import solver_of, warm_up
@@ -24,7 +24,7 @@ from dnmf.solve import Bench, iterate
 from dnmf.sources import Source
 from dnmf.sources.weighted import is_weighted
 from dnmf.state import State
-from dnmf.stopping import Stopping, Verdict
+from dnmf.stopping import Stopping, Verdict, check_range
 from dnmf.watch import Record, Watcher
 
 if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
@@ -114,14 +114,16 @@ class Run:
         self.verdict = stopping.verdict(self.state) if self.history else None
         if self.store is not None and self.verdict is None:
             self.store.withdraw()
-        method = method_of(self.settings, self.rule, self.source.layout)
+        method = method_of(self.settings, self.rule, self.source.layout, bool(self.state.parts))
         states = iterate(self._bench(), self.state, method)
         try:
             while self.verdict is None:
                 self.state = next(states)
-                self._check_range()
+                check_range(self.state)
                 self._remember()
                 self.verdict = stopping.verdict(self.state)
+                if self.verdict and self.state.parts:
+                    self._choose()
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
                     self.save()
                     self._settle()
@@ -135,6 +137,13 @@ class Run:
             self.store.publish()
         for watcher in self.watchers:
             watcher.stopped(self.verdict)
+
+    def _choose(self) -> None:
+        """Go on with the best of several models alone."""
+        assert self.state is not None
+        with single_threaded_products():
+            bundled, self.state = self.state, alone(self._bench(), self.state)
+        bundled.H.drop()
 
     def save(self) -> None:
         """Write a checkpoint of the state, if there is a store and something that could not be made again."""
@@ -182,8 +191,10 @@ class Run:
     def result(self) -> Result:
         """Return the factors as they stand."""
         assert self.state is not None
-        layout = self.source.layout
-        long: Factor = self.state.H
+        state, layout = self.state, self.source.layout
+        if state.parts:
+            state = best_of(state.parts)
+        long: Factor = state.H
         if self.store is not None and self.verdict is not None and (commit := self.store.last()) is not None:
             long = self._stored(commit)
         elif self.cluster is not None and self.verdict is not None:
@@ -193,11 +204,12 @@ class Run:
             settings=self.settings,
             converged=self.verdict is not None and self.verdict.converged,
             store=str(self.store) if self.store else None,
-            _verdict=self.verdict.sentence if self.verdict else f"Running: {self.state.passes} passes were made.",
-            _short=self.state.W,
+            _verdict=self.verdict.sentence if self.verdict else f"Running: {state.passes} passes were made.",
+            _short=state.W,
             _long=long,
             _bounds=layout.bounds,
             _transposed=layout.transposed,
+            runs=state.runs,
         )
 
     def _brought_here(self) -> Factor:
@@ -241,17 +253,6 @@ class Run:
             self._counted += count
         for watcher in self.watchers:
             watcher.block_read(count)
-
-    def _check_range(self) -> None:
-        """Raise DataError if the numbers of a pass have left the range of floats: they are not to be saved."""
-        state = self.state
-        assert state is not None
-        if not (math.isfinite(state.loss) and math.isfinite(state.optimality)):
-            raise DataError(
-                f"The loss after pass {state.passes} is {state.loss:g}: sums of V's entries leave the range of "
-                f"{state.W.dtype}, or WH is 0 where V is not. Divide V by a constant, or start from factors without "
-                "zeros."
-            )
 
     def _remember(self) -> None:
         state = self.state

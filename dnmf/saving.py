@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dnmf.accelerate import Momentum
+from dnmf.bundle import bundle
 from dnmf.checkpoint import Commit, Store, StoredFactor
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
@@ -19,17 +20,10 @@ def save_state(
     store: Store, state: State, history: Sequence[Record], verdict: Verdict | None, layout: Layout, keep: int
 ) -> bool:
     """Write a checkpoint; say whether there was none yet of this pass."""
-    numbers: dict[str, Any] = {"norms": list(state.norms or ())}
-    if history:
-        numbers |= {"loss": state.loss, "relative_error": state.relative_error, "optimality": state.optimality}
-    guide = guide_array(state.guide)
-    numbers["guide"] = {
-        **{name: 0 if part is None else part.shape[1] for name, part in parts_of(state.guide).items()},
-        "columns": 0 if guide is None else guide.shape[1],
-        "refused": state.guide.refused,
-        "damping": state.guide.damping,
-        **dataclasses.asdict(state.guide.momentum),
-    }
+    numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
+    if state.parts:
+        numbers["parts"] = [numbers_of(part, bool(history)) for part in state.parts]
+    guide = guide_array([state, *state.parts])
     record = {
         "passes": state.passes,
         "state": numbers,
@@ -44,9 +38,27 @@ def parts_of(guide: Guide) -> dict[str, Float | None]:
     return {"ahead": guide.ahead, "probes": guide.probes, "bold": guide.bold, "sums": guide.sums}
 
 
-def guide_array(guide: Guide) -> Float | None:
-    """Return the arrays of a guide side by side (m, q), in the widest of their dtypes, or None."""
-    parts = [part for part in parts_of(guide).values() if part is not None]
+def numbers_of(state: State, passed: bool) -> dict[str, Any]:
+    """Return the numbers of a state, and of its guide."""
+    guide = state.guide
+    widths = {name: 0 if part is None else part.shape[1] for name, part in parts_of(guide).items()}
+    numbers: dict[str, Any] = {
+        "guide": {
+            **widths,
+            "columns": sum(widths.values()),
+            "refused": guide.refused,
+            "damping": guide.damping,
+            **dataclasses.asdict(guide.momentum),
+        }
+    }
+    if passed:
+        numbers |= {"loss": state.loss, "relative_error": state.relative_error, "optimality": state.optimality}
+    return numbers
+
+
+def guide_array(states: Sequence[State]) -> Float | None:
+    """Return the arrays of the guides of some states side by side (m, q), in the widest of their dtypes, or None."""
+    parts = [part for state in states for part in parts_of(state.guide).values() if part is not None]
     return np.ascontiguousarray(np.hstack(parts)) if parts else None
 
 
@@ -58,19 +70,29 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     whole = whole.T.copy() if layout.transposed else whole
     numbers = dict(commit.state)
     norms = tuple(numbers.pop("norms")) or None
-    guide = saved_guide(numbers.pop("guide", None), store.guide(commit), whole.dtype)
-    if not commit.history:
-        numbers = {}
-    factor = StoredFactor(long, layout.bounds, layout.transposed)
-    return State(commit.passes, whole, factor, norms, **numbers, guide=guide)
+    runs, parts = tuple(numbers.pop("runs", ())), numbers.pop("parts", [])
+    array, factor = store.guide(commit), StoredFactor(long, layout.bounds, layout.transposed)
+
+    def state_of(numbers: dict[str, Any], W: Float, start: int) -> State:
+        guide = saved_guide(numbers.get("guide"), array, whole.dtype, start)
+        seen = {name: value for name, value in numbers.items() if name != "guide"} if commit.history else {}
+        return State(commit.passes, W, factor, norms, **seen, guide=guide, runs=runs)
+
+    if not parts:
+        return state_of(numbers, whole, 0)
+    rank, states, start = whole.shape[1] // len(parts), list[State](), 0
+    for index, part in enumerate(parts):
+        own = np.ascontiguousarray(whole[:, index * rank : (index + 1) * rank])
+        states.append(state_of(part, own, start))
+        start += part["guide"]["columns"]
+    return bundle(states, factor)
 
 
-def saved_guide(numbers: dict[str, Any] | None, array: Float | None, dtype: np.dtype[Any]) -> Guide:
-    """Return a guide from its numbers and its arrays side by side; all but the sums are of W's dtype."""
+def saved_guide(numbers: dict[str, Any] | None, array: Float | None, dtype: np.dtype[Any], start: int) -> Guide:
+    """Return a guide from its numbers and its arrays side by side, from a column on; but for the sums in W's dtype."""
     if numbers is None:
         return Guide()
     parts: dict[str, Float] = {}
-    start = 0
     for name in parts_of(Guide()):
         if array is not None and numbers[name]:
             part = array[:, start : start + numbers[name]]

@@ -78,6 +78,9 @@ class Settings:
         How many of the first components have a W that is given and stays.
     seed
         Of everything random.
+    n_runs
+        Random starts, of which the best is kept, with the seeds `seed`, `seed` + 1, …. They share every read of V; of a
+        sketch they cost none.
     checkpoint_every
         Passes between two checkpoints.
     keep
@@ -117,6 +120,7 @@ class Settings:
     missing: Missing = "none"
     fixed: int = 0
     seed: int = 0
+    n_runs: int = 1
     tol: float = 1e-4
     max_passes: int = 100
     max_seconds: float | None = None
@@ -126,7 +130,7 @@ class Settings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rank", "max_passes", "checkpoint_every", "keep"):
+        for name in ("rank", "n_runs", "max_passes", "checkpoint_every", "keep"):
             self._set(name, _whole(name, getattr(self, name), least=1))
         for name in ("sweeps", "threads"):
             if getattr(self, name) is not None:

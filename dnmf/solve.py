@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
 
 from dnmf.accelerate import EASED, LEAST_DAMPING, TIGHTENED, extrapolate
 from dnmf.engine import Engine, single_threaded_products
 from dnmf.errors import DataError
-from dnmf.factor import Factor
+from dnmf.factor import Factor, Rows
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
@@ -41,6 +44,8 @@ class Bench:
 
 # Makes the state that follows on a state by a pass.
 Method = Callable[[Bench, State], State]
+# Makes it of what the rule's visits added up, and the H they left.
+Follow = Callable[[Rule, State, Stats, Factor], State]
 
 
 def iterate(bench: Bench, state: State, method: Method) -> Iterator[State]:
@@ -54,23 +59,30 @@ def iterate(bench: Bench, state: State, method: Method) -> Iterator[State]:
         yield state
 
 
-def plain(bench: Bench, state: State) -> State:
-    """Make a pass of the rule alone."""
-    H = bench.make_room(state.W.shape[1])
-    update = Update.of(bench, state)
-    stats = bench.engine.one_pass(update, state.H, H)
-    return state.after(bench.rule.finish(state.W, stats), H, tuple(stats.norms))
+def stepping(follow: Follow) -> Method:
+    """Return the method that makes a pass of the rule, and lets `follow` choose what comes after it."""
+
+    def step(bench: Bench, state: State) -> State:
+        H = bench.make_room(state.W.shape[1])
+        stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
+        new = follow(bench.rule, state, stats, H)
+        if new.H is not H:
+            H.drop()
+        return new
+
+    return step
 
 
-def extrapolated(bench: Bench, state: State) -> State:
-    """Make a pass of the rule from a point beyond W, and choose the next one; W and H stay where that was no better."""
-    rule = bench.rule
-    H = bench.make_room(state.W.shape[1])
-    stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
+def after_plain(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+    """Return the state after a pass of the rule alone."""
+    return state.after(rule.finish(state.W, stats), H, tuple(stats.norms))
+
+
+def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+    """Return the state after a pass from a point beyond W, with the next point; W and H stay where it was no better."""
     step = rule.finish(state.point, stats)
     norms = tuple(stats.norms)
     if not state.accepts(step):
-        H.drop()
         return state.refused(norms, "extrapolated")
     momentum = state.guide.momentum if state.guide.ahead is None else state.guide.momentum.grown()
     ahead = extrapolate(step.W, state.W, momentum.step, rule.least, rule.scaled) if state.loss < float("inf") else None
@@ -78,20 +90,16 @@ def extrapolated(bench: Bench, state: State) -> State:
     return dataclasses.replace(state.after(step, H, norms), method="extrapolated", guide=guide)
 
 
-def second_order(bench: Bench, state: State) -> State:
-    """Make a pass of the Kullback–Leibler rule, and look next where a second-order step of W leads, and beyond.
+def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+    """Return the state after a pass of the Kullback–Leibler rule; next is where a second-order step of W leads to.
 
     What is kept is the majorised step, which cannot raise the loss, as long as the next pass has not found the other
     one to be better.
     """
-    rule = bench.rule
     assert isinstance(rule, Divergence)
-    H = bench.make_room(state.W.shape[1])
-    stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
     step = rule.finish(state.point, stats)
     norms, guide = tuple(stats.norms), state.guide
     if not state.accepts(step):
-        H.drop()
         new = state.refused(norms, "newton")
         damping = min(TIGHTENED * guide.damping, 1.0)
         return dataclasses.replace(new, guide=dataclasses.replace(new.guide, damping=damping, bold=None))
@@ -103,6 +111,9 @@ def second_order(bench: Bench, state: State) -> State:
         ahead = extrapolate(bold, guide.bold, momentum.step, rule.least, rule.scaled)
     guide = dataclasses.replace(guide, ahead=ahead, bold=bold, momentum=momentum, damping=damping)
     return dataclasses.replace(state.after(step, H, norms), method="newton", guide=guide)
+
+
+plain, extrapolated, second_order = map(stepping, (after_plain, after_extrapolated, after_second_order))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,13 +141,33 @@ class Update:
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Update a block (r, w) of H in place."""
         assert H is not None
+        self.look(block, V, stats, H.dtype, scratch)
+        self.rule.visit(V, H, self.model, stats, scratch, fresh=self.fresh)
+        return H
+
+    def look(self, block: int, V: Block, stats: Stats, dtype: np.dtype[Any], scratch: Scratch) -> None:
+        """Check a block against what may be and what it was, and note its ‖V_j‖²."""
         known = self.norms[block] if self.norms else None
-        norm = self.rule.entries.square_sum(V, H.dtype, scratch) if self.check or known is None else known
+        norm = self.rule.entries.square_sum(V, dtype, scratch) if self.check or known is None else known
         if known not in (None, norm):
             raise DataError(
                 f"{self.layout.name(block)} of V is not what it was: the sum of its squares is {norm!r} and "
                 f"was {known!r}. Give the matrix that the run was started on, or start a new run."
             )
         stats.norms.append(norm)
-        self.rule.visit(V, H, self.model, stats, scratch, fresh=self.fresh)
-        return H
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keep:
+    """The work of a pass over a long factor that keeps some of its rows as one of their own."""
+
+    rows: Rows
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)  # there is nothing to add up
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
+        """Return the rows of a block."""
+        assert H is not None
+        return self.rows(block, H)

@@ -12,6 +12,7 @@ from dnmf.checkpoint import Store, StoredFactor
 from dnmf.engine import cores, usable_memory
 from dnmf.engine.connect import connected
 from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.factor import Factor, MadeFactor, Rows
 from dnmf.initialise import check_fixed, check_given, check_init
 from dnmf.join import Crew
 from dnmf.kernels.rules import solver_of
@@ -61,6 +62,8 @@ def new_run(
     check_missing(settings, layout)
     check_init(settings, layout, weights is not None)
     given = None if named else check_given(init, layout.user_shape, settings.rank)
+    if given is not None and settings.n_runs > 1:
+        raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
     fixed = None if fixed is None else check_fixed(fixed, layout.user_shape)
     with crewed(client, source, watchers, cancel) as crew:
         plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weights is not None)
@@ -218,18 +221,26 @@ def stored_result(store: str | Path) -> Result:
     W, H = kept.arrays(commit)
     transposed = bool(kept.header["transposed"])
     short: Any = H[...].T if transposed else W[...]  # type: ignore[union-attr]
+    settings = Settings.from_options(kept.header["settings"])
+    long: Factor = StoredFactor(W if transposed else H, kept.header["bounds"], transposed)
+    if commit.state.get("parts"):
+        losses = [part.get("loss", float("inf")) for part in commit.state["parts"]]
+        first = settings.rank * losses.index(min(losses))
+        rows = Rows(first, first + settings.rank)
+        short, long = short[:, rows.start : rows.stop], MadeFactor(long, rows)
     verdict = commit.verdict or {
         "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
         "converged": False,
     }
     return Result(
         history=tuple(Record(**record) for record in commit.history),
-        settings=Settings.from_options(kept.header["settings"]),
+        settings=settings,
         converged=bool(verdict["converged"]),
         store=str(kept),
         _verdict=str(verdict["sentence"]),
         _short=short,
-        _long=StoredFactor(W if transposed else H, kept.header["bounds"], transposed),
+        _long=long,
         _bounds=kept.header["bounds"],
         _transposed=transposed,
+        runs=tuple(commit.state.get("runs", ())),
     )

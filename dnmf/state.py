@@ -61,6 +61,11 @@ class State:
         What made the last pass, where that was more than the rule alone.
     guide
         What the method knows.
+    parts
+        The states of the models that advance together, where there are several: W and H are then theirs side by side
+        and on top of each other, the loss and the error are those of the best, and the optimality is the largest.
+    runs
+        The losses of the runs that this one was chosen from.
     """
 
     passes: int
@@ -73,10 +78,22 @@ class State:
     unseen: tuple[int, int] = (0, 0)
     method: str = ""
     guide: Guide = dataclasses.field(default_factory=Guide)
+    parts: tuple["State", ...] = ()
+    runs: tuple[float, ...] = ()
 
     def after(self, step: Step, H: Factor, norms: tuple[float, ...]) -> "State":
         """Return the state that follows on this one by a pass."""
-        return State(self.passes + 1, step.W, H, norms, step.loss, step.relative_error, step.optimality, step.unseen)
+        return State(
+            self.passes + 1,
+            step.W,
+            H,
+            norms,
+            step.loss,
+            step.relative_error,
+            step.optimality,
+            step.unseen,
+            runs=self.runs,
+        )
 
     def refused(self, norms: tuple[float, ...], method: str) -> "State":
         """Return the state after a pass that found nothing better: this one, and the next pass looks at it again."""

@@ -1,8 +1,10 @@
 """When a run ends, and the sentence that says why."""
 
 import dataclasses
+import math
 import time
 
+from dnmf.errors import DataError
 from dnmf.settings import Settings
 from dnmf.state import State
 
@@ -43,3 +45,12 @@ class Stopping:
                 False,
             )
         return None
+
+
+def check_range(state: State) -> None:
+    """Raise DataError if the numbers of a pass have left the range of floats: they are not to be saved."""
+    if not (math.isfinite(state.loss) and math.isfinite(state.optimality)):
+        raise DataError(
+            f"The loss after pass {state.passes} is {state.loss:g}: sums of V's entries leave the range of "
+            f"{state.W.dtype}, or WH is 0 where V is not. Divide V by a constant, or start from factors without zeros."
+        )

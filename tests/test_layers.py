@@ -11,7 +11,7 @@ LAYERS = [
     {"kernels"},
     {"sources"},
     {"plan", "factor", "engine"},
-    {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
+    {"accelerate", "bundle", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"result", "saving", "run", "join", "start", "transform", "survey"},
     {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "pictures", "report", "__init__", "__main__"},

@@ -15,7 +15,8 @@ GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")
 GUIDE = "guide"
 GUIDE_PARTS = ("ahead", "probes", "bold", "sums")
 GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
-STATE = {"norms", "loss", "relative_error", "optimality", GUIDE}
+NUMBERS = {"loss", "relative_error", "optimality"}
+STATE = {"norms", "runs", "parts", GUIDE, *NUMBERS}
 RECORD = {field.name for field in dataclasses.fields(Record)}
 
 
@@ -32,7 +33,8 @@ class Commit:
     digests
         Of every chunk of W and of H, and of the guide where there is one.
     state
-        Numbers of the state: norms, loss, relative error, optimality, and those of the guide.
+        Numbers of the state: norms, loss, relative error, optimality, and those of the guide; where several models
+        advance together, also the loss, relative error, optimality and guide of each.
     history
         One mapping a pass.
     verdict
@@ -73,8 +75,10 @@ class Commit:
             and set(self.state) <= STATE
             and isinstance(self.state["norms"], list)
             and all(_is_number(norm) for norm in self.state["norms"])
-            and all(_is_number(value) for name, value in self.state.items() if name not in ("norms", GUIDE))
-            and _is_guide(self.state.get(GUIDE), GUIDE in self.digests)
+            and all(_is_number(self.state.get(name)) for name in NUMBERS)
+            and isinstance(self.state.get("runs", []), list)
+            and all(_is_number(loss) for loss in self.state.get("runs", ()))
+            and _are_guides(self.state, GUIDE in self.digests)
             and all(set(record) == RECORD and _is_number(record["passes"]) for record in self.history)
             and (self.verdict is None or set(self.verdict) == {"sentence", "converged"})
         )
@@ -82,18 +86,37 @@ class Commit:
             raise ValueError("the record is none that a run writes")
 
 
-def _is_guide(given: Any, stored: bool) -> bool:
-    """Say whether numbers are those of a guide: none at all, or all, and an array of as many columns as they say."""
-    if given is None:
-        return not stored
+def _are_guides(state: Mapping[str, Any], stored: bool) -> bool:
+    """Say whether the numbers of the guides, of the state and its parts, are such as fit an array, or none."""
+    parts = state.get("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(part, dict) and GUIDE in part for part in parts):
+        return False
+    if not all(set(part) <= {*NUMBERS, GUIDE} and all(map(_is_number, _plain(part))) for part in parts):
+        return False
+    if GUIDE not in state:
+        return not stored and not parts
+    guides = [state[GUIDE], *(part[GUIDE] for part in parts)]
+    return all(map(_is_guide, guides)) and stored == (guide_columns(state) > 0)
+
+
+def _plain(part: Mapping[str, Any]) -> list[Any]:
+    return [value for name, value in part.items() if name != GUIDE]
+
+
+def guide_columns(state: Mapping[str, Any]) -> int:
+    """Return the columns of the guide's array: those of the state and of its parts."""
+    return sum(int(one[GUIDE]["columns"]) for one in (state, *state.get("parts", ())))
+
+
+def _is_guide(given: Any) -> bool:
+    """Say whether numbers are those of a guide, with as many columns as they say."""
     if not isinstance(given, dict) or set(given) != {*GUIDE_PARTS, *GUIDE_NUMBERS}:
         return False
     counts = [given[name] for name in (*GUIDE_PARTS, "columns", "refused")]
     if not all(type(count) is int and count >= 0 for count in counts):
         return False
-    wide = sum(given[name] for name in GUIDE_PARTS)
     sound = all(type(given[name]) is float for name in ("damping", "step", "bound"))
-    return sound and given["columns"] == wide and stored == (wide > 0)
+    return sound and given["columns"] == sum(given[name] for name in GUIDE_PARTS)
 
 
 def _is_number(given: object) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import zarr
 
 from dnmf.checkpoint.arrays import damaged_chunk, strange_array
-from dnmf.checkpoint.commit import GUIDE, Commit
+from dnmf.checkpoint.commit import GUIDE, Commit, guide_columns
 from dnmf.checkpoint.header import read_json
 from dnmf.checkpoint.place import Place
 
@@ -16,10 +16,11 @@ def fault_of(place: Place, header: Mapping[str, Any], commit: Commit) -> str | N
     blocks = len(header["bounds"]) - 1
     if len(commit.state["norms"]) not in (0, blocks):
         return "its record is of other blocks"
-    shape, rank = header["fingerprint"]["shape"], header["settings"]["rank"]
+    shape, models = header["fingerprint"]["shape"], max(1, len(commit.state.get("parts", ())))
+    rank = models * header["settings"]["rank"]
     shapes = {"W": [shape[0], rank], "H": [rank, shape[1]]}
     if GUIDE in commit.digests:
-        shapes[GUIDE] = [shape[1 if header["transposed"] else 0], commit.state[GUIDE]["columns"]]
+        shapes[GUIDE] = [shape[1 if header["transposed"] else 0], guide_columns(commit.state)]
     try:
         for name, expected in shapes.items():
             strange = strange_array(read_json(place, f"{commit.group}/{name}/zarr.json"), expected)

@@ -1,6 +1,9 @@
 """The Frobenius loss ½‖V − WH‖² with penalties, for any row update."""
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -63,26 +66,8 @@ class Quadratic:
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
         """Update H (r, w) in place from C = WᵀV, then add up A = VHᵀ and B = HHᵀ."""
-        gram = model.gram.astype(H.dtype)
-        block_gram = np.zeros_like(model.gram)
-        crossed = 0.0
-        for columns, panel in panels(V, H.dtype, scratch):
-            C = cross_product(panel, model.W, scratch)
-            h = np.ascontiguousarray(H[:, columns])
-            if fresh:
-                match_scale(h, C, gram, self.held_H)
-            update_free(self.update, h, C, gram, self.penalty_H, self.sweeps, self.held_H)
-            H[:, columns] = h
-            missed, met, product = moments(h, C, gram, self.penalty_H)
-            stats.missed[self.held_H :] += missed[self.held_H :]
-            stats.met[self.held_H :] += met[self.held_H :]
-            crossed += float(product.sum())
-            wide = h.astype(np.float64)
-            block_gram += wide @ wide.T
-            stats.mass += wide.sum(axis=1)
-            add_outer_product(panel, h, stats.cross, scratch)
-        stats.gram += block_gram
-        stats.fit += block_fit(V, H, model, stats.norms[-1], crossed, block_gram, scratch)
+        share = Share(self, model, stats, fresh)
+        visit_together(V, H, (share,), model.W, stats.cross, scratch)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W held, exactly, column by column."""
@@ -118,6 +103,65 @@ class Quadratic:
         missed, met, _ = moments(rows, cross, gram, self.penalty_W)
         free = slice(self.held_W, None)
         return relative(missed[free], met[free], np.diag(gram)[free])
+
+
+class Share(NamedTuple):
+    """What one of the models that are updated together has of its own; its `cross` is part of a sum for all."""
+
+    rule: Quadratic
+    model: Model
+    stats: Stats
+    fresh: bool
+
+
+def visit_together(V: Block, H: Float, shares: Sequence[Share], W: Float, cross: Float, scratch: Scratch) -> None:
+    """Visit a block for several models by one product each way.
+
+    Parameters
+    ----------
+    V
+        The block (m, w).
+    H
+        Their factors on top of each other (Σr, w), updated in place.
+    shares
+        What is each model's own, in the order of the rows of H.
+    W
+        Their W's side by side (m, Σr).
+    cross
+        What VHᵀ (m, Σr) is added to: of each model, its `stats.cross`.
+    """
+    dtype = H.dtype
+    edges = np.cumsum([0, *(len(share.model.gram) for share in shares)])
+    rows = [slice(*pair) for pair in itertools.pairwise(edges)]
+    grams = [share.model.gram.astype(dtype) for share in shares]
+    block_grams = [np.zeros_like(share.model.gram) for share in shares]
+    crossed = [0.0] * len(shares)
+    for columns, panel in panels(V, dtype, scratch):
+        C = cross_product(panel, W, scratch)
+        h = np.ascontiguousarray(H[:, columns])
+        for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
+            crossed[k] += improve(share, h[own], C[own], grams[k], block_grams[k])
+        H[:, columns] = h
+        add_outer_product(panel, h, cross, scratch)
+    for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
+        stats = share.stats
+        stats.gram += block_grams[k]
+        stats.fit += block_fit(V, H[own], share.model, stats.norms[-1], crossed[k], block_grams[k], scratch)
+
+
+def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) -> float:
+    """Update the columns h (r, p) of a panel in place, add what they are to the sums, and return ⟨C, h⟩."""
+    rule, stats = share.rule, share.stats
+    if share.fresh:
+        match_scale(h, C, gram, rule.held_H)
+    update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.held_H)
+    missed, met, product = moments(h, C, gram, rule.penalty_H)
+    stats.missed[rule.held_H :] += missed[rule.held_H :]
+    stats.met[rule.held_H :] += met[rule.held_H :]
+    wide = h.astype(np.float64)
+    block_gram += wide @ wide.T
+    stats.mass += wide.sum(axis=1)
+    return float(product.sum())
 
 
 def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, held: int) -> None:

@@ -13,10 +13,11 @@ from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
 from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, orthonormal, pseudo_inverse, stride_of
-from dnmf.sketch.passes import Correct, CorrectSums, Keep, Sketch, SketchSums
+from dnmf.sketch.columns import SpreadColumns
+from dnmf.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.sketch.scaled import scaled_start
-from dnmf.sketch.surrogate import SpreadColumns, Surrogate
-from dnmf.solve import Bench, Update, extrapolated
+from dnmf.sketch.surrogate import Surrogate
+from dnmf.solve import Bench, Keep, Update, extrapolated
 from dnmf.sources.layout import Layout
 from dnmf.state import Guide, State
 
@@ -78,13 +79,18 @@ def sketched(bench: Bench, settings: Settings) -> State:
     left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
     surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms))
     S = np.concatenate(sums.sample, axis=1)
-    W = surrogate.best_of(S, rank, STARTS, settings.seed)
+    runs: tuple[float, ...]
+    if settings.n_runs == 1:
+        W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
+    else:
+        W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
     everywhere = SpreadColumns(engine, bench.make_room, room)
     W, columns = surrogate.solve(S, W, everywhere, stride, (ROUNDS, SPREAD_ROUNDS))
     room.drop()
     probes = orthonormal(sums.product).astype(dtype)
     guide = Guide(probes=probes if probes.size else None)
-    return State(1, W.astype(dtype), columns.factor(layout.bounds), tuple(sums.norms), method="sketch", guide=guide)
+    H, norms = columns.factor(layout.bounds), tuple(sums.norms)
+    return State(1, W.astype(dtype), H, norms, method="sketch", guide=guide, runs=runs)
 
 
 def low_rank(

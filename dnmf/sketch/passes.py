@@ -5,7 +5,6 @@ from typing import Self
 
 import numpy as np
 
-from dnmf.factor import Rows
 from dnmf.kernels.panels import Block, panels, square_sum
 from dnmf.kernels.products import add_gram, add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
@@ -117,19 +116,3 @@ class Correct:
             add_gram(both[rank:, columns], sums.gram)
         sums.sample.append(sampled(both, self.update.layout.bounds[block], self.stride))
         return both
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Keep:
-    """The work of a pass over a long factor that keeps some of its rows as one of their own."""
-
-    rows: Rows
-
-    def zero(self) -> Stats:
-        """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # there is nothing to add up
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
-        """Return the rows of a block."""
-        assert H is not None
-        return self.rows(block, H)

@@ -6,11 +6,13 @@ Leibler. The sums of rows are those of a few columns: they only have to be about
 """
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 
+from dnmf.bundle import bundle
 from dnmf.engine import H_ALONE, Engine, Scope
-from dnmf.factor import StackedFactor
+from dnmf.factor import Factor, StackedFactor
 from dnmf.kernels.panels import Block
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.scratch import Scratch
@@ -19,8 +21,9 @@ from dnmf.kernels.tiles import Float, Penalty
 from dnmf.kernels.updates import hals
 from dnmf.settings import Settings
 from dnmf.sketch.basis import basis_of, pilot, pseudo_inverse, stride_of
+from dnmf.sketch.columns import SpreadColumns
 from dnmf.sketch.passes import Sketch, SketchSums
-from dnmf.sketch.surrogate import SpreadColumns, Surrogate
+from dnmf.sketch.surrogate import Surrogate
 from dnmf.solve import Bench
 from dnmf.state import State
 
@@ -56,45 +59,86 @@ class ScaledBack:
         return scaled
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScaledSketch:
+    """A surrogate of the scaled V, as long as its columns are held.
+
+    Attributes
+    ----------
+    surrogate
+        X̂ = L S.
+    columns
+        [S; √l] in the blocks of V.
+    sample
+        Some columns of S (q, p), every `stride`-th.
+    root
+        √p (m, 1).
+    norms
+        ‖V_j‖² of every block.
+    """
+
+    surrogate: Surrogate
+    columns: Factor
+    sample: Float
+    stride: int
+    root: Float
+    norms: tuple[float, ...]
+
+    @classmethod
+    def of(cls, bench: Bench, width: int, seed: int) -> Self:
+        """Make the pass, for a basis of so many columns."""
+        layout = bench.engine.source.layout
+        dtype, stride = layout.work_dtype, stride_of(layout)
+        root, Q, known = scaled_basis(bench.engine, width, np.random.default_rng(seed))
+        room = bench.make_room(Q.shape[1] + 1)
+        work = Sketch(np.ascontiguousarray(Q / root, dtype), layout.bounds, stride, scaled=True)
+        sums: SketchSums = bench.engine.one_pass(work, room=room, scope=Scope(known=known))
+        known.clear()
+        product = sums.product / root
+        left = Q + (product - Q @ (Q.T @ product)) @ pseudo_inverse(sums.gram, dtype)
+        rule = Quadratic(hals, 1, Penalty(), Penalty())
+        surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)))
+        sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
+        return cls(surrogate, room, sample, stride, root, tuple(sums.norms))
+
+    def state(self, bench: Bench, rank: int, seed: int, starts: int, rounds: tuple[int, int]) -> State:
+        """Return the state that the best of some random starts leads to, after rounds in this process and over all."""
+        W = self.surrogate.best_of(self.sample, rank, starts, seed)
+        everywhere = SpreadColumns(bench.engine, bench.make_room, self.columns, below=1)
+        W, columns = self.surrogate.solve(self.sample, W, everywhere, self.stride, rounds)
+
+        layout = bench.engine.source.layout
+        wide = W * self.root
+        wide += FLAT * wide.mean(axis=0) * self.root**2 / float((self.root**2).mean())
+        lengths = wide.sum(axis=0)
+        lengths = np.where(lengths > 0, lengths, 1)
+        H = bench.make_room(rank)
+        both = StackedFactor(columns.factor(layout.bounds), self.columns)
+        bench.engine.one_pass(ScaledBack(lengths), both, H, H_ALONE)
+        everywhere.drop()
+        return State(1, np.ascontiguousarray(wide / lengths, layout.work_dtype), H, self.norms, method="sketch")
+
+
 def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, rounds: tuple[int, int]) -> State:
-    """Make the pass, and return the state that its surrogate leads to.
+    """Make the pass, and return the state that its surrogate leads to; of several runs, those of all.
 
     Parameters
     ----------
     bench, settings
-        What V is read with, rank and seed.
+        What V is read with, rank, seed and runs.
     width
         Columns of the basis.
     starts, rounds
         Random starts on the surrogate, and rounds of updates in this process and over all columns.
     """
-    engine, rank = bench.engine, settings.rank
-    layout = engine.source.layout
-    dtype, stride = layout.work_dtype, stride_of(layout)
-    root, Q, known = scaled_basis(engine, width, np.random.default_rng(settings.seed))
-    room = bench.make_room(Q.shape[1] + 1)
-    work = Sketch(np.ascontiguousarray(Q / root, dtype), layout.bounds, stride, scaled=True)
-    sums: SketchSums = engine.one_pass(work, room=room, scope=Scope(known=known))
-    known.clear()
-    product = sums.product / root
-    left = Q + (product - Q @ (Q.T @ product)) @ pseudo_inverse(sums.gram, dtype)
-    rule = Quadratic(hals, 1, Penalty(), Penalty())
-    surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)))
-    sample = np.concatenate(sums.sample, axis=1)
-    S = np.ascontiguousarray(sample[:-1])
-    W = surrogate.best_of(S, rank, starts, settings.seed)
-    everywhere = SpreadColumns(engine, bench.make_room, room, below=1)
-    W, columns = surrogate.solve(S, W, everywhere, stride, rounds)
-
-    wide = W * root
-    wide += FLAT * wide.mean(axis=0) * root**2 / float((root**2).mean())
-    lengths = wide.sum(axis=0)
-    lengths = np.where(lengths > 0, lengths, 1)
-    H = bench.make_room(rank)
-    engine.one_pass(ScaledBack(lengths), StackedFactor(columns.factor(layout.bounds), room), H, H_ALONE)
-    everywhere.drop()
-    room.drop()
-    return State(1, np.ascontiguousarray(wide / lengths, dtype), H, tuple(sums.norms), method="sketch")
+    sketch = ScaledSketch.of(bench, width, settings.seed)
+    if settings.n_runs == 1:
+        state = sketch.state(bench, settings.rank, settings.seed, starts, rounds)
+    else:
+        seeds = range(settings.seed, settings.seed + settings.n_runs)
+        state = bundle([sketch.state(bench, settings.rank, seed, 1, rounds) for seed in seeds])
+    sketch.columns.drop()
+    return state
 
 
 def scaled_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, Float, dict[int, Block]]:

@@ -5,171 +5,25 @@ WᵀV̂ = (LᵀW)ᵀ S, and with H held W needs V̂Hᵀ = L (S Hᵀ): an update 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from collections.abc import Sequence
 
 import numpy as np
 
 from dnmf.accelerate import Momentum, extrapolate
-from dnmf.engine import H_ALONE, Engine
-from dnmf.factor import ArrayFactor, Factor, StackedFactor
-from dnmf.kernels.panels import PANEL_BYTES, Block, slices
-from dnmf.kernels.products import add_gram, add_outer_product, cross_product, power_of_two
-from dnmf.kernels.quadratic import Quadratic, match_scale, update_free
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.products import power_of_two
+from dnmf.kernels.quadratic import Quadratic, update_free
 from dnmf.kernels.tiles import Float, Penalty
 from dnmf.kernels.updates import hals
+from dnmf.sketch.columns import FIRST_SWEEPS, Columns, LocalColumns, Round, SpreadColumns, SurrogateSums
 
-# Sweeps over H and over W in a round, and over an H that has no values yet.
-SWEEPS, W_SWEEPS, FIRST_SWEEPS = 6, 6, 20
+# Sweeps over W in a round.
+W_SWEEPS = 6
 # A solution ends when a round lowers the loss by less than this share of it.
 TOLERANCE = 1e-6
 # Rounds of every random start, on so many rows and columns at most, before the better half goes on with twice as many.
 TRIAL_ROUNDS, TRIAL_SIZE = 16, 4000
 # Losses of two starts are close together where they differ by less than the first share of them, or the second of ‖V̂‖².
 CLOSE, TIE = 1e-3, 1e-6
-
-
-@dataclasses.dataclass(slots=True)
-class SurrogateSums:
-    """SHᵀ (q, r), HHᵀ (r, r), and the sum of every row of H (r,)."""
-
-    cross: Float
-    gram: Float
-    mass: Float
-
-    @classmethod
-    def zero(cls, width: int, rank: int) -> Self:
-        """Return the sums of no column."""
-        return cls(np.zeros((width, rank)), np.zeros((rank, rank)), np.zeros(rank))
-
-    def add(self, other: Self) -> Self:
-        """Return these sums and the others."""
-        return type(self)(self.cross + other.cross, self.gram + other.gram, self.mass + other.mass)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Round:
-    """What is done to some columns of the surrogate in a round.
-
-    Attributes
-    ----------
-    rule
-        With the penalties of H, and how many of its rows are held.
-    projected, gram
-        LᵀW (q, r) and WᵀW (r, r), in the working dtype.
-    """
-
-    rule: Quadratic
-    projected: Float
-    gram: Float
-
-    def act(self, S: Float, H: Float | None, sums: SurrogateSums, scratch: Scratch) -> Float:
-        """Return the new H (r, w) of columns S (q, w), and add them up."""
-        rank, width = len(self.gram), S.shape[1]
-        new = np.empty((rank, width), S.dtype)
-        for columns in slices(width, max(128, PANEL_BYTES // (len(S) * S.itemsize))):
-            part = S[:, columns]
-            C = cross_product(part, self.projected, scratch)
-            if H is None:
-                h = np.maximum(C, 0)
-                h /= power_of_two(float(h.max(initial=0)))
-                match_scale(h, C, self.gram)
-            else:
-                h = np.ascontiguousarray(H[:, columns])
-            sweeps = FIRST_SWEEPS if H is None else SWEEPS
-            update_free(hals, h, C, self.gram, self.rule.penalty_H, sweeps, 0 if H is None else self.rule.held_H)
-            new[:, columns] = h
-            add_outer_product(part, h, sums.cross, scratch)
-            add_gram(h, sums.gram)
-            sums.mass += h.sum(axis=1, dtype=np.float64)
-        return new
-
-
-class Columns(Protocol):
-    """The columns S of a surrogate with their H, wherever they are."""
-
-    @property
-    def dtype(self) -> "np.dtype[np.floating]":
-        """Of S and H."""
-
-    def update(self, round_: Round) -> SurrogateSums:
-        """Do a round to all of them."""
-
-    def factor(self, bounds: Sequence[int]) -> Factor:
-        """Return H (r, n) in the blocks with these bounds."""
-
-
-class LocalColumns:
-    """Columns S (q, n) in this process, with the H (r, n) that they have, if any."""
-
-    def __init__(self, S: Float, H: Float | None = None) -> None:
-        self.S, self.H, self.dtype = S, H, S.dtype
-        self._scratch = Scratch()
-
-    def update(self, round_: Round) -> SurrogateSums:
-        """Do a round to all of them."""
-        sums = SurrogateSums.zero(len(self.S), len(round_.gram))
-        self.H = round_.act(self.S, self.H, sums, self._scratch)
-        return sums
-
-    def factor(self, bounds: Sequence[int]) -> Factor:
-        """Return H, once it was updated."""
-        assert self.H is not None
-        return ArrayFactor(self.H, bounds)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RoundOfBlock:
-    """The work of a round as a pass over the blocks of S, with those of H on top of them where there are some.
-
-    `below` are rows under those of S that are none of it.
-    """
-
-    round: Round
-    begun: bool
-    below: int
-
-    def zero(self) -> SurrogateSums:
-        """Return the sums of no block."""
-        return SurrogateSums.zero(*self.round.projected.shape)
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: SurrogateSums, scratch: Scratch) -> Float:
-        """Return the block's new H."""
-        assert H is not None
-        rank = len(self.round.gram) if self.begun else 0
-        return self.round.act(H[rank : len(H) - self.below], H[:rank] if self.begun else None, sums, scratch)
-
-
-class SpreadColumns:
-    """Columns in the blocks of a long factor; H is written anew in every round."""
-
-    def __init__(
-        self, engine: Engine, make_room: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0
-    ) -> None:
-        self.engine, self.make_room = engine, make_room
-        self.S, self.H, self.below = S, H, below
-        self.dtype = engine.source.layout.work_dtype
-        self._own = False
-
-    def update(self, round_: Round) -> SurrogateSums:
-        """Do a round to all of them."""
-        room = self.make_room(len(round_.gram))
-        known: Factor = self.S if self.H is None else StackedFactor(self.H, self.S)
-        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, room, H_ALONE)
-        self.drop()
-        self.H, self._own = room, True
-        return sums
-
-    def factor(self, bounds: Sequence[int]) -> Factor:
-        """Return H, once it was updated."""
-        assert self.H is not None
-        return self.H
-
-    def drop(self) -> None:
-        """Give up H, where it was made here."""
-        if self.H is not None and self._own:
-            self.H.drop()
 
 
 Trial = tuple[LocalColumns, Float, float]
@@ -229,7 +83,7 @@ class Surrogate:
         self,
         S: Float,
         W: Float,
-        everywhere: "SpreadColumns",
+        everywhere: SpreadColumns,
         stride: int,
         rounds: tuple[int, int],
         H: Float | None = None,
@@ -246,6 +100,18 @@ class Surrogate:
             W, _ = self.descend(everywhere, W, rounds[1])
         columns.update(self.round(W, S.dtype))
         return W, columns
+
+    def all_of(
+        self, S: Float, rank: int, seeds: Sequence[int], stride: int, rounds: int
+    ) -> tuple[Float, tuple[float, ...]]:
+        """Return the best W (m, r) of random starts that are all carried to their end, and the losses of all.
+
+        On a sample S (q, p) of the columns, every so-manieth.
+        """
+        small = dataclasses.replace(self, norm=self.norm / stride)
+        ends = [small.descend(LocalColumns(S), self.best_of(S, rank, 1, seed), rounds) for seed in seeds]
+        losses = tuple(stride * loss for _, loss in ends)
+        return ends[losses.index(min(losses))][0], losses
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return what a round with W (m, r) is, in the dtype of the columns."""

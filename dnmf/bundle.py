@@ -1,0 +1,190 @@
+"""Several models that advance on one read of V: other seeds, other ranks, or the same without some entries.
+
+A bundle is a state whose parts are states like those of single runs, and a method that makes one pass for all. What
+follows on a pass is decided for every part by itself, as if it were alone; so what a part becomes does not depend on
+those beside it but by the rounding of the products that are formed for all at once.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import numpy as np
+
+from dnmf.engine import H_ALONE
+from dnmf.factor import Factor, MadeFactor, Rows, StackedFactor
+from dnmf.kernels.model import Rule
+from dnmf.kernels.panels import Block
+from dnmf.kernels.quadratic import Quadratic, Share, visit_together
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import Stats
+from dnmf.kernels.tiles import Float
+from dnmf.solve import Bench, Follow, Keep, Method, Update
+from dnmf.state import Guide, State
+
+# Shows a part a block as it is to see it, given the number of the part and of the block.
+View = Callable[[int, int, Block], Block]
+
+
+@dataclasses.dataclass(slots=True)
+class BundleSums:
+    """The statistics of every part; within a task, VHᵀ (m, Σr) of all, where each part's is a view of it."""
+
+    parts: list[Stats]
+    cross: Float | None = None
+
+    def add(self, other: Self) -> Self:
+        """Return these sums followed by the others."""
+        return type(self)([one.add(two) for one, two in zip(self.parts, other.parts, strict=True)])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Together:
+    """The work of a pass for all parts: one read, and where they are quadratic one product each way.
+
+    Attributes
+    ----------
+    updates
+        The work of every part.
+    W
+        Their W's side by side (m, Σr).
+    view
+        What the parts see of a block, where that is not all of it.
+    """
+
+    updates: tuple[Update, ...]
+    W: Float
+    view: View | None = None
+
+    @classmethod
+    def of(cls, bench: Bench, rules: Sequence[Rule], parts: Sequence[State], view: View | None) -> Self:
+        """Return the work of the pass that follows on the states of the parts."""
+        benches = [dataclasses.replace(bench, rule=rule) for rule in rules]
+        updates = tuple(Update.of(bench, part) for bench, part in zip(benches, parts, strict=True))
+        return cls(updates, np.hstack([part.point for part in parts]), view)
+
+    def zero(self) -> BundleSums:
+        """Return the statistics of no block."""
+        parts = [update.zero() for update in self.updates]
+        if not self._fused:
+            return BundleSums(parts)
+        cross = np.zeros(self.W.shape)
+        for part, own in zip(parts, self._columns, strict=True):
+            part.cross = cross[:, own]
+        return BundleSums(parts, cross)
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: BundleSums, scratch: Scratch) -> Float | None:
+        """Update a block (Σr, w) of the H's in place."""
+        assert H is not None
+        seen: Block = V
+        for index, (update, stats, own) in enumerate(zip(self.updates, sums.parts, self._columns, strict=True)):
+            seen = V if self.view is None else self.view(index, block, V)
+            if index == 0 or self.view is not None:
+                update.look(block, seen, stats, H.dtype, scratch)
+            else:
+                stats.norms.append(sums.parts[0].norms[-1])
+            if sums.cross is None:
+                update.rule.visit(seen, H[own], update.model, stats, scratch, fresh=update.fresh)
+        if sums.cross is not None:
+            visit_together(V, H, list(map(share, self.updates, sums.parts)), self.W, sums.cross, scratch)
+        return H
+
+    @property
+    def _fused(self) -> bool:
+        return self.view is None and all(isinstance(update.rule, Quadratic) for update in self.updates)
+
+    @property
+    def _columns(self) -> list[slice]:
+        edges = np.cumsum([0, *(len(update.model.gram) for update in self.updates)]).tolist()
+        return [slice(*pair) for pair in itertools.pairwise(edges)]
+
+
+def share(update: Update, stats: Stats) -> Share:
+    """Return what a quadratic part has of its own in a visit."""
+    assert isinstance(update.rule, Quadratic)
+    return Share(update.rule, update.model, stats, update.fresh)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choose:
+    """The work of a pass over [old; new] H's that takes some rows from the new ones and the others from the old.
+
+    Attributes
+    ----------
+    new
+        Whether a row (Σr,) is to be the new one.
+    """
+
+    new: tuple[bool, ...]
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)  # there is nothing to add up
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
+        """Return the chosen rows of a block."""
+        assert H is not None
+        old, new = np.split(H, 2)
+        return np.where(np.array(self.new)[:, None], new, old)
+
+
+def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
+    """Return the state of several models that have made the same passes; H (Σr, n) is that of all, where there is one.
+
+    The factors of the parts become rows of it.
+    """
+    ranks = [part.W.shape[1] for part in parts]
+    whole = StackedFactor(*(part.H for part in parts)) if H is None else H
+    edges = itertools.pairwise(np.cumsum([0, *ranks]).tolist())
+    if H is not None:
+        parts = [
+            dataclasses.replace(part, H=MadeFactor(H, Rows(*edge))) for part, edge in zip(parts, edges, strict=True)
+        ]
+    best = best_of(parts)
+    return dataclasses.replace(
+        best,
+        W=np.hstack([part.W for part in parts]),
+        H=whole,
+        optimality=max(part.optimality for part in parts),
+        guide=Guide(),
+        parts=tuple(parts),
+    )
+
+
+def best_of(parts: Sequence[State]) -> State:
+    """Return the first of the states whose loss is the least."""
+    return min(parts, key=lambda part: part.loss)
+
+
+def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | None = None) -> Method:
+    """Return the method that makes one pass for all parts of a state, with their rules, or the bench's for each."""
+
+    def step(bench: Bench, state: State) -> State:
+        own = [bench.rule] * len(state.parts) if rules is None else rules
+        H = bench.make_room(state.W.shape[1])
+        sums = bench.engine.one_pass(Together.of(bench, own, state.parts, view), state.H, H)
+        parts = [follow(*each, H) for each in zip(own, state.parts, sums.parts, strict=True)]
+        taken = [part.H is H for part in parts]
+        if all(taken):
+            return bundle(parts, H)
+        if not any(taken):
+            H.drop()
+            return bundle(parts, state.H)
+        chosen = bench.make_room(state.W.shape[1])
+        rows = tuple(took for took, part in zip(taken, parts, strict=True) for _ in range(part.W.shape[1]))
+        bench.engine.one_pass(Choose(rows), StackedFactor(state.H, H), chosen, H_ALONE)
+        H.drop()
+        return bundle(parts, chosen)
+
+    return step
+
+
+def alone(bench: Bench, state: State) -> State:
+    """Return the best of the parts of a state as the state of a single run that remembers the losses of all."""
+    edges = itertools.pairwise(np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist())
+    best = best_of(state.parts)
+    rows = next(Rows(*edge) for edge, part in zip(edges, state.parts, strict=True) if part is best)
+    H = bench.make_room(best.W.shape[1])
+    bench.engine.one_pass(Keep(rows), state.H, H, H_ALONE)
+    return dataclasses.replace(best, H=H, runs=tuple(part.loss for part in state.parts))
