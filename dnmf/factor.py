@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from dnmf.errors import DiskError, StoreError
+from dnmf.kernels.hashing import mix
 from dnmf.kernels.tiles import Float, kernel
 
 
@@ -146,6 +147,23 @@ class RandomFactor:
         """Do nothing: it can be made again."""
 
 
+class FlatFactor:
+    """Entries that are all 1, for columns that are to be found from the start: their scale and all."""
+
+    fresh: ClassVar[bool] = True
+    everywhere: ClassVar[bool] = True
+
+    def __init__(self, rank: int, bounds: Sequence[int], dtype: np.dtype[Any]) -> None:
+        self._rank, self._bounds, self._dtype = rank, bounds, dtype
+
+    def read(self, block: int) -> Float:
+        """Make a block."""
+        return np.ones((self._rank, self._bounds[block + 1] - self._bounds[block]), self._dtype)
+
+    def drop(self) -> None:
+        """Do nothing: it can be made again."""
+
+
 class MadeFactor:
     """A factor whose blocks are made from those of another one."""
 
@@ -214,15 +232,7 @@ def half_normal(seed, first, out):  # type: ignore[no-untyped-def]
     for k in range(out.shape[0]):
         for j in range(out.shape[1]):
             place = (first + np.uint64(j)) * np.uint64(0x10001) + np.uint64(k)
-            one = _mix(_mix(seed) ^ (place * np.uint64(2)))
-            two = _mix(_mix(seed) ^ (place * np.uint64(2) + np.uint64(1)))
+            one = mix(mix(seed) ^ (place * np.uint64(2)))
+            two = mix(mix(seed) ^ (place * np.uint64(2) + np.uint64(1)))
             radius = np.sqrt(-2.0 * np.log((np.float64(one >> np.uint64(11)) + 1.0) * 2.0**-53))
             out[k, j] = abs(radius * np.cos(2.0 * np.pi * np.float64(two >> np.uint64(11)) * 2.0**-53))
-
-
-@kernel
-def _mix(x):  # type: ignore[no-untyped-def]
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

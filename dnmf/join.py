@@ -13,7 +13,7 @@ from dnmf.checkpoint.header import find_header
 from dnmf.checkpoint.placing import place_at
 from dnmf.errors import DataError, DnmfError
 from dnmf.methods import load_of
-from dnmf.plan import Plan, make_plan
+from dnmf.plan import Load, Plan, make_plan
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import fingerprint
@@ -70,13 +70,13 @@ class Crew:
         memory = min(found.memory for found in seen.values())
         return cls(workers, memory, max(found.threads for found in seen.values()))
 
-    def plan(self, source: Source, settings: Settings) -> Plan:
-        """Plan a run with the memory and the threads that the settings, or the smallest worker, allow."""
+    def plan(self, source: Source, settings: Settings, load: Load | None = None) -> Plan:
+        """Plan a run, or other work, with the memory and threads that the settings, or the smallest worker, allow."""
         limit = int(WORKER_SHARE * self.memory)
         if settings.memory_limit is not None:
             limit = min(limit, settings.memory_limit)
         threads = min(settings.threads or self.threads, self.threads)
-        load = load_of(settings, source.layout, is_weighted(source))
+        load = load or load_of(settings, source.layout, is_weighted(source))
         return make_plan(source.layout, settings.rank, limit, threads, self.workers.count, load)
 
     def engine(self, source: Source, plan: Plan) -> "ClusterEngine":

@@ -83,12 +83,11 @@ class Run:
         layout = self.source.layout
         if given is not None and layout.transposed:
             given = (given[1].T, given[0].T)
-        self._set_out(0)
-        self._clock()
+        self.set_out(0)
         settings = self.settings.swapped() if layout.transposed else self.settings
         init = init_of(settings, self.rule, layout)
         try:
-            self.state = initial_state(self._bench(), settings, given, init)
+            self.state = initial_state(self.bench(), settings, given, init)
         except (Interrupted, KeyboardInterrupt):
             self.engine.cancel()
             raise
@@ -100,7 +99,7 @@ class Run:
     def go_on(self, commit: Commit) -> None:
         """Take up the run where a commit left it."""
         assert self.store is not None
-        self._set_out(commit.passes)
+        self.set_out(commit.passes)
         self.store.retain(self.settings.keep)
         layout = self.source.layout
         self.history = [Record(**record) for record in commit.history]
@@ -115,7 +114,7 @@ class Run:
         if self.store is not None and self.verdict is None:
             self.store.withdraw()
         method = method_of(self.settings, self.rule, self.source.layout, bool(self.state.parts))
-        states = iterate(self._bench(), self.state, method)
+        states = iterate(self.bench(), self.state, method)
         try:
             while self.verdict is None:
                 self.state = next(states)
@@ -142,7 +141,7 @@ class Run:
         """Go on with the best of several models alone."""
         assert self.state is not None
         with single_threaded_products():
-            bundled, self.state = self.state, alone(self._bench(), self.state)
+            bundled, self.state = self.state, alone(self.bench(), self.state)
         bundled.H.drop()
 
     def save(self) -> None:
@@ -198,7 +197,7 @@ class Run:
         if self.store is not None and self.verdict is not None and (commit := self.store.last()) is not None:
             long = self._stored(commit)
         elif self.cluster is not None and self.verdict is not None:
-            long = self._brought_here()
+            long = self.brought_here(state.H, self.settings.rank)
         return Result(
             history=tuple(self.history),
             settings=self.settings,
@@ -212,16 +211,14 @@ class Run:
             runs=state.runs,
         )
 
-    def _brought_here(self) -> Factor:
-        """Return the long factor in this process: the workers, and what they hold, may go away."""
-        assert self.state is not None
-        layout = self.source.layout
-        rank, dtype = self.settings.rank, layout.work_dtype
+    def brought_here(self, H: Factor, rank: int) -> Factor:
+        """Return a long factor in this process: the workers, and what they hold, may go away."""
+        layout, dtype = self.source.layout, self.source.layout.work_dtype
         here: Room = MemoryFactor(layout.blocks)
         if rank * layout.shape[1] * dtype.itemsize > HERE_SHARE * usable_memory():
             here = DiskFactor(self.spill(), rank, dtype, owner=self._folder)
         for block in range(layout.blocks):
-            here.write(block, self.state.H.read(block))
+            here.write(block, H.read(block))
         return here
 
     def close(self) -> None:
@@ -235,12 +232,13 @@ class Run:
             self.store.discard_scratch()
             self.store.close()
 
-    def _set_out(self, passes: int) -> None:
-        """Tell the watchers, and have everything compiled that a pass will call."""
+    def set_out(self, passes: int) -> None:
+        """Tell the watchers, have everything compiled that a pass will call, and start the clock."""
         for watcher in self.watchers:
             watcher.started(self.plan, passes, self.settings.max_passes)
         layout = self.source.layout
         warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse)
+        self._clock()
 
     def _clock(self) -> None:
         spent = self.history[-1].seconds if self.history else 0.0
@@ -274,7 +272,8 @@ class Run:
         for watcher in self.watchers:
             watcher.passed(record)
 
-    def _bench(self) -> Bench:
+    def bench(self) -> Bench:
+        """Return what passes are made with."""
         return Bench(self.engine, self.rule, self._room)
 
     def _room(self, rows: int) -> Factor:

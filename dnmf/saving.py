@@ -22,7 +22,7 @@ def save_state(
     """Write a checkpoint; say whether there was none yet of this pass."""
     numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
     if state.parts:
-        numbers["parts"] = [numbers_of(part, bool(history)) for part in state.parts]
+        numbers["parts"] = [{"rank": part.W.shape[1], **numbers_of(part, bool(history))} for part in state.parts]
     guide = guide_array([state, *state.parts])
     record = {
         "passes": state.passes,
@@ -75,15 +75,16 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
 
     def state_of(numbers: dict[str, Any], W: Float, start: int) -> State:
         guide = saved_guide(numbers.get("guide"), array, whole.dtype, start)
-        seen = {name: value for name, value in numbers.items() if name != "guide"} if commit.history else {}
+        seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank")}
+        seen = seen if commit.history else {}
         return State(commit.passes, W, factor, norms, **seen, guide=guide, runs=runs)
 
     if not parts:
         return state_of(numbers, whole, 0)
-    rank, states, start = whole.shape[1] // len(parts), list[State](), 0
-    for index, part in enumerate(parts):
-        own = np.ascontiguousarray(whole[:, index * rank : (index + 1) * rank])
-        states.append(state_of(part, own, start))
+    states, first, start = list[State](), 0, 0
+    for part in parts:
+        states.append(state_of(part, np.ascontiguousarray(whole[:, first : first + part["rank"]]), start))
+        first += part["rank"]
         start += part["guide"]["columns"]
     return bundle(states, factor)
 

@@ -17,7 +17,7 @@ from dnmf.initialise import check_fixed, check_given, check_init
 from dnmf.join import Crew
 from dnmf.kernels.rules import solver_of
 from dnmf.methods import load_of
-from dnmf.plan import Plan, make_plan
+from dnmf.plan import Load, Plan, make_plan
 from dnmf.result import Result
 from dnmf.run import Run
 from dnmf.settings import ADJUSTABLE, Settings
@@ -30,11 +30,12 @@ from dnmf.watch import Record, Watcher
 MEMORY_SHARE = 0.6
 
 
-def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
-    """Plan a run with the memory and the threads that the settings, or the machine, allow."""
+def plan_of(layout: Layout, settings: Settings, weighted: bool = False, load: Load | None = None) -> Plan:
+    """Plan a run, or other work, with the memory and the threads that the settings, or the machine, allow."""
     limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
     threads = settings.threads or cores() + layout.on_disk
-    return make_plan(layout, settings.rank, limit, threads, 0, load_of(settings, layout, weighted))
+    load = load or load_of(settings, layout, weighted)
+    return make_plan(layout, settings.rank, limit, threads, 0, load)
 
 
 @contextmanager

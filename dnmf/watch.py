@@ -71,6 +71,9 @@ class Watcher:
     def passed(self, record: Record) -> None:
         """A pass is over."""
 
+    def modelled(self, done: int, total: int) -> None:
+        """So many of the models of a survey are ready, which were made between two passes."""
+
     def saved(self, passes: int, store: str) -> None:
         """A checkpoint is on the disk."""
 

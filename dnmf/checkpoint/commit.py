@@ -91,7 +91,9 @@ def _are_guides(state: Mapping[str, Any], stored: bool) -> bool:
     parts = state.get("parts", [])
     if not isinstance(parts, list) or not all(isinstance(part, dict) and GUIDE in part for part in parts):
         return False
-    if not all(set(part) <= {*NUMBERS, GUIDE} and all(map(_is_number, _plain(part))) for part in parts):
+    if not all(set(part) <= {*NUMBERS, GUIDE, "rank"} and all(map(_is_number, _plain(part))) for part in parts):
+        return False
+    if not all(type(part.get("rank")) is int and part["rank"] > 0 for part in parts):
         return False
     if GUIDE not in state:
         return not stored and not parts

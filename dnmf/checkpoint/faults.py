@@ -16,8 +16,8 @@ def fault_of(place: Place, header: Mapping[str, Any], commit: Commit) -> str | N
     blocks = len(header["bounds"]) - 1
     if len(commit.state["norms"]) not in (0, blocks):
         return "its record is of other blocks"
-    shape, models = header["fingerprint"]["shape"], max(1, len(commit.state.get("parts", ())))
-    rank = models * header["settings"]["rank"]
+    shape, parts = header["fingerprint"]["shape"], commit.state.get("parts")
+    rank = sum(part["rank"] for part in parts) if parts else header["settings"]["rank"]
     shapes = {"W": [shape[0], rank], "H": [rank, shape[1]]}
     if GUIDE in commit.digests:
         shapes[GUIDE] = [shape[1 if header["transposed"] else 0], guide_columns(commit.state)]

@@ -31,8 +31,13 @@ def write_header(place: Place, header: Mapping[str, Any]) -> None:
 
 def find_header(place: Place) -> dict[str, Any] | None:
     """Return what a store says of its run as it says it, or None if there is no store."""
+    return find_json(place, "dnmf")
+
+
+def find_json(place: Place, kind: str) -> dict[str, Any] | None:
+    """Return what the attributes of a Zarr group say of one kind, or None where there are none."""
     try:
-        header = json.loads(read_json(place, NAME))["attributes"]["dnmf"]
+        header = json.loads(read_json(place, NAME))["attributes"][kind]
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return header if isinstance(header, dict) else None

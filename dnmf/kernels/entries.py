@@ -194,7 +194,7 @@ def _stored_panels(
             given = part.data.astype(dtype, copy=False)
         else:
             place = np.repeat(np.arange(columns.start, columns.stop), np.diff(panel.starts))
-            given = np.asarray(weights)[panel.rows, place].astype(dtype, copy=False)
+            given = np.asarray(weights[panel.rows, place]).astype(dtype, copy=False)
         yield columns, panel._replace(weights=given, every=False)
 
 

@@ -12,19 +12,29 @@ V̂Hᵀ = VHᵀ, so that a point where nothing more is to be gained on V̂ is on
 if the next pass finds it better, and given up otherwise.
 """
 
-from dnmf.sketch.basis import PILOT_BYTES
+from dnmf.sketch.basis import PILOT_BYTES, basis_of, pilot, pseudo_inverse, stride_of
 from dnmf.sketch.method import LARGEST, corrected, fits, low_rank, pays, sketch_load, sketched, starts
-from dnmf.sketch.passes import SketchSums
+from dnmf.sketch.passes import Sketch, SketchSums
+from dnmf.sketch.scaled import ScaledBasis, ScaledSketch
+from dnmf.sketch.surrogate import Surrogate
 
 __all__ = [
     "LARGEST",
     "PILOT_BYTES",
+    "ScaledBasis",
+    "ScaledSketch",
+    "Sketch",
     "SketchSums",
+    "Surrogate",
+    "basis_of",
     "corrected",
     "fits",
     "low_rank",
     "pays",
+    "pilot",
+    "pseudo_inverse",
     "sketch_load",
     "sketched",
     "starts",
+    "stride_of",
 ]

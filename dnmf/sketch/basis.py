@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from numpy.typing import NDArray
 
 from dnmf.engine import Engine
 from dnmf.kernels.panels import Block
@@ -23,7 +24,7 @@ DEPENDENT = 1e-9
 
 def first_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, dict[int, Block]]:
     """Return a basis (m, width) of what some columns of V have in common, and the blocks that were read for it."""
-    M, known = pilot(engine, width, generator)
+    M, _, known = pilot(engine, width, generator)
     return basis_of(M, width, generator), known
 
 
@@ -38,8 +39,10 @@ def basis_of(M: Any, width: int, generator: np.random.Generator) -> Float:
     return orthonormal(np.hstack([U, noise / np.sqrt(len(U))]))
 
 
-def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Any, dict[int, Block]]:
-    """Return some runs of V's columns, whose places depend on nothing but V's shape, and the blocks they are in.
+def pilot(
+    engine: Engine, width: int, generator: np.random.Generator
+) -> tuple[Any, NDArray[np.int64], dict[int, Block]]:
+    """Return some runs of V's columns, their numbers, which depend on V's shape alone, and the blocks they are in.
 
     Blocks that would take too much memory are not among them, and read again by the pass.
     """
@@ -65,7 +68,7 @@ def pilot(engine: Engine, width: int, generator: np.random.Generator) -> tuple[A
     values: Any = M.data if layout.sparse else M
     values[~((values >= 0) & (values < np.inf))] = 0  # the pass will name what is wrong
     values *= 1 / power_of_two(float(values.max(initial=0)))  # so that its squares fit floats
-    return M, known
+    return M, wanted, known
 
 
 def stride_of(layout: Layout) -> int:

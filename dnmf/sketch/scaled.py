@@ -6,12 +6,13 @@ Leibler. The sums of rows are those of a few columns: they only have to be about
 """
 
 import dataclasses
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import scipy.sparse
 
 from dnmf.bundle import bundle
-from dnmf.engine import H_ALONE, Engine, Scope
+from dnmf.engine import H_ALONE, Scope
 from dnmf.factor import Factor, StackedFactor
 from dnmf.kernels.panels import Block
 from dnmf.kernels.quadratic import Quadratic
@@ -25,6 +26,7 @@ from dnmf.sketch.columns import SpreadColumns
 from dnmf.sketch.passes import Sketch, SketchSums
 from dnmf.sketch.surrogate import Surrogate
 from dnmf.solve import Bench
+from dnmf.sources.layout import Layout
 from dnmf.state import State
 
 # The share of a flat factor that is mixed into the start: what is 0 is so for ever under updates that multiply.
@@ -59,16 +61,41 @@ class ScaledBack:
         return scaled
 
 
+class ScaledBasis(NamedTuple):
+    """√p (m, 1) and a basis Q (m, K) of X, both of some columns of V."""
+
+    root: Float
+    Q: Float
+
+    @classmethod
+    def of(cls, M: Any, width: int, generator: np.random.Generator) -> Self:
+        """Return those of columns M (m, n), dense or sparse, with so many directions."""
+        rows = np.asarray(M.sum(axis=1, dtype=np.float64)).reshape(-1, 1)
+        mean = float(rows.mean())
+        root = np.sqrt(rows + EVEN * mean) if mean > 0 else np.ones_like(rows)
+        column = np.sqrt(np.asarray(M.sum(axis=0, dtype=np.float64)).reshape(1, -1))
+        inverse = np.divide(1, column, out=np.zeros_like(column), where=column > 0)
+        if scipy.sparse.issparse(M):
+            X = M.multiply(1 / root).multiply(inverse).tocsc().astype(M.dtype)
+        else:
+            X = M * (1 / root).astype(M.dtype)
+            X *= inverse.astype(M.dtype)
+        return cls(root, basis_of(X, width, generator))
+
+    def work(self, layout: Layout) -> Sketch:
+        """Return the work of the pass that makes the sketch."""
+        Q = np.ascontiguousarray(self.Q / self.root, layout.work_dtype)
+        return Sketch(Q, layout.bounds, stride_of(layout), scaled=True)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ScaledSketch:
-    """A surrogate of the scaled V, as long as its columns are held.
+    """A surrogate of the scaled V.
 
     Attributes
     ----------
     surrogate
         X̂ = L S.
-    columns
-        [S; √l] in the blocks of V.
     sample
         Some columns of S (q, p), every `stride`-th.
     root
@@ -78,45 +105,49 @@ class ScaledSketch:
     """
 
     surrogate: Surrogate
-    columns: Factor
     sample: Float
     stride: int
     root: Float
     norms: tuple[float, ...]
 
     @classmethod
-    def of(cls, bench: Bench, width: int, seed: int) -> Self:
-        """Make the pass, for a basis of so many columns."""
-        layout = bench.engine.source.layout
-        dtype, stride = layout.work_dtype, stride_of(layout)
-        root, Q, known = scaled_basis(bench.engine, width, np.random.default_rng(seed))
-        room = bench.make_room(Q.shape[1] + 1)
-        work = Sketch(np.ascontiguousarray(Q / root, dtype), layout.bounds, stride, scaled=True)
-        sums: SketchSums = bench.engine.one_pass(work, room=room, scope=Scope(known=known))
-        known.clear()
-        product = sums.product / root
+    def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout) -> Self:
+        """Return what the sums of the pass lead to."""
+        dtype, Q = layout.work_dtype, basis.Q
+        product = sums.product / basis.root
         left = Q + (product - Q @ (Q.T @ product)) @ pseudo_inverse(sums.gram, dtype)
         rule = Quadratic(hals, 1, Penalty(), Penalty())
         surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)))
         sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
-        return cls(surrogate, room, sample, stride, root, tuple(sums.norms))
+        return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
 
-    def state(self, bench: Bench, rank: int, seed: int, starts: int, rounds: tuple[int, int]) -> State:
-        """Return the state that the best of some random starts leads to, after rounds in this process and over all."""
-        W = self.surrogate.best_of(self.sample, rank, starts, seed)
-        everywhere = SpreadColumns(bench.engine, bench.make_room, self.columns, below=1)
-        W, columns = self.surrogate.solve(self.sample, W, everywhere, self.stride, rounds)
-
-        layout = bench.engine.source.layout
+    def scaled_back(self, W: Float) -> tuple[Float, Float]:
+        """Return the W (m, r) for V that belongs to one for X, with columns of sum 1, and what they summed to (r,)."""
         wide = W * self.root
         wide += FLAT * wide.mean(axis=0) * self.root**2 / float((self.root**2).mean())
         lengths = wide.sum(axis=0)
         lengths = np.where(lengths > 0, lengths, 1)
+        return np.ascontiguousarray(wide / lengths, self.sample.dtype), lengths
+
+    def W(self, rank: int, seed: int, rounds: int) -> Float:
+        """Return the W (m, r) that a random start leads to on the sample."""
+        W, _ = self.surrogate.fitted(self.sample, rank, seed, self.stride, 1, rounds)
+        return self.scaled_back(W)[0]
+
+    def state(self, bench: Bench, columns: Factor, rank: int, seed: int, starts: int, rounds: tuple[int, int]) -> State:
+        """Return the state that the best of some random starts leads to, given the columns [S; √l] in the blocks of V.
+
+        After rounds in this process and over all columns.
+        """
+        bounds = bench.engine.source.layout.bounds
+        W = self.surrogate.best_of(self.sample, rank, starts, seed)
+        everywhere = SpreadColumns(bench.engine, bench.make_room, columns, below=1)
+        W, found = self.surrogate.solve(self.sample, W, everywhere, self.stride, rounds)
+        new, lengths = self.scaled_back(W)
         H = bench.make_room(rank)
-        both = StackedFactor(columns.factor(layout.bounds), self.columns)
-        bench.engine.one_pass(ScaledBack(lengths), both, H, H_ALONE)
+        bench.engine.one_pass(ScaledBack(lengths), StackedFactor(found.factor(bounds), columns), H, H_ALONE)
         everywhere.drop()
-        return State(1, np.ascontiguousarray(wide / lengths, layout.work_dtype), H, self.norms, method="sketch")
+        return State(1, new, H, self.norms, method="sketch")
 
 
 def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, rounds: tuple[int, int]) -> State:
@@ -131,27 +162,18 @@ def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, roun
     starts, rounds
         Random starts on the surrogate, and rounds of updates in this process and over all columns.
     """
-    sketch = ScaledSketch.of(bench, width, settings.seed)
+    engine, layout = bench.engine, bench.engine.source.layout
+    generator = np.random.default_rng(settings.seed)
+    M, _, known = pilot(engine, width, generator)
+    basis = ScaledBasis.of(M, width, generator)
+    columns = bench.make_room(basis.Q.shape[1] + 1)
+    sums: SketchSums = engine.one_pass(basis.work(layout), room=columns, scope=Scope(known=known))
+    known.clear()
+    sketch = ScaledSketch.of(basis, sums, layout)
     if settings.n_runs == 1:
-        state = sketch.state(bench, settings.rank, settings.seed, starts, rounds)
+        state = sketch.state(bench, columns, settings.rank, settings.seed, starts, rounds)
     else:
         seeds = range(settings.seed, settings.seed + settings.n_runs)
-        state = bundle([sketch.state(bench, settings.rank, seed, 1, rounds) for seed in seeds])
-    sketch.columns.drop()
+        state = bundle([sketch.state(bench, columns, settings.rank, seed, 1, rounds) for seed in seeds])
+    columns.drop()
     return state
-
-
-def scaled_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, Float, dict[int, Block]]:
-    """Return √p (m, 1), a basis (m, width) of X, and the blocks that were read for both."""
-    M, known = pilot(engine, width, generator)
-    rows = np.asarray(M.sum(axis=1, dtype=np.float64)).reshape(-1, 1)
-    mean = float(rows.mean())
-    root = np.sqrt(rows + EVEN * mean) if mean > 0 else np.ones_like(rows)
-    column = np.sqrt(np.asarray(M.sum(axis=0, dtype=np.float64)).reshape(1, -1))
-    inverse = np.divide(1, column, out=np.zeros_like(column), where=column > 0)
-    if engine.source.layout.sparse:
-        X = M.multiply(1 / root).multiply(inverse).tocsc().astype(M.dtype)
-    else:
-        X = M * (1 / root).astype(M.dtype)
-        X *= inverse.astype(M.dtype)
-    return root, basis_of(X, width, generator), known

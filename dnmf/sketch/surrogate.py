@@ -108,10 +108,15 @@ class Surrogate:
 
         On a sample S (q, p) of the columns, every so-manieth.
         """
-        small = dataclasses.replace(self, norm=self.norm / stride)
-        ends = [small.descend(LocalColumns(S), self.best_of(S, rank, 1, seed), rounds) for seed in seeds]
-        losses = tuple(stride * loss for _, loss in ends)
+        ends = [self.fitted(S, rank, seed, stride, 1, rounds) for seed in seeds]
+        losses = tuple(loss for _, loss in ends)
         return ends[losses.index(min(losses))][0], losses
+
+    def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
+        """Return the W (m, r) that the best of random starts leads to, on every so-manieth column, and its loss."""
+        small = dataclasses.replace(self, norm=self.norm / stride)
+        W, loss = small.descend(LocalColumns(S), self.best_of(S, rank, starts, seed), rounds)
+        return W, stride * loss
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return what a round with W (m, r) is, in the dtype of the columns."""

@@ -1,0 +1,125 @@
+"""What a survey is of, and what it takes of memory.
+
+Frobenius, where a sketch fits:
+
+```
+pass 1   a sketch of V, and one of what each fold leaves of it
+between  every rank × seed, and every rank × fold, on a sketch
+pass 2   all models at once: H, the true loss, a better W; what the folds predict of what was held out
+pass 3   the best of every rank once more, whose H is kept
+```
+
+Else all models start side by side, from a sketch of the scaled V where one fits, and make their passes together; the
+folds are models that are not shown some entries.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from dnmf.errors import BudgetError
+from dnmf.factor import FlatFactor
+from dnmf.kernels.model import Rule, Step
+from dnmf.kernels.quadratic import Quadratic
+from dnmf.kernels.tiles import Float
+from dnmf.plan import Load
+from dnmf.settings import Settings
+from dnmf.sketch import LARGEST
+from dnmf.sources.layout import Layout
+from dnmf.state import State
+from dnmf.survey.columns import strongest
+from dnmf.survey.stability import sparsity
+
+# Columns of the basis of a sketch, for every component of the largest rank.
+WIDTH = 3
+# Rounds on a sketch, and random starts for a fold; sweeps over an H that has no values yet.
+ROUNDS, FOLD_STARTS, SWEEPS = 200, 3, 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What a survey is of.
+
+    Attributes
+    ----------
+    ranks, seeds
+        Every pair is a model.
+    folds
+        How many there are; 0 for none.
+    scheme
+        `"bicross"` or `"speckled"`, how they hold out.
+    settings
+        Of all models, at the largest rank.
+    places
+        A sample of the columns (s,) on which runs are compared.
+    """
+
+    ranks: tuple[int, ...]
+    seeds: tuple[int, ...]
+    folds: int
+    scheme: str
+    settings: Settings
+    places: Any
+
+
+Told = Callable[[int, int], None]
+
+
+def sketchable(settings: Settings, rule: Rule, layout: Layout) -> bool:
+    """Say whether the models of a survey can be made on a sketch."""
+    return isinstance(rule, Quadratic) and LARGEST * settings.rank < min(layout.shape)
+
+
+def survey_load(asked: Asked, layout: Layout, ranks: Sequence[int], kept: bool) -> Load:
+    """Return what models of some ranks, side by side, work with beside V; `kept` says that their H's are kept."""
+    total, width = sum(ranks), WIDTH * max(ranks)
+    sketches = (1 + asked.folds) * width
+    sums, speckled = max(total, sketches), asked.folds and asked.scheme == "speckled"
+    if speckled:  # a Gram matrix for every row of V
+        sums += asked.folds * sum(rank * (rank + 3) // 2 for rank in set(ranks))
+    panels = 3 if speckled else 1
+    held = 3 * total if kept else 0
+    small = 10000 * sketches * layout.work_dtype.itemsize
+    return Load(sums, 2 * total, held, 6 * sums, small, panels)
+
+
+def in_batches(models: Sequence[Any], fits: Callable[[Sequence[Any]], bool]) -> Iterator[Sequence[Any]]:
+    """Yield models as many at a time as fit the memory, at least one.
+
+    >>> [list(batch) for batch in in_batches([1, 2, 3, 4, 5], lambda models: len(models) < 3)]
+    [[1, 2], [3, 4], [5]]
+    """
+    count = len(models)
+    while count > 1 and not fits(models[:count]):
+        count = (count + 1) // 2
+    for start in range(0, len(models), count):
+        yield models[start : start + count]
+
+
+def fitting(plan: Callable[[Load], Any], load: Load) -> bool:
+    """Say whether some work can be planned."""
+    try:
+        plan(load)
+    except BudgetError:
+        return False
+    return True
+
+
+def model_piece(step: Step | State, H: Float, sparsity_H: float) -> dict[str, Any]:
+    """Return what is kept of a model: W (m, r), its figures, and the strongest component of some columns."""
+    wide = step.W.astype(np.float64)
+    return {
+        "W": step.W,
+        "loss": step.loss,
+        "relative_error": np.nan if step.relative_error is None else step.relative_error,
+        "optimality": step.optimality,
+        "labels": strongest(H),
+        "sparsity": [float(sparsity(wide.sum(), np.square(wide).sum(), wide.size)), sparsity_H],
+    }
+
+
+def flat(rank: int, layout: Layout) -> FlatFactor:
+    """Return an H that is to be found from the start."""
+    return FlatFactor(rank, layout.bounds, layout.work_dtype)

@@ -1,0 +1,164 @@
+"""The work of bi-cross-validation: a sketch of what a fold leaves, and how well it predicts what it holds out."""
+
+import dataclasses
+import itertools
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.kernels.panels import Block, panels, square_sum
+from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.products import add_gram, add_outer_product, cross_product
+from dnmf.kernels.quadratic import Quadratic, match_scale, update_free
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float
+from dnmf.sketch import Sketch, SketchSums
+from dnmf.survey.holdout import Halves
+
+
+def part_of(V: Block, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Block:
+    """Return some rows and columns of a block, as a copy."""
+    if isinstance(V, np.ndarray):
+        return V[np.ix_(np.flatnonzero(rows), np.flatnonzero(columns))]
+    return V[:, np.flatnonzero(columns)][np.flatnonzero(rows), :]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SketchOfRest:
+    """The work of a sketch of the rows and columns that a fold does not hold out.
+
+    Attributes
+    ----------
+    inner
+        The sketch, whose Q (m', K) has the rows that are left.
+    halves
+        What is held out.
+    rows
+        Of V.
+    stride
+        The distance of the columns that are taken as a sample.
+    """
+
+    inner: Sketch
+    halves: Halves
+    rows: int
+    stride: int
+
+    def zero(self) -> SketchSums:
+        """Return the sums of no block."""
+        return self.inner.zero()
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> None:
+        """Add up what is left of a block."""
+        first, last = self.inner.bounds[block : block + 2]
+        left = ~self.halves.columns(first, last)
+        if not left.any():
+            return
+        rest = part_of(V, ~self.halves.rows(self.rows), left)
+        R = self.inner.visit(block, rest, None, sums, scratch)
+        sums.sample[-1] = R[:, np.arange(first, last)[left] % self.stride == 0].copy()
+
+
+@dataclasses.dataclass(slots=True)
+class PredictionSums:
+    """Sums of a fold over the columns that are not held out (0) and those that are (1).
+
+    V_I Hᵀ (2, |I|, Σr), HHᵀ of every rank, and ‖V_IJ‖².
+    """
+
+    cross: list[Float]
+    grams: list[list[Float]]
+    square: float
+
+    def add(self, other: Self) -> Self:
+        """Return these sums and the others."""
+        return type(self)(
+            [one + two for one, two in zip(self.cross, other.cross, strict=True)],
+            [
+                [one + two for one, two in zip(ours, theirs, strict=True)]
+                for ours, theirs in zip(self.grams, other.grams, strict=True)
+            ],
+            self.square + other.square,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PredictBlock:
+    """The work of bi-cross-validation: how well factors of the rest predict the block that a fold holds out.
+
+    Owen & Perry 2009, section 5, for non-negative factors: H from the rows that are not held out, W_I from the columns
+    that are not.
+
+    Attributes
+    ----------
+    rule
+        With the penalties and the sweeps over H.
+    halves
+        What is held out.
+    W
+        Factors (|−I|, Σr) of all ranks, side by side.
+    ranks
+        How many columns each has.
+    """
+
+    rule: Quadratic
+    halves: Halves
+    W: Float
+    ranks: tuple[int, ...]
+    rows: int
+    bounds: tuple[int, ...]
+
+    @property
+    def columns(self) -> list[slice]:
+        """The columns of W that each rank has."""
+        return [slice(*pair) for pair in itertools.pairwise(np.cumsum([0, *self.ranks]).tolist())]
+
+    def zero(self) -> PredictionSums:
+        """Return the sums of no block."""
+        held = int(self.halves.rows(self.rows).sum())
+        grams: list[list[Float]] = [[np.zeros((rank, rank)) for rank in self.ranks] for _ in range(2)]
+        return PredictionSums([np.zeros((held, self.W.shape[1])) for _ in range(2)], grams, 0.0)
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: PredictionSums, scratch: Scratch) -> None:
+        """Find H for all columns of a block by the rows that are left, and add up the others."""
+        held_rows = self.halves.rows(self.rows)
+        held_columns = self.halves.columns(*self.bounds[block : block + 2])
+        everywhere = np.ones(len(held_columns), np.bool_)
+        H = self._solved(part_of(V, ~held_rows, everywhere), scratch)
+        for index, chosen in enumerate((~held_columns, held_columns)):
+            if not chosen.any():
+                continue
+            outside, own = part_of(V, held_rows, chosen), H[:, chosen]
+            for columns, panel in panels(outside, H.dtype, scratch):
+                h = np.ascontiguousarray(own[:, columns])
+                add_outer_product(panel, h, sums.cross[index], scratch)
+                for gram, rows in zip(sums.grams[index], self.columns, strict=True):
+                    add_gram(h[rows], gram)
+            if index:
+                sums.square += square_sum(outside, H.dtype, scratch)
+
+    def _solved(self, inside: Block, scratch: Scratch) -> Float:
+        H = np.ones((self.W.shape[1], inside.shape[1]), self.W.dtype)
+        wide = self.W.astype(np.float64)
+        grams = [(wide[:, own].T @ wide[:, own]).astype(H.dtype) for own in self.columns]
+        for columns, panel in panels(inside, H.dtype, scratch):
+            C = cross_product(panel, self.W, scratch)
+            for gram, own in zip(grams, self.columns, strict=True):
+                h = np.ascontiguousarray(H[own, columns])
+                match_scale(h, C[own], gram)
+                update_free(self.rule.update, h, C[own], gram, self.rule.penalty_H, self.rule.sweeps, 0)
+                H[own, columns] = h
+        return H
+
+    def errors(self, sums: PredictionSums) -> list[float]:
+        """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank."""
+        found = []
+        for k, own in enumerate(self.columns):
+            rows = np.zeros((self.ranks[k], len(sums.cross[0])))
+            cross = np.ascontiguousarray(sums.cross[0][:, own].T)
+            pivot(rows, cross, sums.grams[0][k], self.rule.penalty_W, PIVOT_SWEEPS)
+            fit = sums.square - 2 * float(np.vdot(rows, sums.cross[1][:, own].T))
+            fit += float(np.vdot(rows @ rows.T, sums.grams[1][k]))
+            found.append(max(fit, 0.0) / sums.square if sums.square > 0 else 0.0)
+        return found

@@ -1,0 +1,229 @@
+"""What is held out of a matrix to see whether a rank predicts it, without storing which entries those are.
+
+Two schemes. *Bi-cross-validation* (Owen & Perry 2009) holds out a block of half of the rows I and half of the columns
+J: factors are fitted to the rest of both, and predict it from the entries that share its rows and its columns.
+
+```
+            −J                      J
+−I   V̂ = W H fitted here      H_J = argmin ‖V − W H‖
+ I   W_I = argmin ‖V − W H‖    predicted: W_I H_J
+```
+
+*Speckles* (Wold 1978) hold out single entries, which count for nothing in a fit like missing ones. Which rows, columns
+or entries is a question to a hash of their numbers, so that blocks, threads and workers all give the same answer.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+
+from dnmf.kernels.entries import Entries, Pair, Weighted
+from dnmf.kernels.hashing import drop_hashed, drop_hashed_entries, hash_halves
+from dnmf.kernels.panels import Block, Columns
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float
+
+# The largest share of the entries that one fold of speckles holds out.
+SHARE = 0.1
+# A product that is smaller than this share of the mean of what is predicted counts as this.
+FLOOR = 1e-9
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Halves:
+    """Which rows and columns a fold of bi-cross-validation holds out."""
+
+    seed: int
+    fold: int
+
+    def rows(self, count: int) -> NDArray[np.bool_]:
+        """Return whether each row (m,) is held out."""
+        return self._half(2 * self.fold, 0, count)
+
+    def columns(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Return whether each of some columns is held out."""
+        return self._half(2 * self.fold + 1, start, stop - start)
+
+    def _half(self, stream: int, first: int, count: int) -> NDArray[np.bool_]:
+        out = np.empty(count, np.bool_)
+        hash_halves(np.uint64((self.seed * 0x9E3779B97F4A7C15 + stream) % 2**64), np.uint64(first), out)
+        return out
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Speckles:
+    """Which entries one of some folds holds out: no entry is held out by two."""
+
+    seed: int
+    fold: int
+    folds: int
+
+    @property
+    def bounds(self) -> tuple[np.uint64, np.uint64]:
+        """The hashes, of 63 bits, from and below which an entry is held out."""
+        width = int(min(SHARE, 1 / self.folds) * 2**63)
+        return np.uint64(self.fold * width), np.uint64((self.fold + 1) * width)
+
+    def hide(self, block: Block, first: int) -> Weighted:
+        """Return a block whose first column has a number, with weights that are 0 where entries are held out."""
+        values, weights = block if isinstance(block, Weighted) else (block, None)
+        return Weighted(values, HashedWeights(self, values.shape, first, weights))
+
+
+def blanked(fold: Speckles, V: Block, first: int) -> Block:
+    """Return a block whose first column has a number, with zeros where a fold holds out entries."""
+    values = V.values if isinstance(V, Weighted) else V
+    if isinstance(values, np.ndarray):
+        kept = np.ones(values.shape, values.dtype)
+        drop_hashed(np.uint64(fold.seed % 2**64), np.uint64(first), *fold.bounds, kept)
+        return values * kept
+    out = values.copy()
+    places = np.array([out.indices, np.repeat(np.arange(out.shape[1]), np.diff(out.indptr))], np.int64)
+    kept = np.ones(out.nnz, out.dtype)
+    rows, seed = np.uint64(out.shape[0]), np.uint64(fold.seed % 2**64)
+    drop_hashed_entries(seed, np.uint64(first), rows, *fold.bounds, places, kept)
+    out.data *= kept
+    return out
+
+
+class HashedWeights:
+    """Weights (m, w) that are made panel by panel, as they are asked for."""
+
+    def __init__(self, speckles: Speckles, shape: tuple[int, int], first: int, weights: Any = None) -> None:
+        self.speckles, self.shape, self.first, self.weights = speckles, shape, first, weights
+
+    def __getitem__(self, key: tuple[Any, Any]) -> NDArray[Any]:
+        rows, columns = key
+        seed, bounds = np.uint64(self.speckles.seed % 2**64), self.speckles.bounds
+        if not isinstance(columns, slice):
+            out = self._given(key, np.shape(columns))
+            places = np.array([rows, columns], np.int64)
+            drop_hashed_entries(seed, np.uint64(self.first), np.uint64(self.shape[0]), *bounds, places, out)
+            return out
+        start, stop, _ = columns.indices(self.shape[1])
+        out = self._given(key, (self.shape[0], stop - start))
+        drop_hashed(seed, np.uint64(self.first + start), *bounds, out)
+        return out
+
+    def _given(self, key: tuple[Any, Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        if self.weights is None:
+            return np.ones(shape)
+        given = self.weights[key]
+        return np.array(given.toarray() if hasattr(given, "toarray") else given, np.float64)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hidden:
+    """Shows every part of a bundle a block without what its fold holds out, or all of it."""
+
+    folds: tuple[Speckles | None, ...]
+    bounds: tuple[int, ...]
+
+    def __call__(self, part: int, block: int, V: Block) -> Block:
+        """Return what a part sees of a block."""
+        fold = self.folds[part]
+        return V if fold is None else fold.hide(V, self.bounds[block])
+
+
+@dataclasses.dataclass(slots=True)
+class Predicted:
+    """Sums over the entries that were held out, one for each part: their divergence, its scale, their number."""
+
+    sums: Float
+
+    def add(self, other: "Predicted") -> "Predicted":
+        """Return these sums and the others."""
+        return Predicted(self.sums + other.sums)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Predict:
+    """The work of a pass over V and the H's of the folds: how far WH is from what was held out.
+
+    Attributes
+    ----------
+    Ws
+        The W (m, r) of every part, whose H's are on top of each other in its order.
+    folds
+        What each was not shown.
+    beta
+        Of the divergence.
+    """
+
+    Ws: tuple[Float, ...]
+    folds: tuple[Speckles, ...]
+    beta: float
+    entries: Entries
+    bounds: tuple[int, ...]
+
+    def zero(self) -> Predicted:
+        """Return the sums of no block."""
+        return Predicted(np.zeros((len(self.folds), 3)))
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Predicted, scratch: Scratch) -> None:
+        """Add up a block."""
+        assert H is not None
+        for columns, panel in self.entries.panels(V, H.dtype, scratch):
+            if isinstance(panel, Columns):
+                places = np.array([panel.rows, np.repeat(np.arange(len(panel.starts) - 1), np.diff(panel.starts))])
+                values, counted = panel.values, panel.weights if panel.weights.size else np.ones_like(panel.values)
+            else:
+                values, counted = panel if isinstance(panel, Pair) else (panel, np.ones_like(panel))
+                places = None
+            start = 0
+            for part, (W, fold) in enumerate(zip(self.Ws, self.folds, strict=True)):
+                first = self.bounds[block] + columns.start
+                found = held_places(fold, first, values, places, len(W))
+                of = tuple(found) if places is None else found[2]
+                found = found[:, counted[of] > 0]
+                v = values[tuple(found) if places is None else found[2]]
+                y = products(W, H[start : start + W.shape[1], columns], found[:2])
+                start += W.shape[1]
+                sums.sums[part] += divergence(v.astype(np.float64), y, self.beta), scale_of(v, self.beta), len(v)
+
+
+def held_places(
+    fold: Speckles, first: int, values: NDArray[Any], places: NDArray[np.int64] | None, rows: int
+) -> NDArray[np.int64]:
+    """Return row and column of the entries of a panel that a fold holds out (2, N); of listed ones their number too."""
+    seed, bounds = np.uint64(fold.seed % 2**64), fold.bounds
+    if places is None:
+        kept: NDArray[Any] = np.ones(values.shape)
+        drop_hashed(seed, np.uint64(first), *bounds, kept)
+        return np.array(np.nonzero(kept == 0), np.int64)
+    kept = np.ones(places.shape[1])
+    drop_hashed_entries(seed, np.uint64(first), np.uint64(rows), *bounds, places, kept)
+    entries = np.flatnonzero(kept == 0)
+    return np.vstack([places[:, entries], entries])
+
+
+def products(W: Float, H: Float, places: NDArray[np.int64], at_once: int = 2**16) -> Float:
+    """Return the entries of WH (N,) at some places (2, N)."""
+    out = np.empty(places.shape[1])
+    columns = np.ascontiguousarray(H.T)
+    for start in range(0, len(out), at_once):
+        rows, own = places[:, start : start + at_once]
+        out[start : start + at_once] = np.einsum("nk,nk->n", W[rows], columns[own])
+    return out
+
+
+def divergence(v: NDArray[Any], y: NDArray[Any], beta: float) -> float:
+    """Return Σ d_β(v, y) (Févotte & Idier 2011, eq. 2), times 2 for β = 2; a y of 0 counts as a little of the mean."""
+    if beta == 2:
+        return float(np.square(v - y).sum())
+    least = FLOOR * float(v.mean()) if len(v) else 0.0
+    y = np.clip(y, max(least, float(np.finfo(np.float64).tiny)), None)
+    if beta == 1:
+        return float((scipy.special.kl_div(v, y)).sum())
+    if beta == 0:
+        return float((v / y - np.log(v / y) - 1).sum())
+    total = (v**beta if beta > 0 else np.where(v > 0, v, np.inf) ** beta) + (beta - 1) * y**beta
+    return float((total - beta * v * y ** (beta - 1)).sum() / (beta * (beta - 1)))
+
+
+def scale_of(v: NDArray[Any], beta: float) -> float:
+    """Return what a divergence is measured against: Σ v² for β = 2, else the number of entries."""
+    return float(np.square(v, dtype=np.float64).sum()) if beta == 2 else float(len(v))

@@ -1,0 +1,152 @@
+"""A survey whose models are made on a sketch of V: three reads for any number of them."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from dnmf.bundle import Together
+from dnmf.engine import Scope, single_threaded_products
+from dnmf.factor import StackedFactor
+from dnmf.kernels.model import Rule
+from dnmf.kernels.quadratic import Quadratic
+from dnmf.kernels.tiles import Float
+from dnmf.plan import Load
+from dnmf.sketch import Sketch, SketchSums, Surrogate, basis_of, pilot, pseudo_inverse, stride_of
+from dnmf.solve import Bench
+from dnmf.sources.layout import Layout
+from dnmf.state import State
+from dnmf.survey.asked import (
+    FOLD_STARTS,
+    ROUNDS,
+    WIDTH,
+    Asked,
+    Told,
+    fitting,
+    flat,
+    in_batches,
+    model_piece,
+    survey_load,
+)
+from dnmf.survey.bicross import PredictBlock, SketchOfRest
+from dnmf.survey.cabinet import Cabinet
+from dnmf.survey.holdout import Halves
+from dnmf.survey.stability import sparsity
+from dnmf.survey.works import Beside, Verify
+
+
+def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet) -> int:
+    """Make the first pass, unless it was made: a sketch of V, and of the rest that each fold leaves; return passes."""
+    if cabinet.get("sketch") is not None:
+        return 0
+    layout = bench.engine.source.layout
+    generator = np.random.default_rng(asked.settings.seed)
+    width, stride = WIDTH * asked.settings.rank, stride_of(layout)
+    M, _, known = pilot(bench.engine, width, generator)
+    Q = basis_of(M, width, generator)
+    works: list[Any] = [Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride)]
+    bases = [Q]
+    for fold in range(asked.folds if asked.scheme == "bicross" else 0):
+        halves = Halves(asked.settings.seed, fold)
+        left = np.flatnonzero(~halves.rows(layout.shape[0]))
+        bases.append(basis_of(M[left, :], min(width, len(left)), generator))
+        inner = Sketch(np.ascontiguousarray(bases[-1], layout.work_dtype), layout.bounds, 1)
+        works.append(SketchOfRest(inner, halves, layout.shape[0], stride))
+    sums = bench.engine.one_pass(Beside(tuple(works)), scope=Scope(known=known)).parts
+    for fold, (basis, part) in reversed(list(enumerate(zip(bases, sums, strict=True), start=-1))):
+        cabinet.put("sketch" if fold < 0 else f"sketch-fold{fold}", **surrogate_piece(basis, part, layout))
+    return 1
+
+
+def surrogate_piece(Q: Float, sums: SketchSums, layout: Layout) -> dict[str, Any]:
+    """Return L, a sample of S, and the squares of V, of the surrogate that a sketch leads to."""
+    new = sums.product - Q @ (Q.T @ sums.product)
+    left = Q + new @ pseudo_inverse(sums.gram, layout.work_dtype)
+    empty = np.zeros((Q.shape[1], 0), layout.work_dtype)
+    sample = np.concatenate([empty, *sums.sample], axis=1)
+    return {"left": left.astype(layout.work_dtype), "sample": sample, "norms": np.array(sums.norms)}
+
+
+def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, threads: int, told: Told) -> None:
+    """Fit every model on its sketch, in this process, and keep each as it is ready."""
+    wanted: list[tuple[str, str, int, int]] = []
+    for rank in asked.ranks:
+        wanted += [("sketch", f"fit-{rank}-{seed}", rank, seed) for seed in asked.seeds]
+        if asked.scheme == "bicross":
+            wanted += [(f"sketch-fold{fold}", f"fit-{rank}-fold{fold}", rank, fold) for fold in range(asked.folds)]
+
+    def fit(model: tuple[str, str, int, int]) -> None:
+        sketch, name, rank, seed = model
+        if cabinet.get(name) is not None:
+            return
+        piece = cabinet.get(sketch)
+        assert piece is not None
+        surrogate = Surrogate(piece["left"], rule, float(piece["norms"].sum()))
+        starts = 1 if sketch == "sketch" else FOLD_STARTS
+        with single_threaded_products():
+            W, loss = surrogate.fitted(piece["sample"], rank, seed, stride, starts, ROUNDS)
+        cabinet.put(name, W=W.astype(piece["left"].dtype), loss=loss)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done, _ in enumerate(pool.map(fit, wanted), start=1):
+            told(done, len(wanted))
+
+
+def verify_all(bench: Bench, asked: Asked, cabinet: Cabinet, plan: Callable[[Load], Any]) -> int:
+    """Measure every model on V, and what the folds predict; return the passes that were made."""
+    layout = bench.engine.source.layout
+    models = [(rank, seed) for rank in asked.ranks for seed in asked.seeds]
+    missing = [model for model in models if cabinet.get("model-{}-{}".format(*model)) is None]
+    folds = range(asked.folds if asked.scheme == "bicross" else 0)
+    held = [fold for fold in folds if cabinet.get(f"held-{asked.ranks[0]}-{fold}") is None]
+    passes = 0
+    batches = in_batches(
+        missing, lambda batch: fitting(plan, survey_load(asked, layout, [*asked.ranks, *(m[0] for m in batch)], False))
+    )
+    for batch in [*batches] or ([[]] if held else []):
+        norms = piece_of(cabinet, "sketch")["norms"].tolist()
+        parts = [
+            State(0, piece_of(cabinet, "fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms)) for m in batch
+        ]
+        works: list[Any] = []
+        if parts:
+            together = Together.of(bench, [bench.rule] * len(parts), parts, None)
+            works.append(Verify(together, asked.places, layout.bounds))
+        predictions = [predict_block(bench.rule, asked, cabinet, layout, fold) for fold in held]
+        H = StackedFactor(*(part.H for part in parts)) if parts else None
+        sums = bench.engine.one_pass(Beside((*works, *predictions)), H).parts
+        for prediction, part in zip(predictions, sums[len(works) :], strict=True):
+            for rank, error in zip(asked.ranks, prediction.errors(part), strict=True):
+                cabinet.put(f"held-{rank}-{prediction.halves.fold}", error=error)
+        held = []
+        if parts:
+            keep_models(bench, batch, parts, sums[0], cabinet)
+        passes += 1
+    return passes
+
+
+def piece_of(cabinet: Cabinet, name: str) -> dict[str, Any]:
+    """Return a piece that is there."""
+    piece = cabinet.get(name)
+    assert piece is not None, name
+    return piece
+
+
+def predict_block(rule: Rule, asked: Asked, cabinet: Cabinet, layout: Layout, fold: int) -> PredictBlock:
+    """Return the work that tells what the models of a fold predict."""
+    assert isinstance(rule, Quadratic)
+    W = np.hstack([piece_of(cabinet, f"fit-{rank}-fold{fold}")["W"] for rank in asked.ranks])
+    return PredictBlock(rule, Halves(asked.settings.seed, fold), W, asked.ranks, layout.shape[0], layout.bounds)
+
+
+def keep_models(bench: Bench, batch: Sequence[Any], parts: Sequence[State], sums: Any, cabinet: Cabinet) -> None:
+    """Take the next W of every model from its sums, and keep what there is to tell of it."""
+    sample = np.concatenate(sums.sample, axis=1)
+    start = 0
+    for (rank, seed), state, stats in zip(batch, parts, sums.bundle.parts, strict=True):
+        step = bench.rule.finish(state.W, stats)
+        thin = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * bench.engine.source.layout.shape[1])
+        H = sample[start : start + rank]
+        start += rank
+        cabinet.put(f"model-{rank}-{seed}", **model_piece(step, H, float(thin)))

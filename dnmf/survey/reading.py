@@ -1,0 +1,90 @@
+"""From the pieces of a survey to what it says."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dnmf.errors import StoreError
+from dnmf.result import Result
+from dnmf.settings import Settings
+from dnmf.survey.asked import Asked
+from dnmf.survey.cabinet import Cabinet
+from dnmf.survey.columns import hashed_sample
+from dnmf.survey.table import RankSurvey, SurveyModel
+
+
+def read_survey(
+    cabinet: Cabinet,
+    asked: Asked,
+    location: str | None,
+    transposed: bool,
+    best: Mapping[int, Result | str | None],
+) -> RankSurvey:
+    """Return the survey that is in a cabinet.
+
+    Raises
+    ------
+    StoreError
+        If it is not finished.
+    """
+    models, held = [], []
+    for rank in asked.ranks:
+        for seed in asked.seeds:
+            piece = cabinet.get(f"model-{rank}-{seed}")
+            if piece is None or best.get(rank) is None:
+                raise StoreError(
+                    f"The survey in {cabinet.place} is not finished: rank {rank} is missing. Make it again with the "
+                    "same store and what it was begun with; it goes on from what is there."
+                )
+            numbers = {name: float(piece[name]) for name in ("loss", "relative_error", "optimality")}
+            thin = (float(piece["sparsity"][0]), float(piece["sparsity"][1]))
+            models.append(SurveyModel(rank, seed, piece["W"], labels=piece["labels"], sparsity=thin, **numbers))
+        errors = [cabinet.get(f"held-{rank}-{fold}") for fold in range(asked.folds)]
+        held.append([float(piece["error"]) for piece in errors if piece is not None])
+    passes, seconds = cabinet.spent()
+    return RankSurvey(
+        ranks=asked.ranks,
+        models=tuple(models),
+        held_out=np.array(held),
+        holdout=asked.scheme,
+        places=asked.places,
+        passes=passes,
+        seconds=seconds,
+        settings=asked.settings,
+        store=None if cabinet.place is None else str(cabinet.place),
+        location=location,
+        _transposed=transposed,
+        _best={rank: result for rank, result in best.items() if result is not None},
+    )
+
+
+def stored_survey(path: str | Path) -> RankSurvey:
+    """Return the survey in a store; V is not needed.
+
+    Raises
+    ------
+    StoreError
+        If there is none, if it is not finished, or if no dnmf can have written it.
+    """
+    cabinet = Cabinet.open(path)
+    header = cabinet.header
+    try:
+        settings = Settings.from_options(header["settings"])
+        transposed, location = bool(header["transposed"]), header["location"]
+        columns = int(header["fingerprint"]["shape"][0 if transposed else 1])
+        asked = Asked(
+            tuple(int(rank) for rank in header["ranks"]),
+            tuple(range(settings.seed, settings.seed + int(header["n_runs"]))),
+            int(header["cv"]),
+            str(header["holdout"]),
+            settings,
+            hashed_sample(columns, int(header["sample"]), settings.seed),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise StoreError(
+            f"{path} is no survey that dnmf wrote ({type(error).__name__}: {error}); give another path."
+        ) from error
+    best = {rank: cabinet.path(f"best/rank-{rank:03d}.zarr") for rank in asked.ranks}
+    found = {rank: path if cabinet.get(f"finished-{rank}") is not None else None for rank, path in best.items()}
+    return read_survey(cabinet, asked, location, transposed, found)

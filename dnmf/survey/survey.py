@@ -1,0 +1,111 @@
+"""Choose the rank: many ranks, seeds and folds in a handful of reads of V."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnmf.errors import SettingsError, unknown
+from dnmf.initialise import check_init
+from dnmf.kernels.rules import solver_of
+from dnmf.methods import rule_of
+from dnmf.plan import Load, Plan
+from dnmf.settings import Settings
+from dnmf.sources import open_matrix
+from dnmf.sources.layout import Layout
+from dnmf.sources.weighted import is_weighted
+from dnmf.start import check_missing, crewed, make_run, plan_of
+from dnmf.survey.asked import Asked, sketchable, survey_load
+from dnmf.survey.cabinet import Cabinet
+from dnmf.survey.columns import hashed_sample
+from dnmf.survey.making import Maker, header_of
+from dnmf.survey.table import RankSurvey
+from dnmf.watch import Watcher
+
+# Passes that models make side by side, unless it is said how many.
+PASSES = 30
+
+
+def make_survey(
+    V: Any,
+    ranks: Sequence[int],
+    n_runs: int,
+    cv: int,
+    holdout: str,
+    sample: int,
+    store: str | Path | None,
+    overwrite: bool,
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+    client: Any,
+    options: dict[str, Any],
+) -> RankSurvey:
+    """Make a survey; `dnmf.select_rank` describes it."""
+    weights = options.pop("weights", None)
+    settings = checked(ranks, n_runs, cv, options)
+    source = open_matrix(V, weights=weights)
+    layout = source.layout
+    check_missing(settings, layout)
+    check_init(settings, layout, weights is not None)
+    rule = rule_of(settings, layout, weighted=weights is not None)
+    least = min(layout.shape)
+    if max(ranks) > least:
+        raise SettingsError(f"ranks go up to {max(ranks)}, and V {layout.user_shape} has no more than {least}.")
+    asked = Asked(
+        tuple(sorted(int(rank) for rank in ranks)),
+        tuple(range(settings.seed, settings.seed + n_runs)),
+        cv,
+        scheme_of(holdout, settings, rule, layout),
+        settings,
+        hashed_sample(layout.shape[1], sample, settings.seed),
+    )
+    with crewed(client, source, watchers, cancel) as crew:
+
+        def plan(load: Load) -> Plan:
+            return crew.plan(source, settings, load) if crew else plan_of(layout, settings, is_weighted(source), load)
+
+        cabinet = Cabinet() if store is None else Cabinet.create(store, header_of(source, asked), overwrite)
+        try:
+            widest = plan(survey_load(asked, layout, asked.ranks, kept=True))
+            run = make_run(source, settings, widest, None, watchers, cancel, crew)
+            try:
+                run.set_out(0)
+                survey = Maker(run, asked, cabinet, plan, watchers).make()
+            finally:
+                run.close()
+        finally:
+            cabinet.close()
+    return survey
+
+
+def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any]) -> Settings:
+    """Return the settings of the models, at the largest rank, having checked what a survey is asked."""
+    ranks = list(ranks)
+    whole = all(isinstance(rank, (int, np.integer)) and rank > 0 for rank in ranks)
+    if not ranks or not whole or len(set(ranks)) != len(ranks):
+        raise SettingsError(f"ranks={ranks!r} is not allowed; give whole numbers of at least 1, each once.")
+    for name in ("init", "fixed", "fixed_W", "n_runs", "rank"):
+        if name in options:
+            raise SettingsError(f"the option {name!r} is not for a survey, whose models start at random; leave it out.")
+    if not isinstance(cv, int) or cv < 0 or cv == 1:
+        raise SettingsError(f"cv={cv!r} is not allowed; give the number of folds, at least 2, or 0 for none.")
+    settings = Settings.from_options({"rank": int(max(ranks)), "n_runs": n_runs, "max_passes": PASSES, **options})
+    solver_of(settings)
+    if settings.solver == "minibatch":
+        raise SettingsError("solver='minibatch' is not for a survey, whose models share their passes; leave it out.")
+    return settings
+
+
+def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> str:
+    """Return how folds hold out, by the name of a scheme or `"auto"`."""
+    if holdout not in ("auto", "bicross", "speckled"):
+        raise unknown("holdout", holdout, ("auto", "bicross", "speckled"))
+    fits = sketchable(settings, rule, layout)
+    if holdout == "bicross" and not fits:
+        raise SettingsError(
+            f"holdout='bicross' is for the Frobenius loss of a matrix with every entry and larger than 5 times the "
+            f"largest rank, {settings.rank}, in both directions; use holdout='speckled'."
+        )
+    return "bicross" if fits and holdout != "speckled" else "speckled"

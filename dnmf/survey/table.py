@@ -1,0 +1,252 @@
+"""What a survey found, and which rank that speaks for."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError
+from dnmf.kernels.tiles import Float
+from dnmf.result import Result
+from dnmf.settings import Settings
+from dnmf.start import stored_result
+from dnmf.survey.columns import consensus_matrix, cophenetic, dispersion, order, tree
+from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
+from dnmf.survey.stability import Stability, stability
+from dnmf.survey.suggest import Suggestion, suggest
+from dnmf.transform import transform_with
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class SurveyModel:
+    """One run at one rank.
+
+    Attributes
+    ----------
+    rank, seed
+        Which it is.
+    W
+        The factor that is held whole, one row to every row (or column) of V that is not streamed.
+    loss, relative_error, optimality
+        As in `Record`; the error is NaN for a loss other than Frobenius.
+    labels
+        The component (s,) that is strongest in each of a sample of the streamed columns; −1 where none is.
+    sparsity
+        Of W and of H (Hoyer 2004), 0 … 1.
+    """
+
+    rank: int
+    seed: int
+    W: Float
+    loss: float
+    relative_error: float
+    optimality: float
+    labels: NDArray[np.intp]
+    sparsity: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class RankSurvey:
+    """Models of many ranks, seeds and folds, and what they say of the rank.
+
+    Attributes
+    ----------
+    ranks
+        In rising order.
+    models
+        Of every rank and seed.
+    held_out
+        The held-out error of every rank (ranks, folds): ‖V − WH‖²/‖V‖² over what a fold held out for the Frobenius
+        loss, else the mean divergence of an entry.
+    holdout
+        `"bicross"` (Owen & Perry 2009) or `"speckled"`.
+    places
+        The columns (s,), as streamed, on which the runs are compared.
+    passes, seconds
+        What the survey took.
+    settings
+        Of all models, at the largest rank.
+    store
+        Where it is kept, if it is.
+    """
+
+    ranks: tuple[int, ...]
+    models: tuple[SurveyModel, ...]
+    held_out: Float
+    holdout: str
+    places: NDArray[np.int64]
+    passes: int
+    seconds: float
+    settings: Settings
+    store: str | None
+    location: str | None
+    _transposed: bool
+    _best: Mapping[int, Result | str]
+
+    def of(self, rank: int) -> tuple[SurveyModel, ...]:
+        """Return the models of a rank.
+
+        Raises
+        ------
+        DataError
+            If the survey has no such rank.
+        """
+        if rank not in self.ranks:
+            raise DataError(f"The survey has no rank {rank}; it has {', '.join(map(str, self.ranks))}.")
+        return tuple(model for model in self.models if model.rank == rank)
+
+    def stability(self, rank: int) -> Stability | None:
+        """Return how the components of the runs of a rank match, or None where there is one run."""
+        models = self.of(rank)
+        return stability([model.W for model in models]) if len(models) > 1 else None
+
+    def connectivity(self, rank: int) -> NDArray[np.float32]:
+        """Return how often (s, s) two columns of the sample have one strongest component (Brunet et al. 2004)."""
+        return consensus_matrix([model.labels for model in self.of(rank)])
+
+    def table(self) -> dict[str, list[Any]]:
+        """Return the figures of the survey, a column to each, with an entry for every rank.
+
+        `loss`, `relative_error` (best), `relative_error_median`, `explained` (1 − ‖V − WH‖²/‖V‖² of the best),
+        `held_out` with its standard error `held_out_se`, `stability` (mean silhouette of the worst cluster of
+        components) and `stability_mean`, `cophenetic`, `dispersion`, and `sparsity_W`, `sparsity_H` of the best run;
+        None where there is none.
+        """
+        rows = [self._row(index, rank) for index, rank in enumerate(self.ranks)]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def _row(self, index: int, rank: int) -> dict[str, Any]:
+        models, held = self.of(rank), self.held_out[index]
+        best = min(models, key=lambda model: model.loss)
+        found = self.stability(rank)
+        C = self.connectivity(rank) if len(models) > 1 and len(self.places) > 1 else None
+        thin = best.sparsity[::-1] if self._transposed else best.sparsity
+        return {
+            "rank": rank,
+            "loss": best.loss,
+            "loss_median": float(np.median([model.loss for model in models])),
+            "relative_error": known(best.relative_error),
+            "relative_error_median": known(float(np.median([model.relative_error for model in models]))),
+            "explained": known(1 - best.relative_error**2),
+            "held_out": float(held.mean()) if held.size else None,
+            "held_out_se": float(held.std(ddof=1) / np.sqrt(held.size)) if held.size else None,
+            "stability": None if found is None else found.least,
+            "stability_mean": None if found is None else found.mean,
+            "cophenetic": None if C is None else cophenetic(C),
+            "dispersion": None if C is None else dispersion(C),
+            "sparsity_W": thin[0],
+            "sparsity_H": thin[1],
+        }
+
+    def suggest(self) -> Suggestion:
+        """Return the rank to take, with the reason as sentences, and whether the criteria agree."""
+        table = self.table()
+        return suggest(table["rank"], table["held_out"], table["held_out_se"], table["stability"], table["cophenetic"])
+
+    def best(self, rank: int) -> Result:
+        """Return the best run of a rank, ready for `transform` and, as `init=(W, H)`, for more passes."""
+        self.of(rank)
+        found = self._best[rank]
+        return stored_result(found) if isinstance(found, str) else found
+
+    def consensus(self, rank: int, V: Any = None, density_threshold: float = DENSITY_THRESHOLD) -> "ConsensusResult":
+        """Return what the runs of a rank have in common, with the other factor refitted in one read of V.
+
+        Components that are far from all others are dropped, the rest clustered, and of each cluster the median is taken
+        (Kotliar et al. 2019).
+
+        Parameters
+        ----------
+        rank
+            One of the survey's, with two runs or more.
+        V
+            The matrix, where the survey cannot know where it lies.
+        density_threshold
+            The mean distance to the nearest neighbours from which on a component is an outlier.
+
+        Raises
+        ------
+        DataError
+            If V is not given and was in memory, or too few components are left.
+        """
+        found = consensus([model.W for model in self.of(rank)], density_threshold, seed=self.settings.seed)
+        if V is None and self.location is None:
+            raise DataError("The survey was of a matrix in memory; give V to find the other factor of the consensus.")
+        short = found.components.astype(self.models[0].W.dtype)
+        fitted = dataclasses.replace(self.best(rank), _short=short)
+        long = transform_with(fitted, self.location if V is None else V, None, False, None, None, ())
+        W, H = (long, short.T) if self._transposed else (short, long)
+        return ConsensusResult(W, H, found)
+
+    def plot(self) -> Any:
+        """Return a figure with the curves of the survey and the suggested rank; needs `pip install 'dnmf[plot]'`."""
+        from dnmf.pictures import plot_survey
+
+        return plot_survey(self.table(), suggested=self.suggest().rank)
+
+    def plot_consensus(self, rank: int) -> Any:
+        """Return a heat map of the connectivity at a rank, ordered by clusters."""
+        from dnmf.pictures import plot_consensus
+
+        C = self.connectivity(rank)
+        return plot_consensus(C, order(C, tree(C)), f"Consensus of {len(self.of(rank))} runs at rank {rank}")
+
+    def plot_silhouettes(self, rank: int) -> Any:
+        """Return a plot of the silhouettes of the components of all runs at a rank."""
+        from dnmf.pictures import plot_silhouettes
+
+        found = self.stability(rank)
+        if found is None:
+            raise DataError("Silhouettes compare several runs, and the survey has one for each rank; raise n_runs.")
+        return plot_silhouettes(found.silhouettes.ravel(), found.labels.ravel(), f"Components of rank {rank}")
+
+    def __str__(self) -> str:
+        table = self.table()
+        shown = [name for name in HEADS if any(value is not None for value in table[name])]
+        lines = ["".join(f"{HEADS[name]:>13}" for name in shown)]
+        for index in range(len(self.ranks)):
+            lines.append("".join(f"{figure(table[name][index]):>13}" for name in shown))
+        return "\n".join([*lines, str(self.suggest()), f"{self.passes} passes, {self.seconds:.1f} s"])
+
+
+HEADS = {
+    "rank": "rank",
+    "relative_error": "error",
+    "loss": "loss",
+    "held_out": "held out",
+    "held_out_se": "± SE",
+    "stability": "stability",
+    "cophenetic": "cophenetic",
+    "dispersion": "dispersion",
+    "sparsity_W": "sparsity W",
+    "sparsity_H": "sparsity H",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ConsensusResult:
+    """The consensus of many runs.
+
+    Attributes
+    ----------
+    W, H
+        The factors, the long one a Dask array.
+    found
+        How it was found: what was dropped, clusters, silhouettes.
+    """
+
+    W: Any
+    H: Any
+    found: Consensus
+
+
+def figure(value: Any) -> str:
+    """Write a figure of the table."""
+    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.5g}"
+
+
+def known(value: float) -> float | None:
+    """Return a number, or None for NaN."""
+    return None if np.isnan(value) else float(value)
