@@ -146,6 +146,7 @@ def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
         best,
         W=np.hstack([part.W for part in parts]),
         H=whole,
+        norms=parts[0].norms,
         optimality=max(part.optimality for part in parts),
         guide=Guide(),
         parts=tuple(parts),

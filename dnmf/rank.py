@@ -66,7 +66,8 @@ def select_rank(
     --------
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> V = rng.random((60, 3)) ** 3 @ rng.random((3, 400)) ** 3 + 0.01 * rng.random((60, 400))
+    >>> V = rng.random((60, 3)) ** 3 @ rng.random((3, 400)) ** 3
+    >>> V = np.maximum(V + 0.02 * rng.standard_normal(V.shape), 0)
     >>> survey = select_rank(V, range(2, 6), n_runs=4, cv=3)
     >>> survey.suggest().rank, survey.passes
     (3, 3)

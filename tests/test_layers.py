@@ -12,9 +12,9 @@ LAYERS = [
     {"sources"},
     {"plan", "factor", "engine"},
     {"accelerate", "bundle", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
-    {"watch", "progress", "checkpoint"},
+    {"watch", "progress", "checkpoint", "pictures"},
     {"result", "saving", "run", "join", "start", "transform", "survey"},
-    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "pictures", "report", "__init__", "__main__"},
+    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "rank", "report", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {

@@ -94,7 +94,7 @@ def in_batches(models: Sequence[Any], fits: Callable[[Sequence[Any]], bool]) -> 
     count = len(models)
     while count > 1 and not fits(models[:count]):
         count = (count + 1) // 2
-    for start in range(0, len(models), count):
+    for start in range(0, len(models), max(count, 1)):
         yield models[start : start + count]
 
 

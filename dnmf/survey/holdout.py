@@ -28,7 +28,7 @@ from dnmf.kernels.tiles import Float
 
 # The largest share of the entries that one fold of speckles holds out.
 SHARE = 0.1
-# A product that is smaller than this share of the mean of what is predicted counts as this.
+# A prediction that is smaller than this share of the root mean square of V counts as this: 0 would be infinitely wrong.
 FLOOR = 1e-9
 
 
@@ -151,11 +151,14 @@ class Predict:
         What each was not shown.
     beta
         Of the divergence.
+    least
+        What a prediction counts as at least.
     """
 
     Ws: tuple[Float, ...]
     folds: tuple[Speckles, ...]
     beta: float
+    least: float
     entries: Entries
     bounds: tuple[int, ...]
 
@@ -182,7 +185,8 @@ class Predict:
                 v = values[tuple(found) if places is None else found[2]]
                 y = products(W, H[start : start + W.shape[1], columns], found[:2])
                 start += W.shape[1]
-                sums.sums[part] += divergence(v.astype(np.float64), y, self.beta), scale_of(v, self.beta), len(v)
+                missed = divergence(v.astype(np.float64), y, self.beta, self.least)
+                sums.sums[part] += missed, scale_of(v, self.beta), len(v)
 
 
 def held_places(
@@ -210,11 +214,10 @@ def products(W: Float, H: Float, places: NDArray[np.int64], at_once: int = 2**16
     return out
 
 
-def divergence(v: NDArray[Any], y: NDArray[Any], beta: float) -> float:
-    """Return Σ d_β(v, y) (Févotte & Idier 2011, eq. 2), times 2 for β = 2; a y of 0 counts as a little of the mean."""
+def divergence(v: NDArray[Any], y: NDArray[Any], beta: float, least: float) -> float:
+    """Return Σ d_β(v, y) (Févotte & Idier 2011, eq. 2), times 2 for β = 2; for others, y counts as at least `least`."""
     if beta == 2:
         return float(np.square(v - y).sum())
-    least = FLOOR * float(v.mean()) if len(v) else 0.0
     y = np.clip(y, max(least, float(np.finfo(np.float64).tiny)), None)
     if beta == 1:
         return float((scipy.special.kl_div(v, y)).sum())

@@ -157,10 +157,12 @@ class Maker:
         names = ("fingerprint", "location", "transposed", "bounds", "weights")
         return {**{name: header[name] for name in names}, "settings": options, "given": True}
 
-    def passed(self, state: State) -> None:
-        """Tell the watchers of a pass of models that advance side by side: of the best of them."""
+    def passed(self, state: State) -> Record:
+        """Tell the watchers of a pass of models that advance side by side, and return its record: of the best."""
+        record = self.record(state)
         for watcher in self.watchers:
-            watcher.passed(self.record(state))
+            watcher.passed(record)
+        return record
 
     def record(self, state: State) -> Record:
         """Return the record of a pass."""

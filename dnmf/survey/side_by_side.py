@@ -23,13 +23,14 @@ from dnmf.solve import Bench, iterate
 from dnmf.state import State
 from dnmf.survey.asked import ROUNDS, WIDTH, Asked, flat, model_piece
 from dnmf.survey.cabinet import Cabinet
-from dnmf.survey.holdout import Hidden, Predict, Speckles, blanked
+from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles, blanked
 from dnmf.survey.stability import sparsity
 from dnmf.survey.works import Beside, RowSums, SketchOfShown, Take
+from dnmf.watch import Record
 
 
 def advance_all(
-    bench: Bench, asked: Asked, cabinet: Cabinet, store: Store | None, told: Callable[[State], None]
+    bench: Bench, asked: Asked, cabinet: Cabinet, store: Store | None, told: Callable[[State], Record]
 ) -> tuple[State, int]:
     """Let all models make their passes together, and keep them; return where they are, and the passes beyond."""
     layout, settings = bench.engine.source.layout, asked.settings
@@ -48,12 +49,15 @@ def advance_all(
         state = bundle(first_states(bench, asked, [*models, *folds], [*[None] * len(models), *hidden]))
     else:
         state = saved_state(store, commit, layout)
+        seen = [dataclasses.replace(part, norms=None) for part in state.parts[len(models) :]]  # theirs are others
+        state = bundle([*state.parts[: len(models)], *seen], state.H)
+    history = [] if commit is None else [Record(**record) for record in commit.history]
     states = iterate(bench, state, bundled(follow, rules, view))
     while state.passes < settings.max_passes and not state.optimality <= settings.tol:
         state = next(states)
-        told(state)
+        history.append(told(state))
         if store is not None and (state.passes % settings.checkpoint_every == 0 or state.passes >= settings.max_passes):
-            save_state(store, state, (), None, layout, settings.keep)
+            save_state(store, state, history, None, layout, settings.keep)
     return state, keep_advanced(bench, asked, cabinet, state, models, folds)
 
 
@@ -108,7 +112,9 @@ def keep_advanced(
     H = MadeFactor(state.H, Rows(edges[len(models)], edges[-1]))
     entries = dataclasses.replace(bench.rule.entries, dense=True)
     hidden = tuple(Speckles(asked.settings.seed, fold, asked.folds) for _, fold in folds)
-    work = Predict(tuple(part.W for part in parts), hidden, asked.settings.beta, entries, layout.bounds)
+    assert state.norms is not None
+    least = FLOOR * float(np.sqrt(sum(state.norms) / (layout.shape[0] * layout.shape[1])))
+    work = Predict(tuple(part.W for part in parts), hidden, asked.settings.beta, least, entries, layout.bounds)
     sums = engine.one_pass(work, H).sums
     for (rank, fold), (missed, scale, _) in zip(folds, sums, strict=True):
         cabinet.put(f"held-{rank}-{fold}", error=missed / scale if scale > 0 else 0.0)

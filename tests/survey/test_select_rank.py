@@ -1,0 +1,345 @@
+"""A survey of ranks: few reads, the planted rank, nothing that leaks, the same bits every time and after a stop."""
+
+import shutil
+import threading
+
+import dask.array as da
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import dnmf
+from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
+from dnmf.kernels.hashing import drop_hashed
+from dnmf.kernels.scratch import Scratch
+from dnmf.rank import load_survey, select_rank
+from dnmf.sources import open_matrix
+from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
+from dnmf.watch import Watcher
+
+
+def planted(rank=4, rows=60, columns=400, noise=0.05, seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    V = rng.random((rows, rank)) ** 3 @ rng.random((rank, columns)) ** 3
+    return np.maximum(V + noise * V.mean() * rng.standard_normal(V.shape), 0).astype(dtype)
+
+
+def counts(rank=3, rows=50, columns=300, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.poisson(20 * rng.gamma(0.3, size=(rows, rank)) @ rng.gamma(0.3, size=(rank, columns))).astype(float)
+
+
+class Reads(Watcher):
+    """Counts the bytes that are read."""
+
+    def __init__(self):
+        self.bytes, self._lock = 0, threading.Lock()
+
+    def block_read(self, count):
+        with self._lock:
+            self.bytes += count
+
+
+class StopAfter(Watcher):
+    """Sets an event once some models were fitted, or some passes made."""
+
+    def __init__(self, event, models=None, passes=None):
+        self.event, self.models, self.passes = event, models, passes
+
+    def modelled(self, done, total):
+        if self.models is not None and done >= self.models:
+            self.event.set()
+
+    def passed(self, record):
+        if self.passes is not None and record.passes >= self.passes:
+            self.event.set()
+
+
+def same(one, two):
+    assert one.table() == two.table()
+    for a, b in zip(one.models, two.models, strict=True):
+        np.testing.assert_array_equal(a.W, b.W)
+        np.testing.assert_array_equal(a.labels, b.labels)
+    np.testing.assert_array_equal(one.held_out, two.held_out)
+    for rank in one.ranks:
+        np.testing.assert_array_equal(np.asarray(one.best(rank).W), np.asarray(two.best(rank).W))
+        np.testing.assert_array_equal(np.asarray(one.best(rank).H), np.asarray(two.best(rank).H))
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csc_array, lambda V: da.from_array(V, chunks=(-1, 90))])
+def test_the_planted_rank_is_found_in_three_reads(form):
+    V, reads = planted(), Reads()
+    survey = select_rank(form(V), range(2, 7), n_runs=4, cv=3, watchers=[reads])
+    found = survey.suggest()
+    assert (found.rank, survey.passes, survey.holdout) == (4, 3, "bicross")
+    assert reads.bytes <= 4.2 * open_matrix(form(V)).layout.stored_bytes  # three, and the blocks of the first basis
+    best = survey.best(4)
+    assert best.W.shape == (60, 4)
+    exact = np.linalg.norm(V - best.W @ np.asarray(best.H)) / np.linalg.norm(V)
+    assert best.relative_error == pytest.approx(exact, rel=1e-9)
+    assert best.relative_error <= survey.table()["relative_error"][2] * (1 + 1e-9)
+
+
+def test_models_on_a_sketch_are_as_good_as_runs_of_many_passes():
+    V = planted()
+    survey = select_rank(V, [2, 4, 6], n_runs=3, cv=0)
+    for rank, error in zip(survey.ranks, survey.table()["relative_error"], strict=True):
+        alone = dnmf.factorize(V, rank, solver="hals", init="random", n_runs=3, max_passes=60, tol=0)
+        assert error <= alone.relative_error * 1.01
+
+
+@pytest.mark.parametrize("loss", ["kullback-leibler", 1.5])
+def test_divergences_advance_side_by_side_and_speckles_tell_the_rank(loss):
+    V = counts()
+    survey = select_rank(V, range(2, 6), n_runs=3, cv=3, loss=loss, max_passes=20)
+    assert (survey.suggest().rank, survey.holdout, survey.passes) == (3, "speckled", 21)
+    single = dnmf.factorize(V, 3, loss=loss, max_passes=60, tol=0)
+    assert survey.best(3).loss <= single.loss * 1.02
+
+
+def test_missing_and_weighted_entries_are_surveyed_too():
+    V = planted()
+    holes = np.where(np.random.default_rng(1).random(V.shape) < 0.1, np.nan, V)
+    survey = select_rank(holes, [3, 4, 5], n_runs=2, cv=2, missing="nan", max_passes=25)
+    assert survey.suggest().rank == 4
+    ratings = sp.csc_array(np.where(np.random.default_rng(2).random(V.shape) < 0.5, V, 0))
+    survey = select_rank(ratings, [2, 4], n_runs=2, cv=2, missing="zeros", max_passes=25)
+    assert survey.held_out.mean(axis=1)[1] < survey.held_out.mean(axis=1)[0]
+    weights = np.random.default_rng(3).random(V.shape)
+    survey = select_rank(V, [2, 4], n_runs=2, cv=2, weights=weights, max_passes=25)
+    assert survey.held_out.mean(axis=1)[1] < survey.held_out.mean(axis=1)[0]
+
+
+def test_no_block_that_is_held_out_changes_a_fold(monkeypatch):
+    from dnmf.survey import cabinet
+
+    V, folds = planted(), 2
+    pieces = []
+    for planted_value in (0.0, 1e3):
+        changed = V.copy()
+        halves = Halves(0, 0)
+        row = int(np.flatnonzero(halves.rows(60))[3])
+        column = int(np.flatnonzero(halves.columns(0, 400))[5])
+        changed[row, column] = planted_value
+        kept = {}
+        put = cabinet.Cabinet.put
+
+        def spying(self, name, kept=kept, put=put, **piece):
+            kept[name] = put(self, name, **piece)
+            return kept[name]
+
+        monkeypatch.setattr(cabinet.Cabinet, "put", spying)
+        select_rank(changed, [3, 4], n_runs=1, cv=folds)
+        monkeypatch.setattr(cabinet.Cabinet, "put", put)
+        pieces.append(kept)
+    for rank in (3, 4):
+        np.testing.assert_array_equal(pieces[0][f"fit-{rank}-fold0"]["W"], pieces[1][f"fit-{rank}-fold0"]["W"])
+        assert pieces[0][f"held-{rank}-0"]["error"] != pieces[1][f"held-{rank}-0"]["error"]
+        assert (pieces[0][f"fit-{rank}-0"]["W"] != pieces[1][f"fit-{rank}-0"]["W"]).any()
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
+def test_no_entry_that_is_held_out_changes_a_fold(loss, tmp_path, monkeypatch):
+    from dnmf.survey import side_by_side
+
+    V = counts()
+    hidden = np.ones(V.shape)
+    drop_hashed(np.uint64(0), np.uint64(0), *Speckles(0, 1, 2).bounds, hidden)
+    row, column = (int(place[4]) for place in np.nonzero(hidden == 0))
+    states = []
+    for value in (0.0, 7e3):
+        changed = V.copy()
+        changed[row, column] = value
+
+        def keeping(bench, asked, cabinet, state, models, folds, keep=side_by_side.keep_advanced):
+            states.append(state)
+            return keep(bench, asked, cabinet, state, models, folds)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(side_by_side, "keep_advanced", keeping)
+            select_rank(changed, [2, 3], n_runs=1, cv=2, holdout="speckled", loss=loss, max_passes=4)
+    # Models of both ranks come first, then those of fold 0 and of fold 1, which does not see the entry.
+    for part in (4, 5):
+        np.testing.assert_array_equal(states[0].parts[part].W, states[1].parts[part].W)
+    for part in (0, 1, 2, 3):
+        assert (states[0].parts[part].W != states[1].parts[part].W).any()
+
+
+def test_speckles_hold_out_their_share_and_no_entry_twice():
+    kept = np.array([np.ones((300, 400)) for _ in range(4)])
+    for fold in range(4):
+        drop_hashed(np.uint64(7), np.uint64(0), *Speckles(7, fold, 4).bounds, kept[fold])
+    assert kept.mean(axis=(1, 2)) == pytest.approx(0.9, abs=0.005)
+    assert ((kept == 0).sum(axis=0) <= 1).all()
+    whole = kept[2]
+    weights = HashedWeights(Speckles(7, 2, 4), (300, 400), 0)
+    np.testing.assert_array_equal(weights[:, slice(37, 90)], whole[:, 37:90])
+    later = HashedWeights(Speckles(7, 2, 4), (300, 100), 300)
+    np.testing.assert_array_equal(later[:, slice(0, 100)], whole[:, 300:])
+    rows, columns = np.array([1, 5, 299]), np.array([0, 40, 99])
+    np.testing.assert_array_equal(later[rows, columns], whole[rows, columns + 300])
+
+
+def test_halves_are_halves_whatever_the_blocks():
+    halves = Halves(3, 1)
+    whole = halves.columns(0, 10_000)
+    assert whole.mean() == pytest.approx(0.5, abs=0.02)
+    np.testing.assert_array_equal(np.concatenate([halves.columns(0, 77), halves.columns(77, 10_000)]), whole)
+    assert (whole != Halves(3, 2).columns(0, 10_000)).any()
+    assert (halves.rows(10_000) != whole).any()
+
+
+@pytest.mark.parametrize("beta", [2.0, 1.0, 0.0, 0.5, 1.5])
+def test_what_was_held_out_is_judged_by_the_loss(beta):
+    rng = np.random.default_rng(0)
+    v, y = rng.random(50) + 0.1, rng.random(50) + 0.1
+    textbook = {
+        2.0: lambda: (v - y) ** 2,
+        1.0: lambda: v * np.log(v / y) - v + y,
+        0.0: lambda: v / y - np.log(v / y) - 1,
+    }.get(beta, lambda: (v**beta + (beta - 1) * y**beta - beta * v * y ** (beta - 1)) / (beta * (beta - 1)))()
+    assert divergence(v, y, beta, 1e-9) == pytest.approx(textbook.sum(), rel=1e-12)
+    assert divergence(np.zeros(3), np.zeros(3), 1.0, 1e-9) == pytest.approx(0, abs=1e-8)
+
+
+CASES = [{}, {"loss": "kullback-leibler", "max_passes": 7, "checkpoint_every": 2}]
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_blocks_and_threads_change_nothing(options):
+    V = counts()
+    one = select_rank(V, [2, 3], n_runs=2, cv=2, threads=1, **options)
+    same(one, select_rank(V, [2, 3], n_runs=2, cv=2, threads=3, **options))
+    cut = select_rank(da.from_array(V, chunks=(-1, 70)), [2, 3], n_runs=2, cv=2, **options)
+    np.testing.assert_allclose(cut.held_out, one.held_out, rtol=1e-6)
+    np.testing.assert_allclose(cut.table()["loss"], one.table()["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+@pytest.mark.parametrize("stop", [{"models": 1}, {"models": 5}, {"passes": 5}], ids=str)
+def test_a_survey_that_was_stopped_goes_on_to_the_same_bits(options, stop, tmp_path):
+    V = counts()
+    arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
+    straight = select_rank(V, store=tmp_path / "straight.zarr", **arguments)
+    event = threading.Event()
+    try:
+        select_rank(V, store=tmp_path / "run.zarr", cancel=event, watchers=[StopAfter(event, **stop)], **arguments)
+    except Interrupted:
+        with pytest.raises(StoreError, match="is not finished"):
+            load_survey(tmp_path / "run.zarr")
+    resumed = select_rank(V, store=tmp_path / "run.zarr", **arguments)
+    same(resumed, straight)
+    same(load_survey(tmp_path / "run.zarr"), straight)
+
+
+def test_a_finished_survey_reads_nothing_again_and_is_refused_to_others(tmp_path):
+    V, where = planted(), tmp_path / "survey.zarr"
+    first = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
+    reads = Reads()
+    again = select_rank(V, [3, 4], n_runs=2, cv=2, store=where, watchers=[reads])
+    same(first, again)
+    assert reads.bytes == 0
+    with pytest.raises(StoreError, match=r"has ranks=\[3, 4\] and not \[3, 5\]; give what it was begun with"):
+        select_rank(V, [3, 5], n_runs=2, cv=2, store=where)
+    with pytest.raises(StoreError, match="has fingerprint="):
+        select_rank(V + 1, [3, 4], n_runs=2, cv=2, store=where)
+    other = select_rank(V, [3, 5], n_runs=2, cv=2, store=where, overwrite=True)
+    assert load_survey(where).ranks == other.ranks == (3, 5)
+    assert dnmf.load(where / "best" / "rank-005.zarr").W.shape == (60, 5)
+
+
+def test_a_damaged_piece_is_made_anew(tmp_path):
+    V, where = planted(), tmp_path / "survey.zarr"
+    first = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
+    piece = where / "pieces" / "model-3-1.npz"
+    content = bytearray(piece.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    piece.write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match=r"model-3-1.npz is damaged .* and is made anew"):
+        again = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
+    same(first, again)
+
+
+def test_what_is_no_survey_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="is no survey; give the store of one"):
+        load_survey(tmp_path / "nothing.zarr")
+    dnmf.factorize(planted(), 2, max_passes=2, store=tmp_path / "run.zarr")
+    with pytest.raises(StoreError, match="exists and is no survey"):
+        select_rank(planted(), [2, 3], store=tmp_path / "run.zarr")
+    where = tmp_path / "survey.zarr"
+    select_rank(planted(), [2, 3], n_runs=1, cv=0, store=where)
+    header = (where / "zarr.json").read_text()
+    (where / "zarr.json").write_text(header.replace('"cv": 0', '"cv": "many"'))
+    with pytest.raises(StoreError, match="is no survey that dnmf wrote"):
+        load_survey(where)
+
+
+def test_the_consensus_of_many_runs_recovers_the_components(tmp_path):
+    rng = np.random.default_rng(0)
+    true = rng.random((60, 3)) ** 4
+    V = true @ rng.random((3, 500)) ** 3
+    np.save(tmp_path / "V.npy", V)
+    survey = select_rank(tmp_path / "V.npy", [3], n_runs=6, cv=0)
+    found = survey.consensus(3)
+    unit = [X / np.linalg.norm(X, axis=0) for X in (true, np.asarray(found.W))]
+    assert (unit[0].T @ unit[1]).max(axis=1) == pytest.approx(1, abs=0.02)
+    assert np.linalg.norm(V - found.W @ np.asarray(found.H)) < 0.05 * np.linalg.norm(V)
+    with pytest.raises(DataError, match="The survey was of a matrix in memory; give V"):
+        select_rank(V, [3], n_runs=2, cv=0).consensus(3)
+
+
+def test_one_run_of_each_rank_and_no_fold_is_a_survey_too():
+    survey = select_rank(planted(), [3, 4], n_runs=1, cv=0)
+    table = survey.table()
+    assert table["stability"] == table["held_out"] == table["cophenetic"] == [None, None]
+    assert survey.suggest().rank is None or survey.suggest().rank in (3, 4)
+    assert "rank" in str(survey)
+
+
+def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
+    V = planted(rows=2000, columns=1500)
+    roomy = select_rank(V, range(2, 8), n_runs=4, cv=0)
+    tight = select_rank(V, range(2, 8), n_runs=4, cv=0, memory_limit="214MB", threads=1)
+    assert tight.passes > roomy.passes == 3
+    np.testing.assert_allclose(tight.table()["loss"], roomy.table()["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"ranks": []}, r"ranks=\[\] is not allowed; give whole numbers of at least 1, each once"),
+        ({"ranks": [2, 2]}, "each once"),
+        ({"ranks": [2, 70]}, r"ranks go up to 70, and V \(60, 400\) has no more than 60"),
+        ({"cv": 1}, "cv=1 is not allowed; give the number of folds, at least 2, or 0 for none"),
+        ({"n_runs": 0}, "n_runs=0 is not allowed"),
+        ({"init": "random"}, "the option 'init' is not for a survey"),
+        ({"solver": "minibatch"}, "solver='minibatch' is not for a survey"),
+        ({"holdout": "halves"}, "holdout"),
+        ({"holdout": "bicross", "loss": "kullback-leibler"}, "holdout='bicross' is for the Frobenius loss"),
+        ({"slover": "hals"}, "the option 'slover' is not known"),
+    ],
+)
+def test_bad_input_is_refused_by_a_sentence(change, sentence):
+    reads = Reads()
+    with pytest.raises(SettingsError, match=sentence):
+        select_rank(planted(), **{"ranks": [2, 3], "watchers": [reads], **change})
+    assert reads.bytes == 0
+
+
+def test_a_store_that_was_moved_is_a_survey(tmp_path):
+    survey = select_rank(planted(), [3, 4], n_runs=2, cv=2, store=tmp_path / "survey.zarr")
+    factors = [np.asarray(survey.best(rank).H) for rank in (3, 4)]
+    shutil.move(tmp_path / "survey.zarr", tmp_path / "moved.zarr")
+    moved = load_survey(tmp_path / "moved.zarr")
+    assert moved.table() == survey.table()
+    for rank, H in zip((3, 4), factors, strict=True):
+        np.testing.assert_array_equal(np.asarray(moved.best(rank).H), H)
+
+
+def test_visits_see_blocks_without_what_is_hidden():
+    V = counts()
+    block = Speckles(0, 0, 2).hide(V, 0)
+    from dnmf.kernels.entries import Entries
+
+    pairs = list(Entries(weighted=True).panels(block, np.dtype(float), Scratch()))
+    assert sum((pair.weights == 0).sum() for _, pair in pairs) == pytest.approx(0.1 * V.size, rel=0.1)
