@@ -23,6 +23,7 @@ HOMES = {
     "boto3": {"sources"},
     "dask": {"engine", "sources"},
     "distributed": {"engine"},
+    **dict.fromkeys(("h5py", "h5netcdf", "xarray", "pandas", "polars", "pyarrow", "sparse", "anndata"), {"sources"}),
     "zarr": {"sources", "checkpoint", "convert", "demo"},
     "click": {"cli", "options"},
     "rich": {"progress", "terminal"},
