@@ -9,7 +9,6 @@ import dask.array as da
 import numpy as np
 import scipy.io
 import scipy.sparse as sp
-import zarr
 
 ROWS, COLUMNS = 30, 200
 CELLS, GENES = [f"cell {i}" for i in range(ROWS)], [f"gene {j}" for j in range(COLUMNS)]
@@ -265,19 +264,20 @@ GIVEN = {
     "anndata": lambda V, folder: annotated(V, sp.csr_matrix(V)),
 }
 
-ROWS_NAMED = ("h5ad", "anndata", "10x", "netcdf", "xarray", "pandas", "dask frame")
+NAMED = ("h5ad", "anndata", "10x", "netcdf", "xarray", "pandas", "dask frame")
 SPARSE = ("csr", "csc", "coo", "sparse", "10x", "h5ad, gzip", "h5ad, layer", "h5ad, lzf", "parquet", "csv", "mtx")
 
 
-def is_named(kind):
+def rows_named(kind):
     """Say whether the rows of a kind have names."""
-    return kind.startswith(ROWS_NAMED)
+    return kind.startswith(NAMED)
+
+
+def columns_named(kind):
+    """Say whether the columns of a kind have names."""
+    return kind.startswith((*NAMED, "polars"))
 
 
 def is_sparse(kind):
     """Say whether a kind is read as sparse blocks."""
     return kind == "anndata" or (kind != "mtx, array" and any(word in kind for word in SPARSE))
-
-
-def group_of(path):
-    return zarr.open_group(path, mode="r")

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import scipy.sparse
@@ -125,6 +125,7 @@ class Layout:
 Axis = Literal["rows", "columns"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """A matrix that can be read block by block, from several threads at once."""
 

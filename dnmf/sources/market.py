@@ -127,6 +127,15 @@ class MarketArray(Market):
                 raise ValueError(f"it has {met} numbers, and its head promises {self.size[0]} × {self.size[1]}")
 
 
+def unpacked(market: MarketArray, folder: Path) -> Address:
+    """Write the numbers of an array into a folder as they are, and return where."""
+    target = folder / "unpacked.bin"
+    with open(target, "wb") as file:
+        for part, _ in market.values():
+            part.astype(np.float64).tofile(file)
+    return Address(str(target), "float64,{}x{},F".format(*market.size))
+
+
 def open_market(address: Address, streamed: Axis | None = None) -> Source:
     """Open a MatrixMarket file that is small enough to be read into memory.
 

@@ -5,6 +5,7 @@ one nothing can be read but all of it, into memory, where it is small.
 """
 
 import dataclasses
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,12 +69,12 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
         If it is compressed, or a list of coordinates, and not small.
     """
     kind, packed, entries = kind_of(address)
-    if not packed and kind in ("csr", "csc"):
-        shape, parts = shape_in(address), [vector_in(address, name) for name in ("data", "indices", "indptr")]
-        by: Axis = "rows" if kind == "csr" else "columns"
-        return CompressedSource(Compressed(shape, by, *parts), ".npz file", str(address), streamed)
     if not packed and kind == "coo":
         return held(NpzEntries(address), streamed)
+    if not packed:
+        parts = [vector_in(address, name) for name in ("data", "indices", "indptr")]
+        by: Axis = "rows" if kind == "csr" else "columns"
+        return CompressedSource(Compressed(shape_in(address), by, *parts), ".npz file", str(address), streamed)
     if entries > HELD_ENTRIES:
         raise NotInPlace(
             f"{address} is compressed, so that no part of it can be read alone, and has {entries} entries; up to "
@@ -83,7 +84,7 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
         )
     with explained(address, WHAT):
         matrix = scipy.sparse.load_npz(address.place)
-    if matrix.format not in ("csr", "csc"):
+    if kind == "coo":
         matrix = matrix.tocsr() if matrix.shape[0] > matrix.shape[1] else matrix.tocsc()
     source = SparseSource(matrix, streamed)
     source.layout = dataclasses.replace(
@@ -93,6 +94,16 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
         held_bytes=source.layout.stored_bytes,
     )
     return source
+
+
+def unpacked(address: Address, folder: Path) -> Address:
+    """Write the parts of a compressed file into a folder as they are, and return where."""
+    target = folder / "unpacked.npz"
+    with explained(address, WHAT), zipfile.ZipFile(address.place) as archive, zipfile.ZipFile(target, "w") as plain:
+        for name in archive.namelist():
+            with archive.open(name) as packed, plain.open(name, "w", force_zip64=True) as file:
+                shutil.copyfileobj(packed, file, 2**20)
+    return Address(str(target))
 
 
 def kind_of(address: Address) -> tuple[str, bool, int]:
@@ -108,7 +119,10 @@ def kind_of(address: Address) -> tuple[str, bool, int]:
         with archive.open("data.npy") as file:
             entries = int(np.prod(npy_header(file)[0]))
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
-    return kind.decode() if isinstance(kind, bytes) else str(kind), packed, entries
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if kind not in ("csr", "csc", "coo"):
+        raise DataError(f"{address} is sparse in {kind} form; save it as CSR, CSC or COO, as by V.tocsr().")
+    return kind, packed, entries
 
 
 def shape_in(address: Address) -> tuple[int, int]:

@@ -1,7 +1,9 @@
 """The door: whatever holds a matrix goes in, and a source comes out."""
 
 import dataclasses
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +18,23 @@ from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.hdf5_file import open_hdf5
 from dnmf.sources.layout import Axis, Source
-from dnmf.sources.market import open_market
+from dnmf.sources.market import Market, MarketArray, MarketEntries, open_market
+from dnmf.sources.market import unpacked as unpacked_array
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.names import Names
-from dnmf.sources.npz_file import open_npz
+from dnmf.sources.npz_file import NpzEntries, kind_of, open_npz, unpacked
 from dnmf.sources.objects import Bucket, zarr_store
 from dnmf.sources.plain_file import RAW, open_npy, open_raw
 from dnmf.sources.sparse_array import from_sparse, is_sparse_array
 from dnmf.sources.tables import TableEntries
-from dnmf.sources.triplets import held
+from dnmf.sources.triplets import Entries, held
 from dnmf.sources.urls import is_url, told
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.sources.xarray_array import open_dataarray, open_netcdf
 from dnmf.sources.zarr_array import ZarrSource
 from dnmf.sources.zarr_group import open_group
 
+Opener = Callable[[Address, Axis | None], Source]
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -68,7 +72,7 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
             values, MemoryWeights(weights, values.layout) if in_memory else open_matrix(weights, axis)
         )
     if isinstance(V, (str, Path)):
-        return _open_place(Address.of(V), streamed)
+        return _open_place(str(V), streamed)
     if isinstance(V, zarr.Array):
         return ZarrSource(V, _location(V), streamed)
     if isinstance(V, zarr.Group):
@@ -90,6 +94,38 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
             f"{KNOWN}."
         )
     return source
+
+
+@contextmanager
+def open_origin(V: Any, target: Path | None) -> Iterator[tuple[Source | Entries, Path]]:
+    """Open a matrix to be read through, and give a folder on the disk of a target for what does not fit into memory.
+
+    Unlike `open_matrix`, it takes lists of entries of any length, as such, and what must be unpacked first.
+    """
+    beside = None if target is None else Path(target).expanduser().absolute().parent
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".dnmf-convert-", dir=beside) as name:
+        folder = Path(name)
+        address = Address.of(V) if isinstance(V, (str, Path)) else None
+        path = None if address is None or is_url(address.place) else Path(address.place)
+        opener = _opener_of(path, address.part) if address is not None and path is not None and path.exists() else None
+        listed = None if opener is None or address is None else _open_listed(opener, address, folder)
+        yield listed or open_matrix(V), folder
+
+
+def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
+    """Open what is a list of entries, or is unpacked for the purpose; None for all else."""
+    if opener is _open_table:
+        return TableEntries(address)
+    if opener is open_market:
+        coordinates = Market(address).form == "coordinate"
+        return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))
+    if opener is open_npz:
+        kind, packed, _ = kind_of(address)
+        address = unpacked(address, folder) if packed else address
+        return NpzEntries(address) if kind == "coo" else open_npz(address)
+    return None
 
 
 def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
@@ -124,20 +160,21 @@ def _open_anndata(V: Any, streamed: Axis | None) -> Source:
     return source  # type: ignore[no-any-return]
 
 
-def _open_place(address: Address, streamed: Axis | None) -> Source:
+def _open_place(given: str, streamed: Axis | None) -> Source:
     """Open what lies at an address."""
+    address = Address.of(given)
     path = Path(address.place)
     if is_url(address.place):
         return _open_zarr(address, streamed)
     if not path.exists():
-        raise DataError(f"{address.place} does not exist; give {KNOWN}.")
+        raise DataError(f"{given} does not exist; give {KNOWN}.")
     opener = _opener_of(path, address.part)
     if opener is None and path.is_file():
-        raise DataError(f"{address.place} is a file of unknown kind; give {KNOWN}.")
+        raise DataError(f"{given} is a file of unknown kind; give {KNOWN}.")
     return (opener or _open_zarr)(address, streamed)
 
 
-def _opener_of(path: Path, part: str | None) -> Callable[[Address, Axis | None], Source] | None:
+def _opener_of(path: Path, part: str | None) -> Opener | None:
     """Return what opens a file, by its ending or its first bytes, or a folder that is no Zarr."""
     name = path.name.lower().removesuffix(".gz")
     found = next((opener for endings, opener in OPENERS if name.endswith(endings)), None)
@@ -173,7 +210,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     return ZarrSource(node, str(address), streamed)
 
 
-OPENERS: list[tuple[tuple[str, ...], Callable[[Address, Axis | None], Source]]] = [
+OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".npy",), open_npy),
     ((".npz",), open_npz),
     ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5"), open_hdf5),

@@ -22,7 +22,7 @@ from dnmf.sources.names import Names
 
 # So many entries are read into memory as they are opened: 64 MB, and some three times as much while they are sorted.
 HELD_ENTRIES = 4 * 10**6
-MOST_PLACES = 2**31
+MOST_PLACES = 2**28
 
 
 class Batch(NamedTuple):
@@ -61,20 +61,22 @@ class Extent:
     def __init__(self) -> None:
         self.rows, self.columns, self.count = 0, 0, 0
 
-    def add(self, batch: Batch) -> None:
-        """Take in a batch."""
-        if len(batch.rows):
-            self.rows = max(self.rows, int(batch.rows.max()) + 1)
-            self.columns = max(self.columns, int(batch.columns.max()) + 1)
-            self.count += len(batch.rows)
+    def add(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
+        """Take in the places of some entries."""
+        if len(rows):
+            self.rows, self.columns = max(self.rows, int(rows.max()) + 1), max(self.columns, int(columns.max()) + 1)
+            self.count += len(rows)
 
-    def shape_of(self, entries: Entries) -> tuple[int, int]:
-        """Return the shape of the matrix, or raise DataError where it cannot be."""
+    def check(self, entries: Entries) -> None:
+        """Raise DataError where places are too far away to be any."""
         if entries.shape is None and max(self.rows, self.columns) > MOST_PLACES:
             raise DataError(
                 f"{entries.address} has an entry at row or column {max(self.rows, self.columns) - 1}: its numbers are "
                 "no places, counted from 0. Number them anew, or write them as texts, which are taken as names."
             )
+
+    def shape_of(self, entries: Entries) -> tuple[int, int]:
+        """Return the shape of the matrix, or raise DataError where it is empty."""
         return check_shape(entries.shape or (self.rows, self.columns), str(entries.address))
 
 
@@ -90,7 +92,8 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
         raise _too_many(entries)
     extent, parts = Extent(), []
     for batch in entries.batches():
-        extent.add(batch)
+        extent.add(batch.rows, batch.columns)
+        extent.check(entries)
         if extent.count > HELD_ENTRIES:
             raise _too_many(entries)
         parts.append(batch)
