@@ -10,6 +10,8 @@ import numpy as np
 import scipy.io
 import scipy.sparse as sp
 
+from dnmf.kernels.scratch import Scratch
+
 ROWS, COLUMNS = 30, 200
 CELLS, GENES = [f"cell {i}" for i in range(ROWS)], [f"gene {j}" for j in range(COLUMNS)]
 
@@ -281,3 +283,13 @@ def columns_named(kind):
 def is_sparse(kind):
     """Say whether a kind is read as sparse blocks."""
     return kind == "anndata" or (kind != "mtx, array" and any(word in kind for word in SPARSE))
+
+
+def dense(block):
+    return block.toarray() if sp.issparse(block) else np.array(block)
+
+
+def read_back(source):
+    scratch = Scratch()
+    whole = np.concatenate([dense(source.read(block, scratch)) for block in range(source.layout.blocks)], axis=1)
+    return whole.T if source.layout.transposed else whole

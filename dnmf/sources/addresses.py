@@ -8,6 +8,7 @@ raw.bin::float32,2000x1000       numbers without a header, row by row; column by
 ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
 """
 
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,9 +63,11 @@ class NotInPlace(DataError):
 
 
 def convert_command(address: "Address | str", by: str | None = None) -> str:
-    """Return the command that makes something of an address that is read fast."""
-    place = str(address)
-    name = place.partition(MARK)[0].rpartition("/")[2].partition(".")[0] or "V"
-    option = "" if by is None else f" --by {by}"
-    quoted = f"'{place}'" if any(sign in place for sign in " ,()") else place
-    return f"dnmf convert {quoted} {name}-by-{by}.zarr{option}" if by else f"dnmf convert {quoted} {name}.zarr"
+    """Return the command that makes something of an address that is read fast.
+
+    >>> convert_command("/data/V.h5ad", "columns")
+    'dnmf convert /data/V.h5ad V-by-columns.zarr --by columns'
+    """
+    place = shlex.quote(str(address))
+    name = str(address).partition(MARK)[0].rpartition("/")[2].partition(".")[0] or "V"
+    return f"dnmf convert {place} {name}.zarr" if by is None else f"dnmf convert {place} {name}-by-{by}.zarr --by {by}"

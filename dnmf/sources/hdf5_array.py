@@ -4,7 +4,6 @@ The library tells once where the bytes lie. Contiguous datasets are read as they
 here, which several threads do at once. What is stored in other ways, as with LZF, is read through the library.
 """
 
-import functools
 import itertools
 import math
 import os
@@ -24,7 +23,7 @@ from dnmf.sources.files import fill, opened
 from dnmf.sources.layout import Axis, Layout, check_shape, cut_tiles
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.plain_file import flat_bytes
-from dnmf.sources.reopened import Reopened, stamp
+from dnmf.sources.reopened import Reopened
 
 # What is known of the filters by their numbers in HDF5.
 DEFLATE, SHUFFLE = 1, 2
@@ -88,7 +87,8 @@ class Hdf5Array:
                 fill(descriptor, self.path, self.offset + corner[0] * self.dtype.itemsize, flat_bytes(out))
         else:
             chosen = tuple(slice(start, start + size) for start, size in zip(corner, out.shape, strict=True))
-            _file(str(self.path), stamp(str(self.path)))[self.name].read_direct(out, chosen)
+            with needed("h5py", "HDF5").File(self.path, "r") as file:
+                file[self.name].read_direct(out, chosen)
 
     def __getitem__(self, chosen: tuple[slice, slice]) -> NDArray[Any]:
         ranges = [range(size)[part] for size, part in zip(self.shape, chosen, strict=True)]
@@ -248,9 +248,3 @@ def _joined(stretches: NDArray[np.int64]) -> list[tuple[int, int]]:
         elif length:
             found.append((offset, length))
     return found
-
-
-@functools.lru_cache(maxsize=8)
-def _file(path: str, stamp: tuple[int, int]) -> Any:
-    """Return a file opened through the library, the same for all who read it."""
-    return needed("h5py", "HDF5").File(path, "r")

@@ -13,7 +13,7 @@ import scipy.sparse
 import zarr
 
 from dnmf.errors import DataError, DnmfError
-from dnmf.sources.addresses import KNOWN, MARK, Address
+from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.hdf5_file import open_hdf5
@@ -165,6 +165,11 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
     address = Address.of(given)
     path = Path(address.place)
     if is_url(address.place):
+        if _opener_of_name(path.name) is not None:
+            raise DataError(
+                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and write it anew with: "
+                f"{convert_command(path.name)}"
+            )
         return _open_zarr(address, streamed)
     if not path.exists():
         raise DataError(f"{given} does not exist; give {KNOWN}.")
@@ -176,8 +181,7 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
 
 def _opener_of(path: Path, part: str | None) -> Opener | None:
     """Return what opens a file, by its ending or its first bytes, or a folder that is no Zarr."""
-    name = path.name.lower().removesuffix(".gz")
-    found = next((opener for endings, opener in OPENERS if name.endswith(endings)), None)
+    found = _opener_of_name(path.name)
     if path.is_dir():
         return _open_table if found is _open_table and not (path / "zarr.json").exists() else None
     if found is None and part is not None and RAW.fullmatch(part):
@@ -186,6 +190,12 @@ def _opener_of(path: Path, part: str | None) -> Opener | None:
         with open(path, "rb") as file:
             return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
     return found
+
+
+def _opener_of_name(name: str) -> Opener | None:
+    """Return what opens files of a name."""
+    plain = name.lower().removesuffix(".gz")
+    return next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
 
 
 def _open_table(address: Address, streamed: Axis | None) -> Source:

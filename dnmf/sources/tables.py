@@ -85,7 +85,7 @@ class TableEntries:
                 raise DataError(
                     f"{self.address} has {column} in its column {name}; rows and columns are integers from 0, or texts."
                 )
-        if types.is_decimal(kind):
+        if types.is_decimal(kind) or types.is_null(kind):
             return np.dtype(np.float64)
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
             raise DataError(f"{self.address} has {kind} in its column {self.chosen[2]}; values are numbers.")
@@ -96,9 +96,7 @@ class TableEntries:
         if not _is_text(self._arrow.types, column.type):
             places = column.cast(self._arrow.int64()).to_numpy(zero_copy_only=False)
             if len(places) and int(places.min()) < 0:
-                raise DataError(
-                    f"{self.address} has an entry at {self.chosen[axis]} {places.min()}; places count from 0."
-                )
+                raise DataError(f"{self.address} has {places.min()} in {self.chosen[axis]}; places count from 0.")
             return np.asarray(places, np.int64)
         known = self._labels[axis]
         coded = column if self._arrow.types.is_dictionary(column.type) else column.dictionary_encode()

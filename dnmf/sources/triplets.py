@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError
+from dnmf.errors import DataError, DnmfError
 from dnmf.sources.addresses import Address, NotInPlace, convert_command
 from dnmf.sources.layout import Axis, check_shape
 from dnmf.sources.memory import SparseSource
@@ -99,7 +99,8 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
         parts.append(batch)
     shape = extent.shape_of(entries)
     rows, columns, values = (np.concatenate(list(some)) for some in list(zip(*parts, strict=True))[:3])
-    matrix = scipy.sparse.coo_array((values, (rows, columns)), shape=shape)
+    index = np.int32 if max(shape) < 2**31 else np.int64
+    matrix = scipy.sparse.coo_array((values, (rows.astype(index), columns.astype(index))), shape=shape)
     by_rows = shape[0] > shape[1] if streamed is None else streamed == "rows"
     source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
     source.layout = dataclasses.replace(
@@ -148,9 +149,9 @@ def explained(address: Address, what: str) -> Iterator[None]:
     """Turn what goes wrong in reading a text into a sentence."""
     try:
         yield
-    except DataError:
+    except DnmfError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, OverflowError) as error:
+    except Exception as error:
         told = " ".join(str(error).split())
         raise DataError(
             f"{address} is no {what}, or a damaged one ({told}); write it again from its origin."

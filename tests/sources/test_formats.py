@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from formats import CELLS, GENES, GIVEN, STORED, columns_named, is_sparse, rows_named
+from formats import CELLS, GENES, GIVEN, STORED, columns_named, dense, is_sparse, read_back, rows_named
 from strategies import low_rank
 
 import dnmf
@@ -16,16 +16,6 @@ from dnmf.sources import open_matrix
 
 KINDS = STORED | GIVEN
 COMPRESSED = ("h5ad, csr", "h5ad, csc", "anndata zarr, csr", "anndata zarr, csc", "sparse zarr", "10x", "npz, csr")
-
-
-def dense(block):
-    return block.toarray() if sp.issparse(block) else np.array(block)
-
-
-def read_back(source):
-    scratch = Scratch()
-    whole = np.concatenate([dense(source.read(block, scratch)) for block in range(source.layout.blocks)], axis=1)
-    return whole.T if source.layout.transposed else whole
 
 
 @pytest.fixture
