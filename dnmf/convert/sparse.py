@@ -105,10 +105,16 @@ class Counts:
 
     def add(self, places: NDArray[np.int64]) -> None:
         """Count some entries."""
-        found, times = np.unique(places, return_counts=True)
-        if len(found) and found[-1] >= len(self._counts):
-            self._counts = self.upto(max(int(found[-1]) + 1, 2 * len(self._counts)))
-        self._counts[found] += times
+        if not len(places):
+            return
+        top = int(places.max()) + 1
+        if top > len(self._counts):
+            self._counts = self.upto(max(top, 2 * len(self._counts)))
+        if top < 8 * len(places):
+            self._counts[:top] += np.bincount(places)
+        else:
+            found, times = np.unique(places, return_counts=True)
+            self._counts[found] += times
 
     def upto(self, size: int) -> NDArray[np.int64]:
         """Return the counts of so many rows or columns."""

@@ -147,7 +147,7 @@ class Hdf5Array:
                 if code == DEFLATE:
                     raw = np.frombuffer(zlib.decompress(raw, bufsize=expected), np.uint8)
                 else:
-                    raw = raw.reshape(itemsize, -1).T.reshape(-1)
+                    raw = _unshuffled(raw, itemsize)
         except (zlib.error, ValueError):
             raw = raw[:0]
         if len(raw) != expected:
@@ -233,6 +233,18 @@ def _chunk_table(dataset: Any) -> NDArray[np.int64] | None:
 
     dataset.id.chunk_iter(note)
     return table
+
+
+def _unshuffled(raw: NDArray[np.uint8], itemsize: int) -> NDArray[np.uint8]:
+    """Put together numbers whose first bytes come first, and then their second ones, and so on.
+
+    >>> _unshuffled(np.array([1, 2, 3, 10, 20, 30], np.uint8), 2).tolist()
+    [1, 10, 2, 20, 3, 30]
+    """
+    whole = np.empty((len(raw) // itemsize, itemsize), np.uint8)
+    for place, plane in enumerate(raw.reshape(itemsize, -1)):
+        whole[:, place] = plane
+    return whole.reshape(-1)
 
 
 def _joined(stretches: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -167,8 +167,8 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
     if is_url(address.place):
         if _opener_of_name(path.name) is not None:
             raise DataError(
-                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and write it anew with: "
-                f"{convert_command(path.name)}"
+                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and write it anew "
+                f"with: {convert_command(path.name)}"
             )
         return _open_zarr(address, streamed)
     if not path.exists():
