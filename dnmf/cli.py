@@ -18,6 +18,7 @@ from dnmf.progress import summary
 from dnmf.report import draw_parts
 from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import open_matrix
+from dnmf.sources.addresses import NotInPlace
 from dnmf.start import plan_of
 from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
 
@@ -37,7 +38,12 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(dnmf.__version__, prog_name="dnmf")
 def main() -> None:
-    """Factorise non-negative matrices that have outgrown memory: V ≈ WH."""
+    """Factorise non-negative matrices that have outgrown memory: V ≈ WH.
+
+    A MATRIX is the path or URL of a Zarr array or group, or the path of an .h5ad, .h5, .nc, .npy, .npz, .mtx, .csv or
+    .parquet file. Two colons and a part name what is meant in it, as data.h5ad::layers/counts, file.h5::group/dataset,
+    file.nc::variable, ratings.csv::user,film,stars, and, of numbers without a header, raw.bin::float32,2000x1000.
+    """
 
 
 @main.command()
@@ -45,7 +51,7 @@ def main() -> None:
 @click.option("--rank", type=int, required=True, help="Number of components.")
 @click.option("--store", help="Where checkpoints and the factors go: a path, or a URL as s3://bucket/run.zarr.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
-@click.option("--weights", help="Weights of the entries: a Zarr array cut like MATRIX, or a .npy file.")
+@click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
 @click.option("--fixed-W", "fixed", type=click.Path(exists=True), help="Known columns of W that stay: a .npy file.")
 @run_options(tuple(HELP))
 @cluster_options
@@ -60,7 +66,7 @@ def fit(
     where: dict[str, Any],
     **options: Any,
 ) -> None:
-    """Factorise MATRIX: a Zarr array, or a .npy file."""
+    """Factorise MATRIX; `dnmf --help` says what that may be."""
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
         given |= {} if weights is None else {"weights": weights}
@@ -101,13 +107,20 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
     if is_store(path):
         click.echo(describe_store(path))
         return
-    layout = open_matrix(path).layout
+    try:
+        layout = open_matrix(path).layout
+    except NotInPlace as found:
+        click.echo(summary(path, found.facts))
+        say(str(found))
+        return
     rows, columns = layout.user_shape
     facts = {
         "matrix": f"{rows} × {columns}, {layout.dtype}, {layout.kind}",
         "size": amount(layout.stored_bytes),
         "blocks": f"{layout.blocks} of up to {layout.widest} {'rows' if layout.transposed else 'columns'}",
     }
+    named = {axis: getattr(layout.names, axis) for axis in ("rows", "columns")}
+    facts |= {f"{axis} are": shortly(names) for axis, names in named.items() if names is not None}
     click.echo(summary(path, facts))
     if rank is not None:
         options = {"rank": rank, "memory_limit": memory_limit, "threads": threads}
@@ -143,18 +156,20 @@ def transform(
 @click.argument("origin")
 @click.argument("target")
 @click.option("--chunks", help="Rows and columns of a chunk, as 2000,1000.")
+@click.option("--by", type=click.Choice(["rows", "columns"]), help="The axis to cut along; CSR or CSC where sparse.")
 @click.option("--compressor", default="auto", help=f"{', '.join(COMPRESSORS)}.", show_default=True)
 @click.option("--memory-limit", default="1GB", show_default=True, help="Memory that may be held.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 def convert_command(
-    origin: str, target: str, chunks: str | None, compressor: str, memory_limit: str, overwrite: bool
+    origin: str, target: str, chunks: str | None, by: Any, compressor: str, memory_limit: str, overwrite: bool
 ) -> None:
-    """Write ORIGIN anew as a Zarr array TARGET that is read fast."""
+    """Write ORIGIN anew in Zarr as TARGET, which is read fast: an array, or a CSR or CSC matrix as in AnnData."""
     with click.progressbar(length=1000, label="convert", file=sys.stderr) as bar:
         convert(
             origin,
             target,
             chunks=parse_chunks(chunks),
+            by=by,
             compressor=compressor,
             memory_limit=memory_limit,
             overwrite=overwrite,
@@ -193,6 +208,15 @@ def demo_command(folder: Path, step: int, max_passes: int) -> None:
     patch = demonstration.PATCH
     draw_parts(result.W, (patch, patch, 3), picture, f"{rank} parts of two photographs")
     say(f"The parts are drawn in {picture}.")
+
+
+def shortly(names: Any) -> str:
+    """Return the first of some names.
+
+    >>> shortly(["a", "b", "c", "d"])
+    'a, b, c, …'
+    """
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def read_array(path: str) -> Any:

@@ -189,7 +189,7 @@ def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load
     """
     load = load or Load.plain(rank)
     rows, columns = layout.shape
-    small, large = rows * load.kept * 8 + load.extra, rows * load.sums * 8
+    small, large = rows * load.kept * 8 + load.extra + layout.held_bytes, rows * load.sums * 8
     waiting = threads + math.ceil(math.log2(max(count_groups(layout), 2)))
     factor = int(load.held * columns * layout.work_dtype.itemsize * share)
     return RUNTIME_BYTES + small + waiting * large + threads * thread_bytes(layout, rank, load) + factor

@@ -43,7 +43,10 @@ def test_bad_entries_are_named_by_their_place(form, value, what):
         (np.ones((4, 4), object), "has dtype object, which is no real number"),
         (sp.coo_matrix(V), "is sparse in coo form; give CSR or CSC"),
         ({"a": 1}, "V is a builtins.dict; give a NumPy array"),
-        ("nowhere.zarr", "nowhere.zarr does not exist; give the path of a Zarr array or of a .npy file"),
+        (
+            "nowhere.zarr",
+            "nowhere.zarr does not exist; give the path or URL of a Zarr array or group, or the path of a .npy",
+        ),
         (da.from_array(V)[:, da.from_array(V)[0] > 0.5], "chunk sizes are not known; call V.compute_chunk_sizes"),
     ],
 )
@@ -109,7 +112,7 @@ def test_a_budget_too_small_for_one_block_is_refused_with_both_amounts(monkeypat
 
 def test_a_file_of_another_kind_and_a_group_are_refused(tmp_path):
     (tmp_path / "V.txt").write_text("1 2")
-    with pytest.raises(DataError, match="is a file of unknown kind; give a Zarr array"):
+    with pytest.raises(DataError, match="is a file of unknown kind; give the path or URL of a Zarr array"):
         dnmf.factorize(tmp_path / "V.txt", 2)
     (tmp_path / "V.npy").write_text("1 2")
     with pytest.raises(DataError, match=r"is no \.npy file"):
@@ -117,8 +120,9 @@ def test_a_file_of_another_kind_and_a_group_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="is no Zarr array"):
         dnmf.factorize(tmp_path / "empty", 2)
-    zarr.create_group(tmp_path / "group.zarr").create_array("counts", shape=(2, 2), dtype="f4")
-    with pytest.raises(DataError, match="is a Zarr group, not an array; give one of its arrays: counts"):
+    for name in ("counts", "more"):
+        zarr.open_group(tmp_path / "group.zarr").create_array(name, shape=(2, 2), dtype="f4")
+    with pytest.raises(DataError, match="is a Zarr group, not an array; give one of its arrays: counts, more"):
         dnmf.factorize(tmp_path / "group.zarr", 2)
 
 

@@ -19,6 +19,7 @@ from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.layout import Axis, Layout, check_shape, streams_rows
 from dnmf.sources.memory import as_columns
+from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 Key = tuple[Any, ...]
 
@@ -125,7 +126,7 @@ class Chunks:
         """Compute the chunks of a block and lay them together, whatever may go wrong."""
         keys = list(self.keys[block])
         graph = cull(self.graph, keys)[0] if len(self.keys) > 1 else self.graph
-        parts = list(dask.get(graph, keys))
+        parts = [to_scipy(part) if is_sparse_array(part) else part for part in dask.get(graph, keys)]
         if scipy.sparse.issparse(parts[0]):
             whole = scipy.sparse.hstack(parts) if self.transposed else scipy.sparse.vstack(parts)
             return as_columns(whole.T if self.transposed else whole)

@@ -7,8 +7,9 @@ says so; everything here speaks of the matrix as it is streamed, except where it
 import dataclasses
 import hashlib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import scipy.sparse
@@ -47,9 +48,11 @@ class Layout:
     kind
         In words, for people.
     location
-        Path or URL where the matrix can be opened again, if there is one.
+        Path or URL, with its part, where the matrix can be opened again, if there is one.
     names
         Of rows and columns, in the user's orientation.
+    held_bytes
+        Memory that the source holds beside what is read, in bytes; 0 where it was in memory before.
     """
 
     shape: tuple[int, int]
@@ -63,6 +66,7 @@ class Layout:
     kind: str
     location: str | None = None
     names: Names = NO_NAMES
+    held_bytes: int = 0
 
     @property
     def blocks(self) -> int:
@@ -121,6 +125,7 @@ class Layout:
 Axis = Literal["rows", "columns"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """A matrix that can be read block by block, from several threads at once."""
 
@@ -226,6 +231,23 @@ def streams_rows(shape: tuple[int, int], grid: tuple[int, int]) -> bool:
     if 1 in grid and grid != (1, 1):
         return grid[1] == 1
     return shape[0] > shape[1]
+
+
+def cut_tiles(
+    shape: tuple[int, int], tiles: tuple[int, int], dtype: np.dtype[Any], streamed: Axis | None
+) -> tuple[bool, tuple[int, ...]]:
+    """Cut a matrix that is stored in tiles, which may be small, into blocks of whole ones of about `BLOCK_BYTES`.
+
+    Returns whether the rows are streamed, and the bounds of the blocks.
+
+    >>> cut_tiles((2000, 5000), (100, 100), np.dtype("float32"), None)
+    (False, (0, 2000, 4000, 5000))
+    """
+    rows, columns = (math.ceil(size / tile) for size, tile in zip(shape, tiles, strict=True))
+    transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
+    (tall, wide), tile = (shape[::-1], tiles[0]) if transposed else (shape, tiles[1])
+    width = BLOCK_BYTES // (tall * work_dtype(dtype).itemsize)
+    return transposed, even_bounds(wide, max(1, width // tile) * tile)
 
 
 def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:

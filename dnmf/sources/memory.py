@@ -61,7 +61,7 @@ class SparseSource:
         self.layout = Layout(
             shape=shape[::-1] if transposed else shape,
             dtype=matrix.dtype,
-            bounds=_bounds_by_entries(self.matrix.indptr, BLOCK_BYTES // entry_bytes),
+            bounds=bounds_by_entries(self.matrix.indptr, BLOCK_BYTES // entry_bytes),
             transposed=transposed,
             read_bytes=0,
             stored_bytes=self.matrix.data.nbytes + self.matrix.indices.nbytes + self.matrix.indptr.nbytes,
@@ -97,7 +97,7 @@ def as_columns(matrix: Any) -> Any:
     return columns
 
 
-def _bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
+def bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
     """Cut columns into blocks of about so many stored entries each, and of a bounded width."""
     bounds = [0]
     last = len(starts) - 1

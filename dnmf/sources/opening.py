@@ -1,5 +1,9 @@
 """The door: whatever holds a matrix goes in, and a source comes out."""
 
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +13,29 @@ import scipy.sparse
 import zarr
 
 from dnmf.errors import DataError, DnmfError
+from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.dask_array import DaskSource
+from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
+from dnmf.sources.hdf5_file import open_hdf5
 from dnmf.sources.layout import Axis, Source
+from dnmf.sources.market import Market, MarketArray, MarketEntries, open_market
+from dnmf.sources.market import unpacked as unpacked_array
 from dnmf.sources.memory import ArraySource, SparseSource
-from dnmf.sources.npy_file import NpySource
+from dnmf.sources.names import Names
+from dnmf.sources.npz_file import NpzEntries, kind_of, open_npz, unpacked
 from dnmf.sources.objects import Bucket, zarr_store
-from dnmf.sources.urls import check_url, is_url, told
+from dnmf.sources.plain_file import RAW, open_npy, open_raw
+from dnmf.sources.sparse_array import from_sparse, is_sparse_array
+from dnmf.sources.tables import TableEntries
+from dnmf.sources.triplets import Entries, held
+from dnmf.sources.urls import is_url, told
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
+from dnmf.sources.xarray_array import open_dataarray, open_netcdf
 from dnmf.sources.zarr_array import ZarrSource
+from dnmf.sources.zarr_group import open_group
+
+Opener = Callable[[Address, Axis | None], Source]
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> Source:
@@ -25,8 +44,11 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     Parameters
     ----------
     V
-        A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array, a `zarr.Array`, the path or URL of
-        a Zarr array, or the path of a `.npy` file.
+        A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array with blocks of either or of
+        `sparse.COO`, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or the
+        address of a matrix: the path or URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`,
+        `.nc`, `.parquet`, `.csv` or `.mtx` file, or of raw numbers. `::` and a part name one of several in it, as in
+        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
     weights
@@ -50,9 +72,12 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
             values, MemoryWeights(weights, values.layout) if in_memory else open_matrix(weights, axis)
         )
     if isinstance(V, (str, Path)):
-        return _open_path(str(V), streamed)
+        return _open_place(str(V), streamed)
     if isinstance(V, zarr.Array):
         return ZarrSource(V, _location(V), streamed)
+    if isinstance(V, zarr.Group):
+        location = _location(V)
+        return open_group(V, None if location is None else Address.of(location), streamed)
     if isinstance(V, da.Array):
         return DaskSource(V, streamed)
     if scipy.sparse.issparse(V):
@@ -61,40 +86,152 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
         raise DataError("V is a masked array, and every entry of V counts; give V.filled(0), or V.data.")
     if isinstance(V, (np.ndarray, list, tuple)):
         return ArraySource(V, streamed)
-    raise DataError(
-        f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask "
-        "array, a zarr.Array, or the path of a Zarr array or .npy file."
-    )
+    source = _open_foreign(V, streamed)
+    if source is None:
+        raise DataError(
+            f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a "
+            "Dask array, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a zarr.Array, or "
+            f"{KNOWN}."
+        )
+    return source
 
 
-def _open_path(given: str, streamed: Axis | None) -> Source:
-    remote = is_url(given)
-    path = Path(given).expanduser()
-    if not remote and not path.exists():
-        raise DataError(f"{given} does not exist; give the path of a Zarr array or of a .npy file.")
-    if not remote and path.is_file():
-        if path.suffix != ".npy":
-            raise DataError(f"{given} is a file of unknown kind; give a Zarr array (a folder) or a .npy file.")
-        return NpySource(path, streamed)
-    location = check_url(given) if remote else str(path.absolute())
+@contextmanager
+def open_origin(V: Any, target: Path | None) -> Iterator[tuple[Source | Entries, Path]]:
+    """Open a matrix to be read through, and give a folder on the disk of a target for what does not fit into memory.
+
+    Unlike `open_matrix`, it takes lists of entries of any length, as such, and what must be unpacked first.
+    """
+    beside = None if target is None else Path(target).expanduser().absolute().parent
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".dnmf-convert-", dir=beside) as name:
+        folder = Path(name)
+        address = Address.of(V) if isinstance(V, (str, Path)) else None
+        path = None if address is None or is_url(address.place) else Path(address.place)
+        opener = _opener_of(path, address.part) if address is not None and path is not None and path.exists() else None
+        listed = None if opener is None or address is None else _open_listed(opener, address, folder)
+        yield listed or open_matrix(V), folder
+
+
+def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
+    """Open what is a list of entries, or is unpacked for the purpose; None for all else."""
+    if opener is _open_table:
+        return TableEntries(address)
+    if opener is open_market:
+        coordinates = Market(address).form == "coordinate"
+        return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))
+    if opener is open_npz:
+        kind, packed, _ = kind_of(address)
+        address = unpacked(address, folder) if packed else address
+        return NpzEntries(address) if kind == "coo" else open_npz(address)
+    return None
+
+
+def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
+    """Open what a package made that is not loaded for this; None where nothing knows it."""
+    package, kind = type(V).__module__.partition(".")[0], type(V).__name__
+    if package == "pandas" and kind == "DataFrame":
+        return open_pandas(V, streamed)
+    if package == "polars" and kind in ("DataFrame", "LazyFrame"):
+        return open_polars(V, streamed)
+    if package == "dask" and kind == "DataFrame":
+        return open_dask_frame(V, streamed)
+    if package == "xarray" and hasattr(V, "dims") and hasattr(V, "variable"):
+        return open_dataarray(V, streamed)
+    if package == "xarray":
+        raise DataError("V is an xarray Dataset; give one of its variables, as data['counts'].")
+    if is_sparse_array(V):
+        return from_sparse(V, streamed)
+    if package == "h5py" and kind == "Dataset":
+        return open_matrix(f"{V.file.filename}{MARK}{V.name}", streamed)
+    if package == "anndata" and kind == "AnnData":
+        return _open_anndata(V, streamed)
+    return None
+
+
+def _open_anndata(V: Any, streamed: Axis | None) -> Source:
+    """Open X of an AnnData; one that is backed by a file is read from there."""
+    if V.isbacked:
+        return open_matrix(V.filename, streamed)
+    source: Any = open_matrix(V.X, streamed)
+    names = Names.of(V.obs_names, V.var_names).checked(source.layout.user_shape)
+    source.layout = dataclasses.replace(source.layout, names=names, kind=f"AnnData X, {source.layout.kind}")
+    return source  # type: ignore[no-any-return]
+
+
+def _open_place(given: str, streamed: Axis | None) -> Source:
+    """Open what lies at an address."""
+    address = Address.of(given)
+    path = Path(address.place)
+    if is_url(address.place):
+        if _opener_of_name(path.name) is not None:
+            raise DataError(
+                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and write it anew "
+                f"with: {convert_command(path.name)}"
+            )
+        return _open_zarr(address, streamed)
+    if not path.exists():
+        raise DataError(f"{given} does not exist; give {KNOWN}.")
+    opener = _opener_of(path, address.part)
+    if opener is None and path.is_file():
+        raise DataError(f"{given} is a file of unknown kind; give {KNOWN}.")
+    return (opener or _open_zarr)(address, streamed)
+
+
+def _opener_of(path: Path, part: str | None) -> Opener | None:
+    """Return what opens a file, by its ending or its first bytes, or a folder that is no Zarr."""
+    found = _opener_of_name(path.name)
+    if path.is_dir():
+        return _open_table if found is _open_table and not (path / "zarr.json").exists() else None
+    if found is None and part is not None and RAW.fullmatch(part):
+        return open_raw
+    if found is None:
+        with open(path, "rb") as file:
+            return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
+    return found
+
+
+def _opener_of_name(name: str) -> Opener | None:
+    """Return what opens files of a name."""
+    plain = name.lower().removesuffix(".gz")
+    return next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
+
+
+def _open_table(address: Address, streamed: Axis | None) -> Source:
+    return held(TableEntries(address), streamed)
+
+
+def _open_zarr(address: Address, streamed: Axis | None) -> Source:
+    """Open a Zarr array, or what lies in a group."""
+    remote = is_url(address.place)
     try:
-        node = zarr.open(zarr_store(location) if remote else location, mode="r")
+        node = zarr.open(zarr_store(address.place) if remote else address.place, mode="r")
     except DnmfError:
         raise
     except Exception as error:
         raise DataError(
-            f"{given} is no Zarr array ({type(error).__name__}: {told(error)}); "
-            "give the path or URL of a Zarr array, or the path of a .npy file."
+            f"{address.place} is no Zarr array ({type(error).__name__}: {told(error)}); give {KNOWN}."
         ) from (None if remote else error)
-    if not isinstance(node, zarr.Array):
-        names = ", ".join(sorted(name for name, _ in node.arrays())[:5])
-        hint = f"give one of its arrays: {names}" if names else "it holds no array"
-        raise DataError(f"{given} is a Zarr group, not an array; {hint}.")
-    return ZarrSource(node, location, streamed)
+    if isinstance(node, zarr.Group):
+        return open_group(node, address, streamed)
+    if address.part is not None:
+        raise DataError(f"{address.place} is a Zarr array, which has no parts; give it without {MARK}{address.part}.")
+    return ZarrSource(node, str(address), streamed)
 
 
-def _location(array: zarr.Array[Any]) -> str | None:
-    """Return where an opened array can be opened again, if that can be known."""
+OPENERS: list[tuple[tuple[str, ...], Opener]] = [
+    ((".npy",), open_npy),
+    ((".npz",), open_npz),
+    ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5"), open_hdf5),
+    ((".nc", ".nc4", ".cdf"), open_netcdf),
+    ((".parquet", ".pq", ".csv", ".tsv"), _open_table),
+    ((".mtx",), open_market),
+]
+
+
+def _location(array: zarr.Array[Any] | zarr.Group) -> str | None:
+    """Return where an opened array or group can be opened again, if that can be known."""
     if isinstance(array.store, Bucket):
         return str(array.store_path)
     url = str(array.store_path)

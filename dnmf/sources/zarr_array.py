@@ -13,13 +13,23 @@ from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.files import expect_file, read_into
 from dnmf.sources.layout import Axis, Elsewhere, Layout, check_shape, even_bounds, streams_rows
+from dnmf.sources.names import Names
 from dnmf.sources.urls import told
+
+# The attributes of an array that hold the names of its rows and columns.
+NAMES = ("row_names", "column_names")
 
 
 class ZarrSource(Elsewhere):
     """A Zarr array, of format 2 or 3. A block of V is one column (or row) of its chunk grid."""
 
-    def __init__(self, array: zarr.Array[Any], location: str | None = None, streamed: Axis | None = None) -> None:
+    def __init__(
+        self,
+        array: zarr.Array[Any],
+        location: str | None = None,
+        streamed: Axis | None = None,
+        names: Names | None = None,
+    ) -> None:
         shape = check_shape(array.shape, f"the Zarr array {location or array.store_path}")
         work_dtype(array.dtype)
         chunks = tuple(int(size) for size in (array.shards or array.chunks))
@@ -43,6 +53,7 @@ class ZarrSource(Elsewhere):
             kind=f"Zarr array, {rows} × {columns} chunks of {chunks[0]} × {chunks[1]}, "
             f"{'read directly' if self.files else 'read through zarr'}",
             location=location,
+            names=(names or names_kept(array)).checked(shape),
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -65,6 +76,16 @@ class ZarrSource(Elsewhere):
         if self.files:
             self.files.expect(block)
 
+    def regions(self) -> Any:
+        """Return the matrix as something that gives the entries of any rows and columns."""
+        return self.array
+
+
+def names_kept(array: zarr.Array[Any]) -> Names:
+    """Return the names that are among the attributes of an array, where `dnmf convert` keeps them."""
+    kept = [array.attrs.get(attribute) for attribute in NAMES]
+    return Names.of(*(names if isinstance(names, list) else None for names in kept))
+
 
 class ChunkFiles:
     """The chunks of a local Zarr array that is stored as plain little-endian numbers, one file to a chunk."""
@@ -82,20 +103,9 @@ class ChunkFiles:
     @classmethod
     def of(cls, array: zarr.Array[Any], transposed: bool) -> "ChunkFiles | None":
         """Return the chunk files of an array, or None where it must be read through zarr."""
-        store = array.store
-        plain = (
-            isinstance(store, LocalStore)
-            and not array.compressors
-            and not array.filters
-            and array.shards is None
-            and array.order == "C"
-            and array.dtype.isnative
-            and _written_as_it_is(array.serializer)
-        )
+        root = plain_root(array)
         one_chunk_wide = not transposed or array.chunks[1] >= array.shape[1]
-        if not plain or not one_chunk_wide:
-            return None
-        return cls(array, Path(store.root) / array.path, transposed)  # type: ignore[attr-defined]
+        return cls(array, root, transposed) if root is not None and one_chunk_wide else None
 
     def read(self, block: int, width: int, scratch: Scratch) -> Block:
         """Read the chunks of a block into one buffer, where each is a run of whole rows."""
@@ -121,6 +131,21 @@ class ChunkFiles:
         """Return the file of a chunk; `i` counts across the block."""
         key: str = self.metadata.encode_chunk_key((block, i) if self.transposed else (i, block))
         return self.root / key
+
+
+def plain_root(array: zarr.Array[Any]) -> Path | None:
+    """Return the folder of an array whose chunks are files of plain numbers, or None where they are not."""
+    store = array.store
+    plain = (
+        isinstance(store, LocalStore)
+        and not array.compressors
+        and not array.filters
+        and array.shards is None
+        and array.order == "C"
+        and array.dtype.isnative
+        and _written_as_it_is(array.serializer)
+    )
+    return Path(store.root) / array.path if plain else None  # type: ignore[attr-defined]
 
 
 def _written_as_it_is(serializer: Any) -> bool:

@@ -148,9 +148,14 @@ def test_a_group_is_refused_with_the_names_of_its_arrays(tmp_path):
     with pytest.raises(DataError, match="is a Zarr group, not an array; it holds no array"):
         open_matrix(tmp_path / "g.zarr")
     group.create_array("counts", shape=(2, 2), dtype="f4")
-    with pytest.raises(DataError, match="is a Zarr group, not an array; give one of its arrays: counts"):
+    assert open_matrix(tmp_path / "g.zarr").layout.shape == (2, 2)
+    group.create_array("more", shape=(2, 3), dtype="f4")
+    with pytest.raises(
+        DataError, match=r"is a Zarr group, not an array; give one of its arrays: counts, more; as .*::"
+    ):
         open_matrix(tmp_path / "g.zarr")
-    assert open_matrix(tmp_path / "g.zarr" / "counts").layout.shape == (2, 2)
+    assert open_matrix(tmp_path / "g.zarr" / "more").layout.shape == (2, 3)
+    assert open_matrix(f"{tmp_path / 'g.zarr'}::more").layout.shape == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,196 @@
+"""The same matrix from every format: GB/s of a pass, and of merely reading the blocks.
+
+    python benchmarks/formats.py [--matrix data.h5ad] [--rows 100000] [--columns 20000] [--density 0.02] [--warm]
+
+Without `--matrix`, a sparse matrix of counts, rows × columns, and a dense one of as many bytes, are written in one
+format after the other. With it, the matrix is taken as it lies, and as `dnmf convert` writes it. A GB is one of the
+matrix as it would be in memory: float32 values and, where it is sparse, 4 bytes for the place of each; so the figures
+compare. Processor seconds a GB of reading are told too, which other work on the machine
+disturbs less. Before each read and each pass the page cache is emptied, where that is permitted, unless `--warm` is given.
+`through h5py` is what reading alone gives where HDF5's own library does it, which lets one thread in at a time. Needs
+dnmf[formats].
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+from measure import drop_caches, machine
+from out_of_core import read_only
+
+import dnmf
+from dnmf.convert import convert
+from dnmf.settings import Settings
+from dnmf.sources import open_matrix
+from dnmf.sources.hdf5_array import Hdf5Array
+
+DENSE_ROWS = 2000
+forget: Callable[[], bool] = drop_caches
+PACKED = {"dtype": "i2", "scale_factor": 1e-3, "_FillValue": -1}
+
+
+def counts(rows: int, columns: int, density: float) -> sp.csr_array:
+    """Return counts of low rank: most of them 1, as those of cells × genes."""
+    rng = np.random.default_rng(0)
+    popular = rng.permutation(rng.pareto(1.5, columns) + 0.1)
+    per_row = np.maximum(1, rng.poisson(density * columns, rows))
+    draws = np.searchsorted(np.cumsum(popular) / popular.sum(), rng.random(per_row.sum())).clip(max=columns - 1)
+    places = np.repeat(np.arange(rows), per_row)
+    return sp.coo_array((np.ones(len(draws), np.float32), (places, draws)), shape=(rows, columns)).tocsr()
+
+
+def sparse_forms(V: sp.csr_array, folder: Path) -> Iterator[tuple[str, Any]]:
+    """Write a sparse matrix in one format after the other, and yield where it lies."""
+    import anndata
+
+    yield "SciPy CSR in memory", V
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adata = anndata.AnnData(sp.csr_matrix(V))
+        adata.write_h5ad(folder / "V.h5ad")
+        adata.write_h5ad(folder / "V-gzip.h5ad", compression="gzip")
+        adata.write_zarr(folder / "anndata.zarr")
+    yield ".h5ad", folder / "V.h5ad"
+    yield ".h5ad, gzip", folder / "V-gzip.h5ad"
+    with h5py.File(folder / "10x.h5", "w") as file:
+        group = file.create_group("matrix")
+        for name, values in (("data", V.data.astype(np.int32)), ("indices", V.indices.astype(np.int64))):
+            group.create_dataset(
+                name, data=values, chunks=(min(80_000, len(values)),), compression="gzip", shuffle=True
+            )
+        group["indptr"], group["shape"] = V.indptr.astype(np.int64), np.array(V.shape[::-1], np.int32)
+        group["barcodes"] = np.array([f"cell-{i}" for i in range(V.shape[0])], "S")
+    yield "10x .h5", folder / "10x.h5"
+    yield "AnnData .zarr", folder / "anndata.zarr"
+    sp.save_npz(folder / "V.npz", V, compressed=False)
+    yield ".npz, not compressed", folder / "V.npz"
+    for compressor in ("none", "zstd"):
+        convert(folder / "V.npz", folder / f"{compressor}.zarr", compressor=compressor)
+        yield f"dnmf convert, {compressor}", folder / f"{compressor}.zarr"
+
+
+def dense_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
+    """Write a dense matrix in one format after the other, and yield where it lies."""
+    import xarray
+
+    yield "NumPy in memory", V
+    np.save(folder / "V.npy", V)
+    yield ".npy", folder / "V.npy"
+    V.tofile(folder / "V.bin")
+    yield "raw", f"{folder / 'V.bin'}::float32,{V.shape[0]}x{V.shape[1]}"
+    with h5py.File(folder / "V.h5", "w") as file:
+        file["plain"] = V
+        file.create_dataset("tiles", data=V, chunks=(min(500, V.shape[0]), min(500, V.shape[1])))
+        file.create_dataset("gzip", data=V, chunks=(min(500, V.shape[0]), min(500, V.shape[1])), compression="gzip")
+    for name in ("plain", "tiles", "gzip"):
+        yield f"HDF5, {name}", f"{folder / 'V.h5'}::{name}"
+    data = xarray.Dataset({"V": (("row", "column"), V)})
+    data.to_netcdf(folder / "V.nc", engine="h5netcdf")
+    yield "NetCDF", folder / "V.nc"
+    data.to_netcdf(folder / "packed.nc", engine="h5netcdf", encoding={"V": PACKED})
+    yield "NetCDF, decoded by xarray", folder / "packed.nc"
+    for compressor in ("none", "zstd"):
+        convert(folder / "V.npy", folder / f"{compressor}.zarr", compressor=compressor)
+        yield f"dnmf convert, {compressor}", folder / f"{compressor}.zarr"
+
+
+def seconds_of_pass(V: Any, rank: int, passes: int) -> list[float]:
+    """Return the seconds of each pass but the first, which checks every entry, and the last, which writes."""
+    found = []
+    run = dnmf.iterate(V, rank, solver="hals", init="random", tol=0, max_passes=passes + 2)
+    for _ in range(passes + 2):
+        forget()
+        start = time.perf_counter()
+        next(run)
+        found.append(time.perf_counter() - start)
+    run.close()
+    return found[1:-1]
+
+
+def cost_of_reading(V: Any, settings: Settings) -> tuple[float, float]:
+    """Return the seconds, and those of the processor, that it takes to read the blocks."""
+    forget()
+    used = time.process_time()
+    return read_only(V, settings), time.process_time() - used
+
+
+def through_library(V: Any, settings: Settings) -> tuple[float, float] | None:
+    """Return what it takes to read the blocks through HDF5's library, where they are read past it otherwise."""
+    if not str(V).partition("::")[0].endswith((".h5", ".h5ad")):
+        return None
+    before = Hdf5Array.__init__
+
+    def indirect(self: Any, path: Path, dataset: Any) -> None:
+        before(self, path, dataset)
+        self.offset = self.table = None
+
+    Hdf5Array.__init__ = indirect  # type: ignore[method-assign]
+    try:
+        return cost_of_reading(V, settings)
+    finally:
+        Hdf5Array.__init__ = before  # type: ignore[method-assign]
+
+
+def measure(name: str, V: Any, rank: int, passes: int) -> None:
+    """Print how fast a matrix is read, and worked on."""
+    layout = open_matrix(V).layout
+    settings = Settings(rank=rank, init="random")
+    entries = int(layout.kind.split(" stored entries")[0].rpartition(" ")[2]) if layout.sparse else None
+    size = (layout.shape[0] * layout.shape[1] * 4 if entries is None else entries * 8) / 1e9
+    reads = [cost_of_reading(V, settings) for _ in range(passes)]
+    read, used = (statistics.median(some) for some in zip(*reads, strict=True))
+    work = statistics.median(seconds_of_pass(V, rank, passes))
+    library = through_library(V, settings)
+    more = "" if library is None else f", through h5py {size / library[0]:.2f} ({library[1] / size:.2f} s)"
+    told = f"reading alone {size / read:5.2f} ({used / size:.2f} s of processor a GB){more}; {work / read:.2f} times"
+    print(f"{name:26} pass {size / work:5.2f} GB/s, {told}", flush=True)
+
+
+def each(forms: Callable[[Any, Path], Iterator[tuple[str, Any]]], V: Any, rank: int, passes: int) -> None:
+    """Measure a matrix in one format after the other."""
+    with tempfile.TemporaryDirectory() as name:
+        for words, place in forms(V, Path(name)):
+            measure(words, str(place) if isinstance(place, Path) else place, rank, passes)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--matrix")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--columns", type=int, default=20_000)
+    parser.add_argument("--density", type=float, default=0.02)
+    parser.add_argument("--rank", type=int, default=20)
+    parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--warm", action="store_true")
+    options = parser.parse_args()
+    global forget
+    forget = (lambda: False) if options.warm else drop_caches
+    print(f"{machine()}, page cache {'emptied' if forget() else 'as it was'}, dnmf {dnmf.__version__}")
+    if options.matrix is not None:
+        with tempfile.TemporaryDirectory() as name:
+            measure(options.matrix, options.matrix, options.rank, options.passes)
+            convert(options.matrix, Path(name) / "V.zarr")
+            measure("dnmf convert", f"{name}/V.zarr", options.rank, options.passes)
+        return
+    V = counts(options.rows, options.columns, options.density)
+    print(f"\n{V.shape[0]} × {V.shape[1]} counts, {V.nnz} stored, {8 * V.nnz / 1e9:.2f} GB")
+    each(sparse_forms, V, options.rank, options.passes)
+    rows = min(DENSE_ROWS, options.rows)
+    columns = max(1, 2 * V.nnz // rows)
+    del V
+    dense = np.random.default_rng(0).random((rows, columns), np.float32).round(2)
+    print(f"\n{rows} × {columns} float32, {dense.nbytes / 1e9:.2f} GB")
+    each(dense_forms, dense, options.rank, options.passes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""A sparse matrix as the Zarr group of a CSR or CSC matrix, as AnnData lays it out.
+
+attributes        encoding-type (csr_matrix or csc_matrix), encoding-version, shape
+data, indices     values and places of the entries, along the axis that it is compressed by
+indptr            where each row (or column) starts
+obs, var          frames that hold the names of rows and columns and nothing else, where there are some
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import StoreLike
+
+from dnmf.convert.buckets import Part, Parts, sort_entries
+from dnmf.convert.compressors import compressors_for
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources.layout import Axis, Source
+from dnmf.sources.names import Names
+from dnmf.sources.triplets import Entries, Extent
+
+CHUNK_ENTRIES = 2**20
+
+
+def write_sparse(
+    source: Source,
+    draft: StoreLike,
+    folder: Path,
+    by: Axis | None,
+    compressor: str,
+    room: int,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Write a compressed sparse matrix to a draft, block by block or, along the other axis, sorted in a folder."""
+    layout = source.layout
+    now: Axis = "rows" if layout.transposed else "columns"
+    by, total = by or now, layout.stored_bytes
+    done = 0
+    scratch = Scratch()
+    writer = Writer(draft, layout.user_shape, by, layout.dtype, compressor)
+    if by == now:
+        for block in range(layout.blocks):
+            part = source.read(block, scratch)
+            writer.add(np.diff(part.indptr), part.indices, part.data)
+            done += layout.block_bytes(block)
+            on_progress(done, total)
+    else:
+
+        def parts() -> Iterator[Part]:
+            for block in range(layout.blocks):
+                part, first = source.read(block, scratch), layout.columns(block)
+                near = np.repeat(np.arange(first.start, first.stop), np.diff(part.indptr))
+                yield Part(part.indices.astype(np.int64), near, part.data, first.stop / layout.shape[1])
+
+        counts = Counts()
+        for part in _told(parts, 0, total, on_progress)():
+            counts.add(part.major)
+        _write_sorted(writer, parts, counts.upto(layout.shape[0]), room, folder, total, on_progress)
+    writer.close(layout.names)
+
+
+def write_entries(
+    entries: Entries,
+    draft: StoreLike,
+    folder: Path,
+    by: Axis | None,
+    compressor: str,
+    room: int,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Write a list of entries to a draft, sorted in a folder; those at one place are added up."""
+    total = max(1, _size(Path(entries.address.place)))
+    extent, along = Extent(), {"rows": Counts(), "columns": Counts()}
+
+    def parts(axis: Axis) -> Callable[[], Iterator[Part]]:
+        def chosen() -> Iterator[Part]:
+            for batch in entries.batches():
+                major, minor = (batch.rows, batch.columns) if axis == "rows" else (batch.columns, batch.rows)
+                yield Part(major, minor, batch.values, batch.share)
+
+        return chosen
+
+    for part in _told(parts("rows"), 0, total, on_progress)():
+        extent.add(part.major, part.minor)
+        extent.check(entries)
+        # which axis is the longer one may not be known before all has been read
+        along["rows"].add(part.major)
+        along["columns"].add(part.minor)
+    shape = extent.shape_of(entries)
+    by = by or ("rows" if shape[0] > shape[1] else "columns")
+    counts = along[by].upto(shape[0] if by == "rows" else shape[1])
+    writer = Writer(draft, shape, by, entries.dtype, compressor)
+    _write_sorted(writer, parts(by), counts, room, folder, total, on_progress)
+    writer.close(entries.names.checked(shape))
+
+
+class Counts:
+    """How many entries each row has, or column, of which there may be more than are known yet."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(0, np.int64)
+
+    def add(self, places: NDArray[np.int64]) -> None:
+        """Count some entries."""
+        if not len(places):
+            return
+        top = int(places.max()) + 1
+        if top > len(self._counts):
+            self._counts = self.upto(max(top, 2 * len(self._counts)))
+        if top < 8 * len(places):
+            self._counts[:top] += np.bincount(places)
+        else:
+            found, times = np.unique(places, return_counts=True)
+            self._counts[found] += times
+
+    def upto(self, size: int) -> NDArray[np.int64]:
+        """Return the counts of so many rows or columns."""
+        counts = np.zeros(size, np.int64)
+        counts[: len(self._counts)] = self._counts[:size]
+        return counts
+
+
+class Writer:
+    """The parts of a compressed sparse matrix as they are written, whole chunks at a time."""
+
+    def __init__(
+        self, draft: StoreLike, shape: tuple[int, int], by: Axis, dtype: np.dtype[Any], compressor: str
+    ) -> None:
+        kind = "csr_matrix" if by == "rows" else "csc_matrix"
+        attributes = {"encoding-type": kind, "encoding-version": "0.1.0", "shape": list(shape)}
+        self.group = zarr.create_group(draft, attributes=attributes)
+        long = (shape[1] if by == "rows" else shape[0]) >= 2**31
+        self._data = _Growing(self.group, "data", dtype, compressor)
+        self._indices = _Growing(self.group, "indices", np.dtype(np.int64 if long else np.int32), compressor)
+        self._counts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        self._compressor = compressor
+
+    def add(self, counts: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> None:
+        """Write the rows (or columns) that follow: how many entries each has, where they are, and their values."""
+        self._counts.append(counts.astype(np.int64))
+        self._indices.add(indices)
+        self._data.add(data)
+
+    def close(self, names: Names) -> None:
+        """Write what is left."""
+        self._data.close()
+        self._indices.close()
+        starts = _Growing(self.group, "indptr", np.dtype(np.int64), self._compressor)
+        starts.add(np.cumsum(np.concatenate(self._counts)))
+        starts.close()
+        for frame, labels in (("obs", names.rows), ("var", names.columns)):
+            if labels is not None:
+                _write_names(self.group, frame, labels)
+
+
+class _Growing:
+    """An array of one axis that grows at its end, by whole chunks until it is closed."""
+
+    def __init__(self, group: zarr.Group, name: str, dtype: np.dtype[Any], compressor: str) -> None:
+        self._group, self._name, self._dtype, self._compressor = group, name, dtype, compressor
+        self._array: Any = None
+        self._waiting: list[NDArray[Any]] = []
+        self._count, self._written = 0, 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        # a block is valid until the next one is read
+        self._waiting.append(values.astype(self._dtype))
+        self._count += len(values)
+        if self._count >= CHUNK_ENTRIES:
+            whole = np.concatenate(self._waiting)
+            full = len(whole) // CHUNK_ENTRIES * CHUNK_ENTRIES
+            self._write(whole[:full])
+            self._waiting, self._count = [whole[full:].copy()], len(whole) - full
+
+    def close(self) -> None:
+        rest = np.concatenate([np.zeros(0, self._dtype), *self._waiting])
+        if len(rest) or self._array is None:
+            self._write(rest)
+
+    def _write(self, values: NDArray[Any]) -> None:
+        if self._array is None:
+            self._array = self._group.create_array(
+                self._name,
+                shape=(0,),
+                chunks=(max(1, min(len(values), CHUNK_ENTRIES)),),
+                dtype=self._dtype,
+                compressors=compressors_for(self._compressor, values[:CHUNK_ENTRIES]),
+                filters=None,
+            )
+        self._array.resize((self._written + len(values),))
+        if len(values):
+            self._array[self._written :] = values
+        self._written += len(values)
+
+
+def _write_sorted(
+    writer: Writer,
+    parts: Parts,
+    counts: NDArray[np.int64],
+    room: int,
+    folder: Path,
+    total: int,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Write entries in order that have been counted: after that, reading and writing are a third of the way each."""
+    done = 0
+    for found in sort_entries(_told(parts, 1, total, on_progress), counts, room, folder):
+        writer.add(*found)
+        done += len(found[0])
+        on_progress(2 * total + total * done // len(counts), 3 * total)
+
+
+def _told(parts: Parts, third: int, total: int, on_progress: Callable[[int, int], None]) -> Parts:
+    """Return parts that tell how far they have been read."""
+
+    def telling() -> Iterator[Part]:
+        for part in parts():
+            on_progress(third * total + int(total * part.share), 3 * total)
+            yield part
+
+    return telling
+
+
+def _write_names(group: zarr.Group, frame: str, names: NDArray[Any]) -> None:
+    """Write names as AnnData writes a data frame that has an index and no columns."""
+    attributes = {
+        "encoding-type": "dataframe",
+        "encoding-version": "0.2.0",
+        "_index": "_index",
+        "column-order": [],
+    }
+    held = group.create_group(frame, attributes=attributes)
+    array: Any = held.create_array(
+        "_index", shape=names.shape, dtype="string", chunks=(min(len(names), CHUNK_ENTRIES),)
+    )
+    array.update_attributes({"encoding-type": "string-array", "encoding-version": "0.2.0"})
+    array[...] = names
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of those in a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size

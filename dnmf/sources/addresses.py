@@ -1,0 +1,73 @@
+"""Where a matrix lies: a path or a URL and, after `::`, the part of it that is meant.
+
+data.h5ad                        X, or the only matrix that is there
+data.h5ad::layers/counts         a layer; likewise of an AnnData in Zarr
+file.h5::group/dataset           an HDF5 dataset, or a group of a compressed sparse matrix
+file.nc::temperature             a variable
+raw.bin::float32,2000x1000       numbers without a header, row by row; column by column with a third word, F
+ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
+"""
+
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+from dnmf.errors import DataError
+from dnmf.sources.urls import check_url, is_url
+
+MARK = "::"
+KNOWN = (
+    "the path or URL of a Zarr array or group, or the path of a .npy, .npz, .h5ad, .h5, .nc, .parquet, .csv or .mtx "
+    "file, or of raw numbers as raw.bin::float32,2000x1000"
+)
+
+
+class Address(NamedTuple):
+    """A place, absolute, and the part of it that is meant, if one is named."""
+
+    place: str
+    part: str | None = None
+
+    @classmethod
+    def of(cls, given: str | Path) -> "Address":
+        """Read an address; what lies at the whole text goes before any part.
+
+        >>> Address.of("/data/a.h5ad::layers/counts")
+        Address(place='/data/a.h5ad', part='layers/counts')
+        """
+        text = str(given)
+        place, mark, part = text.rpartition(MARK)
+        if not mark or (not is_url(text) and Path(text).expanduser().exists()):
+            place, part = text, ""
+        if is_url(place):
+            return cls(check_url(place), part.strip("/") or None)
+        return cls(str(Path(place).expanduser().absolute()), part.strip("/") or None)
+
+    def __str__(self) -> str:
+        return self.place if self.part is None else f"{self.place}{MARK}{self.part}"
+
+    def of_part(self, part: str) -> "Address":
+        """Return the address of a part of the place."""
+        return Address(self.place, part)
+
+
+class NotInPlace(DataError):
+    """There is a matrix, or there are several, but none that can be read as it lies there.
+
+    `facts` says what there is, in words for people.
+    """
+
+    def __init__(self, sentence: str, facts: dict[str, str]) -> None:
+        super().__init__(sentence)
+        self.facts = facts
+
+
+def convert_command(address: "Address | str", by: str | None = None) -> str:
+    """Return the command that makes something of an address that is read fast.
+
+    >>> convert_command("/data/V.h5ad", "columns")
+    'dnmf convert /data/V.h5ad V-by-columns.zarr --by columns'
+    """
+    place = shlex.quote(str(address))
+    name = str(address).partition(MARK)[0].rpartition("/")[2].partition(".")[0] or "V"
+    return f"dnmf convert {place} {name}.zarr" if by is None else f"dnmf convert {place} {name}-by-{by}.zarr --by {by}"

@@ -1,0 +1,113 @@
+"""Data frames of pandas, polars and Dask: their columns are V's, and their labels become names."""
+
+import dataclasses
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+
+from dnmf.errors import DataError
+from dnmf.sources.dask_array import DaskSource
+from dnmf.sources.layout import Axis, Source
+from dnmf.sources.memory import ArraySource, SparseSource
+from dnmf.sources.names import Names
+
+
+def open_pandas(frame: Any, streamed: Axis | None = None) -> Source:
+    """Open a pandas DataFrame; columns of a sparse dtype are never made dense.
+
+    Raises
+    ------
+    DataError
+        If a column holds no numbers, or only some columns are sparse.
+    """
+    _check_dtypes({str(name): dtype for name, dtype in zip(frame.columns, frame.dtypes, strict=True)})
+    kinds = {hasattr(dtype, "fill_value") for dtype in frame.dtypes}
+    if len(kinds) > 1:
+        raise DataError("V is a DataFrame with sparse and dense columns; make all of them one or the other.")
+    source: Any
+    if kinds == {True}:
+        if any(dtype.fill_value != 0 for dtype in frame.dtypes):
+            raise DataError("V is a sparse DataFrame whose fill value is not 0; what V does not store must be 0.")
+        by_rows = frame.shape[0] > frame.shape[1] if streamed is None else streamed == "rows"
+        matrix = frame.sparse.to_coo()
+        source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
+    else:
+        source = ArraySource(numbers_of(frame), streamed)
+    return _named(source, Names.of(labels_of(frame.index), labels_of(frame.columns)), "pandas DataFrame")
+
+
+def open_polars(frame: Any, streamed: Axis | None = None) -> Source:
+    """Open a polars DataFrame; null becomes NaN.
+
+    Raises
+    ------
+    DataError
+        If a column holds no numbers, or the frame is lazy.
+    """
+    if not hasattr(frame, "to_numpy"):
+        raise DataError("V is a polars LazyFrame, which has no rows yet; give V.collect().")
+    wrong = [name for name, dtype in frame.schema.items() if not (dtype.is_numeric() or str(dtype) == "Boolean")]
+    if wrong:
+        raise _no_numbers(wrong)
+    return _named(ArraySource(frame.to_numpy(), streamed), Names.of(None, frame.columns), "polars DataFrame")
+
+
+def open_dask_frame(frame: Any, streamed: Axis | None = None) -> Source:
+    """Open a Dask DataFrame: partitions are blocks of rows. Their labels are computed at once, in a read of their own.
+
+    Raises
+    ------
+    DataError
+        If a column holds no numbers.
+    """
+    _check_dtypes({str(name): dtype for name, dtype in frame.dtypes.items()})
+    parts = frame.to_delayed()
+    labels = dask.compute(*(dask.delayed(_labels_of_part)(part) for part in parts))
+    dtype, width = numbers_of(frame._meta).dtype, len(frame.columns)
+    blocks = [
+        da.from_delayed(dask.delayed(numbers_of)(part), (size, width), dtype)
+        for part, (size, _) in zip(parts, labels, strict=True)
+        if size
+    ]
+    if not blocks:
+        raise DataError("V is a Dask DataFrame without rows; V needs at least one row and column.")
+    rows = None if any(names is None for _, names in labels) else np.concatenate([names for _, names in labels])
+    source = DaskSource(da.concatenate(blocks), streamed)
+    return _named(source, Names.of(rows, labels_of(frame.columns)), "Dask DataFrame")
+
+
+def numbers_of(frame: Any) -> Any:
+    """Return the numbers of a pandas DataFrame; what is missing is NaN."""
+    nullable = any(hasattr(dtype, "na_value") and not isinstance(dtype, np.dtype) for dtype in frame.dtypes)
+    return frame.to_numpy(dtype=np.float64, na_value=np.nan) if nullable else frame.to_numpy()
+
+
+def labels_of(index: Any) -> Any:
+    """Return the labels of an axis, or None where they only count it."""
+    counts = type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1
+    return None if counts else index
+
+
+def _labels_of_part(part: Any) -> tuple[int, Any]:
+    """Return how many rows a partition has, and their labels where they do more than count."""
+    return len(part), None if type(part.index).__name__ == "RangeIndex" else np.asarray(part.index, dtype=object)
+
+
+def _check_dtypes(dtypes: dict[str, Any]) -> None:
+    wrong = [name for name, dtype in dtypes.items() if getattr(dtype, "subtype", dtype).kind not in "buif"]
+    if wrong:
+        raise _no_numbers(wrong)
+
+
+def _no_numbers(names: list[str]) -> DataError:
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return DataError(f"V is a DataFrame whose column(s) {shown} hold no numbers; drop them, or make them the index.")
+
+
+def _named(source: Any, names: Names, what: str) -> Source:
+    """Return a source with names, told as what it was made of."""
+    layout = source.layout
+    source.layout = dataclasses.replace(layout, names=names.checked(layout.user_shape), kind=f"{what}, {layout.kind}")
+    return source  # type: ignore[no-any-return]

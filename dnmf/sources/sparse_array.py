@@ -1,0 +1,39 @@
+"""Arrays of the package sparse: in memory, and as the blocks of a Dask array."""
+
+import dataclasses
+from typing import Any
+
+from dnmf.errors import DataError
+from dnmf.sources.layout import Axis
+from dnmf.sources.memory import SparseSource
+
+
+def is_sparse_array(thing: Any) -> bool:
+    """Say whether this is an array of the package sparse, which is not loaded for that."""
+    return type(thing).__module__.partition(".")[0] == "sparse" and hasattr(thing, "fill_value")
+
+
+def to_scipy(array: Any) -> Any:
+    """Return a matrix of the package sparse as one of SciPy.
+
+    Raises
+    ------
+    DataError
+        If what it does not store is not 0.
+    """
+    if array.ndim == 2 and array.fill_value != 0:
+        raise DataError(
+            f"V has a fill value of {array.fill_value}, and what a sparse V does not store must be 0; give V.todense()."
+        )
+    if array.ndim != 2:
+        raise DataError(f"V has {array.ndim} dimension(s), shape {array.shape}; V must be a matrix.")
+    return array.to_scipy_sparse()
+
+
+def from_sparse(array: Any, streamed: Axis | None = None) -> SparseSource:
+    """Open a matrix of the package sparse, cut along its longer axis."""
+    matrix = to_scipy(array)
+    by_rows = array.shape[0] > array.shape[1] if streamed is None else streamed == "rows"
+    source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
+    source.layout = dataclasses.replace(source.layout, kind=f"sparse {type(array).__name__}, {source.layout.kind}")
+    return source

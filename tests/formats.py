@@ -1,0 +1,295 @@
+"""One matrix in every format that has a package of its own, as `SOURCES` has those that need none."""
+
+import contextlib
+import gzip
+import io
+import warnings
+
+import dask.array as da
+import numpy as np
+import scipy.io
+import scipy.sparse as sp
+
+from dnmf.kernels.scratch import Scratch
+
+ROWS, COLUMNS = 30, 200
+CELLS, GENES = [f"cell {i}" for i in range(ROWS)], [f"gene {j}" for j in range(COLUMNS)]
+
+
+def annotated(V, X):
+    import anndata
+    import pandas as pd
+
+    obs, var = (pd.DataFrame(index=names[:size]) for names, size in zip((CELLS, GENES), V.shape, strict=True))
+    return anndata.AnnData(X, obs=obs, var=var, layers={"counts": X})
+
+
+@contextlib.contextmanager
+def quiet():
+    """Let other packages warn about each other where a file is made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def h5ad(form, part="", **options):
+    def make(V, folder):
+        with quiet():
+            annotated(V, form(V)).write_h5ad(folder / "V.h5ad", **options)
+        return f"{folder / 'V.h5ad'}{part}"
+
+    return make
+
+
+def anndata_zarr(form, part=""):
+    def make(V, folder):
+        with quiet():
+            annotated(V, form(V)).write_zarr(folder / "anndata.zarr")
+        return f"{folder / 'anndata.zarr'}{part}"
+
+    return make
+
+
+def hdf5(**options):
+    def make(V, folder):
+        import h5py
+
+        with h5py.File(folder / "V.h5", "w") as file:
+            file.create_dataset("group/V", data=V, **options)
+            file.create_dataset("other", data=np.arange(3))
+        return f"{folder / 'V.h5'}::/group/V"
+
+    return make
+
+
+def tenx(V, folder):
+    import h5py
+
+    matrix = sp.csr_array(V)
+    with h5py.File(folder / "filtered.h5", "w") as file:
+        group = file.create_group("matrix")
+        for name in ("data", "indices", "indptr"):
+            values = getattr(matrix, name)
+            values = values if name == "data" else values.astype(np.int64)
+            group.create_dataset(name, data=values, chunks=(min(1000, len(values)),), compression="gzip", shuffle=True)
+        group["shape"] = np.array(V.shape[::-1], np.int32)
+        group["barcodes"] = np.array(CELLS[: V.shape[0]], "S")
+        group["features/id"] = np.array([f"id {j}" for j in range(V.shape[1])], "S")
+        group["features/name"] = np.array(GENES[: V.shape[1]], "S")
+    return folder / "filtered.h5"
+
+
+def dataset(V):
+    import xarray
+
+    coords = {"cell": CELLS[: V.shape[0]], "gene": ("gene", GENES[: V.shape[1]])}
+    return xarray.Dataset({"V": (("cell", "gene"), V)}, coords=coords)
+
+
+def netcdf(engine, part="", **encoding):
+    def make(V, folder):
+        with quiet():
+            dataset(V).to_netcdf(folder / "V.nc", engine=engine, encoding={"V": encoding})
+        return f"{folder / 'V.nc'}{part}"
+
+    return make
+
+
+def xarray_zarr(version):
+    def make(V, folder):
+        with quiet():
+            dataset(V).to_zarr(folder / "x.zarr", zarr_format=version, consolidated=False)
+        return f"{folder / 'x.zarr'}::V"
+
+    return make
+
+
+def dataarray(chunks=None):
+    def make(V, folder):
+        return dataset(V)["V"] if chunks is None else dataset(V)["V"].chunk(chunks)
+
+    return make
+
+
+def triplets(V):
+    matrix = sp.coo_array(V)
+    order = np.random.default_rng(0).permutation(matrix.nnz)
+    rows, columns = matrix.coords
+    return rows[order], columns[order], matrix.data[order]
+
+
+def parquet(V, folder):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table(dict(zip(("i", "j", "v"), triplets(V), strict=True)))
+    pyarrow.parquet.write_table(table, folder / "V.parquet", row_group_size=500)
+    return folder / "V.parquet"
+
+
+def csv(name, head="row,column,value\n"):
+    def make(V, folder):
+        rows, columns, values = triplets(V)
+        text = head + "".join(f"{i},{j},{float(v)!r}\n" for i, j, v in zip(rows, columns, values, strict=True))
+        opened = gzip.open if name.endswith(".gz") else open
+        with opened(folder / name, "wt") as file:
+            file.write(text)
+        return folder / name
+
+    return make
+
+
+def market(name, form=sp.coo_array):
+    def make(V, folder):
+        text = io.BytesIO()
+        scipy.io.mmwrite(text, form(V.astype("float64")), comment="a comment", precision=17, symmetry="general")
+        opened = gzip.open if name.endswith(".gz") else open
+        with opened(folder / name, "wb") as file:
+            file.write(text.getvalue())
+        return folder / name
+
+    return make
+
+
+def npz(form, compressed):
+    def make(V, folder):
+        sp.save_npz(folder / "V.npz", form(V), compressed=compressed)
+        return folder / "V.npz"
+
+    return make
+
+
+def raw(order):
+    def make(V, folder):
+        (folder / "V.bin").write_bytes(b"head" + V.tobytes(order))
+        return f"{folder / 'V.bin'}::{V.dtype},{V.shape[0]}x{V.shape[1]},{order},4"
+
+    return make
+
+
+def converted_sparse(V, folder):
+    from dnmf.convert import convert
+
+    sp.save_npz(folder / "origin.npz", sp.csc_array(V), compressed=False)
+    convert(folder / "origin.npz", folder / "sparse.zarr")
+    return folder / "sparse.zarr"
+
+
+def pandas(form="dense"):
+    def make(V, folder):
+        import pandas as pd
+
+        if form == "sparse":
+            return pd.DataFrame.sparse.from_spmatrix(
+                sp.csc_matrix(V), index=CELLS[: V.shape[0]], columns=GENES[: V.shape[1]]
+            )
+        return pd.DataFrame(V, index=CELLS[: V.shape[0]], columns=GENES[: V.shape[1]])
+
+    return make
+
+
+def polars(V, folder):
+    import polars as pl
+
+    return pl.DataFrame(V, schema=GENES[: V.shape[1]])
+
+
+def dask_frame(V, folder):
+    import dask.dataframe as dd
+
+    return dd.from_pandas(pandas()(V, folder), npartitions=4, sort=False)
+
+
+def coo(V, folder):
+    import sparse
+
+    return sparse.COO.from_numpy(V)
+
+
+def dask_coo(chunks):
+    def make(V, folder):
+        import sparse
+
+        return da.from_array(V, chunks=chunks).map_blocks(sparse.COO.from_numpy)
+
+    return make
+
+
+# What lies in a file or a store, and is opened by its address.
+STORED = {
+    "h5ad, csr": h5ad(sp.csr_matrix),
+    "h5ad, csc": h5ad(sp.csc_matrix),
+    "h5ad, gzip": h5ad(sp.csr_matrix, compression="gzip"),
+    "h5ad, layer": h5ad(sp.csr_matrix, "::layers/counts"),
+    "h5ad, dense": h5ad(np.asarray),
+    "h5ad, dense, gzip": h5ad(np.asarray, compression="gzip"),
+    "h5ad, lzf": h5ad(sp.csr_matrix, compression="lzf"),
+    "anndata zarr, csr": anndata_zarr(sp.csr_matrix),
+    "anndata zarr, csc": anndata_zarr(sp.csc_matrix, "::layers/counts"),
+    "anndata zarr, dense": anndata_zarr(np.asarray),
+    "sparse zarr": converted_sparse,
+    "10x": tenx,
+    "hdf5": hdf5(),
+    "hdf5, chunks": hdf5(chunks=(7, 50)),
+    "hdf5, gzip": hdf5(chunks=(7, 50), compression="gzip", shuffle=True),
+    "hdf5, checksum": hdf5(chunks=(7, 50), fletcher32=True),
+    "netcdf": netcdf("h5netcdf"),
+    "netcdf, chunks": netcdf("h5netcdf", "::V", zlib=True, chunksizes=(10, 40)),
+    "netcdf, classic": netcdf("scipy"),
+    "xarray zarr": xarray_zarr(3),
+    "xarray zarr, format 2": xarray_zarr(2),
+    "parquet": parquet,
+    "csv": csv("V.csv"),
+    "csv, gzip": csv("V.csv.gz", ""),
+    "mtx": market("V.mtx"),
+    "mtx, gzip": market("V.mtx.gz"),
+    "mtx, array": market("dense.mtx", np.asarray),
+    "npz, csr": npz(sp.csr_array, False),
+    "npz, csc, compressed": npz(sp.csc_matrix, True),
+    "npz, coo": npz(sp.coo_array, False),
+    "npz, coo, compressed": npz(sp.coo_array, True),
+    "raw": raw("C"),
+    "raw, columns": raw("F"),
+}
+
+# What another package made in memory, or lazily.
+GIVEN = {
+    "pandas": pandas(),
+    "pandas, sparse": pandas("sparse"),
+    "polars": polars,
+    "dask frame": dask_frame,
+    "xarray": dataarray(),
+    "xarray, chunks": dataarray({"gene": 37}),
+    "sparse": coo,
+    "dask of sparse": dask_coo((-1, 37)),
+    "dask of sparse, grid": dask_coo((11, 64)),
+    "anndata": lambda V, folder: annotated(V, sp.csr_matrix(V)),
+}
+
+NAMED = ("h5ad", "anndata", "10x", "netcdf", "xarray", "pandas", "dask frame")
+SPARSE = ("csr", "csc", "coo", "sparse", "10x", "h5ad, gzip", "h5ad, layer", "h5ad, lzf", "parquet", "csv", "mtx")
+
+
+def rows_named(kind):
+    """Say whether the rows of a kind have names."""
+    return kind.startswith(NAMED)
+
+
+def columns_named(kind):
+    """Say whether the columns of a kind have names."""
+    return kind.startswith((*NAMED, "polars"))
+
+
+def is_sparse(kind):
+    """Say whether a kind is read as sparse blocks."""
+    return kind == "anndata" or (kind != "mtx, array" and any(word in kind for word in SPARSE))
+
+
+def dense(block):
+    return block.toarray() if sp.issparse(block) else np.array(block)
+
+
+def read_back(source):
+    scratch = Scratch()
+    whole = np.concatenate([dense(source.read(block, scratch)) for block in range(source.layout.blocks)], axis=1)
+    return whole.T if source.layout.transposed else whole

@@ -1,0 +1,424 @@
+"""What formats hold beside plain matrices, and the sentences about what is missing, damaged or none of them."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import zarr
+from click.testing import CliRunner
+from formats import STORED, annotated, dataset, pandas, quiet, read_back, rows_named
+from strategies import low_rank
+
+import dnmf
+from dnmf.cli import main
+from dnmf.errors import DataError, MissingExtraError, ReadError
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources import open_matrix
+from dnmf.sources.addresses import Address, convert_command
+from dnmf.sources.hdf5_array import Hdf5Array
+
+V = low_rank(30, 200, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "extra"),
+    [
+        ("h5ad, csr", "h5py", "anndata"),
+        ("hdf5", "h5py", "hdf5"),
+        ("10x", "h5py", "hdf5"),
+        ("netcdf", "xarray", "xarray"),
+        ("netcdf", "h5netcdf", "xarray"),
+        ("xarray zarr", "xarray", "xarray"),
+        ("parquet", "pyarrow", "parquet"),
+        ("csv", "pyarrow", "parquet"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(kind, package, extra, monkeypatch, tmp_path):
+    given = STORED[kind](V, tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    sentence = rf"needs the package {package}; install it with: pip install 'dnmf\[{extra}\]'"
+    with pytest.raises(MissingExtraError, match=sentence):
+        dnmf.factorize(given, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("V.h5ad", "is no HDF5 file, or a damaged one"),
+        ("V.h5::a", "is no HDF5 file, or a damaged one"),
+        ("V.nc", "is no NetCDF file, or a damaged one"),
+        ("V.npz", r"is no \.npz file of a sparse matrix, or a damaged one"),
+        ("V.parquet", "is no Parquet table, or a damaged one"),
+        ("V.csv", "is no CSV table, or a damaged one"),
+        ("V.mtx", "is no MatrixMarket file, or a damaged one"),
+        ("V.mtx.gz", "is no MatrixMarket file, or a damaged one"),
+        ("V.csv.gz", "is no CSV table, or a damaged one"),
+        ("V.txt", "is a file of unknown kind"),
+        ("V.bin::float32", r"is a file of unknown kind; give .* raw\.bin::float32,2000x1000"),
+        ("V.bin::floot,2x2", "does not say what its numbers are"),
+        ("V.bin::float32,2x2", "has 17 bytes, and 2 × 2 numbers of float32 behind 0 others are 16"),
+    ],
+)
+def test_a_file_that_is_not_what_it_is_called_is_refused(name, sentence, tmp_path):
+    (tmp_path / name.partition("::")[0]).write_text("this is no matrix")
+    with pytest.raises(DataError, match=sentence):
+        open_matrix(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("3 3 2\n1 1 3.5\n", "it has 1 entries, and its head promises 2"),
+        ("3 3 2\n1 1 3.5\n4 1 1\n", "it has an entry at 1 or 4 of 3"),
+        ("3 3 2\n1 1 3.5\n0 1 1\n", "it has an entry at 0 or 1 of 3"),
+        ("3 3 2\n1 1 3.5\n2 x 1\n", "could not convert string 'x'"),
+        ("3 3 2\n1 1 3.5\n2 1\n", "requires 3 columns but 2 were found"),
+        ("3 3\n", "its line of sizes is incomplete"),
+        ("% only\n", "it ends before its line of sizes"),
+    ],
+)
+def test_a_damaged_text_is_named_with_its_reason(body, sentence, tmp_path):
+    (tmp_path / "V.mtx").write_text(f"%%MatrixMarket matrix coordinate real general\n{body}")
+    with pytest.raises(DataError, match=f"V.mtx is no MatrixMarket file, or a damaged one .*{sentence}"):
+        open_matrix(tmp_path / "V.mtx")
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "expected"),
+    [
+        ("coordinate pattern general", "2 3 2\n1 1\n2 3\n", [[1, 0, 0], [0, 0, 1]]),
+        ("coordinate integer symmetric", "2 2 2\r\n1 1 7\r\n\r\n2 1 3\r\n", [[7, 3], [3, 0]]),
+        ("array real general", "2 2\n1\n2\n3\n4.5", [[1, 3], [2, 4.5]]),
+    ],
+)
+def test_every_kind_of_matrix_market_is_read(head, body, expected, tmp_path):
+    (tmp_path / "V.mtx").write_bytes(f"%%MatrixMarket matrix {head}\n% a comment\n\n{body}".encode())
+    np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.mtx")), expected)
+
+
+@pytest.mark.parametrize("head", ["coordinate complex general", "array real symmetric"])
+def test_what_no_matrix_of_ours_can_be_is_refused(head, tmp_path):
+    (tmp_path / "V.mtx").write_text(f"%%MatrixMarket matrix {head}\n2 2{' 1' if 'coord' in head else ''}\n1\n2\n3\n")
+    with pytest.raises(DataError, match=r"holds complex numbers|holds a triangle of a symmetric array"):
+        open_matrix(tmp_path / "V.mtx")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("row,column,value\n1,-1,3\n", "has -1 in column; places count from 0"),
+        ("row,column,value\n1,300000000,3\n", "has an entry at row or column 300000000: its numbers are no places"),
+        ("row,column,value\n1,1,\n", "has an entry without value"),
+        ("row,column,value\n1,1,x\n", "has string in its column value; values are numbers"),
+        ("row,column,value\n1.5,1,1\n", "has double in its column row; rows and columns are integers from 0, or texts"),
+        ("a,b,c,d\n1,1,1,1\n", "has the columns a, b, c, d; name those with rows, columns and values"),
+        ("row,column,value\n1,1,1\n2,2\n", "is no CSV table, or a damaged one .*Expected 3 columns, got 2"),
+    ],
+)
+def test_a_table_that_lists_no_entries_is_refused(text, sentence, tmp_path):
+    (tmp_path / "V.csv").write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        open_matrix(tmp_path / "V.csv")
+
+
+def test_numbers_of_a_column_may_become_other_ones_after_the_first_part(tmp_path, monkeypatch):
+    monkeypatch.setattr("dnmf.sources.tables.CSV_BYTES", 64)
+    lines = [f"{i};0;{i + 1}" for i in range(50)] + ["50;0;0.5"]
+    (tmp_path / "V.csv").write_text("\n".join(lines))
+    np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.csv"))[:, 0], [*range(1, 51), 0.5])
+
+
+def test_a_folder_of_parquet_files_is_one_table(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    (tmp_path / "V.parquet").mkdir()
+    for part in range(3):
+        table = pyarrow.table(
+            {"cell": [f"c{part}", "c0"], "gene": [part, 5], "count": pyarrow.array([1, 250], "uint8")}
+        )
+        pyarrow.parquet.write_table(table, tmp_path / "V.parquet" / f"part-{part}.parquet")
+    source = open_matrix(f"{tmp_path / 'V.parquet'}::cell,gene,count")
+    assert source.layout.names.rows.tolist() == ["c0", "c1", "c2"]
+    assert source.layout.dtype == np.float32
+    assert read_back(source)[0, 5] == 750
+
+
+def test_a_file_of_several_matrices_lists_them_and_so_does_info(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        file["a/first"], file["second"], file["no"] = np.ones((3, 4)), np.ones((5, 6)), np.ones(3)
+    with pytest.raises(DataError, match=r"is an HDF5 group, not an array; give one of its arrays: a/first, second; as"):
+        open_matrix(tmp_path / "V.h5")
+    with pytest.raises(DataError, match=r"holds no third; give one of its arrays: a/first, second"):
+        open_matrix(f"{tmp_path / 'V.h5'}::third")
+    assert open_matrix(f"{tmp_path / 'V.h5'}::a").layout.user_shape == (3, 4)
+    shown = CliRunner().invoke(main, ["info", str(tmp_path / "V.h5")])
+    assert shown.exit_code == 0
+    assert "a/first, second" in shown.stdout
+    with h5py.File(tmp_path / "V.h5") as file:
+        assert open_matrix(file["second"]).layout.location == f"{tmp_path / 'V.h5'}::second"
+
+
+@pytest.mark.parametrize("kind", [*STORED])
+def test_info_says_what_it_is(kind, tmp_path):
+    given = str(STORED[kind](V, tmp_path))
+    shown = CliRunner().invoke(main, ["info", given, "--rank", "3"])
+    assert shown.exit_code == 0, shown.output
+    assert "30 × 200" in shown.stdout
+    assert ("cell 0, cell 1, cell 2, …" in shown.stdout) is rows_named(kind)
+
+
+def test_the_parts_of_an_annotated_matrix_have_the_names_of_their_axes(tmp_path):
+    import h5py
+    import pandas as pd
+
+    adata = annotated(V, sp.csr_matrix(V))
+    adata.raw = adata.copy()
+    adata = adata[:, 5:50].copy()
+    adata.obsm["parts"] = V[:, :7]
+    adata.obs.index = pd.Index([f"c{i}" for i in range(30)], name="barcode")
+    with quiet():
+        adata.write_h5ad(tmp_path / "V.h5ad")
+    raw = open_matrix(f"{tmp_path / 'V.h5ad'}::raw/X").layout
+    assert raw.user_shape == (30, 200)
+    assert raw.names.columns[199] == "gene 199"
+    assert raw.names.rows[0] == "c0"
+    parts = open_matrix(f"{tmp_path / 'V.h5ad'}::obsm/parts").layout
+    assert parts.names.rows[29] == "c29"
+    assert parts.names.columns is None
+    assert open_matrix(tmp_path / "V.h5ad").layout.names.columns[0] == "gene 5"
+    with h5py.File(tmp_path / "V.h5ad", "a") as file:
+        del file["X"]
+    with pytest.raises(DataError, match="give one of its arrays: layers/counts"):
+        open_matrix(tmp_path / "V.h5ad")
+    backed = annotated(V, V)
+    with quiet():
+        backed.write_h5ad(tmp_path / "W.h5ad")
+        backed.file.close()
+        import anndata
+
+        backed = anndata.read_h5ad(tmp_path / "W.h5ad", backed="r")
+    assert open_matrix(backed).layout.location == str(tmp_path / "W.h5ad")
+    backed.file.close()
+
+
+def test_old_and_unusual_annotations_are_read(tmp_path):
+    import h5py
+
+    matrix = sp.csr_array(V)
+    names = np.array([(f"c{i}".encode(), i) for i in range(30)], dtype=[("index", "S8"), ("n", "i4")])
+    with h5py.File(tmp_path / "old.h5ad", "w") as file:
+        group = file.create_group("X")
+        group.attrs["h5sparse_format"], group.attrs["h5sparse_shape"] = "csr", (30, 200)
+        for part in ("data", "indices", "indptr"):
+            group[part] = getattr(matrix, part)
+        file["obs"] = names
+        var = file.create_group("var")
+        var.attrs["_index"] = "gene"
+        index = var.create_group("gene")
+        index["categories"], index["codes"] = np.array([b"x", b"y"]), np.arange(200) % 2
+    source = open_matrix(tmp_path / "old.h5ad")
+    np.testing.assert_array_equal(read_back(source), V)
+    assert source.layout.names.rows[3] == "c3"
+    assert source.layout.names.columns[:3].tolist() == ["x", "y", "x"]
+    with h5py.File(tmp_path / "multi.h5mu", "w") as file, h5py.File(tmp_path / "old.h5ad") as old:
+        old.copy(old["/"], file.create_group("mod"), "rna")
+    assert open_matrix(f"{tmp_path / 'multi.h5mu'}::mod/rna").layout.names.rows[3] == "c3"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"chunks": (7, 50)},
+        {"chunks": (7, 50), "compression": "gzip", "shuffle": True},
+        {"chunks": (30, 1), "compression": "gzip"},
+        {"chunks": (7, 50), "compression": "lzf"},
+        {"chunks": (7, 50), "fletcher32": True},
+    ],
+)
+@pytest.mark.parametrize("dtype", [">f4", "<f8", "bool", "u1", "f2"])
+def test_every_way_of_storing_numbers_in_hdf5_reads_back(options, dtype, tmp_path):
+    import h5py
+
+    content = (V > 1 if dtype == "bool" else V * 20).astype(dtype)
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        data = file.create_dataset("V", data=content, **options)
+        array = Hdf5Array(tmp_path / "V.h5", data)
+        assert array.direct is not (options.get("compression") == "lzf" or "fletcher32" in options)
+    for streamed in ("rows", "columns"):
+        np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.h5", streamed)), content)
+
+
+def test_chunks_that_were_never_written_are_the_fill_value(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "V.h5", "w", userblock_size=512) as file:
+        file.create_dataset("V", (30, 40), "f4", chunks=(30, 10), fillvalue=2.5)[:, :10] = 1
+    with h5py.File(tmp_path / "W.h5", "w") as file:
+        file.create_dataset("V", (30, 40), "f4", chunks=(30, 10), fillvalue=2.5)[:, :10] = 1
+        file.create_dataset("none", (30, 40), "f4", fillvalue=3)
+    for name in ("V.h5", "W.h5::V"):
+        whole = read_back(open_matrix(str(tmp_path / name)))
+        assert whole[0, 0] == 1
+        assert (whole[:, 10:] == 2.5).all()
+    assert (read_back(open_matrix(f"{tmp_path / 'W.h5'}::none")) == 3).all()
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "hdf5, gzip", "h5ad, csr", "h5ad, gzip", "npz, csr", "raw"])
+def test_a_file_that_is_cut_short_while_it_is_read_is_an_error_that_names_it(kind, tmp_path):
+    given = STORED[kind](V, tmp_path)
+    source = open_matrix(given)
+    path = type(tmp_path)(str(given).partition("::")[0])
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(ReadError, match=rf"{path} is truncated"):
+        source.read(source.layout.blocks - 1, Scratch())
+
+
+@pytest.mark.parametrize("kind", ["hdf5, gzip", "10x"])
+def test_a_chunk_that_cannot_be_inflated_is_an_error_that_names_it(kind, tmp_path):
+    given = STORED[kind](V, tmp_path)
+    source = open_matrix(given)
+    path = type(tmp_path)(str(given).partition("::")[0])
+    array = source.array if kind != "10x" else source.data
+    offset, size, _ = array.table.reshape(-1, 3)[0]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + size] = b"\x07" * size
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match=rf"{path} is damaged: chunk \(0.*\) of .* cannot be unpacked"):
+        source.read(0, Scratch())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda parts: parts["indptr"].__setitem__(3, 10**6), "is damaged: its indptr goes from 0 to"),
+        (lambda parts: parts["indptr"].__setitem__(-1, 5), "is damaged: its indptr goes from 0 to 5"),
+        (lambda parts: parts.update(indptr=parts["indptr"][:-2]), "its indptr has 29 entries, and its shape needs 31"),
+        (lambda parts: parts.update(indices=parts["indices"] * 1.0), "has indices of dtype float64"),
+    ],
+)
+def test_a_compressed_matrix_whose_parts_do_not_fit_is_refused(change, sentence, tmp_path):
+    matrix = sp.csr_array(V)
+    parts = {name: getattr(matrix, name).copy() for name in ("data", "indices", "indptr")}
+    change(parts)
+    group = zarr.create_group(tmp_path / "V.zarr", attributes={"encoding-type": "csr_matrix", "shape": [30, 200]})
+    for name, values in parts.items():
+        group.create_array(name, data=values)
+    with pytest.raises(DataError, match=sentence):
+        open_matrix(tmp_path / "V.zarr")
+
+
+def test_an_index_beyond_the_shape_is_found_before_it_is_used(tmp_path):
+    matrix = sp.csr_array(V)
+    matrix.indices[5] = 200
+    group = zarr.create_group(tmp_path / "V.zarr", attributes={"encoding-type": "csr_matrix", "shape": [30, 200]})
+    for name in ("data", "indices", "indptr"):
+        group.create_array(name, data=getattr(matrix, name), compressors=None)
+    with pytest.raises(ReadError, match=r"block 0 \(rows 0 to 29\) of .* is damaged: an entry is at index 200"):
+        open_matrix(tmp_path / "V.zarr").read(0, Scratch())
+    group["indices"][5] = 0
+    np.testing.assert_allclose(read_back(open_matrix(group))[1:], V[1:])
+
+
+def test_variables_that_xarray_decodes_are_read_through_it(tmp_path):
+    data = dataset(V)
+    data["packed"] = (("cell", "gene"), np.round(V, 2))
+    data["cube"] = (("time", "cell", "gene"), V[None])
+    with quiet():
+        encoding = {"packed": {"dtype": "i2", "scale_factor": 0.01, "_FillValue": -1}}
+        data.to_netcdf(tmp_path / "V.nc", engine="h5netcdf", encoding=encoding)
+        data.to_zarr(tmp_path / "V.zarr", encoding=encoding, zarr_format=2, consolidated=False)
+    for name in ("V.nc", "V.zarr"):
+        source = open_matrix(f"{tmp_path / name}::packed")
+        assert source.layout.kind.endswith("decoded by xarray")
+        np.testing.assert_allclose(read_back(source), np.round(V, 2), atol=1e-9)
+    assert "read directly" in open_matrix(f"{tmp_path / 'V.nc'}::V").layout.kind
+    with pytest.raises(DataError, match=r"is a data set; give one of its variables: V, packed; as .*::V"):
+        open_matrix(tmp_path / "V.nc")
+    with pytest.raises(DataError, match=r"has 3 dimension\(s\), \(time, cell, gene\), and must be a matrix"):
+        open_matrix(f"{tmp_path / 'V.nc'}::cube")
+    with pytest.raises(DataError, match="V is an xarray Dataset; give one of its variables"):
+        open_matrix(data)
+    stacked = open_matrix(data["cube"].stack(place=("time", "gene")))
+    assert stacked.layout.names.columns[1] == "(0, 'gene 1')"
+
+
+def test_a_lazy_array_is_read_a_block_at_a_time(tmp_path, monkeypatch):
+    import xarray
+
+    monkeypatch.setattr("dnmf.sources.layout.BLOCK_BYTES", 4000)
+    with quiet():
+        dataset(V).to_netcdf(tmp_path / "V.nc", engine="h5netcdf")
+    with xarray.open_dataset(tmp_path / "V.nc", engine="h5netcdf") as data:
+        source = open_matrix(data["V"])
+        assert source.layout.blocks > 4
+        assert source.layout.on_disk
+        np.testing.assert_array_equal(read_back(source), V)
+        assert not data["V"].variable._in_memory
+        assert source.layout.names.rows[1] == "cell 1"
+
+
+def test_frames_whose_labels_only_count_have_no_names_and_texts_are_refused():
+    import pandas as pd
+    import polars as pl
+
+    plain = open_matrix(pd.DataFrame(V)).layout.names
+    assert plain.rows is None
+    assert plain.columns is None
+    with pytest.raises(DataError, match=r"column\(s\) name hold no numbers; drop them, or make them the index"):
+        open_matrix(pd.DataFrame({"a": [1.0, 2], "name": ["x", "y"]}))
+    with pytest.raises(DataError, match=r"column\(s\) name hold no numbers"):
+        open_matrix(pl.DataFrame({"a": [1.0, 2], "name": ["x", "y"]}))
+    with pytest.raises(DataError, match=r"LazyFrame, which has no rows yet; give V\.collect\(\)"):
+        open_matrix(pl.DataFrame({"a": [1.0]}).lazy())
+    with pytest.raises(DataError, match="with sparse and dense columns"):
+        open_matrix(pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 1]), "b": [1.0, 2]}))
+    with pytest.raises(DataError, match="fill value is not 0"):
+        open_matrix(pd.DataFrame({"a": pd.arrays.SparseArray([1.0, 1], fill_value=1.0)}))
+    nullable = open_matrix(pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64"), "b": [True, False, True]}))
+    np.testing.assert_array_equal(read_back(nullable), [[1, 1], [np.nan, 0], [3, 1]])
+    nulls = open_matrix(pl.DataFrame({"a": [1.0, None, 3.0], "b": [1, 2, 3]}))
+    np.testing.assert_array_equal(read_back(nulls), [[1, 1], [np.nan, 2], [3, 3]])
+
+
+def test_a_sparse_array_must_not_store_what_is_not_zero():
+    import dask.array as da
+    import sparse
+
+    filled = sparse.COO.from_numpy(np.ones((3, 4)), fill_value=1.0)
+    with pytest.raises(DataError, match="has a fill value of 1"):
+        open_matrix(filled)
+    with pytest.raises(DataError, match="has a fill value of 1"):
+        open_matrix(da.from_array(np.ones((3, 4)), chunks=2).map_blocks(sparse.COO.from_numpy, fill_value=1.0))
+    with pytest.raises(DataError, match=r"V has 3 dimension\(s\)"):
+        open_matrix(sparse.COO.from_numpy(np.ones((3, 4, 2))))
+
+
+def test_an_address_is_read_as_it_is_written(tmp_path):
+    (tmp_path / "odd::name.npy").touch()
+    assert Address.of(tmp_path / "odd::name.npy").part is None
+    assert Address.of("s3://bucket/a.zarr::layers/x") == ("s3://bucket/a.zarr", "layers/x")
+    assert str(Address.of("/a/b.h5::/group/V")) == "/a/b.h5::group/V"
+    assert convert_command("/a/b.h5::g/V", "rows") == "dnmf convert /a/b.h5::g/V b-by-rows.zarr --by rows"
+    assert convert_command("/a b/c.csv") == "dnmf convert '/a b/c.csv' c.zarr"
+    with pytest.raises(DataError, match=r"where only Zarr is read; copy .* with: dnmf convert V.h5ad V.zarr"):
+        open_matrix("s3://bucket/V.h5ad")
+    zarr.create_array(tmp_path / "V.zarr", shape=(2, 2), dtype="f4")
+    with pytest.raises(DataError, match=r"is a Zarr array, which has no parts; give it without ::x"):
+        open_matrix(f"{tmp_path / 'V.zarr'}::x")
+
+
+def test_what_is_read_into_memory_or_held_is_in_the_plan(tmp_path):
+    given = STORED["mtx"](V, tmp_path)
+    held, plain = open_matrix(given).layout, open_matrix(sp.csc_array(V)).layout
+    assert held.held_bytes == plain.stored_bytes
+    assert dnmf.plan(given, 2).peak_bytes - dnmf.plan(sp.csc_array(V), 2).peak_bytes == held.held_bytes
+
+
+def test_a_frame_of_pandas_is_not_copied():
+    frame = pandas()(V, None)
+    assert np.shares_memory(open_matrix(frame).read(0, Scratch()), frame.to_numpy())
