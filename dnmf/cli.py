@@ -53,6 +53,8 @@ def main() -> None:
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
 @click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
 @click.option("--fixed-W", "fixed", type=click.Path(exists=True), help="Known columns of W that stay: a .npy file.")
+@click.option("--row-names", help="What the rows are called: a file of a name a line, or a list in .json.")
+@click.option("--column-names", help="What the columns are called: a file of the same kind.")
 @run_options(tuple(HELP))
 @cluster_options
 def fit(

@@ -10,6 +10,7 @@ from dnmf.factor import DiskFactor, Factor
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
 from dnmf.sources.dask_array import factor_array
+from dnmf.sources.names import Names
 from dnmf.watch import Record
 
 
@@ -29,12 +30,15 @@ class Result:
         Whether the run stopped because the optimality reached `tol`.
     store
         Path of the store, if there is one.
+    names
+        Of V's rows and columns, where they have names.
     """
 
     history: tuple[Record, ...]
     settings: Settings
     converged: bool
     store: str | None
+    names: Names
     _verdict: str
     _short: Float
     _long: Factor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.checkpoint import Store, StoredFactor
+from dnmf.checkpoint import Store, StoredFactor, read_names, write_names
 from dnmf.engine import cores, usable_memory
 from dnmf.engine.connect import connected
 from dnmf.errors import DataError, SettingsError, StoreError
@@ -19,9 +19,10 @@ from dnmf.methods import load_of
 from dnmf.plan import Plan, make_plan
 from dnmf.result import Result
 from dnmf.run import Run
-from dnmf.settings import ADJUSTABLE, Settings
+from dnmf.settings import ADJUSTABLE, BESIDE, Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
+from dnmf.sources.names import Names
 from dnmf.sources.weighted import WeightedSource, is_weighted
 from dnmf.watch import Record, Watcher
 
@@ -52,12 +53,14 @@ def new_run(
     named = isinstance(init, str)
     if "fixed" in options:
         raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
-    plain = {name: value for name, value in options.items() if name not in ("weights", "fixed_W")}
+    plain = {name: value for name, value in options.items() if name not in BESIDE}
     known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
     settings = Settings.from_options({**plain, "init": init if named else "auto", "fixed": known})
     solver_of(settings)
     source = open_matrix(V, weights=weights)
     layout = source.layout
+    names = Names.of(options.get("row_names"), options.get("column_names"))
+    names = names.filled(layout.names).checked(layout.user_shape)
     check_missing(settings, layout)
     check_init(settings, layout, weights is not None)
     given = None if named else check_given(init, layout.user_shape, settings.rank)
@@ -75,8 +78,9 @@ def new_run(
                 "given": given is not None or fixed is not None,
                 "weights": None if weights is None else {"location": location_of_weights(source)},
             }
-            kept = Store.create(store, header, overwrite)
+            kept = Store.create(store, header, overwrite, names)
         run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+        run.names = names
         try:
             run.begin(given, fixed)
             yield run
@@ -134,6 +138,7 @@ def old_run(
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
             run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+            run.names = names_of(kept, source.layout)
             try:
                 if commit is None:
                     run.begin(None)
@@ -145,6 +150,15 @@ def old_run(
     finally:
         kept.discard_scratch()
         kept.close()
+
+
+def names_of(store: Store, layout: Layout) -> Names:
+    """Return the names that a stored run has, with those of its matrix where it has none, which it then keeps."""
+    kept = read_names(store.place, layout.user_shape)
+    names = kept.filled(layout.names)
+    if (names.rows is not kept.rows) or (names.columns is not kept.columns):
+        write_names(store.place, names)
+    return names
 
 
 def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
@@ -227,6 +241,7 @@ def stored_result(store: str | Path) -> Result:
         settings=Settings.from_options(kept.header["settings"]),
         converged=bool(verdict["converged"]),
         store=str(kept),
+        names=read_names(kept.place, (W.shape[0], H.shape[1])),
         _verdict=str(verdict["sentence"]),
         _short=short,
         _long=StoredFactor(W if transposed else H, kept.header["bounds"], transposed),
