@@ -10,6 +10,7 @@ import numpy as np
 import dnmf
 from dnmf import demo as demonstration
 from dnmf.checkpoint import Store, is_store
+from dnmf.commands import top
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
 from dnmf.options import HELP, cluster_options, run_options
@@ -44,6 +45,9 @@ def main() -> None:
     .parquet file. Two colons and a part name what is meant in it, as data.h5ad::layers/counts, file.h5::group/dataset,
     file.nc::variable, ratings.csv::user,film,stars, and, of numbers without a header, raw.bin::float32,2000x1000.
     """
+
+
+main.add_command(top)
 
 
 @main.command()

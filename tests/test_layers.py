@@ -13,8 +13,8 @@ LAYERS = [
     {"plan", "factor", "engine"},
     {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
-    {"result", "saving", "run", "join", "start", "transform"},
-    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
+    {"ranking", "result", "saving", "run", "join", "start", "transform"},
+    {"api", "arguments", "cli", "commands", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
@@ -29,7 +29,7 @@ HOMES = {
     "pyarrow": {"sources"},
     "anndata": {"sources"},
     "zarr": {"sources", "checkpoint", "convert", "demo"},
-    "click": {"cli", "options"},
+    "click": {"cli", "commands", "options"},
     "rich": {"progress", "terminal"},
     "matplotlib": {"report"},
     "sklearn": {"demo"},
