@@ -7,8 +7,9 @@ from typing import get_args
 import click
 
 import dnmf
+from dnmf.export import Format
 from dnmf.sources.layout import Axis
-from dnmf.terminal import show_components
+from dnmf.terminal import say, show_components
 
 
 @click.command()
@@ -32,3 +33,17 @@ def top(store: str, n: int, axis: Axis | None, as_json: bool) -> None:
             click.echo(json.dumps(dataclasses.asdict(component), allow_nan=False))
     else:
         show_components(components)
+
+
+@click.command()
+@click.argument("store")
+@click.option("--out", required=True, help="The folder of two tables, or the .h5ad file, to be written.")
+@click.option("--format", type=click.Choice(get_args(Format)), help="By default h5ad where --out ends so, else csv.")
+@click.option("--overwrite", is_flag=True, help="Replace what an export has written there before.")
+def export(store: str, out: str, format: Format | None, overwrite: bool) -> None:
+    """Write the factors of the run in STORE, with their names, for other programs.
+
+    csv and parquet make a folder of two tables: W has a line for each row of the matrix, and H, transposed, one for
+    each column. h5ad makes an AnnData with W in obsm and H in varm.
+    """
+    say(f"The factors are in {dnmf.export(store, out, format=format, overwrite=overwrite)}.")

@@ -92,9 +92,12 @@ class Result:
         """‖V − WH‖/‖V‖ after the last pass; None for a loss other than Frobenius."""
         return self.history[-1].relative_error if self.history else None
 
-    def parts(self, axis: Axis) -> Iterator[Float]:
-        """Yield the factor along an axis of V in parts (w, r) of some megabytes: W for `"rows"`, Hᵀ for `"columns"`."""
-        width = max(1, PART_NUMBERS // self._short.shape[1])
+    def parts(self, axis: Axis, most: int | None = None) -> Iterator[Float]:
+        """Yield the factor along an axis of V in parts (w, r): W for `"rows"`, Hᵀ for `"columns"`.
+
+        A part has at most so many numbers, or some megabytes of them.
+        """
+        width = max(1, (most or PART_NUMBERS) // self._short.shape[1])
         if (axis == "rows") == self._transposed:
             yield from (part.T for part in gather(self._long, self._bounds, width))
         else:

@@ -14,7 +14,8 @@ LAYERS = [
     {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"ranking", "result", "saving", "run", "join", "start", "transform"},
-    {"api", "arguments", "cli", "commands", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
+    {"api", "annotation", "arguments", "convert", "export", "report"},
+    {"cli", "commands", "demo", "options", "terminal", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {

@@ -65,11 +65,12 @@ def test_components_tell_what_the_factors_hold(cut, axis, tmp_path, monkeypatch)
 def test_the_long_factor_is_gone_through_in_small_parts_each_block_once(cut, tmp_path, monkeypatch):
     monkeypatch.setattr(dnmf.result, "PART_NUMBERS", 12)
     result = dnmf.factorize(stored(tmp_path / "V.zarr", V, CUTS[cut]), 3, max_passes=3)
+    read = []
     block = type(result._long).read
     monkeypatch.setattr(type(result._long), "read", lambda self, j: read.append(j) or block(self, j))
     for axis in ("rows", "columns"):
         whole = np.asarray(result.W if axis == "rows" else result.H.T)
-        read = []
+        read.clear()
         parts = list(result.parts(axis))
         assert max(len(part) for part in parts) == 4
         np.testing.assert_array_equal(np.concatenate(parts), whole)
