@@ -9,7 +9,7 @@ import numpy as np
 
 import dnmf
 from dnmf import demo as demonstration
-from dnmf.checkpoint import Store, is_store
+from dnmf.checkpoint import Store, is_store, read_names
 from dnmf.commands import export, top
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
@@ -244,6 +244,10 @@ def describe_store(path: str) -> str:
         "rank": str(settings["rank"]),
         "loss, solver": f"{settings['loss']}, {settings['solver']}",
     }
+    names = read_names(store.place, (shape[0], shape[1]))
+    if names:
+        given = {"rows": names.rows, "columns": names.columns}
+        rows["names"] = " and ".join(axis for axis, texts in given.items() if texts is not None)
     commit = store.newest()
     if commit is None:
         return summary(path, {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"})
