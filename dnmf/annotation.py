@@ -2,6 +2,7 @@
 
 import dataclasses
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError
 from dnmf.result import Result
 from dnmf.sources.layout import Axis
+from dnmf.start import stored_result
 from dnmf.watch import Record
 
 # Where W, H and what is to be said of them go: in obsm, in varm and in uns.
@@ -17,7 +19,7 @@ PLACES = ("X_nmf", "NMF", "nmf")
 NEEDED = ("obs_names", "var_names", "obsm", "varm", "uns")
 
 
-def write_anndata(adata: Any, result: Result, *, key_added: str | None = None) -> None:
+def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | None = None) -> None:
     """Write the factors of a V with cells as rows and genes as columns into an AnnData, backed or not.
 
     W (cells, r) becomes `adata.obsm["X_nmf"]`, Hᵀ (genes, r) becomes `adata.varm["NMF"]`, and `adata.uns["nmf"]` says
@@ -28,8 +30,8 @@ def write_anndata(adata: Any, result: Result, *, key_added: str | None = None) -
     ----------
     adata
         Of the same cells and genes in the same order.
-    result
-        Of `factorize`, `resume` or `load`.
+    fitted
+        A result, or the path or URL of a store.
     key_added
         Another name for all three, as in scanpy.
 
@@ -49,6 +51,7 @@ def write_anndata(adata: Any, result: Result, *, key_added: str | None = None) -
     >>> AnnData.obsm["X_nmf"].shape, AnnData.varm["NMF"].shape, AnnData.uns["nmf"]["params"]["rank"]
     ((3, 2), (4, 2), 2)
     """
+    result = fitted if isinstance(fitted, Result) else stored_result(fitted)
     check_names(adata, result)
     cells, genes, about = PLACES if key_added is None else (key_added,) * 3
     adata.obsm[cells], adata.varm[genes] = whole(result, "rows"), whole(result, "columns")

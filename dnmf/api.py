@@ -157,7 +157,8 @@ def resume(
     watchers, cancel, client
         As for `factorize`; the cluster may be another one than before.
     options
-        `weights`, where the store cannot know where they lie; `tol`, `max_passes`, `max_seconds`, `checkpoint_every`,
+        `weights`, where the store cannot know where they lie; `row_names` and `column_names`, which take the place of
+        those that it keeps; `tol`, `max_passes`, `max_seconds`, `checkpoint_every`,
         `keep`, `memory_limit` and `threads` may change.
 
     Raises

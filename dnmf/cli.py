@@ -13,7 +13,7 @@ from dnmf.checkpoint import Store, is_store, read_names
 from dnmf.commands import export, top
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
-from dnmf.options import HELP, cluster_options, run_options
+from dnmf.options import HELP, cluster_options, name_options, run_options
 from dnmf.plan import amount
 from dnmf.progress import summary
 from dnmf.report import draw_parts
@@ -58,8 +58,7 @@ main.add_command(export)
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
 @click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
 @click.option("--fixed-W", "fixed", type=click.Path(exists=True), help="Known columns of W that stay: a .npy file.")
-@click.option("--row-names", help="What the rows are called: a file of a name a line, or a list in .json.")
-@click.option("--column-names", help="What the columns are called: a file of the same kind.")
+@name_options
 @run_options(tuple(HELP))
 @cluster_options
 def fit(
@@ -94,6 +93,7 @@ def fit(
 @main.command()
 @click.argument("store")
 @click.option("--matrix", help="The matrix, if it is not where it was.")
+@name_options
 @run_options(ADJUSTABLE)
 @cluster_options
 def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:

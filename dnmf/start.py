@@ -22,7 +22,7 @@ from dnmf.run import Run
 from dnmf.settings import ADJUSTABLE, BESIDE, Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
-from dnmf.sources.names import Names
+from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.weighted import WeightedSource, is_weighted
 from dnmf.watch import Record, Watcher
 
@@ -59,8 +59,7 @@ def new_run(
     solver_of(settings)
     source = open_matrix(V, weights=weights)
     layout = source.layout
-    names = Names.of(options.get("row_names"), options.get("column_names"))
-    names = names.filled(layout.names).checked(layout.user_shape)
+    names = names_of(options, layout)
     check_missing(settings, layout)
     check_init(settings, layout, weights is not None)
     given = None if named else check_given(init, layout.user_shape, settings.rank)
@@ -128,8 +127,10 @@ def old_run(
     kept = Store.open(store, write=True)
     try:
         weights = options.get("weights")
-        settings = resumed_settings(kept, {name: options[name] for name in options if name != "weights"})
+        plain = ("weights", "row_names", "column_names")
+        settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
         source = reopen(kept, V, weights)
+        names = kept_names(kept, options, source.layout)
         with crewed(client, source, watchers, cancel) as crew:
             plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings, is_weighted(source))
             commit = kept.newest()
@@ -138,7 +139,7 @@ def old_run(
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
             run = make_run(source, settings, plan, kept, watchers, cancel, crew)
-            run.names = names_of(kept, source.layout)
+            run.names = names
             try:
                 if commit is None:
                     run.begin(None)
@@ -152,11 +153,17 @@ def old_run(
         kept.close()
 
 
-def names_of(store: Store, layout: Layout) -> Names:
-    """Return the names that a stored run has, with those of its matrix where it has none, which it then keeps."""
+def names_of(options: Mapping[str, Any], layout: Layout, kept: Names = NO_NAMES) -> Names:
+    """Return the names that are given, or else were kept, or else are those of the matrix; one for each, or none."""
+    given = Names.of(options.get("row_names"), options.get("column_names"))
+    return given.filled(kept).filled(layout.names).checked(layout.user_shape)
+
+
+def kept_names(store: Store, options: Mapping[str, Any], layout: Layout) -> Names:
+    """Return the names of a stored run, which keeps those that are new."""
     kept = read_names(store.place, layout.user_shape)
-    names = kept.filled(layout.names)
-    if (names.rows is not kept.rows) or (names.columns is not kept.columns):
+    names = names_of(options, layout, kept)
+    if names.rows is not kept.rows or names.columns is not kept.columns:
         write_names(store.place, names)
     return names
 

@@ -185,7 +185,7 @@ def cells(X=V, obs=CELLS, var=GENES):
 @pytest.mark.parametrize("cut", CUTS)
 def test_an_anndata_is_filled_and_can_be_saved(cut, tmp_path):
     result, adata = fit(tmp_path, cut, **NAMED), cells()
-    dnmf.write_anndata(adata, result)
+    dnmf.write_anndata(adata, tmp_path / "run.zarr")
     adata.write_h5ad(tmp_path / "cells.h5ad")
     found = anndata.read_h5ad(tmp_path / "cells.h5ad")
     W, H = factors(result)

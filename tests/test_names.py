@@ -1,12 +1,16 @@
 """The names of rows and columns: from whoever gives them into the store, and out of it again."""
 
 import dataclasses
+import json
 import pickle
 import uuid
 
+import anndata
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from click.testing import CliRunner
 from runs import matrix, stored
 
@@ -42,6 +46,25 @@ def test_names_are_in_the_result_in_the_store_and_there_after_a_resume(chunks, s
         assert told(found.names) == [CELLS, GENES]
 
 
+GIVEN = {
+    "pandas": lambda folder: pd.DataFrame(V, CELLS, GENES),
+    "xarray": lambda folder: xr.DataArray(V, {"cell": CELLS, "gene": GENES}, ("cell", "gene")),
+    "AnnData": lambda folder: annotated(),
+    "AnnData in a file": lambda folder: annotated().write_h5ad(folder / "V.h5ad") or folder / "V.h5ad",
+}
+
+
+def annotated():
+    return anndata.AnnData(V, pd.DataFrame(index=CELLS), pd.DataFrame(index=GENES))
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+def test_names_of_frames_anndata_and_xarray_reach_the_store(given, tmp_path):
+    result = dnmf.factorize(given(tmp_path), **FEW, store=tmp_path / "run.zarr")
+    assert told(result.names) == told(dnmf.load(tmp_path / "run.zarr").names) == [CELLS, GENES]
+    assert dnmf.load(tmp_path / "run.zarr").top(1)[0][0][0] in GENES
+
+
 class NamedSource(DaskSource):
     """A source that knows names."""
 
@@ -65,6 +88,14 @@ def test_a_store_without_names_has_none_until_a_matrix_brings_them(monkeypatch, 
     assert not dnmf.load(store).names
     monkeypatch.setattr("dnmf.sources.opening.DaskSource", NamedSource)
     assert told(dnmf.resume(store, lazy, max_passes=3).names) == told(dnmf.load(store).names) == [CELLS, GENES]
+
+
+def test_a_resume_may_name_anew(store):
+    dnmf.factorize(V, **FEW, store=store, column_names=GENES)
+    with pytest.raises(DataError, match="V has 24 rows and 1 names for them"):
+        dnmf.resume(store, V, row_names=["one"])
+    result = dnmf.resume(store, V, max_passes=3, row_names=CELLS)
+    assert told(result.names) == told(dnmf.load(store).names) == [CELLS, GENES]
 
 
 def test_a_store_that_is_overwritten_forgets_its_names(store):
@@ -136,6 +167,10 @@ def test_the_command_line_takes_files_of_names(tmp_path):
     fit = ["fit", path, "--rank", "2", "--max-passes", "2", "--store", str(tmp_path / "run.zarr"), "--row-names"]
     assert CliRunner().invoke(main, [*fit, str(tmp_path / "cells.txt")]).exit_code == 0
     assert told(dnmf.load(tmp_path / "run.zarr").names) == [CELLS, None]
+    (tmp_path / "genes.json").write_text(json.dumps(GENES))
+    resume = ["resume", str(tmp_path / "run.zarr"), "--max-passes", "3", "--column-names", str(tmp_path / "genes.json")]
+    assert CliRunner().invoke(main, resume).exit_code == 0
+    assert told(dnmf.load(tmp_path / "run.zarr").names) == [CELLS, GENES]
     ended = CliRunner().invoke(main, [*fit, str(tmp_path / "none.txt"), "--overwrite"])
     assert ended.exit_code == 2
     assert "cannot be read (No such file or directory); give a text file with a name on every line" in ended.stderr
