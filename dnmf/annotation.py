@@ -60,7 +60,11 @@ def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | N
 
 def whole(result: Result, axis: Axis) -> NDArray[Any]:
     """Return the factor along an axis, (m, r) or (n, r), as one array that is the caller's."""
-    return np.concatenate(list(result.parts(axis)))
+    size = result.shape[0 if axis == "rows" else 1]
+    factor = np.empty((size, result.settings.rank), result.short.dtype)
+    for places, part in result.parts(axis):
+        factor[places] = part
+    return factor
 
 
 def describe(result: Result) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def check_names(adata: Any, result: Result) -> None:
     if missing := [name for name in NEEDED if not hasattr(adata, name)]:
         kind = f"{type(adata).__module__}.{type(adata).__qualname__}"
         raise DataError(f"adata is a {kind}, which has no {missing[0]}; give an AnnData.")
-    found, shape = (len(adata.obs_names), len(adata.var_names)), (result.W.shape[0], result.H.shape[1])
+    found, shape = (len(adata.obs_names), len(adata.var_names)), result.shape
     fitted = f"adata has {found[0]} cells and {found[1]} genes, and V had {shape[0]} rows and {shape[1]} columns"
     if found != shape and found == shape[::-1]:
         raise DataError(

@@ -117,11 +117,8 @@ def is_exported_file(path: Path) -> bool:
 def labelled(result: Result, axis: Axis, most: int) -> Iterator[tuple[NDArray[Any], Float]]:
     """Yield the factor along an axis in parts (w, r) of so many numbers, each with the names or places of its rows."""
     names = result.names.rows if axis == "rows" else result.names.columns
-    start = 0
-    for part in result.parts(axis, most):
-        stop = start + len(part)
-        yield np.arange(start, stop) if names is None else names[start:stop], part
-        start = stop
+    for places, part in result.parts(axis, most):
+        yield np.arange(places.start, places.stop) if names is None else names[places], part
 
 
 def write_csv(result: Result, folder: Path) -> None:
@@ -163,22 +160,19 @@ def write_parquet(result: Result, folder: Path) -> None:
 def write_h5ad(result: Result, path: Path) -> None:
     """Write an AnnData without X: its frame by anndata, and the factors part by part into what it has made."""
     anndata, pandas, h5py = (needed(module, "h5ad", "anndata") for module in ("anndata", "pandas", "h5py"))
-    shape = result.W.shape[0], result.H.shape[1]
     axes = [
         pandas.DataFrame(index=np.arange(size).astype(str) if names is None else names)
-        for names, size in zip((result.names.rows, result.names.columns), shape, strict=True)
+        for names, size in zip((result.names.rows, result.names.columns), result.shape, strict=True)
     ]
     if any("\0" in name for axis in axes for name in axis.index):
         raise DataError("A name holds the character NUL, which HDF5 cannot; export as parquet, or rename it.")
     anndata.AnnData(obs=axes[0], var=axes[1], uns={PLACES[2]: describe(result)}).write_h5ad(path)
     with h5py.File(path, "r+") as file:
-        for place, axis, size in zip((f"obsm/{PLACES[0]}", f"varm/{PLACES[1]}"), TABLES.values(), shape, strict=True):
-            array = file.create_dataset(place, (size, result.settings.rank), result.short.dtype)
+        for place, axis, frame in zip((f"obsm/{PLACES[0]}", f"varm/{PLACES[1]}"), TABLES.values(), axes, strict=True):
+            array = file.create_dataset(place, (len(frame), result.settings.rank), result.short.dtype)
             array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-            start = 0
-            for part in result.parts(axis):
-                array[start : start + len(part)] = part
-                start += len(part)
+            for places, part in result.parts(axis):
+                array[places] = part
 
 
 WRITERS = {"csv": write_csv, "parquet": write_parquet, "h5ad": write_h5ad}

@@ -6,11 +6,19 @@ on it.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.tiles import Float
+
+
+class Part(NamedTuple):
+    """Consecutive rows of W, or of Hᵀ: which ones, and their numbers (w, r)."""
+
+    places: slice
+    numbers: Float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,38 +51,37 @@ def component_names(rank: int) -> list[str]:
 
 
 def describe_components(
-    parts: Iterator[Float], others: Iterator[Float], names: NDArray[np.object_] | None, rank: int, most: int
+    parts: Iterator[Part], others: Iterator[Part], names: NDArray[np.object_] | None, rank: int, most: int
 ) -> list[Component]:
     """Return what the components are made of along an axis, from the factor along it and the other one, in parts."""
     tops, sums = rank_entries(parts, rank, most)
-    carried = shares(sums, sum((part.sum(axis=0, dtype=np.float64) for part in others), np.zeros(rank)))
+    carried = shares(sums, sum((part.numbers.sum(axis=0, dtype=np.float64) for part in others), np.zeros(rank)))
     named = [[(place if names is None else names[place], weight) for place, weight in top] for top in tops]
     return [Component(*told) for told in zip(component_names(rank), carried.tolist(), named, strict=True)]
 
 
 def rank_entries(
-    parts: Iterator[Float], rank: int, most: int
+    parts: Iterator[Part], rank: int, most: int
 ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float64]]:
     """Return the places and weights of each component's strongest entries, and the sums of all (r,).
 
-    A factor comes in parts (w, r), each of which is dropped before the next. A weight is the part of its component's
+    Each part is dropped before the next. A weight is the part of its component's
     sum that an entry has. Of entries that are equal, the first ones are taken, so that no cut into parts changes
     anything; entries of 0 are not.
 
-    >>> rank_entries(iter([np.array([[1.0], [4.0]]), np.array([[0.0], [3.0]])]), rank=1, most=2)
+    >>> parts = Part(slice(0, 2), np.array([[1.0], [4.0]])), Part(slice(2, 4), np.array([[0.0], [3.0]]))
+    >>> rank_entries(iter(parts), rank=1, most=2)
     ([[(1, 0.5), (3, 0.375)]], array([8.]))
     """
     sums = np.zeros(rank)
     best = [(np.empty(0, np.int64), np.empty(0)) for _ in range(rank)]
-    start = 0
-    for part in parts:
+    for where, part in parts:
         sums += part.sum(axis=0, dtype=np.float64)
         for k, (places, values) in enumerate(best):
             found = _strongest(part[:, k], most)
-            places, values = np.concatenate([places, found + start]), np.concatenate([values, part[found, k]])
+            places, values = np.concatenate([places, where.start + found]), np.concatenate([values, part[found, k]])
             kept = np.argsort(-values, kind="stable")[:most]
             best[k] = places[kept], values[kept]
-        start += len(part)
     totals = np.where(sums > 0, sums, 1)
     tops = [
         list(zip(places.tolist(), (values / total).tolist(), strict=True))

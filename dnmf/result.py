@@ -10,7 +10,7 @@ from dnmf.checkpoint.arrays import gather
 from dnmf.errors import SettingsError, unknown
 from dnmf.factor import DiskFactor, Factor
 from dnmf.kernels.tiles import Float
-from dnmf.ranking import Component, describe_components
+from dnmf.ranking import Component, Part, describe_components
 from dnmf.settings import Settings
 from dnmf.sources.dask_array import factor_array
 from dnmf.sources.layout import Axis
@@ -92,16 +92,27 @@ class Result:
         """‖V − WH‖/‖V‖ after the last pass; None for a loss other than Frobenius."""
         return self.history[-1].relative_error if self.history else None
 
-    def parts(self, axis: Axis, most: int | None = None) -> Iterator[Float]:
-        """Yield the factor along an axis of V in parts (w, r): W for `"rows"`, Hᵀ for `"columns"`.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of V."""
+        short, long = len(self._short), self._bounds[-1]
+        return (long, short) if self._transposed else (short, long)
+
+    def parts(self, axis: Axis, most: int | None = None) -> Iterator[Part]:
+        """Yield the factor along an axis of V in parts: W for `"rows"`, Hᵀ for `"columns"`.
 
         A part has at most so many numbers, or some megabytes of them.
         """
         width = max(1, (most or PART_NUMBERS) // self._short.shape[1])
+        start = 0
+        for part in self._cut(axis, width):
+            yield Part(slice(start, start + len(part)), part)
+            start += len(part)
+
+    def _cut(self, axis: Axis, width: int) -> Iterator[Float]:
         if (axis == "rows") == self._transposed:
-            yield from (part.T for part in gather(self._long, self._bounds, width))
-        else:
-            yield from (self._short[start : start + width] for start in range(0, len(self._short), width))
+            return (part.T for part in gather(self._long, self._bounds, width))
+        return (self._short[start : start + width] for start in range(0, len(self._short), width))
 
     def components(self, n: int = 10, axis: Axis | None = None) -> list[Component]:
         """Return what each component is made of: its share of WH and its strongest features.

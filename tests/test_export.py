@@ -17,6 +17,7 @@ import dnmf.export
 import dnmf.result
 from dnmf.cli import main
 from dnmf.errors import DataError, DiskError, MissingExtraError, SettingsError, StoreError
+from dnmf.ranking import Part
 
 EXPORT = importlib.import_module("dnmf.export")  # the function has the name of its module
 V = matrix()
@@ -130,7 +131,7 @@ def test_an_export_that_fails_leaves_what_was_there_and_nothing_else(format, tmp
     before = sorted(path.name for path in tmp_path.iterdir())
 
     def fail(self, axis, most=None):
-        yield np.zeros((1, 3), np.float32)
+        yield Part(slice(0, 1), np.zeros((1, 3), np.float32))
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(dnmf.Result, "parts", fail)

@@ -1,5 +1,6 @@
 """What components are made of: the strongest features and the shares, however V is cut and whatever they are called."""
 
+import itertools
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ import dnmf
 import dnmf.result
 from dnmf.cli import main
 from dnmf.errors import SettingsError
-from dnmf.ranking import rank_entries, shares
+from dnmf.ranking import Part, rank_entries, shares
 
 V = matrix()
 CUTS = {"columns": (24, 7), "rows": (5, 60)}
@@ -28,8 +29,9 @@ CELLS = [f"cell {row}" for row in range(24)]
 )
 def test_the_strongest_entries_are_those_of_a_stable_sort_however_they_are_cut(values, most, cuts):
     column = np.array(values)
-    parts = np.split(column[:, None], sorted({cut for cut in cuts if cut < len(values)}))
-    tops, sums = rank_entries(iter(parts), 1, most)
+    bounds = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
+    parts = (Part(slice(*pair), column[slice(*pair), None]) for pair in itertools.pairwise(bounds))
+    tops, sums = rank_entries(parts, 1, most)
     order = sorted(range(len(values)), key=lambda place: -values[place])
     expected = [(place, values[place] / column.sum()) for place in order if values[place] > 0][:most]
     assert tops == [expected]
@@ -72,8 +74,8 @@ def test_the_long_factor_is_gone_through_in_small_parts_each_block_once(cut, tmp
         whole = np.asarray(result.W if axis == "rows" else result.H.T)
         read.clear()
         parts = list(result.parts(axis))
-        assert max(len(part) for part in parts) == 4
-        np.testing.assert_array_equal(np.concatenate(parts), whole)
+        assert max(len(part.numbers) for part in parts) == 4
+        np.testing.assert_array_equal(np.concatenate([part.numbers for part in parts]), whole)
         assert read == (list(range(len(result._bounds) - 1)) if axis == cut else [])
 
 
