@@ -6,8 +6,10 @@ run can be killed at any moment and resumed to the same bits.
 
 from importlib.metadata import version
 
+from dnmf.annotation import write_anndata
 from dnmf.api import factorize, iterate, load, plan, resume, transform
 from dnmf.errors import DnmfError
+from dnmf.export import export
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.settings import Settings
@@ -23,10 +25,12 @@ __all__ = [
     "Settings",
     "Watcher",
     "__version__",
+    "export",
     "factorize",
     "iterate",
     "load",
     "plan",
     "resume",
     "transform",
+    "write_anndata",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from dnmf.arguments import Options, shows_options
 from dnmf.plan import Plan
 from dnmf.result import Result
-from dnmf.settings import Settings
+from dnmf.settings import BESIDE, Settings
 from dnmf.sources import open_matrix
 from dnmf.start import new_run, old_run, plan_of, stored_result
 from dnmf.transform import transform_with
@@ -75,6 +75,9 @@ def factorize(
         cut like V. The loss of an entry is multiplied by its weight.
     fixed_W
         Known columns (m, f) of W. They are the first components of the result and stay as they are.
+    row_names, column_names
+        What the rows and columns of V are called, where V does not know it or is to be overruled: texts, or the path
+        of a file with a name on every line or a list in JSON. They are in `Result.names` and in the store.
     l1_W, l2_W, l1_H, l2_H, forget, sweeps, seed, n_runs, tol, max_passes, max_seconds, checkpoint_every, keep,
     memory_limit, threads
         See `Settings`.
@@ -154,7 +157,8 @@ def resume(
     watchers, cancel, client
         As for `factorize`; the cluster may be another one than before.
     options
-        `weights`, where the store cannot know where they lie; `tol`, `max_passes`, `max_seconds`, `checkpoint_every`,
+        `weights`, where the store cannot know where they lie; `row_names` and `column_names`, which take the place of
+        those that it keeps; `tol`, `max_passes`, `max_seconds`, `checkpoint_every`,
         `keep`, `memory_limit` and `threads` may change.
 
     Raises
@@ -262,6 +266,6 @@ def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
     1
     """
     weights, init = options.get("weights"), options.get("init", "auto")
-    plain = {name: value for name, value in options.items() if name not in ("init", "weights", "fixed_W")}
+    plain = {name: value for name, value in options.items() if name not in ("init", *BESIDE)}
     settings = Settings.from_options({"rank": rank, **plain, "init": init if isinstance(init, str) else "auto"})
     return plan_of(open_matrix(V, weights=weights).layout, settings, weights is not None)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict, TypeVar
 
-from dnmf.settings import Settings
+from dnmf.settings import BESIDE, Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -19,6 +19,8 @@ class Options(TypedDict, total=False):
     forget: float
     weights: Any
     fixed_W: Any
+    row_names: Any
+    column_names: Any
     missing: str
     sweeps: int | None
     l1_W: float
@@ -45,6 +47,6 @@ def shows_options(function: Function) -> Function:
         for p in signature(Settings).parameters.values()
         if p.name not in ("rank", "fixed")
     ]
-    options += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in ("weights", "fixed_W")]
+    options += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in BESIDE]
     function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
     return function

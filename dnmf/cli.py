@@ -9,10 +9,11 @@ import numpy as np
 
 import dnmf
 from dnmf import demo as demonstration
-from dnmf.checkpoint import Store, is_store
+from dnmf.checkpoint import Store, is_store, read_names
+from dnmf.commands import export, top
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
-from dnmf.options import HELP, cluster_options, run_options
+from dnmf.options import HELP, cluster_options, name_options, run_options
 from dnmf.plan import amount
 from dnmf.progress import summary
 from dnmf.report import draw_parts
@@ -46,6 +47,10 @@ def main() -> None:
     """
 
 
+main.add_command(top)
+main.add_command(export)
+
+
 @main.command()
 @click.argument("matrix")
 @click.option("--rank", type=int, required=True, help="Number of components.")
@@ -53,6 +58,7 @@ def main() -> None:
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
 @click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
 @click.option("--fixed-W", "fixed", type=click.Path(exists=True), help="Known columns of W that stay: a .npy file.")
+@name_options
 @run_options(tuple(HELP))
 @cluster_options
 def fit(
@@ -87,6 +93,7 @@ def fit(
 @main.command()
 @click.argument("store")
 @click.option("--matrix", help="The matrix, if it is not where it was.")
+@name_options
 @run_options(ADJUSTABLE)
 @cluster_options
 def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
@@ -237,6 +244,10 @@ def describe_store(path: str) -> str:
         "rank": str(settings["rank"]),
         "loss, solver": f"{settings['loss']}, {settings['solver']}",
     }
+    names = read_names(store.place, (shape[0], shape[1]))
+    if names:
+        given = {"rows": names.rows, "columns": names.columns}
+        rows["names"] = " and ".join(axis for axis, texts in given.items() if texts is not None)
     commit = store.newest()
     if commit is None:
         return summary(path, {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"})

@@ -65,6 +65,14 @@ def run_options(names: tuple[str, ...]) -> Callable[[Command], Command]:
     return add
 
 
+def name_options(command: Command) -> Command:
+    """Give a command the options that name rows and columns."""
+    for axis in ("column", "row"):
+        text = f"What the {axis}s are called: a text file with a name on every line, or a .json file with a list."
+        command = click.option(f"--{axis}-names", help=text)(command)
+    return command
+
+
 CLUSTER = {
     "scheduler": (str, "Work on the cluster of this scheduler: tcp://… or tls://…."),
     "tls_ca_file": (click.Path(path_type=Path), "For tls://: the authority's certificate."),

@@ -184,12 +184,13 @@ def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load
     `share` is the part of the long factors that is in the memory of this process, or of one worker.
 
     ```
-    interpreter | W and what updates it | sums on their way up the tree | threads × (block, panel, sums) | H, H'
+    interpreter | names | W and what updates it | sums on their way up the tree | threads × (block, panel, sums) | H, H'
     ```
     """
     load = load or Load.plain(rank)
     rows, columns = layout.shape
-    small, large = rows * load.kept * 8 + load.extra + layout.held_bytes, rows * load.sums * 8
+    held = layout.held_bytes + layout.names.held_bytes
+    small, large = held + rows * load.kept * 8 + load.extra, rows * load.sums * 8
     waiting = threads + math.ceil(math.log2(max(count_groups(layout), 2)))
     factor = int(load.held * columns * layout.work_dtype.itemsize * share)
     return RUNTIME_BYTES + small + waiting * large + threads * thread_bytes(layout, rank, load) + factor

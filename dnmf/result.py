@@ -1,16 +1,24 @@
 """What comes back from a run."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
 
 import numpy as np
 
+from dnmf.checkpoint.arrays import gather
+from dnmf.errors import SettingsError, unknown
 from dnmf.factor import DiskFactor, Factor
 from dnmf.kernels.tiles import Float
+from dnmf.ranking import Component, Part, describe_components
 from dnmf.settings import Settings
 from dnmf.sources.dask_array import factor_array
+from dnmf.sources.layout import Axis
+from dnmf.sources.names import Names
 from dnmf.watch import Record
+
+# A factor is gone through in parts of so many numbers.
+PART_NUMBERS = 2**20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +40,15 @@ class Result:
     runs
         Where the best of several runs was kept, the losses of all, in the order of their seeds; those of a sketch of V
         where the runs were made on one.
+    names
+        Of V's rows and columns, where they have names.
     """
 
     history: tuple[Record, ...]
     settings: Settings
     converged: bool
     store: str | None
+    names: Names
     _verdict: str
     _short: Float
     _long: Factor
@@ -84,6 +95,75 @@ class Result:
     def relative_error(self) -> float | None:
         """‖V − WH‖/‖V‖ after the last pass; None for a loss other than Frobenius."""
         return self.history[-1].relative_error if self.history else None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of V."""
+        short, long = len(self._short), self._bounds[-1]
+        return (long, short) if self._transposed else (short, long)
+
+    def parts(self, axis: Axis, most: int | None = None) -> Iterator[Part]:
+        """Yield the factor along an axis of V in parts: W for `"rows"`, Hᵀ for `"columns"`.
+
+        A part has at most so many numbers, or some megabytes of them.
+        """
+        width = max(1, (most or PART_NUMBERS) // self._short.shape[1])
+        start = 0
+        for part in self._cut(axis, width):
+            yield Part(slice(start, start + len(part)), part)
+            start += len(part)
+
+    def _cut(self, axis: Axis, width: int) -> Iterator[Float]:
+        if (axis == "rows") == self._transposed:
+            return (part.T for part in gather(self._long, self._bounds, width))
+        return (self._short[start : start + width] for start in range(0, len(self._short), width))
+
+    def components(self, n: int = 10, axis: Axis | None = None) -> list[Component]:
+        """Return what each component is made of: its share of WH and its strongest features.
+
+        Neither depends on the scale that W and H share. The long factor is read once, part by part.
+
+        Parameters
+        ----------
+        n
+            How many features of each component, or fewer where fewer are above 0.
+        axis
+            Where the features are: the `"columns"` of V, or its `"rows"`. None is the columns, but for a V whose rows
+            alone have names.
+
+        Raises
+        ------
+        SettingsError
+            If `n` is no whole number of at least 1, or `axis` is none.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> V = np.outer([1, 2, 1], [1, 3, 0, 4])
+        >>> dnmf.factorize(V, rank=1, column_names=["red", "green", "blue", "gold"]).components(2)
+        [Component(name='NMF_1', share=1.0, top=[('gold', 0.5), ('green', 0.375)])]
+        """
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise SettingsError(f"n={n!r} is not allowed; give a whole number of at least 1.")
+        if axis not in (None, *get_args(Axis)):
+            raise unknown("axis", axis, get_args(Axis))
+        axis = axis or ("rows" if self.names.columns is None and self.names.rows is not None else "columns")
+        other: Axis = "columns" if axis == "rows" else "rows"
+        names = self.names.rows if axis == "rows" else self.names.columns
+        return describe_components(self.parts(axis), self.parts(other), names, self._short.shape[1], n)
+
+    def top(self, n: int = 10, axis: Axis | None = None) -> list[list[tuple[str | int, float]]]:
+        """Return the strongest features of each component, as `components` tells them: their names and weights.
+
+        A weight is the part of the component's sum that the feature has.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> dnmf.factorize(np.outer([1, 2, 1], [1, 3, 0, 4]), rank=1).top(2)
+        [[(3, 0.5), (1, 0.375)]]
+        """
+        return [component.top for component in self.components(n, axis)]
 
     def __repr__(self) -> str:
         error = "" if self.relative_error is None else f", relative error {self.relative_error:.6g}"

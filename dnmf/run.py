@@ -76,6 +76,7 @@ class Run:
         self.verdict: Verdict | None = None
         self._folder: SpillFolder | None = None
         self._beside: Path | None = None
+        self.names = source.layout.names
         self._told = False
 
     def begin(self, given: Any, fixed: Any = None) -> None:
@@ -203,6 +204,7 @@ class Run:
             settings=self.settings,
             converged=self.verdict is not None and self.verdict.converged,
             store=str(self.store) if self.store else None,
+            names=self.names,
             _verdict=self.verdict.sentence if self.verdict else f"Running: {state.passes} passes were made.",
             _short=state.W,
             _long=long,

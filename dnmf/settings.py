@@ -38,6 +38,10 @@ ADJUSTABLE = (
 )
 
 
+# Options that are no settings: what is given beside V.
+BESIDE = ("weights", "fixed_W", "row_names", "column_names")
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What is asked of a run.

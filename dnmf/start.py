@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.checkpoint import Store, StoredFactor
+from dnmf.checkpoint import Store, StoredFactor, read_names, write_names
 from dnmf.engine import cores, usable_memory
 from dnmf.engine.connect import connected
 from dnmf.errors import DataError, SettingsError, StoreError
@@ -20,9 +20,10 @@ from dnmf.methods import load_of
 from dnmf.plan import Load, Plan, make_plan
 from dnmf.result import Result
 from dnmf.run import Run
-from dnmf.settings import ADJUSTABLE, Settings
+from dnmf.settings import ADJUSTABLE, BESIDE, Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
+from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.weighted import WeightedSource, is_weighted
 from dnmf.watch import Record, Watcher
 
@@ -54,12 +55,13 @@ def new_run(
     named = isinstance(init, str)
     if "fixed" in options:
         raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
-    plain = {name: value for name, value in options.items() if name not in ("weights", "fixed_W")}
+    plain = {name: value for name, value in options.items() if name not in BESIDE}
     known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
     settings = Settings.from_options({**plain, "init": init if named else "auto", "fixed": known})
     solver_of(settings)
     source = open_matrix(V, weights=weights)
     layout = source.layout
+    names = names_of(options, layout)
     check_missing(settings, layout)
     check_init(settings, layout, weights is not None)
     given = None if named else check_given(init, layout.user_shape, settings.rank)
@@ -79,8 +81,9 @@ def new_run(
                 "given": given is not None or fixed is not None,
                 "weights": None if weights is None else {"location": location_of_weights(source)},
             }
-            kept = Store.create(store, header, overwrite)
+            kept = Store.create(store, header, overwrite, names)
         run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+        run.names = names
         try:
             run.begin(given, fixed)
             yield run
@@ -128,8 +131,10 @@ def old_run(
     kept = Store.open(store, write=True)
     try:
         weights = options.get("weights")
-        settings = resumed_settings(kept, {name: options[name] for name in options if name != "weights"})
+        plain = ("weights", "row_names", "column_names")
+        settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
         source = reopen(kept, V, weights)
+        names = kept_names(kept, options, source.layout)
         with crewed(client, source, watchers, cancel) as crew:
             plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings, is_weighted(source))
             commit = kept.newest()
@@ -138,6 +143,7 @@ def old_run(
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
             run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+            run.names = names
             try:
                 if commit is None:
                     run.begin(None)
@@ -149,6 +155,21 @@ def old_run(
     finally:
         kept.discard_scratch()
         kept.close()
+
+
+def names_of(options: Mapping[str, Any], layout: Layout, kept: Names = NO_NAMES) -> Names:
+    """Return the names that are given, or else were kept, or else are those of the matrix; one for each, or none."""
+    given = Names.of(options.get("row_names"), options.get("column_names"))
+    return given.filled(kept).filled(layout.names).checked(layout.user_shape)
+
+
+def kept_names(store: Store, options: Mapping[str, Any], layout: Layout) -> Names:
+    """Return the names of a stored run, which keeps those that are new."""
+    kept = read_names(store.place, layout.user_shape)
+    names = names_of(options, layout, kept)
+    if names.rows is not kept.rows or names.columns is not kept.columns:
+        write_names(store.place, names)
+    return names
 
 
 def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
@@ -238,6 +259,7 @@ def stored_result(store: str | Path) -> Result:
         settings=settings,
         converged=bool(verdict["converged"]),
         store=str(kept),
+        names=read_names(kept.place, (W.shape[0], H.shape[1])),
         _verdict=str(verdict["sentence"]),
         _short=short,
         _long=long,

@@ -3,16 +3,21 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.columns import Columns
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from dnmf.checkpoint import Store
 from dnmf.errors import Interrupted, SettingsError, StoreError
 from dnmf.progress import Bar, JsonLines, Lines
+from dnmf.ranking import Component
 from dnmf.result import Result
 from dnmf.watch import Watcher
 
@@ -112,6 +117,62 @@ def conclude(result: Result) -> None:
     say(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
     if result.store:
         say(f"W and H are in {result.store}.")
+
+
+def show_components(components: Sequence[Component]) -> None:
+    """Show what components are made of on stdout: a table on a terminal, a plain line for each elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        for component in components:
+            line = ", ".join(f"{name} {weight}" for name, weight in told(component))
+            text = Text(f"{component.name}  {percent(component.share)}  {line}")
+            console.print(text, highlight=False, soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("component", style="bold", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    table.add_column("strongest features, each with its part of the component")
+    for component in components:
+        features = [
+            Text.assemble(shortened(name), (f" {weight}", "dim"), no_wrap=True, overflow="ellipsis")
+            for name, weight in told(component)
+        ]
+        table.add_row(component.name, percent(component.share), Columns(features or ["none above 0"], padding=(0, 2)))
+    console.print(table)
+
+
+def told(component: Component) -> list[tuple[str, str]]:
+    """Return the features of a component as a person reads them: what a name has in it moves no cursor."""
+    return [
+        (f"#{name}" if isinstance(name, int) else printable(name), percent(weight)) for name, weight in component.top
+    ]
+
+
+def printable(name: str) -> str:
+    r"""Return a name with what is no letter, digit or sign in it written out.
+
+    >>> print(printable("CD3\x1b[2J é"))
+    CD3\x1b[2J é
+    """
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+
+
+def shortened(name: str, most: int = 40) -> str:
+    """Return a name, or its beginning where it is longer than a table has room for.
+
+    >>> shortened("abcdef", 4)
+    'abc…'
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def percent(part: float) -> str:
+    """Write a part of 1 for people.
+
+    >>> percent(0.3123), percent(1), percent(0.00031234)
+    ('31.2 %', '100.0 %', '0.031 %')
+    """
+    return f"{100 * part:.1f} %" if part >= 0.01 else f"{100 * part:.2g} %"
 
 
 def say(text: str) -> None:

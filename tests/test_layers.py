@@ -13,8 +13,9 @@ LAYERS = [
     {"plan", "factor", "engine"},
     {"accelerate", "bundle", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint", "pictures"},
-    {"result", "saving", "run", "join", "start", "transform", "survey"},
-    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "rank", "report", "__init__", "__main__"},
+    {"ranking", "result", "saving", "run", "join", "start", "transform", "survey"},
+    {"api", "annotation", "arguments", "convert", "export", "rank", "report"},
+    {"cli", "commands", "demo", "options", "terminal", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
@@ -29,7 +30,7 @@ HOMES = {
     "pyarrow": {"sources"},
     "anndata": {"sources"},
     "zarr": {"sources", "checkpoint", "convert", "demo"},
-    "click": {"cli", "options"},
+    "click": {"cli", "commands", "options"},
     "rich": {"progress", "terminal"},
     "matplotlib": {"pictures"},
     "sklearn": {"demo", "survey"},

@@ -13,6 +13,8 @@ from dnmf.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SCANPY = ROOT / "examples" / "scanpy_users.md"
+PAGES = ["examples/README.md", "examples/scanpy_users.md", "cluster_configs/README.md"]
 
 
 def blocks(language):
@@ -43,13 +45,31 @@ def test_the_make_targets_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_the_links_point_somewhere():
-    for link in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_the_links_point_somewhere(page):
+    for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 def test_ci_runs_the_command_of_the_readme():
     assert "make test" in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_page_for_users_of_scanpy_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    names = {}
+    for language, block in re.findall(r"```(python|console)\n(.*?)```", SCANPY.read_text(), re.DOTALL):
+        if language == "python":
+            exec(block, names)
+            continue
+        for command in block.splitlines():
+            ended = CliRunner().invoke(main, shlex.split(command)[1:])
+            assert ended.exit_code == 0, f"{command}: {ended.output}"
+    tops = [{name for name, _ in top} for top in names["result"].top(5)]
+    for genes in names["write_cells"].__globals__["PROGRAMMES"].values():
+        assert any(top <= set(genes.split()) for top in tops), f"no component is made of {genes}"
+    assert names["adata"].obsm["X_nmf"].shape == (3000, 8)
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

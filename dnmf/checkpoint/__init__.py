@@ -2,6 +2,7 @@
 
 ```
 run.zarr/zarr.json                       format version, fingerprint of V, settings, where V lies
+run.zarr/names.json                      what the rows and columns of V are called, where they have names
 run.zarr/checkpoints/<pass>-<id>/{W,H}   written once and never again; every chunk with its own checksum; beside them
                                          `guide`, what the method knows, where it knows something
 run.zarr/commits/<pass>.json             the truth: group, digests of all chunks, history, state; written last
@@ -15,7 +16,8 @@ condition that there is none, and the lock is a name that is checked before each
 
 from dnmf.checkpoint.arrays import StoredFactor, write_long
 from dnmf.checkpoint.commit import Commit
+from dnmf.checkpoint.names import read_names, write_names
 from dnmf.checkpoint.placing import appearing
 from dnmf.checkpoint.store import Store, is_store
 
-__all__ = ["Commit", "Store", "StoredFactor", "appearing", "is_store", "write_long"]
+__all__ = ["Commit", "Store", "StoredFactor", "appearing", "is_store", "read_names", "write_long", "write_names"]

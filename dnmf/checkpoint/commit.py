@@ -50,15 +50,12 @@ class Commit:
 
     def to_bytes(self) -> bytes:
         """Return the record as strict JSON with a digest of itself, the inverse of `from_bytes`."""
-        content = {"format": FORMAT, **dataclasses.asdict(self)}
-        return json.dumps(content | {"seal": _seal(content)}, allow_nan=False).encode()
+        return sealed({"format": FORMAT, **dataclasses.asdict(self)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Read a record; raise ValueError if a bit of it is not what was written."""
-        read = json.loads(content)
-        if not isinstance(read, dict) or read.pop("seal", None) != _seal(read):
-            raise ValueError("the record is not what was written")
+        read = unsealed(content)
         del read["format"]
         commit = cls(**read)
         commit._check()
@@ -123,6 +120,19 @@ def _is_guide(given: Any) -> bool:
 
 def _is_number(given: object) -> bool:
     return given is None or (isinstance(given, (int, float)) and not isinstance(given, bool))
+
+
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """Return strict JSON with a digest of itself."""
+    return json.dumps({**content, "seal": _seal(content)}, allow_nan=False).encode()
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """Return what was sealed; raise ValueError if a bit of it is not what was written."""
+    read = json.loads(content)
+    if not isinstance(read, dict) or read.pop("seal", None) != _seal(read):
+        raise ValueError("the record is not what was written")
+    return read
 
 
 def _seal(content: Mapping[str, Any]) -> str:

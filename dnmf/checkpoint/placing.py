@@ -34,21 +34,27 @@ def appearing(target: str | Path, overwrite: bool = False) -> Iterator[StoreLike
     with durable.explained(str(place)):
         if place.exists() and not overwrite:
             raise StoreError(f"{place} exists already; give another path, or say overwrite.")
-        with _folder_appearing(place.root) if isinstance(place, Folder) else _objects_appearing(place) as draft:
+        with appearing_here(place.root) if isinstance(place, Folder) else _objects_appearing(place) as draft:
             yield draft
 
 
 @contextlib.contextmanager
-def _folder_appearing(target: Path) -> Iterator[StoreLike]:
+def appearing_here(target: Path) -> Iterator[Path]:
+    """Give a path for a file or a folder that takes the place of `target` when all has gone well."""
     draft = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield draft
-        durable.sync_tree(draft)
-        shutil.rmtree(target, ignore_errors=True)
-        os.rename(draft, target)
+        if draft.is_dir():
+            durable.sync_tree(draft)
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            durable.sync(draft)
+        os.replace(draft, target)
         durable.sync(target.parent)
     finally:
+        if draft.is_file():
+            draft.unlink()
         durable.remove_tree(draft)
 
 

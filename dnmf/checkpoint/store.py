@@ -15,11 +15,13 @@ from dnmf.checkpoint.commit import FORMAT, GUIDE, Commit
 from dnmf.checkpoint.durable import explained, remove_tree
 from dnmf.checkpoint.faults import fault_of, open_array
 from dnmf.checkpoint.header import find_header, read_header, read_json, write_header
+from dnmf.checkpoint.names import NAMES, write_names
 from dnmf.checkpoint.place import LOCK, Hold, Place
 from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError, StoreWarning
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
+from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.objects import WRITABLE
 from dnmf.sources.urls import is_url
 
@@ -42,8 +44,10 @@ class Store:
         return str(self.place)
 
     @classmethod
-    def create(cls, path: str | Path, header: Mapping[str, Any], overwrite: bool = False) -> "Store":
-        """Make a store for a new run and lock it.
+    def create(
+        cls, path: str | Path, header: Mapping[str, Any], overwrite: bool = False, names: Names = NO_NAMES
+    ) -> "Store":
+        """Make a store for a new run, with the names of its matrix, and lock it.
 
         Raises
         ------
@@ -58,9 +62,12 @@ class Store:
             try:
                 _refuse(place, overwrite)  # what has come to be there until the lock was taken
                 place.remove_tree("commits")
+                place.remove(NAMES)
                 write_header(place, header)
                 for name in ("checkpoints", "W", "H", "scratch"):
                     place.remove_tree(name)
+                if names:
+                    write_names(place, names)
                 place.keep("")
             except BaseException:
                 held.close()
@@ -231,7 +238,7 @@ class Store:
         for draft in self.place.names():
             if draft.startswith((".W-", ".H-")):
                 self.place.remove_tree(draft)
-            elif draft.startswith(".zarr.json-"):
+            elif draft.startswith((".zarr.json-", f".{NAMES}-")):
                 self.place.remove(draft)
 
     def _names(self) -> list[str]:

@@ -50,7 +50,8 @@ class Layout:
     location
         Path or URL, with its part, where the matrix can be opened again, if there is one.
     names
-        Of rows and columns, in the user's orientation.
+        Of rows and columns, in the user's orientation. They stay in the process that opened the matrix: a layout that
+        is pickled for a worker has none.
     held_bytes
         Memory that the source holds beside what is read, in bytes; 0 where it was in memory before.
     """
@@ -67,6 +68,10 @@ class Layout:
     location: str | None = None
     names: Names = NO_NAMES
     held_bytes: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = [field.name for field in dataclasses.fields(self)]
+        return Layout, tuple(NO_NAMES if name == "names" else getattr(self, name) for name in fields)
 
     @property
     def blocks(self) -> int:

@@ -11,6 +11,7 @@ from runs import matrix
 import dnmf
 from dnmf.checkpoint import commit as commits
 from dnmf.checkpoint import header as headers
+from dnmf.checkpoint import names as stored_names
 from dnmf.checkpoint.commit import Commit
 from dnmf.errors import DnmfError, StoreError, StoreWarning
 
@@ -132,6 +133,67 @@ ARRAYS = {
 def test_an_array_that_no_run_writes_is_not_opened(changes, name, store):
     change_array(store, name, **changes)
     refuse_the_checkpoint(store)
+
+
+NAMES = {
+    "a name too few": {"rows": [str(row) for row in range(23)]},
+    "names that are numbers": {"columns": list(range(60))},
+    "names that are lists": {"columns": [["a"]] * 60},
+    "names that are one text": {"rows": "abcdefghijklmnopqrstuvwx"},
+    "no columns": {"columns": ...},
+}
+
+
+@pytest.fixture
+def named(tmp_path):
+    dnmf.factorize(V, 3, max_passes=2, tol=0, store=tmp_path / "named.zarr", row_names=range(24))
+    return tmp_path / "named.zarr"
+
+
+def taken_without_names(store):
+    for use in (dnmf.load, lambda store: dnmf.resume(store, V)):
+        with pytest.warns(StoreWarning, match=r"names\.json in .* is damaged .*; the factors are taken without names"):
+            assert not use(store).names
+
+
+@pytest.mark.parametrize("changes", NAMES.values(), ids=NAMES)
+def test_names_that_no_run_writes_are_told_and_left(changes, named):
+    content = commits.unsealed((named / "names.json").read_bytes()) | changes
+    (named / "names.json").write_bytes(commits.sealed({k: v for k, v in content.items() if v is not ...}))
+    taken_without_names(named)
+
+
+@pytest.mark.parametrize("content", ["[" * 10**5, "null", "[]", '{"rows": null}', "\0\1", '{"seal": null}', ""])
+def test_names_that_are_no_json_of_a_run_are_told_and_left(content, named):
+    (named / "names.json").write_text(content)
+    taken_without_names(named)
+
+
+def test_names_of_which_a_letter_has_changed_are_told_and_left(named):
+    content = (named / "names.json").read_bytes()
+    (named / "names.json").write_bytes(content.replace(b'"17"', b'"18"'))
+    taken_without_names(named)
+
+
+def test_names_that_are_too_long_are_neither_written_nor_read(tmp_path, monkeypatch):
+    store = tmp_path / "run.zarr"
+    names = [str(row) * 1000 for row in range(24)]
+    dnmf.factorize(V, 3, max_passes=2, store=store, row_names=names)
+    size = (store / "names.json").stat().st_size
+    monkeypatch.setattr(headers, "MOST_BYTES", size - 1)
+    with pytest.warns(StoreWarning, match=rf"names.json has {size} bytes"):
+        assert not dnmf.load(store).names
+    monkeypatch.setattr(stored_names, "MOST_BYTES", size - 1)
+    with pytest.warns(StoreWarning, match=rf"take {size} bytes, and a store keeps up to {size - 1}: .* keeps none"):
+        result = dnmf.factorize(V, 3, max_passes=2, store=store, overwrite=True, row_names=names)
+    assert result.names.rows[1] == "1" * 1000
+    assert not dnmf.load(store).names
+
+
+def test_a_folder_in_the_place_of_names_is_told_and_left(named):
+    (named / "names.json").unlink()
+    (named / "names.json").mkdir()
+    taken_without_names(named)
 
 
 def test_a_pickle_in_the_place_of_numbers_is_not_unpickled(store, tmp_path):

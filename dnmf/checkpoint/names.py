@@ -1,0 +1,57 @@
+"""The names of rows and columns in a store: beside the factors, and worth less than they are."""
+
+import warnings
+from typing import Any
+
+from dnmf.checkpoint.commit import sealed, unsealed
+from dnmf.checkpoint.durable import explained
+from dnmf.checkpoint.header import MOST_BYTES, read_json
+from dnmf.checkpoint.place import Place
+from dnmf.errors import StoreWarning
+from dnmf.sources.names import NO_NAMES, Names
+
+NAMES = "names.json"
+
+
+def write_names(place: Place, names: Names) -> None:
+    """Write names into a store, all at once; where there are too many to be read again, warn and keep none."""
+    axes = {"rows": names.rows, "columns": names.columns}
+    content = sealed({axis: None if texts is None else texts.tolist() for axis, texts in axes.items()})
+    if len(content) > MOST_BYTES:
+        warnings.warn(
+            f"The names of rows and columns take {len(content)} bytes, and a store keeps up to {MOST_BYTES}: {place} "
+            "keeps none. Give shorter names, or keep them elsewhere.",
+            StoreWarning,
+            stacklevel=2,
+        )
+        return
+    with explained(f"The names in {place}"):
+        place.replace(NAMES, content)
+
+
+def read_names(place: Place, shape: tuple[int, int]) -> Names:
+    """Return the names that a store keeps for a matrix of a shape, with a warning where they are none."""
+    with explained(f"The names in {place}", "opened"):
+        try:
+            content = unsealed(read_json(place, NAMES))
+            rows, columns = content["rows"], content["columns"]
+            if not (_names(rows, shape[0]) and _names(columns, shape[1])):
+                raise ValueError("they are not those of its rows and columns")
+        except FileNotFoundError:
+            return NO_NAMES
+        except (ValueError, KeyError, TypeError, RecursionError, IsADirectoryError) as error:
+            warnings.warn(
+                f"{NAMES} in {place} is damaged ({type(error).__name__}: {str(error)[:80]}); the factors are taken "
+                "without names.",
+                StoreWarning,
+                stacklevel=2,
+            )
+            return NO_NAMES
+    return Names.of(rows, columns)
+
+
+def _names(given: Any, count: int) -> bool:
+    """Say whether what was read is names for so many rows or columns, or for none."""
+    return given is None or (
+        isinstance(given, list) and len(given) == count and all(isinstance(name, str) for name in given)
+    )
