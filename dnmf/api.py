@@ -75,8 +75,8 @@ def factorize(
         cut like V. The loss of an entry is multiplied by its weight.
     fixed_W
         Known columns (m, f) of W. They are the first components of the result and stay as they are.
-    l1_W, l2_W, l1_H, l2_H, forget, sweeps, seed, tol, max_passes, max_seconds, checkpoint_every, keep, memory_limit,
-    threads
+    l1_W, l2_W, l1_H, l2_H, forget, shuffle, sweeps, seed, tol, max_passes, max_seconds, checkpoint_every, keep,
+    memory_limit, threads
         See `Settings`.
 
     Returns

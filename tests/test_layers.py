@@ -14,20 +14,32 @@ LAYERS = [
     {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"result", "saving", "run", "join", "start", "transform"},
-    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "report", "__init__", "__main__"},
+    {
+        "api",
+        "arguments",
+        "cli",
+        "options",
+        "terminal",
+        "convert",
+        "demo",
+        "report",
+        "estimator",
+        "__init__",
+        "__main__",
+    },
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "obstore": {"sources"},
     "fsspec": {"sources"},
     "boto3": {"sources"},
-    "dask": {"engine", "sources"},
+    "dask": {"engine", "sources", "estimator"},
     "distributed": {"engine"},
-    "zarr": {"sources", "checkpoint", "convert", "demo"},
+    "zarr": {"sources", "checkpoint", "convert", "demo", "estimator"},
     "click": {"cli", "options"},
     "rich": {"progress", "terminal"},
     "matplotlib": {"report"},
-    "sklearn": {"demo"},
+    "sklearn": {"demo", "estimator"},
     "numba": {"kernels"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
