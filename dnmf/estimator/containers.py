@@ -20,8 +20,9 @@ from sklearn.utils.validation import validate_data
 from dnmf.errors import DataError
 from dnmf.estimator.rows import Rows, products, solve_products, solve_rows
 from dnmf.kernels.panels import work_dtype
-from dnmf.sources import open_matrix
+from dnmf.sources import Source, open_matrix
 from dnmf.sources.dask_array import factor_array
+from dnmf.sources.layout import BLOCK_BYTES
 
 COMPONENT = "component"
 
@@ -46,6 +47,14 @@ class Table:
     shape: tuple[int, int]
     lazy: bool
     labels: Any = None
+
+    def source(self) -> Source:
+        """Return the matrix opened to be factorised, cut as it is best read.
+
+        One that is small is cut along its rows, whatever its kind: then a dense and a sparse one give the same factors.
+        """
+        small = not self.lazy and stored_bytes(self.matrix) <= BLOCK_BYTES
+        return open_matrix(self.matrix, "rows" if small else None)
 
     @property
     def client(self) -> str | None:
@@ -101,6 +110,11 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     if names is not None:
         _check_features(model, matrix.shape[1], names, reset)
     return Table(matrix, matrix.shape, lazy=False, labels=labels)
+
+
+def stored_bytes(matrix: Any) -> int:
+    """Return the bytes of a NumPy or SciPy matrix."""
+    return int(getattr(matrix, "data", matrix).nbytes)
 
 
 def lazy_rows(matrix: Any, rows: Rows) -> Any:

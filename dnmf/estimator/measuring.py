@@ -1,4 +1,4 @@
-"""What is told of a fit: a line after every iteration, and the loss at its end."""
+"""The loss at the end of a fit, with the W that `transform` gives."""
 
 import dataclasses
 
@@ -12,24 +12,7 @@ from dnmf.kernels.rules import altered, make_rule
 from dnmf.kernels.tiles import Float
 from dnmf.run import Run
 from dnmf.solve import Update
-from dnmf.stopping import Verdict
 from dnmf.transform import Solve
-from dnmf.watch import Record, Watcher
-
-
-class Told(Watcher):
-    """Prints a line after every iteration, for `verbose`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def passed(self, record: Record) -> None:
-        """Print the figures."""
-        print(f"{self.name}: pass {record.passes}, loss {record.loss:.6g}, optimality {record.optimality:.2e}")
-
-    def stopped(self, verdict: Verdict) -> None:
-        """Print why it ended."""
-        print(f"{self.name}: {verdict.sentence}")
 
 
 def measured(run: Run, components: Float) -> float | None:

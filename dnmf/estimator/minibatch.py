@@ -1,6 +1,5 @@
 """scikit-learn's MiniBatchNMF, on batches of rows or on the blocks of what is too large for memory."""
 
-import dataclasses
 import warnings
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from dnmf.estimator.parameters import (
     rank_of,
     seed_of,
 )
+from dnmf.estimator.progress import Progress
 from dnmf.factor import DiskFactor, MemoryFactor, Room
 from dnmf.kernels.panels import BadEntry, Block, work_dtype
 from dnmf.kernels.tiles import Float
@@ -212,7 +212,7 @@ class MiniBatchNMF(Factorizer):
             )
         return table, W
 
-    def _epochs(self, batches: Batches, rows: int, H: Any, progress: "Progress") -> tuple[int, int]:
+    def _epochs(self, batches: Batches, rows: int, H: Any, progress: Progress) -> tuple[int, int]:
         """Go over the batches until there is no more progress; return the epochs begun and the steps made."""
         online: Online | None = None
         room: Room | None = None
@@ -274,45 +274,6 @@ class MiniBatchNMF(Factorizer):
         self._online = online
         self.components_ = np.ascontiguousarray(online.Ht.T)
         self.n_components_ = len(self.components_)
-
-
-@dataclasses.dataclass
-class Progress:
-    """When `fit` ends: H has hardly moved, or the smoothed cost has not improved for so many batches.
-
-    Attributes
-    ----------
-    tol, patience, rows, verbose
-        The share that H is to move by, the batches allowed without improvement, the rows of X, whether to print.
-    steps, over
-        The steps made, and whether there is no more progress.
-    """
-
-    tol: float
-    patience: int | None
-    rows: int
-    verbose: int = 0
-    steps: int = 0
-    over: bool = False
-    _cost: float | None = None
-    _least: float = np.inf
-    _idle: int = 0
-
-    def ends(self, before: Online | None, online: Online, cost: float) -> bool:
-        """Take in a step with its cost for a row, and say whether it was the last; the first one never is."""
-        self.steps += 1
-        if before is None:
-            return False
-        share = min((online.rows - before.rows) / (self.rows + 1), 1.0)
-        self._cost = cost if self._cost is None else (1 - share) * self._cost + share * cost
-        self._idle = 0 if self._cost < self._least else self._idle + 1
-        self._least = min(self._least, self._cost)
-        if self.verbose:
-            print(f"MiniBatchNMF: step {self.steps}, cost {cost:.6g}, smoothed {self._cost:.6g}")
-        moved, length = float(np.linalg.norm(online.Ht - before.Ht)), float(np.linalg.norm(online.Ht))
-        still = self.tol > 0 and moved <= self.tol * length
-        self.over = still or (self.patience is not None and self._idle >= self.patience)
-        return self.over
 
 
 def room_for(online: Online, batches: int, rows: int) -> Room:

@@ -13,21 +13,20 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dnmf.estimator.containers import Table, opened
 from dnmf.estimator.factorizer import Factorizer
-from dnmf.estimator.measuring import Told, measured
+from dnmf.estimator.measuring import measured
 from dnmf.estimator.parameters import (
     OF_NMF,
     SHARED,
     Constraints,
     beta_of,
     check_factor,
-    check_loss,
     check_zeros,
     for_rows,
-    init_for,
-    penalties_of,
+    given_to,
+    options_of,
     rank_of,
-    seed_of,
 )
+from dnmf.estimator.progress import Told
 from dnmf.estimator.storing import fitted_in, is_store, told_of
 from dnmf.kernels.tiles import Float
 from dnmf.run import Run
@@ -226,9 +225,9 @@ class NMF(Factorizer):
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
         """Fit, and return the data as they were opened, and their W where they are in memory."""
         table = opened(self, X, reset=True)
-        options = self._options(table.shape, H)
+        options = options_of(self, table.shape, H if self.init == "custom" else None)
         check_zeros(table, beta_of(self.beta_loss))
-        with self._running(table, options, self._given(table.shape, options["rank"], W, H)) as run:
+        with self._running(table, options, given_to(self, table.shape, options["rank"], W, H)) as run:
             run.settings = run.settings.replace({"max_passes": self.max_iter + run.passes_of_start})
             self._tell(run)
             for _ in run:
@@ -253,7 +252,7 @@ class NMF(Factorizer):
         table = opened(self, X, reset=True)
         rank = rank_of(self.n_components, table.shape, H)
         self.components_ = check_factor(H, (rank, table.shape[1]), "NMF (input H)")
-        self._settings = for_rows(Settings.from_options(self._options(table.shape, self.components_)))
+        self._settings = for_rows(Settings.from_options(options_of(self, table.shape, self.components_)))
         check_zeros(table, beta_of(self.beta_loss))
         return self._transformed(table)
 
@@ -275,42 +274,9 @@ class NMF(Factorizer):
         if self.store is not None and is_store(self.store):
             if not isinstance(self.random_state, Integral):  # then any seed will do, and the store's is as good
                 del options["seed"]
-            with old_run(self.store, table.matrix, options, watchers, None, table.client) as run:
+            with old_run(self.store, table.source(), options, watchers, None, table.client) as run:
                 yield run
             return
         options = options if given is None else options | {"init": given}
-        with new_run(table.matrix, options, self.store, False, watchers, None, table.client) as run:
+        with new_run(table.source(), options, self.store, False, watchers, None, table.client) as run:
             yield run
-
-    def _options(self, shape: tuple[int, int], H: Any) -> dict[str, Any]:
-        """Return the parameters as the options of a run, checked."""
-        rank = rank_of(self.n_components, shape, H if self.init == "custom" else None)
-        check_loss(self.solver, self.beta_loss, self.init)
-        return {
-            "rank": rank,
-            "loss": self.beta_loss,
-            "solver": self.solver,
-            "init": init_for(self.init, rank, shape, self.missing),
-            "shuffle": bool(self.shuffle),
-            "missing": self.missing,
-            "seed": seed_of(self.random_state),
-            "tol": self.tol,
-            "max_passes": self.max_iter,
-            "max_seconds": self.max_seconds,
-            "checkpoint_every": self.checkpoint_every,
-            "memory_limit": self.memory_limit,
-            **penalties_of(self, shape),
-        }
-
-    def _given(self, shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float] | None:
-        """Return the factors to start from, if they are to be used."""
-        if self.init != "custom":
-            if W is not None or H is not None:
-                warnings.warn(
-                    "When init!='custom', provided W or H are ignored. Set init='custom' to start from them.",
-                    RuntimeWarning,
-                    stacklevel=5,
-                )
-            return None
-        factor_H = check_factor(H, (rank, shape[1]), "NMF (input H)")
-        return check_factor(W, (shape[0], rank), "NMF (input W)"), factor_H

@@ -117,8 +117,39 @@ def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
             "The multiplicative update ('mu') solver cannot update zeros present in the initialization, and "
             "init='nndsvd' has many; use init='nndsvda' or 'nndsvdar'.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
+
+
+def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
+    """Return the parameters of an `NMF` as the options of a run on X (n_samples, n_features), checked."""
+    rank = rank_of(model.n_components, shape, H)
+    check_loss(model.solver, model.beta_loss, model.init)
+    same = ("solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit")
+    return {
+        **{name: getattr(model, name) for name in same},
+        "rank": rank,
+        "loss": model.beta_loss,
+        "init": init_for(model.init, rank, shape, model.missing),
+        "shuffle": bool(model.shuffle),
+        "seed": seed_of(model.random_state),
+        "max_passes": model.max_iter,
+        **penalties_of(model, shape),
+    }
+
+
+def given_to(model: Any, shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float] | None:
+    """Return the factors that an `NMF` is to start from, checked, if there are to be any."""
+    if model.init == "custom":
+        H = check_factor(H, (rank, shape[1]), "NMF (input H)")
+        return check_factor(W, (shape[0], rank), "NMF (input W)"), H
+    if W is not None or H is not None:
+        warnings.warn(
+            "When init!='custom', provided W or H are ignored. Set init='custom' to start from them.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    return None
 
 
 def for_rows(settings: Settings) -> Settings:

@@ -10,7 +10,7 @@ import zarr
 
 from dnmf.errors import DataError, DnmfError
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.layout import Axis, Source
+from dnmf.sources.layout import Axis, Layout, Source
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.npy_file import NpySource
 from dnmf.sources.objects import Bucket, zarr_store
@@ -26,7 +26,7 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     ----------
     V
         A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array, a `zarr.Array`, the path or URL of
-        a Zarr array, or the path of a `.npy` file.
+        a Zarr array, the path of a `.npy` file, or what has been opened already.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
     weights
@@ -42,6 +42,9 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     >>> open_matrix(np.ones((3, 5))).layout.shape
     (3, 5)
     """
+    if isinstance(getattr(V, "layout", None), Layout):
+        opened: Source = V
+        return opened
     if weights is not None:
         values = open_matrix(V, streamed)
         in_memory = isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights)
