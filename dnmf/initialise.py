@@ -222,6 +222,8 @@ def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], F
     if fill:
         noise = np.abs(np.random.default_rng(settings.seed).standard_normal(W.shape)) if noisy else 1.0
         W = np.where(W == 0, fill / balance * noise, W)
+    # Penalties see the scale of each factor, and updates move it from one to the other slowly.
+    share = balance if any((settings.l1_W, settings.l2_W, settings.l1_H, settings.l2_H)) else np.ones_like(balance)
 
     def make(block: int, projected: Float) -> Float:
         H = np.maximum(projected * signs[:, None], 0) * gains[:, None]
@@ -231,9 +233,9 @@ def spectral_state(engine: Engine, settings: Settings, make_room: Callable[[], F
             if noisy:
                 half_normal(np.uint64(settings.seed % 2**64), np.uint64(layout.bounds[block]), noise)
             H = np.where(H == 0, (fill * balance[:, None] * noise).astype(H.dtype), H)
-        return H
+        return (H / share[:, None]).astype(H.dtype, copy=False)
 
-    return State(PRODUCTS + 1, W.astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sketch.norms))
+    return State(PRODUCTS + 1, (W * share).astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sketch.norms))
 
 
 def left_vectors(engine: Engine, settings: Settings) -> tuple[Float, Sketch]:
