@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
@@ -10,6 +11,9 @@ from dnmf.kernels.panels import BadEntry, Block, slices
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources import Source
 from dnmf.sources.memory import as_columns
+
+# Bytes of blocks that are mixed: rows of one block may all be of one kind.
+MIXED_BYTES = 128 * 2**20
 
 
 class Batches(Protocol):
@@ -80,34 +84,54 @@ class RowBatches:
 
 
 class BlockBatches:
-    """Batches of a matrix that is read block by block: the blocks, or parts of those that have more rows than a batch.
+    """Batches of a matrix that is read block by block: of rows drawn from a few blocks that are read together.
 
-    The batches of one block follow on each other, so that it is read once an epoch.
+    Which blocks these are, and which rows, is drawn once for all epochs, and the order for each. Every block is read
+    once an epoch, and no more than `MIXED_BYTES` of them, or one, are held.
     """
 
     def __init__(self, source: Source, size: int, seed: int) -> None:
-        widths = np.diff(source.layout.bounds).tolist()
-        self._parts = [(block, part) for block, width in enumerate(widths) for part in slices(width, size)]
-        self._source, self._seed, self.count = source, seed, len(self._parts)
-        self._read: tuple[int, Block] = (-1, None)
+        layout, rng = source.layout, np.random.default_rng(seed)
+        mixed = max(1, MIXED_BYTES * layout.blocks // layout.stored_bytes)
+        drawn = rng.permutation(layout.blocks)
+        self._groups = [[int(block) for block in drawn[part]] for part in slices(layout.blocks, mixed)]
+        self._rows: list[tuple[int, NDArray[np.int64]]] = []
+        for number, group in enumerate(self._groups):
+            places = rng.permutation(sum(layout.bounds[block + 1] - layout.bounds[block] for block in group))
+            self._rows += [(number, places[part]) for part in slices(len(places), size)]
+        self._source, self._seed, self.count = source, seed, len(self._rows)
+        self._held: tuple[int, Block] = (-1, None)
 
     def order(self, epoch: int) -> list[int]:
-        """Return the batches in the order in which an epoch visits them."""
-        places = np.random.default_rng([self._seed, epoch]).permutation(self._source.layout.blocks)
-        return sorted(range(self.count), key=lambda batch: int(places[self._parts[batch][0]]))
+        """Return the batches in the order in which an epoch visits them, those of the same blocks together."""
+        rng = np.random.default_rng([self._seed, epoch])
+        turns = rng.permutation(len(self._groups))
+        return sorted(rng.permutation(self.count).tolist(), key=lambda batch: int(turns[self._rows[batch][0]]))
 
     def read(self, batch: int) -> Block:
         """Return the rows of a batch as the columns of V (n_features, w)."""
-        block, part = self._parts[batch]
-        if self._read[0] != block:
-            self._read = (-1, None)  # so that two blocks are never held at once
-            self._read = (block, self._source.read(block, Scratch()))
-        return self._read[1][:, part]
+        number, places = self._rows[batch]
+        if self._held[0] != number:
+            self._held = (-1, None)  # so that no other blocks are held beside
+            self._held = (number, self._beside_each_other(self._groups[number]))
+        return self._held[1][:, places]
+
+    def _beside_each_other(self, group: list[int]) -> Block:
+        """Return the columns of some blocks as one."""
+        if len(group) == 1:
+            return self._source.read(group[0], Scratch())
+        parts = [self._source.read(block, Scratch()) for block in group]
+        return scipy.sparse.hstack(parts, "csc") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts, axis=1)
 
     def place(self, batch: int, error: BadEntry) -> DataError:
         """Return the error that names a bad entry of a batch by its place in X."""
-        block, part = self._parts[batch]
-        return bad_entry(error, self._source.layout.bounds[block] + part.start + error.column)
+        number, places = self._rows[batch]
+        bounds, place = self._source.layout.bounds, int(places[error.column])
+        for block in self._groups[number]:
+            if place < bounds[block + 1] - bounds[block]:
+                return bad_entry(error, bounds[block] + place)
+            place -= bounds[block + 1] - bounds[block]
+        raise AssertionError
 
 
 def bad_entry(error: BadEntry, row: int) -> DataError:

@@ -27,7 +27,8 @@ from dnmf.estimator.parameters import (
 )
 from dnmf.estimator.progress import Progress
 from dnmf.factor import DiskFactor, MemoryFactor, Room
-from dnmf.kernels.panels import BadEntry, Block, work_dtype
+from dnmf.kernels.panels import BadEntry, Block, square_sum, work_dtype
+from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
@@ -43,8 +44,8 @@ class MiniBatchNMF(Factorizer):
     """Non-negative matrix factorization that updates H after every batch of rows, as a scikit-learn estimator.
 
     It minimises what `NMF` does, takes what `sklearn.decomposition.MiniBatchNMF` takes and means the same by it.
-    Batches of a matrix in memory are of rows drawn at random; those of a Dask array, a Zarr array or a file are its
-    blocks, in an order drawn anew for every epoch.
+    Batches of a matrix in memory are of rows drawn at random; those of a Dask array, a Zarr array or a file of
+    rows drawn from a few of its blocks at a time. Their order is drawn anew for every epoch.
 
     `partial_fit` on the batches of an epoch, one after the other, is `fit` with `max_iter=1`: both know of the rows
     they have seen and no others. H starts from the first batch, and forgetting goes by the rows seen so far.
@@ -54,7 +55,7 @@ class MiniBatchNMF(Factorizer):
     n_components, init, beta_loss, alpha_W, alpha_H, l1_ratio, random_state, verbose
         As for `NMF`; `init` sees the first batch.
     batch_size : int
-        Rows of a batch. A larger block is taken in so many batches, a smaller one is a batch.
+        Rows of a batch.
     tol : float
         `fit` ends when a step changes H by no more than this share of it; 0 is never.
     max_no_improvement : int or None
@@ -168,7 +169,7 @@ class MiniBatchNMF(Factorizer):
         Parameters
         ----------
         X : of shape (n_samples, n_features)
-            The batch. One that is lazy is taken as `fit` takes it in one epoch: block by block.
+            The batch. One that is lazy is taken in batches, as `fit` takes it in its first epoch.
         y, W : None
             Not used.
         H : array of shape (n_components, n_features)
@@ -251,7 +252,8 @@ class MiniBatchNMF(Factorizer):
 
     def _begun(self, V: Block, H: Any) -> Online:
         """Return where the algorithm begins, with a first batch V (n_features, w)."""
-        shape = V.shape[::-1]
+        shape, dtype = V.shape[::-1], work_dtype(V.dtype)
+        square_sum(V, dtype, Scratch())
         rank = rank_of(self.n_components, shape, H if self.init == "custom" else None)
         penalties = penalties_of(self, (1, shape[1]))
         init = init_for(self.init, rank, shape)
@@ -260,7 +262,7 @@ class MiniBatchNMF(Factorizer):
         if self.init != "custom":
             return Online(first_components(V, self._settings))
         given = check_factor(H, (rank, shape[1]), "MiniBatchNMF (input H)")
-        return Online(np.array(given.T, work_dtype(V.dtype), order="C"))
+        return Online(np.array(given.T, dtype, order="C"))
 
     def _batches(self, table: Table) -> Batches:
         """Cut the data into batches."""
