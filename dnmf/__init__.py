@@ -4,7 +4,9 @@ V (m, n) ≈ W (m, r) · H (r, n), all non-negative: V is read block by block, o
 run can be killed at any moment and resumed to the same bits.
 """
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from dnmf.annotation import write_anndata
 from dnmf.api import factorize, iterate, load, plan, resume, transform
@@ -15,10 +17,15 @@ from dnmf.result import Result
 from dnmf.settings import Settings
 from dnmf.watch import Record, Watcher
 
+if TYPE_CHECKING:
+    from dnmf.estimator import NMF, MiniBatchNMF, non_negative_factorization
+
 __version__ = version("dnmf")
 
 __all__ = [
+    "NMF",
     "DnmfError",
+    "MiniBatchNMF",
     "Plan",
     "Record",
     "Result",
@@ -29,8 +36,22 @@ __all__ = [
     "factorize",
     "iterate",
     "load",
+    "non_negative_factorization",
     "plan",
     "resume",
     "transform",
     "write_anndata",
 ]
+
+# scikit-learn takes a second to import, which what does without it can save.
+_ESTIMATORS = ("NMF", "MiniBatchNMF", "non_negative_factorization")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(import_module("dnmf.estimator"), name)
+    raise AttributeError(f"module 'dnmf' has no attribute {name!r}.")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ESTIMATORS])

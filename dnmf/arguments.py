@@ -17,6 +17,7 @@ class Options(TypedDict, total=False):
     init: Any
     extrapolate: bool | None
     forget: float
+    shuffle: bool
     weights: Any
     fixed_W: Any
     row_names: Any

@@ -199,6 +199,8 @@ def spectral_state(bench: Bench, settings: Settings) -> State:
     drawn = np.sqrt(mean / settings.rank)
     normal = np.abs(np.random.default_rng(settings.seed).standard_normal(W.shape))
     W = np.where(missing, drawn * normal, np.where(W == 0, fill / balance * (normal if noisy else 1.0), W))
+    # Penalties see the scale of each factor, and updates move it from one to the other slowly.
+    share = balance if any((settings.l1_W, settings.l2_W, settings.l1_H, settings.l2_H)) else np.ones_like(balance)
 
     def make(block: int, projected: Float) -> Float:
         H = (np.maximum(projected * signs[:, None], 0) * gains[:, None]).astype(layout.work_dtype)
@@ -207,9 +209,9 @@ def spectral_state(bench: Bench, settings: Settings) -> State:
             half_normal(np.uint64(settings.seed % 2**64), np.uint64(layout.bounds[block]), normal)
             filled = fill * balance[:, None] * (normal if noisy else 1.0)
             H = np.where(missing[:, None], drawn * normal, np.where(H == 0, filled, H)).astype(H.dtype)
-        return H
+        return (H / share[:, None]).astype(H.dtype, copy=False)
 
-    return State(1, W.astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sums.norms))
+    return State(1, (W * share).astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sums.norms))
 
 
 def spectral_load(load: Load, rank: int, layout: Layout) -> Load:

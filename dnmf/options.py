@@ -16,6 +16,7 @@ HELP = {
     "init": "auto, sketch, random, nndsvd, nndsvda or nndsvdar.",
     "extrapolate": "Begin passes beyond W; by default where solver is auto or sketch.",
     "forget": "What a batch of minibatch leaves of the sums before it.",
+    "shuffle": "Take the components in another order in every pass of hals.",
     "sweeps": "Updates of a block in a pass.",
     "l1_W": "L1 penalty on W.",
     "l2_W": "L2 penalty on W.",
@@ -41,7 +42,7 @@ TYPES = {
     "threads": int,
     "sweeps": int,
 }
-SWITCHES = ("extrapolate",)
+SWITCHES = ("extrapolate", "shuffle")
 REALS = ("l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds", "forget")
 
 Command = Callable[..., Any]

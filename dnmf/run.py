@@ -107,6 +107,11 @@ class Run:
         self.state = saved_state(self.store, commit, layout)
         self._clock()
 
+    @property
+    def passes_of_start(self) -> int:
+        """The reads of V that the initialisation took."""
+        return (self.state.passes if self.state else 0) - len(self.history)
+
     def __iter__(self) -> Iterator[State]:
         """Make passes until the stop rule, or the caller, has had enough; save on the way and at the end."""
         assert self.state is not None

@@ -64,6 +64,9 @@ class Settings:
         taken back, which costs its pass. `None`: with `solver="auto"` and `"sketch"`, but not with the others.
     forget
         What each batch of `solver="minibatch"` leaves of the sums before it: 1 keeps them exact.
+    shuffle
+        Whether HALS takes the components in another order in every pass, where every entry counts; the order depends
+        on the seed and on the factors.
     sweeps
         Updates of each block of H in a pass, for the solvers that iterate (`mu`, `hals`); `None` lets
         the solver choose.
@@ -116,6 +119,7 @@ class Settings:
     init: Init = "auto"
     extrapolate: bool | None = None
     forget: float = 1.0
+    shuffle: bool = False
     sweeps: int | None = None
     l1_W: float = 0.0
     l2_W: float = 0.0
@@ -156,6 +160,8 @@ class Settings:
             self._set("memory_limit", parse_bytes(self.memory_limit))
         if self.extrapolate not in (None, True, False):
             raise SettingsError(f"extrapolate={self.extrapolate!r} is not allowed; give True, False or None.")
+        if self.shuffle not in (True, False):
+            raise SettingsError(f"shuffle={self.shuffle!r} is not allowed; give True or False.")
         for name, choices in (("solver", Solver), ("init", Init), ("missing", Missing)):
             if getattr(self, name) not in get_args(choices):
                 raise unknown(name, getattr(self, name), get_args(choices))

@@ -1,7 +1,8 @@
 """The long factor of new data, with the other factor held."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from dnmf.errors import DataError
 from dnmf.factor import Factor, MemoryFactor
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
-from dnmf.kernels.rules import make_rule
+from dnmf.kernels.rules import altered, make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
 from dnmf.result import Result, as_dask
-from dnmf.sources import open_matrix
+from dnmf.settings import Settings
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.weighted import is_weighted
 from dnmf.start import check_missing, crewed, plan_of
 from dnmf.watch import Watcher
 
@@ -37,52 +40,78 @@ def transform_with(
     """Return the long factor of V for the short factor of a result; `dnmf.transform` describes it."""
     short, rows_streamed = result.short, result.rows_streamed
     source = open_matrix(V, "rows" if rows_streamed else "columns", weights)
+    settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
+    with solved(source, short, settings, watchers, client) as (room, _):
+        bounds, rank, dtype = source.layout.bounds, settings.rank, source.layout.work_dtype
+        if out is not None:
+            with appearing(out, overwrite) as draft:
+                write_long(draft, room, bounds, rank, dtype, rows_streamed)
+        return as_dask(room, bounds, rank, dtype, rows_streamed)
+
+
+@contextmanager
+def solved(
+    source: Source,
+    short: Float,
+    settings: Settings,
+    watchers: Sequence[Watcher] = (),
+    client: Any = None,
+    *,
+    kept: bool = True,
+    measured: bool = False,
+) -> Iterator[tuple[Factor, Stats]]:
+    """Give the long factor of a matrix for a short one, in blocks, and the sums of the pass that solved for it.
+
+    Blocks that are not to be kept are not there. The sums include the loss, without penalties, where it is to be
+    measured. On a cluster, the blocks last as long as this.
+    """
     layout = source.layout
     if layout.shape[0] != len(short):
-        axis = "columns" if rows_streamed else "rows"
+        axis = "columns" if layout.transposed else "rows"
         raise DataError(
             f"V has shape {layout.user_shape}, and the factors were fitted to {len(short)} {axis}; give data with "
             f"{len(short)} {axis}."
         )
-    settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
-    rule = make_rule(settings, transposed=rows_streamed, weighted=weights is not None)
+    weighted = is_weighted(source)
+    rule = make_rule(settings, transposed=layout.transposed, weighted=weighted)
     check_missing(settings, layout)
-    solve = Solve(rule, Model.of(np.ascontiguousarray(short, layout.work_dtype)))
+    solve = Solve(rule, Model.of(np.ascontiguousarray(short, layout.work_dtype)), kept, measured)
 
     def read(count: int) -> None:
         for watcher in watchers:
             watcher.block_read(count)
 
     with crewed(client, source, watchers, None) as crew, single_threaded_products():
-        plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weights is not None)
+        plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weighted)
         for watcher in watchers:
             watcher.started(plan, 0, 1)
-        room: Factor = MemoryFactor(layout.blocks)
         if crew is None:
-            ThreadEngine(source, plan.groups, plan.threads, read).one_pass(solve, room=room)
+            room: Factor = MemoryFactor(layout.blocks)
+            yield room, ThreadEngine(source, plan.groups, plan.threads, read).one_pass(solve, room=room)
         else:
             engine = crew.engine(source, plan)
             engine.on_block, room = read, engine.room()
-            engine.one_pass(solve, room=room)
-        rank, dtype = settings.rank, layout.work_dtype
-        if out is not None:
-            with appearing(out, overwrite) as draft:
-                write_long(draft, room, layout.bounds, rank, dtype, rows_streamed)
-        return as_dask(room, layout.bounds, rank, dtype, rows_streamed)
+            yield room, engine.one_pass(solve, room=room)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Solve:
-    """The work of a pass that finds the best H with W held."""
+    """The work of a pass that finds the best H with W held, and measures the loss where that is asked for."""
 
     rule: Rule
     model: Model
+    kept: bool = True
+    measured: bool = False
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # each block is solved by itself
+        rows, rank = self.model.W.shape if self.measured else (1, 1)  # each block is solved by itself
+        return self.rule.zero(rows, rank) if self.measured else Stats.zero(rows, rank)
 
-    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float:
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Check a block and solve for its H (r, w)."""
         stats.norms.append(self.rule.entries.square_sum(V, self.model.W.dtype, scratch))
-        return self.rule.transform(V, self.model, scratch)
+        best = self.rule.transform(V, self.model, scratch)
+        if self.measured:
+            altered(self.rule, sweeps=0).visit(V, best, self.model, stats, scratch, fresh=False)
+        return best if self.kept else None

@@ -14,7 +14,7 @@ LAYERS = [
     {"accelerate", "bundle", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint", "pictures"},
     {"ranking", "result", "saving", "run", "join", "start", "transform", "survey"},
-    {"api", "annotation", "arguments", "convert", "export", "rank", "report"},
+    {"api", "annotation", "arguments", "convert", "export", "estimator", "rank", "report"},
     {"cli", "commands", "demo", "options", "terminal", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -22,18 +22,18 @@ HOMES = {
     "obstore": {"sources"},
     "fsspec": {"sources"},
     "boto3": {"sources"},
-    "dask": {"engine", "sources"},
+    "dask": {"engine", "sources", "estimator"},
     "distributed": {"engine"},
     "h5py": {"sources"},
     "xarray": {"sources"},
     "pandas": {"sources"},
     "pyarrow": {"sources"},
     "anndata": {"sources"},
-    "zarr": {"sources", "checkpoint", "convert", "demo"},
+    "zarr": {"sources", "checkpoint", "convert", "demo", "estimator"},
     "click": {"cli", "commands", "options"},
     "rich": {"progress", "terminal"},
     "matplotlib": {"pictures"},
-    "sklearn": {"demo", "survey"},
+    "sklearn": {"demo", "estimator", "survey"},
     "numba": {"kernels"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -100,7 +100,7 @@ class Store:
 
     def amend(self, changes: Mapping[str, Any]) -> None:
         """Change what the store says of its run."""
-        if any(self.header[name] != value for name, value in changes.items()):
+        if any(self.header.get(name) != value for name, value in changes.items()):
             self.header = {**self.header, **changes}
             with explained(f"The header of {self}"):
                 write_header(self.place, self.header)

@@ -1,9 +1,9 @@
 """One pass on Dask's threads, in this process."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import cast
+from typing import Any, cast
 
 import dask.threaded
 import numpy as np
@@ -68,9 +68,19 @@ class ThreadEngine:
         trouble = Trouble(scope.known)
         source = self.source if scope.reading else None
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
-        room = cast(Room | None, room)
+        common = (work, H, cast(Room | None, room), trouble)
+        if len(groups) == 1:  # to hand it to another thread takes as long as all of a small pass
+            total = self._visit_group(source, groups[0], *common)
+        else:
+            total = self._visit_groups(source, groups, common)
+        if trouble.bad:
+            raise self.source.layout.place(*min(trouble.bad, key=itemgetter(0)))
+        return total
+
+    def _visit_groups(self, source: Source | None, groups: Sequence[range], common: tuple[Any, ...]) -> Any:
+        """Visit groups of blocks on Dask's threads and add up their sums."""
         level = [
-            Task(f"visit-{number:06d}", self._visit_group, source, group, work, H, room, trouble)
+            Task(f"visit-{number:06d}", self._visit_group, source, group, *common)
             for number, group in enumerate(groups)
         ]
         graph = {task.key: task for task in level}
@@ -79,14 +89,11 @@ class ThreadEngine:
             level = [_sum_of(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
             graph |= {task.key: task for task in level}
         try:
-            total: S = dask.threaded.get(graph, level[0].key, num_workers=self.threads)
+            return dask.threaded.get(graph, level[0].key, num_workers=self.threads)
         except BaseException:
             # Dask does not wait for the tasks that are under way: they end before their next block.
-            trouble.failed = True
+            common[-1].failed = True
             raise
-        if trouble.bad:
-            raise self.source.layout.place(*min(trouble.bad, key=itemgetter(0)))
-        return total
 
     def _visit_group(
         self,

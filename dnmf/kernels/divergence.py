@@ -8,10 +8,11 @@ the new H and the old W.
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.kernels.beta import majorise, mismatch, ratio
 from dnmf.kernels.curvature import add_curvature, newton_rows
-from dnmf.kernels.entries import NONE, Entries, Pair, entries_of
+from dnmf.kernels.entries import NONE, Entries, Pair, Weighted, entries_of
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.newton import descend_columns
 from dnmf.kernels.panels import Block, Columns, slices
@@ -25,7 +26,10 @@ from dnmf.kernels.updates import KEPT
 
 RATIO_BYTES = 2**20
 FINISH_ROWS = 1024
-TRANSFORM_SWEEPS = 200
+# With W held, updates of a column end when one moves no entry by more than this share of the largest, or after so many
+# rounds of sweeps: what goes to 0 does so by a factor that may be near to 1.
+STILL = 1e-8
+ROUND_SWEEPS, TRANSFORM_ROUNDS = 20, 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,10 +184,21 @@ class Divergence:
         count_observed(panel, stats)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
-        """Return the H (r, w) of `TRANSFORM_SWEEPS` updates from a flat start, with W held."""
+        """Return the H (r, w) of updates from a flat start, with W held: of every column until it hardly moves."""
         H = np.ones((model.W.shape[1], V.shape[1]), model.W.dtype)
-        patient = dataclasses.replace(self, sweeps=TRANSFORM_SWEEPS, held_H=0)
-        patient.visit(V, H, model, patient.zero(*model.W.shape), scratch, fresh=True)
+        once = dataclasses.replace(self, sweeps=1, held_H=0)
+        many = dataclasses.replace(once, sweeps=ROUND_SWEEPS)
+        still = max(STILL, 8 * np.finfo(H.dtype).eps)
+        moving = np.arange(H.shape[1])
+        for number in range(TRANSFORM_ROUNDS):
+            part, h = (V if len(moving) == V.shape[1] else columns_of(V, moving)), H[:, moving]
+            for rule in (many, once):
+                before = h.copy()
+                rule.visit(part, h, model, rule.zero(*model.W.shape), scratch, fresh=number == 0 and rule is many)
+            H[:, moving] = h
+            moving = moving[np.abs(h - before).max(axis=0) > still * h.max(axis=0)]
+            if len(moving) == 0:
+                break
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
@@ -232,6 +247,11 @@ def column_products(A: Float, B: Float) -> Float:
     """Return the products of the columns of two panels (p,), in float64."""
     products: Float = np.einsum("ij,ij->j", A, B, dtype=np.float64)
     return products
+
+
+def columns_of(V: Block, columns: NDArray[np.int64]) -> Block:
+    """Return some columns of a block, with their weights if it has such."""
+    return Weighted(*(part[:, columns] for part in V)) if isinstance(V, Weighted) else V[:, columns]
 
 
 def packed(panel: Float, scratch: Scratch) -> Float:

@@ -8,7 +8,7 @@ from dnmf.kernels.entries import Entries
 from dnmf.kernels.panels import Block, slices
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.tiles import Float, Penalty
 
 GRAM_ROWS = 16384
 
@@ -46,6 +46,14 @@ class Step(NamedTuple):
 
 class Rule(Protocol):
     """A loss with its penalties and its updates of both factors."""
+
+    @property
+    def penalty_W(self) -> Penalty:
+        """Penalties of W."""
+
+    @property
+    def penalty_H(self) -> Penalty:
+        """Penalties of H."""
 
     @property
     def entries(self) -> Entries:

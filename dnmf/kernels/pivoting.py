@@ -36,7 +36,7 @@ def _pivot(H, C, gram, scale, l1, sweeps):  # type: ignore[no-untyped-def]
         for k in range(rank):
             c[k] = (C[k, column] - l1) * scale[k]
             passive[k] = H[k, column] > 0 and scale[k] > 0
-            largest = max(largest, abs(c[k]))
+            largest = max(largest, c[k])  # what l1 has made negative says nothing of the scale of x
         if not _exchange(gram, c, scale, 1e-12 * largest, x, slope, passive, chosen, factor):
             for k in range(rank):
                 x[k] = H[k, column] / scale[k] if scale[k] > 0 else 0.0

@@ -73,10 +73,13 @@ class Quadratic:
         """Return the H (r, w) that minimises the objective with W held, exactly, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         for columns, panel in panels(V, H.dtype, scratch):
-            C = cross_product(panel, model.W, scratch)
-            h = np.ascontiguousarray(H[:, columns])
-            pivot(h, C, model.gram.astype(H.dtype), self.penalty_H, PIVOT_SWEEPS)
-            H[:, columns] = h
+            H[:, columns] = self.best(cross_product(panel, model.W, scratch), model.gram)
+        return H
+
+    def best(self, C: Float, gram: Float) -> Float:
+        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) and WᵀW (r, r)."""
+        H = np.zeros(C.shape, C.dtype)
+        pivot(H, C, gram.astype(C.dtype), self.penalty_H, PIVOT_SWEEPS)
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:

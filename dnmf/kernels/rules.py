@@ -1,6 +1,7 @@
 """The table of rules: which loss goes with which solver, and what they are made of."""
 
-from typing import Any
+import dataclasses
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse
@@ -13,7 +14,7 @@ from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Penalty
-from dnmf.kernels.updates import RowUpdate, hals, multiplicative
+from dnmf.kernels.updates import RowUpdate, Shuffled, hals, multiplicative
 from dnmf.kernels.weighted import WeightedQuadratic
 from dnmf.settings import Settings
 
@@ -65,6 +66,8 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
     penalties = Penalty(of.l1_W, of.l2_W), Penalty(of.l1_H, of.l2_H)
     if beta == 2 and entries.all:
         update, sweeps = QUADRATIC[solver]
+        if settings.shuffle and update is hals:
+            update = Shuffled(update, settings.seed)
         return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
     if solver == "minibatch":
         raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
@@ -72,6 +75,12 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
         return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
     sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])
     return Divergence(beta, solver in ("cd", "newton"), sweeps, *penalties, entries, *held)
+
+
+def altered(rule: Rule, **changes: Any) -> Rule:
+    """Return a rule with other sweeps or penalties; without sweeps, a visit only adds up and measures."""
+    new: Rule = dataclasses.replace(cast(Any, rule), **changes)
+    return new
 
 
 def sums_per_row(rule: Rule, rank: int) -> int:

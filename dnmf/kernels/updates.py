@@ -4,6 +4,8 @@ Each takes H (r, p), the cross products C = WᵀV (r, p) and the Gram matrix G =
 lowers ½ tr(HᵀGH) − tr(CᵀH) + l1‖H‖₁ + ½ l2‖H‖² in place. The update of W is the same one on the transposes.
 """
 
+import dataclasses
+import hashlib
 from typing import Protocol
 
 import numpy as np
@@ -73,6 +75,22 @@ def _minimise(h, c, slope, below, coupling, l1, l2, inverse):  # type: ignore[no
         new = new if new > zero and inverse > zero else zero
         below[j] += coupling * (new - old)
         h[j] = new
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shuffled:
+    """An update with the components in a random order: one for every Gram matrix, so the same for a whole pass."""
+
+    update: RowUpdate
+    seed: int
+
+    def __call__(self, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
+        """Update H (r, p) in place."""
+        digest = hashlib.blake2b(np.ascontiguousarray(G).tobytes(), digest_size=8).digest()
+        order = np.random.default_rng([self.seed, int.from_bytes(digest)]).permutation(len(H))
+        h = H[order]
+        self.update(h, C[order], np.ascontiguousarray(G[order][:, order]), penalty, sweeps)
+        H[order] = h
 
 
 def multiplicative(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:

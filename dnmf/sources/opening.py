@@ -17,7 +17,7 @@ from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.hdf5_file import open_hdf5
-from dnmf.sources.layout import Axis, Source
+from dnmf.sources.layout import Axis, Layout, Source
 from dnmf.sources.market import Market, MarketArray, MarketEntries, open_market
 from dnmf.sources.market import unpacked as unpacked_array
 from dnmf.sources.memory import ArraySource, SparseSource
@@ -48,7 +48,7 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
         `sparse.COO`, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or the
         address of a matrix: the path or URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`,
         `.nc`, `.parquet`, `.csv` or `.mtx` file, or of raw numbers. `::` and a part name one of several in it, as in
-        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`.
+        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. What has been opened already stays as it is.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
     weights
@@ -64,6 +64,9 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     >>> open_matrix(np.ones((3, 5))).layout.shape
     (3, 5)
     """
+    if isinstance(getattr(V, "layout", None), Layout):
+        opened: Source = V
+        return opened
     if weights is not None:
         values = open_matrix(V, streamed)
         in_memory = isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights)

@@ -1,0 +1,147 @@
+"""X as batches of rows in a seeded order, so that rows that are sorted are no trap."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError
+from dnmf.kernels.panels import BadEntry, Block, slices
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources import Source
+from dnmf.sources.memory import as_columns
+
+# Bytes of blocks that are mixed: rows of one block may all be of one kind.
+MIXED_BYTES = 128 * 2**20
+
+
+class Batches(Protocol):
+    """Batches of rows, numbered from 0."""
+
+    count: int
+
+    def order(self, epoch: int) -> list[int]:
+        """Return the batches in the order in which an epoch visits them."""
+
+    def read(self, batch: int) -> Block:
+        """Return the rows of a batch as the columns of V (n_features, w)."""
+
+    def place(self, batch: int, error: BadEntry) -> DataError:
+        """Return the error that names a bad entry of a batch by its place in X."""
+
+
+class OneBatch:
+    """A matrix in memory as the only batch."""
+
+    count = 1
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+
+    def order(self, epoch: int) -> list[int]:
+        """Return the only batch."""
+        return [0]
+
+    def read(self, batch: int) -> Block:
+        """Return the rows as the columns of V (n_features, w)."""
+        return turned(self._matrix)
+
+    def place(self, batch: int, error: BadEntry) -> DataError:
+        """Return the error that names a bad entry."""
+        return bad_entry(error, error.column)
+
+
+class RowBatches:
+    """Batches of a matrix in memory: rows that are drawn once for all epochs.
+
+    >>> batches = RowBatches(np.arange(10.0).reshape(5, 2), 2, seed=0)
+    >>> batches.count, sorted(int(row) for batch in range(3) for row in batches.rows(batch))
+    (3, [0, 1, 2, 3, 4])
+    """
+
+    def __init__(self, matrix: Any, size: int, seed: int) -> None:
+        self._matrix = matrix.tocsr() if hasattr(matrix, "tocsr") else matrix
+        drawn = np.random.default_rng(seed).permutation(matrix.shape[0])
+        self._rows = [drawn[part] for part in slices(len(drawn), size)]
+        self._seed, self.count = seed, len(self._rows)
+
+    def rows(self, batch: int) -> NDArray[np.int64]:
+        """Return the rows of a batch."""
+        return self._rows[batch]
+
+    def order(self, epoch: int) -> list[int]:
+        """Return the batches in the order in which an epoch visits them."""
+        return [int(batch) for batch in np.random.default_rng([self._seed, epoch]).permutation(self.count)]
+
+    def read(self, batch: int) -> Block:
+        """Return the rows of a batch as the columns of V (n_features, w)."""
+        return turned(self._matrix[self._rows[batch]])
+
+    def place(self, batch: int, error: BadEntry) -> DataError:
+        """Return the error that names a bad entry of a batch by its place in X."""
+        return bad_entry(error, int(self._rows[batch][error.column]))
+
+
+class BlockBatches:
+    """Batches of a matrix that is read block by block: of rows drawn from a few blocks that are read together.
+
+    Which blocks these are, and which rows, is drawn once for all epochs, and the order for each. Every block is read
+    once an epoch, and no more than `MIXED_BYTES` of them, or one, are held.
+    """
+
+    def __init__(self, source: Source, size: int, seed: int) -> None:
+        layout, rng = source.layout, np.random.default_rng(seed)
+        mixed = max(1, MIXED_BYTES * layout.blocks // layout.stored_bytes)
+        drawn = rng.permutation(layout.blocks)
+        self._groups = [[int(block) for block in drawn[part]] for part in slices(layout.blocks, mixed)]
+        self._rows: list[tuple[int, NDArray[np.int64]]] = []
+        for number, group in enumerate(self._groups):
+            places = rng.permutation(sum(layout.bounds[block + 1] - layout.bounds[block] for block in group))
+            self._rows += [(number, places[part]) for part in slices(len(places), size)]
+        self._source, self._seed, self.count = source, seed, len(self._rows)
+        self._held: tuple[int, Block] = (-1, None)
+
+    def order(self, epoch: int) -> list[int]:
+        """Return the batches in the order in which an epoch visits them, those of the same blocks together."""
+        rng = np.random.default_rng([self._seed, epoch])
+        turns = rng.permutation(len(self._groups))
+        return sorted(rng.permutation(self.count).tolist(), key=lambda batch: int(turns[self._rows[batch][0]]))
+
+    def read(self, batch: int) -> Block:
+        """Return the rows of a batch as the columns of V (n_features, w)."""
+        number, places = self._rows[batch]
+        if self._held[0] != number:
+            self._held = (-1, None)  # so that no other blocks are held beside
+            self._held = (number, self._beside_each_other(self._groups[number]))
+        return self._held[1][:, places]
+
+    def _beside_each_other(self, group: list[int]) -> Block:
+        """Return the columns of some blocks as one."""
+        if len(group) == 1:
+            return self._source.read(group[0], Scratch())
+        parts = [self._source.read(block, Scratch()) for block in group]
+        return scipy.sparse.hstack(parts, "csc") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts, axis=1)
+
+    def place(self, batch: int, error: BadEntry) -> DataError:
+        """Return the error that names a bad entry of a batch by its place in X."""
+        number, places = self._rows[batch]
+        bounds, place = self._source.layout.bounds, int(places[error.column])
+        for block in self._groups[number]:
+            if place < bounds[block + 1] - bounds[block]:
+                return bad_entry(error, bounds[block] + place)
+            place -= bounds[block + 1] - bounds[block]
+        raise AssertionError
+
+
+def bad_entry(error: BadEntry, row: int) -> DataError:
+    """Return the error that names a bad entry of X."""
+    return DataError(
+        f"X[{row}, {error.row}] is {error.value:g}; X must hold finite numbers of at least 0, and above 0 for a loss "
+        "whose β is 0 or less. Clip, fill or drop such entries first."
+    )
+
+
+def turned(rows: Any) -> Block:
+    """Return rows of X (w, n_features) as the columns of V."""
+    return as_columns(rows.T) if hasattr(rows, "tocsr") else rows.T

@@ -1,0 +1,196 @@
+"""What is given as X, and what is returned for it: arrays for arrays, lazy ones for lazy ones, labelled for labelled.
+
+NumPy arrays, SciPy matrices and frames go through scikit-learn's own validation. Dask arrays and frames, and what
+`dnmf.factorize` opens by itself, are taken as they are: their entries are checked when they are read.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+from dask.delayed import delayed
+from sklearn.utils.validation import validate_data
+
+from dnmf.errors import DataError
+from dnmf.estimator.rows import Rows, products, solve_products, solve_rows
+from dnmf.kernels.panels import work_dtype
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.dask_array import factor_array
+from dnmf.sources.layout import BLOCK_BYTES
+
+COMPONENT = "component"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """X (n_samples, n_features), opened.
+
+    Attributes
+    ----------
+    matrix
+        What `open_matrix` takes: a NumPy array, a SciPy CSR or CSC matrix, a Dask array, a `zarr.Array`, or a path.
+    shape
+        Of X; the number of samples is nan where a Dask array does not know it.
+    lazy
+        Whether it is not in memory, so that W is to be lazy as well.
+    labels
+        The xarray DataArray that it came in.
+    """
+
+    matrix: Any
+    shape: tuple[int, int]
+    lazy: bool
+    labels: Any = None
+
+    def source(self) -> Source:
+        """Return the matrix opened to be factorised, cut as it is best read.
+
+        One that is small is cut along its rows, whatever its kind: then a dense and a sparse one give the same factors.
+        """
+        small = not self.lazy and stored_bytes(self.matrix) <= BLOCK_BYTES
+        return open_matrix(self.matrix, "rows" if small else None)
+
+    @property
+    def client(self) -> str | None:
+        """Where passes over X run: what is in this process's memory stays there."""
+        return None if self.lazy else "threads"
+
+    def labelled(self, W: Any, names: Sequence[str]) -> Any:
+        """Return W (n_samples, r) with the dimension and the coordinates of X's samples, if it has such."""
+        if self.labels is None:
+            return W
+        samples = self.labels.dims[0]
+        coords = {name: coord for name, coord in self.labels.coords.items() if set(coord.dims) <= {samples}}
+        return type(self.labels)(W, dims=(samples, COMPONENT), coords={**coords, COMPONENT: list(names)})
+
+
+def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
+    """Open X for an estimator, and tell the estimator of its features, or see that they are those of the fit.
+
+    Parameters
+    ----------
+    model
+        The estimator.
+    X
+        What was given.
+    reset
+        Whether the estimator is being fitted.
+    lengths
+        Whether a Dask frame is to be asked for the number of its rows, which reads it.
+
+    Raises
+    ------
+    ValueError
+        If X is no matrix of non-negative numbers, as far as that can be told, or has other features.
+    """
+    labels, names = (X, _coordinates(X)) if _is(X, "xarray", "DataArray") else (None, None)
+    inner = X if labels is None else X.data
+    if _is(inner, "dask", "DataFrame"):
+        names, inner = list(inner.columns), inner.to_dask_array(lengths=True if lengths else None)
+    if isinstance(inner, (da.Array, zarr.Array, str, Path)):
+        shape = _lazy_shape(inner)
+        _check_features(model, shape[1], names, reset)
+        return Table(inner, shape, lazy=True, labels=labels)
+    missing = getattr(model, "missing", "none")
+    matrix = validate_data(
+        model,
+        inner,
+        reset=reset,
+        accept_sparse=("csr", "csc"),
+        dtype="numeric",
+        ensure_all_finite="allow-nan" if missing == "nan" else True,
+        ensure_non_negative=True,
+    )
+    if names is not None:
+        _check_features(model, matrix.shape[1], names, reset)
+    return Table(matrix, matrix.shape, lazy=False, labels=labels)
+
+
+def stored_bytes(matrix: Any) -> int:
+    """Return the bytes of a NumPy or SciPy matrix."""
+    return int(getattr(matrix, "data", matrix).nbytes)
+
+
+def lazy_rows(matrix: Any, rows: Rows) -> Any:
+    """Return W (n_samples, r) of a matrix as a lazy Dask array, cut like the rows of X; nothing is computed here.
+
+    The panels of a row of chunks are put together, but where all that is needed of them are their products with H.
+    """
+    rank = len(rows.components)
+    if not isinstance(matrix, da.Array):
+        source = open_matrix(matrix, "rows")
+        layout = source.layout
+        return factor_array(partial(rows.of_block, source), False, layout.bounds, rank, layout.work_dtype, True)
+    dtype = work_dtype(matrix.dtype)
+    told: dict[str, Any] = {"dtype": dtype, "meta": np.empty((0, 0), dtype), "concatenate": False}
+    told["rows"] = delayed(rows, pure=False)
+    if matrix.numblocks[1] == 1 or not rows.by_products:
+        return da.blockwise(solve_rows, "ik", matrix, "ij", new_axes={"k": rank}, **told)
+    first = np.cumsum([0, *matrix.chunks[1]])[:-1]
+    starts = da.from_array(first[None, :], chunks=(1, 1))
+    narrow = {"j": lambda width: rank}
+    parts = da.blockwise(products, "ij", matrix, "ij", starts, "uj", adjust_chunks=narrow, align_arrays=False, **told)
+    return da.blockwise(solve_products, "ik", parts, "ij", new_axes={"k": rank}, **told)
+
+
+def as_product(W: Any, H: Any, names: Sequence[Any] | None) -> Any:
+    """Return WH for whatever W is; a DataArray comes back with the features as its second dimension."""
+    if not _is(W, "xarray", "DataArray"):
+        return W @ H
+    samples = W.dims[0]
+    coords = {name: coord for name, coord in W.coords.items() if set(coord.dims) <= {samples}}
+    if names is not None:
+        coords["feature"] = list(names)
+    return type(W)(W.data @ H, dims=(samples, "feature"), coords=coords)
+
+
+def _is(given: Any, package: str, name: str) -> bool:
+    """Say whether a thing is of a class of a package that need not be there."""
+    return any(kind.__name__ == name and kind.__module__.split(".")[0] == package for kind in type(given).__mro__)
+
+
+def _coordinates(labels: Any) -> list[Any] | None:
+    """Return the names that a DataArray has for its second dimension, if it has any."""
+    if labels.ndim != 2:
+        raise DataError(f"X is a DataArray with the dimensions {labels.dims}; give one of two: samples and features.")
+    place = labels.dims[1]
+    return labels.coords[place].values.tolist() if place in labels.coords else None
+
+
+def _lazy_shape(matrix: Any) -> tuple[int, int]:
+    """Return the shape of a matrix that is not in memory, or raise DataError where it is none."""
+    if not isinstance(matrix, da.Array):
+        return open_matrix(matrix).layout.user_shape
+    if matrix.ndim != 2:
+        raise DataError(f"X is a Dask array of {matrix.ndim} dimension(s); give one of two: samples and features.")
+    if math.isnan(matrix.shape[1]):
+        raise DataError("X is a Dask array whose features are not counted; call X.compute_chunk_sizes() first.")
+    work_dtype(matrix.dtype)
+    return matrix.shape[0], matrix.shape[1]
+
+
+def _check_features(model: Any, count: int, names: Sequence[Any] | None, reset: bool) -> None:
+    """Tell an estimator of the features of its X, or see that they are those it was fitted to."""
+    texts = np.array(names, object) if names is not None and all(isinstance(name, str) for name in names) else None
+    known = getattr(model, "feature_names_in_", None)
+    if reset:
+        model.n_features_in_ = int(count)
+        if texts is not None:
+            model.feature_names_in_ = texts
+        elif known is not None:
+            del model.feature_names_in_
+        return
+    if count != model.n_features_in_:
+        raise DataError(
+            f"X has {count} features, but {type(model).__name__} is expecting {model.n_features_in_} features as input."
+        )
+    if texts is not None and known is not None and list(texts) != list(known):
+        raise DataError(
+            "The feature names should match those that were passed during fit; these are others, or in another order."
+        )

@@ -1,0 +1,111 @@
+"""What the estimators share once they are fitted: W of new data, and X of W."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
+from dnmf.estimator.rows import Rows
+from dnmf.kernels.tiles import Float
+from dnmf.settings import Settings
+from dnmf.sources import open_matrix
+from dnmf.transform import solved
+
+
+class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """An estimator that has `components_`, and `_settings` by which rows of W are solved for."""
+
+    components_: Float
+    _settings: Settings
+
+    def transform(self, X: Any) -> Any:
+        """Return W of the rows of X, with `components_` held.
+
+        Every row is solved by itself, with the penalties of the fit: exactly for the Frobenius loss, and for
+        `missing`; to convergence, as nearly, for the others. Nothing of it depends on the solver of the fit.
+
+        Parameters
+        ----------
+        X : of shape (n_samples, n_features)
+            Of any kind that `fit` takes.
+
+        Returns
+        -------
+        W : of shape (n_samples, n_components)
+            A NumPy array, or what `set_output` asks for. A lazy Dask array with the chunks of X's rows, of which
+            nothing is computed here, for a Dask array or frame, and for a path. A DataArray for a DataArray.
+        """
+        check_is_fitted(self)
+        return self._transformed(opened(self, X, reset=False, lengths=False))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Return the data that W stands for.
+
+        Parameters
+        ----------
+        X : of shape (n_samples, n_components)
+            W: an array or a sparse matrix, a Dask array, or a DataArray.
+
+        Returns
+        -------
+        X_original : of shape (n_samples, n_features)
+            WH, of the same kind.
+        """
+        check_is_fitted(self)
+        return as_product(X, self.components_, getattr(self, "feature_names_in_", None))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return how well X is told by `components_`: minus the mean divergence of a sample from its WH.
+
+        As for scikit-learn's other decompositions, more is better, and the number of samples does not matter.
+
+        Parameters
+        ----------
+        X : of shape (n_samples, n_features)
+            Of any kind that `fit` takes; it is read once, block by block.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        score : float
+            At most 0.
+        """
+        check_is_fitted(self)
+        table = opened(self, X, reset=False)
+        return -self._solved(table, kept=False, measured=True)[1] / table.shape[0]
+
+    def _transformed(self, table: Table) -> Any:
+        """Return W for a table, lazy where the table is."""
+        rows = Rows(self.components_, self._settings)
+        W = lazy_rows(table.matrix, rows) if table.lazy else self._solved(table)[0]
+        return table.labelled(W, self.get_feature_names_out())
+
+    def _solved(self, table: Table, *, kept: bool = True, measured: bool = False) -> tuple[Float | None, float]:
+        """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read."""
+        source = open_matrix(table.matrix, "rows")
+        layout, short = source.layout, self.components_.T
+        settings = self._settings.replace({"memory_limit": getattr(self, "memory_limit", None)})
+        with solved(source, short, settings, client=table.client, kept=kept, measured=measured) as (room, stats):
+            if not kept:
+                return None, max(stats.fit, 0.0)
+            W = np.empty((layout.shape[1], len(self.components_)), layout.work_dtype)
+            for block in range(layout.blocks):
+                W[layout.columns(block)] = room.read(block).T
+            return W, max(stats.fit, 0.0)
+
+    @property
+    def _n_features_out(self) -> int:
+        """How many names there are to be."""
+        return len(self.components_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        missing = getattr(self, "missing", "none")
+        tags.input_tags.positive_only = True
+        tags.input_tags.sparse = missing != "nan"
+        tags.input_tags.allow_nan = missing == "nan"
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

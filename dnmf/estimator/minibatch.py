@@ -1,0 +1,287 @@
+"""scikit-learn's MiniBatchNMF, on batches of rows or on the blocks of what is too large for memory."""
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+
+from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
+from dnmf.estimator.batches import Batches, BlockBatches, OneBatch, RowBatches
+from dnmf.estimator.containers import Table, opened
+from dnmf.estimator.factorizer import Factorizer
+from dnmf.estimator.online import Online, first_components
+from dnmf.estimator.parameters import (
+    OF_MINIBATCH,
+    SHARED,
+    Constraints,
+    beta_of,
+    check_factor,
+    check_zeros,
+    for_rows,
+    init_for,
+    penalties_of,
+    rank_of,
+    seed_of,
+)
+from dnmf.estimator.progress import Progress
+from dnmf.factor import DiskFactor, MemoryFactor, Room
+from dnmf.kernels.panels import BadEntry, Block, square_sum, work_dtype
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.tiles import Float
+from dnmf.settings import Settings
+from dnmf.sources import open_matrix
+
+# The share of memory that W of all batches may take before it is kept on the disk.
+KEPT_SHARE = 0.3
+# Updates of W of a batch that begin at its W of the epoch before.
+SWEEPS = 4
+INFINITE = float("inf")
+
+
+class MiniBatchNMF(Factorizer):
+    """Non-negative matrix factorization that updates H after every batch of rows, as a scikit-learn estimator.
+
+    It minimises what `NMF` does, takes what `sklearn.decomposition.MiniBatchNMF` takes and means the same by it.
+    Batches of a matrix in memory are of rows drawn at random; those of a Dask array, a Zarr array or a file of
+    rows drawn from a few of its blocks at a time. Their order is drawn anew for every epoch.
+
+    `partial_fit` on the batches of an epoch, one after the other, is `fit` with `max_iter=1`: both know of the rows
+    they have seen and no others. H starts from the first batch, and forgetting goes by the rows seen so far.
+
+    Parameters
+    ----------
+    n_components, init, beta_loss, alpha_W, alpha_H, l1_ratio, random_state, verbose
+        As for `NMF`; `init` sees the first batch.
+    batch_size : int
+        Rows of a batch.
+    tol : float
+        `fit` ends when a step changes H by no more than this share of it; 0 is never.
+    max_no_improvement : int or None
+        `fit` ends when the smoothed cost has not improved for so many batches, one after another.
+    max_iter : int
+        Epochs allowed.
+    forget_factor : float
+        What is left of the past when as many rows have been added as were seen so far, or as X has.
+    fresh_restarts : bool
+        Whether W of a batch is solved for anew in every epoch, and not from where it was.
+    fresh_restarts_max_iter : int
+        Updates of W where it is solved for anew, as it is in the first epoch and in `partial_fit`.
+
+    Attributes
+    ----------
+    components_, n_components_, n_features_in_, feature_names_in_, reconstruction_err_
+        As of `NMF`; the last one after `fit` only.
+    n_iter_ : int
+        Epochs begun.
+    n_steps_ : int
+        Batches seen.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[1, 1], [2, 1], [3, 1.2], [4, 1], [5, 0.8], [6, 1]])
+    >>> model = MiniBatchNMF(n_components=2, init="random", random_state=0).fit(X)
+    >>> model.components_.shape, model.transform(X).shape
+    ((2, 2), (6, 2))
+    """
+
+    _parameter_constraints: Constraints = {**SHARED, **OF_MINIBATCH}  # noqa: RUF012 — scikit-learn's name for it
+
+    def __init__(
+        self,
+        n_components: Any = "auto",
+        *,
+        init: str | None = None,
+        batch_size: int = 1024,
+        beta_loss: str | float = "frobenius",
+        tol: float = 1e-4,
+        max_no_improvement: int | None = 10,
+        max_iter: int = 200,
+        alpha_W: float = 0.0,
+        alpha_H: Any = "same",
+        l1_ratio: float = 0.0,
+        forget_factor: float = 0.7,
+        fresh_restarts: bool = False,
+        fresh_restarts_max_iter: int = 30,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.init = init
+        self.batch_size = batch_size
+        self.beta_loss = beta_loss
+        self.tol = tol
+        self.max_no_improvement = max_no_improvement
+        self.max_iter = max_iter
+        self.alpha_W = alpha_W
+        self.alpha_H = alpha_H
+        self.l1_ratio = l1_ratio
+        self.forget_factor = forget_factor
+        self.fresh_restarts = fresh_restarts
+        self.fresh_restarts_max_iter = fresh_restarts_max_iter
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
+        """Learn H of the data, batch by batch.
+
+        Parameters
+        ----------
+        X : of shape (n_samples, n_features)
+            Of any kind that `NMF.fit` takes.
+        y, W : None
+            Not used; W of every batch is solved for.
+        H : array of shape (n_components, n_features)
+            Where to start with `init="custom"`; it is not changed.
+
+        Returns
+        -------
+        self : MiniBatchNMF
+            The estimator.
+        """
+        self._fit(X, H)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Any:
+        """Learn H of the data and return W: what `fit(X).transform(X)` returns, to the last bit.
+
+        Parameters
+        ----------
+        X, y, W, H
+            As for `fit`.
+
+        Returns
+        -------
+        W : of shape (n_samples, n_components)
+            As from `transform`.
+        """
+        table, W = self._fit(X, H)
+        return self._transformed(table) if W is None else table.labelled(W, self.get_feature_names_out())
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
+        """Update H by one batch; the first one is where H starts.
+
+        Parameters
+        ----------
+        X : of shape (n_samples, n_features)
+            The batch. One that is lazy is taken in batches, as `fit` takes it in its first epoch.
+        y, W : None
+            Not used.
+        H : array of shape (n_components, n_features)
+            Where to start with `init="custom"`, in the first call.
+
+        Returns
+        -------
+        self : MiniBatchNMF
+            The estimator.
+        """
+        first = not hasattr(self, "components_")
+        table = opened(self, X, reset=first)
+        online = None if first else self._online
+        if first:
+            self.n_steps_, self._seed = 0, seed_of(self.random_state)
+        check_zeros(table, beta_of(self.beta_loss))
+        batches = self._batches(table) if table.lazy else OneBatch(table.matrix)
+        with single_threaded_products():
+            for batch in batches.order(0):
+                online, _, _ = self._step(online, batches, batch, H)
+                self.n_steps_ += 1
+        self._take(online)
+        return self
+
+    def _fit(self, X: Any, H: Any) -> tuple[Table, Float | None]:
+        """Fit, and return the data as they were opened, and their W where they are in memory."""
+        table, self._seed = opened(self, X, reset=True), seed_of(self.random_state)
+        check_zeros(table, beta_of(self.beta_loss))
+        init_for(self.init, rank_of(self.n_components, table.shape, H), table.shape)
+        batches, rows = self._batches(table), table.shape[0]
+        progress = Progress(self.tol, self.max_no_improvement, rows, self.verbose)
+        with single_threaded_products():
+            self.n_iter_, self.n_steps_ = self._epochs(batches, rows, H, progress)
+        W, loss = self._solved(table, kept=not table.lazy, measured=True)
+        self.reconstruction_err_ = float(np.sqrt(2 * loss))
+        if not progress.over and self.tol > 0:
+            warnings.warn(
+                f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return table, W
+
+    def _epochs(self, batches: Batches, rows: int, H: Any, progress: Progress) -> tuple[int, int]:
+        """Go over the batches until there is no more progress; return the epochs begun and the steps made."""
+        online: Online | None = None
+        room: Room | None = None
+        for epoch in range(self.max_iter):
+            for batch in batches.order(epoch):
+                before = online
+                online, W, cost = self._step(before, batches, batch, H, room if epoch else None, rows)
+                if not self.fresh_restarts:
+                    room = room or room_for(online, batches.count, rows)
+                    room.write(batch, W)
+                if progress.ends(before, online, cost):
+                    break
+            if progress.over:
+                break
+        self._take(online)
+        return epoch + 1, progress.steps
+
+    def _step(
+        self,
+        online: Online | None,
+        batches: Batches,
+        batch: int,
+        H: Any,
+        room: Room | None = None,
+        most: float = INFINITE,
+    ) -> tuple[Online, Float, float]:
+        """Make a step with a batch, from its W of the epoch before where there is room for it."""
+        V = batches.read(batch)
+        try:
+            online = online or self._begun(V, H)
+            W = None if room is None else room.read(batch)
+            sweeps = self.fresh_restarts_max_iter if W is None else SWEEPS
+            return online.step(V, W, self._settings, self.forget_factor, sweeps, most)
+        except BadEntry as error:
+            raise batches.place(batch, error) from None
+
+    def _begun(self, V: Block, H: Any) -> Online:
+        """Return where the algorithm begins, with a first batch V (n_features, w)."""
+        shape, dtype = V.shape[::-1], work_dtype(V.dtype)
+        square_sum(V, dtype, Scratch())
+        rank = rank_of(self.n_components, shape, H if self.init == "custom" else None)
+        penalties = penalties_of(self, (1, shape[1]))
+        init = init_for(self.init, rank, shape)
+        options = {"rank": rank, "loss": self.beta_loss, "init": init, "seed": self._seed, **penalties}
+        self._settings = for_rows(Settings.from_options(options))
+        if self.init != "custom":
+            return Online(first_components(V, self._settings))
+        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF (input H)")
+        return Online(np.array(given.T, dtype, order="C"))
+
+    def _batches(self, table: Table) -> Batches:
+        """Cut the data into batches."""
+        if table.lazy:
+            return BlockBatches(open_matrix(table.matrix, "rows"), self.batch_size, self._seed)
+        return RowBatches(table.matrix, self.batch_size, self._seed)
+
+    def _take(self, online: Online | None) -> None:
+        """Take over what has been found."""
+        assert online is not None
+        self._online = online
+        self.components_ = np.ascontiguousarray(online.Ht.T)
+        self.n_components_ = len(self.components_)
+
+
+def room_for(online: Online, batches: int, rows: int) -> Room:
+    """Return room for W of all batches: in memory, or on the disk where it is large."""
+    rank = online.Ht.shape[1]
+    if rank * rows * online.Ht.itemsize <= KEPT_SHARE * usable_memory():
+        return MemoryFactor(batches)
+    folder = SpillFolder()
+    return DiskFactor(folder.path, rank, online.Ht.dtype, owner=folder)

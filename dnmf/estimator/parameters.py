@@ -1,0 +1,186 @@
+"""The parameters of the estimators: what may be given, and what they are as the settings of a run."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, get_args
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_non_negative
+
+from dnmf.errors import DataError, SettingsError
+from dnmf.kernels.rules import solvers_for
+from dnmf.kernels.tiles import Float
+from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
+
+SPECTRAL = ("nndsvd", "nndsvda", "nndsvdar")
+# The solvers that `transform` uses for every solver of the fit: those that get nearest to the minimum.
+BEST_ROWS = {2.0: "hals", 1.0: "cd"}
+MOST_SEED = 2**31 - 1
+
+Constraints = dict[str, Any]
+SHARED: Constraints = {
+    "n_components": [Interval(Integral, 1, None, closed="left"), None, StrOptions({"auto"})],
+    "init": [StrOptions({*get_args(Init), "custom"}), None],
+    "beta_loss": [StrOptions(set(get_args(Loss))), Real],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "random_state": ["random_state"],
+    "alpha_W": [Interval(Real, 0, None, closed="left")],
+    "alpha_H": [Interval(Real, 0, None, closed="left"), StrOptions({"same"})],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "verbose": ["verbose"],
+}
+OF_NMF: Constraints = {
+    "solver": [StrOptions(set(get_args(Solver)))],
+    "shuffle": ["boolean"],
+    "store": "no_validation",
+    "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
+    "memory_limit": [Interval(Real, 0, None, closed="neither"), str, None],
+    "max_seconds": [Interval(Real, 0, None, closed="left"), None],
+    "missing": [StrOptions(set(get_args(Missing)))],
+}
+OF_MINIBATCH: Constraints = {
+    "max_no_improvement": [Interval(Integral, 1, None, closed="left"), None],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "forget_factor": [Interval(Real, 0, 1, closed="both")],
+    "fresh_restarts": ["boolean"],
+    "fresh_restarts_max_iter": [Interval(Integral, 1, None, closed="left")],
+}
+
+
+def beta_of(beta_loss: str | float) -> float:
+    """Return the β of a loss.
+
+    >>> beta_of("kullback-leibler"), beta_of(0.5)
+    (1.0, 0.5)
+    """
+    return BETAS[beta_loss] if isinstance(beta_loss, str) else float(beta_loss)
+
+
+def seed_of(random_state: Any) -> int:
+    """Return the seed that a random state stands for: itself, or a number drawn from it."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(MOST_SEED))
+
+
+def penalties_of(model: Any, shape: tuple[int, int]) -> dict[str, float]:
+    """Return the penalties of an estimator on a matrix (n_samples, n_features): α_W counts by features, α_H by samples.
+
+    So they weigh the same against the loss, and against each other, however large the matrix is.
+    """
+    samples, features = shape
+    alpha_W = model.alpha_W * features
+    alpha_H = (model.alpha_W if model.alpha_H == "same" else model.alpha_H) * samples
+    l1, l2 = model.l1_ratio, 1 - model.l1_ratio
+    return {"l1_W": l1 * alpha_W, "l2_W": l2 * alpha_W, "l1_H": l1 * alpha_H, "l2_H": l2 * alpha_H}
+
+
+def rank_of(n_components: int | str | None, shape: tuple[int, int], H: Any = None) -> int:
+    """Return the number of components: as many as a given H has, or else as there are features, if none is told."""
+    if isinstance(n_components, Integral):
+        return int(n_components)
+    return len(H) if n_components == "auto" and H is not None else shape[1]
+
+
+def init_for(init: str | None, rank: int, shape: tuple[int, int], missing: str = "none") -> str:
+    """Return the name that an initialisation has as the setting of a run.
+
+    >>> init_for(None, 3, (10, 5)), init_for(None, 8, (10, 5)), init_for("custom", 3, (10, 5))
+    ('nndsvda', 'random', 'auto')
+    """
+    if init == "custom":
+        return "auto"
+    if init is None:
+        return "nndsvda" if rank <= min(shape) and missing == "none" else "random"
+    if init in SPECTRAL and rank > min(shape):
+        raise SettingsError(
+            f"init = '{init}' can only be used when n_components <= min(n_samples, n_features), which are {rank} "
+            f"and {min(shape)}; use init='random'."
+        )
+    return init
+
+
+def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
+    """Raise SettingsError where solver and loss do not go together; warn of a start that the solver cannot leave."""
+    fitting = solvers_for(beta_of(beta_loss))
+    if solver not in ("auto", *fitting):
+        use = " or ".join(f"solver={name!r}" for name in fitting)
+        raise SettingsError(
+            f"Invalid beta_loss parameter: solver {solver!r} does not handle beta_loss = {beta_loss!r}; use {use}."
+        )
+    if solver == "mu" and init == "nndsvd":
+        warnings.warn(
+            "The multiplicative update ('mu') solver cannot update zeros present in the initialization, and "
+            "init='nndsvd' has many; use init='nndsvda' or 'nndsvdar'.",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
+def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
+    """Return the parameters of an `NMF` as the options of a run on X (n_samples, n_features), checked."""
+    rank = rank_of(model.n_components, shape, H)
+    check_loss(model.solver, model.beta_loss, model.init)
+    same = ("solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit")
+    return {
+        **{name: getattr(model, name) for name in same},
+        "rank": rank,
+        "loss": model.beta_loss,
+        "init": init_for(model.init, rank, shape, model.missing),
+        "shuffle": bool(model.shuffle),
+        "seed": seed_of(model.random_state),
+        "max_passes": model.max_iter,
+        **penalties_of(model, shape),
+    }
+
+
+def given_to(model: Any, shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float] | None:
+    """Return the factors that an `NMF` is to start from, checked, if there are to be any."""
+    if model.init == "custom":
+        H = check_factor(H, (rank, shape[1]), "NMF (input H)")
+        return check_factor(W, (shape[0], rank), "NMF (input W)"), H
+    if W is not None or H is not None:
+        warnings.warn(
+            "When init!='custom', provided W or H are ignored. Set init='custom' to start from them.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    return None
+
+
+def for_rows(settings: Settings) -> Settings:
+    """Return the settings with which the rows of W are solved for, the same for every solver."""
+    return settings.replace({"solver": BEST_ROWS.get(settings.beta, "mu")})
+
+
+def check_zeros(table: Any, beta: float) -> None:
+    """Raise DataError for zeros in a matrix in memory where the loss of a zero is infinite."""
+    if beta > 0 or table.lazy:
+        return
+    stored = table.matrix.data if scipy.sparse.issparse(table.matrix) else table.matrix
+    if stored.size < table.shape[0] * table.shape[1] or (stored == 0).any():
+        raise DataError(
+            "When beta_loss <= 0 and X contains zeros, the solver may diverge. Add a small constant to X, or use a "
+            "beta_loss above 0."
+        )
+
+
+def check_factor(factor: Any, shape: tuple[int, int], whom: str) -> Float:
+    """Return a factor that was given, or raise ValueError for what no factor can be."""
+    if factor is None:
+        raise SettingsError(f"{whom} is None; init='custom' needs W and H, and update_H=False needs H.")
+    array: Float = check_array(factor, dtype=[np.float64, np.float32])
+    for axis, name in enumerate(("first", "second")):
+        if array.shape[axis] != shape[axis]:
+            raise DataError(
+                f"Array with wrong {name} dimension passed to {whom}. Expected {shape[axis]}, but got "
+                f"{array.shape[axis]}."
+            )
+    check_non_negative(array, whom)
+    if not array.any():
+        raise DataError(f"Array passed to {whom} is full of zeros; nothing can be learned from there.")
+    return array

@@ -1,0 +1,63 @@
+"""How a fit goes on: the lines that `verbose` prints, and when there is no more progress from batch to batch."""
+
+import dataclasses
+
+import numpy as np
+
+from dnmf.estimator.online import Online
+from dnmf.stopping import Verdict
+from dnmf.watch import Record, Watcher
+
+
+class Told(Watcher):
+    """Prints a line after every iteration, for `verbose`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def passed(self, record: Record) -> None:
+        """Print the figures."""
+        print(f"{self.name}: pass {record.passes}, loss {record.loss:.6g}, optimality {record.optimality:.2e}")
+
+    def stopped(self, verdict: Verdict) -> None:
+        """Print why it ended."""
+        print(f"{self.name}: {verdict.sentence}")
+
+
+@dataclasses.dataclass
+class Progress:
+    """When `fit` ends: H has hardly moved, or the smoothed cost has not improved for so many batches.
+
+    Attributes
+    ----------
+    tol, patience, rows, verbose
+        The share that H is to move by, the batches allowed without improvement, the rows of X, whether to print.
+    steps, over
+        The steps made, and whether there is no more progress.
+    """
+
+    tol: float
+    patience: int | None
+    rows: int
+    verbose: int = 0
+    steps: int = 0
+    over: bool = False
+    _cost: float | None = None
+    _least: float = np.inf
+    _idle: int = 0
+
+    def ends(self, before: Online | None, online: Online, cost: float) -> bool:
+        """Take in a step with its cost for a row, and say whether it was the last; the first one never is."""
+        self.steps += 1
+        if before is None:
+            return False
+        share = min((online.rows - before.rows) / (self.rows + 1), 1.0)
+        self._cost = cost if self._cost is None else (1 - share) * self._cost + share * cost
+        self._idle = 0 if self._cost < self._least else self._idle + 1
+        self._least = min(self._least, self._cost)
+        if self.verbose:
+            print(f"MiniBatchNMF: step {self.steps}, cost {cost:.6g}, smoothed {self._cost:.6g}")
+        moved, length = float(np.linalg.norm(online.Ht - before.Ht)), float(np.linalg.norm(online.Ht))
+        still = self.tol > 0 and moved <= self.tol * length
+        self.over = still or (self.patience is not None and self._idle >= self.patience)
+        return self.over

@@ -1,0 +1,261 @@
+"""NMF against scikit-learn's, and where it is to be better."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.decomposition import NMF as Theirs
+from sklearn.exceptions import ConvergenceWarning
+
+import dnmf
+from dnmf import NMF, non_negative_factorization
+
+SOLVERS = [
+    {"solver": "cd"},
+    {"solver": "mu"},
+    {"solver": "als"},
+    {"solver": "auto"},
+    {"solver": "sketch"},
+    {"solver": "minibatch"},
+    {"solver": "cd", "beta_loss": "kullback-leibler"},
+    {"solver": "newton", "beta_loss": "kullback-leibler"},
+    {"solver": "mu", "beta_loss": "kullback-leibler"},
+    {"solver": "mu", "beta_loss": 0.5},
+]
+quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def data(samples=40, features=15, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.random((samples, 4)) @ rng.random((4, features)) + 0.1 * rng.random((samples, features))).astype(dtype)
+
+
+def divergence(X, Y, beta):
+    if beta == 2:
+        return 0.5 * ((X - Y) ** 2).sum()
+    if beta == 1:
+        return (np.where(X > 0, X * np.log(np.where(X > 0, X, 1) / Y), 0) - X + Y).sum()
+    return ((X**beta + (beta - 1) * Y**beta - beta * X * Y ** (beta - 1)) / (beta * (beta - 1))).sum()
+
+
+def objective(model, X, W, beta=2):
+    """What scikit-learn's documentation says is minimised."""
+    (samples, features), H = X.shape, model.components_
+    alpha_H = model.alpha_W if model.alpha_H == "same" else model.alpha_H
+    total = divergence(X, W @ H, beta)
+    for alpha, count, factor in ((model.alpha_W, features, W), (alpha_H, samples, H)):
+        total += alpha * count * (model.l1_ratio * factor.sum() + 0.5 * (1 - model.l1_ratio) * (factor**2).sum())
+    return total
+
+
+@quietly
+@pytest.mark.parametrize("options", SOLVERS, ids=str)
+@pytest.mark.parametrize("shape", [(40, 15), (15, 40)])
+def test_fit_transform_is_fit_and_transform_to_the_bit(options, shape):
+    X = data(*shape)
+    model = NMF(3, random_state=0, max_iter=10, alpha_W=1e-3, l1_ratio=0.5, **options)
+    W = model.fit_transform(X)
+    assert np.array_equal(W, model.transform(X))
+    again = NMF(**model.get_params()).fit(X)
+    assert np.array_equal(W, again.transform(X))
+    beta = {"kullback-leibler": 1}.get(model.beta_loss, model.beta_loss)
+    error = np.sqrt(2 * divergence(X, W @ model.components_, 2 if beta == "frobenius" else beta))
+    assert model.reconstruction_err_ == again.reconstruction_err_ == pytest.approx(error, rel=1e-9)
+
+
+@quietly
+@pytest.mark.parametrize("alphas", [{}, {"alpha_W": 0.01}, {"alpha_W": 0.01, "alpha_H": 0.002}])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+def test_the_objective_is_as_low_as_scikit_learns(alphas, l1_ratio):
+    X = data()
+    best = []
+    for kind, options in ((NMF, {"solver": "auto"}), (Theirs, {})):  # the better one of two local minima
+        models = [
+            kind(3, random_state=seed, init=init, l1_ratio=l1_ratio, tol=1e-6, max_iter=1000, **alphas, **options)
+            for seed, init in ((0, None), (2, "random"))
+        ]
+        best.append(min(objective(model, X, model.fit_transform(X)) for model in models))
+    assert best[0] <= best[1] * 1.005
+
+
+@quietly
+@pytest.mark.parametrize("beta", [1, 0.5])
+def test_the_objective_of_a_divergence_is_as_low(beta):
+    X = data()
+    given = {"n_components": 3, "solver": "mu", "beta_loss": beta, "random_state": 0, "alpha_W": 0.005, "l1_ratio": 1}
+    ours, theirs = (kind(max_iter=200, tol=0, **given) for kind in (NMF, Theirs))
+    ours, theirs = objective(ours, X, ours.fit_transform(X), beta), objective(theirs, X, theirs.fit_transform(X), beta)
+    assert ours <= theirs * (1 + 1e-4)
+
+
+def test_the_parameters_and_defaults_are_scikit_learns():
+    ours, theirs = NMF().get_params(), Theirs().get_params()
+    assert theirs.items() <= ours.items()
+    added = {"store", "checkpoint_every", "memory_limit", "max_seconds", "missing"}
+    assert ours.keys() - theirs.keys() == added
+
+
+@pytest.mark.parametrize("beta", [1, 2])
+def test_transform_knows_l1_and_is_at_its_minimum(beta):
+    X = data()
+    model = NMF(3, beta_loss=beta, solver="mu", alpha_W=0.02, l1_ratio=1, random_state=0, tol=1e-3, max_iter=500).fit(X)
+    W, H = model.transform(X), model.components_
+    Y = W @ H
+    slope = (Y ** (beta - 2) * (Y - X)) @ H.T + 0.02 * X.shape[1]
+    scale = np.abs(slope).max()
+    assert (slope > -1e-6 * scale).all()
+    assert np.abs(slope * W).max() < 1e-6 * scale
+    assert (W == 0).any()
+
+
+@quietly
+@pytest.mark.parametrize("options", SOLVERS, ids=str)
+def test_transform_of_a_row_does_not_depend_on_the_others(options):
+    X = data()
+    model = NMF(3, random_state=0, max_iter=5, **options).fit(X)
+    W = model.transform(X)
+    for rows in (slice(0, 1), slice(7, 20), [3, 30]):
+        np.testing.assert_allclose(model.transform(X[rows]), W[rows], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", [scipy.sparse.csr_array, scipy.sparse.csc_array])
+def test_exact_sparse_data_give_no_nan(form):
+    factors = np.random.default_rng(0).random((30, 3)), np.random.default_rng(1).random((3, 12))
+    X = form(np.where(factors[0] > 0.5, factors[0], 0) @ np.where(factors[1] > 0.5, factors[1], 0))
+    model = NMF(3, random_state=0, tol=1e-9, max_iter=3000)
+    W = model.fit_transform(X)
+    assert np.isfinite(W).all()
+    assert model.reconstruction_err_ < 1e-3 * np.sqrt((X.data**2).sum())
+
+
+@pytest.mark.parametrize("form", [scipy.sparse.csr_array, scipy.sparse.csc_array])
+def test_sparse_and_dense_data_give_the_same(form):
+    X = np.where(np.random.default_rng(0).random((20, 30)) < 0.3, data(20, 30), 0)
+    dense, sparse = (NMF(3, random_state=0, init="random").fit(matrix) for matrix in (X, form(X)))
+    np.testing.assert_allclose(dense.components_, sparse.components_, rtol=1e-6, atol=1e-9)
+
+
+@quietly
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", [{"solver": "cd"}, {"solver": "mu"}, {"solver": "mu", "beta_loss": 1}], ids=str)
+def test_custom_factors_are_cast_and_not_changed(options, dtype):
+    X, rng = data(), np.random.default_rng(3)
+    W, H = rng.random((40, 3)).astype(dtype), rng.random((3, 15)).astype(np.float32)
+    before = W.copy(), H.copy()
+    model = NMF("auto", init="custom", max_iter=3, **options)
+    model.fit_transform(X, W=W, H=H)
+    assert model.n_components_ == 3
+    assert np.array_equal(W, before[0])
+    assert np.array_equal(H, before[1])
+    assert model.components_.dtype == np.float64
+    assert model.components_.base is None or not np.shares_memory(model.components_, H)
+
+
+def test_the_stop_rule_does_not_saturate_in_float32():
+    X = data()
+    counts = [NMF(3, random_state=0, tol=2e-4, max_iter=500).fit(X.astype(dtype)).n_iter_ for dtype in ("f4", "f8")]
+    assert abs(counts[0] - counts[1]) <= 2
+    assert 10 < counts[0] < 500
+
+
+def test_iterations_are_those_after_the_start():
+    X = data()
+    with pytest.warns(ConvergenceWarning, match="Maximum number of iterations 4 reached. Increase it"):
+        model = NMF(3, max_iter=4, tol=1e-9).fit(X)
+    assert model.n_iter_ == 4
+    assert NMF(3, max_iter=4, tol=0).fit(X).n_iter_ == 4  # without a tolerance there is nothing to warn of
+
+
+def test_a_shuffled_order_is_another_one_and_repeats():
+    X = data()
+    plain, first, second = (NMF(3, random_state=0, tol=0, max_iter=5, shuffle=on).fit(X) for on in (False, True, True))
+    assert np.array_equal(first.components_, second.components_)
+    assert not np.array_equal(first.components_, plain.components_)
+    assert first.reconstruction_err_ < 1.1 * plain.reconstruction_err_
+
+
+@quietly
+def test_missing_entries_count_for_nothing():
+    X = data()
+    holes = np.where(np.random.default_rng(0).random(X.shape) < 0.8, X, np.nan)
+    model = NMF(3, missing="nan", random_state=0)
+    W = model.fit_transform(holes)
+    assert np.array_equal(W, model.transform(holes))
+    assert np.nanmean(np.abs(X - W @ model.components_)) < 0.1
+    ratings = NMF(3, missing="zeros", random_state=0).fit(scipy.sparse.csr_array(np.nan_to_num(holes)))
+    np.testing.assert_allclose(ratings.reconstruction_err_, model.reconstruction_err_, rtol=0.05)
+
+
+def test_score_is_the_mean_divergence_of_a_sample_and_chooses():
+    X = data()
+    model = NMF(3, random_state=0).fit(X)
+    assert model.score(X) == pytest.approx(-0.5 * model.reconstruction_err_**2 / len(X), rel=1e-9)
+    assert model.score(X) > NMF(1, random_state=0).fit(X).score(X)
+
+
+@quietly
+@pytest.mark.parametrize("update_H", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_function_is_the_estimator(update_H, dtype):
+    X, H = data(), np.random.default_rng(0).random((3, 15)).astype(dtype)
+    if update_H:
+        W, found, count = non_negative_factorization(X, n_components=3, random_state=1, max_iter=20)
+        model = NMF(3, random_state=1, max_iter=20)
+        assert np.array_equal(W, model.fit_transform(X))
+        assert np.array_equal(found, model.components_)
+        assert count == model.n_iter_
+    else:
+        W, found, _ = non_negative_factorization(X, H=H, update_H=False, alpha_W=0.01)
+        theirs, _ = np.linalg.lstsq(np.vstack([H.T, np.sqrt(0.15) * np.eye(3)]), np.vstack([X.T, np.zeros((3, 40))]))[
+            :2
+        ]
+        assert found is H
+        free = (theirs > 0).all(axis=0)
+        np.testing.assert_allclose(W[free], theirs.T[free], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "sentence"),
+    [
+        ({"solver": "als", "beta_loss": 1.0}, {}, "solver 'als' does not handle beta_loss = 1.0; use solver='newton'"),
+        ({"init": "nndsvd", "n_components": 20}, {}, "can only be used when n_components <= min"),
+        ({"init": "custom"}, {}, "NMF \\(input H\\) is None; init='custom' needs W and H"),
+        ({"init": "custom", "n_components": 3}, {"H": np.ones((2, 15))}, "wrong first dimension passed to NMF"),
+        ({"init": "custom", "n_components": 2}, {"H": -np.ones((2, 15))}, "Negative values in data passed to NMF"),
+        ({"init": "custom", "n_components": 2}, {"H": np.zeros((2, 15))}, "NMF \\(input H\\) is full of zeros"),
+        ({"max_iter": 0}, {}, "The 'max_iter' parameter of NMF must be an int in the range"),
+        ({"missing": "zeros"}, {}, "missing='zeros' takes what a sparse V does not store"),
+        ({"beta_loss": 0, "solver": "mu"}, {"X": np.eye(5)}, "When beta_loss <= 0 and X contains zeros"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_a_sentence(options, given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        NMF(**options).fit(**{"X": data(), **given})
+
+
+@quietly
+def test_warnings_are_scikit_learns():
+    X = data()
+    with pytest.warns(RuntimeWarning, match="provided W or H are ignored"):
+        NMF(3, max_iter=2).fit(X, H=np.ones((3, 15)))
+    with pytest.warns(RuntimeWarning, match="When update_H=False, the provided initial W is not used"):
+        non_negative_factorization(X, W=np.ones((40, 2)), H=np.ones((2, 15)), update_H=False)
+    with pytest.warns(UserWarning, match=r"The multiplicative update \('mu'\) solver cannot update zeros"):
+        NMF(3, init="nndsvd", solver="mu", max_iter=2).fit(X)
+
+
+def test_verbose_prints_a_line_an_iteration(capsys):
+    model = NMF(3, verbose=1, random_state=0).fit(data())
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == model.n_iter_ + 1
+    assert "Converged" in lines[-1]
+
+
+def test_a_fitted_model_is_pickled_and_the_package_is_lazy():
+    model = NMF(3, random_state=0).fit(data())
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.transform(data()), model.transform(data()))
+    assert {"NMF", "MiniBatchNMF"} <= set(dir(dnmf))
+    with pytest.raises(AttributeError, match="no attribute 'NMFF'"):
+        _ = dnmf.NMFF
