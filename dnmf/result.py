@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dnmf.factor import DiskFactor, Factor
+from dnmf.kernels.steps import Step
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
 from dnmf.sources.dask_array import factor_array
@@ -29,6 +30,8 @@ class Result:
         Whether the run stopped because the optimality reached `tol`.
     store
         Path of the store, if there is one.
+    steps
+        What prepared V, if it was; `transform` prepares new data by the same.
     """
 
     history: tuple[Record, ...]
@@ -40,6 +43,7 @@ class Result:
     _long: Factor
     _bounds: Sequence[int]
     _transposed: bool
+    steps: tuple[Step, ...] = ()
 
     @property
     def W(self) -> Any:

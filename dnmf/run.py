@@ -22,7 +22,7 @@ from dnmf.saving import save_state, saved_state
 from dnmf.settings import Settings
 from dnmf.solve import Bench, iterate
 from dnmf.sources import Source
-from dnmf.sources.weighted import is_weighted
+from dnmf.sources.weighted import is_weighted, steps_of
 from dnmf.state import State
 from dnmf.stopping import Stopping, Verdict
 from dnmf.watch import Record, Watcher
@@ -198,6 +198,7 @@ class Run:
             _long=long,
             _bounds=layout.bounds,
             _transposed=layout.transposed,
+            steps=steps_of(self.source),
         )
 
     def _brought_here(self) -> Factor:

@@ -18,7 +18,7 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
 from dnmf.result import Result, as_dask
-from dnmf.sources import open_matrix
+from dnmf.sources.opening import open_prepared
 from dnmf.start import check_missing, crewed, plan_of
 from dnmf.watch import Watcher
 
@@ -36,7 +36,7 @@ def transform_with(
 ) -> Any:
     """Return the long factor of V for the short factor of a result; `dnmf.transform` describes it."""
     short, rows_streamed = result.short, result.rows_streamed
-    source = open_matrix(V, "rows" if rows_streamed else "columns", weights)
+    source = open_prepared(V, result.steps, "rows" if rows_streamed else "columns", weights)
     layout = source.layout
     if layout.shape[0] != len(short):
         axis = "columns" if rows_streamed else "rows"

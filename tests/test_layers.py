@@ -14,7 +14,20 @@ LAYERS = [
     {"accelerate", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
     {"result", "saving", "run", "join", "start", "transform", "survey"},
-    {"api", "arguments", "cli", "options", "terminal", "convert", "demo", "pictures", "report", "__init__", "__main__"},
+    {
+        "api",
+        "arguments",
+        "cli",
+        "options",
+        "terminal",
+        "convert",
+        "demo",
+        "pictures",
+        "preprocessing",
+        "report",
+        "__init__",
+        "__main__",
+    },
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {

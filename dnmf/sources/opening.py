@@ -1,5 +1,6 @@
 """The door: whatever holds a matrix goes in, and a source comes out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import scipy.sparse
 import zarr
 
 from dnmf.errors import DataError, DnmfError
+from dnmf.kernels.steps import Step
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.npy_file import NpySource
 from dnmf.sources.objects import Bucket, zarr_store
+from dnmf.sources.prepared import Prepared
 from dnmf.sources.urls import check_url, is_url, told
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.sources.zarr_array import ZarrSource
@@ -26,7 +29,7 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     ----------
     V
         A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array, a `zarr.Array`, the path or URL of
-        a Zarr array, or the path of a `.npy` file.
+        a Zarr array, the path of a `.npy` file, or any of these as `dnmf.preprocessing` prepares it.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
     weights
@@ -49,6 +52,13 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
         return WeightedSource(
             values, MemoryWeights(weights, values.layout) if in_memory else open_matrix(weights, axis)
         )
+    if isinstance(V, Prepared):
+        if streamed not in (None, V.axis):
+            raise DataError(
+                f"V was prepared to be read along its {V.axis}, and is to be read along its {streamed}; give a matrix "
+                f"that is cut along its {streamed} to be prepared."
+            )
+        return V
     if isinstance(V, (str, Path)):
         return _open_path(str(V), streamed)
     if isinstance(V, zarr.Array):
@@ -65,6 +75,25 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
         f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask "
         "array, a zarr.Array, or the path of a Zarr array or .npy file."
     )
+
+
+def open_prepared(V: Any, steps: Sequence[Step], streamed: Axis | None = None, weights: Any = None) -> Source:
+    """Open a matrix and prepare it by the steps of a run; one that was prepared by the same is taken as it is.
+
+    Raises
+    ------
+    DataError
+        If V was prepared otherwise, or if the steps were fitted to a matrix of another shape.
+    """
+    if isinstance(V, Prepared):
+        if steps and V.steps != tuple(steps):
+            raise DataError(
+                "V was prepared otherwise than the matrix that was factorised; give it as it is, and it is prepared as "
+                "that one was."
+            )
+    elif steps:
+        V = Prepared(open_matrix(V, streamed), steps)
+    return open_matrix(V, streamed, weights)
 
 
 def _open_path(given: str, streamed: Axis | None) -> Source:
