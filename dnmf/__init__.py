@@ -6,6 +6,7 @@ run can be killed at any moment and resumed to the same bits.
 
 from importlib.metadata import version
 
+from dnmf import preprocessing
 from dnmf.api import factorize, iterate, load, plan, resume, transform
 from dnmf.errors import DnmfError
 from dnmf.plan import Plan
@@ -27,6 +28,7 @@ __all__ = [
     "iterate",
     "load",
     "plan",
+    "preprocessing",
     "resume",
     "transform",
 ]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from dnmf.kernels.panels import Block, slices
 from dnmf.kernels.tiles import Float
 
-# What is worked on at once: the moments of a panel take about four times as much.
+# What is worked on at once, and what the moments of a panel take beside it: a sparse one has its places as well.
 PANEL_BYTES = 2 * 2**20
+DENSE_BYTES, SPARSE_BYTES = 4 * PANEL_BYTES, 12 * PANEL_BYTES
 
 Vector = NDArray[np.float64]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dnmf.errors import DataError
+from dnmf.kernels.moments import DENSE_BYTES, SPARSE_BYTES
 from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.steps import Step, prepare
@@ -30,11 +31,14 @@ class Prepared:
         layout = source.layout
         check_steps(steps, layout.user_shape, layout.transposed)
         self.source, self.steps = source, tuple(steps)
-        copied = layout.shape[0] * layout.widest * layout.work_dtype.itemsize
+        if layout.sparse:
+            taken = max(BLOCK_BYTES, layout.read_bytes) + SPARSE_BYTES
+        else:
+            taken = layout.shape[0] * layout.widest * layout.work_dtype.itemsize + DENSE_BYTES
         self.layout: Layout = dataclasses.replace(
             layout,
             dtype=layout.work_dtype,
-            read_bytes=layout.read_bytes + (max(BLOCK_BYTES, layout.read_bytes) if layout.sparse else copied),
+            read_bytes=layout.read_bytes + taken,
             kind=f"{layout.kind}, prepared by {', '.join(step.name for step in self.steps)}",
         )
 
