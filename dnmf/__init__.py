@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from dnmf import preprocessing
 from dnmf.annotation import write_anndata
 from dnmf.api import factorize, iterate, load, plan, resume, transform
 from dnmf.errors import DnmfError
@@ -38,6 +39,7 @@ __all__ = [
     "load",
     "non_negative_factorization",
     "plan",
+    "preprocessing",
     "resume",
     "transform",
     "write_anndata",

@@ -33,7 +33,8 @@ def factorize(
     ----------
     V
         A NumPy array, a SciPy CSR or CSC matrix, a Dask array with blocks of either, a `zarr.Array`, the path or URL
-        of a Zarr array, or the path of a `.npy` file. Cut along its rows or along its columns.
+        of a Zarr array, or the path of a `.npy` file. Cut along its rows or along its columns. Any of these may be
+        prepared by `dnmf.preprocessing`.
     rank
         Number of components r.
     store
@@ -222,7 +223,8 @@ def transform(
     fitted
         A result, or the path of a store.
     V
-        New data of any kind that `factorize` takes, with as many rows (or columns) as what was fitted.
+        New data of any kind that `factorize` takes, with as many rows (or columns) as what was fitted; they are
+        prepared as that was.
     out
         Where to write the factor as a Zarr array, which then appears whole or not at all.
     overwrite

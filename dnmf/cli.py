@@ -15,11 +15,13 @@ from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
 from dnmf.options import HELP, cluster_options, name_options, run_options
 from dnmf.plan import amount
+from dnmf.preprocessing import NAMED, prepare
 from dnmf.progress import summary
 from dnmf.report import draw_parts
 from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
+from dnmf.sources.layout import Axis
 from dnmf.start import plan_of
 from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
 
@@ -57,6 +59,10 @@ main.add_command(export)
 @click.option("--store", help="Where checkpoints and the factors go: a path, or a URL as s3://bucket/run.zarr.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
 @click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
+@click.option("--prepare", "steps", multiple=True, type=click.Choice(list(NAMED)), help="Prepare MATRIX; repeatable.")
+@click.option(
+    "--samples", type=click.Choice(["rows", "columns"]), default="rows", help="What --prepare takes as samples."
+)
 @click.option("--fixed-W", "fixed", type=click.Path(exists=True), help="Known columns of W that stay: a .npy file.")
 @name_options
 @run_options(tuple(HELP))
@@ -68,6 +74,8 @@ def fit(
     overwrite: bool,
     weights: str | None,
     fixed: str | None,
+    steps: tuple[str, ...],
+    samples: Axis,
     as_json: bool,
     where: dict[str, Any],
     **options: Any,
@@ -77,8 +85,9 @@ def fit(
         given = {name: value for name, value in options.items() if value is not None}
         given |= {} if weights is None else {"weights": weights}
         given |= {} if fixed is None else {"fixed_W": read_array(fixed)}
+        limit = given.get("memory_limit")
         result = dnmf.factorize(
-            matrix,
+            prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel),
             rank,
             store=store,
             overwrite=overwrite,
@@ -248,6 +257,8 @@ def describe_store(path: str) -> str:
     if names:
         given = {"rows": names.rows, "columns": names.columns}
         rows["names"] = " and ".join(axis for axis, texts in given.items() if texts is not None)
+    if store.header.get("prepared"):
+        rows["prepared by"] = ", ".join(step["name"] for step in store.header["prepared"])
     commit = store.newest()
     if commit is None:
         return summary(path, {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"})

@@ -9,6 +9,7 @@ import numpy as np
 from dnmf.checkpoint.arrays import gather
 from dnmf.errors import SettingsError, unknown
 from dnmf.factor import DiskFactor, Factor
+from dnmf.kernels.steps import Step
 from dnmf.kernels.tiles import Float
 from dnmf.ranking import Component, Part, describe_components
 from dnmf.settings import Settings
@@ -42,6 +43,8 @@ class Result:
         where the runs were made on one.
     names
         Of V's rows and columns, where they have names.
+    steps
+        What prepared V, if it was; `transform` prepares new data by the same.
     """
 
     history: tuple[Record, ...]
@@ -55,6 +58,7 @@ class Result:
     _bounds: Sequence[int]
     _transposed: bool
     runs: tuple[float, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     @property
     def W(self) -> Any:

@@ -22,7 +22,7 @@ from dnmf.saving import save_state, saved_state
 from dnmf.settings import Settings
 from dnmf.solve import Bench, iterate
 from dnmf.sources import Source
-from dnmf.sources.weighted import is_weighted
+from dnmf.sources.weighted import is_weighted, steps_of
 from dnmf.state import State
 from dnmf.stopping import Stopping, Verdict, check_range
 from dnmf.watch import Record, Watcher
@@ -197,8 +197,7 @@ class Run:
         """Return the factors as they stand."""
         assert self.state is not None
         state, layout = self.state, self.source.layout
-        if state.parts:
-            state = best_of(state.parts)
+        state = best_of(state.parts) if state.parts else state
         long: Factor = state.H
         if self.store is not None and self.verdict is not None and (commit := self.store.last()) is not None:
             long = self._stored(commit)
@@ -216,6 +215,7 @@ class Run:
             _bounds=layout.bounds,
             _transposed=layout.transposed,
             runs=state.runs,
+            steps=steps_of(self.source),
         )
 
     def brought_here(self, H: Factor, rank: int) -> Factor:

@@ -16,6 +16,7 @@ from dnmf.factor import Factor, MadeFactor, Rows
 from dnmf.initialise import check_fixed, check_given, check_init
 from dnmf.join import Crew
 from dnmf.kernels.rules import solver_of
+from dnmf.kernels.steps import Step
 from dnmf.methods import load_of
 from dnmf.plan import Load, Plan, make_plan
 from dnmf.result import Result
@@ -24,7 +25,8 @@ from dnmf.settings import ADJUSTABLE, BESIDE, Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
 from dnmf.sources.names import NO_NAMES, Names
-from dnmf.sources.weighted import WeightedSource, is_weighted
+from dnmf.sources.preparing import open_prepared
+from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
 from dnmf.watch import Record, Watcher
 
 # What a run takes of the memory that the process may use, if it is not told.
@@ -80,6 +82,7 @@ def new_run(
                 "bounds": list(layout.bounds),
                 "given": given is not None or fixed is not None,
                 "weights": None if weights is None else {"location": location_of_weights(source)},
+                "prepared": [step.to_json() for step in steps_of(source)],
             }
             kept = Store.create(store, header, overwrite, names)
         run = make_run(source, settings, plan, kept, watchers, cancel, crew)
@@ -202,6 +205,11 @@ def check_missing(settings: Settings, layout: Layout) -> None:
         )
 
 
+def stored_steps(store: Store) -> tuple[Step, ...]:
+    """Return the steps that prepared the matrix of a stored run."""
+    return tuple(map(Step.from_json, store.header.get("prepared") or ()))
+
+
 def reopen(store: Store, V: Any, weights: Any = None) -> Source:
     """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
     location, weighted = store.header["location"], store.header.get("weights")
@@ -211,7 +219,7 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
     if weights is None and weighted:
         raise StoreError(f"The run in {store} was given its weights in memory; give weights= again to resume it.")
     try:
-        source = open_matrix(location if V is None else V, weights=weights)
+        source = open_prepared(location if V is None else V, stored_steps(store), weights=weights)
     except DataError as error:
         if V is not None:
             raise
@@ -266,4 +274,5 @@ def stored_result(store: str | Path) -> Result:
         _bounds=kept.header["bounds"],
         _transposed=transposed,
         runs=tuple(commit.state.get("runs", ())),
+        steps=stored_steps(kept),
     )

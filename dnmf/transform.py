@@ -20,7 +20,8 @@ from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
 from dnmf.result import Result, as_dask
 from dnmf.settings import Settings
-from dnmf.sources import Source, open_matrix
+from dnmf.sources import Source
+from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import is_weighted
 from dnmf.start import check_missing, crewed, plan_of
 from dnmf.watch import Watcher
@@ -39,7 +40,7 @@ def transform_with(
 ) -> Any:
     """Return the long factor of V for the short factor of a result; `dnmf.transform` describes it."""
     short, rows_streamed = result.short, result.rows_streamed
-    source = open_matrix(V, "rows" if rows_streamed else "columns", weights)
+    source = open_prepared(V, result.steps, "rows" if rows_streamed else "columns", weights)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
     with solved(source, short, settings, watchers, client) as (room, _):
         bounds, rank, dtype = source.layout.bounds, settings.rank, source.layout.work_dtype

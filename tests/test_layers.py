@@ -14,7 +14,7 @@ LAYERS = [
     {"accelerate", "bundle", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint", "pictures"},
     {"ranking", "result", "saving", "run", "join", "start", "transform", "survey"},
-    {"api", "annotation", "arguments", "convert", "export", "estimator", "rank", "report"},
+    {"api", "annotation", "arguments", "convert", "export", "estimator", "preprocessing", "rank", "report"},
     {"cli", "commands", "demo", "options", "terminal", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -25,6 +25,10 @@ thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 import dnmf
 matrix, options = sys.argv[1], json.loads(sys.argv[2])
+names = options.pop("prepare", [])
+if names:
+    from dnmf.preprocessing import prepare
+    matrix = prepare(matrix, names, samples="columns", memory_limit=options["memory_limit"])
 told = {name: options[name] for name in ("memory_limit", "loss", "solver", "init", "missing") if name in options}
 plan = dnmf.plan(matrix, options["rank"], **told)
 result = dnmf.factorize(matrix, **options)
@@ -84,6 +88,7 @@ def test_a_run_keeps_within_its_limit_and_its_plan(shape, chunks, dtype, rank, o
         {"loss": "kullback-leibler"},
         {"loss": "kullback-leibler", "solver": "cd"},
         {"loss": 0.5},
+        {"prepare": ["clip", "log1p", "tfidf"], **PLAIN},
     ],
     ids=str,
 )

@@ -8,7 +8,9 @@ from typing import Any
 from dnmf.checkpoint.commit import FORMAT
 from dnmf.checkpoint.place import Place
 from dnmf.errors import StoreError
+from dnmf.kernels.steps import Step
 from dnmf.settings import Settings
+from dnmf.sources.prepared import check_steps
 
 NAME = "zarr.json"
 # No header or record is longer: blocks and passes take some tens of bytes each.
@@ -96,6 +98,11 @@ def _fault(header: Mapping[str, Any]) -> str | None:
         Settings.from_options(header["settings"])
     except (ValueError, TypeError) as error:
         return f"the settings are wrong ({error})"
+    try:
+        told = header.get("prepared") or []
+        check_steps([Step.from_json(step) for step in told], (shape[0], shape[1]), header["transposed"])
+    except (ValueError, TypeError) as error:
+        return f"the preparation is wrong ({error})"
     return None
 
 

@@ -25,6 +25,7 @@ from dnmf.sources.names import Names
 from dnmf.sources.npz_file import NpzEntries, kind_of, open_npz, unpacked
 from dnmf.sources.objects import Bucket, zarr_store
 from dnmf.sources.plain_file import RAW, open_npy, open_raw
+from dnmf.sources.prepared import Prepared
 from dnmf.sources.sparse_array import from_sparse, is_sparse_array
 from dnmf.sources.tables import TableEntries
 from dnmf.sources.triplets import Entries, held
@@ -48,7 +49,8 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
         `sparse.COO`, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or the
         address of a matrix: the path or URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`,
         `.nc`, `.parquet`, `.csv` or `.mtx` file, or of raw numbers. `::` and a part name one of several in it, as in
-        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. What has been opened already stays as it is.
+        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. What has been opened
+        already, or prepared by `dnmf.preprocessing`, stays as it is.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
     weights
@@ -74,6 +76,13 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
         return WeightedSource(
             values, MemoryWeights(weights, values.layout) if in_memory else open_matrix(weights, axis)
         )
+    if isinstance(V, Prepared):
+        if streamed not in (None, V.axis):
+            raise DataError(
+                f"V was prepared to be read along its {V.axis}, and is to be read along its {streamed}; give a matrix "
+                f"that is cut along its {streamed} to be prepared."
+            )
+        return V
     if isinstance(V, (str, Path)):
         return _open_place(str(V), streamed)
     if isinstance(V, zarr.Array):

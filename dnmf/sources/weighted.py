@@ -10,8 +10,10 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.kernels.entries import Weighted
 from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.steps import Step
 from dnmf.sources.layout import Layout, Part, Pieces, Source, check_shape
 from dnmf.sources.memory import as_columns
+from dnmf.sources.prepared import Prepared
 
 
 class WeightedSource:
@@ -56,8 +58,16 @@ def is_weighted(source: Source) -> bool:
 
 
 def parts_of(source: Source) -> dict[str, Any]:
-    """Return V alone, and its weights if it has some, by their names."""
-    return {"V": source.values, "weights": source.weights} if isinstance(source, WeightedSource) else {"V": source}
+    """Return V alone, as it is before it is prepared, and its weights if it has some, by their names."""
+    values = source.values if isinstance(source, WeightedSource) else source
+    raw = values.source if isinstance(values, Prepared) else values
+    return {"V": raw, "weights": source.weights} if isinstance(source, WeightedSource) else {"V": raw}
+
+
+def steps_of(source: Source) -> tuple[Step, ...]:
+    """Return the steps that prepare V."""
+    values = source.values if isinstance(source, WeightedSource) else source
+    return values.steps if isinstance(values, Prepared) else ()
 
 
 def read_both(values: Any, weights: Any, block: int, scratch: Scratch) -> Weighted:

@@ -115,7 +115,7 @@ def model_piece(step: Step | State, H: Float, sparsity_H: float) -> dict[str, An
         "loss": step.loss,
         "relative_error": np.nan if step.relative_error is None else step.relative_error,
         "optimality": step.optimality,
-        "labels": strongest(H),
+        "labels": strongest(H, np.linalg.norm(wide, axis=0)),
         "sparsity": [float(sparsity(wide.sum(), np.square(wide).sum(), wide.size)), sparsity_H],
     }
 

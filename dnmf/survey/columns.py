@@ -47,14 +47,24 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def strongest(H: ArrayLike) -> NDArray[np.intp]:
+def strongest(H: ArrayLike, lengths: ArrayLike) -> NDArray[np.intp]:
     """Return the component (s,) that is strongest in every column of H (r, s), and −1 where the column is 0.
 
-    >>> strongest([[0.5, 0, 2], [0.1, 0, 3]]).tolist()
-    [0, -1, 1]
+    Parameters
+    ----------
+    H
+        Columns of the factor.
+    lengths
+        The Euclidean lengths (r,) of the components, the columns of W. A factorisation leaves it open how a component
+        shares its scale between W and H, and runs share it differently: without them runs that agree would not seem to.
+
+    Examples
+    --------
+    >>> strongest([[0.5, 0, 2], [0.1, 0, 3]], lengths=[2, 1]).tolist()
+    [0, -1, 0]
     """
-    given = np.asarray(H)
-    return np.where(given.any(axis=0), given.argmax(axis=0), -1)
+    contribution = np.asarray(H) * np.asarray(lengths, np.float64)[:, None]
+    return np.where(contribution.any(axis=0), contribution.argmax(axis=0), -1)
 
 
 def consensus_matrix(labels: Iterable[ArrayLike]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from dnmf.sketch import stride_of
 from dnmf.solve import after_plain
 from dnmf.sources import Source
 from dnmf.sources.layout import fingerprint
-from dnmf.sources.weighted import is_weighted
+from dnmf.sources.weighted import is_weighted, steps_of
 from dnmf.start import location_of_weights
 from dnmf.state import State
 from dnmf.stopping import Verdict
@@ -49,6 +49,7 @@ def header_of(source: Source, asked: Asked) -> dict[str, Any]:
         "weights": {"location": weights} if is_weighted(source) else None,
         "transposed": layout.transposed,
         "bounds": list(layout.bounds),
+        "prepared": [step.to_json() for step in steps_of(source)],
     }
 
 
@@ -154,7 +155,7 @@ class Maker:
         """Return the header of a store in the survey's, at a rank."""
         options = self.asked.settings.replace({"rank": rank, "n_runs": 1}).to_options()
         header = header_of(self.run.source, self.asked)
-        names = ("fingerprint", "location", "transposed", "bounds", "weights")
+        names = ("fingerprint", "location", "transposed", "bounds", "weights", "prepared")
         return {**{name: header[name] for name in names}, "settings": options, "given": True}
 
     def passed(self, state: State) -> Record:
@@ -194,7 +195,9 @@ class Maker:
         verdict = Verdict(f"The best of {len(self.asked.seeds)} runs at rank {rank} in a survey.", False)
         path = self.cabinet.path(f"best/rank-{rank:03d}.zarr")
         if path is not None:
-            store = Store.create(path, {**self.header(rank), "settings": settings.to_options()}, overwrite=True)
+            store = Store.create(
+                path, {**self.header(rank), "settings": settings.to_options()}, True, self.run.source.layout.names
+            )
             try:
                 save_state(store, dataclasses.replace(state, H=long), [record], verdict, self.layout, 1)
                 store.publish()
@@ -206,6 +209,8 @@ class Maker:
             settings=settings,
             converged=False,
             store=path,
+            names=self.run.source.layout.names,
+            steps=steps_of(self.run.source),
             _verdict=verdict.sentence,
             _short=state.W,
             _long=long,

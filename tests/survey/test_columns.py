@@ -70,7 +70,15 @@ def test_the_order_puts_clusters_together():
 
 def test_a_column_of_zeros_belongs_to_no_component():
     H = np.array([[0.0, 2, 1], [0, 1, 5]])
-    assert strongest(H).tolist() == [-1, 0, 1]
+    assert strongest(H, [1, 1]).tolist() == [-1, 0, 1]
+
+
+def test_how_a_run_shares_the_scale_between_its_factors_does_not_matter():
+    rng = np.random.default_rng(0)
+    W, H, scale = rng.random((9, 3)), rng.random((3, 40)), np.array([[0.1], [1], [20]])
+    one = strongest(H, np.linalg.norm(W, axis=0))
+    assert len(set(one)) == 3
+    np.testing.assert_array_equal(strongest(scale * H, np.linalg.norm(W / scale.T, axis=0)), one)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1000, 1001, 10**6 + 3, 10**15])

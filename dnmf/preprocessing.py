@@ -1,0 +1,249 @@
+"""Prepare a matrix before it is factorised: block by block, whenever a block is read; nothing is written.
+
+What these functions return goes wherever V goes, also into one another. A run keeps its preparation in its store, with
+all that was learned from V, so that `resume` and `transform` take V and new data as they are. By custom the rows of V
+are samples and its columns are features; say `samples="columns"` where it is the other way round.
+
+Where a factor is needed for every row (or column) and V is cut along its columns (or rows), V is read once, when the
+function is called. A factor of a row (or column) that a block holds whole is found in the block: it costs no read, and
+new data have their own.
+"""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from dnmf.engine import ThreadEngine
+from dnmf.errors import SettingsError, unknown
+from dnmf.kernels.moments import Moments, row_moments
+from dnmf.kernels.panels import Block
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.steps import Step
+from dnmf.kernels.tiles import Float
+from dnmf.settings import Settings
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.layout import Axis
+from dnmf.sources.prepared import Prepared
+from dnmf.start import crewed, plan_of
+
+__all__ = ["Prepared", "clip", "log_normalise", "prepare", "tfidf", "unit_variance"]
+
+# The sums of a pass hold as many numbers for every row of V as those of a run at this rank.
+LIKE_RANK = 4
+
+
+def unit_variance(
+    V: Any, *, samples: Axis = "rows", client: Any = None, memory_limit: int | str | None = None
+) -> Prepared:
+    """Divide every feature by its standard deviation over the samples, without centring it.
+
+    It is the standard deviation about the mean, of a population, as scikit-learn's `StandardScaler(with_mean=False)`
+    has it and cNMF uses it (Kotliar et al. 2019), and not the root mean square: a feature counts by how much it varies,
+    and not by how large it is. A feature that does not vary stays as it is.
+
+    Parameters
+    ----------
+    V
+        Whatever `factorize` takes, or a prepared matrix.
+    samples
+        The axis of V, `"rows"` or `"columns"`, that samples lie along; features lie along the other one.
+    client
+        Where V is read, as for `factorize`.
+    memory_limit
+        Bytes that the process may hold while it is read.
+
+    Examples
+    --------
+    >>> import numpy as np, dnmf
+    >>> V = np.array([[1.0, 10, 0], [3, 30, 0], [2, 20, 0], [2, 20, 0]])
+    >>> dnmf.factorize(unit_variance(V), rank=1).relative_error < 1e-6
+    True
+    """
+    return _prepared(V, _by_variance(samples), client, memory_limit)
+
+
+def tfidf(
+    V: Any,
+    *,
+    samples: Axis = "rows",
+    sublinear: bool = False,
+    norm: Literal["l2"] | None = "l2",
+    client: Any = None,
+    memory_limit: int | str | None = None,
+) -> Prepared:
+    """Weigh counts of terms by how few documents have them, and scale the documents to unit length.
+
+    The weight of a term is ln((1 + n) / (1 + df)) + 1 for n documents of which df have it: scikit-learn's smooth one,
+    as of `TfidfTransformer`.
+
+    Parameters
+    ----------
+    V, samples, client, memory_limit
+        As for `unit_variance`; the samples are documents, the features terms.
+    sublinear
+        Take 1 + ln x of a count x first. Counts below 1/e would come out negative, and are refused when V is read.
+    norm
+        `"l2"`, or None to leave the documents as long as they are.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> counts = scipy.sparse.csr_array([[1, 0, 2], [0, 3, 1], [1, 0, 1]])
+    >>> tfidf(counts)
+    <Prepared: 3 × 3, float64, SciPy CSR matrix of 6 stored entries, prepared by idf, length>
+    """
+    return _prepared(V, _by_terms(samples, sublinear, norm), client, memory_limit)
+
+
+def log_normalise(
+    V: Any,
+    *,
+    total: float = 1e4,
+    samples: Axis = "rows",
+    client: Any = None,
+    memory_limit: int | str | None = None,
+) -> Prepared:
+    """Scale the counts of every sample to one total, and take ln(1 + x): library-size normalisation.
+
+    Parameters
+    ----------
+    V, samples, client, memory_limit
+        As for `unit_variance`; the samples are cells, the features genes.
+    total
+        What the counts of a sample are to sum to. A sample without any stays 0.
+
+    Examples
+    --------
+    >>> import numpy as np, dnmf
+    >>> prepared = log_normalise(np.array([[1, 1], [300, 100]]), total=2)
+    >>> result = dnmf.factorize(prepared, rank=2, max_passes=20)
+    >>> np.expm1(result.W @ result.H).sum(axis=1).compute().round(3).tolist()
+    [2.0, 2.0]
+    """
+    return _prepared(V, _by_total(samples, total), client, memory_limit)
+
+
+def clip(V: Any) -> Prepared:
+    """Take entries below 0 as 0. It costs no read.
+
+    Examples
+    --------
+    >>> import numpy as np, dnmf
+    >>> dnmf.factorize(clip(np.array([[1.0, -0.1], [2.0, 0.0]])), rank=1).relative_error < 1e-6
+    True
+    """
+    return _prepared(V, [Step("clip")])
+
+
+def prepare(
+    V: Any,
+    names: Sequence[str],
+    *,
+    samples: Axis = "rows",
+    client: Any = None,
+    memory_limit: int | str | None = None,
+    cancel: threading.Event | None = None,
+) -> Any:
+    """Prepare V by several functions of this module with their defaults, one after the other, as the command line does.
+
+    Parameters
+    ----------
+    V, samples, client, memory_limit
+        As for `unit_variance`.
+    names
+        `"clip"`, `"log1p"` for `log_normalise`, `"tfidf"`, `"unit-variance"`.
+    cancel
+        An event that ends a read with `Interrupted` when it is set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [step.name for step in prepare(np.ones((3, 4)), ["clip", "log1p"]).steps]
+    ['clip', 'total', 'log1p']
+    """
+    steps: list[Step] = []
+    for name in names:
+        if name not in NAMED:
+            raise unknown("preparation", name, NAMED)
+        steps += NAMED[name](samples)
+    return _prepared(V, steps, client, memory_limit, cancel) if steps else V
+
+
+def _by_variance(samples: Axis) -> list[Step]:
+    return [Step("variance", _features(samples))]
+
+
+def _by_terms(samples: Axis, sublinear: bool = False, norm: str | None = "l2") -> list[Step]:
+    if norm not in ("l2", None):
+        raise SettingsError(f"norm={norm!r} is not allowed; give 'l2' or None.")
+    first = [Step("sublinear")] if sublinear else []
+    last = [Step("length", samples)] if norm else []
+    return [*first, Step("idf", _features(samples)), *last]
+
+
+def _by_total(samples: Axis, total: float = 1e4) -> list[Step]:
+    _features(samples)
+    if isinstance(total, bool) or not isinstance(total, (int, float)) or not 0 < total < float("inf"):
+        raise SettingsError(f"total={total!r} is not allowed; give a finite number above 0.")
+    return [Step("total", samples, float(total)), Step("log1p")]
+
+
+NAMED: dict[str, Callable[[Axis], list[Step]]] = {
+    "clip": lambda samples: [Step("clip")],
+    "log1p": _by_total,
+    "tfidf": _by_terms,
+    "unit-variance": _by_variance,
+}
+
+
+def _features(samples: Axis) -> Axis:
+    """Return the axis of the features."""
+    if samples not in ("rows", "columns"):
+        raise unknown("samples", samples, ("rows", "columns"))
+    return "columns" if samples == "rows" else "rows"
+
+
+def _prepared(
+    V: Any,
+    steps: Sequence[Step],
+    client: Any = None,
+    memory_limit: int | str | None = None,
+    cancel: threading.Event | None = None,
+) -> Prepared:
+    """Add steps to a matrix, and fit those that need all of it, each in one read."""
+    given = open_matrix(V)
+    source, made = (given.source, given.steps) if isinstance(given, Prepared) else (given, ())
+    held: Axis = "columns" if source.layout.transposed else "rows"
+    for step in steps:
+        if step.along == held:
+            so_far = Prepared(source, made) if made else source
+            step = step.fitted(_moments(so_far, client, memory_limit, cancel))
+        made = (*made, step)
+    return Prepared(source, made)
+
+
+def _moments(source: Source, client: Any, memory_limit: int | str | None, cancel: threading.Event | None) -> Moments:
+    """Return the moments of every row of a matrix, as it is streamed, in one read."""
+    settings = Settings.from_options({"rank": LIKE_RANK, "solver": "mu", "memory_limit": memory_limit})
+    work = Fit(source.layout.shape[0])
+    with crewed(client, source, (), cancel) as crew:
+        if crew is None:
+            plan = plan_of(source.layout, settings)
+            return ThreadEngine(source, plan.groups, plan.threads, cancelled=cancel).one_pass(work)
+        return crew.engine(source, crew.plan(source, settings)).one_pass(work)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fit:
+    """The work of a pass that takes the moments of every row."""
+
+    rows: int
+
+    def zero(self) -> Moments:
+        """Return the moments of nothing."""
+        return Moments.zero(self.rows)
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Moments, scratch: Scratch) -> None:
+        """Take in a block."""
+        sums.take(row_moments(V))

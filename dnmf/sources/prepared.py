@@ -1,0 +1,119 @@
+"""A matrix that is prepared as it is read: every block goes through some steps."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dnmf.errors import DataError
+from dnmf.kernels.moments import DENSE_BYTES, SPARSE_BYTES
+from dnmf.kernels.panels import Block
+from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.steps import Step, prepare
+from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Part, Source
+
+
+class Prepared:
+    """A matrix and the steps that prepare it; `dnmf.preprocessing` makes them, and they may be factorised as V.
+
+    Nothing of it is kept: a block is prepared whenever it is read. The work is done in V's working dtype.
+
+    Attributes
+    ----------
+    source
+        The matrix as it is.
+    steps
+        In the order in which they are made.
+    """
+
+    def __init__(self, source: Source, steps: Sequence[Step]) -> None:
+        layout = source.layout
+        check_steps(steps, layout.user_shape, layout.transposed)
+        self.source, self.steps = source, tuple(steps)
+        if layout.sparse:
+            taken = max(BLOCK_BYTES, layout.read_bytes) + SPARSE_BYTES
+        else:
+            taken = layout.shape[0] * layout.widest * layout.work_dtype.itemsize + DENSE_BYTES
+        self.layout: Layout = dataclasses.replace(
+            layout,
+            dtype=layout.work_dtype,
+            read_bytes=layout.read_bytes + taken,
+            kind=f"{layout.kind}, prepared by {', '.join(step.name for step in self.steps)}",
+        )
+
+    def __repr__(self) -> str:
+        rows, columns = self.layout.user_shape
+        return f"<Prepared: {rows} × {columns}, {self.layout.dtype}, {self.layout.kind}>"
+
+    @property
+    def axis(self) -> Axis:
+        """The axis that is streamed, which the steps were fitted for."""
+        return "rows" if self.layout.transposed else "columns"
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Read a block and prepare it."""
+        return prepare(self.source.read(block, scratch), self.steps, self.layout.dtype, scratch)
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+        self.source.expect(block)
+
+    def part(self, blocks: range) -> "PreparedPart":
+        """Return what another process needs to read and prepare these blocks."""
+        return PreparedPart(self.source.part(blocks), self.steps, self.layout.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedPart:
+    """Blocks of a matrix and the steps that prepare them, as another process is told of them."""
+
+    raw: Part
+    steps: Sequence[Step]
+    dtype: np.dtype[Any]
+
+    @property
+    def small(self) -> bool:
+        """Whether it holds no entries of V."""
+        return self.raw.small
+
+    @property
+    def needs(self) -> Sequence[Any]:
+        """Futures."""
+        return self.raw.needs
+
+    def given(self, values: Sequence[Any]) -> "PreparedPart":
+        """Return the part with the values of its needs."""
+        return dataclasses.replace(self, raw=self.raw.given(values))
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Read a block and prepare it."""
+        return prepare(self.raw.read(block, scratch), self.steps, self.dtype, scratch)
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+        self.raw.expect(block)
+
+
+def check_steps(steps: Sequence[Step], shape: tuple[int, int], transposed: bool) -> None:
+    """Raise DataError where steps do not fit a matrix of a shape, streamed by its rows if `transposed`.
+
+    >>> check_steps([Step("idf", "rows", factors=np.ones(3))], (4, 9), transposed=False)
+    Traceback (most recent call last):
+        ...
+    dnmf.errors.DataError: V has 4 rows, and its preparation was fitted to 3; give data with 3 rows.
+    """
+    held, size = ("columns", shape[1]) if transposed else ("rows", shape[0])
+    for step in steps:
+        if step.along is None:
+            continue
+        if (step.factors is None) == (step.along == held):
+            raise DataError(
+                f"The preparation {step.name!r} was fitted to a matrix that is cut along the other axis; give one that "
+                f"is cut along its {held}, or prepare this one anew."
+            )
+        if step.factors is not None and len(step.factors) != size:
+            raise DataError(
+                f"V has {size} {held}, and its preparation was fitted to {len(step.factors)}; give data with "
+                f"{len(step.factors)} {held}."
+            )
