@@ -2,7 +2,8 @@
 
     python examples/cells.py [programmes.png] [number of cells]
 
-Needs `pip install 'dnmf[anndata,plot]'` and anndata 0.12 or newer. The cells are made here; `scanpy_users.md` tells the steps one by one.
+Needs `pip install 'dnmf[anndata,plot]'`, and anndata 0.12 or newer. The cells are made here; `scanpy_users.md` tells
+the steps one by one.
 """
 
 import sys
