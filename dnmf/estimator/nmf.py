@@ -29,6 +29,7 @@ from dnmf.estimator.parameters import (
 from dnmf.estimator.progress import Told
 from dnmf.estimator.storing import fitted_in, is_store, told_of
 from dnmf.kernels.tiles import Float
+from dnmf.result import Result
 from dnmf.run import Run
 from dnmf.settings import Settings
 from dnmf.start import new_run, old_run
@@ -232,13 +233,14 @@ class NMF(Factorizer):
             self._tell(run)
             for _ in run:
                 pass
-            self._take(run)
+            result = run.result()
+            self._take(result)
             W, loss = None, measured(run, self.components_) if table.lazy else None
             if loss is None:
                 W, loss = self._solved(table, kept=not table.lazy, measured=True)
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
             self._tell(run, self.reconstruction_err_)
-        if not run.result().converged and self.n_iter_ >= self.max_iter and self.tol > 0:
+        if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:
             warnings.warn(
                 f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
                 ConvergenceWarning,
@@ -261,11 +263,11 @@ class NMF(Factorizer):
         if run.store is not None:
             run.store.amend(told_of(self, run.settings, error))
 
-    def _take(self, run: Run) -> None:
+    def _take(self, result: Result) -> None:
         """Take over what a run has found."""
-        self.components_ = np.array(run.result().H)
-        self.n_components_, self.n_iter_ = len(self.components_), len(run.history)
-        self._settings = for_rows(run.settings)
+        self.components_ = np.array(result.H)
+        self.n_components_, self.n_iter_ = len(self.components_), len(result.history)
+        self._settings = for_rows(result.settings)
 
     @contextmanager
     def _running(self, table: Table, options: dict[str, Any], given: Any) -> Iterator[Run]:

@@ -66,9 +66,6 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     >>> open_matrix(np.ones((3, 5))).layout.shape
     (3, 5)
     """
-    if isinstance(getattr(V, "layout", None), Layout):
-        opened: Source = V
-        return opened
     if weights is not None:
         values = open_matrix(V, streamed)
         in_memory = isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights)
@@ -83,6 +80,9 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
                 f"that is cut along its {streamed} to be prepared."
             )
         return V
+    if isinstance(getattr(V, "layout", None), Layout):
+        opened: Source = V
+        return opened
     if isinstance(V, (str, Path)):
         return _open_place(str(V), streamed)
     if isinstance(V, zarr.Array):

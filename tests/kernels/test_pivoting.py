@@ -39,6 +39,14 @@ def test_every_column_is_scipys(rank, penalty):
     np.testing.assert_allclose(solve(W, V, penalty), best(W, V, penalty), rtol=1e-7, atol=1e-10)
 
 
+def test_a_component_that_l1_has_put_out_does_not_put_out_the_others():
+    rng = np.random.default_rng(0)
+    W, V = rng.random((30, 3)), rng.random((30, 20))
+    W[:, 1] *= 1e-14
+    alone = best(W[:, [0, 2]], V, PENALTIES[1])
+    np.testing.assert_allclose(solve(W, V, PENALTIES[1])[[0, 2]], alone, rtol=1e-7, atol=1e-10)
+
+
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_any_start_leads_to_the_same_answer(penalty):
     rng = np.random.default_rng(0)
