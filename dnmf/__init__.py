@@ -14,6 +14,7 @@ from dnmf.api import factorize, iterate, load, plan, resume, transform
 from dnmf.errors import DnmfError
 from dnmf.export import export
 from dnmf.plan import Plan
+from dnmf.rank import load_survey, select_rank
 from dnmf.result import Result
 from dnmf.settings import Settings
 from dnmf.watch import Record, Watcher
@@ -37,10 +38,12 @@ __all__ = [
     "factorize",
     "iterate",
     "load",
+    "load_survey",
     "non_negative_factorization",
     "plan",
     "preprocessing",
     "resume",
+    "select_rank",
     "transform",
     "write_anndata",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import dnmf
 from dnmf import demo as demonstration
 from dnmf.checkpoint import Store, is_store, read_names
-from dnmf.commands import export, top
+from dnmf.commands import export, rank, top
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
 from dnmf.options import HELP, cluster_options, name_options, run_options
@@ -50,6 +50,7 @@ def main() -> None:
 
 
 main.add_command(top)
+main.add_command(rank)
 main.add_command(export)
 
 

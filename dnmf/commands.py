@@ -1,15 +1,16 @@
-"""The commands that look at a finished run: what its components are made of, and its factors for other programs."""
+"""The commands beside runs: what components are made of, factors for other programs, and the choice of a rank."""
 
 import dataclasses
 import json
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 import dnmf
 from dnmf.export import Format
+from dnmf.options import HELP, cluster_options, run_options
 from dnmf.sources.layout import Axis
-from dnmf.terminal import say, show_components
+from dnmf.terminal import chosen_cluster, say, show_components, show_survey, stoppable, watching
 
 
 @click.command()
@@ -47,3 +48,44 @@ def export(store: str, out: str, format: Format | None, overwrite: bool) -> None
     each column. h5ad makes an AnnData with W in obsm and H in varm.
     """
     say(f"The factors are in {dnmf.export(store, out, format=format, overwrite=overwrite)}.")
+
+
+class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
+    """Ranks as a text: `2:30` with both ends, `2:30:4` in steps, `2,4,8`."""
+
+    name = "ranks"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """Return the ranks."""
+        try:
+            if ":" in value:
+                first, last, *step = (int(part) for part in value.split(":"))
+                return list(range(first, last + 1, *step))
+            return [int(part) for part in value.split(",")]
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} names no ranks; give them as 2:30, as 2:30:4, or as 2,4,8.", param, ctx)
+
+
+@click.command()
+@click.argument("matrix")
+@click.option("--ranks", type=Ranks(), required=True, help="The ranks to try: 2:30, 2:30:4 or 2,4,8.")
+@click.option("--runs", "n_runs", type=int, default=10, show_default=True, help="Random starts of every rank.")
+@click.option("--cv", type=int, default=5, show_default=True, help="Folds that are held out; 0 for none.")
+@click.option("--holdout", default="auto", show_default=True, help="What is held out: bicross, speckled or auto.")
+@click.option("--store", help="Where the survey is kept, so that it goes on there after a stop.")
+@click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
+@click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
+@run_options(tuple(name for name in HELP if name not in ("init", "n_runs")))
+@cluster_options
+def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], **given: Any) -> None:
+    """Choose the rank of MATRIX: many ranks, starts and folds in a handful of reads."""
+    options = {name: value for name, value in given.items() if value is not None}
+    with stoppable(store, survey=True) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
+        survey = dnmf.select_rank(matrix, store=store, watchers=watchers, cancel=cancel, client=client, **options)
+    if as_json:
+        columns = survey.table()
+        for index in range(len(survey.ranks)):
+            click.echo(json.dumps({name: column[index] for name, column in columns.items()}, allow_nan=False))
+        click.echo(json.dumps({"suggested": survey.suggest().rank, "reason": str(survey.suggest())}))
+    else:
+        show_survey(survey)

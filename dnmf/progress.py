@@ -62,6 +62,11 @@ class Narrator(Watcher):
         """Say where."""
         self.console.print(f"  checkpoint after pass {passes} in {store}", style="dim", highlight=False, soft_wrap=True)
 
+    def modelled(self, done: int, total: int) -> None:
+        """Say when a tenth of the models is ready, and when all are."""
+        if done == total or done * 10 // total > (done - 1) * 10 // total:
+            self.say(f"{done} of {total} models are fitted on the sketch.")
+
     def stopped(self, verdict: Verdict) -> None:
         """Say why."""
         self.say(verdict.sentence)
@@ -128,6 +133,11 @@ class Bar(Narrator):
         if self._progress:
             done = record.passes * self._pass_bytes
             self._progress.update(self._task, completed=done, passes=record.passes, figures=self.describe(record))
+
+    def modelled(self, done: int, total: int) -> None:
+        """Show how many are ready."""
+        if self._progress:
+            self._progress.update(self._task, figures=f"{done} of {total} models on the sketch")
 
     def stopped(self, verdict: Verdict) -> None:
         """Take the bar away and say why."""

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 from rich import box
 from rich.columns import Columns
 from rich.console import Console
@@ -19,11 +20,13 @@ from dnmf.errors import Interrupted, SettingsError, StoreError
 from dnmf.progress import Bar, JsonLines, Lines
 from dnmf.ranking import Component
 from dnmf.result import Result
+from dnmf.survey import RankSurvey
+from dnmf.survey.table import HEADS, figure
 from dnmf.watch import Watcher
 
 
 @contextmanager
-def stoppable(store: str | Path | None) -> Iterator[threading.Event]:
+def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[threading.Event]:
     """Turn Ctrl-C and SIGTERM into a request to stop, and end with 130 or 143 once the checkpoint is written."""
     cancel, received = threading.Event(), []
 
@@ -37,7 +40,9 @@ def stoppable(store: str | Path | None) -> Iterator[threading.Event]:
     try:
         yield cancel
     except Interrupted:
-        if store is not None and has_checkpoint(store):
+        if store is not None and survey:
+            say("Stopped. What was found so far is kept; go on with the same command.")
+        elif store is not None and has_checkpoint(store):
             say(f"Stopped. The factors so far are saved; go on with: dnmf resume {store}")
         elif store is not None:
             say(f"Stopped in the first pass, before there was anything to save; start again with: dnmf resume {store}")
@@ -178,3 +183,22 @@ def percent(part: float) -> str:
 def say(text: str) -> None:
     """Tell a person something."""
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_survey(survey: RankSurvey) -> None:
+    """Show what a survey says of every rank, and which one it speaks for."""
+    console = Console()
+    if not console.is_terminal:
+        click.echo(survey)
+        return
+    figures, found = survey.table(), survey.suggest()
+    shown = [name for name in HEADS if any(value is not None for value in figures[name])]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in shown:
+        table.add_column(HEADS[name], justify="right")
+    for index, rank in enumerate(survey.ranks):
+        style = "bold green" if rank == found.rank else ""
+        table.add_row(*(figure(figures[name][index]) for name in shown), style=style)
+    console.print(table)
+    console.print(Text(str(found)))
+    console.print(Text(f"{survey.passes} passes, {survey.seconds:.1f} s.", style="dim"))

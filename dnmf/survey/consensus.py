@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from dnmf.errors import DataError, SettingsError
 from dnmf.survey.stability import PANEL_ROWS, cosines, silhouettes
@@ -138,6 +136,9 @@ def clusters(gram: NDArray[np.float64], rank: int, seed: int, of: int) -> NDArra
 
     K-means knows the distances alone, so that it is given points of these distances with N coordinates, and not m.
     """
+    from sklearn.cluster import KMeans  # they take a second to import, which all else does without
+    from sklearn.exceptions import ConvergenceWarning
+
     labels = np.empty(0, np.intp)
     if len(gram) >= rank:
         values, vectors = np.linalg.eigh(gram)

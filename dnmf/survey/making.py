@@ -1,6 +1,7 @@
 """Makes a survey, from what is there already on."""
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 from dnmf.bundle import bundle, bundled
 from dnmf.checkpoint import Store, is_store
+from dnmf.errors import Interrupted
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.rules import solver_of
 from dnmf.plan import Load, Plan
@@ -63,8 +65,10 @@ class Maker:
         cabinet: Cabinet,
         plan: Callable[[Load], Plan],
         watchers: Sequence[Watcher],
+        cancel: threading.Event | None,
     ) -> None:
         self.run, self.asked, self.cabinet, self.plan, self.watchers = run, asked, cabinet, plan, watchers
+        self.cancel = cancel
         self.layout = run.source.layout
         self.start = time.perf_counter()
 
@@ -90,6 +94,8 @@ class Maker:
         """Tell the watchers how many models are ready."""
         for watcher in self.watchers:
             watcher.modelled(done, total)
+        if self.cancel is not None and self.cancel.is_set():
+            raise Interrupted("The survey was asked to stop.")
 
     def _on_sketch(self, rule: Quadratic) -> dict[int, Result]:
         asked, bench = self.asked, dataclasses.replace(self.run.bench(), rule=rule)

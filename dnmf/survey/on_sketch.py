@@ -88,9 +88,12 @@ def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, thread
             W, loss = surrogate.fitted(piece["sample"], rank, seed, stride, starts, ROUNDS)
         cabinet.put(name, W=W.astype(piece["left"].dtype), loss=loss)
 
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         for done, _ in enumerate(pool.map(fit, wanted), start=1):
             told(done, len(wanted))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def verify_all(bench: Bench, asked: Asked, cabinet: Cabinet, plan: Callable[[Load], Any]) -> int:

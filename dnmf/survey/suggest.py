@@ -166,9 +166,11 @@ def _by_stability(ranks: Sizes, stability: Figures, bar: float) -> Named:
 
 
 def _by_fall(ranks: Sizes, cophenetic: Figures) -> Named:
-    """Name the rank after which the cophenetic correlation falls most."""
+    """Name the rank after which the cophenetic correlation falls most, and is as high at no higher rank again."""
     known = np.flatnonzero(np.isfinite(cophenetic))
-    falls = -np.diff(cophenetic[known])
+    values = cophenetic[known]
+    later = np.maximum.accumulate(values[::-1])[::-1][1:]  # the highest from the next rank on
+    falls = np.where(values[:-1] > later, values[:-1] - values[1:], -np.inf)
     if not len(falls) or falls.max() < LEAST_FALL:
         return None
     place = int(np.argmax(falls))

@@ -72,7 +72,7 @@ def make_survey(
             run = make_run(source, settings, widest, None, watchers, cancel, crew)
             try:
                 run.set_out(0)
-                survey = Maker(run, asked, cabinet, plan, watchers).make()
+                survey = Maker(run, asked, cabinet, plan, watchers, cancel).make()
             finally:
                 run.close()
         finally:
