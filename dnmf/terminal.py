@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
 from rich import box
 from rich.columns import Columns
 from rich.console import Console
@@ -189,7 +188,7 @@ def show_survey(survey: RankSurvey) -> None:
     """Show what a survey says of every rank, and which one it speaks for."""
     console = Console()
     if not console.is_terminal:
-        click.echo(survey)
+        print(survey)
         return
     figures, found = survey.table(), survey.suggest()
     shown = [name for name in HEADS if any(value is not None for value in figures[name])]
