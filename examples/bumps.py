@@ -3,8 +3,8 @@
     python examples/bumps.py [--out FOLDER] [--size MIXTURES]
 
 Four Gaussian bumps of 512 points overlap, and are mixed 16,000 times in random amounts with some noise. Only the
-mixtures are given. Look at how Lee and Seung's multiplicative updates carve the bumps out of noise, pass by pass, and at
-how many passes the other solvers take: where the mixtures are larger than memory, a pass is what costs.
+mixtures are given. Look at how Lee and Seung's multiplicative updates carve the bumps out of noise, pass by pass, and
+at how many passes the other solvers take: where the mixtures are larger than memory, a pass is what costs.
 """
 
 import numpy as np

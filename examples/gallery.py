@@ -54,6 +54,8 @@ def save(figure: Figure, path: Path, colours: int = 64) -> None:
     """Save a figure as a PNG of so few colours that it is small, and say where."""
     with io.BytesIO() as buffer, rc_context({"savefig.facecolor": "white"}):
         figure.savefig(buffer, dpi=100)
-        picture = Image.open(buffer).convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        picture = (
+            Image.open(buffer).convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        )
         picture.save(path, optimize=True)
     print(f"drawn in {path}")

@@ -2,9 +2,10 @@
 
     python examples/notes.py [--out FOLDER]
 
-The beginning of Frère Jacques is made of five notes with overtones that fade, and two voices sing it a bar or two apart. A
-column of V is the spectrum of a moment. Look at the spectra in W: each is one note with its overtones, whose pitch
-can be read off. H is the score that nobody wrote down. Then listen: notes.wav is the tune, note-1.wav … its notes.
+The beginning of Frère Jacques is made of five notes with overtones that fade, and a second voice sings it two bars
+after the first. A column of V is the spectrum of a moment. Look at the spectra in W: each is one note with its
+overtones, whose pitch can be read off. H is the score that nobody wrote down. Then listen: notes.wav is the tune,
+note-1.wav the first of its notes alone.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ import dnmf
 RATE, BEAT, WINDOW, STEP = 8000, 0.3, 1024, 256
 NAMES = "CDEFG"
 PITCHES = np.array([261.63, 293.66, 329.63, 349.23, 392.00])  # Hz
-FIRST = "C D E C C D E C E F G . E F G .".split()
+FIRST = ["C", "D", "E", "C", "C", "D", "E", "C", "E", "F", "G", ".", "E", "F", "G", "."]
 VOICES = [[*FIRST, *"." * 8], [*"." * 8, *FIRST]]
 
 

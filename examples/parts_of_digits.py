@@ -3,8 +3,8 @@
     python examples/parts_of_digits.py [--out FOLDER]
 
 The 1797 images of 8 × 8 pixels come with scikit-learn. Look at what 16 components are: strokes for dnmf, which can only
-be added; whole digits for k-means, one of which has to do for an image; and, for PCA, patterns that are added and taken away
-(purple and orange). Then at the digits that nobody has seen before, rebuilt from the parts of the others.
+be added; whole digits for k-means, one of which has to do for an image; and for PCA patterns that are added and taken
+away (purple and orange). Then at the digits that nobody has seen before, rebuilt from the parts of the others.
 """
 
 import numpy as np
@@ -55,5 +55,7 @@ pictures = {"unseen": unseen, **rebuilt}
 for row, (name, images) in zip(below.subplots(len(pictures), 14), pictures.items(), strict=True):
     for axes, image in zip(row, images.T, strict=False):
         show_image(axes, image.reshape(SHAPE), cmap="gray_r", vmin=0, vmax=16)
-    row[0].set_ylabel(name if name == "unseen" else f"{name}\n{errors[name]:.2f}", fontsize=9, rotation=0, labelpad=30)
+    row[0].set_ylabel(
+        name if name == "unseen" else f"{name}\nerror {errors[name]:.2f}", fontsize=9, rotation=0, labelpad=30
+    )
 save(figure, options.out / "parts_of_digits.png", colours=256)

@@ -2,9 +2,9 @@
 
     python examples/recommender.py [--out FOLDER] [--size PEOPLE]
 
-Made ratings of 2000 films: everybody mixes four tastes, and gives one to five stars to some twenty films. What V does not
-store is not 0 but unknown, hence `missing="zeros"`. Look at the stars that were held back: they are predicted better
-than by the mean of a film. And of the films that are put first, more are such as that person would give four stars.
+Made ratings of 2000 films: everybody mixes four tastes, and gives one to five stars to some twenty films. What V does
+not store is not 0 but unknown, hence `missing="zeros"`. Look at the stars that were held back: they are predicted
+better than by the mean of a film. And of the films that are put first, more are liked: four stars or five.
 """
 
 import numpy as np
@@ -73,7 +73,7 @@ for name, colour in (("mean of the film", ORANGE), ("the truth", BLACK)):
     learning.axhline(errors[name], color=colour, linestyle="--", label=name)
 learning.legend(fontsize=8, frameon=False)
 tidy(learning, "held-back ratings, pass by pass", "pass over the ratings", "root mean square error, stars")
-for name, guess, colour, shift in (("mean", means[film_held], ORANGE, -0.17), ("dnmf", predicted, BLUE, 0.17)):
+for guess, colour, shift in ((means[film_held], ORANGE, -0.17), (predicted, BLUE, 0.17)):
     groups = [guess[stars_held == value] for value in range(1, 6)]
     boxes = agreement.boxplot(
         groups, positions=np.arange(1, 6) + shift, widths=0.28, showfliers=False, patch_artist=True

@@ -4,7 +4,7 @@
 
 The texts are the docstrings of every public class and function of scikit-learn, which are there wherever it is
 installed: some 500 of them. Look at the words that come together, though nobody said what belongs together, and at the
-names of the texts where a topic is strongest. Most of these are from one module of scikit-learn, which dnmf was not told.
+names of the texts where a topic is strongest. Most of these are from one module, which dnmf was not told.
 """
 
 import inspect
