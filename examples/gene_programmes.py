@@ -33,9 +33,9 @@ options = arguments(__doc__, size=1500, unit="cells")
 cells = options.size
 rng = np.random.default_rng(0)
 programmes = np.repeat(rng.gamma(0.5, 1.0, GENES)[:, None], TYPES + 1, axis=1)
-marked = [np.arange(MARKERS) + MARKERS * k for k in range(TYPES + 1)]
-for k, genes in enumerate(marked):
-    programmes[genes, k] = FOLD * (programmes[genes, k] + 0.3)
+for k in range(TYPES + 1):
+    own = slice(MARKERS * k, MARKERS * (k + 1))
+    programmes[own, k] = FOLD * (programmes[own, k] + 0.3)
 programmes /= programmes.sum(axis=0)
 types = np.sort(rng.choice(TYPES, cells, p=[0.35, 0.25, 0.2, 0.12, 0.08]))
 division = np.where(rng.random(cells) < 0.3, rng.uniform(0.3, 0.7, cells), 0)

@@ -3,8 +3,8 @@
     python examples/hyperspectral.py [--out FOLDER] [--size SIDE]
 
 A made scene of 96 × 96 pixels in 120 bands mixes four materials. At 1.4 and 1.9 µm, where the air is wet, the sensor
-sees little but noise. The run starts at the four purest pixels. Look at the maps, and at the spectra: without weights
-they bend where the noise is; with the inverse variance of each band as its weight they do not.
+sees little but noise. The run starts at the four purest pixels. Look at the maps, and at the spectra: the noise
+bends them all along, but where each band has its inverse variance as its weight.
 """
 
 import numpy as np
@@ -48,17 +48,14 @@ options = arguments(__doc__, size=96, unit="pixels along a side of the scene")
 rng = np.random.default_rng(4)
 spectra = np.column_stack(
     [
-        0.04
-        + 0.08 * bell(0.55, 0.04)
-        + 0.45 * rise(0.72, 0.015) * (1 - 0.6 * rise(1.4, 0.06))
-        - 0.1 * bell(1.95, 0.08),
+        0.04 + 0.08 * bell(0.55, 0.04) + rise(0.72, 0.015) * (0.45 - 0.27 * rise(1.4, 0.06)) - 0.1 * bell(1.95, 0.08),
         0.08 + 0.35 * rise(0.9, 0.3) - 0.12 * bell(2.2, 0.05),
         0.75 * (1 - rise(1.25, 0.08)) + 0.06 + 0.12 * bell(1.8, 0.08),
         0.30 - 0.1 * rise(1.0, 0.1) + 0.15 * bell(0.62, 0.08) + 0.2 * bell(1.7, 0.12),
     ]
 )
 fields = [gaussian_filter(rng.standard_normal((options.size, options.size)), 7, mode="wrap").ravel() for _ in NAMES]
-heights = np.exp(7 * np.array([field / field.std() for field in fields]) / 2)
+heights = np.exp(3.5 * np.array([field / field.std() for field in fields]))
 abundances = heights / heights.sum(axis=0)  # (4, pixels), 1 in all
 noise = 0.004 + 0.1 * (bell(1.4, 0.05) + bell(1.9, 0.06))
 scene = spectra @ abundances

@@ -22,6 +22,16 @@ PATCH, RANK, BLOCKS = 12, 24, 16
 OPTIONS = {"solver": "hals", "init": "random", "max_passes": 5, "tol": 0}
 
 
+class Clock(dnmf.Watcher):
+    """Knows when a pass was over."""
+
+    def __init__(self):
+        self.ends = []
+
+    def passed(self, record):
+        self.ends.append(time.time())
+
+
 def write_patches(path, count):
     """Write so many colour patches of a photograph as the columns of a Zarr array (432, count) in some blocks."""
     windows = np.lib.stride_tricks.sliding_window_view(load_sample_image("flower.jpg"), (PATCH, PATCH, 3))[:, :, 0]
@@ -42,13 +52,11 @@ def main():
     ):
         path = f"{folder}/patches.zarr"  # a place that all workers see
         write_patches(path, options.size)
-        ends = []
+        clock = Clock()
         with get_task_stream(client) as stream:
-            for there in dnmf.iterate(path, RANK, client=client, **OPTIONS):
-                ends.append(time.time())
-            factors = there.W, np.asarray(there.H)
+            there = dnmf.factorize(path, RANK, client=client, watchers=[clock], **OPTIONS)
         here = dnmf.factorize(path, RANK, client="threads", **OPTIONS)
-    same = np.array_equal(factors[0], here.W) and np.array_equal(factors[1], np.asarray(here.H))
+        same = np.array_equal(there.W, here.W) and np.array_equal(np.asarray(there.H), np.asarray(here.H))
     print(f"on the cluster: {there}")
     print(f"the same bits as on threads: {same}")
     assert same
@@ -56,14 +64,14 @@ def main():
     steps = [(task["worker"], step["start"], step["stop"]) for task in stream.data for step in task["startstops"]]
     tasks = [(worker, start, stop) for worker, start, stop in steps if stop - start > 0.001]
     names, begin = sorted({worker for worker, _, _ in tasks}), min(start for _, start, _ in tasks)
-    figure = draw(9, 5, f"{options.size:,} patches of a photograph, factorised by two workers to the bits of one process")
+    figure = draw(9, 5, f"{options.size:,} patches of a photograph, factorised by two workers to the same bits")
     gantt, below = figure.subfigures(2, 1, height_ratios=[1, 1.9])
     axes = gantt.subplots()
     for place, (name, colour) in enumerate(zip(names, (BLUE, ORANGE), strict=True)):
         spans = [(start - begin, stop - start) for worker, start, stop in tasks if worker == name]
         axes.broken_barh(spans, (place - 0.35, 0.7), facecolor=colour, edgecolor="white", linewidth=0.4)
     axes.set_yticks(range(len(names)), labels=[f"worker {place + 1}" for place in range(len(names))])
-    for end in ends:
+    for end in clock.ends:
         axes.axvline(end - begin, color="0.5", linewidth=0.8)
     axes.set_xlim(left=0)
     tidy(axes, "who works when (grey: a pass is over; the first one also loads the compiled code)", "seconds")

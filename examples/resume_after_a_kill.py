@@ -3,8 +3,8 @@
     python examples/resume_after_a_kill.py [--out FOLDER]
 
 A process of its own factorises a matrix and tells every pass. Some passes after a checkpoint it is killed, and resumed
-here. Look at the two curves: the passes after the checkpoint are lost and made once more, and then the run goes where one
-goes that nobody killed: to the last bit, which is checked.
+here. Look at the two curves: the passes after the checkpoint are lost and made once more, and then the run goes where
+one goes that nobody killed: to the last bit, which is checked.
 """
 
 import json
