@@ -6,7 +6,7 @@ PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 	if command -v $$candidate >/dev/null 2>&1 && $$candidate -c '$(FITS)' >/dev/null 2>&1; then echo $$candidate; break; fi; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-slurm lint bench clean
+.PHONY: demo test test-slurm lint bench gallery clean
 
 demo: .venv/installed
 	$(BIN)/dnmf demo
@@ -26,6 +26,9 @@ bench: .venv/tested
 	$(BIN)/python benchmarks/in_memory.py
 	$(BIN)/python benchmarks/out_of_core.py
 	$(BIN)/python benchmarks/kills.py
+
+gallery: .venv/installed
+	for example in examples/*.py; do $(BIN)/python $$example --out examples/pictures || exit 1; done
 
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "dnmf needs Python 3.11 or newer, and none was found; install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }

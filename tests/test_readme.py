@@ -1,7 +1,6 @@
 """The README: its Python runs, its commands run, and its links point somewhere."""
 
 import re
-import runpy
 import shlex
 from pathlib import Path
 
@@ -72,9 +71,8 @@ def test_the_page_for_users_of_scanpy_runs(tmp_path, monkeypatch, capsys):
     assert names["adata"].obsm["X_nmf"].shape == (3000, 8)
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
-def test_the_examples_run(example, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", [str(example), str(tmp_path / "picture.png")])
-    runpy.run_path(str(example), run_name="__main__")
+def test_the_script_for_users_of_scanpy_draws_its_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cells.py", str(tmp_path / "picture.png")])
+    runpy.run_path(str(ROOT / "examples" / "cells.py"), run_name="__main__")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert "relative error" in capsys.readouterr().out

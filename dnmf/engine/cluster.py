@@ -141,7 +141,8 @@ class ClusterEngine:
                     sums.append(_enter(graph, index, remote.second, TaskRef(pair)))
                     if room is not None:
                         kept.append(_enter(graph, index, remote.first, TaskRef(pair)))
-                futures = self.client.get(graph, [sums, kept], sync=False, fifo_timeout=0)
+                with dask.config.set(SENDING):
+                    futures = self.client.get(graph, [sums, kept], sync=False, fifo_timeout=0)
                 for index, blocks in zip(indices, futures[1], strict=False):
                     room.futures[index] = blocks  # type: ignore[union-attr]
                 return list(futures[0])

@@ -89,6 +89,8 @@ def _newton_rows(W, top, totals, grams, l1, l2, damping, held, new):  # type: ig
                     continue
                 extra = l2 + damping * top[row, k] / w[k]
                 bend = packed[k * (k + 1) // 2 + k] + extra
+                if not bend < np.inf:
+                    continue  # an entry so near 0 that its curvature overflows
                 lowest = (ROW_LEAST - 1.0) * w[k] - step[k]
                 move = max(-slope[k] / bend, lowest) if bend > 0.0 else lowest if slope[k] > 0.0 else 0.0
                 step[k] += move

@@ -404,6 +404,12 @@ def test_a_matrix_in_memory_is_sent_with_a_warning_above_a_size(client, monkeypa
         dnmf.factorize(V, 3, max_passes=2, client=client)
 
 
+def test_blocks_that_a_sketch_has_read_already_are_sent_without_a_word(client, tmp_path):
+    path = stored(tmp_path / "V.zarr", V, (24, 100))
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "20kB"}):
+        dnmf.factorize(path, 2, client=client, init="sketch", max_passes=2)
+
+
 def test_a_worker_that_is_too_small_is_refused_before_the_first_pass(client, tmp_path):
     with pytest.raises(BudgetError, match=r"a worker may use 1\.72 GB, and rank 20000 on this matrix needs .*larger"):
         dnmf.factorize(np.ones((30000, 30000), np.uint8), 20000, client=client, store=tmp_path / "store")

@@ -80,3 +80,12 @@ def test_columns_that_are_held_and_entries_at_zero_stay():
     assert new[2, 1] == 0
     assert (new[:, 2] != W[:, 2]).all()
     np.testing.assert_allclose(new[4, 1:], ROW_LEAST * W[4, 1:])
+
+
+def test_an_entry_so_small_that_its_curvature_overflows_stays_and_the_others_move():
+    V, W, H = problem()
+    W[3, 1] = 1e-307
+    new = newton_rows(W, 1e3 * (V / (W @ H)) @ H.T, H.sum(axis=1), packed(V, W, H), Penalty(), 1.0, 0)
+    assert np.isfinite(new).all()
+    assert new[3, 1] == W[3, 1]
+    assert (new[3, [0, 2]] != W[3, [0, 2]]).all()

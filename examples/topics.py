@@ -1,0 +1,55 @@
+"""What scikit-learn writes about: the topics of its own documentation.
+
+    python examples/topics.py [--out FOLDER]
+
+The texts are the docstrings of every public class and function of scikit-learn, which are there wherever it is
+installed: some 500 of them. Look at the words that come together, though nobody said what belongs together, and at the
+names of the texts where a topic is strongest. Most of these are from one module, which dnmf was not told.
+"""
+
+import inspect
+from collections import Counter
+
+import numpy as np
+from gallery import BLUE, arguments, draw, save, tidy
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.utils.discovery import all_estimators, all_functions
+
+import dnmf
+
+TOPICS, WORDS, STRONGEST = 12, 8, 10
+
+options = arguments(__doc__)
+public = {name: thing for name, thing in [*all_estimators(), *all_functions()] if inspect.getdoc(thing)}
+names = np.array(list(public))
+modules = np.array([thing.__module__.split(".")[1] for thing in public.values()])
+weighing = TfidfVectorizer(
+    stop_words="english", token_pattern="[a-z]{3,}", min_df=4, max_df=0.2, sublinear_tf=True
+)  # a word in more than a fifth of the texts says little
+V = weighing.fit_transform(inspect.getdoc(thing) for thing in public.values()).T.tocsc()
+print(f"{V.shape[0]:,} words in {V.shape[1]} texts, {V.nnz / np.prod(V.shape):.1%} of the counts above 0")
+
+result = dnmf.factorize(V, rank=TOPICS, seed=0)
+print(result.verdict)
+words, H = weighing.get_feature_names_out(), result.H.compute()
+by_size = (result.W.sum(axis=0) * H.sum(axis=1)).argsort()[::-1]
+
+figure = draw(9, 8, f"{TOPICS} topics of scikit-learn's documentation, and the texts where they are strongest")
+shares = []
+for topic, axes in zip(by_size, figure.subplots(4, 3).ravel(), strict=True):
+    column, texts = result.W[:, topic], H[topic].argsort()[::-1][:STRONGEST]
+    top = column.argsort()[::-1][:WORDS]
+    module, count = Counter(modules[texts]).most_common(1)[0]
+    shares.append(count / STRONGEST)
+    print(f"{' '.join(words[top]):80} {count:2} of {STRONGEST} from {module}")
+    axes.barh(words[top], column[top] / column.max(), color=BLUE)
+    axes.invert_yaxis()
+    tidy(axes)
+    axes.set_title(f"{names[texts[0]]}\n{names[texts[1]]}", fontsize=9)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+figure.supxlabel("weight of a word in its topic, largest = 1", fontsize=9)
+chance = sum((count / len(modules)) ** 2 for count in Counter(modules).values())
+share = np.mean(shares)
+print(f"{share:.0%} of a topic's {STRONGEST} strongest texts are from one module; two texts at random in {chance:.0%}")
+save(figure, options.out / "topics.png")

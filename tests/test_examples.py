@@ -1,0 +1,115 @@
+"""The gallery: every example draws its picture and finds what it says that it finds, in a small form."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+README = (EXAMPLES / "README.md").read_text()
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "gallery")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run an example in this process, see that its picture is there, and return its names."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def run_it(name, *options):
+        monkeypatch.setattr("sys.argv", [name, "--out", str(tmp_path), *map(str, options)])
+        names = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+        assert_picture(tmp_path / f"{name}.png")
+        return names
+
+    return run_it
+
+
+def assert_picture(path):
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size < 60_000
+
+
+def test_the_bumps_are_recovered(run):
+    names = run("bumps", "--size", 1000)
+    assert names["correlations"].min() > 0.99
+    assert sorted(names["order"]) == [0, 1, 2, 3]
+    assert list(names["snapshots"]) == list(names["MOMENTS"])
+
+
+def test_the_parts_of_digits_rebuild_new_ones_better_than_means_do(run):
+    errors = run("parts_of_digits")["errors"]
+    assert errors["PCA"] < errors["dnmf"] < 0.3 < errors["k-means"]
+
+
+def test_a_topic_is_about_one_module(run):
+    names = run("topics")
+    assert names["share"] > 0.7 > 0.2 > names["chance"]
+
+
+def test_the_notes_have_their_pitches_and_are_written_to_sound(run, tmp_path):
+    names = run("notes")
+    np.testing.assert_allclose(names["found"], names["PITCHES"], atol=1)
+    assert min(names["quality"]) > 8
+    assert len(list(tmp_path.glob("*.wav"))) == 6
+
+
+def test_the_weighted_spectra_are_nearer_to_the_true_ones(run):
+    degrees = run("hyperspectral", "--size", 64)["degrees"]
+    assert degrees["weighted"].max() < 3
+    assert degrees["weighted"].mean() < 0.3 * degrees["plain"].mean()
+
+
+def test_the_ratings_are_predicted_and_ranked_better_than_by_means(run):
+    names = run("recommender", "--size", 3000)
+    assert names["errors"]["dnmf"] < 0.9 * names["errors"]["mean of the film"]
+    assert names["precision"]["dnmf"][9] > 0.85 > names["precision"]["mean of the film"][9]
+
+
+def test_the_types_of_cells_are_told_apart_where_they_divide(run):
+    names = run("gene_programmes", "--size", 600)
+    assert names["agreement"]["dnmf"] > 0.95 > names["agreement"]["k-means"]
+    assert names["likeness"].min() > 0.9
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere mapped files count as memory")
+def test_the_memory_stays_below_its_limit(tmp_path):
+    command = [sys.executable, EXAMPLES / "larger_than_memory.py", "--out", tmp_path, "--size", "400"]
+    child = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    size, limit, peak = map(int, re.search(r"V has (\d+) MB.*given (\d+) MB and held (\d+) MB", child.stdout).groups())
+    assert peak < limit < size
+    assert float(re.search(r"correlations of ([\d.]+) and more", child.stdout)[1]) > 0.99
+    assert_picture(tmp_path / "larger_than_memory.png")
+
+
+def test_the_bits_of_a_cluster_are_those_of_threads(run, capsys):
+    run("on_a_cluster", "--size", 4000)
+    assert "the same bits as on threads: True" in capsys.readouterr().out
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(run):
+    names = run("resume_after_a_kill")
+    assert names["same"]
+    assert 0 < names["kept"] <= len(names["told"]) < names["PASSES"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gallery_shows_every_example(name):
+    assert f"python examples/{name}.py" in README
+    assert f"](pictures/{name}.png)" in README
+    assert f"python examples/{name}.py" in (EXAMPLES / f"{name}.py").read_text()
+    assert_picture(EXAMPLES / "pictures" / f"{name}.png")
+
+
+def test_the_links_of_the_gallery_point_somewhere():
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert (EXAMPLES / link).exists(), link
+
+
+def test_there_is_a_test_for_every_example():
+    tests = Path(__file__).read_text()
+    assert [name for name in NAMES if f'"{name}' not in tests] == []
