@@ -5,10 +5,9 @@
 Without `--matrix`, a sparse matrix of counts, rows × columns, and a dense one of as many bytes, are written in one
 format after the other. With it, the matrix is taken as it lies, and as `dnmf convert` writes it. A GB is one of the
 matrix as it would be in memory: float32 values and, where it is sparse, 4 bytes for the place of each; so the figures
-compare. Processor seconds a GB of reading are told too, which other work on the machine
-disturbs less. Before each read and each pass the page cache is emptied, where that is permitted, unless `--warm` is given.
-`through h5py` is what reading alone gives where HDF5's own library does it, which lets one thread in at a time. Needs
-dnmf[formats].
+compare. Processor seconds of reading are told too, which other work on the machine disturbs less. Before each read and
+each pass the page cache is emptied, where that is permitted, unless `--warm` is given. `through h5py` is what reading
+alone gives where HDF5's own library does it, which lets one thread in at a time. Needs dnmf[formats].
 """
 
 import argparse

@@ -102,7 +102,8 @@ class CompressedSource(Reopened):
         part = scipy.sparse.csc_array((height, len(starts) - 1), dtype=data.dtype)
         part.data, part.indices = data, rows if rows.dtype in ("int32", "int64") else rows.astype(np.int64)
         part.indptr = (starts - first).astype(part.indices.dtype)
-        return as_columns(part)
+        # SciPy would copy what is a view of a larger buffer
+        return part if part.has_canonical_format else as_columns(part)
 
     def expect(self, block: int) -> None:
         """Be told that a block will be read soon."""

@@ -167,7 +167,7 @@ class Hdf5Source(Reopened):
     ) -> None:
         shape = check_shape(array.shape, location)
         work_dtype(array.dtype)
-        tiles = array.chunks or (1, shape[1])
+        tiles = array.chunks or (1, 1)
         transposed, bounds = cut_tiles(shape, (tiles[0], tiles[1]), array.dtype, streamed)
         cut = shape[::-1] if transposed else shape
         self.array = array
