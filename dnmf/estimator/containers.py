@@ -25,6 +25,8 @@ from dnmf.sources.dask_array import factor_array
 from dnmf.sources.layout import BLOCK_BYTES
 
 COMPONENT = "component"
+# Bytes of the rows that are put together from the chunks of a Dask array at once.
+ROWS_BYTES = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +57,19 @@ class Table:
         """
         small = not self.lazy and stored_bytes(self.matrix) <= BLOCK_BYTES
         return open_matrix(self.matrix, "rows" if small else None)
+
+    def by_rows(self) -> Source:
+        """Return the matrix opened to be read by whole rows.
+
+        The chunks of a Dask array that is cut along its features are cut along its samples as well, where a row of
+        them would be large.
+        """
+        matrix = self.matrix
+        if isinstance(matrix, da.Array) and matrix.numblocks[1] > 1:
+            height = max(1, ROWS_BYTES // (matrix.shape[1] * matrix.dtype.itemsize))
+            if max(matrix.chunks[0]) > height:
+                matrix = matrix.rechunk({0: height})
+        return open_matrix(matrix, "rows")
 
     @property
     def client(self) -> str | None:
@@ -94,7 +109,7 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     if _is(inner, "dask", "DataFrame"):
         names, inner = list(inner.columns), inner.to_dask_array(lengths=True if lengths else None)
     if isinstance(inner, (da.Array, zarr.Array, str, Path)):
-        shape = _lazy_shape(inner)
+        shape = _lazy_shape(inner, reset)
         _check_features(model, shape[1], names, reset)
         return Table(inner, shape, lazy=True, labels=labels)
     missing = getattr(model, "missing", "none")
@@ -163,14 +178,15 @@ def _coordinates(labels: Any) -> list[Any] | None:
     return labels.coords[place].values.tolist() if place in labels.coords else None
 
 
-def _lazy_shape(matrix: Any) -> tuple[int, int]:
+def _lazy_shape(matrix: Any, reset: bool) -> tuple[int, int]:
     """Return the shape of a matrix that is not in memory, or raise DataError where it is none."""
     if not isinstance(matrix, da.Array):
         return open_matrix(matrix).layout.user_shape
     if matrix.ndim != 2:
         raise DataError(f"X is a Dask array of {matrix.ndim} dimension(s); give one of two: samples and features.")
-    if math.isnan(matrix.shape[1]):
-        raise DataError("X is a Dask array whose features are not counted; call X.compute_chunk_sizes() first.")
+    for count, what in zip(matrix.shape[::-1], ("features", "samples")[: 1 + reset], strict=False):
+        if math.isnan(count):
+            raise DataError(f"X is a Dask array whose {what} are not counted; call X.compute_chunk_sizes() first.")
     work_dtype(matrix.dtype)
     return matrix.shape[0], matrix.shape[1]
 

@@ -10,7 +10,6 @@ from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
 from dnmf.estimator.rows import Rows
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
-from dnmf.sources import open_matrix
 from dnmf.transform import solved
 
 
@@ -85,7 +84,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _solved(self, table: Table, *, kept: bool = True, measured: bool = False) -> tuple[Float | None, float]:
         """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read."""
-        source = open_matrix(table.matrix, "rows")
+        source = table.by_rows()
         layout, short = source.layout, self.components_.T
         settings = self._settings.replace({"memory_limit": getattr(self, "memory_limit", None)})
         with solved(source, short, settings, client=table.client, kept=kept, measured=measured) as (room, stats):

@@ -15,26 +15,23 @@ from dnmf.solve import Update
 from dnmf.transform import Solve
 
 
-def measured(run: Run, components: Float) -> float | None:
+def measured(run: Run, components: Float) -> float:
     """Return the loss without penalties of X and the best W for `components` (r, n_features), in one read.
 
-    None where that needs whole rows of X, and the blocks are parts of them.
+    Where the blocks are parts of rows, the Frobenius loss needs no row to be whole: XHᵀ and HHᵀ give the best W. For
+    other losses, W is that of the run there.
     """
-    if run.source.layout.transposed:
-        rule = make_rule(for_rows(run.settings), transposed=True)
-        model = Model.of(np.ascontiguousarray(components.T, run.source.layout.work_dtype))
-        with single_threaded_products():
-            return max(run.engine.one_pass(Solve(rule, model, kept=False, measured=True)).fit, 0.0)
-    return _by_products(run, run.rule) if isinstance(run.rule, Quadratic) else None
-
-
-def _by_products(run: Run, rule: Quadratic) -> float:
-    """Return it from XHᵀ and HHᵀ, which are all that the Frobenius loss needs to solve for W: no row is ever whole."""
-    state = run.state
+    state, layout, rule = run.state, run.source.layout, run.rule
     assert state is not None
-    update = Update(altered(rule, sweeps=0), Model.of(state.W), False, state.norms, False, run.source.layout)
     with single_threaded_products():
+        if layout.transposed:
+            best = make_rule(for_rows(run.settings), transposed=True)
+            model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
+            return max(run.engine.one_pass(Solve(best, model, kept=False, measured=True)).fit, 0.0)
+        update = Update(altered(rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
         stats = run.engine.one_pass(update, state.H)
+        if not isinstance(rule, Quadratic):
+            return max(stats.fit, 0.0)
         alone = dataclasses.replace(rule, penalty_H=rule.penalty_W)
         W = alone.best(np.ascontiguousarray(stats.cross.T), stats.gram).T
         return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)

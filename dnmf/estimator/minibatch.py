@@ -31,7 +31,7 @@ from dnmf.kernels.panels import BadEntry, Block, square_sum, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
-from dnmf.sources import open_matrix
+from dnmf.start import plan_of
 
 # The share of memory that W of all batches may take before it is kept on the disk.
 KEPT_SHARE = 0.3
@@ -267,7 +267,9 @@ class MiniBatchNMF(Factorizer):
     def _batches(self, table: Table) -> Batches:
         """Cut the data into batches."""
         if table.lazy:
-            return BlockBatches(open_matrix(table.matrix, "rows"), self.batch_size, self._seed)
+            source = table.by_rows()
+            plan_of(source.layout, Settings(rank=rank_of(self.n_components, table.shape)))  # raises for large blocks
+            return BlockBatches(source, self.batch_size, self._seed)
         return RowBatches(table.matrix, self.batch_size, self._seed)
 
     def _take(self, online: Online | None) -> None:

@@ -95,7 +95,8 @@ class NMF(Factorizer):
     n_iter_ : int
         Iterations made.
     reconstruction_err_ : float
-        √(2 D(X, WH)) with the W that `transform` returns for X; for the Frobenius loss, ‖X − WH‖.
+        √(2 D(X, WH)) with the W that `transform` returns for X; for the Frobenius loss, ‖X − WH‖. Where X is lazy and
+        cut along its features, and the loss another one, W is that of the fit.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -235,9 +236,8 @@ class NMF(Factorizer):
                 pass
             result = run.result()
             self._take(result)
-            W, loss = None, measured(run, self.components_) if table.lazy else None
-            if loss is None:
-                W, loss = self._solved(table, kept=not table.lazy, measured=True)
+            lazy = table.lazy
+            W, loss = (None, measured(run, self.components_)) if lazy else self._solved(table, measured=True)
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
             self._tell(run, self.reconstruction_err_)
         if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:

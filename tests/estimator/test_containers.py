@@ -8,6 +8,7 @@ import scipy.sparse
 import zarr
 
 from dnmf import NMF, MiniBatchNMF
+from dnmf.estimator.containers import opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 rng = np.random.default_rng(0)
@@ -20,7 +21,6 @@ class Counted:
 
     def __init__(self, matrix, chunks):
         self.count = 0
-        whole = da.from_array(np.arange(1), chunks=1)
 
         def chunk(*_, block_info):
             self.count += 1
@@ -29,7 +29,6 @@ class Counted:
 
         chunks = da.core.normalize_chunks(chunks, matrix.shape)
         self.array = da.map_blocks(chunk, chunks=chunks, dtype=matrix.dtype, meta=np.empty((0, 0), matrix.dtype))
-        del whole
 
 
 @pytest.fixture(params=["frobenius", "kullback-leibler"])
@@ -51,6 +50,27 @@ def test_dask_arrays_give_lazy_ones_that_are_cut_alike(model, chunks):
     here = model.transform(X)
     np.testing.assert_allclose(W.compute(), here, rtol=1e-6, atol=1e-8)
     assert type(here) is np.ndarray
+
+
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+def test_rows_are_put_together_a_few_at_a_time(kind, monkeypatch):
+    monkeypatch.setattr("dnmf.estimator.containers.ROWS_BYTES", 5 * 15 * 8)
+    blocks = da.from_array(X, chunks=(40, 4))
+    assert opened(kind(), blocks, reset=True).by_rows().layout.bounds == tuple(range(0, 41, 5))
+    model = kind(3, random_state=0, beta_loss="kullback-leibler", **({"solver": "cd"} if kind is NMF else {})).fit(
+        blocks
+    )
+    assert model.score(blocks) == pytest.approx(model.score(X))
+    assert model.reconstruction_err_ == pytest.approx(np.sqrt(-2 * 40 * model.score(X)), rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+def test_a_fit_asks_for_the_number_of_samples(kind):
+    counted, known = da.from_array(X, chunks=(9, 15)), kind(3, random_state=0).fit(X)
+    unknown = counted[counted[:, 0] > 0]
+    with pytest.raises(ValueError, match=r"whose samples are not counted; call X.compute_chunk_sizes\(\) first"):
+        kind(3).fit(unknown)
+    np.testing.assert_allclose(known.transform(unknown).compute(), known.transform(X), rtol=1e-9)
 
 
 @pytest.mark.parametrize("chunks", [(7, 15), (40, 4)])
