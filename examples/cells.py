@@ -1,13 +1,10 @@
 """Find the gene programmes of cells that lie in a file: normalise, factorise and write back, block by block.
 
-    python examples/cells.py [programmes.png] [number of cells]
+    python examples/cells.py [--out FOLDER] [--size CELLS]
 
 Needs `pip install 'dnmf[anndata,plot]'`, and anndata 0.12 or newer. The cells are made here; `scanpy_users.md` tells
 the steps one by one.
 """
-
-import sys
-from pathlib import Path
 
 import anndata
 import h5py
@@ -16,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.experimental import read_elem_lazy
 from anndata.io import read_elem, sparse_dataset, write_elem
+from gallery import arguments, save
 from matplotlib.figure import Figure
 
 import dnmf
@@ -107,13 +105,14 @@ def draw(adata, result, path):
         labels = [f"{components[k].name}\n{100 * components[k].share:.0f} %" for k in order]
         axes.set_xticks(range(len(order)), labels, fontsize=8)
         axes.set_title(title, fontsize=11)
-    figure.savefig(path, dpi=130)
+    save(figure, path)
 
 
-def main(picture="programmes.png", cells="3000"):
+def main():
     """Make the cells, and find their programmes again."""
-    path, normalised = (Path(picture).with_name(name) for name in ("cells.h5ad", "normalised.h5ad"))
-    write_cells(path, int(cells))
+    options = arguments(__doc__, 3000, "cells")
+    path, normalised, picture = (options.out / name for name in ("cells.h5ad", "normalised.h5ad", "cells.png"))
+    write_cells(path, options.size)
     adata = open_lazily(path)
     adata.X = adata.X.map_blocks(normalise, dtype=np.float32)
     adata.write_h5ad(normalised)
@@ -131,4 +130,4 @@ def main(picture="programmes.png", cells="3000"):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -86,6 +86,11 @@ def test_the_memory_stays_below_its_limit(tmp_path):
     assert_picture(tmp_path / "larger_than_memory.png")
 
 
+def test_the_programmes_of_cells_are_written_back(run, capsys):
+    run("cells", "--size", 1000)
+    assert "relative error" in capsys.readouterr().out
+
+
 def test_the_bits_of_a_cluster_are_those_of_threads(run, capsys):
     run("on_a_cluster", "--size", 4000)
     assert "the same bits as on threads: True" in capsys.readouterr().out
