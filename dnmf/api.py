@@ -32,9 +32,11 @@ def factorize(
     Parameters
     ----------
     V
-        A NumPy array, a SciPy CSR or CSC matrix, a Dask array with blocks of either, a `zarr.Array`, the path or URL
-        of a Zarr array, or the path of a `.npy` file. Cut along its rows or along its columns. Any of these may be
-        prepared by `dnmf.preprocessing`.
+        A NumPy array, a SciPy CSR or CSC matrix, a Dask array with blocks of either or of `sparse.COO`, a DataFrame of
+        pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or the address of a matrix: the path or
+        URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`, `.nc`, `.parquet`, `.csv` or
+        `.mtx` file, with `::` and a part where there are several, as `data.h5ad::layers/counts`. Cut along its rows or
+        along its columns. Any of these may be prepared by `dnmf.preprocessing`.
     rank
         Number of components r.
     store

@@ -176,18 +176,17 @@ def test_counts_that_repeat_are_compressed_and_others_are_not(tmp_path):
         np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), matrix.toarray())
 
 
-@pytest.mark.parametrize("by", ["rows", "columns"])
-def test_a_conversion_holds_no_more_of_a_longer_matrix(by, monkeypatch, tmp_path):
+def test_a_conversion_holds_no_more_of_a_longer_matrix(monkeypatch, tmp_path):
     monkeypatch.setattr("dnmf.convert.sparse.CHUNK_ENTRIES", 2**13)
     monkeypatch.setattr("dnmf.sources.compressed.BLOCK_BYTES", 2**16)
     peaks = []
-    for rows in (100, 400, 1600):
+    for rows in (400, 1600):
         matrix = sp.random_array((rows, 500), density=0.2, format="csr", rng=np.random.default_rng(0))
         sp.save_npz(tmp_path / "V.npz", matrix, compressed=False)
         size = 12 * matrix.nnz
         tracemalloc.start()
-        convert(tmp_path / "V.npz", tmp_path / "V.zarr", by=by, memory_limit="1MB", overwrite=True)
+        convert(tmp_path / "V.npz", tmp_path / "V.zarr", by="columns", memory_limit="1MB", overwrite=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < size / 2
-    assert peaks[2] < 1.5 * peaks[1]
+    assert peaks[1] < size / 2
+    assert peaks[1] < 1.5 * peaks[0]
