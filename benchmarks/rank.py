@@ -146,13 +146,15 @@ def kinds(seed: int = 0) -> np.ndarray:
 def consensus(given: argparse.Namespace) -> None:
     """Show how the runs of Kullback–Leibler agree."""
     V: Any = np.load(given.counts).T if given.counts else kinds()
-    last = given.last or 5
-    for streamed, matrix in (("samples", V),):
+    for start, options in (
+        ("on the sketch", {"max_passes": given.passes}),
+        ("at random, multiplicative", {"max_passes": 10 * given.passes, "init": "random", "solver": "mu"}),
+    ):
         found = dnmf.select_rank(
-            matrix, range(2, last + 1), n_runs=20, cv=given.folds, loss="kullback-leibler", max_passes=given.passes
+            V, range(2, given.last + 1), n_runs=20, cv=given.folds, loss="kullback-leibler", **options
         )
-        print(f"\nconsensus of {streamed}, features × samples {matrix.shape}, 20 runs")
-        print(found)
+        print(f"\nfeatures × samples {V.shape}, 20 runs that start {start}")
+        print(found, flush=True)
 
 
 def bundle_of(given: argparse.Namespace) -> None:
@@ -193,9 +195,9 @@ def main() -> None:
     parser.add_argument("--folder", help="where the matrix is made")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--counts")
-    parser.add_argument("--last", type=int, help="the last rank of the consensus")
+    parser.add_argument("--last", type=int, default=5, help="the last rank of the consensus")
     parser.add_argument("--folds", type=int, default=0)
-    parser.add_argument("--passes", type=int, default=60)
+    parser.add_argument("--passes", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=7)
     given = parser.parse_args()
     known = {"survey": survey, "planted": planted, "consensus": consensus, "bundle": bundle_of}

@@ -50,7 +50,8 @@ def select_rank(
     overwrite, watchers, cancel, client
         As for `factorize`.
     options
-        Those of `factorize` but `init`, `fixed_W` and `n_runs`; `max_passes` are those of models side by side.
+        Those of `factorize` but `fixed_W` and `n_runs`; `max_passes` are those of models side by side. `init="random"`
+        starts every model at random on V itself and not on a sketch, for consensus as Brunet et al. 2004 have it.
 
     Returns
     -------

@@ -110,3 +110,35 @@ def test_a_npy_file_is_never_held_whole(shape, order, tmp_path):
     figures = measure(path, tmp_path, rank=10, memory_limit="300MB")
     assert figures["peak"] <= figures["planned"] <= figures["limit"]
     assert 0 < figures["error"] < 1
+
+
+SURVEY = (
+    CHILD[: CHILD.index("names = ")]
+    + """
+survey = dnmf.select_rank(matrix, **options)
+done.set()
+thread.join()
+print(json.dumps({"peak": peak[0], "passes": survey.passes}))
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"loss": "kullback-leibler", "max_passes": 2}, {"holdout": "speckled", "max_passes": 2}],
+    ids=str,
+)
+def test_a_survey_keeps_within_the_limit(options, tmp_path):
+    matrix = write(tmp_path / "V.zarr", (100, 200000), (100, 20000), "float32")
+    options = {"ranks": [2, 4], "n_runs": 1, "cv": 2, "memory_limit": "380MB", **options}
+    child = subprocess.run(
+        [sys.executable, "-c", SURVEY, str(matrix), json.dumps(options)], capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr
+    assert json.loads(child.stdout.splitlines()[-1])["peak"] <= 380e6
+
+
+def test_several_runs_keep_within_the_limit(tmp_path):
+    matrix = write(tmp_path / "V.zarr", (1000, 100000), (1000, 2000), "float32")
+    figures = measure(matrix, tmp_path, rank=8, n_runs=4, memory_limit="400MB", **PLAIN)
+    assert figures["peak"] <= 400e6

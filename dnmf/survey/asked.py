@@ -22,11 +22,13 @@ import numpy as np
 from dnmf.errors import BudgetError
 from dnmf.factor import FlatFactor
 from dnmf.kernels.model import Rule, Step
+from dnmf.kernels.panels import panel_width
 from dnmf.kernels.quadratic import Quadratic
+from dnmf.kernels.rules import make_rule, sums_per_row
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
-from dnmf.sketch import LARGEST
+from dnmf.sketch import LARGEST, PILOT_BYTES, SAMPLE
 from dnmf.sources.layout import Layout
 from dnmf.state import State
 from dnmf.survey.columns import strongest
@@ -69,20 +71,32 @@ Told = Callable[[int, int], None]
 
 def sketchable(settings: Settings, rule: Rule, layout: Layout) -> bool:
     """Say whether the models of a survey can be made on a sketch."""
-    return isinstance(rule, Quadratic) and LARGEST * settings.rank < min(layout.shape)
+    return isinstance(rule, Quadratic) and settings.init == "auto" and LARGEST * settings.rank < min(layout.shape)
 
 
-def survey_load(asked: Asked, layout: Layout, ranks: Sequence[int], kept: bool) -> Load:
-    """Return what models of some ranks, side by side, work with beside V; `kept` says that their H's are kept."""
-    total, width = sum(ranks), WIDTH * max(ranks)
-    sketches = (1 + asked.folds) * width
-    sums, speckled = max(total, sketches), asked.folds and asked.scheme == "speckled"
-    if speckled:  # a Gram matrix for every row of V
-        sums += asked.folds * sum(rank * (rank + 3) // 2 for rank in set(ranks))
-    panels = 3 if speckled else 1
-    held = 3 * total if kept else 0
-    small = 10000 * sketches * layout.work_dtype.itemsize
-    return Load(sums, 2 * total, held, 6 * sums, small, panels)
+def survey_load(
+    asked: Asked, layout: Layout, rule: Rule, ranks: Sequence[int], folds: Sequence[int], kept: bool
+) -> Load:
+    """Return what models of some ranks, and folds at some, work with beside V; `kept` says that their H's are kept."""
+    speckled = asked.scheme == "speckled"
+    hidden = asked.folds * sum(folds)
+    rows = sum(ranks) + (hidden if speckled else 0)
+    if speckled and folds:
+        weighted = make_rule(asked.settings, transposed=layout.transposed, weighted=True)
+        sums = asked.folds * sum(sums_per_row(weighted, rank) for rank in folds)
+    else:
+        sums = hidden
+    sums += sum(sums_per_row(rule, rank) for rank in ranks)
+    sketches = (1 + asked.folds) * WIDTH * asked.settings.rank
+    copies = -(-layout.widest // panel_width(layout.shape[0], layout.work_dtype))  # of a block, in panels
+    return Load(
+        sums=max(sums, sketches),
+        worked=2 * rows + sum(folds),
+        held=3 * rows if kept else 0,
+        kept=8 * max(rows, sketches),
+        extra=SAMPLE * sketches * layout.work_dtype.itemsize + 3 * PILOT_BYTES,
+        panels=(5 if speckled else 1) + (copies if folds else 0),
+    )
 
 
 def in_batches(models: Sequence[Any], fits: Callable[[Sequence[Any]], bool]) -> Iterator[Sequence[Any]]:

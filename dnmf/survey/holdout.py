@@ -74,18 +74,14 @@ class Speckles:
 
 
 def blanked(fold: Speckles, V: Block, first: int) -> Block:
-    """Return a block whose first column has a number, with zeros where a fold holds out entries."""
-    values = V.values if isinstance(V, Weighted) else V
-    if isinstance(values, np.ndarray):
-        kept = np.ones(values.shape, values.dtype)
-        drop_hashed(np.uint64(fold.seed % 2**64), np.uint64(first), *fold.bounds, kept)
-        return values * kept
-    out = values.copy()
-    places = np.array([out.indices, np.repeat(np.arange(out.shape[1]), np.diff(out.indptr))], np.int64)
-    kept = np.ones(out.nnz, out.dtype)
-    rows, seed = np.uint64(out.shape[0]), np.uint64(fold.seed % 2**64)
-    drop_hashed_entries(seed, np.uint64(first), rows, *fold.bounds, places, kept)
-    out.data *= kept
+    """Return a copy of a block whose first column has a number, with zeros where a fold holds out entries."""
+    out = (V.values if isinstance(V, Weighted) else V).copy()
+    seed = np.uint64(fold.seed % 2**64)
+    if isinstance(out, np.ndarray):
+        drop_hashed(seed, np.uint64(first), *fold.bounds, out)
+    else:
+        places = np.array([out.indices, np.repeat(np.arange(out.shape[1]), np.diff(out.indptr))], np.int64)
+        drop_hashed_entries(seed, np.uint64(first), np.uint64(out.shape[0]), *fold.bounds, places, out.data)
     return out
 
 
@@ -110,7 +106,7 @@ class HashedWeights:
 
     def _given(self, key: tuple[Any, Any], shape: tuple[int, ...]) -> NDArray[Any]:
         if self.weights is None:
-            return np.ones(shape)
+            return np.ones(shape, np.uint8)
         given = self.weights[key]
         return np.array(given.toarray() if hasattr(given, "toarray") else given, np.float64)
 
@@ -195,10 +191,10 @@ def held_places(
     """Return row and column of the entries of a panel that a fold holds out (2, N); of listed ones their number too."""
     seed, bounds = np.uint64(fold.seed % 2**64), fold.bounds
     if places is None:
-        kept: NDArray[Any] = np.ones(values.shape)
+        kept: NDArray[Any] = np.ones(values.shape, np.uint8)
         drop_hashed(seed, np.uint64(first), *bounds, kept)
         return np.array(np.nonzero(kept == 0), np.int64)
-    kept = np.ones(places.shape[1])
+    kept = np.ones(places.shape[1], np.uint8)
     drop_hashed_entries(seed, np.uint64(first), np.uint64(rows), *bounds, places, kept)
     entries = np.flatnonzero(kept == 0)
     return np.vstack([places[:, entries], entries])

@@ -107,7 +107,7 @@ class Maker:
         wanted = [rank for rank in asked.ranks if self.stored(rank) is None]
         results: dict[int, Result] = {}
         batches = in_batches(
-            wanted, lambda batch: fitting(self.plan, survey_load(asked, self.layout, batch, kept=True))
+            wanted, lambda batch: fitting(self.plan, survey_load(asked, self.layout, rule, batch, (), kept=True))
         )
         for batch in batches:
             norms = tuple(piece_of(self.cabinet, "sketch")["norms"].tolist())
@@ -127,7 +127,9 @@ class Maker:
             self.asked.ranks,
             lambda batch: fitting(
                 self.plan,
-                survey_load(self.asked, self.layout, len(self.asked.seeds) * list(batch), kept=True),
+                survey_load(
+                    self.asked, self.layout, self.run.rule, len(self.asked.seeds) * list(batch), batch, kept=True
+                ),
             ),
         )
         for batch in batches:

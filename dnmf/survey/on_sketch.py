@@ -105,7 +105,10 @@ def verify_all(bench: Bench, asked: Asked, cabinet: Cabinet, plan: Callable[[Loa
     held = [fold for fold in folds if cabinet.get(f"held-{asked.ranks[0]}-{fold}") is None]
     passes = 0
     batches = in_batches(
-        missing, lambda batch: fitting(plan, survey_load(asked, layout, [*asked.ranks, *(m[0] for m in batch)], False))
+        missing,
+        lambda batch: fitting(
+            plan, survey_load(asked, layout, bench.rule, [rank for rank, _ in batch], asked.ranks, kept=False)
+        ),
     )
     for batch in [*batches] or ([[]] if held else []):
         norms = piece_of(cabinet, "sketch")["norms"].tolist()

@@ -68,7 +68,9 @@ def make_survey(
 
         cabinet = Cabinet() if store is None else Cabinet.create(store, header_of(source, asked), overwrite)
         try:
-            widest = plan(survey_load(asked, layout, asked.ranks, kept=True))
+            last = asked.ranks[-1:]
+            models = last if asked.scheme == "bicross" else len(asked.seeds) * last
+            widest = plan(survey_load(asked, layout, rule, models, last if asked.folds else (), kept=True))
             run = make_run(source, settings, widest, None, watchers, cancel, crew)
             try:
                 run.set_out(0)
@@ -86,9 +88,14 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
     whole = all(isinstance(rank, (int, np.integer)) and rank > 0 for rank in ranks)
     if not ranks or not whole or len(set(ranks)) != len(ranks):
         raise SettingsError(f"ranks={ranks!r} is not allowed; give whole numbers of at least 1, each once.")
-    for name in ("init", "fixed", "fixed_W", "n_runs", "rank"):
+    for name in ("fixed", "fixed_W", "n_runs", "rank"):
         if name in options:
             raise SettingsError(f"the option {name!r} is not for a survey, whose models start at random; leave it out.")
+    if options.get("init", "auto") not in ("auto", "random"):
+        raise SettingsError(
+            f"init={options['init']!r} is not for a survey, whose models start at random: on a sketch of V where that "
+            "fits, with init='auto', or on V itself, with init='random'."
+        )
     if not isinstance(cv, int) or cv < 0 or cv == 1:
         raise SettingsError(f"cv={cv!r} is not allowed; give the number of folds, at least 2, or 0 for none.")
     settings = Settings.from_options({"rank": int(max(ranks)), "n_runs": n_runs, "max_passes": PASSES, **options})

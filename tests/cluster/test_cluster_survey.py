@@ -6,9 +6,13 @@ import pytest
 
 import dnmf
 
-V = np.random.default_rng(0).poisson(
-    20 * np.random.default_rng(1).gamma(0.3, size=(50, 3)) @ np.random.default_rng(2).gamma(0.3, size=(3, 600))
-).astype(float)
+V = (
+    np.random.default_rng(0)
+    .poisson(
+        20 * np.random.default_rng(1).gamma(0.3, size=(50, 3)) @ np.random.default_rng(2).gamma(0.3, size=(3, 600))
+    )
+    .astype(float)
+)
 
 
 @pytest.mark.parametrize("tall", [False, True])

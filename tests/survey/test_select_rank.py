@@ -299,7 +299,7 @@ def test_one_run_of_each_rank_and_no_fold_is_a_survey_too():
 def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
     V = planted(rows=2000, columns=1500)
     roomy = select_rank(V, range(2, 8), n_runs=4, cv=0)
-    tight = select_rank(V, range(2, 8), n_runs=4, cv=0, memory_limit="214MB", threads=1)
+    tight = select_rank(V, range(2, 8), n_runs=4, cv=0, memory_limit="311MB", threads=1)
     assert tight.passes > roomy.passes == 3
     np.testing.assert_allclose(tight.table()["loss"], roomy.table()["loss"], rtol=1e-6)
 
@@ -312,7 +312,8 @@ def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
         ({"ranks": [2, 70]}, r"ranks go up to 70, and V \(60, 400\) has no more than 60"),
         ({"cv": 1}, "cv=1 is not allowed; give the number of folds, at least 2, or 0 for none"),
         ({"n_runs": 0}, "n_runs=0 is not allowed"),
-        ({"init": "random"}, "the option 'init' is not for a survey"),
+        ({"init": "nndsvd"}, "init='nndsvd' is not for a survey"),
+        ({"fixed_W": np.ones((60, 1))}, "the option 'fixed_W' is not for a survey"),
         ({"solver": "minibatch"}, "solver='minibatch' is not for a survey"),
         ({"holdout": "halves"}, "holdout"),
         ({"holdout": "bicross", "loss": "kullback-leibler"}, "holdout='bicross' is for the Frobenius loss"),
