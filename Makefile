@@ -7,7 +7,7 @@ PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 BIN := .venv/bin
 # The Pythons of the classifiers that are here, and the oldest of them.
 RELEASES = $(foreach version,3.11 3.12 3.13,$(firstword \
-	$(wildcard $(HOME)/.pyenv/versions/$(version)*/bin/python3) $(shell command -v python$(version)))))
+	$(wildcard $(HOME)/.pyenv/versions/$(version)*/bin/python3) $(shell command -v python$(version))))
 OLDEST = $(firstword $(RELEASES))
 
 .PHONY: demo test test-slurm test-oldest lint docs release bench gallery clean
