@@ -41,8 +41,8 @@ build/dist: .venv/installed FORCE
 FORCE:
 
 lint: .venv/tested
-	$(BIN)/ruff check dnmf tests benchmarks examples
-	$(BIN)/ruff format --check dnmf tests benchmarks examples
+	$(BIN)/ruff check dnmf tests benchmarks examples docs .ci
+	$(BIN)/ruff format --check dnmf tests benchmarks examples docs .ci
 	$(BIN)/mypy
 
 bench: .venv/tested

@@ -1,5 +1,6 @@
 """Print constraints that hold every dependency of the project, its extras' too, at the oldest release it allows."""
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -10,9 +11,8 @@ REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?>=([0-9.]+)")
 
 def oldest(project: dict) -> dict[str, str]:
     """Return the lowest bound of every package that a project names."""
-    named = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
     found: dict[str, str] = {}
-    for requirement in named:
+    for requirement in itertools.chain(project["dependencies"], *project["optional-dependencies"].values()):
         match = REQUIREMENT.fullmatch(requirement)
         if match is None:
             continue  # an extra of the project itself
