@@ -1,4 +1,4 @@
-"""Pages whose code runs: their blocks, and how to run them."""
+"""Pages whose code runs."""
 
 import re
 import shlex
@@ -9,23 +9,18 @@ from click.testing import CliRunner
 from dnmf.cli import main
 
 
-def blocks(page: str, *languages: str) -> list[tuple[str, str]]:
-    """Return the fenced blocks of a page in some languages, in order: language and text."""
-    return re.findall(rf"^```({'|'.join(languages)})\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+def run(page: str, *languages: str) -> dict[str, Any]:
+    """Run the Python of a page as one program, and its commands of dnmf in between; return the program's names.
 
-
-def run_python(page: str) -> dict[str, Any]:
-    """Run the Python of a page as one program, and return its names."""
+    Of both languages, `python` and `console`, or of one of them.
+    """
     names: dict[str, Any] = {}
-    for _, block in blocks(page, "python"):
-        exec(block, names)
+    wanted = "|".join(languages or ("python", "console"))
+    for language, block in re.findall(rf"^```({wanted})\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        if language == "python":
+            exec(block, names)
+            continue
+        for command in filter(lambda line: line.startswith("dnmf "), block.splitlines()):
+            ended = CliRunner().invoke(main, shlex.split(command)[1:])
+            assert ended.exit_code == 0, f"{command}: {ended.output}"
     return names
-
-
-def run_commands(page: str) -> int:
-    """Run the commands of a page that are of dnmf, and return how many there were."""
-    commands = [line for _, block in blocks(page, "console") for line in block.splitlines() if line.startswith("dnmf ")]
-    for command in commands:
-        ended = CliRunner().invoke(main, shlex.split(command)[1:])
-        assert ended.exit_code == 0, f"{command}: {ended.output}"
-    return len(commands)

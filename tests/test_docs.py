@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import run_python
+from pages import run
 
 import dnmf
 
@@ -15,7 +15,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_python(page.read_text())
+    run(page.read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
