@@ -5,8 +5,12 @@ FITS := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 	if command -v $$candidate >/dev/null 2>&1 && $$candidate -c '$(FITS)' >/dev/null 2>&1; then echo $$candidate; break; fi; done)
 BIN := .venv/bin
+# The Pythons of the classifiers that are here, and the oldest of them.
+RELEASES = $(foreach version,3.11 3.12 3.13,$(firstword \
+	$(wildcard $(HOME)/.pyenv/versions/$(version)*/bin/python3) $(shell command -v python$(version))))
+OLDEST = $(firstword $(RELEASES))
 
-.PHONY: demo test test-slurm lint bench gallery clean
+.PHONY: demo test test-slurm test-oldest lint docs release bench gallery clean
 
 demo: .venv/installed
 	$(BIN)/dnmf demo
@@ -17,9 +21,28 @@ test: .venv/tested lint
 test-slurm: .venv/tested
 	$(BIN)/python -m pytest -m slurm
 
+test-oldest: build/dist  # the wheel with the oldest dependencies that pyproject.toml allows
+	$(PYTHON) .ci/oldest.py > build/oldest.txt
+	.ci/wheel $(OLDEST) build/oldest.txt
+
+docs: .venv/documented
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	$(BIN)/python -m pytest -q tests/test_docs.py dnmf
+
+release: build/dist  # the wheel and the sources, checked, and the wheel tried on every Python that is here
+	$(BIN)/python -m twine check --strict build/dist/*
+	for python in $(RELEASES); do .ci/wheel $$python || exit 1; done
+
+build/dist: .venv/installed FORCE
+	rm -rf build/dist
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m build --outdir build/dist
+
+FORCE:
+
 lint: .venv/tested
-	$(BIN)/ruff check dnmf tests benchmarks examples
-	$(BIN)/ruff format --check dnmf tests benchmarks examples
+	$(BIN)/ruff check dnmf tests benchmarks examples docs .ci
+	$(BIN)/ruff format --check dnmf tests benchmarks examples docs .ci
 	$(BIN)/mypy
 
 bench: .venv/tested
@@ -35,6 +58,10 @@ gallery: .venv/installed
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[plot]'
+	@touch $@
+
+.venv/documented: .venv/tested
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
 .venv/tested: .venv/installed

@@ -81,9 +81,9 @@ def factorize(
     row_names, column_names
         What the rows and columns of V are called, where V does not know it or is to be overruled: texts, or the path
         of a file with a name on every line or a list in JSON. They are in `Result.names` and in the store.
-    l1_W, l2_W, l1_H, l2_H, forget, shuffle, sweeps, seed, n_runs, tol, max_passes, max_seconds, checkpoint_every,
-    keep,
-    memory_limit, threads
+    l1_W, l2_W, l1_H, l2_H, forget, shuffle, sweeps, seed, n_runs, tol
+        See `Settings`.
+    max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads
         See `Settings`.
 
     Returns

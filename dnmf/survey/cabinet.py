@@ -32,7 +32,7 @@ class Cabinet:
     survey.zarr/zarr.json                  what was asked, of which matrix
     survey.zarr/spent.json                 passes and seconds
     survey.zarr/pieces/<name>.npz          what was found: a sketch, a model, a prediction
-    survey.zarr/models.zarr                the checkpoints of models that advance together
+    survey.zarr/models-<r>-<r>.zarr        the checkpoints of models that advance together, of these ranks
     survey.zarr/best/rank-<r>.zarr         the store of the best run of each rank
     ```
     """
@@ -67,8 +67,10 @@ class Cabinet:
             cabinet = cls(place, header)
             cabinet._held = place.lock()
             if found is not None and overwrite:
-                for name in ("pieces", "models.zarr", "best"):
-                    place.remove_tree(name)
+                for name in place.names():
+                    if name in ("pieces", "best") or name.startswith("models-"):
+                        place.remove_tree(name)
+                place.remove(SPENT)
             if found is None or overwrite:
                 content = {"zarr_format": 3, "node_type": "group", "attributes": {KIND: header}}
                 place.replace(NAME, json.dumps(content, indent=2, allow_nan=False).encode())

@@ -248,6 +248,15 @@ def test_a_finished_survey_reads_nothing_again_and_is_refused_to_others(tmp_path
     assert dnmf.load(where / "best" / "rank-005.zarr").W.shape == (60, 5)
 
 
+def test_an_overwritten_survey_knows_nothing_of_the_one_before(tmp_path):
+    V, where = planted(), tmp_path / "survey.zarr"
+    asked = {"ranks": [2, 3], "n_runs": 2, "cv": 2, "holdout": "speckled", "max_passes": 4}
+    select_rank(V[::-1], store=where, **asked)
+    new, straight = select_rank(V, store=where, overwrite=True, **asked), select_rank(V, **asked)
+    same(new, straight)
+    assert new.passes == straight.passes
+
+
 def test_a_damaged_piece_is_made_anew(tmp_path):
     V, where = planted(), tmp_path / "survey.zarr"
     first = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)

@@ -1,0 +1,30 @@
+"""The pages of the documentation: their code runs, their links point somewhere, and they tell of all that is public."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pages import run
+
+import dnmf
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_links_of_a_page_point_somewhere(page):
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (DOCS / link).exists(), link
+
+
+def test_all_that_is_public_is_in_the_api():
+    api = (DOCS / "api.md").read_text()
+    missing = [name for name in dnmf.__all__ if not name.startswith("_") and not re.search(rf"\b{name}\b", api)]
+    assert not missing

@@ -1,0 +1,51 @@
+"""What a release says of itself: its version, what it needs, and how it is cited; the command as it is installed."""
+
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import dnmf
+from dnmf.cli import main
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert str(citation["version"]) == PROJECT["version"]
+    assert (citation["title"].split(":")[0], citation["license"]) == (PROJECT["name"], PROJECT["license"])
+    assert [author["name"] for author in citation["authors"]] == [author["name"] for author in PROJECT["authors"]]
+
+
+def test_the_changes_begin_with_this_version():
+    changes = (ROOT / "README.md").read_text().partition("\n## Changes\n")[2]
+    assert re.match(rf"\s*- {re.escape(PROJECT['version'])}: ", changes)
+
+
+def test_the_package_says_that_it_has_types():
+    assert Path(dnmf.__file__).with_name("py.typed").exists()
+
+
+def test_the_oldest_dependencies_are_those_that_the_project_allows():
+    oldest = runpy.run_path(str(ROOT / ".ci" / "oldest.py"))["oldest"](PROJECT)
+    for requirement in PROJECT["dependencies"]:
+        name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement).groups()
+        assert oldest[name] == bound, f"{requirement}: an extra allows an older one"
+    assert not any(name == "dnmf" for name in oldest)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_the_command(shell):
+    def answer(act, **words):
+        environment = {"_DNMF_COMPLETE": f"{shell}_{act}", **words}
+        return CliRunner().invoke(main, env=environment, prog_name="dnmf").stdout
+
+    assert f"_DNMF_COMPLETE={shell}_complete" in answer("source")
+    words = {"COMP_WORDS": "dnmf f", "COMP_CWORD": "f" if shell == "fish" else "1"}
+    assert "fit" in answer("complete", **words).replace(",", "\n").split()
