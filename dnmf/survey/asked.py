@@ -25,12 +25,12 @@ from dnmf.kernels.model import Rule, Step
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
+from dnmf.ranking import sparsity
 from dnmf.settings import Settings
 from dnmf.sketch import LARGEST
 from dnmf.sources.layout import Layout
 from dnmf.state import State
 from dnmf.survey.columns import strongest
-from dnmf.survey.stability import sparsity
 
 # Columns of the basis of a sketch, for every component of the largest rank.
 WIDTH = 3
