@@ -6,7 +6,7 @@ PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 	if command -v $$candidate >/dev/null 2>&1 && $$candidate -c '$(FITS)' >/dev/null 2>&1; then echo $$candidate; break; fi; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-slurm lint bench gallery clean
+.PHONY: demo test test-slurm test-report lint bench gallery clean
 
 demo: .venv/installed
 	$(BIN)/dnmf demo
@@ -16,6 +16,9 @@ test: .venv/tested lint
 
 test-slurm: .venv/tested
 	$(BIN)/python -m pytest -m slurm
+
+test-report: .venv/tested
+	$(BIN)/python -m pytest -m chromium
 
 lint: .venv/tested
 	$(BIN)/ruff check dnmf tests benchmarks examples
