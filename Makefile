@@ -10,7 +10,7 @@ RELEASES = $(foreach version,3.11 3.12 3.13,$(firstword \
 	$(wildcard $(HOME)/.pyenv/versions/$(version)*/bin/python3) $(shell command -v python$(version))))
 OLDEST = $(firstword $(RELEASES))
 
-.PHONY: demo test test-slurm test-oldest lint docs release bench gallery clean
+.PHONY: demo test test-slurm test-oldest test-report lint docs release bench gallery clean
 
 demo: .venv/installed
 	$(BIN)/dnmf demo
@@ -20,6 +20,9 @@ test: .venv/tested lint
 
 test-slurm: .venv/tested
 	$(BIN)/python -m pytest -m slurm
+
+test-report: .venv/tested
+	$(BIN)/python -m pytest -m chromium
 
 test-oldest: build/dist  # the wheel with the oldest dependencies that pyproject.toml allows
 	$(PYTHON) .ci/oldest.py > build/oldest.txt

@@ -15,6 +15,7 @@ from dnmf.errors import DnmfError
 from dnmf.export import export
 from dnmf.plan import Plan
 from dnmf.rank import load_survey, select_rank
+from dnmf.report import write_report
 from dnmf.result import Result
 from dnmf.settings import Settings
 from dnmf.watch import Record, Watcher
@@ -47,6 +48,7 @@ __all__ = [
     "select_rank",
     "transform",
     "write_anndata",
+    "write_report",
 ]
 
 # scikit-learn takes a second to import, which what does without it can save.

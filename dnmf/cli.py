@@ -10,7 +10,8 @@ import numpy as np
 import dnmf
 from dnmf import demo as demonstration
 from dnmf.checkpoint import Store, is_store, read_names
-from dnmf.commands import export, rank, top
+from dnmf.checkpoint.telling import told
+from dnmf.commands import export, rank, report, top
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.errors import DiskError, DnmfError
 from dnmf.options import HELP, cluster_options, name_options, run_options
@@ -52,6 +53,7 @@ def main() -> None:
 main.add_command(top)
 main.add_command(rank)
 main.add_command(export)
+main.add_command(report)
 
 
 @main.command()
@@ -247,26 +249,14 @@ def read_array(path: str) -> Any:
 def describe_store(path: str) -> str:
     """Return what there is to know of a store."""
     store = Store.open(path)
-    settings = store.header["settings"]
+    rows = told(store.header, store.newest())
     shape = store.header["fingerprint"]["shape"]
-    rows = {
-        "matrix": f"{shape[0]} × {shape[1]}, {store.header['location'] or 'given in memory'}",
-        "rank": str(settings["rank"]),
-        "loss, solver": f"{settings['loss']}, {settings['solver']}",
-    }
     names = read_names(store.place, (shape[0], shape[1]))
     if names:
         given = {"rows": names.rows, "columns": names.columns}
+        state = rows.pop("state")
         rows["names"] = " and ".join(axis for axis, texts in given.items() if texts is not None)
-    if store.header.get("prepared"):
-        rows["prepared by"] = ", ".join(step["name"] for step in store.header["prepared"])
-    commit = store.newest()
-    if commit is None:
-        return summary(path, {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"})
-    last = commit.history[-1] if commit.history else {}
-    rows["passes"] = str(commit.passes)
-    rows |= {name.replace("_", " "): f"{last[name]:.6g}" for name in ("loss", "optimality", "seconds") if name in last}
-    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume goes on"
+        rows["state"] = state
     return summary(path, rows)
 
 

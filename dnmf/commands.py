@@ -89,3 +89,41 @@ def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], *
         click.echo(json.dumps({"suggested": survey.suggest().rank, "reason": str(survey.suggest())}))
     else:
         show_survey(survey)
+
+
+@click.command()
+@click.argument("store")
+@click.option("-o", "--output", "path", required=True, help="The page, an HTML file.")
+@click.option("--shape", help="Show components as images, as 28x28, or 16x16x3 with colours.")
+@click.option("--axis", type=click.Choice(get_args(Axis)), help="Where the features are; see dnmf top.")
+@click.option("-n", type=click.IntRange(1, 50), default=8, show_default=True, help="Features of each component.")
+@click.option("--residuals/--no-residuals", default=True, help="Read the matrix once, for residuals by row and column.")
+@click.option("--matrix", help="The matrix, if it is not where it was.")
+@click.option("--weights", help="Its weights, if they are not where they were.")
+@click.option("--title", help="Of the page.")
+@click.option("--overwrite", is_flag=True, help="Write a page anew.")
+@click.option("--memory-limit", help=HELP["memory_limit"])
+@click.option("--threads", type=int, help=HELP["threads"])
+@cluster_options
+def report(store: str, path: str, shape: str | None, matrix: str | None, where: dict[str, Any], **options: Any) -> None:
+    """Write a page about the run, or the survey of ranks, in STORE: one HTML file, to be read in any browser.
+
+    It shows what was run, loss and optimality by pass, time and bytes, the components and how much each contributes,
+    their sparsity, residuals by row and by column, the checkpoints, and how to resume or repeat the run.
+    """
+    sizes = None if shape is None else parse_shape(shape)
+    with watching(False) as watchers, chosen_cluster(**where) as client:
+        written = dnmf.write_report(store, path, matrix, shape=sizes, watchers=watchers, client=client, **options)
+    say(f"The report is {written}.")
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Return the shape that a text names.
+
+    >>> parse_shape("16x16x3")
+    (16, 16, 3)
+    """
+    try:
+        return tuple(int(part) for part in text.lower().replace("×", "x").split("x"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} names no shape; give rows and columns, as 28x28, or 16x16x3.") from None

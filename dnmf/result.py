@@ -11,8 +11,11 @@ from dnmf.errors import SettingsError, unknown
 from dnmf.factor import DiskFactor, Factor
 from dnmf.kernels.steps import Step
 from dnmf.kernels.tiles import Float
+from dnmf.markup import card
+from dnmf.pictures import plot_history
 from dnmf.ranking import Component, Part, describe_components
 from dnmf.settings import Settings
+from dnmf.showing import draw_components, facts
 from dnmf.sources.dask_array import factor_array
 from dnmf.sources.layout import Axis
 from dnmf.sources.names import Names
@@ -79,6 +82,16 @@ class Result:
     def rows_streamed(self) -> bool:
         """Whether V was cut along its rows, so that W is the long factor."""
         return self._transposed
+
+    @property
+    def long(self) -> Factor:
+        """The other factor, in blocks: H, or Wᵀ."""
+        return self._long
+
+    @property
+    def bounds(self) -> Sequence[int]:
+        """Block j of the long factor holds the columns bounds[j] … bounds[j + 1]."""
+        return self._bounds
 
     @property
     def verdict(self) -> str:
@@ -168,6 +181,51 @@ class Result:
         [[(3, 0.5), (1, 0.375)]]
         """
         return [component.top for component in self.components(n, axis)]
+
+    def plot_history(self) -> Any:
+        """Return a figure of the error, or the loss, and the optimality by pass; needs `pip install 'dnmf[plot]'`."""
+        return plot_history(self.history, self.settings.tol)
+
+    def plot_components(
+        self, axis: Axis | None = None, *, shape: tuple[int, ...] | None = None, n: int = 8, most: int = 12
+    ) -> Any:
+        """Return a figure of the components: as images, by their strongest features, or as curves.
+
+        The factor is read once, part by part; a long axis is drawn in runs, by the largest entry of each.
+
+        Parameters
+        ----------
+        axis
+            Where the features are, as for `components`; with a shape, the axis that is as long as it.
+        shape
+            Rows and columns of an image, and 3 for colours.
+        n
+            Features of each component, where they have names.
+        most
+            Components that are drawn: those with the largest shares.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        SettingsError
+            If no axis is an image of the shape.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> result = dnmf.factorize(np.outer([1, 2, 1, 0], [1, 3, 0, 4]), rank=1)
+        >>> len(result.plot_components(shape=(2, 2)).axes)
+        1
+        """
+        return draw_components(self, axis, shape, n, most)
+
+    def _repr_html_(self) -> str:
+        return card("Non-negative matrix factorization", facts(self))
 
     def __repr__(self) -> str:
         error = "" if self.relative_error is None else f", relative error {self.relative_error:.6g}"

@@ -18,9 +18,11 @@ from dnmf.checkpoint.header import find_header, read_header, read_json, write_he
 from dnmf.checkpoint.names import NAMES, write_names
 from dnmf.checkpoint.place import LOCK, Hold, Place
 from dnmf.checkpoint.placing import place_at
+from dnmf.checkpoint.telling import told
 from dnmf.errors import StoreError, StoreWarning
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
+from dnmf.markup import card
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.objects import WRITABLE
 from dnmf.sources.urls import is_url
@@ -31,10 +33,7 @@ UNREADABLE = (ValueError, KeyError, TypeError, OSError, RecursionError)
 
 
 class Store:
-    """A folder, or a URL of an object store, that holds a run.
-
-    Use `create` for a new run, `open` to read or to resume one. Whoever writes holds the lock until `close`.
-    """
+    """A folder or URL that holds a run: `create` a new one, or `open` one; who writes has the lock until `close`."""
 
     def __init__(self, place: Place, header: Mapping[str, Any], held: Hold | None) -> None:
         self.place, self.header, self._held = place, header, held
@@ -42,6 +41,9 @@ class Store:
 
     def __str__(self) -> str:
         return str(self.place)
+
+    def _repr_html_(self) -> str:
+        return card(str(self), told(self.header, self.last()))
 
     @classmethod
     def create(
@@ -195,7 +197,7 @@ class Store:
 
     def last(self) -> Commit | None:
         """Return the newest commit; its chunks are not looked at."""
-        return next(self._commits(), None)
+        return next(self.commits(), None)
 
     def begun(self) -> bool:
         """Say whether any checkpoint was ever committed that is still there, whole or not."""
@@ -228,7 +230,7 @@ class Store:
         for name in self._names():
             if newest is not None and int(name.partition(".")[0]) > newest.passes:
                 self._remove(name)
-        groups = {commit.group for commit in self._commits()}
+        groups = {commit.group for commit in self.commits()}
         for name in self.place.names("checkpoints"):
             if f"checkpoints/{name}" not in groups:
                 self.place.remove_tree(f"checkpoints/{name}")
@@ -245,7 +247,8 @@ class Store:
         names = filter(RECORD.fullmatch, self.place.names("commits"))
         return sorted(names, key=lambda name: int(name.partition(".")[0]), reverse=True)
 
-    def _commits(self) -> Iterator[Commit]:
+    def commits(self) -> Iterator[Commit]:
+        """Yield the commits that can be read, the newest first; their chunks are not looked at."""
         for name in self._names():
             with contextlib.suppress(*UNREADABLE):
                 yield self._read(name)

@@ -1,7 +1,7 @@
 """Many ranks, seeds and folds beside each other, to choose the rank; `asked.py` shows the passes."""
 
-from dnmf.survey.reading import stored_survey
+from dnmf.survey.reading import is_survey, stored_survey
 from dnmf.survey.survey import make_survey
 from dnmf.survey.table import RankSurvey
 
-__all__ = ["RankSurvey", "make_survey", "stored_survey"]
+__all__ = ["RankSurvey", "is_survey", "make_survey", "stored_survey"]

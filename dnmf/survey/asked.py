@@ -27,12 +27,12 @@ from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.rules import make_rule, sums_per_row
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
+from dnmf.ranking import sparsity
 from dnmf.settings import Settings
 from dnmf.sketch import LARGEST, PILOT_BYTES, SAMPLE
 from dnmf.sources.layout import Layout
 from dnmf.state import State
 from dnmf.survey.columns import strongest
-from dnmf.survey.stability import sparsity
 
 # Columns of the basis of a sketch, for every component of the largest rank.
 WIDTH = 3

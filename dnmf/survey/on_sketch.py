@@ -13,6 +13,7 @@ from dnmf.kernels.model import Rule
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
+from dnmf.ranking import sparsity
 from dnmf.sketch import Sketch, SketchSums, Surrogate, basis_of, pilot, pseudo_inverse, stride_of
 from dnmf.solve import Bench
 from dnmf.sources.layout import Layout
@@ -32,7 +33,6 @@ from dnmf.survey.asked import (
 from dnmf.survey.bicross import PredictBlock, SketchOfRest
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import Halves
-from dnmf.survey.stability import sparsity
 from dnmf.survey.works import Beside, Verify
 
 

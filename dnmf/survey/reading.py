@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dnmf.checkpoint.durable import explained
+from dnmf.checkpoint.header import find_json
+from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError
 from dnmf.result import Result
 from dnmf.settings import Settings
 from dnmf.survey.asked import Asked
-from dnmf.survey.cabinet import Cabinet
+from dnmf.survey.cabinet import KIND, Cabinet
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.table import RankSurvey, SurveyModel
 
@@ -57,6 +60,12 @@ def read_survey(
         _transposed=transposed,
         _best={rank: result for rank, result in best.items() if result is not None},
     )
+
+
+def is_survey(path: str | Path) -> bool:
+    """Say whether there is a survey at a path or URL, finished or not."""
+    with explained(f"The store {path}", "opened"):
+        return find_json(place_at(path), KIND) is not None
 
 
 def stored_survey(path: str | Path) -> RankSurvey:

@@ -17,6 +17,7 @@ from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
 from dnmf.kernels.rules import make_rule
 from dnmf.methods import follow_of, init_of
+from dnmf.ranking import sparsity
 from dnmf.saving import save_state, saved_state
 from dnmf.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solve import Bench, iterate
@@ -24,7 +25,6 @@ from dnmf.state import State
 from dnmf.survey.asked import ROUNDS, WIDTH, Asked, flat, model_piece
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles, blanked
-from dnmf.survey.stability import sparsity
 from dnmf.survey.works import Beside, RowSums, SketchOfShown, Take
 from dnmf.watch import Record
 

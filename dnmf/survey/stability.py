@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,20 +154,3 @@ def silhouettes(distances: NDArray[np.float64], labels: ArrayLike) -> NDArray[np
     larger = np.maximum(inside, outside)
     value = (outside - inside) / np.where(larger > 0, larger, 1)
     return np.asarray(np.where(sizes[own] > 1, value, 0))
-
-
-def sparsity(total: ArrayLike, squares: ArrayLike, count: int) -> Any:
-    """Return the sparsity of vectors of so many entries from their sums Σ|x| and Σx² (Hoyer 2004).
-
-    (√n − Σ|x| / √Σx²) / (√n − 1): 0 where all entries are the same, 1 where one alone is not 0. Sums may be taken
-    block by block. A vector that is 0 everywhere, or has one entry, counts as sparse: 1.
-
-    >>> sparsity([3.0, 4.0], [9.0, 4.0], 4).tolist()
-    [1.0, 0.0]
-    """
-    total, squares = np.asarray(total, np.float64), np.asarray(squares, np.float64)
-    if count == 1:
-        return np.ones_like(total)[()]
-    root = np.sqrt(count)
-    ratio = np.divide(total, np.sqrt(squares), out=np.ones_like(total), where=squares > 0)
-    return np.clip((root - ratio) / (root - 1), 0, 1)[()]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dnmf.errors import DataError
 from dnmf.kernels.tiles import Float
+from dnmf.markup import card
 from dnmf.result import Result
 from dnmf.settings import Settings
 from dnmf.start import stored_result
@@ -201,6 +202,16 @@ class RankSurvey:
         if found is None:
             raise DataError("Silhouettes compare several runs, and the survey has one for each rank; raise n_runs.")
         return plot_silhouettes(found.silhouettes.ravel(), found.labels.ravel(), f"Components of rank {rank}")
+
+    def _repr_html_(self) -> str:
+        runs = len(self.models) // len(self.ranks)
+        told = {
+            "ranks": ", ".join(map(str, self.ranks)),
+            "models": f"{len(self.models)}, {runs} runs of each rank",
+            "suggestion": str(self.suggest()),
+            "took": f"{self.passes} passes, {self.seconds:.1f} s",
+        }
+        return card("Survey of ranks", told | ({"store": self.store} if self.store else {}))
 
     def __str__(self) -> str:
         table = self.table()

@@ -8,7 +8,8 @@ from components import noisy_runs
 from sklearn.metrics import silhouette_samples
 
 from dnmf.errors import DataError
-from dnmf.survey.stability import cosines, silhouettes, sparsity, stability
+from dnmf.ranking import sparsity
+from dnmf.survey.stability import cosines, silhouettes, stability
 
 
 def objective(gram, labels):

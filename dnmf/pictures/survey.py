@@ -1,22 +1,13 @@
-"""Pictures of a survey: its curves, a consensus matrix, silhouettes.
+"""Pictures of a survey: its curves, a consensus matrix, silhouettes."""
 
-They are figures of matplotlib that know nothing of pyplot: save them, or let a notebook show them.
-"""
-
-import functools
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dnmf.errors import DataError, MissingExtraError
-
-# Okabe & Ito's colours, which the colour-blind tell apart.
-BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
-PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", VERMILION)
-INK, FAINT = "#333333", "#e3e3e3"
+from dnmf.errors import DataError
+from dnmf.pictures.canvas import BLUE, INK, ORANGE, PALETTE, VERMILION, new_figure, plain
 
 # Each panel of a survey: its title, what the vertical axis shows, and the columns of the table that it draws, each with
 # the column of its error bars, if it has one, and with its words.
@@ -79,7 +70,7 @@ def plot_survey(table: Mapping[str, Any], axes: Sequence[Any] | None = None, sug
     if len(places) != len(PANELS):
         raise DataError(f"axes holds {len(places)} axes, and a survey has {len(PANELS)} panels; give one for each.")
     for axis, (title, label, curves) in zip(places, PANELS, strict=True):
-        _plain(axis, title, "rank", label)
+        plain(axis, title, "rank", label)
         known = [curve for curve in curves if np.isfinite(columns.get(curve[0], np.nan)).any()]
         for (name, bars, words), colour, mark in zip(known, (BLUE, ORANGE), "os", strict=False):
             _curve(axis, ranks, columns[name], columns.get(bars or ""), (words, colour, mark))
@@ -119,7 +110,7 @@ def plot_consensus(C: ArrayLike, order: ArrayLike | None = None, title: str = "C
     axis = figure.subplots()
     image = axis.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     words = "columns, ordered by clusters" if order is not None else "columns"
-    _plain(axis, title, words, words)
+    plain(axis, title, words, words)
     axis.grid(False)
     axis.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axis, shrink=0.85, pad=0.03)
@@ -157,7 +148,7 @@ def plot_silhouettes(values: ArrayLike, labels: ArrayLike, title: str = "Silhoue
     names = np.unique(clusters[clusters >= 0])
     figure = new_figure(6.2, min(max(2.8, 0.9 + 0.5 * len(names)), 16))
     axis = figure.subplots()
-    _plain(axis, title, "silhouette, −1 to 1", "cluster")
+    plain(axis, title, "silhouette, −1 to 1", "cluster")
     gap = max(1, round(0.1 * len(heights) / max(len(names), 1)))
     base, middles = 0, []
     for place, name in enumerate(names):
@@ -182,31 +173,6 @@ def plot_silhouettes(values: ArrayLike, labels: ArrayLike, title: str = "Silhoue
     return figure
 
 
-def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of a size in inches, on white, that a notebook shows.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure  # an optional package: asked for when a picture is
-    except ImportError as error:
-        raise MissingExtraError(
-            "Pictures need matplotlib, which is not installed; install it with `pip install 'dnmf[plot]'`."
-        ) from error
-    figure: Any = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    figure._repr_png_ = functools.partial(_as_png, figure)  # IPython asks for it; pyplot would know the figure itself
-    return figure
-
-
-def _as_png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
-
-
 def _columns(table: Mapping[str, Any]) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Return the ranks and the columns of figures, sorted by rank."""
     if "rank" not in table or len(table["rank"]) == 0:
@@ -219,17 +185,6 @@ def _columns(table: Mapping[str, Any]) -> tuple[NDArray[np.float64], dict[str, N
         if column.shape != ranks.shape:
             raise DataError(f"The column {name!r} has shape {column.shape}, and there are {len(ranks)} ranks.")
     return ranks[order], {name: column[order] for name, column in columns.items()}
-
-
-def _plain(axis: Any, title: str, across: str, up: str) -> None:
-    """Title and label a panel, with a faint grid and without a box."""
-    axis.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
-    axis.set_xlabel(across, fontsize=9, color=INK)
-    axis.set_ylabel(up, fontsize=9, color=INK)
-    axis.tick_params(labelsize=8, colors=INK)
-    axis.grid(True, color=FAINT, linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _curve(axis: Any, ranks: Any, values: Any, bars: Any, look: tuple[str, str, str]) -> None:
