@@ -71,7 +71,7 @@ def draw_components(result: Any, axis: Axis | None, shape: tuple[int, ...] | Non
     if shape is not None:
         titles = [f"{one.name}, {100 * one.share:.1f} %" for one in shown]
         return plot_images([image(found.means[k], shape) for k in kept], titles)
-    return plot_components(shown, found.most[kept], axis if found.size <= POINTS else f"{axis}, in runs")
+    return plot_components(shown, found.most[kept], found.size, axis if found.size <= POINTS else f"{axis}, in runs")
 
 
 def largest(shares: list[float], most: int) -> list[int]:

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from runs import assert_same_bits, factors, matrix, stored
 
 import dnmf
-import dnmf.rank
 import dnmf.result
 from dnmf.checkpoint import Store
 from dnmf.cli import main
@@ -293,10 +292,11 @@ def test_a_run_without_a_pass_and_one_of_nothing_have_pages(tmp_path):
 
 def test_a_survey_has_a_page_with_its_suggestion_curves_and_consensus(tmp_path):
     path = stored(tmp_path / "V.zarr", V, (24, 7))
-    survey = dnmf.rank.select_rank(
+    survey = dnmf.select_rank(
         path, range(2, 5), n_runs=3, cv=2, sample=30, store=tmp_path / "survey.zarr", max_passes=5
     )
-    page = Page(read(tmp_path, tmp_path / "survey.zarr"))
+    content = read(tmp_path, tmp_path / "survey.zarr")
+    page = Page(content)
     assert survey.suggest().reason in page.text
     for words in (
         "Held-out error",
@@ -308,7 +308,11 @@ def test_a_survey_has_a_page_with_its_suggestion_curves_and_consensus(tmp_path):
         assert words in page.text
     assert sum(one.get("role") == "img" for one in page.all("svg")) >= 4
     assert any(one["alt"].startswith("Heat map of the consensus") for one in page.all("img"))
-    alone = dnmf.rank.select_rank(V, [2, 3], n_runs=1, cv=0, max_passes=3)
+    line = next(html.unescape(code) for code in re.findall("<code>(dnmf rank .*?)</code>", content))
+    ended = CliRunner().invoke(main, shlex.split(line.replace("again.zarr", str(tmp_path / "again.zarr")))[1:])
+    assert ended.exit_code == 0, ended.output
+    assert dnmf.load_survey(tmp_path / "again.zarr").table()["loss"] == survey.table()["loss"]
+    alone = dnmf.select_rank(V, [2, 3], n_runs=1, cv=0, max_passes=3)
     assert "compares several runs" in Page(read(tmp_path, alone)).text
     assert "<table" in survey._repr_html_()
 

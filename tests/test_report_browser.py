@@ -6,7 +6,6 @@ from browser import FOUND, Browser
 from runs import until
 
 import dnmf
-import dnmf.rank
 from dnmf.report import write_report
 
 pytestmark = [
@@ -51,7 +50,7 @@ def pages(tmp_path_factory):
     result = dnmf.factorize(V, 3, max_passes=5, solver="hals", init="random", tol=0, row_names=names)
     for look, options in LOOKS.items():
         write_report(result, folder / f"{look}.html", V, **options)
-    survey = dnmf.rank.select_rank(V, [2, 3, 4], n_runs=3, cv=2, sample=60)
+    survey = dnmf.select_rank(V, [2, 3, 4], n_runs=3, cv=2, sample=60)
     write_report(survey, folder / "survey.html")
     return folder
 

@@ -77,8 +77,10 @@ def plot_images(images: Sequence[Any], titles: Sequence[str] = (), title: str = 
     return figure
 
 
-def plot_components(components: Sequence[Component], curves: Any = None, label: str = "place") -> Any:
-    """Draw components as curves (r, p), or where there are none by their strongest features, a panel to each.
+def plot_components(
+    components: Sequence[Component], curves: Any = None, size: int | None = None, label: str = "place"
+) -> Any:
+    """Draw components as curves (r, p) over an axis of a size, or by their strongest features, a panel to each.
 
     Returns
     -------
@@ -102,7 +104,8 @@ def plot_components(components: Sequence[Component], curves: Any = None, label: 
         component, colour = components[place], PALETTE[place % len(PALETTE)]
         plain(axes, f"{component.name}, {100 * component.share:.1f} %", label if curves is not None else "", "")
         if curves is not None:
-            axes.fill_between(np.arange(curves.shape[1]), curves[place], color=colour, alpha=0.7, linewidth=0)
+            x = np.linspace(0, size or curves.shape[1], curves.shape[1], endpoint=False)
+            axes.fill_between(x, curves[place], color=colour, alpha=0.7, linewidth=0)
             axes.set_yticks([])
             continue
         rows = np.arange(len(component.top))

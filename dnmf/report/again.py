@@ -10,8 +10,8 @@ from dnmf.report.course import location
 from dnmf.report.page import Section, command, note
 from dnmf.settings import Settings
 
-# Settings that say where and how long, and so are not needed to repeat a run to the same numbers.
-ELSEWHERE = ("memory_limit", "threads", "checkpoint_every", "keep", "fixed")
+# What is told otherwise, and settings that do not change what comes out.
+ELSEWHERE = ("rank", "memory_limit", "threads", "checkpoint_every", "keep", "fixed")
 
 
 def going_on(account: Account) -> Section:
@@ -46,14 +46,13 @@ def resuming(account: Account, where: str | None) -> list[Markup]:
 
 def repeating(account: Account, where: str | None, weights: str | None) -> list[Markup]:
     """Return how to make the run again."""
-    given = {name: value for name, value in different(account.result.settings).items() if name not in ELSEWHERE}
-    flags = [word for name, value in given.items() for word in flag(name, value)]
-    flags += ["--weights", weights] if weights else []
-    words = ["dnmf", "fit", where or "V.zarr", "--rank", str(account.rank), *flags, "--store", "again.zarr"]
+    settings = account.result.settings
+    known = ["--weights", weights] if weights else []
+    words = ["dnmf", "fit", where or "V.zarr", "--rank", str(account.rank), *flags(settings), *known]
     return [
         tag("h3", "Repeat it, to the same bits on the same kind of machine"),
-        command(shlex.join(words)),
-        command(python_call(where, account.rank, given, weights)),
+        command(shlex.join([*words, "--store", "again.zarr"])),
+        command(python_call(where, account.rank, different(settings), weights)),
     ]
 
 
@@ -87,13 +86,23 @@ def python_call(where: str | None, rank: int, given: dict[str, Any], weights: st
 
 
 def different(settings: Settings) -> dict[str, Any]:
-    """Return the settings that are not what they are by default, but for the rank.
+    """Return the settings that are not what they are by default, of those that a run is repeated by.
 
     >>> different(Settings(rank=3, seed=7))
     {'seed': 7}
     """
     usual = {field.name: field.default for field in dataclasses.fields(Settings)}
-    return {name: value for name, value in settings.to_options().items() if name != "rank" and value != usual[name]}
+    options = settings.to_options()
+    return {name: options[name] for name in options if name not in ELSEWHERE and options[name] != usual[name]}
+
+
+def flags(settings: Settings) -> list[str]:
+    """Return settings as the command line takes them, but for those that are what they are by default.
+
+    >>> flags(Settings(rank=3, seed=7))
+    ['--seed', '7']
+    """
+    return [word for name, value in different(settings).items() for word in flag(name, value)]
 
 
 def flag(name: str, value: Any) -> list[str]:

@@ -17,7 +17,7 @@ from dnmf.report.numbers import labels, number
 # Where a point lies in a chart, and its words.
 Point = tuple[float, float, str]
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 74, 14, 14, 42
+LEFT, RIGHT, TOP, BOTTOM = 78, 14, 14, 42
 # A curve has no more points than this.
 POINTS = 300
 

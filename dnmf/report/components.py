@@ -1,6 +1,6 @@
 """The sections on what a run found: its components, how much each carries, how sparse they are, and what is left."""
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -23,12 +23,10 @@ def components(account: Account) -> Section:
     """Show the components along the features, and where they are at work along the other axis."""
     shown = [account.components[k] for k in account.kept]
     draw = {"images": _image, "names": _tops, "curves": _curve}[account.look]
+    heads = [tag("h3", one.name, tag("span", percent(one.share))) for one in shown]
     cards = [
-        figure(
-            one.name,
-            join([tag("h3", one.name, tag("span", percent(one.share))), draw(account, k)]),
-        )
-        for one, k in zip(shown, account.kept, strict=True)
+        figure(one.name, join([head, draw(account, k)]))
+        for one, head, k in zip(shown, heads, account.kept, strict=True)
     ]
     parts = [paragraphs(_introduction(account))]
     parts.append(tag("div", *cards, class_="parts tight" if account.look == "images" else "parts"))
@@ -42,10 +40,7 @@ def _introduction(account: Account) -> str:
     size = account.along[axis].size
     if account.look == "images":
         how = "as images, each to its own scale"
-        small = (
-            tuple(account.shape or ()) != image(account.along[axis].means[0], account.shape or (), account.side).shape
-        )
-        how += ", made smaller by means" if small else ""
+        how += ", made smaller by means" if account.smaller else ""
     elif account.look == "names":
         how = f"by their strongest {axis}; beside each, the part of the component's sum that it has"
     else:
@@ -112,10 +107,15 @@ def contribution(account: Account) -> Section:
     shares = np.array([one.share for one in account.components])
     order = np.argsort(-shares, kind="stable")
     total = np.cumsum(shares[order])
-    need = int(np.searchsorted(total, 0.9 - 1e-12)) + 1
-    names = [account.components[k].name for k in order]
-    label = "part of the sum of WH"
-    bars = _by_component(names, shares[order].tolist(), "Share of WH by component", label, percent, float(shares.max()))
+    need = min(int(np.searchsorted(total, 0.9 - 1e-12)) + 1, account.rank)
+    label, values, across = "Share of WH by component", shares[order].tolist(), "part of the sum of WH"
+    if account.rank <= BARS:
+        names = [account.components[k].name for k in order]
+        bars = bar_chart(names, values, label, across, percent, float(shares.max()))
+    else:
+        bars = line_chart(
+            [Series(across, list(range(1, account.rank + 1)), values)], label, "from the largest on", across, area=True
+        )
     together = line_chart(
         [Series("share", list(range(1, account.rank + 1)), total.tolist())],
         "Share of the largest components together",
@@ -144,7 +144,12 @@ def sparsity(account: Account) -> Section:
     for factor, axis in factors.items():
         found = account.along[axis]
         values = found.sparsity[account.kept].tolist()
-        bars = _by_component(names, values, f"Sparsity of {factor} by component", "Hoyer's sparsity", three, 1.0)
+        label, across = f"Sparsity of {factor} by component", "Hoyer's sparsity"
+        if len(names) <= BARS:
+            bars = bar_chart(names, values, label, across, partial(number, digits=3), 1.0)
+        else:
+            numbers = [k + 1 for k in account.kept]
+            bars = line_chart([Series(across, numbers, values)], label, "component", across, area=True)
         charts.append(figure(f"sparsity-{factor}", bars, title=f"{factor}, along the {axis}"))
         zeros = 1 - found.nonzero[account.kept] / found.size
         columns += [[(number(value), value) for value in values], [(percent(part), float(part)) for part in zeros]]
@@ -153,20 +158,6 @@ def sparsity(account: Account) -> Section:
     words = "Hoyer's measure: 0 where all entries of a component are the same, 1 where one alone is not 0."
     listed = more("As a table", figure("components", table("Components", heads, rows)))
     return Section("sparsity", "Sparsity", join([paragraphs(words), tag("div", *charts, class_="grid"), listed]))
-
-
-def three(value: float) -> str:
-    """Write a number in three digits."""
-    return number(value, 3)
-
-
-def _by_component(
-    names: list[str], values: list[float], label: str, across: str, write: Callable[[float], str], most: float
-) -> Markup:
-    if len(names) <= BARS:
-        return bar_chart(names, values, label, across, write, most)
-    numbers = list(range(1, len(values) + 1))
-    return line_chart([Series(across, numbers, values)], label, "component", across, area=True)
 
 
 def residuals(account: Account) -> Section:
@@ -193,7 +184,7 @@ def _along(account: Account, axis: Axis, spread: Spread, found: Residuals) -> Ma
         [Series(axis, place, values.tolist())], f"Relative residual along the {axis}", axis[:-1], "relative residual"
     )
     middle, most = spread.quantile(0.5), spread.quantile(0.9)
-    runs = f" In runs of up to {spread.runs.longest:,} {axis}." if grouped else ""
+    runs = f" The curve shows them in runs of up to {spread.runs.longest:,}." if grouped else ""
     empty = f" {spread.empty:,} {axis} are 0 throughout and not counted." if spread.empty else ""
     words = f"Half of the {axis} are below {number(middle)}, nine tenths below {number(most)}.{runs}{empty}"
     edges, counts = spread.histogram()

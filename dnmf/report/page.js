@@ -16,7 +16,9 @@ const save = (content, kind, name) => {
   link.click();
   if (link.href.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 };
-const PAINT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "text-anchor"];
+const PAINT = [
+  "fill", "stroke", "paint-order", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "text-anchor",
+];
 const asSvg = (chart) => {
   const copy = chart.cloneNode(true);
   const [, , width, height] = chart.getAttribute("viewBox").split(" ");

@@ -8,6 +8,7 @@ import numpy as np
 from dnmf.kernels.tiles import Float
 from dnmf.markup import Markup, join, tag
 from dnmf.pictures.survey import PANELS
+from dnmf.report.again import flags
 from dnmf.report.charts import WIDTH, Mark, Scale, Series, line_chart, svg
 from dnmf.report.components import legend
 from dnmf.report.images import picture, smaller
@@ -195,22 +196,24 @@ def _how(survey: RankSurvey) -> Section:
 
 
 def _going_on(survey: RankSurvey, rank: int) -> Section:
+    runs, folds = len(survey.of(rank)), survey.held_out.shape[1] if survey.held_out.ndim == 2 else 0
+    ranks = ",".join(map(str, survey.ranks))
+    words = ["dnmf", "rank", survey.location or "V.zarr", "--ranks", ranks, "--runs", str(runs), "--cv", str(folds)]
+    held = ["--holdout", survey.holdout] if folds else []
+    settings = survey.settings.replace({"n_runs": 1})  # it has a flag of its own
+    again = shlex.join([*words, *held, *flags(settings), "--store", "again.zarr"])
+    parts, title = [tag("h3", "Make it again"), command(again)], "Take a rank, or repeat"
     if survey.store is None:
-        words = "The survey kept no store; with store= its models can be taken up later."
-        return Section("again", "Take a rank", note(words))
+        return Section("again", title, join([note("It kept no store to be taken up later."), *parts]))
     best = f"{survey.store}/best/rank-{rank:03d}.zarr"
-    given = "" if survey.location else ", V=V"
-    return Section(
-        "again",
-        "Take a rank",
-        join(
-            [
-                command(shlex.join(["dnmf", "report", best, "-o", f"rank-{rank}.html"])),
-                command(
-                    f"survey = dnmf.rank.load_survey({survey.store!r})\n"
-                    f"survey.best({rank})                # the best run of the rank: W, H, transform\n"
-                    f"survey.consensus({rank}{given})    # what all of its runs have in common"
-                ),
-            ]
+    given = "" if survey.location else ", V"
+    taken = [
+        tag("h3", f"Take rank {rank}"),
+        command(shlex.join(["dnmf", "report", best, "-o", f"rank-{rank}.html"])),
+        command(
+            f"survey = dnmf.load_survey({survey.store!r})\n"
+            f"survey.best({rank})         # the best run of the rank: W, H, transform\n"
+            f"survey.consensus({rank}{given})    # what all of its runs have in common"
         ),
-    )
+    ]
+    return Section("again", title, join([*taken, *parts]))

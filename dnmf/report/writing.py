@@ -7,7 +7,7 @@ from typing import Any
 
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.placing import appearing_here, full_path
-from dnmf.errors import DnmfError, Interrupted, SettingsError, StoreError
+from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
 from dnmf.markup import tag
 from dnmf.plan import amount
 from dnmf.report import again, components, course
@@ -160,9 +160,7 @@ def measured(result: Result, V: Any, weights: Any, *options: Any) -> Residuals |
     """Return what is left of V, or where V is not given and cannot be had, a sentence that says so."""
     try:
         return measure_residuals(result, V, weights, *options)
-    except Interrupted:
-        raise
-    except DnmfError as error:
+    except (DataError, MissingExtraError, ReadError, StoreError) as error:
         if V is not None:
             raise
         return (
