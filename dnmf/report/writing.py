@@ -11,8 +11,8 @@ from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, 
 from dnmf.markup import tag
 from dnmf.plan import amount
 from dnmf.report import again, components, course
-from dnmf.report.account import Account, gather_account, shortened
-from dnmf.report.numbers import duration, number, times
+from dnmf.report.account import Account, gather_account
+from dnmf.report.numbers import duration, number, shortened, times
 from dnmf.report.page import Tile, page
 from dnmf.report.residuals import Residuals, measure_residuals
 from dnmf.report.survey import survey_page
