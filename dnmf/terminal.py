@@ -18,6 +18,7 @@ from dnmf.checkpoint import Store
 from dnmf.errors import Interrupted, SettingsError, StoreError
 from dnmf.progress import Bar, JsonLines, Lines
 from dnmf.ranking import Component
+from dnmf.report.numbers import percent, shortened
 from dnmf.result import Result
 from dnmf.survey import RankSurvey
 from dnmf.survey.table import HEADS, figure
@@ -138,7 +139,7 @@ def show_components(components: Sequence[Component]) -> None:
     table.add_column("strongest features, each with its part of the component")
     for component in components:
         features = [
-            Text.assemble(shortened(name), (f" {weight}", "dim"), no_wrap=True, overflow="ellipsis")
+            Text.assemble(shortened(name, 40), (f" {weight}", "dim"), no_wrap=True, overflow="ellipsis")
             for name, weight in told(component)
         ]
         table.add_row(component.name, percent(component.share), Columns(features or ["none above 0"], padding=(0, 2)))
@@ -159,24 +160,6 @@ def printable(name: str) -> str:
     CD3\x1b[2J é
     """
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
-
-
-def shortened(name: str, most: int = 40) -> str:
-    """Return a name, or its beginning where it is longer than a table has room for.
-
-    >>> shortened("abcdef", 4)
-    'abc…'
-    """
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def percent(part: float) -> str:
-    """Write a part of 1 for people.
-
-    >>> percent(0.3123), percent(1), percent(0.00031234)
-    ('31.2 %', '100.0 %', '0.031 %')
-    """
-    return f"{100 * part:.1f} %" if part >= 0.01 else f"{100 * part:.2g} %"
 
 
 def say(text: str) -> None:

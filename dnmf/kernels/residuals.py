@@ -9,7 +9,7 @@ from dnmf.kernels.beta import divergence_of
 from dnmf.kernels.entries import NONE, Pair
 from dnmf.kernels.panels import Columns, Panel
 from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import Float, kernel
+from dnmf.kernels.tiles import Float, kernel, reordered
 
 
 def panel_residuals(panel: Panel | Pair, W: Float, H: Float, beta: float, scratch: Scratch) -> tuple[Float, Float]:
@@ -24,13 +24,15 @@ def panel_residuals(panel: Panel | Pair, W: Float, H: Float, beta: float, scratc
         return rows, columns
     values, weights = panel if isinstance(panel, Pair) else (panel, NONE.astype(panel.dtype))
     rows, columns = np.zeros((2, len(W))), np.zeros((2, H.shape[1]))
-    if values.strides[0] < values.strides[1]:
-        Y = np.matmul(H.T, W.T, out=scratch.array("model", values.shape[::-1], W.dtype))
-        _dense(values.T, weights.T, Y, beta, columns, rows)
+    by_columns = values.strides[0] < values.strides[1]
+    if by_columns:
+        values, weights, W, H, rows, columns = values.T, weights.T, H.T, W.T, columns, rows
+    Y = np.matmul(W, H, out=scratch.array("model", values.shape, W.dtype))
+    if beta == 2 and not weights.size:
+        _squares(values, Y, rows[0], rows[1], columns[0], columns[1])
     else:
-        Y = np.matmul(W, H, out=scratch.array("model", values.shape, W.dtype))
         _dense(values, weights, Y, beta, rows, columns)
-    return rows, columns
+    return (columns, rows) if by_columns else (rows, columns)
 
 
 def unstored(X: Float, gram: Float, mass: Float, beta: float) -> Float:
@@ -50,6 +52,23 @@ def _power(v, beta):  # type: ignore[no-untyped-def]
     if beta == 1.0 or v == 0.0:
         return v
     return v**beta
+
+
+@reordered
+def _squares(values, Y, row_parts, row_sizes, parts, sizes):  # type: ignore[no-untyped-def]
+    """Do the same as `_dense` for β = 2 without weights, in loops that become vector instructions."""
+    for i in range(values.shape[0]):
+        v, y = values[i], Y[i]
+        part, size = 0.0, 0.0
+        for j in range(len(v)):
+            wide = np.float64(v[j])
+            left = wide - np.float64(y[j])
+            part += 0.5 * left * left
+            size += wide * wide
+            parts[j] += 0.5 * left * left
+            sizes[j] += wide * wide
+        row_parts[i] += part
+        row_sizes[i] += size
 
 
 @kernel

@@ -1,13 +1,13 @@
 """All that a page says of a run, gathered before any of it is written: reads of the factors, and at most one of V."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from dnmf.checkpoint import Commit, Store
 from dnmf.profiles import Profile
 from dnmf.ranking import Component
+from dnmf.report.numbers import shortened
 from dnmf.report.residuals import Residuals
 from dnmf.result import Result
 from dnmf.showing import POINTS, Look, along, feature_axis, largest, look_of, other
@@ -16,7 +16,6 @@ from dnmf.sources.layout import Axis
 # Components that are shown one by one, and the colours of all of their images together.
 MOST = 48
 IMAGE_NUMBERS = 500_000
-LONGEST_NAME = 80
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,16 +95,6 @@ def gather_account(
         along={features: along(result, features, shape, side), other(features): along(result, other(features))},
         residuals=residuals,
     )
-
-
-def shortened(name: Any, most: int = LONGEST_NAME) -> str:
-    """Return a text, or its beginning where it is longer than a page has room for.
-
-    >>> shortened("abcdef", 4)
-    'abc…'
-    """
-    whole = str(name)
-    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
 
 
 def in_runs(size: int) -> bool:

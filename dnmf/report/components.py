@@ -6,10 +6,10 @@ import numpy as np
 
 from dnmf.markup import Markup, join, tag
 from dnmf.profiles import Runs
-from dnmf.report.account import Account, in_runs, shortened
+from dnmf.report.account import Account, in_runs
 from dnmf.report.charts import Mark, Series, bar_chart, histogram, line_chart, small_curve
 from dnmf.report.images import picture
-from dnmf.report.numbers import number, percent
+from dnmf.report.numbers import number, percent, shortened
 from dnmf.report.page import Section, figure, more, note, paragraphs, table
 from dnmf.report.residuals import Residuals, Spread, Tops, relative
 from dnmf.showing import POINTS, image

@@ -6,9 +6,9 @@ import numpy as np
 
 from dnmf.markup import Markup, join, tag
 from dnmf.plan import amount
-from dnmf.report.account import Account, shortened
+from dnmf.report.account import Account
 from dnmf.report.charts import Mark, Series, line_chart
-from dnmf.report.numbers import duration, number, times
+from dnmf.report.numbers import duration, number, shortened, times
 from dnmf.report.page import Section, facts, figure, more, note, paragraphs, table
 from dnmf.settings import Settings
 

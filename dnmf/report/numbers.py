@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 import itertools
 import math
@@ -84,3 +84,13 @@ def times(shape: tuple[int, ...]) -> str:
     '2,000 × 1,000,000'
     """
     return " × ".join(f"{size:,}" for size in shape)
+
+
+def shortened(name: Any, most: int = 80) -> str:
+    """Return a text, or its beginning where it is longer than a page has room for.
+
+    >>> shortened("abcdef", 4)
+    'abc…'
+    """
+    whole = str(name)
+    return whole if len(whole) <= most else f"{whole[: most - 1]}…"

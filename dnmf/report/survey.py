@@ -200,7 +200,8 @@ def _going_on(survey: RankSurvey, rank: int) -> Section:
     ranks = ",".join(map(str, survey.ranks))
     words = ["dnmf", "rank", survey.location or "V.zarr", "--ranks", ranks, "--runs", str(runs), "--cv", str(folds)]
     held = ["--holdout", survey.holdout] if folds else []
-    again = shlex.join([*words, *held, *flags(survey.settings), "--store", "again.zarr"])
+    settings = survey.settings.replace({"n_runs": 1})  # it has a flag of its own
+    again = shlex.join([*words, *held, *flags(settings), "--store", "again.zarr"])
     parts, title = [tag("h3", "Make it again"), command(again)], "Take a rank, or repeat"
     if survey.store is None:
         return Section("again", title, join([note("It kept no store to be taken up later."), *parts]))

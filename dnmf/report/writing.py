@@ -7,12 +7,12 @@ from typing import Any
 
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.placing import appearing_here, full_path
-from dnmf.errors import DnmfError, Interrupted, SettingsError, StoreError
+from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
 from dnmf.markup import tag
 from dnmf.plan import amount
 from dnmf.report import again, components, course
-from dnmf.report.account import Account, gather_account, shortened
-from dnmf.report.numbers import duration, number, times
+from dnmf.report.account import Account, gather_account
+from dnmf.report.numbers import duration, number, shortened, times
 from dnmf.report.page import Tile, page
 from dnmf.report.residuals import Residuals, measure_residuals
 from dnmf.report.survey import survey_page
@@ -160,9 +160,7 @@ def measured(result: Result, V: Any, weights: Any, *options: Any) -> Residuals |
     """Return what is left of V, or where V is not given and cannot be had, a sentence that says so."""
     try:
         return measure_residuals(result, V, weights, *options)
-    except Interrupted:
-        raise
-    except DnmfError as error:
+    except (DataError, MissingExtraError, ReadError, StoreError) as error:
         if V is not None:
             raise
         return (
