@@ -15,8 +15,12 @@ OLDEST = $(firstword $(RELEASES))
 demo: .venv/installed
 	$(BIN)/dnmf demo
 
+# The tests of clusters mostly wait for processes, so they run beside the others.
 test: .venv/tested lint
-	$(BIN)/python -m pytest
+	@mkdir -p build
+	@$(BIN)/python -m pytest tests/cluster > build/cluster-tests.txt 2>&1 & beside=$$!; \
+	$(BIN)/python -m pytest --ignore tests/cluster; here=$$?; \
+	wait $$beside; there=$$?; cat build/cluster-tests.txt; exit $$((here > there ? here : there))
 
 test-slurm: .venv/tested
 	$(BIN)/python -m pytest -m slurm
