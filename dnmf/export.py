@@ -109,7 +109,9 @@ def is_exported_file(path: Path) -> bool:
     """Say whether a file is an AnnData of factors and nothing else: one that holds a matrix is somebody's data."""
     try:
         with needed("h5py", "h5ad").File(path, "r") as file:
-            return "X" not in file and f"uns/{PLACES[2]}" in file
+            # Older releases of anndata write that there is no X.
+            without = "X" not in file or file["X"].attrs.get("encoding-type") == "null"
+            return without and f"uns/{PLACES[2]}" in file
     except OSError:
         return False
 
