@@ -104,8 +104,8 @@ def install(peers: Sequence[Peer], place: Path) -> dict[str, str]:
         command = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "numpy", "scipy"]
         done = subprocess.run([*command, *packages, *small], capture_output=True, text=True, check=False)
         if done.returncode:
-            reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "pip failed")
-            failed |= {peer.name: reason for peer in peers if peer.packages == packages}
+            reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:] or ["pip failed"]
+            failed |= {peer.name: reason[0][:200] for peer in peers if peer.packages == packages}
     return failed
 
 
@@ -165,26 +165,28 @@ def answers(child: "subprocess.Popen[str]", patience: float) -> Iterator[dict[st
             yield json.loads(line)
 
 
-def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], patience: float) -> Run:
-    """Run a peer in a process of its own, and judge its factors as they come."""
+def environment(threads: int) -> dict[str, str]:
+    """Return the variables of a child: so many threads for all who count them, and few arenas of memory."""
     names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"]
-    limits = {**dict.fromkeys(names, str(job.threads)), "MALLOC_ARENA_MAX": "2"}
-    told_steps: list[dict[str, Any]] = []
+    return {**os.environ, **dict.fromkeys(names, str(threads)), "MALLOC_ARENA_MAX": "2"}
+
+
+def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], patience: float) -> Run:
+    """Run a peer in a process of its own, and judge its factors when it has ended."""
+    steps: list[dict[str, Any]] = []
     version, failed = "", ""
     if job.limit:
         drop_caches()
     with tempfile.TemporaryDirectory(prefix=f"{job.adapter}-") as out:
-        path = Path(out) / "job.json"
+        path, log = Path(out) / "job.json", Path(out) / "errors.log"
         path.write_text(json.dumps(dataclasses.asdict(dataclasses.replace(job, out=out))))
-        command = [python, str(CHILD), str(path)]
-        root = {"PYTHONPATH": os.pathsep.join([str(CHILD.parent.parent), os.environ.get("PYTHONPATH", "")])}
         with (
-            open(Path(out) / "errors.log", "w+") as log,
+            log.open("w") as errors,
             subprocess.Popen(
-                command,
-                env={**os.environ, **limits, **(root if python == sys.executable else {"PYTHONPATH": ""})},
+                [python, str(CHILD), str(path)],
+                env=environment(job.threads),
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=errors,
                 text=True,
                 start_new_session=True,
             ) as child,
@@ -197,15 +199,13 @@ def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], p
                     watch.ready()
                 failed = told.get("failed", failed)
                 if "iterations" in told:
-                    told_steps.append(told)
+                    steps.append(told)
             watch.done.set()
             watch.join()
-            child.wait()
-            if child.returncode and not failed:
-                log.seek(0)
-                failed = ended(child.returncode, log.read())
+        if child.returncode and not failed:
+            failed = ended(child.returncode, log.read_text())
         # Only now, so that judging takes no time from the peer.
-        points = [point_of(told, peer, judge) for told in told_steps]
+        points = [point_of(told, peer, judge) for told in steps]
     return Run(tuple(points), watch.peak - watch.base, version, failed)
 
 

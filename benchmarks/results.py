@@ -11,6 +11,7 @@ from pathlib import Path
 from contenders import CD, DNMF_CD, MU, PRODUCTS, READING, SAME
 from contest import Peer, Run
 from measure import machine
+from passes import LEVELS
 
 PREFACE = """# Results
 
@@ -23,7 +24,7 @@ going on, so that ratios say more than seconds. A dash: not reached, or not meas
 - An **iteration** is what a peer calls one; of dnmf it is a pass, which reads V once. **Reads** counts how often V is
   read.
 - **Peak memory** is anonymous memory beyond what the process holds with its libraries loaded: V itself too, where it is
-  loaded.
+  loaded, and Java, where there is any.
 - The **limit** is reading the file of V and nothing else, from the page cache where V fits into memory, and the two
   products of a pass (V·Hᵀ and Vᵀ·W) in NumPy, a thread per core.
 - `dnmf` is the default, which takes no start. gensim, MiniBatchNMF and Spark ALS take none either. gensim gives the
@@ -92,53 +93,55 @@ def setup(runs: dict[str, list[Run]]) -> str:
 
 
 def figures(runs: dict[str, list[Run]], peers: Sequence[Peer], size: int) -> list[str]:
-    """Return both tables of a contest."""
+    """Return both tables of a contest: time and error, and what is free of the machine."""
     names = [peer.name for peer in peers]
     reference = next(name for name in (SAME, DNMF_CD.name) if name in names)
-    best = min(one.lowest for name in names for one in runs[name])
     targeted = next(name for name in (CD.name, MU.name) if name in names)
-    after = [point for point in runs[targeted][0].points if point.iterations <= 20]
-    goal = after[-1].error if after and after[-1].error is not None else math.inf
-    times, reads = [], []
-    for peer in peers:
-        found = runs[peer.name]
-        steps = [point for one in found for point in one.points]
-        last = max((one.points[-1] for one in found if one.points), key=lambda point: point.iterations, default=None)
-        times.append(
-            [
-                peer.name,
-                "the same" if peer.start else "its own",
-                short(1e3 * middle(map(per_iteration, found))),
-                short(middle(map(seconds_to(goal), found))),
-                short(ratio(found, runs[reference], seconds_to(goal))),
-                f"{min((one.lowest for one in found), default=math.nan):.6g} (+{lost(found, best)})" if steps else "–",
-                f"{last.iterations} in {last.seconds:.1f} s" if last else next(one.failed for one in found),
-            ]
-        )
-        reads.append(
-            [
-                peer.name,
-                *(short(middle(map(reads_to(best * (1 + level)), found))) for level in (0.01, 0.001)),
-                *(short(middle(map(seconds_to(best * (1 + level)), found))) for level in (0.01, 0.001)),
-                short(middle(one.peak / size for one in found)),
-                short(ratio(found, runs[READING], per_iteration)),
-                short(ratio(found, runs[PRODUCTS], per_iteration)),
-            ]
-        )
+    best = min(one.lowest for name in names for one in runs[name])
+    target = [point for point in runs[targeted][0].points if point.iterations <= 20][-1]
+    goal = math.inf if target.error is None else target.error
+    says = f"The target is the error of {targeted} after {target.iterations} iterations, {goal:.6g}; "
     head = ["", "start", "ms per iteration", "seconds to the target", f"over `{reference}`"]
-    says = (
-        f"The target is the error of {targeted} after {after[-1].iterations if after else 0} iterations, {goal:.6g}; "
-    )
-    says += f"the lowest known is {best:.6g}."
-    lines = [says, "", *table([*head, "lowest error (over the lowest known)", "the longest run"], times), ""]
+    head += ["lowest error (over the lowest known)", "the longest run"]
+    times = [time_row(peer, runs[peer.name], runs[reference], goal, best) for peer in peers]
+    lines = [says + f"the lowest known is {best:.6g}.", "", *table(head, times), ""]
     head = ["", "reads to 1 %", "to 0.1 %", "seconds to 1 %", "to 0.1 %", "peak memory over V"]
-    return [*lines, *table([*head, "iteration over reading V", "over the two products"], reads)]
+    head += ["iteration over reading V", "over the two products"]
+    return [*lines, *table(head, [limit_row(peer, runs, size, best) for peer in peers])]
 
 
-def lost(found: Sequence[Run], best: float) -> str:
-    """Write how far the best of the runs is from the best that is known."""
-    value = 100 * (min(one.lowest for one in found) - best) / abs(best)
-    return f"{value:.2g} %" if value else "0 %"
+def time_row(peer: Peer, found: Sequence[Run], others: Sequence[Run], goal: float, best: float) -> list[str]:
+    """Return the cells of a peer in the table of time and error, the ratio being to the runs of another one."""
+    lowest = min(one.lowest for one in found)
+    return [
+        peer.name,
+        "the same" if peer.start else "its own",
+        short(1e3 * middle(map(per_iteration, found))),
+        short(middle(map(seconds_to(goal), found))),
+        short(ratio(found, others, seconds_to(goal))),
+        f"{lowest:.6g} (+{100 * (lowest - best) / abs(best):.2g} %)" if math.isfinite(lowest) else "–",
+        longest(found),
+    ]
+
+
+def limit_row(peer: Peer, runs: dict[str, list[Run]], size: int, best: float) -> list[str]:
+    """Return the cells of a peer in the table of reads, memory and the limit."""
+    found, goals = runs[peer.name], [best * (1 + level) for level in LEVELS]
+    return [
+        peer.name,
+        *(short(middle(map(reads_to(goal), found))) for goal in goals),
+        *(short(middle(map(seconds_to(goal), found))) for goal in goals),
+        short(middle(one.peak / size for one in found)),
+        short(ratio(found, runs[READING], per_iteration)),
+        short(ratio(found, runs[PRODUCTS], per_iteration)),
+    ]
+
+
+def longest(found: Sequence[Run]) -> str:
+    """Write how far the longest of the runs came, and why one failed."""
+    last = max((one.points[-1] for one in found if one.points), key=lambda point: point.iterations, default=None)
+    said = [f"{last.iterations} in {last.seconds:.1f} s"] if last else []
+    return "; ".join(said + [one.failed[:120] for one in found if one.failed])
 
 
 def write_section(path: Path, title: str, lines: Sequence[str], titles: Sequence[str]) -> None:

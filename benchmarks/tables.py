@@ -25,7 +25,7 @@ from contest import Peer, Run, contest, install, python_of, run
 from passes import synthetic
 from peers.job import Job
 from problems import counts, judge_of, tfidf, write_larger, write_problem
-from results import figures, middle, per_iteration, setup, short, table, write_section
+from results import figures, longest, middle, per_iteration, ratio, setup, short, table, write_section
 
 HERE = Path(__file__).parent
 
@@ -42,6 +42,13 @@ class Setting:
     def peers(self, table: str) -> list[Peer]:
         """Return the peers of a table that are there."""
         return [peer for peer in (SMALL if self.given.small else CONTESTS)[table] if peer.name not in self.missing]
+
+    def run(
+        self, peer: Peer, folder: Path, rank: int, judge: Callable[..., float | None], *, seconds: float, **words: Any
+    ) -> Run:
+        """Run a peer on the problem of a folder, a thread per core; the other words are those of a job."""
+        job = Job(peer.adapter, str(folder), "", rank, threads=cores(), seconds=seconds, options=peer.options, **words)
+        return run(peer, job, python_of(peer, self.place), judge, self.given.patience + seconds)
 
     def scaled(self, count: int) -> int:
         return max(40, round(count * self.given.size))
@@ -62,9 +69,7 @@ def in_memory(name: str, V: Any, rank: int, loss: str, setting: Setting) -> list
     def one(peer: Peer) -> Run:
         iterations = 3 if small else {"dnmf": 15, BATCHES.name: 20, READING: 10, PRODUCTS: 10}.get(peer.name, 200)
         seconds = setting.given.seconds * (10 if peer.rounds == 1 else 1)
-        job = Job(peer.adapter, str(folder), "", rank, loss, iterations=iterations, seconds=seconds)
-        job = dataclasses.replace(job, threads=cores(), options=peer.options)
-        return run(peer, job, python_of(peer, setting.place), judge, setting.given.patience + seconds)
+        return setting.run(peer, folder, rank, judge, loss=loss, iterations=iterations, seconds=seconds)
 
     runs = contest([*setting.peers(name), *LIMIT], setting.given.rounds, one)
     density = f", {V.nnz / V.shape[0] / V.shape[1]:.2%} stored" if sp.issparse(V) else ""
@@ -88,26 +93,22 @@ def larger(setting: Setting) -> list[str]:
     bound = max(V.nbytes // 4, 2**28 if setting.given.small else 0)
 
     def one(peer: Peer) -> Run:
-        job = Job(peer.adapter, str(folder), "", rank, limit=bound, iterations=4, seconds=60, options=peer.options)
-        job = dataclasses.replace(job, threads=cores())
-        return run(peer, job, python_of(peer, setting.place), judge, setting.given.patience)
+        return setting.run(peer, folder, rank, judge, limit=bound, iterations=4, seconds=40)
 
     runs = contest([*LIMIT, *setting.peers("larger")], 1, one)
     lines = []
     for peer in setting.peers("larger"):
-        done = runs[peer.name][0]
-        last = done.points[-1] if done.points else None
-        how = f"{last.iterations} iterations in {last.seconds:.1f} s" if last else "none"
+        (done,) = runs[peer.name]
         lines.append(
             [
                 peer.name,
                 "fails" if done.failed else "finishes",
-                how + (f"; {done.failed[:120]}" if done.failed else ""),
+                longest([done]),
                 short(done.lowest),
                 short(done.per_iteration),
                 f"{done.peak / 1e6:.0f} MB",
-                short(done.per_iteration / runs[READING][0].per_iteration),
-                short(done.per_iteration / runs[PRODUCTS][0].per_iteration),
+                short(ratio([done], runs[READING], per_iteration)),
+                short(ratio([done], runs[PRODUCTS], per_iteration)),
             ]
         )
     says = [
@@ -122,26 +123,20 @@ def larger(setting: Setting) -> list[str]:
 
 def iterated(peers: Sequence[Peer], problems: dict[str, Path], rank: int, setting: Setting) -> list[str]:
     """Return the seconds of an iteration of a few peers on a few problems, and what they are over the first."""
-    figures: dict[str, dict[str, float]] = {peer.name: {} for peer in peers}
-    everything: dict[str, list[Run]] = {}
-    for label, folder in problems.items():
+    found: dict[str, list[Run]] = {f"{peer.name} {label}": [] for peer in peers for label in problems}
+    for _ in range(min(setting.given.rounds, 2)):
+        for label, folder in problems.items():
 
-        def one(peer: Peer, folder: Path = folder) -> Run:
-            job = Job(peer.adapter, str(folder), "", rank, iterations=6, seconds=60, options=peer.options)
-            job = dataclasses.replace(job, threads=cores())
-            return run(peer, job, python_of(peer, setting.place), lambda **_: None, setting.given.patience)
+            def one(peer: Peer, folder: Path = folder) -> Run:
+                return setting.run(peer, folder, rank, lambda **_: None, iterations=6, seconds=60)
 
-        found = contest(peers, min(setting.given.rounds, 2), one)
-        everything |= found
-        for name, runs in found.items():
-            figures[name][label] = middle(map(per_iteration, runs))
-    first = next(iter(problems))
-    rows = [
-        [name, *(f"{short(1e3 * value)} (×{short(value / each[first])})" for value in each.values())]
-        for name, each in figures.items()
-    ]
-    head = ["ms per iteration", *problems]
-    return [setup(everything), "", *table(head, rows)]
+            for name, runs in contest(peers, 1, one).items():
+                found[f"{name} {label}"] += runs
+    rows = []
+    for peer in peers:
+        values = [middle(map(per_iteration, found[f"{peer.name} {label}"])) for label in problems]
+        rows.append([peer.name, *(f"{short(1e3 * value)} (×{short(value / values[0])})" for value in values)])
+    return [setup(found), "", *table(["ms per iteration", *problems], rows)]
 
 
 def growth(setting: Setting) -> list[str]:
@@ -167,7 +162,7 @@ def blocks(setting: Setting) -> list[str]:
 
 
 SCRIPTS = [
-    "passes.py --seeds 3 --passes 60 --epochs 5 --solvers auto extrapolated hals mu sklearn-cd sklearn-minibatch",
+    "passes.py --seeds 2 --passes 60 --epochs 5 --solvers auto extrapolated hals mu sklearn-cd sklearn-minibatch",
     "out_of_core.py --columns 250000 --memory-limit 500MB",
     "in_memory.py --rows 10000 --repeats 2",
     "kills.py --kills 3 --columns 50000",
