@@ -53,9 +53,10 @@ lint: .venv/tested
 	$(BIN)/mypy
 
 bench: .venv/tested
-	$(BIN)/python benchmarks/in_memory.py
-	$(BIN)/python benchmarks/out_of_core.py
-	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/tables.py
+
+bench-%: .venv/tested
+	$(BIN)/python benchmarks/tables.py $*
 
 gallery: .venv/installed
 	for example in examples/*.py; do $(BIN)/python $$example --out examples/pictures || exit 1; done
@@ -76,4 +77,4 @@ gallery: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv .venv-peers demo build dist

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def anonymous_bytes() -> int:
-    """Return the anonymous memory of this process: what it holds, without files that are mapped or cached."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def anonymous_bytes(process: int | str = "self") -> int:
+    """Return the anonymous memory of a process: what it holds, without files that are mapped or cached."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
     raise OSError("this system does not tell a process its anonymous memory")

@@ -14,7 +14,6 @@ best that any run here has found is taken. Seconds are those of the whole run up
 import argparse
 import math
 import statistics
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from measure import machine
-from sklearn.decomposition import MiniBatchNMF, non_negative_factorization
+from peers.job import timed
+from peers.sklearn_nmf import alternating, batches
 from threadpoolctl import threadpool_limits
 
 import dnmf
@@ -48,10 +48,10 @@ FROBENIUS = ["auto", "sketch", "extrapolated", "hals", "als", "minibatch", "mu",
 DIVERGENCE = ["auto", "cd-sketch", "cd", "mu", "sklearn-mu", "sklearn-minibatch"]
 
 
-def synthetic(seed: int = 0) -> np.ndarray:
-    """Return 20000 samples of 500 features: 20 sparse parts, and 10 % noise."""
+def synthetic(seed: int = 0, rows: int = 20000, columns: int = 500) -> np.ndarray:
+    """Return samples × features: 20 sparse parts, and 10 % noise."""
     rng = np.random.default_rng(seed)
-    W, H = rng.random((20000, 20)) ** 4, rng.random((20, 500)) * (rng.random((20, 500)) < 0.3)
+    W, H = rng.random((rows, 20)) ** 4, rng.random((20, columns)) * (rng.random((20, columns)) < 0.3)
     V = W @ H
     return (V + 0.1 * V.mean() * np.abs(rng.standard_normal(V.shape))).astype(np.float32)
 
@@ -67,19 +67,20 @@ def ours(V: Any, rank: int, loss: str, options: dict[str, Any], seed: int, passe
 
 
 class Judge:
-    """Measures factors of scikit-learn, without counting the read."""
+    """Measures factors in float64, without counting the read; some thousand rows at a time, so that V may be a file."""
 
-    def __init__(self, V: Any, loss: str) -> None:
+    def __init__(self, V: Any, loss: str, height: int = 4096) -> None:
         self.V, self.loss = V, loss
-        stored = V.data if sp.issparse(V) else V
-        self.square = float(np.square(stored, dtype=np.float64).sum())
+        self.panels = [slice(start, start + height) for start in range(0, V.shape[0], height)]
+        stored = (V.data,) if sp.issparse(V) else (V[rows] for rows in self.panels)
+        self.square = sum(float(np.square(part, dtype=np.float64).sum()) for part in stored)
 
     def __call__(self, W: np.ndarray, H: np.ndarray) -> float:
         """Return the relative error, or the divergence."""
         W, H = W.astype(np.float64), H.astype(np.float64)
         if self.loss == "frobenius":
-            A = np.asarray(self.V @ H.T)
-            square = self.square - 2 * float(np.vdot(A, W)) + float(np.vdot(W.T @ W, H @ H.T))
+            inner = sum(float(np.vdot(np.asarray(self.V[rows] @ H.T), W[rows])) for rows in self.panels)
+            square = self.square - 2 * inner + float(np.vdot(W.T @ W, H @ H.T))
             return math.sqrt(max(square, 0.0) / self.square)
         V = sp.coo_array(self.V)
         total = float(W.sum(axis=0) @ H.sum(axis=1))
@@ -90,39 +91,19 @@ class Judge:
         return total
 
 
-def theirs(V: Any, rank: int, loss: str, solver: str, seed: int, passes: int, judge: Judge) -> Iterator[Point]:
-    """Yield the points of scikit-learn's NMF: one iteration is two reads."""
-    rng = np.random.default_rng(seed)
-    scale = np.sqrt(V.mean() / rank)
-    W = np.abs(scale * rng.standard_normal((V.shape[0], rank))).astype(V.dtype)
-    H = np.abs(scale * rng.standard_normal((rank, V.shape[1]))).astype(V.dtype)
-    seconds, step = 0.0, 1
-    reads = 1.0
-    while reads < passes:
-        start = time.perf_counter()
-        W, H, _ = non_negative_factorization(
-            V, W, H, n_components=rank, init="custom", solver=solver, beta_loss=loss, max_iter=step, tol=0
-        )
-        seconds += time.perf_counter() - start
-        reads += 2 * step
-        yield reads, seconds, judge(W, H)
-        step = max(1, int(reads) // 20)
-
-
-def in_batches(V: Any, rank: int, loss: str, seed: int, passes: int, judge: Judge) -> Iterator[Point]:
-    """Yield the points of scikit-learn's MiniBatchNMF: an epoch is one read, and the last W takes one more."""
-    model = MiniBatchNMF(rank, init="random", beta_loss=loss, random_state=seed, batch_size=1024)
-    order, seconds = np.random.default_rng(seed), 0.0
-    V = V.tocsr() if sp.issparse(V) else V
-    for epoch in range(1, passes):
-        start = time.perf_counter()
-        for rows in np.array_split(order.permutation(V.shape[0]), math.ceil(V.shape[0] / 1024)):
-            model.partial_fit(V[rows])
-        middle = time.perf_counter()
-        W = model.transform(V)
-        last = time.perf_counter() - middle
-        seconds += middle - start
-        yield epoch + 1.0, seconds + last, judge(W, model.components_)
+def theirs(V: Any, rank: int, loss: str, solver: str, seed: int, given: argparse.Namespace) -> Iterator[Point]:
+    """Yield the points of scikit-learn: iterations of NMF from a start like its own, or epochs of MiniBatchNMF."""
+    judge = Judge(V, loss)
+    if solver == "minibatch":
+        steps = batches(V.tocsr() if sp.issparse(V) else V, rank, loss, seed, given.epochs)
+    else:
+        rng = np.random.default_rng(seed)
+        scale = np.sqrt(V.mean() / rank)
+        W = np.abs(scale * rng.standard_normal((V.shape[0], rank))).astype(V.dtype)
+        H = np.abs(scale * rng.standard_normal((rank, V.shape[1]))).astype(V.dtype)
+        steps = alternating(V, W, H, loss, solver, given.passes)
+    for step, seconds in timed(steps):
+        yield step.reads or math.nan, seconds, judge(step.W, step.H)
 
 
 def reached(points: list[Point], goal: float) -> tuple[float, float]:
@@ -141,22 +122,19 @@ def shown(values: list[float]) -> str:
     return text
 
 
-def points_of(solver: str, V: Any, rank: int, given: argparse.Namespace, seed: int, judge: Judge) -> Iterator[Point]:
+def points_of(solver: str, V: Any, rank: int, given: argparse.Namespace, seed: int) -> Iterator[Point]:
     """Return the points of one run."""
-    if solver == "sklearn-minibatch":
-        return in_batches(V, rank, given.loss, seed, given.epochs, judge)
     if solver.startswith("sklearn-"):
-        return theirs(V, rank, given.loss, solver.removeprefix("sklearn-"), seed, 2 * given.passes, judge)
+        return theirs(V, rank, given.loss, solver.removeprefix("sklearn-"), seed, given)
     return ours(V, rank, given.loss, OURS[solver], seed, given.passes)
 
 
 def measure(name: str, V: Any, rank: int, given: argparse.Namespace) -> None:
     """Print the table of a matrix."""
-    judge = Judge(V, given.loss)
     known = FROBENIUS if given.loss == "frobenius" else DIVERGENCE
     found: dict[str, list[list[Point]]] = {}
     for solver in given.solvers or known:
-        found[solver] = [list(points_of(solver, V, rank, given, seed, judge)) for seed in range(given.seeds)]
+        found[solver] = [list(points_of(solver, V, rank, given, seed)) for seed in range(given.seeds)]
     lowest = min(error for runs in found.values() for points in runs for *_, error in points)
     best = min(given.best or math.inf, lowest)
     print(

@@ -15,3 +15,34 @@ def test_every_format_is_measured_in_its_small_form():
     measured = [line for line in ended.stdout.splitlines() if "GB/s, reading alone" in line]
     assert len(measured) == 18
     assert sum("through h5py" in line for line in measured) == 6
+
+
+def test_the_tables_are_made_in_their_small_form(tmp_path):
+    script, out = str(ROOT / "benchmarks" / "tables.py"), tmp_path / "RESULTS.md"
+    command = [sys.executable, script, "--small", "dense", "larger", "--out", str(out)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    text = out.read_text()
+    assert "## Dense, in memory" in text
+    assert "## Larger than memory" in text
+    for peer in ("dnmf, hals", "scikit-learn, cd", "dask.array, textbook"):
+        rows = [line.split(" | ") for line in text.splitlines() if line.startswith(f"| {peer} |")]
+        assert len(rows) == 3, text
+        assert rows[2][1] == "finishes", rows[2]
+
+
+def test_readme_has_no_figures_that_are_not_in_the_results():
+    readme, results = (ROOT / "README.md").read_text(), (ROOT / "benchmarks" / "RESULTS.md").read_text().splitlines()
+    beside = readme.split("### Beside others")[1].split("\n## ")[0]
+    rows = [line for line in beside.splitlines() if line.startswith("|")]
+    assert len(rows) > 5
+    assert [row for row in rows if row not in results] == []
+
+
+def test_every_measured_line_names_its_script():
+    measured = (ROOT / "README.md").read_text().split("\n## Measured")[1].split("### Beside others")[0]
+    lines = measured.split("\n- ")[1:]
+    assert lines
+    for line in lines:
+        script = line.split("`")[1]
+        assert (ROOT / script).exists(), line

@@ -1,0 +1,60 @@
+"""Run one peer on one job in this process, and print a line of JSON for every step.
+
+    python benchmarks/child.py JOB.json
+
+What an adapter has: `prepare(job)`, which loads and compiles and is not timed, and `steps(job, prepared)`, which yields
+a `Step` after every few iterations.
+"""
+
+import importlib
+import json
+import re
+import resource
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+from peers.job import Job, read_job, timed
+
+
+def limit_memory(more: int) -> None:
+    """Allow this process so many bytes of data more than it has now."""
+    found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    if found is None:
+        raise OSError("this system does not tell a process the size of its data")
+    allowed = int(found[1]) * 1024 + more
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
+
+
+def tell(**what: object) -> None:
+    """Print a line of JSON."""
+    print(json.dumps(what), flush=True)
+
+
+def perform(job: Job) -> None:
+    """Do a job, and tell of every step."""
+    adapter = importlib.import_module(f"peers.{job.adapter}")
+    tell(ready=getattr(adapter, "VERSION", ""))
+    if job.limit and not getattr(adapter, "LIMITS_ITSELF", False):
+        limit_memory(job.limit)
+    prepared = adapter.prepare(job)
+    tell(loaded=True)
+    for number, (step, seconds) in enumerate(timed(adapter.steps(job, prepared))):
+        files = {}
+        for name in ("W", "H"):
+            if getattr(step, name) is not None:
+                files[name] = str(Path(job.out) / f"{number}-{name}.npy")
+                np.save(files[name], np.asarray(getattr(step, name), np.float32))
+        tell(iterations=step.iterations, seconds=seconds, reads=step.reads, files=files)
+        if step.iterations >= job.iterations or seconds >= job.seconds:
+            break
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    try:
+        perform(read_job(sys.argv[1]))
+    except Exception as error:
+        tell(failed=f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from error

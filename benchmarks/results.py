@@ -1,0 +1,156 @@
+"""What is written of runs: figures, tables and the sections of `RESULTS.md`."""
+
+import datetime
+import math
+import os
+import re
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from contenders import CD, DNMF_CD, MU, PRODUCTS, READING, SAME
+from contest import Peer, Run
+from measure import machine
+from passes import LEVELS
+
+PREFACE = """# Results
+
+Written by `make bench`; a section alone by `make bench-dense`, and so on. Everything in a table was run in turn on one
+machine, each in a process of its own, from the same start where a peer takes one: |N| at the scale of V. Errors are
+those of the factors that a peer gives, measured by one judge: relative for Frobenius, the divergence itself for
+Kullback–Leibler. Figures are medians of the rounds, and ratios medians of the rounds' ratios; other work may have been
+going on, so that ratios say more than seconds. A dash: not reached, or not measured.
+
+- An **iteration** is what a peer calls one; of dnmf it is a pass, which reads V once. **Reads** counts how often V is
+  read.
+- **Peak memory** is anonymous memory beyond what the process holds with its libraries loaded: V itself too, where it is
+  loaded, and Java, where there is any.
+- The **limit** is reading the file of V and nothing else, from the page cache where V fits into memory, and the two
+  products of a pass (V·Hᵀ and Vᵀ·W) in NumPy, a thread per core.
+- `dnmf` is the default, which takes no start. gensim, MiniBatchNMF and Spark ALS take none either. gensim gives the
+  factor of the features alone: the other one is solved for, untimed. Seconds of MiniBatchNMF are those of its epochs
+  and of one `transform`, which gives the other factor. SystemDS runs the updates of its own `gnmf` and
+  `pnmf` as a script, since its `gnmf` draws a start of both signs and returns negative factors; it and Spark are run
+  once, for 1 iteration and then for more as long as there is time, with Java's warming up in it. Loading is not timed
+  for anybody, nor is compiling. nimfa 1.4 is given back `np.mat`, which NumPy 2 does not have.
+- Spark ALS fits stored ratings only, so that it has no place in the sparse table; tensorly and the textbook's
+  dask.array have no sparse form. SystemDS takes text or files of its own: it is not in the table of matrices that are
+  larger than memory.
+"""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    lines = [list(head), ["---"] * len(head), *map(list, rows)]
+    return ["| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines]
+
+
+def short(value: float) -> str:
+    """Write a number with three digits, and what is not there as a dash.
+
+    >>> short(1234.5), short(0.01234), short(float("nan"))
+    ('1230', '0.0123', '–')
+    """
+    if not math.isfinite(value):
+        return "–"
+    return f"{float(f'{value:.3g}'):g}" if value else "0"
+
+
+def middle(values: Iterable[float]) -> float:
+    """Return the median, which is infinite where most did not arrive."""
+    found = [value for value in values if not math.isnan(value)]
+    return statistics.median_high(found) if found else math.nan
+
+
+def ratio(runs: Sequence[Run], others: Sequence[Run], what: Callable[[Run], float]) -> float:
+    """Return the median of a figure over that of another peer, round by round."""
+    return middle(what(mine) / what(other) for mine, other in zip(runs, others, strict=False))
+
+
+def seconds_to(goal: float) -> Callable[[Run], float]:
+    def seconds(one: Run) -> float:
+        point = one.reached(goal)
+        return point.seconds if point else math.inf
+
+    return seconds
+
+
+def reads_to(goal: float) -> Callable[[Run], float]:
+    def reads(one: Run) -> float:
+        point = one.reached(goal)
+        return point.reads if point else math.inf
+
+    return reads
+
+
+def per_iteration(one: Run) -> float:
+    return one.per_iteration
+
+
+def setup(runs: dict[str, list[Run]]) -> str:
+    """Write where and with what this was measured."""
+    versions = sorted({one.version for found in runs.values() for one in found if one.version})
+    return f"{machine()}; load {os.getloadavg()[0]:.1f}; {', '.join(versions)}; {datetime.date.today()}."
+
+
+def figures(runs: dict[str, list[Run]], peers: Sequence[Peer], size: int) -> list[str]:
+    """Return both tables of a contest: time and error, and what is free of the machine."""
+    names = [peer.name for peer in peers]
+    reference = next(name for name in (SAME, DNMF_CD.name) if name in names)
+    targeted = next(name for name in (CD.name, MU.name) if name in names)
+    best = min(one.lowest for name in names for one in runs[name])
+    target = [point for point in runs[targeted][0].points if point.iterations <= 20][-1]
+    goal = max(target.error or 0.0, best * (1 + LEVELS[-1]))
+    says = f"The target is the error of {targeted} after {target.iterations} iterations, or 0.1 % above the lowest "
+    says += f"known where that is more: {goal:.6g}; "
+    head = ["", "start", "ms per iteration", "seconds to the target", f"over `{reference}`"]
+    head += ["lowest error (over the lowest known)", "the longest run"]
+    times = [time_row(peer, runs[peer.name], runs[reference], goal, best) for peer in peers]
+    lines = [says + f"the lowest known is {best:.6g}.", "", *table(head, times), ""]
+    head = ["", "reads to 1 %", "to 0.1 %", "seconds to 1 %", "to 0.1 %", "peak memory over V"]
+    head += ["iteration over reading V", "over the two products"]
+    return [*lines, *table(head, [limit_row(peer, runs, size, best) for peer in peers])]
+
+
+def time_row(peer: Peer, found: Sequence[Run], others: Sequence[Run], goal: float, best: float) -> list[str]:
+    """Return the cells of a peer in the table of time and error, the ratio being to the runs of another one."""
+    lowest = min(one.lowest for one in found)
+    return [
+        peer.name,
+        "the same" if peer.start else "its own",
+        short(1e3 * middle(map(per_iteration, found))),
+        short(middle(map(seconds_to(goal), found))),
+        short(ratio(found, others, seconds_to(goal))),
+        f"{lowest:.6g} (+{100 * (lowest - best) / abs(best):.2g} %)" if math.isfinite(lowest) else "–",
+        longest(found),
+    ]
+
+
+def limit_row(peer: Peer, runs: dict[str, list[Run]], size: int, best: float) -> list[str]:
+    """Return the cells of a peer in the table of reads, memory and the limit."""
+    found, goals = runs[peer.name], [best * (1 + level) for level in LEVELS]
+    return [
+        peer.name,
+        *(short(middle(map(reads_to(goal), found))) for goal in goals),
+        *(short(middle(map(seconds_to(goal), found))) for goal in goals),
+        short(middle(one.peak / size for one in found)),
+        short(ratio(found, runs[READING], per_iteration)),
+        short(ratio(found, runs[PRODUCTS], per_iteration)),
+    ]
+
+
+def longest(found: Sequence[Run]) -> str:
+    """Write how far the longest of the runs came, and why one failed."""
+    last = max((one.points[-1] for one in found if one.points), key=lambda point: point.iterations, default=None)
+    said = [f"{last.iterations} in {last.seconds:.1f} s"] if last else []
+    return "; ".join(said + [one.failed[:120] for one in found if one.failed])
+
+
+def write_section(path: Path, title: str, lines: Sequence[str], titles: Sequence[str]) -> None:
+    """Put a section into the file, in the place of the one that was there; all stand in the order of the titles."""
+    text = path.read_text() if path.exists() else ""
+    sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections[title] = "\n".join(lines)
+    order = [name for name in titles if name in sections]
+    body = "".join(f"\n## {name}\n\n{sections[name].strip()}\n" for name in order)
+    path.write_text(PREFACE + body)
