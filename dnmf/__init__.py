@@ -22,7 +22,6 @@ from dnmf.watch import Record, Watcher
 
 if TYPE_CHECKING:
     from dnmf.estimator import NMF, MiniBatchNMF, non_negative_factorization
-    from dnmf.rank import load_survey, select_rank
 
 __version__ = version("dnmf")
 
@@ -52,20 +51,14 @@ __all__ = [
 ]
 
 # scikit-learn takes a second to import, which what does without it can save.
-_LATE = {
-    "NMF": "dnmf.estimator",
-    "MiniBatchNMF": "dnmf.estimator",
-    "non_negative_factorization": "dnmf.estimator",
-    "load_survey": "dnmf.rank",
-    "select_rank": "dnmf.rank",
-}
+_ESTIMATORS = ("NMF", "MiniBatchNMF", "non_negative_factorization")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        return getattr(import_module(_LATE[name]), name)
+    if name in _ESTIMATORS:
+        return getattr(import_module("dnmf.estimator"), name)
     raise AttributeError(f"module 'dnmf' has no attribute {name!r}.")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LATE])
+    return sorted([*globals(), *_ESTIMATORS])
