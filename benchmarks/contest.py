@@ -165,10 +165,18 @@ def answers(child: "subprocess.Popen[str]", patience: float) -> Iterator[dict[st
             yield json.loads(line)
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return the variables of a child: so many threads for all who count them, and few arenas of memory."""
+@contextlib.contextmanager
+def started(command: Sequence[str], threads: int, log: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Start a child with so many threads for all who count them; it and what it started end with us at the latest."""
     names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"]
-    return {**os.environ, **dict.fromkeys(names, str(threads)), "MALLOC_ARENA_MAX": "2"}
+    variables = {**os.environ, **dict.fromkeys(names, str(threads)), "MALLOC_ARENA_MAX": "2"}
+    pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    with log.open("w") as errors, subprocess.Popen(command, env=variables, stderr=errors, **pipes) as child:
+        try:
+            yield child
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
 
 
 def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], patience: float) -> Run:
@@ -180,17 +188,7 @@ def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], p
     with tempfile.TemporaryDirectory(prefix=f"{job.adapter}-") as out:
         path, log = Path(out) / "job.json", Path(out) / "errors.log"
         path.write_text(json.dumps(dataclasses.asdict(dataclasses.replace(job, out=out))))
-        with (
-            log.open("w") as errors,
-            subprocess.Popen(
-                [python, str(CHILD), str(path)],
-                env=environment(job.threads),
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            ) as child,
-        ):
+        with started([python, str(CHILD), str(path)], job.threads, log) as child:
             watch = Watch(child.pid)
             watch.start()
             for told in answers(child, patience):

