@@ -13,9 +13,11 @@ def oldest(project: dict) -> dict[str, str]:
     """Return the lowest bound of every package that a project names."""
     found: dict[str, str] = {}
     for requirement in itertools.chain(project["dependencies"], *project["optional-dependencies"].values()):
+        if requirement.startswith(f"{project['name']}["):
+            continue  # extras of the project itself
         match = REQUIREMENT.fullmatch(requirement)
         if match is None:
-            continue  # an extra of the project itself
+            raise ValueError(f"{requirement!r} has no lower bound alone; write it as name>=version.")
         name, bound = match.groups()
         found[name] = min(bound, found.get(name, bound), key=lambda text: [int(part) for part in text.split(".")])
     return found
