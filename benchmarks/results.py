@@ -42,7 +42,7 @@ going on, so that ratios say more than seconds. A dash: not reached, or not meas
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of a table."""
     lines = [list(head), ["---"] * len(head), *map(list, rows)]
-    return ["| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in line) + " |" for line in lines]
 
 
 def short(value: float) -> str:
