@@ -13,18 +13,32 @@ import resource
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from peers.job import Job, read_job, timed
 
 
-def limit_memory(more: int) -> None:
-    """Allow this process so many bytes of data more than it has now."""
+def refuse_more_than(more: int) -> None:
+    """Let allocations fail that would reserve so many bytes more than this process has now.
+
+    What is reserved is more than what is held: stacks of threads, arenas. What is held is watched from outside.
+    """
     found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
     if found is None:
         raise OSError("this system does not tell a process the size of its data")
     allowed = int(found[1]) * 1024 + more
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
+
+
+def write(path: str, factor: Any) -> None:
+    """Write a factor as float32; a Dask array block by block, so that it takes no memory from its peer."""
+    if hasattr(factor, "dask"):
+        file = np.lib.format.open_memmap(path, "w+", np.float32, factor.shape)
+        factor.astype(np.float32).store(file, lock=False)
+        file.flush()
+    else:
+        np.save(path, np.asarray(factor, np.float32))
 
 
 def tell(**what: object) -> None:
@@ -35,9 +49,10 @@ def tell(**what: object) -> None:
 def perform(job: Job) -> None:
     """Do a job, and tell of every step."""
     adapter = importlib.import_module(f"peers.{job.adapter}")
-    tell(ready=getattr(adapter, "VERSION", ""))
-    if job.limit and not getattr(adapter, "LIMITS_ITSELF", False):
-        limit_memory(job.limit)
+    own = getattr(adapter, "LIMITS_ITSELF", False)
+    tell(ready=adapter.VERSION, limited=bool(job.limit) and not own)
+    if job.limit and not own:
+        refuse_more_than(2 * job.limit)
     prepared = adapter.prepare(job)
     tell(loaded=True)
     for number, (step, seconds) in enumerate(timed(adapter.steps(job, prepared))):
@@ -45,7 +60,7 @@ def perform(job: Job) -> None:
         for name in ("W", "H"):
             if getattr(step, name) is not None:
                 files[name] = str(Path(job.out) / f"{number}-{name}.npy")
-                np.save(files[name], np.asarray(getattr(step, name), np.float32))
+                write(files[name], getattr(step, name))
         tell(iterations=step.iterations, seconds=seconds, reads=step.reads, files=files)
         if step.iterations >= job.iterations or seconds >= job.seconds:
             break

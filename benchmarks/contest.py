@@ -110,11 +110,12 @@ def install(peers: Sequence[Peer], place: Path) -> dict[str, str]:
 
 
 class Watch(threading.Thread):
-    """Watches the anonymous memory of a process and of those that it starts, every 10 ms."""
+    """Watches the anonymous memory of a process and of those that it starts, and ends what holds too much."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
         self.process, self.base, self.peak, self.done = process, 0, 0, threading.Event()
+        self.limit, self.beyond = math.inf, False
 
     def now(self, family: list[int]) -> int:
         """Return the sum of their anonymous memory; of one that has ended, nothing."""
@@ -130,15 +131,23 @@ class Watch(threading.Thread):
             return [self.process, *(child.pid for child in psutil.Process(self.process).children(recursive=True))]
         return [self.process]
 
-    def ready(self) -> None:
-        """From here on memory counts."""
+    def ready(self, limit: float) -> None:
+        """From here on memory counts, and no more than the limit may be held."""
         self.base = self.peak = self.now([self.process])
+        self.limit = limit
+
+    @property
+    def held(self) -> int:
+        return self.peak - self.base
 
     def run(self) -> None:
         turn, family = 0, [self.process]
         while not self.done.wait(0.01):
             family = self.family() if turn % 50 == 0 else family
             self.peak, turn = max(self.peak, self.now(family)), turn + 1
+            if self.held > self.limit and not self.beyond:
+                self.beyond = True
+                os.killpg(self.process, signal.SIGKILL)
 
 
 def answers(child: "subprocess.Popen[str]", patience: float) -> Iterator[dict[str, Any]]:
@@ -194,17 +203,19 @@ def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], p
             for told in answers(child, patience):
                 if "ready" in told:
                     version = told["ready"]
-                    watch.ready()
+                    watch.ready(job.limit if told["limited"] and job.limit else math.inf)
                 failed = told.get("failed", failed)
                 if "iterations" in told:
                     steps.append(told)
             watch.done.set()
             watch.join()
-        if child.returncode and not failed:
+        if watch.beyond:
+            failed = f"ended at the limit, with {watch.held / 1e6:.0f} MB"
+        elif child.returncode and not failed:
             failed = ended(child.returncode, log.read_text())
         # Only now, so that judging takes no time from the peer.
         points = [point_of(told, peer, judge) for told in steps]
-    return Run(tuple(points), watch.peak - watch.base, version, failed)
+    return Run(tuple(points), watch.held, version, failed)
 
 
 def point_of(told: dict[str, Any], peer: Peer, judge: Callable[..., float | None]) -> Point:

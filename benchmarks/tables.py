@@ -112,9 +112,10 @@ def larger(setting: Setting) -> list[str]:
             ]
         )
     says = [
-        f"{rows} × {columns} float32 ({V.nbytes / 1e9:.3g} GB), rank {rank}, in {bound / 1e6:.0f} MB beside what the",
-        "libraries take: of the data segment, or of Java's heap. dnmf and dask.array read Zarr, gensim a stream of",
-        "documents, Spark Parquet, the others a mapped file. The page cache is emptied before each, where permitted.",
+        f"{rows} × {columns} float32 ({V.nbytes / 1e9:.3g} GB), rank {rank}. A peer may hold {bound / 1e6:.0f} MB",
+        "of anonymous memory beside its libraries: it is ended where it holds more, and one allocation of twice as",
+        "much fails; Java is given so much heap. dnmf and dask.array read Zarr, gensim a stream of documents, Spark",
+        "Parquet, the others a mapped file. The page cache is emptied before each, where that is permitted.",
     ]
     head = ["", "", "how", "error", "seconds per iteration", "peak memory"]
     head += ["iteration over reading V", "over the two products"]

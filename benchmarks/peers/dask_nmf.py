@@ -1,4 +1,7 @@
-"""The multiplicative updates as a textbook writes them in dask.array, with every iteration persisted."""
+"""The multiplicative updates as a textbook writes them in dask.array, with every update persisted.
+
+Both in one would be one graph, which keeps every block of V until its second use.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +31,6 @@ def steps(job: Job, V: Any) -> Iterator[Step]:
     H = da.from_array(H, chunks=-1)
     V = V.rechunk({1: -1})
     for done in range(1, job.iterations + 1):
-        H = H * (W.T @ V) / (W.T @ W @ H + 1e-9)
-        W = W * (V @ H.T) / (W @ (H @ H.T) + 1e-9)
-        W, H = dask.persist(W, H)
+        H = (H * (W.T @ V) / (W.T @ W @ H + 1e-9)).persist()
+        W = (W * (V @ H.T) / (W @ (H @ H.T) + 1e-9)).persist()
         yield Step(done, W, H)
