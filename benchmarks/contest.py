@@ -10,6 +10,7 @@ import json
 import math
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -211,8 +212,8 @@ def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], p
             watch.join()
         if watch.beyond:
             failed = f"ended at the limit, with {watch.held / 1e6:.0f} MB"
-        elif child.returncode and not failed:
-            failed = ended(child.returncode, log.read_text())
+        elif child.returncode:
+            failed = ended(child.returncode, log.read_text(), failed)
         # Only now, so that judging takes no time from the peer.
         points = [point_of(told, peer, judge) for told in steps]
     return Run(tuple(points), watch.held, version, failed)
@@ -226,8 +227,17 @@ def point_of(told: dict[str, Any], peer: Peer, judge: Callable[..., float | None
     return Point(count, told["seconds"], reads, judge(**factors))
 
 
-def ended(code: int, said: str) -> str:
-    """Write why a process ended that did not say so itself."""
+def ended(code: int, said: str, told: str) -> str:
+    """Write why a process ended: what Java says of its heap, what the process told, or else its last words.
+
+    >>> ended(1, "java.lang.OutOfMemoryError: Java heap space", "Py4JJavaError: Job 2 cancelled")
+    'java.lang.OutOfMemoryError: Java heap space'
+    >>> ended(-9, "", "")
+    'ended by SIGKILL'
+    """
+    heap = re.findall(r"java\.lang\.OutOfMemoryError[^\n]*", said)
+    if heap or told:
+        return heap[0] if heap else told
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     last = [line for line in said.splitlines() if line.strip()]

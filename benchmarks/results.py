@@ -35,7 +35,8 @@ going on, so that ratios say more than seconds. A dash: not reached, or not meas
   for anybody, nor is compiling. nimfa 1.4 is given back `np.mat`, which NumPy 2 does not have.
 - Spark ALS fits stored ratings only, so that it has no place in the sparse table; tensorly and the textbook's
   dask.array have no sparse form. SystemDS takes text or files of its own: it is not in the table of matrices that are
-  larger than memory.
+  larger than memory. scikit-learn is called through `non_negative_factorization`; its class `NMF` also forms V − W·H
+  when it has ended, for which there is no memory in that table.
 """
 
 
