@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from distributed import Client, Future
 from distributed.comm import CommClosedError
@@ -24,6 +24,8 @@ GLANCE, LOOK = 0.1, 1.0
 PATIENCE = 10.0
 # Seconds without a result after which the scheduler is nudged.
 STILL = 5.0
+# How often a worker that cannot be reached is tried; each try takes `distributed.comm.timeouts.connect`.
+TRIES = 3
 
 A = TypeVar("A")
 
@@ -68,7 +70,7 @@ class Workers:
         Raises
         ------
         ClusterError
-            If a worker has no dnmf, or another version of it.
+            If a worker has no dnmf or another version of it, or cannot be reached.
         """
         from dnmf import __version__
 
@@ -79,6 +81,8 @@ class Workers:
             seen = self._each_sees(sight)
             del asked
         for worker, found in seen.items():
+            if took_too_long(found):
+                raise unreached(found)
             if isinstance(found, Exception):
                 raise ClusterError(
                     f"The worker {worker} cannot run dnmf ({type(found).__name__}: {found}); install dnmf "
@@ -97,25 +101,31 @@ class Workers:
         return {worker: found if isinstance(found, Exception) else found[-1] for worker, found in seen.items()}
 
     def _each_sees(self, sight: Callable[[], Any] | None) -> dict[str, Any]:
-        """Ask all workers; one that goes away meanwhile has nothing to say."""
-        packed = remote.pack(sight)
+        """Ask all workers; one that goes away meanwhile has nothing to say, and one that is slow is asked again."""
+        packed, tries = remote.pack(sight), 1
         while True:
             answers = self._ask(partial(self.client.run, remote.look, packed, on_error="return"))
             seen = {worker: found for worker, found in answers.items() if not isinstance(found, CommClosedError)}
-            if seen:
+            late = any(took_too_long(found) for found in seen.values())
+            if seen and not (late and tries < TRIES):
                 return seen
+            tries += late
 
     def _ask(self, question: Callable[[], A]) -> A:
-        """Ask once there is a worker, and again where one went away before it could answer."""
+        """Ask once there is a worker, and again where one went away, or could not be reached, before it answered."""
+        tries = 0
         while True:
             while not self.slots():
                 self.check()
                 self.cancelled.wait(GLANCE)
             try:
                 return question()
-            except CommClosedError:
+            except OSError as error:
                 self.check()
                 self._looked = -LOOK
+                tries += not isinstance(error, CommClosedError)
+                if tries == TRIES:
+                    raise unreached(error) from error
 
     def nudge(self, since: float) -> float:
         """Wake the scheduler where nothing has come since so long; return the time to wait from.
@@ -194,4 +204,17 @@ def lost() -> ClusterError:
     return ClusterError(
         "The scheduler of the cluster was lost, and with it what the workers held. Start a cluster again and resume "
         "the run from its store; a run without a store begins anew."
+    )
+
+
+def took_too_long(answer: Any) -> TypeGuard[OSError]:
+    """Return whether distributed gave up connecting; what a worker meets itself is of a more precise class."""
+    return type(answer) is OSError
+
+
+def unreached(error: OSError) -> ClusterError:
+    """Return the error for a worker that the scheduler knows and nobody can connect to."""
+    return ClusterError(
+        f"A worker cannot be reached ({error}); see that the scheduler and this machine can open connections to every "
+        "worker, or close the workers that no longer answer."
     )

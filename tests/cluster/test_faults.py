@@ -220,3 +220,35 @@ def test_a_run_that_is_stopped_where_no_worker_is_left_ends_and_goes_on_from_the
             )
     assert dnmf.load(tmp_path / "a").passes == 4
     assert_same_bits(dnmf.resume(tmp_path / "a", client="threads"), expected)
+
+
+def hard_to_reach(monkeypatch, client, asking, times):
+    """Let a client's first questions of a kind end as they do where connecting to a worker takes too long."""
+    ask, left = (
+        getattr(client, asking),
+        [OSError("Timed out trying to connect to tls://10.0.0.9:1234 after 30 s")] * times,
+    )
+
+    def slow(*arguments, **options):
+        if not left:
+            return ask(*arguments, **options)
+        if options.get("on_error") == "return":
+            return dict.fromkeys(client.nthreads(), left.pop())
+        raise left.pop()
+
+    monkeypatch.setattr(client, asking, slow)
+
+
+@pytest.mark.parametrize("asking", ["register_plugin", "run"])
+def test_a_worker_that_answers_late_is_asked_again(asking, client, path, expected, monkeypatch):
+    hard_to_reach(monkeypatch, client, asking, 2)
+    assert_same_bits(dnmf.factorize(path, client=client, **OPTIONS), expected)
+
+
+@pytest.mark.parametrize("asking", ["register_plugin", "run"])
+def test_a_worker_that_cannot_be_reached_is_named_before_any_pass(asking, client, path, tmp_path, monkeypatch):
+    hard_to_reach(monkeypatch, client, asking, 3)
+    with pytest.raises(
+        ClusterError, match=r"cannot be reached \(Timed out trying to connect to tls://10\.0\.0\.9:1234"
+    ):
+        dnmf.factorize(path, client=client, store=tmp_path / "run.zarr", **OPTIONS)

@@ -27,7 +27,7 @@ OPTIONS = {"rank": 3, "max_passes": 20, "checkpoint_every": 5, "tol": 0}
 ADDRESSES = {"scheduler": "10.213.77.1", "driver": "10.213.77.2", "worker-1": "10.213.77.3", "worker-2": "10.213.77.4"}
 # A host that says nothing any more is given up within seconds, and not within minutes.
 IMPATIENT = {
-    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "20s",  # a busy machine takes seconds for a first connection
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",  # the least that distributed takes
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s",
 }
@@ -162,7 +162,7 @@ def test_a_host_that_is_cut_off_in_a_run_over_tls_costs_nothing_but_time(network
             passes.append(json.loads(line)["passes"])
             if passes[-1] == 7:
                 network.cut_off("worker-2")
-    assert driver.wait(60) == 0, network.log("driver")
+    assert driver.wait(120) == 0, network.log("driver")
     assert passes == list(range(2, 21))  # the first pass is that of the sketch
     assert "Remove worker" in network.log("scheduler")
     assert_same_bits(dnmf.load(store), dnmf.factorize(path, client="threads", **OPTIONS))
