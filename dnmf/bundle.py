@@ -18,7 +18,7 @@ from dnmf.kernels.model import Rule
 from dnmf.kernels.panels import Block
 from dnmf.kernels.quadratic import Quadratic, Share, visit_together
 from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import Stats
+from dnmf.kernels.stats import Several, Stats
 from dnmf.kernels.tiles import Float
 from dnmf.solve import Bench, Follow, Keep, Method, Update
 from dnmf.state import Guide, State
@@ -27,34 +27,27 @@ from dnmf.state import Guide, State
 View = Callable[[int, int, Block], Block]
 
 
-@dataclasses.dataclass(slots=True)
-class BundleSums:
-    """The statistics of every part; within a task, VHᵀ (m, Σr) of all, where each part's is a view of it."""
-
-    parts: list[Stats]
-    cross: Float | None = None
-
-    def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
-        return type(self)([one.add(two) for one, two in zip(self.parts, other.parts, strict=True)])
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Together:
-    """The work of a pass for all parts: one read, and where they are quadratic one product each way.
+    """The work of a pass for all parts: one read, and for the first of them one product each way.
+
+    These are the quadratic ones that no other comes before.
 
     Attributes
     ----------
     updates
         The work of every part.
     W
-        Their W's side by side (m, Σr).
+        The W's of the first parts side by side (m, Σr).
+    fused
+        How many these are.
     view
-        What the parts see of a block, where that is not all of it.
+        What the parts see of a block, where that is not all of it; the first ones see it whole.
     """
 
     updates: tuple[Update, ...]
     W: Float
+    fused: int
     view: View | None = None
 
     @classmethod
@@ -62,37 +55,37 @@ class Together:
         """Return the work of the pass that follows on the states of the parts."""
         benches = [dataclasses.replace(bench, rule=rule) for rule in rules]
         updates = tuple(Update.of(bench, part) for bench, part in zip(benches, parts, strict=True))
-        return cls(updates, np.hstack([part.point for part in parts]), view)
+        fused = sum(1 for _ in itertools.takewhile(lambda rule: isinstance(rule, Quadratic), rules))
+        first = [part.point for part in parts[:fused]]
+        return cls(updates, np.hstack(first) if first else np.zeros((0, 0)), fused, view)
 
-    def zero(self) -> BundleSums:
-        """Return the statistics of no block."""
+    def zero(self) -> Several:
+        """Return the statistics of no block; VHᵀ of the first parts are views of one array, which is added to."""
         parts = [update.zero() for update in self.updates]
-        if not self._fused:
-            return BundleSums(parts)
         cross = np.zeros(self.W.shape)
-        for part, own in zip(parts, self._columns, strict=True):
+        for part, own in zip(parts[: self.fused], self._columns, strict=False):
             part.cross = cross[:, own]
-        return BundleSums(parts, cross)
+        return Several(parts)
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: BundleSums, scratch: Scratch) -> Float | None:
+    def visit(self, block: int, V: Block, H: Float | None, sums: Several, scratch: Scratch) -> Float | None:
         """Update a block (Σr, w) of the H's in place."""
         assert H is not None
-        seen: Block = V
+        whole: float | None = None
         for index, (update, stats, own) in enumerate(zip(self.updates, sums.parts, self._columns, strict=True)):
             seen = V if self.view is None else self.view(index, block, V)
-            if index == 0 or self.view is not None:
-                update.look(block, seen, stats, H.dtype, scratch)
+            if seen is V and whole is not None:
+                stats.norms.append(whole)
             else:
-                stats.norms.append(sums.parts[0].norms[-1])
-            if sums.cross is None:
+                update.look(block, seen, stats, H.dtype, scratch)
+            if seen is V:
+                whole = stats.norms[-1]
+            if index >= self.fused:
                 update.rule.visit(seen, H[own], update.model, stats, scratch, fresh=update.fresh)
-        if sums.cross is not None:
-            visit_together(V, H, list(map(share, self.updates, sums.parts)), self.W, sums.cross, scratch)
+        if self.fused:
+            first = sums.parts[: self.fused]
+            shares = [share(*each) for each in zip(self.updates, first, strict=False)]
+            visit_together(V, H[: self.W.shape[1]], shares, self.W, first[0].cross.base, scratch)
         return H
-
-    @property
-    def _fused(self) -> bool:
-        return self.view is None and all(isinstance(update.rule, Quadratic) for update in self.updates)
 
     @property
     def _columns(self) -> list[slice]:

@@ -1,7 +1,6 @@
 """Where a run starts: random factors, those of a singular value decomposition, or given ones."""
 
 import dataclasses
-from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +11,7 @@ from dnmf.errors import DataError, SettingsError
 from dnmf.factor import ArrayFactor, Factor, MadeFactor, RandomFactor, half_normal
 from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import FieldSums
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
@@ -153,14 +153,10 @@ def _check_factor(name: str, array: Float, where: str) -> None:
 
 
 @dataclasses.dataclass(slots=True)
-class Halves:
+class Halves(FieldSums):
     """The squared norms of the positive and of the negative part of each right singular vector (2, r)."""
 
     squares: Float
-
-    def add(self, other: Self) -> Self:
-        """Return these sums and the others."""
-        return type(self)(self.squares + other.squares)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

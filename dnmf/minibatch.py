@@ -10,7 +10,6 @@ which gets further in the first passes and no further later on; the loss reporte
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Self
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from dnmf.kernels.panels import Block, panels
 from dnmf.kernels.products import add_gram, add_outer_product
 from dnmf.kernels.quadratic import Quadratic, update_free
 from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import Stats
+from dnmf.kernels.stats import FieldSums, Stats
 from dnmf.kernels.tiles import Float
 from dnmf.solve import Bench, Method, Update
 from dnmf.state import Guide, State
@@ -30,16 +29,12 @@ BATCHES, W_SWEEPS = 16, 4
 
 
 @dataclasses.dataclass(slots=True)
-class Batch:
+class Batch(FieldSums):
     """Sums over some blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the H that was there before."""
 
     stats: Stats
     cross: Float
     gram: Float
-
-    def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
-        return type(self)(self.stats.add(other.stats), self.cross + other.cross, self.gram + other.gram)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

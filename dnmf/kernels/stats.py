@@ -1,7 +1,7 @@
 """What the visits of a pass leave behind: small sums, added up in a fixed order."""
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,35 @@ from numpy.typing import NDArray
 from dnmf.kernels.tiles import Float
 
 
+class FieldSums:
+    """A dataclass of sums, which are added up field by field; lists are put behind each other."""
+
+    __slots__ = ()
+
+    def add(self, other: Self) -> Self:
+        """Return these sums followed by the others."""
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        return type(self)(**{name: total(getattr(self, name), getattr(other, name)) for name in names})
+
+
+def total(one: Any, two: Any) -> Any:
+    """Return two numbers, arrays or lists added up, or sums as they say themselves."""
+    return one.add(two) if hasattr(one, "add") else one + two
+
+
 @dataclasses.dataclass(slots=True)
-class Stats:
+class Several:
+    """Several sums, each of which is added to its own."""
+
+    parts: list[Any]
+
+    def add(self, other: Self) -> Self:
+        """Return these sums followed by the others."""
+        return type(self)([total(one, two) for one, two in zip(self.parts, other.parts, strict=True)])
+
+
+@dataclasses.dataclass(slots=True)
+class Stats(FieldSums):
     """Sums over the blocks that were visited, in float64.
 
     Attributes
@@ -66,10 +93,4 @@ class Stats:
             missed=np.zeros(rank),
             met=np.zeros(rank),
             norms=[],
-        )
-
-    def add(self, other: Self) -> Self:
-        """Return the statistics of these blocks followed by the others."""
-        return type(self)(
-            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in dataclasses.fields(self)}
         )

@@ -19,6 +19,7 @@ from dnmf.kernels.panels import Block, Columns
 from dnmf.kernels.residuals import panel_residuals, unstored
 from dnmf.kernels.rules import make_rule
 from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import FieldSums
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.profiles import Runs
@@ -144,19 +145,13 @@ class Spread:
 
 
 @dataclasses.dataclass(slots=True)
-class ResidualSums:
+class ResidualSums(FieldSums):
     """The residuals of every row (2, m), those of the columns, and HHᵀ and the sums of H for what is not stored."""
 
     rows: Float
     columns: Spread
     gram: Float
     mass: Float
-
-    def add(self, other: Self) -> Self:
-        """Return these sums and the others."""
-        return type(self)(
-            self.rows + other.rows, self.columns.add(other.columns), self.gram + other.gram, self.mass + other.mass
-        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

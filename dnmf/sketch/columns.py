@@ -12,6 +12,7 @@ from dnmf.kernels.panels import PANEL_BYTES, Block, slices
 from dnmf.kernels.products import add_gram, add_outer_product, cross_product, power_of_two
 from dnmf.kernels.quadratic import Quadratic, match_scale, update_free
 from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import FieldSums
 from dnmf.kernels.tiles import Float
 from dnmf.kernels.updates import hals
 
@@ -20,7 +21,7 @@ SWEEPS, FIRST_SWEEPS = 6, 20
 
 
 @dataclasses.dataclass(slots=True)
-class SurrogateSums:
+class SurrogateSums(FieldSums):
     """SHᵀ (q, r), HHᵀ (r, r), and the sum of every row of H (r,)."""
 
     cross: Float
@@ -31,10 +32,6 @@ class SurrogateSums:
     def zero(cls, width: int, rank: int) -> Self:
         """Return the sums of no column."""
         return cls(np.zeros((width, rank)), np.zeros((rank, rank)), np.zeros(rank))
-
-    def add(self, other: Self) -> Self:
-        """Return these sums and the others."""
-        return type(self)(self.cross + other.cross, self.gram + other.gram, self.mass + other.mass)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

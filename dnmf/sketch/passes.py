@@ -1,21 +1,20 @@
 """The work of the passes of a sketch."""
 
 import dataclasses
-from typing import Self
 
 import numpy as np
 
 from dnmf.kernels.panels import Block, panels, square_sum
 from dnmf.kernels.products import add_gram, add_outer_product, cross_product
 from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import Stats
+from dnmf.kernels.stats import FieldSums, Stats
 from dnmf.kernels.tiles import Float
 from dnmf.sketch.basis import sampled
 from dnmf.solve import Update
 
 
 @dataclasses.dataclass(slots=True)
-class SketchSums:
+class SketchSums(FieldSums):
     """Sums of the first pass.
 
     Y = VRᵀ (m, K), RRᵀ (K, K), a sample of the columns of R, ‖V_j‖² by block, and the sum of V where that is asked for.
@@ -26,16 +25,6 @@ class SketchSums:
     sample: list[Float]
     norms: list[float]
     total: float = 0.0
-
-    def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
-        return type(self)(
-            self.product + other.product,
-            self.gram + other.gram,
-            self.sample + other.sample,
-            self.norms + other.norms,
-            self.total + other.total,
-        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,16 +68,12 @@ class Sketch:
 
 
 @dataclasses.dataclass(slots=True)
-class CorrectSums:
+class CorrectSums(FieldSums):
     """Sums of a later pass: those of the rule, RRᵀ (q, q), and a sample of the columns of H and R."""
 
     stats: Stats
     gram: Float
     sample: list[Float]
-
-    def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
-        return type(self)(self.stats.add(other.stats), self.gram + other.gram, self.sample + other.sample)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.products import add_gram, add_outer_product, cross_product
 from dnmf.kernels.quadratic import Quadratic, match_scale, update_free
 from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import FieldSums, Several
 from dnmf.kernels.tiles import Float
 from dnmf.sketch import Sketch, SketchSums
 from dnmf.survey.holdout import Halves
@@ -61,26 +61,15 @@ class SketchOfRest:
 
 
 @dataclasses.dataclass(slots=True)
-class PredictionSums:
+class PredictionSums(FieldSums):
     """Sums of a fold over the columns that are not held out (0) and those that are (1).
 
-    V_I Hᵀ (2, |I|, Σr), HHᵀ of every rank, and ‖V_IJ‖².
+    V_I Hᵀ (2, |I|, Σr), HHᵀ of every rank (2, r, r), and ‖V_IJ‖².
     """
 
-    cross: list[Float]
-    grams: list[list[Float]]
+    cross: Float
+    grams: Several
     square: float
-
-    def add(self, other: Self) -> Self:
-        """Return these sums and the others."""
-        return type(self)(
-            [one + two for one, two in zip(self.cross, other.cross, strict=True)],
-            [
-                [one + two for one, two in zip(ours, theirs, strict=True)]
-                for ours, theirs in zip(self.grams, other.grams, strict=True)
-            ],
-            self.square + other.square,
-        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,8 +106,8 @@ class PredictBlock:
     def zero(self) -> PredictionSums:
         """Return the sums of no block."""
         held = int(self.halves.rows(self.rows).sum())
-        grams: list[list[Float]] = [[np.zeros((rank, rank)) for rank in self.ranks] for _ in range(2)]
-        return PredictionSums([np.zeros((held, self.W.shape[1])) for _ in range(2)], grams, 0.0)
+        grams = Several([np.zeros((2, rank, rank)) for rank in self.ranks])
+        return PredictionSums(np.zeros((2, held, self.W.shape[1])), grams, 0.0)
 
     def visit(self, block: int, V: Block, H: Float | None, sums: PredictionSums, scratch: Scratch) -> None:
         """Find H for all columns of a block by the rows that are left, and add up the others."""
@@ -133,8 +122,8 @@ class PredictBlock:
             for columns, panel in panels(outside, H.dtype, scratch):
                 h = np.ascontiguousarray(own[:, columns])
                 add_outer_product(panel, h, sums.cross[index], scratch)
-                for gram, rows in zip(sums.grams[index], self.columns, strict=True):
-                    add_gram(h[rows], gram)
+                for grams, rows in zip(sums.grams.parts, self.columns, strict=True):
+                    add_gram(h[rows], grams[index])
             if index:
                 sums.square += square_sum(outside, H.dtype, scratch)
 
@@ -154,11 +143,11 @@ class PredictBlock:
     def errors(self, sums: PredictionSums) -> list[float]:
         """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank."""
         found = []
-        for k, own in enumerate(self.columns):
-            rows = np.zeros((self.ranks[k], len(sums.cross[0])))
+        for own, (left, held) in zip(self.columns, sums.grams.parts, strict=True):
             cross = np.ascontiguousarray(sums.cross[0][:, own].T)
-            pivot(rows, cross, sums.grams[0][k], self.rule.penalty_W, PIVOT_SWEEPS)
+            rows = np.zeros(cross.shape)
+            pivot(rows, cross, left, self.rule.penalty_W, PIVOT_SWEEPS)
             fit = sums.square - 2 * float(np.vdot(rows, sums.cross[1][:, own].T))
-            fit += float(np.vdot(rows @ rows.T, sums.grams[1][k]))
+            fit += float(np.vdot(rows @ rows.T, held))
             found.append(max(fit, 0.0) / sums.square if sums.square > 0 else 0.0)
         return found

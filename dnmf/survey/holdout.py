@@ -24,6 +24,7 @@ from dnmf.kernels.entries import Entries, Pair, Weighted
 from dnmf.kernels.hashing import drop_hashed, drop_hashed_entries, hash_halves
 from dnmf.kernels.panels import Block, Columns
 from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import FieldSums
 from dnmf.kernels.tiles import Float
 
 # The largest share of the entries that one fold of speckles holds out.
@@ -125,14 +126,10 @@ class Hidden:
 
 
 @dataclasses.dataclass(slots=True)
-class Predicted:
+class Predicted(FieldSums):
     """Sums over the entries that were held out, one for each part: their divergence, its scale, their number."""
 
     sums: Float
-
-    def add(self, other: "Predicted") -> "Predicted":
-        """Return these sums and the others."""
-        return Predicted(self.sums + other.sums)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

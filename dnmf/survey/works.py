@@ -2,29 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.bundle import BundleSums, Together
+from dnmf.bundle import Together
 from dnmf.engine.groups import Work
 from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.stats import FieldSums, Several
 from dnmf.kernels.tiles import Float
 from dnmf.sketch import Sketch, SketchSums
 from dnmf.survey.holdout import Speckles, blanked
-
-
-@dataclasses.dataclass(slots=True)
-class BesideSums:
-    """The sums of several works."""
-
-    parts: list[Any]
-
-    def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
-        return type(self)([one.add(two) for one, two in zip(self.parts, other.parts, strict=True)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,11 +23,11 @@ class Beside:
 
     works: tuple[Work[Any], ...]
 
-    def zero(self) -> BesideSums:
+    def zero(self) -> Several:
         """Return the sums of no block."""
-        return BesideSums([work.zero() for work in self.works])
+        return Several([work.zero() for work in self.works])
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: BesideSums, scratch: Scratch) -> None:
+    def visit(self, block: int, V: Block, H: Float | None, sums: Several, scratch: Scratch) -> None:
         """Do each of them."""
         for index, (work, part) in enumerate(zip(self.works, sums.parts, strict=True)):
             work.visit(block, V, H if index == 0 else None, part, scratch)
@@ -60,15 +50,11 @@ class SketchOfShown:
 
 
 @dataclasses.dataclass(slots=True)
-class VerifySums:
+class VerifySums(FieldSums):
     """The statistics of every model, and its H on a sample of the columns (Σr, s)."""
 
-    bundle: BundleSums
+    bundle: Several
     sample: list[Float]
-
-    def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
-        return type(self)(self.bundle.add(other.bundle), self.sample + other.sample)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,14 +77,10 @@ class Verify:
 
 
 @dataclasses.dataclass(slots=True)
-class Samples:
+class Samples(FieldSums):
     """H (r, s) at some places, block by block."""
 
     parts: list[Float]
-
-    def add(self, other: Self) -> Self:
-        """Return these followed by the others."""
-        return type(self)(self.parts + other.parts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,15 +101,11 @@ class Take:
 
 
 @dataclasses.dataclass(slots=True)
-class Totals:
+class Totals(FieldSums):
     """Sum and sum of squares of every row of H (r,)."""
 
     mass: Float
     squares: Float
-
-    def add(self, other: Self) -> Self:
-        """Return these sums and the others."""
-        return type(self)(self.mass + other.mass, self.squares + other.squares)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
