@@ -1,9 +1,12 @@
-"""What the estimators share once they are fitted: W of new data, and X of W."""
+"""What the estimators share: how they are fitted, W of new data, and X of W."""
 
-from typing import Any
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
@@ -13,11 +16,52 @@ from dnmf.settings import Settings
 from dnmf.transform import solved
 
 
-class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """An estimator that has `components_`, and `_settings` by which rows of W are solved for."""
 
+    max_iter: int
     components_: Float
     _settings: Settings
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
+        """Learn H of the data.
+
+        Parameters
+        ----------
+        X : of shape (n_samples, n_features)
+            A NumPy array, a SciPy CSR or CSC matrix, a pandas or polars frame, a Dask array or frame, an xarray
+            DataArray, a `zarr.Array`, or the path or URL of one, or of a `.npy` file. What is lazy is streamed.
+        y : None
+            Not used.
+        W, H : arrays of shape (n_samples, n_components) and (n_components, n_features)
+            Where to start with `init="custom"`; they are not changed. `MiniBatchNMF` solves for W of every batch, and
+            uses none.
+
+        Returns
+        -------
+        self : NMF or MiniBatchNMF
+            The estimator.
+        """
+        self._fit(X, W, H)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Any:
+        """Learn H of the data and return W: what `fit(X).transform(X)` returns, to the last bit.
+
+        Parameters
+        ----------
+        X, y, W, H
+            As for `fit`.
+
+        Returns
+        -------
+        W : of shape (n_samples, n_components)
+            As from `transform`.
+        """
+        table, W = self._fit(X, W, H)
+        return self._transformed(table) if W is None else table.labelled(W, self.get_feature_names_out())
 
     def transform(self, X: Any) -> Any:
         """Return W of the rows of X, with `components_` held.
@@ -75,6 +119,18 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         check_is_fitted(self)
         table = opened(self, X, reset=False)
         return -self._solved(table, kept=False, measured=True)[1] / table.shape[0]
+
+    @abstractmethod
+    def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
+        """Fit, and return the data as they were opened, and their W where they are in memory."""
+
+    def _warn_of_end(self) -> None:
+        """Warn that the iterations allowed have ended a fit."""
+        warnings.warn(
+            f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
     def _transformed(self, table: Table) -> Any:
         """Return W for a table, lazy where the table is."""

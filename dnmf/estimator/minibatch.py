@@ -1,11 +1,9 @@
 """scikit-learn's MiniBatchNMF, on batches of rows or on the blocks of what is too large for memory."""
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 
 from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
 from dnmf.estimator.batches import Batches, BlockBatches, OneBatch, RowBatches
@@ -125,44 +123,6 @@ class MiniBatchNMF(Factorizer):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
-        """Learn H of the data, batch by batch.
-
-        Parameters
-        ----------
-        X : of shape (n_samples, n_features)
-            Of any kind that `NMF.fit` takes.
-        y, W : None
-            Not used; W of every batch is solved for.
-        H : array of shape (n_components, n_features)
-            Where to start with `init="custom"`; it is not changed.
-
-        Returns
-        -------
-        self : MiniBatchNMF
-            The estimator.
-        """
-        self._fit(X, H)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Any:
-        """Learn H of the data and return W: what `fit(X).transform(X)` returns, to the last bit.
-
-        Parameters
-        ----------
-        X, y, W, H
-            As for `fit`.
-
-        Returns
-        -------
-        W : of shape (n_samples, n_components)
-            As from `transform`.
-        """
-        table, W = self._fit(X, H)
-        return self._transformed(table) if W is None else table.labelled(W, self.get_feature_names_out())
-
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
         """Update H by one batch; the first one is where H starts.
 
@@ -194,8 +154,7 @@ class MiniBatchNMF(Factorizer):
         self._take(online)
         return self
 
-    def _fit(self, X: Any, H: Any) -> tuple[Table, Float | None]:
-        """Fit, and return the data as they were opened, and their W where they are in memory."""
+    def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
         table, self._seed = opened(self, X, reset=True), seed_of(self.random_state)
         check_zeros(table, beta_of(self.beta_loss))
         init_for(self.init, rank_of(self.n_components, table.shape, H), table.shape)
@@ -206,11 +165,7 @@ class MiniBatchNMF(Factorizer):
         W, loss = self._solved(table, kept=not table.lazy, measured=True)
         self.reconstruction_err_ = float(np.sqrt(2 * loss))
         if not progress.over and self.tol > 0:
-            warnings.warn(
-                f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            self._warn_of_end()
         return table, W
 
     def _epochs(self, batches: Batches, rows: int, H: Any, progress: Progress) -> tuple[int, int]:

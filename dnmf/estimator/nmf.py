@@ -1,6 +1,5 @@
 """scikit-learn's NMF, out of core."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -8,8 +7,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 
 from dnmf.estimator.containers import Table, opened
 from dnmf.estimator.factorizer import Factorizer
@@ -158,45 +155,6 @@ class NMF(Factorizer):
         self.max_seconds = max_seconds
         self.missing = missing
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
-        """Learn H of the data.
-
-        Parameters
-        ----------
-        X : of shape (n_samples, n_features)
-            A NumPy array, a SciPy CSR or CSC matrix, a pandas or polars frame, a Dask array or frame, an xarray
-            DataArray, a `zarr.Array`, or the path or URL of one, or of a `.npy` file. What is lazy is streamed.
-        y : None
-            Not used.
-        W, H : arrays of shape (n_samples, n_components) and (n_components, n_features)
-            Where to start with `init="custom"`; they are not changed.
-
-        Returns
-        -------
-        self : NMF
-            The estimator.
-        """
-        self._fit(X, W, H)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Any:
-        """Learn H of the data and return W: what `fit(X).transform(X)` returns, to the last bit.
-
-        Parameters
-        ----------
-        X, y, W, H
-            As for `fit`.
-
-        Returns
-        -------
-        W : of shape (n_samples, n_components)
-            As from `transform`.
-        """
-        table, W = self._fit(X, W, H)
-        return self._transformed(table) if W is None else table.labelled(W, self.get_feature_names_out())
-
     @classmethod
     def from_store(cls, store: str | Path) -> Self:
         """Return the estimator whose fit wrote a store, fitted; X is not needed.
@@ -225,7 +183,6 @@ class NMF(Factorizer):
         return model
 
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
-        """Fit, and return the data as they were opened, and their W where they are in memory."""
         table = opened(self, X, reset=True)
         options = options_of(self, table.shape, H if self.init == "custom" else None)
         check_zeros(table, beta_of(self.beta_loss))
@@ -241,11 +198,7 @@ class NMF(Factorizer):
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
             self._tell(run, self.reconstruction_err_)
         if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:
-            warnings.warn(
-                f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            self._warn_of_end()
         return table, W
 
     def _with_components(self, X: Any, H: Any) -> Any:

@@ -6,15 +6,15 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError, DnmfError, ReadError
+from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.addresses import convert_command
+from dnmf.sources.damage import reading
 from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, check_shape
 from dnmf.sources.memory import as_columns, bounds_by_entries
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.reopened import Reopened
-from dnmf.sources.urls import told
 from dnmf.sources.vectors import Vector
 
 
@@ -84,16 +84,9 @@ class CompressedSource(Reopened):
         height = self.layout.shape[0]
         data = scratch.array("block", (count,), self.data.dtype)
         rows = scratch.array("rows", (count,), self.indices.dtype)
-        try:
+        with reading(self.layout, block, "its storage is damaged, or cannot be reached"):
             self.data.read(first, data)
             self.indices.read(first, rows)
-        except DnmfError:
-            raise
-        except Exception as error:
-            raise ReadError(
-                f"{self.layout.name(block)} of {self.layout.location} could not be read ({type(error).__name__}: "
-                f"{told(error)}); its storage is damaged, or cannot be reached."
-            ) from None
         if count and (int(rows.min()) < 0 or int(rows.max()) >= height):
             raise ReadError(
                 f"{self.layout.name(block)} of {self.layout.location} is damaged: an entry is at index {rows.max()} or "

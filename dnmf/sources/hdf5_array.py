@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dnmf.errors import ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
+from dnmf.sources.damage import reading
 from dnmf.sources.extras import needed
 from dnmf.sources.files import fill, opened
 from dnmf.sources.layout import Axis, Layout, check_shape, cut_tiles
@@ -191,15 +192,8 @@ class Hdf5Source(Reopened):
         """Read the chunks of a block into one buffer."""
         low, high = self._corners(block)
         out = scratch.array("block", (high[0] - low[0], high[1] - low[1]), self.layout.dtype)
-        try:
+        with reading(self.layout, block, "the chunk is damaged, or its file cannot be reached"):
             self.array.read(low, out)
-        except ReadError:
-            raise
-        except Exception as error:
-            raise ReadError(
-                f"{self.layout.name(block)} of {self.layout.location} could not be read ({type(error).__name__}: "
-                f"{error}); the chunk is damaged, or its file cannot be reached."
-            ) from error
         return out.T if self.layout.transposed else out
 
     def expect(self, block: int) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.errors import DataError, ReadError
+from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.addresses import Address, NotInPlace
+from dnmf.sources.damage import reading
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.extras import needed
 from dnmf.sources.hdf5_file import open_dataset
@@ -152,14 +153,9 @@ class LazySource(Reopened):
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read a block through xarray."""
         columns = self.layout.columns(block)
-        try:
+        with reading(self.layout, block, "its file is damaged, or cannot be reached"):
             part = self.array[columns, :] if self.layout.transposed else self.array[:, columns]
             values = np.asarray(part.to_numpy())
-        except Exception as error:
-            raise ReadError(
-                f"{self.layout.name(block)} of {self.layout.location or 'V'} could not be read ("
-                f"{type(error).__name__}: {error}); its file is damaged, or cannot be reached."
-            ) from error
         return values.T if self.layout.transposed else values
 
     def expect(self, block: int) -> None:

@@ -8,13 +8,12 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from dnmf.errors import ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
+from dnmf.sources.damage import reading
 from dnmf.sources.files import expect_file, read_into
 from dnmf.sources.layout import Axis, Elsewhere, Layout, check_shape, even_bounds, streams_rows
 from dnmf.sources.names import Names
-from dnmf.sources.urls import told
 
 # The attributes of an array that hold the names of its rows and columns.
 NAMES = ("row_names", "column_names")
@@ -61,13 +60,9 @@ class ZarrSource(Elsewhere):
         columns = self.layout.columns(block)
         if self.files:
             return self.files.read(block, columns.stop - columns.start, scratch)
-        try:
+        reason = "the chunk is damaged, or its storage cannot be reached"
+        with reading(self.layout, block, reason, str(self.array.store_path)):
             part: Any = self.array[columns, :] if self.layout.transposed else self.array[:, columns]
-        except Exception as error:
-            raise ReadError(
-                f"{self.layout.name(block)} of {self.layout.location or self.array.store_path} could not be read "
-                f"({type(error).__name__}: {told(error)}); the chunk is damaged, or its storage cannot be reached."
-            ) from (error if isinstance(self.array.store, LocalStore) else None)
         part = np.asarray(part)
         return part.T if self.layout.transposed else part
 
