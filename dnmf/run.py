@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnmf.bundle import alone, best_of
 from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
-from dnmf.engine import Engine, SpillFolder, ThreadEngine, single_threaded_products, usable_memory
+from dnmf.engine import Engine, SpillFolder, ThreadEngine, cores, single_threaded_products, usable_memory
 from dnmf.errors import ClusterError, Interrupted, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import hold_fixed, initial_state
@@ -281,7 +281,7 @@ class Run:
 
     def bench(self) -> Bench:
         """Return what passes are made with."""
-        return Bench(self.engine, self.rule, self._room)
+        return Bench(self.engine, self.rule, self._room, threads=self.settings.threads or cores())
 
     def _room(self, rows: int) -> Factor:
         layout = self.source.layout

@@ -34,12 +34,15 @@ class Bench:
         Makes room for a long factor of so many rows.
     check
         Whether the blocks are checked: against what is allowed, and against what the state knows of them.
+    threads
+        How many of this process may work on what is between two passes.
     """
 
     engine: Engine
     rule: Rule
     make_room: MakeRoom
     check: bool = True
+    threads: int = 1
 
 
 # Makes the state that follows on a state by a pass.

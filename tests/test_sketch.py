@@ -126,7 +126,9 @@ def test_where_it_ends_the_optimality_conditions_are_met(penalties, form):
 
 
 @pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "dask of csr", "csr", "npy"])
-def test_no_number_of_threads_changes_a_bit(kind, tmp_path, sample):
+def test_no_number_of_threads_changes_a_bit(kind, tmp_path, sample, monkeypatch):
+    for where in ("columns", "surrogate"):  # several parts of the sample and of W, for the threads to share
+        monkeypatch.setattr(f"dnmf.sketch.{where}.TOGETHER", 7)
     V = SOURCES[kind](low_rank(30, 200, 3, dtype="float32"), tmp_path)
     runs = [dnmf.factorize(V, max_passes=6, threads=n, **OPTIONS) for n in (1, 2, 5)]
     for run in runs[1:]:

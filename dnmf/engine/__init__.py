@@ -6,17 +6,19 @@ blocks ──► groups, by the matrix alone ──► one task each: visit its 
 """
 
 from dnmf.engine.groups import H_ALONE, Engine, Scope, Sums, Work
-from dnmf.engine.machine import SpillFolder, cores, single_threaded_products, usable_memory
+from dnmf.engine.machine import Each, SpillFolder, at_once, cores, single_threaded_products, usable_memory
 from dnmf.engine.threads import ThreadEngine
 
 __all__ = [
     "H_ALONE",
+    "Each",
     "Engine",
     "Scope",
     "SpillFolder",
     "Sums",
     "ThreadEngine",
     "Work",
+    "at_once",
     "cores",
     "single_threaded_products",
     "usable_memory",

@@ -4,7 +4,8 @@ import functools
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import dask
 import dask.system
 from threadpoolctl import ThreadpoolController
+
+# Calls a function for each of some things and gives what it returned in their order, as `map` does.
+Each = Callable[..., Iterable[Any]]
 
 
 @contextmanager
@@ -25,6 +29,16 @@ def single_threaded_products() -> Iterator[None]:
 def _thread_pools() -> ThreadpoolController:
     """Return the thread pools of the libraries that are loaded; looking for them takes longer than a small pass."""
     return ThreadpoolController()
+
+
+@contextmanager
+def at_once(threads: int) -> Iterator[Each]:
+    """Yield what does the work of `map` with so many threads, one call after another where that is one."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield pool.map
 
 
 def cores() -> int:

@@ -6,7 +6,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from dnmf.engine import H_ALONE, Engine
+from dnmf.engine import H_ALONE, Each, Engine
+from dnmf.engine.groups import add_up
 from dnmf.factor import ArrayFactor, Factor, StackedFactor
 from dnmf.kernels.panels import PANEL_BYTES, Block, slices
 from dnmf.kernels.products import add_gram, add_outer_product, cross_product, power_of_two
@@ -18,6 +19,8 @@ from dnmf.kernels.updates import hals
 
 # Sweeps over H in a round, and over an H that has no values yet.
 SWEEPS, FIRST_SWEEPS = 6, 20
+# Columns, or rows of W, that one thread works on at once: so many whatever the threads, for the same bits.
+TOGETHER = 2048
 
 
 @dataclasses.dataclass(slots=True)
@@ -87,17 +90,27 @@ class Columns(Protocol):
 
 
 class LocalColumns:
-    """Columns S (q, n) in this process, with the H (r, n) that they have, if any."""
+    """Columns S (q, n) in this process, with the H (r, n) that they have, if any; `each` goes through parts of them."""
 
-    def __init__(self, S: Float, H: Float | None = None) -> None:
+    def __init__(self, S: Float, H: Float | None = None, each: Each = map) -> None:
         self.S, self.H, self.dtype = S, H, S.dtype
-        self._scratch = Scratch()
+        self._each = each
+        self._parts = [(part, Scratch()) for part in slices(S.shape[1], TOGETHER)]
 
     def update(self, round_: Round) -> SurrogateSums:
         """Do a round to all of them."""
-        sums = SurrogateSums.zero(len(self.S), len(round_.gram))
-        self.H = round_.act(self.S, self.H, sums, self._scratch)
-        return sums
+        new = np.empty((len(round_.gram), self.S.shape[1]), self.dtype)
+
+        def act(part: tuple[slice, Scratch]) -> SurrogateSums:
+            columns, scratch = part
+            sums = SurrogateSums.zero(len(self.S), len(new))
+            H = None if self.H is None else self.H[:, columns]
+            new[:, columns] = round_.act(self.S[:, columns], H, sums, scratch)
+            return sums
+
+        sums: list[SurrogateSums] = list(self._each(act, self._parts))
+        self.H = new
+        return add_up(sums)
 
     def factor(self, bounds: Sequence[int]) -> Factor:
         """Return H, once it was updated."""

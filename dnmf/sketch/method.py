@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dnmf.engine import H_ALONE, Scope
+from dnmf.engine import H_ALONE, Scope, at_once
 from dnmf.factor import Factor, Rows
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Rule
@@ -77,15 +77,16 @@ def sketched(bench: Bench, settings: Settings) -> State:
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
     left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
-    surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms))
     S = np.concatenate(sums.sample, axis=1)
-    runs: tuple[float, ...]
-    if settings.n_runs == 1:
-        W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
-    else:
-        W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
     everywhere = SpreadColumns(engine, bench.make_room, room)
-    W, columns = surrogate.solve(S, W, everywhere, stride, (ROUNDS, SPREAD_ROUNDS))
+    with at_once(bench.threads) as each:
+        surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms), each)
+        runs: tuple[float, ...]
+        if settings.n_runs == 1:
+            W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
+        else:
+            W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
+        W, columns = surrogate.solve(S, W, everywhere, stride, (ROUNDS, SPREAD_ROUNDS))
     room.drop()
     probes = orthonormal(sums.product).astype(dtype)
     guide = Guide(probes=probes if probes.size else None)
@@ -131,11 +132,12 @@ def corrected(bench: Bench, state: State) -> State:
 
     cross = sums.stats.cross - Q @ (Q.T @ sums.stats.cross)
     change = cross @ pseudo_inverse(sums.stats.gram, layout.work_dtype)
-    surrogate = Surrogate(np.hstack([change, Q]).astype(layout.work_dtype), bench.rule, sum(norms))
     S = np.concatenate(sums.sample, axis=1)
     everywhere = SpreadColumns(bench.engine, bench.make_room, both, H)
     start = step.W.astype(np.float64)
-    ahead, _ = surrogate.solve(S, start, everywhere, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
+    with at_once(bench.threads) as each:
+        surrogate = Surrogate(np.hstack([change, Q]).astype(layout.work_dtype), bench.rule, sum(norms), each)
+        ahead, _ = surrogate.solve(S, start, everywhere, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
     everywhere.drop()
     both.drop()
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.bundle import bundle
-from dnmf.engine import H_ALONE, Scope
+from dnmf.engine import H_ALONE, Each, Scope, at_once
 from dnmf.factor import Factor, StackedFactor
 from dnmf.kernels.panels import Block
 from dnmf.kernels.quadratic import Quadratic
@@ -111,13 +111,13 @@ class ScaledSketch:
     norms: tuple[float, ...]
 
     @classmethod
-    def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout) -> Self:
-        """Return what the sums of the pass lead to."""
+    def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: Each = map) -> Self:
+        """Return what the sums of the pass lead to, to be solved by what `each` goes through parts with."""
         dtype, Q = layout.work_dtype, basis.Q
         product = sums.product / basis.root
         left = Q + (product - Q @ (Q.T @ product)) @ pseudo_inverse(sums.gram, dtype)
         rule = Quadratic(hals, 1, Penalty(), Penalty())
-        surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)))
+        surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)), each)
         sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
         return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
 
@@ -169,11 +169,12 @@ def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, roun
     columns = bench.make_room(basis.Q.shape[1] + 1)
     sums: SketchSums = engine.one_pass(basis.work(layout), room=columns, scope=Scope(known=known))
     known.clear()
-    sketch = ScaledSketch.of(basis, sums, layout)
-    if settings.n_runs == 1:
-        state = sketch.state(bench, columns, settings.rank, settings.seed, starts, rounds)
-    else:
-        seeds = range(settings.seed, settings.seed + settings.n_runs)
-        state = bundle([sketch.state(bench, columns, settings.rank, seed, 1, rounds) for seed in seeds])
+    with at_once(bench.threads) as each:
+        sketch = ScaledSketch.of(basis, sums, layout, each)
+        if settings.n_runs == 1:
+            state = sketch.state(bench, columns, settings.rank, settings.seed, starts, rounds)
+        else:
+            seeds = range(settings.seed, settings.seed + settings.n_runs)
+            state = bundle([sketch.state(bench, columns, settings.rank, seed, 1, rounds) for seed in seeds])
     columns.drop()
     return state

@@ -5,16 +5,19 @@ WᵀV̂ = (LᵀW)ᵀ S, and with H held W needs V̂Hᵀ = L (S Hᵀ): an update 
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from dnmf.accelerate import Momentum, extrapolate
+from dnmf.engine import Each
+from dnmf.kernels.panels import slices
 from dnmf.kernels.products import power_of_two
 from dnmf.kernels.quadratic import Quadratic, update_free
 from dnmf.kernels.tiles import Float, Penalty
 from dnmf.kernels.updates import hals
-from dnmf.sketch.columns import FIRST_SWEEPS, Columns, LocalColumns, Round, SpreadColumns, SurrogateSums
+from dnmf.sketch.columns import FIRST_SWEEPS, TOGETHER, Columns, LocalColumns, Round, SpreadColumns, SurrogateSums
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
@@ -50,11 +53,14 @@ class Surrogate:
         Penalties and held components.
     norm
         ‖V‖², for the size of the loss.
+    each
+        Goes through parts of W, parts of the columns, and random starts: as `map` does, or with several threads.
     """
 
     left: Float
     rule: Quadratic
     norm: float
+    each: Each = map
 
     def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after so many rounds or as soon as they bring little.
@@ -93,7 +99,7 @@ class Surrogate:
         On a sample S (q, p) of the columns, every so-manieth, in this process; then, where that is not all of them, on
         all of them. `rounds` are those of both, and H (r, p) is what the sample begins with.
         """
-        local = LocalColumns(S, H)
+        local = LocalColumns(S, H, self.each)
         W, _ = dataclasses.replace(self, norm=self.norm / stride).descend(local, W, rounds[0])
         columns: Columns = everywhere if stride > 1 else local
         if stride > 1:
@@ -115,20 +121,20 @@ class Surrogate:
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
         """Return the W (m, r) that the best of random starts leads to, on every so-manieth column, and its loss."""
         small = dataclasses.replace(self, norm=self.norm / stride)
-        W, loss = small.descend(LocalColumns(S), self.best_of(S, rank, starts, seed), rounds)
+        W, loss = small.descend(LocalColumns(S, each=self.each), self.best_of(S, rank, starts, seed), rounds)
         return W, stride * loss
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return what a round with W (m, r) is, in the dtype of the columns."""
         wide = W.astype(np.float64)
-        return Round(self.rule, self.left.T @ W.astype(dtype), (wide.T @ wide).astype(dtype))
+        return Round(self.rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
 
     def _step(self, columns: Columns, W: Float) -> tuple[Float, float]:
         """Update H, then W (m, r); return the new W and the loss with both."""
         sums = columns.update(self.round(W, columns.dtype))
         new = self._improved(W, sums, W_SWEEPS)
         wide = new.astype(np.float64)
-        fit = 0.5 * self.norm - np.vdot(sums.cross, self.left.T @ new) + 0.5 * np.vdot(sums.gram, wide.T @ wide)
+        fit = 0.5 * self.norm - np.vdot(sums.cross, self._projected(new)) + 0.5 * np.vdot(sums.gram, wide.T @ wide)
         penalty = self.rule.penalty_H.value(float(sums.mass.sum()), float(np.trace(sums.gram)))
         penalty += self.rule.penalty_W.value(float(wide.sum()), float(np.vdot(wide, wide)))
         return new, max(float(fit), 0.0) + penalty
@@ -136,10 +142,27 @@ class Surrogate:
     def _improved(self, W: Float, sums: SurrogateSums, sweeps: int) -> Float:
         """Return a better W (m, r) for the sums of a round, which are divided by their size so that they fit floats."""
         dtype, size = self.left.dtype, power_of_two(float(sums.gram.max(initial=0)))
-        rows, cross = np.ascontiguousarray(W.T, dtype), (sums.cross / size).astype(dtype).T @ self.left.T
+        cross, gram = (sums.cross / size).astype(dtype).T, (sums.gram / size).astype(dtype)
         penalty = Penalty(*(weight / size for weight in self.rule.penalty_W))
-        update_free(hals, rows, cross, (sums.gram / size).astype(dtype), penalty, sweeps, self.rule.held_W)
-        return np.ascontiguousarray(rows.T)
+        new = np.empty(W.shape, dtype)
+
+        def improve(rows: slice) -> None:
+            some = np.ascontiguousarray(W[rows].T, dtype)
+            update_free(hals, some, cross @ self.left[rows].T, gram, penalty, sweeps, self.rule.held_W)
+            new[rows] = some.T
+
+        list(self.each(improve, slices(len(W), TOGETHER)))
+        return new
+
+    def _projected(self, W: Float) -> Float:
+        """Return LᵀW (q, r)."""
+        parts = self.each(lambda rows: self.left[rows].T @ W[rows], slices(len(W), TOGETHER))
+        return functools.reduce(np.add, parts)
+
+    def tried(self, trial: Trial, rounds: int) -> Trial:
+        """Return a random start after so many more rounds, with its loss."""
+        columns, W, _ = trial
+        return columns, *self.descend(columns, W, rounds)
 
     def best_of(self, S: Float, rank: int, starts: int, seed: int) -> Float:
         """Return the best W (m, r) of some random starts, judged by some columns S (q, n) of the surrogate.
@@ -150,12 +173,12 @@ class Surrogate:
         left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
         wide = few.astype(np.float64)
         norm = float(np.vdot(left.T @ left, wide @ wide.T))
-        small = dataclasses.replace(self, left=left, norm=norm)
+        small = dataclasses.replace(self, left=left, norm=norm, each=map)
         generator = np.random.default_rng(seed)
         trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
         rounds = TRIAL_ROUNDS
         while len(trials) > 1:
-            trials = [(columns, *small.descend(columns, W, rounds)) for columns, W, _ in trials]
+            trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2
             trials = better_half(trials, TIE * norm)
         columns, W, _ = trials[0]
