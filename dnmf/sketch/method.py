@@ -55,9 +55,10 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
     """Return what a run works with beside V if it makes sketches.
 
     Long are [H; R] of a pass, the H before it and after it, and the H of the surrogate with the next one. The driver
-    has the basis, what it is made of, and the left factor of the surrogate; the sample, and the first columns of V.
+    has the basis, what it is made of, and the left factor of the surrogate; the sample, what as many threads as there
+    are starts make of it, and the first columns of V.
     """
-    sample = 3 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
+    sample = 4 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
     pilot = min(PILOT_BYTES, layout.read_bytes * layout.blocks)
     return load._replace(
         sums=max(load.sums, WIDTH * rank),
