@@ -128,6 +128,14 @@ def test_given_components_are_cast_and_not_changed():
     assert model.components_.dtype == np.float64
 
 
+def test_the_rank_of_given_components_decides_what_fits_into_memory():
+    wide, H = da.ones((30, 60000), chunks=(10, 60000)), np.ones((3, 60000))
+    model = MiniBatchNMF(init="custom", batch_size=10, max_iter=1)
+    assert model.fit(wide, H=H).n_components_ == 3
+    again = MiniBatchNMF(init="custom").partial_fit(wide, H=H)
+    assert again.partial_fit(wide).n_steps_ == 2
+
+
 def test_partial_fit_goes_on_after_pickling():
     options = {"random_state": 0, "batch_size": 20}
     one, two = MiniBatchNMF(3, **options).partial_fit(X[:20]), MiniBatchNMF(3, **options).partial_fit(X[:20])
