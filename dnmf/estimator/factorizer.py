@@ -1,6 +1,5 @@
 """What the estimators share: how they are fitted, W of new data, and X of W."""
 
-import warnings
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
@@ -9,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from dnmf.errors import warn
 from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
 from dnmf.estimator.rows import Rows
 from dnmf.kernels.tiles import Float
@@ -126,10 +126,9 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _warn_of_end(self) -> None:
         """Warn that the iterations allowed have ended a fit."""
-        warnings.warn(
+        warn(
             f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
             ConvergenceWarning,
-            stacklevel=5,
         )
 
     def _transformed(self, table: Table) -> Any:

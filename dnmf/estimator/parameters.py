@@ -1,6 +1,5 @@
 """The parameters of the estimators: what may be given, and what they are as the settings of a run."""
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -10,7 +9,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
-from dnmf.errors import DataError, SettingsError
+from dnmf.errors import DataError, SettingsError, warn
 from dnmf.kernels.rules import solvers_for
 from dnmf.kernels.tiles import Float
 from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
@@ -113,11 +112,10 @@ def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
             f"Invalid beta_loss parameter: solver {solver!r} does not handle beta_loss = {beta_loss!r}; use {use}."
         )
     if solver == "mu" and init == "nndsvd":
-        warnings.warn(
+        warn(
             "The multiplicative update ('mu') solver cannot update zeros present in the initialization, and "
             "init='nndsvd' has many; use init='nndsvda' or 'nndsvdar'.",
             UserWarning,
-            stacklevel=6,
         )
 
 
@@ -144,10 +142,9 @@ def given_to(model: Any, shape: tuple[int, int], rank: int, W: Any, H: Any) -> t
         H = check_factor(H, (rank, shape[1]), "NMF (input H)")
         return check_factor(W, (shape[0], rank), "NMF (input W)"), H
     if W is not None or H is not None:
-        warnings.warn(
+        warn(
             "When init!='custom', provided W or H are ignored. Set init='custom' to start from them.",
             RuntimeWarning,
-            stacklevel=5,
         )
     return None
 

@@ -7,9 +7,11 @@ import pytest
 import scipy.sparse
 from sklearn.decomposition import NMF as Theirs
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 import dnmf
-from dnmf import NMF, non_negative_factorization
+from dnmf import NMF, MiniBatchNMF, non_negative_factorization
 
 SOLVERS = [
     {"solver": "cd"},
@@ -243,6 +245,33 @@ def test_warnings_are_scikit_learns():
         non_negative_factorization(X, W=np.ones((40, 2)), H=np.ones((2, 15)), update_H=False)
     with pytest.warns(UserWarning, match=r"The multiplicative update \('mu'\) solver cannot update zeros"):
         NMF(3, init="nndsvd", solver="mu", max_iter=2).fit(X)
+
+
+def unseen():
+    X = data()
+    X[3] = np.nan
+    return X
+
+
+CALLS = {
+    "fit": lambda: NMF(3, max_iter=2).fit(data()),
+    "fit_transform": lambda: NMF(3, max_iter=2).fit_transform(data()),
+    "fit in batches": lambda: MiniBatchNMF(3, max_iter=2, tol=1e-9).fit(data()),
+    "the function": lambda: non_negative_factorization(data(), n_components=3, max_iter=2),
+    "pipeline": lambda: make_pipeline(NMF(3, max_iter=2)).fit_transform(data()),
+    "search": lambda: GridSearchCV(NMF(max_iter=2), {"n_components": [3]}, cv=2).fit(data()),
+    "factors that are ignored": lambda: NMF(3).fit_transform(data(), H=np.ones((3, 15))),
+    "zeros that stay": lambda: NMF(3, init="nndsvd", solver="mu").fit_transform(data()),
+    "W is not used": lambda: non_negative_factorization(data(), np.ones((40, 2)), np.ones((2, 15)), update_H=False),
+    "unseen rows": lambda: NMF(3, missing="nan").fit(unseen()),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_warnings_point_at_the_line_that_called(call):
+    with pytest.warns() as told:
+        call()
+    assert {warning.filename for warning in told} == {__file__}
 
 
 def test_verbose_prints_a_line_an_iteration(capsys):
