@@ -15,11 +15,12 @@ from dnmf.estimator.parameters import (
     OF_NMF,
     SHARED,
     Constraints,
+    begun_with,
     beta_of,
     check_factor,
     check_zeros,
+    checked_factors,
     for_rows,
-    given_to,
     options_of,
     rank_of,
 )
@@ -184,9 +185,11 @@ class NMF(Factorizer):
 
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
         table = opened(self, X, reset=True)
-        options = options_of(self, table.shape, H if self.init == "custom" else None)
+        W, H = begun_with(self.init, W, H)
+        options = options_of(self, table.shape, H)
         check_zeros(table, beta_of(self.beta_loss))
-        with self._running(table, options, given_to(self, table.shape, options["rank"], W, H)) as run:
+        given = checked_factors(table.shape, options["rank"], W, H) if self.init == "custom" else None
+        with self._running(table, options, given) as run:
             run.settings = run.settings.replace({"max_passes": self.max_iter + run.passes_of_start})
             self._tell(run)
             for _ in run:

@@ -136,17 +136,22 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     }
 
 
-def given_to(model: Any, shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float] | None:
-    """Return the factors that an `NMF` is to start from, checked, if there are to be any."""
-    if model.init == "custom":
-        H = check_factor(H, (rank, shape[1]), "NMF (input H)")
-        return check_factor(W, (shape[0], rank), "NMF (input W)"), H
+def begun_with(init: str | None, W: Any, H: Any) -> tuple[Any, Any]:
+    """Return the factors that a fit is to start from, if there are to be any; warn of those that are ignored."""
+    if init == "custom":
+        return W, H
     if W is not None or H is not None:
         warn(
             "When init!='custom', provided W or H are ignored. Set init='custom' to start from them.",
             RuntimeWarning,
         )
-    return None
+    return None, None
+
+
+def checked_factors(shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float]:
+    """Return the factors that an `NMF` of X of a shape is to start from, checked."""
+    H = check_factor(H, (rank, shape[1]), "NMF (input H)")
+    return check_factor(W, (shape[0], rank), "NMF (input W)"), H
 
 
 def for_rows(settings: Settings) -> Settings:
