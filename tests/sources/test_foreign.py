@@ -312,6 +312,44 @@ def test_a_compressed_matrix_whose_parts_do_not_fit_is_refused(change, sentence,
         open_matrix(tmp_path / "V.zarr")
 
 
+def stored_csr(store):
+    """Store a CSR matrix with names as AnnData does, and return its group."""
+    matrix = sp.csr_array(V)
+    group = zarr.create_group(store, attributes={"encoding-type": "csr_matrix", "shape": [30, 200]})
+    for name in ("data", "indices", "indptr"):
+        group.create_array(name, data=getattr(matrix, name))
+    group.create_group("obs", attributes={"_index": "cell"}).create_array("cell", data=np.arange(30))
+    return group
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("indptr/c/0", r"indptr of {} could not be read \(.*Zstd decompression error.*\); its storage is damaged"),
+        ("obs/cell/c/0", r"{} could not be read \(.*Zstd decompression error.*\); its storage is damaged"),
+        ("indices/zarr.json", r"{} could not be read \(JSONDecodeError: .*\); its storage is damaged"),
+    ],
+)
+def test_what_is_read_to_open_a_compressed_matrix_may_be_damaged(file, sentence, tmp_path):
+    stored_csr(tmp_path / "V.zarr")
+    (tmp_path / "V.zarr" / file).write_bytes(b"\x07" * 60)
+    with pytest.raises(ReadError, match="^" + sentence.format(tmp_path / "V.zarr")) as caught:
+        open_matrix(tmp_path / "V.zarr")
+    assert caught.value.__cause__ is not None
+
+
+def test_what_cannot_be_reached_to_open_a_compressed_matrix_tells_no_secret(monkeypatch):
+    def read(vector, start, out):
+        raise RuntimeError("no answer to\nGET /V.zarr?X-Amz-Signature=abcdef")
+
+    stored_csr("memory://unreached/V.zarr")
+    monkeypatch.setattr("dnmf.sources.vectors.ZarrVector.read", read)
+    with pytest.raises(ReadError, match=r"^indptr of memory://unreached/V.zarr could not be read \(.*to GET") as caught:
+        open_matrix("memory://unreached/V.zarr")
+    assert "abcdef" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def test_an_index_beyond_the_shape_is_found_before_it_is_used(tmp_path):
     matrix = sp.csr_array(V)
     matrix.indices[5] = 200
