@@ -338,6 +338,30 @@ def test_what_is_read_to_open_a_compressed_matrix_may_be_damaged(file, sentence,
     assert caught.value.__cause__ is not None
 
 
+@pytest.mark.parametrize("kind", ["h5ad", "nc"])
+def test_names_in_a_file_may_be_damaged(kind, tmp_path):
+    import h5py
+
+    path, labels = tmp_path / f"V.{kind}", np.arange(30.0)
+    if kind == "nc":
+        data = dataset(V).drop_vars("cell").assign_coords(label=("cell", labels))
+        data.to_netcdf(path, encoding={"label": {"zlib": True}})
+        name = "label"
+    else:
+        with h5py.File(path, "w") as file:
+            file["X"], name = V, "obs/cell"
+            file.create_group("var")
+            file.create_group("obs").attrs["_index"] = "cell"
+            file.create_dataset(name, data=labels, compression="gzip")
+    with h5py.File(path) as file:
+        chunk = file[name].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = b"\x07" * chunk.size
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match=rf"^{path} could not be read \(.*\); its storage is damaged"):
+        open_matrix(path)
+
+
 def test_what_cannot_be_reached_to_open_a_compressed_matrix_tells_no_secret(monkeypatch):
     def read(vector, start, out):
         raise RuntimeError("no answer to\nGET /V.zarr?X-Amz-Signature=abcdef")
