@@ -219,7 +219,7 @@ class MiniBatchNMF(Factorizer):
         self._settings = for_rows(Settings.from_options(options))
         if self.init != "custom":
             return Online(first_components(V, self._settings))
-        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF (input H)")
+        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H")
         return Online(np.array(given.T, dtype, order="C"))
 
     def _batches(self, table: Table, H: Any) -> Batches:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from dnmf.errors import SettingsError
 from dnmf.estimator.containers import Table, opened
 from dnmf.estimator.factorizer import Factorizer
 from dnmf.estimator.measuring import measured
@@ -207,9 +208,11 @@ class NMF(Factorizer):
     def _with_components(self, X: Any, H: Any) -> Any:
         """Return W for an H that is given in place of a fit."""
         self._validate_params()
+        if H is None:
+            raise SettingsError("update_H=False solves for the W of a given H, and H is None; give one.")
         table = opened(self, X, reset=True)
         rank = rank_of(self.n_components, table.shape, H)
-        self.components_ = check_factor(H, (rank, table.shape[1]), "NMF (input H)")
+        self.components_ = check_factor(H, (rank, table.shape[1]), "NMF", "H")
         self._settings = for_rows(Settings.from_options(options_of(self, table.shape, self.components_)))
         check_zeros(table, beta_of(self.beta_loss))
         return self._transformed(table)

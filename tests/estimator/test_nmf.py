@@ -222,7 +222,9 @@ def test_the_function_is_the_estimator(update_H, dtype):
     [
         ({"solver": "als", "beta_loss": 1.0}, {}, "solver 'als' does not handle beta_loss = 1.0; use solver='newton'"),
         ({"init": "nndsvd", "n_components": 20}, {}, "can only be used when n_components <= min"),
-        ({"init": "custom"}, {}, "NMF \\(input H\\) is None; init='custom' needs W and H"),
+        ({"init": "custom"}, {}, "NMF \\(input H\\) is None, and init='custom' starts from it; give one"),
+        ({"init": "custom"}, {"H": 3.0}, "Expected 2D array, got scalar array instead"),
+        ({"init": "custom"}, {"H": np.full((2, 15), np.nan)}, "Input H contains NaN"),
         ({"init": "custom", "n_components": 3}, {"H": np.ones((2, 15))}, "wrong first dimension passed to NMF"),
         ({"init": "custom", "n_components": 2}, {"H": -np.ones((2, 15))}, "Negative values in data passed to NMF"),
         ({"init": "custom", "n_components": 2}, {"H": np.zeros((2, 15))}, "NMF \\(input H\\) is full of zeros"),
@@ -234,6 +236,13 @@ def test_the_function_is_the_estimator(update_H, dtype):
 def test_what_cannot_be_is_refused_by_a_sentence(options, given, sentence):
     with pytest.raises(ValueError, match=sentence):
         NMF(**options).fit(**{"X": data(), **given})
+
+
+def test_a_given_H_is_needed_and_dense():
+    with pytest.raises(ValueError, match="update_H=False solves for the W of a given H, and H is None; give one"):
+        non_negative_factorization(data(), update_H=False)
+    with pytest.raises(TypeError, match="Sparse data was passed for H, but dense data is required"):
+        NMF(init="custom").fit(data(), H=scipy.sparse.csr_array(np.ones((3, 15))))
 
 
 @quietly
