@@ -202,6 +202,11 @@ def test_the_parts_of_an_annotated_matrix_have_the_names_of_their_axes(tmp_path)
 
         backed = anndata.read_h5ad(tmp_path / "W.h5ad", backed="r")
     assert open_matrix(backed).layout.location == str(tmp_path / "W.h5ad")
+    with pytest.raises(DataError, match=r"V is a part of the AnnData in .*W.h5ad, .* give V.to_memory\(\), or V.copy"):
+        open_matrix(backed[:5])
+    with quiet():
+        assert open_matrix(backed[:5].to_memory()).layout.user_shape == (5, V.shape[1])
+        assert open_matrix(backed[:5].copy(tmp_path / "part.h5ad")).layout.user_shape == (5, V.shape[1])
     backed.file.close()
 
 
