@@ -15,6 +15,7 @@ import dask.array as da
 import numpy as np
 import zarr
 from dask.delayed import delayed
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from dnmf.errors import DataError
@@ -113,16 +114,16 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
         _check_features(model, shape[1], names, reset)
         return Table(inner, shape, lazy=True, labels=labels)
     missing = getattr(model, "missing", "none")
-    matrix = validate_data(
-        model,
-        inner,
-        reset=reset,
-        accept_sparse=("csr", "csc"),
-        dtype="numeric",
-        ensure_all_finite="allow-nan" if missing == "nan" else True,
-        ensure_non_negative=True,
-    )
-    if names is not None:
+    asked: dict[str, Any] = {
+        "accept_sparse": ("csr", "csc"),
+        "dtype": "numeric",
+        "ensure_all_finite": "allow-nan" if missing == "nan" else True,
+        "ensure_non_negative": True,
+    }
+    if names is None:
+        matrix = validate_data(model, inner, reset=reset, **asked)
+    else:  # which scikit-learn does not find, and would miss
+        matrix = check_array(inner, estimator=model, input_name="X", **asked)
         _check_features(model, matrix.shape[1], names, reset)
     return Table(matrix, matrix.shape, lazy=False, labels=labels)
 

@@ -168,6 +168,7 @@ def test_data_arrays_keep_their_dimensions_and_coordinates(lazy):
     assert dask.is_dask_collection(W) == lazy
     assert list(model.feature_names_in_) == NAMES
     np.testing.assert_allclose(W.values, NMF(3, random_state=0).fit(data).transform(X))
+    assert model.transform(labels).equals(W)
     back = model.inverse_transform(W)
     assert back.dims == ("time", "feature")
     np.testing.assert_allclose(back.values, W.values @ model.components_)
