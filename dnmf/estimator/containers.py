@@ -24,10 +24,12 @@ from dnmf.kernels.panels import work_dtype
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.dask_array import factor_array
 from dnmf.sources.layout import BLOCK_BYTES
+from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 COMPONENT = "component"
 # Bytes of the rows that are put together from the chunks of a Dask array at once.
 ROWS_BYTES = 64 * 2**20
+STREAMED = (da.Array, zarr.Array, zarr.Group, str, Path)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Table:
     Attributes
     ----------
     matrix
-        What `open_matrix` takes: a NumPy array, a SciPy CSR or CSC matrix, a Dask array, a `zarr.Array`, or a path.
+        What `open_matrix` takes: a NumPy array, a SciPy CSR or CSC matrix, a Dask array, or what lies in a file or a
+        store, or its address.
     shape
         Of X; the number of samples is nan where a Dask array does not know it.
     lazy
@@ -109,7 +112,12 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     inner = X if labels is None else X.data
     if _is(inner, "dask", "DataFrame"):
         names, inner = list(inner.columns), inner.to_dask_array(lengths=True if lengths else None)
-    if isinstance(inner, (da.Array, zarr.Array, str, Path)):
+    elif _is(inner, "anndata", "AnnData"):
+        names, inner = list(inner.var_names), inner if inner.isbacked else inner.X
+    elif _is(inner, "polars", "LazyFrame"):
+        raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
+    inner = to_scipy(inner) if is_sparse_array(inner) else inner
+    if isinstance(inner, STREAMED) or _is(inner, "h5py", "Dataset") or _is(inner, "anndata", "AnnData"):
         shape = _lazy_shape(inner, reset)
         _check_features(model, shape[1], names, reset)
         return Table(inner, shape, lazy=True, labels=labels)

@@ -31,7 +31,8 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ----------
         X : of shape (n_samples, n_features)
             A NumPy array, a SciPy CSR or CSC matrix, a pandas or polars frame, a Dask array or frame, an xarray
-            DataArray, a `zarr.Array`, or the path or URL of one, or of a `.npy` file. What is lazy is streamed.
+            DataArray, an AnnData, a `zarr.Array`, or the address of whatever `dnmf.factorize` opens. What is lazy, or
+            lies in a file, is streamed.
         y : None
             Not used.
         W, H : arrays of shape (n_samples, n_components) and (n_components, n_features)

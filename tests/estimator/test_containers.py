@@ -190,6 +190,41 @@ def test_frames_go_in_and_out(package, kind):
     assert list(model.feature_names_in_) == NAMES
 
 
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+def test_an_annotated_matrix_is_read_where_it_lies(kind, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    annotated = anndata.AnnData(X)
+    annotated.var_names = NAMES
+    annotated.write_h5ad(tmp_path / "X.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "X.h5ad", backed="r")
+    held, streamed = (kind(3, random_state=0).fit(matrix) for matrix in (annotated, backed))
+    assert list(held.feature_names_in_) == list(streamed.feature_names_in_) == NAMES
+    W = streamed.transform(backed)
+    assert isinstance(W, da.Array)
+    np.testing.assert_allclose(W.compute(), streamed.transform(annotated))
+    with pytest.raises(ValueError, match="feature names should match"):
+        held.transform(annotated[:, NAMES[::-1]])
+    with pytest.raises(ValueError, match=r"give V.to_memory\(\)"):
+        held.transform(backed[:5])
+    backed.file.close()
+
+
+def test_matrices_of_other_packages_go_in(tmp_path):
+    h5py, sparse, polars = (pytest.importorskip(name) for name in ("h5py", "sparse", "polars"))
+    model = NMF(3, random_state=0).fit(X)
+    np.testing.assert_allclose(model.transform(sparse.COO(X)), model.transform(X))
+    with h5py.File(tmp_path / "X.h5", "w") as file:
+        file["X"] = X
+        W = model.transform(file["X"])
+    assert isinstance(W, da.Array)
+    np.testing.assert_allclose(W.compute(), model.transform(X))
+    group = zarr.create_group(tmp_path / "X.zarr")
+    group.create_array("X", data=X)
+    np.testing.assert_allclose(model.transform(group).compute(), model.transform(X))
+    with pytest.raises(ValueError, match=r"X is a polars LazyFrame, which has no rows yet; give X.collect\(\)"):
+        model.transform(polars.LazyFrame({"a": [1.0]}))
+
+
 def test_integers_are_not_copied_to_floats():
     counts = rng.poisson(3, (30, 12)).astype(np.uint8)
     model = NMF(2, beta_loss="kullback-leibler", solver="newton", random_state=0).fit(counts)
