@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from dnmf.errors import warn
@@ -62,7 +63,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             As from `transform`.
         """
         table, W = self._fit(X, W, H)
-        return self._transformed(table) if W is None else table.labelled(W, self.get_feature_names_out())
+        return self._transformed(table, W)
 
     def transform(self, X: Any) -> Any:
         """Return W of the rows of X, with `components_` held.
@@ -132,11 +133,16 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             ConvergenceWarning,
         )
 
-    def _transformed(self, table: Table) -> Any:
-        """Return W for a table, lazy where the table is."""
-        rows = Rows(self.components_, self._settings)
-        W = lazy_rows(table.matrix, rows) if table.lazy else self._solved(table)[0]
-        return table.labelled(W, self.get_feature_names_out())
+    def _transformed(self, table: Table, W: Float | None = None) -> Any:
+        """Return W for a table, where it is not known already: lazy where the table is, unless a frame is asked for."""
+        found: Any = W
+        if found is None and table.lazy:
+            found = lazy_rows(table.matrix, Rows(self.components_, self._settings))
+        elif found is None:
+            found = self._solved(table)[0]
+        if _get_output_config("transform", self)["dense"] != "default":
+            return np.asarray(found)
+        return table.labelled(found, self.get_feature_names_out())
 
     def _solved(self, table: Table, *, kept: bool = True, measured: bool = False) -> tuple[Float | None, float]:
         """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read."""

@@ -225,6 +225,18 @@ def test_matrices_of_other_packages_go_in(tmp_path):
         model.transform(polars.LazyFrame({"a": [1.0]}))
 
 
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+@pytest.mark.parametrize("kind", ["dask", "xarray"])
+def test_a_frame_that_is_asked_for_is_no_longer_lazy(package, kind):
+    frames, xarray = pytest.importorskip(package), pytest.importorskip("xarray")
+    matrix = da.from_array(X, chunks=(9, 15)) if kind == "dask" else xarray.DataArray(X)
+    model = NMF(3, random_state=0).set_output(transform=package)
+    for W in (model.fit_transform(matrix), model.transform(matrix)):
+        assert isinstance(W, frames.DataFrame)
+        assert list(W.columns) == ["nmf0", "nmf1", "nmf2"]
+        np.testing.assert_allclose(W.to_numpy(), NMF(3, random_state=0).fit(matrix).transform(X))
+
+
 def test_integers_are_not_copied_to_floats():
     counts = rng.poisson(3, (30, 12)).astype(np.uint8)
     model = NMF(2, beta_loss="kullback-leibler", solver="newton", random_state=0).fit(counts)
