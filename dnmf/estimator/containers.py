@@ -133,6 +133,8 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     else:  # which scikit-learn does not find, and would miss
         matrix = check_array(inner, estimator=model, input_name="X", **asked)
         _check_features(model, matrix.shape[1], names, reset)
+    if matrix.dtype == np.longdouble:
+        matrix = matrix.astype(np.float64, copy=False)
     return Table(matrix, matrix.shape, lazy=False, labels=labels)
 
 

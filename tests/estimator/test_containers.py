@@ -237,6 +237,12 @@ def test_a_frame_that_is_asked_for_is_no_longer_lazy(package, kind):
         np.testing.assert_allclose(W.to_numpy(), NMF(3, random_state=0).fit(matrix).transform(X))
 
 
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_more_than_double_precision_is_cast(form):
+    model = NMF(3, random_state=0).fit(form(X.astype(np.longdouble)))
+    np.testing.assert_array_equal(model.components_, NMF(3, random_state=0).fit(form(X)).components_)
+
+
 def test_integers_are_not_copied_to_floats():
     counts = rng.poisson(3, (30, 12)).astype(np.uint8)
     model = NMF(2, beta_loss="kullback-leibler", solver="newton", random_state=0).fit(counts)
