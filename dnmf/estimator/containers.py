@@ -166,7 +166,16 @@ def lazy_rows(matrix: Any, rows: Rows) -> Any:
 
 
 def as_product(W: Any, H: Any, names: Sequence[Any] | None) -> Any:
-    """Return WH for whatever W is; a DataArray comes back with the features as its second dimension."""
+    """Return WH for whatever W is; a DataArray comes back with the features as its second dimension.
+
+    Raises
+    ------
+    DataError
+        If W has not one column for each component.
+    """
+    shape = getattr(W, "shape", None) or np.shape(W)
+    if not shape or shape[-1] != len(H):
+        raise DataError(f"X has shape {tuple(shape)}, and is to be a W, with a column for each of {len(H)} components.")
     if not _is(W, "xarray", "DataArray"):
         return W @ H
     samples = W.dims[0]

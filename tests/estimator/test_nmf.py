@@ -2,6 +2,7 @@
 
 import pickle
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
@@ -215,6 +216,13 @@ def test_the_function_is_the_estimator(update_H, dtype):
         assert found is H
         free = (theirs > 0).all(axis=0)
         np.testing.assert_allclose(W[free], theirs.T[free], rtol=1e-4)
+
+
+@pytest.mark.parametrize("W", [np.ones((4, 2)), da.ones((4, 2)), scipy.sparse.eye_array(4), [[1, 2]], 3.0, "W.npy"])
+def test_what_can_be_no_W_is_refused(W):
+    model = NMF(3, random_state=0).fit(data())
+    with pytest.raises(ValueError, match=r"X has shape \(.*\), and is to be a W, with a column for each of 3 comp"):
+        model.inverse_transform(W)
 
 
 @pytest.mark.parametrize(
