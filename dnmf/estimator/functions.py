@@ -73,4 +73,5 @@ def non_negative_factorization(
         return model.fit_transform(X, W=W, H=H), model.components_, model.n_iter_
     if W is not None:
         warn("When update_H=False, the provided initial W is not used.", RuntimeWarning)
-    return model._with_components(X, H), H, 1
+    W = model._with_components(X, H)
+    return W, H if hasattr(H, "shape") else model.components_, 1

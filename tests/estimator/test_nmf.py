@@ -218,6 +218,14 @@ def test_the_function_is_the_estimator(update_H, dtype):
         np.testing.assert_allclose(W[free], theirs.T[free], rtol=1e-4)
 
 
+def test_the_function_returns_an_H_that_is_a_list_as_an_array():
+    H = np.ones((2, 15))
+    W, found, _ = non_negative_factorization(data(), H=H.tolist(), update_H=False)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, H)
+    assert (W @ found).shape == (40, 15)
+
+
 @pytest.mark.parametrize("W", [np.ones((4, 2)), da.ones((4, 2)), scipy.sparse.eye_array(4), [[1, 2]], 3.0, "W.npy"])
 def test_what_can_be_no_W_is_refused(W):
     model = NMF(3, random_state=0).fit(data())
