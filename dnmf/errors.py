@@ -1,8 +1,12 @@
 """Every error and warning of the package: a sentence of what was given, what is allowed and what to do."""
 
 import difflib
+import sys
 import warnings
 from collections.abc import Iterable
+
+# The packages whose own lines nobody can mend: a warning points past them, at the line that called.
+PASSED_OVER = {"dnmf", "sklearn", "joblib", "contextlib"}
 
 
 class DnmfError(Exception):
@@ -57,15 +61,25 @@ class ClusterWarning(UserWarning):
     """Something large goes through the scheduler of a cluster that need not."""
 
 
+def warn(message: str, kind: type[Warning]) -> None:
+    """Warn of something at the line from which dnmf was called, be it through scikit-learn.
+
+    A fixed number of frames would not do: scikit-learn lays more of them around some methods than around others.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in PASSED_OVER:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, kind, stacklevel=level)
+
+
 def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:
     """Warn of rows and columns of V, as streamed, that have no observed entry, if there are any."""
     rows, columns = unseen[::-1] if transposed else unseen
     if rows or columns:
-        warnings.warn(
+        warn(
             f"{rows} rows and {columns} columns of V have no observed entry; their factors are 0. Drop them to be rid "
             "of this warning.",
             DataWarning,
-            stacklevel=3,
         )
 
 

@@ -1,13 +1,12 @@
 """The names of rows and columns in a store: beside the factors, and worth less than they are."""
 
-import warnings
 from typing import Any
 
 from dnmf.checkpoint.commit import sealed, unsealed
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.header import MOST_BYTES, read_json
 from dnmf.checkpoint.place import Place
-from dnmf.errors import StoreWarning
+from dnmf.errors import StoreWarning, warn
 from dnmf.sources.names import NO_NAMES, Names
 
 NAMES = "names.json"
@@ -18,11 +17,10 @@ def write_names(place: Place, names: Names) -> None:
     axes = {"rows": names.rows, "columns": names.columns}
     content = sealed({axis: None if texts is None else texts.tolist() for axis, texts in axes.items()})
     if len(content) > MOST_BYTES:
-        warnings.warn(
+        warn(
             f"The names of rows and columns take {len(content)} bytes, and a store keeps up to {MOST_BYTES}: {place} "
             "keeps none. Give shorter names, or keep them elsewhere.",
             StoreWarning,
-            stacklevel=2,
         )
         return
     with explained(f"The names in {place}"):
@@ -40,11 +38,10 @@ def read_names(place: Place, shape: tuple[int, int]) -> Names:
         except FileNotFoundError:
             return NO_NAMES
         except (ValueError, KeyError, TypeError, RecursionError, IsADirectoryError) as error:
-            warnings.warn(
+            warn(
                 f"{NAMES} in {place} is damaged ({type(error).__name__}: {str(error)[:80]}); the factors are taken "
                 "without names.",
                 StoreWarning,
-                stacklevel=2,
             )
             return NO_NAMES
     return Names.of(rows, columns)

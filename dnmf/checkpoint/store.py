@@ -3,7 +3,6 @@
 import contextlib
 import re
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from dnmf.checkpoint.names import NAMES, write_names
 from dnmf.checkpoint.place import LOCK, Hold, Place
 from dnmf.checkpoint.placing import place_at
 from dnmf.checkpoint.telling import told
-from dnmf.errors import StoreError, StoreWarning
+from dnmf.errors import StoreError, StoreWarning, warn
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
 from dnmf.markup import card
@@ -188,10 +187,9 @@ class Store:
                 return self._read(names[0])
             told.add(names[0])
             if names[0] in self._names():  # else the run has gone on meanwhile, and deleted it
-                warnings.warn(
+                warn(
                     f"The checkpoint {names[0]} in {self} is damaged: {fault}. The one before it is taken.",
                     StoreWarning,
-                    stacklevel=2,
                 )
         return None
 

@@ -10,7 +10,6 @@ Every task can be run again from what the driver and the scheduler hold, so a wo
 """
 
 import uuid
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ from dnmf.engine.flight import Flight
 from dnmf.engine.groups import WHOLE, S, Scope, Work
 from dnmf.engine.spread import SENDING, SpreadFactor, parts_of, placed
 from dnmf.engine.workers import Workers
-from dnmf.errors import ClusterError, ClusterWarning
+from dnmf.errors import ClusterError, ClusterWarning, warn
 from dnmf.factor import Factor
 from dnmf.kernels.panels import Block
 from dnmf.plan import amount, group_bounds
@@ -99,12 +98,11 @@ class ClusterEngine:
             with self.workers.explained():
                 sent = H.settle(stored)
             if sent > SENT_BYTES:
-                warnings.warn(
+                warn(
                     f"The workers see no folder that H could be kept in: {amount(sent)} of it go through this process "
                     "and the scheduler whenever the run is to be kept safe. Give store= at a path or URL that all "
                     "workers see.",
                     ClusterWarning,
-                    stacklevel=2,
                 )
 
     def close(self, H: Factor | None) -> None:
@@ -180,11 +178,10 @@ class ClusterEngine:
                 break
             self._parts.append((future, part.needs))
         if sent > SENT_BYTES:
-            warnings.warn(
+            warn(
                 f"V is in the memory of this process: {amount(sent)} of it go to the workers once, by way of the "
                 "scheduler, which keeps them. Write V as a Zarr array where the workers can read it.",
                 ClusterWarning,
-                stacklevel=2,
             )
 
 

@@ -15,6 +15,7 @@ import dask.array as da
 import numpy as np
 import zarr
 from dask.delayed import delayed
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from dnmf.errors import DataError
@@ -23,10 +24,12 @@ from dnmf.kernels.panels import work_dtype
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.dask_array import factor_array
 from dnmf.sources.layout import BLOCK_BYTES
+from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 COMPONENT = "component"
 # Bytes of the rows that are put together from the chunks of a Dask array at once.
 ROWS_BYTES = 64 * 2**20
+STREAMED = (da.Array, zarr.Array, zarr.Group, str, Path)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Table:
     Attributes
     ----------
     matrix
-        What `open_matrix` takes: a NumPy array, a SciPy CSR or CSC matrix, a Dask array, a `zarr.Array`, or a path.
+        What `open_matrix` takes: a NumPy array, a SciPy CSR or CSC matrix, a Dask array, or what lies in a file or a
+        store, or its address.
     shape
         Of X; the number of samples is nan where a Dask array does not know it.
     lazy
@@ -108,22 +112,29 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     inner = X if labels is None else X.data
     if _is(inner, "dask", "DataFrame"):
         names, inner = list(inner.columns), inner.to_dask_array(lengths=True if lengths else None)
-    if isinstance(inner, (da.Array, zarr.Array, str, Path)):
+    elif _is(inner, "anndata", "AnnData"):
+        names, inner = list(inner.var_names), inner if inner.isbacked else inner.X
+    elif _is(inner, "polars", "LazyFrame"):
+        raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
+    inner = to_scipy(inner) if is_sparse_array(inner) else inner
+    if isinstance(inner, STREAMED) or _is(inner, "h5py", "Dataset") or _is(inner, "anndata", "AnnData"):
         shape = _lazy_shape(inner, reset)
         _check_features(model, shape[1], names, reset)
         return Table(inner, shape, lazy=True, labels=labels)
     missing = getattr(model, "missing", "none")
-    matrix = validate_data(
-        model,
-        inner,
-        reset=reset,
-        accept_sparse=("csr", "csc"),
-        dtype="numeric",
-        ensure_all_finite="allow-nan" if missing == "nan" else True,
-        ensure_non_negative=True,
-    )
-    if names is not None:
+    asked: dict[str, Any] = {
+        "accept_sparse": ("csr", "csc"),
+        "dtype": "numeric",
+        "ensure_all_finite": "allow-nan" if missing == "nan" else True,
+        "ensure_non_negative": True,
+    }
+    if names is None:
+        matrix = validate_data(model, inner, reset=reset, **asked)
+    else:  # which scikit-learn does not find, and would miss
+        matrix = check_array(inner, estimator=model, input_name="X", **asked)
         _check_features(model, matrix.shape[1], names, reset)
+    if matrix.dtype == np.longdouble:
+        matrix = matrix.astype(np.float64, copy=False)
     return Table(matrix, matrix.shape, lazy=False, labels=labels)
 
 
@@ -155,7 +166,16 @@ def lazy_rows(matrix: Any, rows: Rows) -> Any:
 
 
 def as_product(W: Any, H: Any, names: Sequence[Any] | None) -> Any:
-    """Return WH for whatever W is; a DataArray comes back with the features as its second dimension."""
+    """Return WH for whatever W is; a DataArray comes back with the features as its second dimension.
+
+    Raises
+    ------
+    DataError
+        If W has not one column for each component.
+    """
+    shape = getattr(W, "shape", None) or np.shape(W)
+    if not shape or shape[-1] != len(H):
+        raise DataError(f"X has shape {tuple(shape)}, and is to be a W, with a column for each of {len(H)} components.")
     if not _is(W, "xarray", "DataArray"):
         return W @ H
     samples = W.dims[0]

@@ -1,14 +1,15 @@
 """What the estimators share: how they are fitted, W of new data, and X of W."""
 
-import warnings
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
+from dnmf.errors import warn
 from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
 from dnmf.estimator.rows import Rows
 from dnmf.kernels.tiles import Float
@@ -31,7 +32,8 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ----------
         X : of shape (n_samples, n_features)
             A NumPy array, a SciPy CSR or CSC matrix, a pandas or polars frame, a Dask array or frame, an xarray
-            DataArray, a `zarr.Array`, or the path or URL of one, or of a `.npy` file. What is lazy is streamed.
+            DataArray, an AnnData, a `zarr.Array`, or the address of whatever `dnmf.factorize` opens. What is lazy, or
+            lies in a file, is streamed.
         y : None
             Not used.
         W, H : arrays of shape (n_samples, n_components) and (n_components, n_features)
@@ -61,7 +63,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             As from `transform`.
         """
         table, W = self._fit(X, W, H)
-        return self._transformed(table) if W is None else table.labelled(W, self.get_feature_names_out())
+        return self._transformed(table, W)
 
     def transform(self, X: Any) -> Any:
         """Return W of the rows of X, with `components_` held.
@@ -126,17 +128,21 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _warn_of_end(self) -> None:
         """Warn that the iterations allowed have ended a fit."""
-        warnings.warn(
+        warn(
             f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
             ConvergenceWarning,
-            stacklevel=5,
         )
 
-    def _transformed(self, table: Table) -> Any:
-        """Return W for a table, lazy where the table is."""
-        rows = Rows(self.components_, self._settings)
-        W = lazy_rows(table.matrix, rows) if table.lazy else self._solved(table)[0]
-        return table.labelled(W, self.get_feature_names_out())
+    def _transformed(self, table: Table, W: Float | None = None) -> Any:
+        """Return W for a table, where it is not known already: lazy where the table is, unless a frame is asked for."""
+        found: Any = W
+        if found is None and table.lazy:
+            found = lazy_rows(table.matrix, Rows(self.components_, self._settings))
+        elif found is None:
+            found = self._solved(table)[0]
+        if _get_output_config("transform", self)["dense"] != "default":
+            return np.asarray(found)
+        return table.labelled(found, self.get_feature_names_out())
 
     def _solved(self, table: Table, *, kept: bool = True, measured: bool = False) -> tuple[Float | None, float]:
         """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read."""

@@ -1,8 +1,8 @@
 """scikit-learn's function form of NMF."""
 
-import warnings
 from typing import Any
 
+from dnmf.errors import warn
 from dnmf.estimator.nmf import NMF
 
 
@@ -72,5 +72,6 @@ def non_negative_factorization(
     if update_H:
         return model.fit_transform(X, W=W, H=H), model.components_, model.n_iter_
     if W is not None:
-        warnings.warn("When update_H=False, the provided initial W is not used.", RuntimeWarning, stacklevel=2)
-    return model._with_components(X, H), H, 1
+        warn("When update_H=False, the provided initial W is not used.", RuntimeWarning)
+    W = model._with_components(X, H)
+    return W, H if hasattr(H, "shape") else model.components_, 1

@@ -14,6 +14,7 @@ from dnmf.estimator.parameters import (
     OF_MINIBATCH,
     SHARED,
     Constraints,
+    begun_with,
     beta_of,
     check_factor,
     check_zeros,
@@ -133,7 +134,7 @@ class MiniBatchNMF(Factorizer):
         y, W : None
             Not used.
         H : array of shape (n_components, n_features)
-            Where to start with `init="custom"`, in the first call.
+            Where to start with `init="custom"`, in the first call; later ones have begun, and use none.
 
         Returns
         -------
@@ -142,11 +143,12 @@ class MiniBatchNMF(Factorizer):
         """
         first = not hasattr(self, "components_")
         table = opened(self, X, reset=first)
+        _, H = begun_with(self.init, W, H)
         online = None if first else self._online
         if first:
             self.n_steps_, self._seed = 0, seed_of(self.random_state)
         check_zeros(table, beta_of(self.beta_loss))
-        batches = self._batches(table) if table.lazy else OneBatch(table.matrix)
+        batches = self._batches(table, H if first else self.components_) if table.lazy else OneBatch(table.matrix)
         with single_threaded_products():
             for batch in batches.order(0):
                 online, _, _ = self._step(online, batches, batch, H)
@@ -157,8 +159,9 @@ class MiniBatchNMF(Factorizer):
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
         table, self._seed = opened(self, X, reset=True), seed_of(self.random_state)
         check_zeros(table, beta_of(self.beta_loss))
+        _, H = begun_with(self.init, W, H)
         init_for(self.init, rank_of(self.n_components, table.shape, H), table.shape)
-        batches, rows = self._batches(table), table.shape[0]
+        batches, rows = self._batches(table, H), table.shape[0]
         progress = Progress(self.tol, self.max_no_improvement, rows, self.verbose)
         with single_threaded_products():
             self.n_iter_, self.n_steps_ = self._epochs(batches, rows, H, progress)
@@ -209,21 +212,21 @@ class MiniBatchNMF(Factorizer):
         """Return where the algorithm begins, with a first batch V (n_features, w)."""
         shape, dtype = V.shape[::-1], work_dtype(V.dtype)
         square_sum(V, dtype, Scratch())
-        rank = rank_of(self.n_components, shape, H if self.init == "custom" else None)
+        rank = rank_of(self.n_components, shape, H)
         penalties = penalties_of(self, (1, shape[1]))
         init = init_for(self.init, rank, shape)
         options = {"rank": rank, "loss": self.beta_loss, "init": init, "seed": self._seed, **penalties}
         self._settings = for_rows(Settings.from_options(options))
         if self.init != "custom":
             return Online(first_components(V, self._settings))
-        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF (input H)")
+        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H")
         return Online(np.array(given.T, dtype, order="C"))
 
-    def _batches(self, table: Table) -> Batches:
+    def _batches(self, table: Table, H: Any) -> Batches:
         """Cut the data into batches."""
         if table.lazy:
             source = table.by_rows()
-            plan_of(source.layout, Settings(rank=rank_of(self.n_components, table.shape)))  # raises for large blocks
+            plan_of(source.layout, Settings(rank=rank_of(self.n_components, table.shape, H)))  # raises for large blocks
             return BlockBatches(source, self.batch_size, self._seed)
         return RowBatches(table.matrix, self.batch_size, self._seed)
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from dnmf.errors import SettingsError
 from dnmf.estimator.containers import Table, opened
 from dnmf.estimator.factorizer import Factorizer
 from dnmf.estimator.measuring import measured
@@ -15,11 +16,12 @@ from dnmf.estimator.parameters import (
     OF_NMF,
     SHARED,
     Constraints,
+    begun_with,
     beta_of,
     check_factor,
     check_zeros,
+    checked_factors,
     for_rows,
-    given_to,
     options_of,
     rank_of,
 )
@@ -184,9 +186,11 @@ class NMF(Factorizer):
 
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
         table = opened(self, X, reset=True)
-        options = options_of(self, table.shape, H if self.init == "custom" else None)
+        W, H = begun_with(self.init, W, H)
+        options = options_of(self, table.shape, H)
         check_zeros(table, beta_of(self.beta_loss))
-        with self._running(table, options, given_to(self, table.shape, options["rank"], W, H)) as run:
+        given = checked_factors(table.shape, options["rank"], W, H) if self.init == "custom" else None
+        with self._running(table, options, given) as run:
             run.settings = run.settings.replace({"max_passes": self.max_iter + run.passes_of_start})
             self._tell(run)
             for _ in run:
@@ -204,9 +208,11 @@ class NMF(Factorizer):
     def _with_components(self, X: Any, H: Any) -> Any:
         """Return W for an H that is given in place of a fit."""
         self._validate_params()
+        if H is None:
+            raise SettingsError("update_H=False solves for the W of a given H, and H is None; give one.")
         table = opened(self, X, reset=True)
         rank = rank_of(self.n_components, table.shape, H)
-        self.components_ = check_factor(H, (rank, table.shape[1]), "NMF (input H)")
+        self.components_ = check_factor(H, (rank, table.shape[1]), "NMF", "H")
         self._settings = for_rows(Settings.from_options(options_of(self, table.shape, self.components_)))
         check_zeros(table, beta_of(self.beta_loss))
         return self._transformed(table)

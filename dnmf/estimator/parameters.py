@@ -1,6 +1,5 @@
 """The parameters of the estimators: what may be given, and what they are as the settings of a run."""
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -10,7 +9,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
-from dnmf.errors import DataError, SettingsError
+from dnmf.errors import DataError, SettingsError, warn
 from dnmf.kernels.rules import solvers_for
 from dnmf.kernels.tiles import Float
 from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
@@ -83,7 +82,8 @@ def rank_of(n_components: int | str | None, shape: tuple[int, int], H: Any = Non
     """Return the number of components: as many as a given H has, or else as there are features, if none is told."""
     if isinstance(n_components, Integral):
         return int(n_components)
-    return len(H) if n_components == "auto" and H is not None else shape[1]
+    given = () if H is None else getattr(H, "shape", None) or np.shape(H)
+    return int(given[0]) if n_components == "auto" and given else shape[1]
 
 
 def init_for(init: str | None, rank: int, shape: tuple[int, int], missing: str = "none") -> str:
@@ -113,11 +113,10 @@ def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
             f"Invalid beta_loss parameter: solver {solver!r} does not handle beta_loss = {beta_loss!r}; use {use}."
         )
     if solver == "mu" and init == "nndsvd":
-        warnings.warn(
+        warn(
             "The multiplicative update ('mu') solver cannot update zeros present in the initialization, and "
             "init='nndsvd' has many; use init='nndsvda' or 'nndsvdar'.",
             UserWarning,
-            stacklevel=6,
         )
 
 
@@ -138,18 +137,22 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     }
 
 
-def given_to(model: Any, shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float] | None:
-    """Return the factors that an `NMF` is to start from, checked, if there are to be any."""
-    if model.init == "custom":
-        H = check_factor(H, (rank, shape[1]), "NMF (input H)")
-        return check_factor(W, (shape[0], rank), "NMF (input W)"), H
+def begun_with(init: str | None, W: Any, H: Any) -> tuple[Any, Any]:
+    """Return the factors that a fit is to start from, if there are to be any; warn of those that are ignored."""
+    if init == "custom":
+        return W, H
     if W is not None or H is not None:
-        warnings.warn(
+        warn(
             "When init!='custom', provided W or H are ignored. Set init='custom' to start from them.",
             RuntimeWarning,
-            stacklevel=5,
         )
-    return None
+    return None, None
+
+
+def checked_factors(shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float]:
+    """Return the factors that an `NMF` of X of a shape is to start from, checked."""
+    H = check_factor(H, (rank, shape[1]), "NMF", "H")
+    return check_factor(W, (shape[0], rank), "NMF", "W"), H
 
 
 def for_rows(settings: Settings) -> Settings:
@@ -169,15 +172,16 @@ def check_zeros(table: Any, beta: float) -> None:
         )
 
 
-def check_factor(factor: Any, shape: tuple[int, int], whom: str) -> Float:
-    """Return a factor that was given, or raise ValueError for what no factor can be."""
+def check_factor(factor: Any, shape: tuple[int, int], model: str, name: str) -> Float:
+    """Return a factor that was given to a model by a name, or raise ValueError for what no factor can be."""
+    whom = f"{model} (input {name})"
     if factor is None:
-        raise SettingsError(f"{whom} is None; init='custom' needs W and H, and update_H=False needs H.")
-    array: Float = check_array(factor, dtype=[np.float64, np.float32])
-    for axis, name in enumerate(("first", "second")):
+        raise SettingsError(f"{whom} is None, and init='custom' starts from it; give one, or choose another init.")
+    array: Float = check_array(factor, dtype=[np.float64, np.float32], input_name=name)
+    for axis, place in enumerate(("first", "second")):
         if array.shape[axis] != shape[axis]:
             raise DataError(
-                f"Array with wrong {name} dimension passed to {whom}. Expected {shape[axis]}, but got "
+                f"Array with wrong {place} dimension passed to {whom}. Expected {shape[axis]}, but got "
                 f"{array.shape[axis]}."
             )
     check_non_negative(array, whom)

@@ -46,7 +46,9 @@ def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     ['float32', 'float32', 'float32', 'float64', 'float64']
     """
     dtype = np.dtype(dtype)
-    if dtype.kind not in "buif" or dtype.itemsize > 8:
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        raise DataError(f"V has dtype {dtype}, and no more than float64 is worked on; give V.astype('float64').")
+    if dtype.kind not in "buif":
         raise DataError(f"V has dtype {dtype}, which is no real number; give booleans, integers or floats.")
     small = dtype.itemsize <= 2 or (dtype.kind == "f" and dtype.itemsize == 4)
     return np.dtype(np.float32 if small else np.float64)

@@ -10,7 +10,7 @@ from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.addresses import convert_command
-from dnmf.sources.damage import reading
+from dnmf.sources.damage import reading, reading_part
 from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, check_shape
 from dnmf.sources.memory import as_columns, bounds_by_entries
 from dnmf.sources.names import NO_NAMES, Names
@@ -55,7 +55,7 @@ class CompressedSource(Reopened):
         transposed = stored.by == "rows"
         cut = shape[::-1] if transposed else shape
         self.data, self.indices = stored.data, stored.indices
-        self.starts = _checked_starts(stored, cut[1], where)
+        self.starts = _checked_starts(stored, cut[1], where, location)
         entries = int(self.starts[-1])
         entry_bytes = stored.data.dtype.itemsize + stored.indices.dtype.itemsize
         bounds = bounds_by_entries(self.starts, BLOCK_BYTES // (dtype.itemsize + stored.indices.dtype.itemsize))
@@ -84,7 +84,7 @@ class CompressedSource(Reopened):
         height = self.layout.shape[0]
         data = scratch.array("block", (count,), self.data.dtype)
         rows = scratch.array("rows", (count,), self.indices.dtype)
-        with reading(self.layout, block, "its storage is damaged, or cannot be reached"):
+        with reading(self.layout, block):
             self.data.read(first, data)
             self.indices.read(first, rows)
         if count and (int(rows.min()) < 0 or int(rows.max()) >= height):
@@ -107,7 +107,7 @@ class CompressedSource(Reopened):
             self.indices.expect(first, last)
 
 
-def _checked_starts(stored: Compressed, columns: int, where: str) -> NDArray[np.int64]:
+def _checked_starts(stored: Compressed, columns: int, where: str, location: str | None) -> NDArray[np.int64]:
     """Read where the columns start, and see that this can be so."""
     if stored.starts.size != columns + 1:
         raise DataError(
@@ -115,7 +115,8 @@ def _checked_starts(stored: Compressed, columns: int, where: str) -> NDArray[np.
             "Write it again from its origin."
         )
     starts = np.empty(columns + 1, stored.starts.dtype)
-    stored.starts.read(0, starts)
+    with reading_part(f"indptr of {where}", location):
+        stored.starts.read(0, starts)
     starts = starts.astype(np.int64, copy=False)
     sizes = {stored.data.size, stored.indices.size, int(starts[-1])}
     if len(sizes) > 1 or starts[0] != 0 or (np.diff(starts) < 0).any():

@@ -20,6 +20,7 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.sources.layout import Axis, Layout, check_shape, streams_rows
 from dnmf.sources.memory import as_columns
 from dnmf.sources.sparse_array import is_sparse_array, to_scipy
+from dnmf.sources.urls import told
 
 Key = tuple[Any, ...]
 
@@ -44,7 +45,7 @@ class DaskSource:
         self._graph = {**dict(array.__dask_graph__()), **held}
         self._keys = dict(enumerate(keys))
         self._transposed = transposed
-        first = here(self._chunks(range(1), {})).compute(0)
+        first = here(self._chunks(range(1), {0: "block 0"})).read(0, Scratch())
         dtype = first.dtype
         work_dtype(dtype)
         widths = array.chunks[0 if transposed else 1]
@@ -108,7 +109,10 @@ class Chunks:
         return dataclasses.replace(self, graph={**self.graph, **found}, needs=[])
 
     def read(self, block: int, scratch: Scratch) -> Block:
-        """Compute the chunks of a block and lay them together."""
+        """Compute the chunks of a block and lay them together.
+
+        What goes wrong there is not passed on as the cause: the chunks may come from a bucket, and tell its secrets.
+        """
         try:
             return self.compute(block)
         except DataError:
@@ -116,8 +120,8 @@ class Chunks:
         except Exception as error:
             raise ReadError(
                 f"{self.names[block]} of the Dask array could not be computed "
-                f"({type(error).__name__}: {error}); compute that part alone to find out why."
-            ) from error
+                f"({type(error).__name__}: {told(error)}); compute that part alone to find out why."
+            ) from None
 
     def expect(self, block: int) -> None:
         """Do nothing: what a block needs is not known before it is computed."""

@@ -7,6 +7,7 @@ from dnmf.errors import DataError
 from dnmf.sources.addresses import Address
 from dnmf.sources.compressed import Compressed, CompressedSource
 from dnmf.sources.containers import find
+from dnmf.sources.damage import reading_part
 from dnmf.sources.extras import needed
 from dnmf.sources.hdf5_array import Hdf5Array, Hdf5Source
 from dnmf.sources.layout import Axis, Source
@@ -22,7 +23,9 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
     MissingExtraError
         If h5py is not installed.
     DataError
-        If the file is none of HDF5, is damaged, or holds no such matrix.
+        If the file is none of HDF5, or holds no such matrix.
+    ReadError
+        If what it holds cannot be read.
     """
     annotated = address.place.lower().endswith((".h5ad", ".h5mu"))
     h5py = needed("h5py", address.place, "anndata" if annotated else "hdf5")
@@ -33,7 +36,7 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
         raise DataError(
             f"{path} is no HDF5 file, or a damaged one ({error}); write it again from its origin."
         ) from error
-    with file:
+    with file, reading_part(str(address), str(address)):
         found = find(file, address, "an HDF5")
         if found.form is None:
             return open_dataset(path, found.node, found.what, str(address), streamed, found.names)

@@ -163,7 +163,18 @@ def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
 
 
 def _open_anndata(V: Any, streamed: Axis | None) -> Source:
-    """Open X of an AnnData; one that is backed by a file is read from there."""
+    """Open X of an AnnData; one that is backed by a file is read from there.
+
+    Raises
+    ------
+    DataError
+        If it is a part of one that is backed: what the file holds is all of it.
+    """
+    if V.isbacked and V.is_view:
+        raise DataError(
+            f"V is a part of the AnnData in {V.filename}, where only the whole can be read block by block; give "
+            "V.to_memory(), or V.copy(path), which writes the part into a file of its own."
+        )
     if V.isbacked:
         return open_matrix(V.filename, streamed)
     source: Any = open_matrix(V.X, streamed)

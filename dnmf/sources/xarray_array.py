@@ -14,7 +14,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.addresses import Address, NotInPlace
-from dnmf.sources.damage import reading
+from dnmf.sources.damage import reading, reading_part
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.extras import needed
 from dnmf.sources.hdf5_file import open_dataset
@@ -55,7 +55,9 @@ def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
     MissingExtraError
         If xarray or h5netcdf is not installed.
     DataError
-        If it is no NetCDF file, is damaged, or holds no such variable.
+        If it is no NetCDF file, or holds no such variable.
+    ReadError
+        If what it holds cannot be read.
     """
     xarray = needed("xarray", address.place)
     path = Path(address.place)
@@ -70,12 +72,13 @@ def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
             f"{path} is no NetCDF file, or a damaged one ({type(error).__name__}: {error}); write it again from its "
             "origin."
         ) from error
-    array = _chosen(data, address)
-    names = names_of(array)
+    with reading_part(str(address), str(address)):
+        array = _chosen(data, address)
+        names = names_of(array)
     if classic or _is_decoded(array):
         return LazySource(array, names, str(address), streamed)
     data.close()
-    with needed("h5py", address.place).File(path, "r") as file:
+    with needed("h5py", address.place).File(path, "r") as file, reading_part(str(address), str(address)):
         return open_dataset(path, file[array.name], f"variable {array.name}", str(address), streamed, names)
 
 

@@ -7,6 +7,7 @@ import zarr
 from dnmf.sources.addresses import Address
 from dnmf.sources.compressed import Compressed, CompressedSource
 from dnmf.sources.containers import find
+from dnmf.sources.damage import reading_part
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.vectors import ZarrVector
 from dnmf.sources.xarray_array import has_dimensions, open_zarr_variable
@@ -20,8 +21,15 @@ def open_group(group: zarr.Group, address: Address | None, streamed: Axis | None
     ------
     DataError
         If it holds no such matrix.
+    ReadError
+        If what it holds cannot be read.
     """
     location = None if address is None else str(address)
+    with reading_part(location or str(group.store_path), location):
+        return _matrix_in(group, address, location, streamed)
+
+
+def _matrix_in(group: zarr.Group, address: Address | None, location: str | None, streamed: Axis | None) -> Source:
     found = find(group, address or Address(str(group.store_path)), "a Zarr")
     node: Any = found.node
     if found.form is not None:

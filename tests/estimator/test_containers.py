@@ -168,6 +168,7 @@ def test_data_arrays_keep_their_dimensions_and_coordinates(lazy):
     assert dask.is_dask_collection(W) == lazy
     assert list(model.feature_names_in_) == NAMES
     np.testing.assert_allclose(W.values, NMF(3, random_state=0).fit(data).transform(X))
+    assert model.transform(labels).equals(W)
     back = model.inverse_transform(W)
     assert back.dims == ("time", "feature")
     np.testing.assert_allclose(back.values, W.values @ model.components_)
@@ -187,6 +188,59 @@ def test_frames_go_in_and_out(package, kind):
     assert list(W.columns) == list(model.get_feature_names_out()) == [f"{prefix}{k}" for k in range(3)]
     np.testing.assert_allclose(W.to_numpy(), kind(3, random_state=0).fit_transform(X), rtol=1e-9)
     assert list(model.feature_names_in_) == NAMES
+
+
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+def test_an_annotated_matrix_is_read_where_it_lies(kind, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    annotated = anndata.AnnData(X)
+    annotated.var_names = NAMES
+    annotated.write_h5ad(tmp_path / "X.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "X.h5ad", backed="r")
+    held, streamed = (kind(3, random_state=0).fit(matrix) for matrix in (annotated, backed))
+    assert list(held.feature_names_in_) == list(streamed.feature_names_in_) == NAMES
+    W = streamed.transform(backed)
+    assert isinstance(W, da.Array)
+    np.testing.assert_allclose(W.compute(), streamed.transform(annotated))
+    with pytest.raises(ValueError, match="feature names should match"):
+        held.transform(annotated[:, NAMES[::-1]])
+    with pytest.raises(ValueError, match=r"give V.to_memory\(\)"):
+        held.transform(backed[:5])
+    backed.file.close()
+
+
+def test_matrices_of_other_packages_go_in(tmp_path):
+    h5py, sparse, polars = (pytest.importorskip(name) for name in ("h5py", "sparse", "polars"))
+    model = NMF(3, random_state=0).fit(X)
+    np.testing.assert_allclose(model.transform(sparse.COO(X)), model.transform(X))
+    with h5py.File(tmp_path / "X.h5", "w") as file:
+        file["X"] = X
+        W = model.transform(file["X"])
+    assert isinstance(W, da.Array)
+    np.testing.assert_allclose(W.compute(), model.transform(X))
+    group = zarr.create_group(tmp_path / "X.zarr")
+    group.create_array("X", data=X)
+    np.testing.assert_allclose(model.transform(group).compute(), model.transform(X))
+    with pytest.raises(ValueError, match=r"X is a polars LazyFrame, which has no rows yet; give X.collect\(\)"):
+        model.transform(polars.LazyFrame({"a": [1.0]}))
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+@pytest.mark.parametrize("kind", ["dask", "xarray"])
+def test_a_frame_that_is_asked_for_is_no_longer_lazy(package, kind):
+    frames, xarray = pytest.importorskip(package), pytest.importorskip("xarray")
+    matrix = da.from_array(X, chunks=(9, 15)) if kind == "dask" else xarray.DataArray(X)
+    model = NMF(3, random_state=0).set_output(transform=package)
+    for W in (model.fit_transform(matrix), model.transform(matrix)):
+        assert isinstance(W, frames.DataFrame)
+        assert list(W.columns) == ["nmf0", "nmf1", "nmf2"]
+        np.testing.assert_allclose(W.to_numpy(), NMF(3, random_state=0).fit(matrix).transform(X))
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_more_than_double_precision_is_cast(form):
+    model = NMF(3, random_state=0).fit(form(X.astype(np.longdouble)))
+    np.testing.assert_array_equal(model.components_, NMF(3, random_state=0).fit(form(X)).components_)
 
 
 def test_integers_are_not_copied_to_floats():

@@ -128,6 +128,24 @@ def test_given_components_are_cast_and_not_changed():
     assert model.components_.dtype == np.float64
 
 
+def test_the_rank_of_given_components_decides_what_fits_into_memory():
+    wide, H = da.ones((30, 60000), chunks=(10, 60000)), np.ones((3, 60000))
+    model = MiniBatchNMF(init="custom", batch_size=10, max_iter=1)
+    assert model.fit(wide, H=H).n_components_ == 3
+    again = MiniBatchNMF(init="custom").partial_fit(wide, H=H)
+    assert again.partial_fit(wide).n_steps_ == 2
+
+
+@pytest.mark.parametrize("act", ["fit", "partial_fit"])
+def test_given_components_that_are_no_start_are_ignored_with_a_warning(act):
+    options = {"init": "nndsvda", "n_components": "auto", "random_state": 0, "max_iter": 2}
+    square, given = X[:20], np.ones((40, 15))
+    with pytest.warns(RuntimeWarning, match="provided W or H are ignored"):
+        model = getattr(MiniBatchNMF(**options), act)(square, H=given)
+    alone = getattr(MiniBatchNMF(**options), act)(square)
+    np.testing.assert_array_equal(model.components_, alone.components_)
+
+
 def test_partial_fit_goes_on_after_pickling():
     options = {"random_state": 0, "batch_size": 20}
     one, two = MiniBatchNMF(3, **options).partial_fit(X[:20]), MiniBatchNMF(3, **options).partial_fit(X[:20])

@@ -2,14 +2,17 @@
 
 import pickle
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.decomposition import NMF as Theirs
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 import dnmf
-from dnmf import NMF, non_negative_factorization
+from dnmf import NMF, MiniBatchNMF, non_negative_factorization
 
 SOLVERS = [
     {"solver": "cd"},
@@ -215,12 +218,29 @@ def test_the_function_is_the_estimator(update_H, dtype):
         np.testing.assert_allclose(W[free], theirs.T[free], rtol=1e-4)
 
 
+def test_the_function_returns_an_H_that_is_a_list_as_an_array():
+    H = np.ones((2, 15))
+    W, found, _ = non_negative_factorization(data(), H=H.tolist(), update_H=False)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, H)
+    assert (W @ found).shape == (40, 15)
+
+
+@pytest.mark.parametrize("W", [np.ones((4, 2)), da.ones((4, 2)), scipy.sparse.eye_array(4), [[1, 2]], 3.0, "W.npy"])
+def test_what_can_be_no_W_is_refused(W):
+    model = NMF(3, random_state=0).fit(data())
+    with pytest.raises(ValueError, match=r"X has shape \(.*\), and is to be a W, with a column for each of 3 comp"):
+        model.inverse_transform(W)
+
+
 @pytest.mark.parametrize(
     ("options", "given", "sentence"),
     [
         ({"solver": "als", "beta_loss": 1.0}, {}, "solver 'als' does not handle beta_loss = 1.0; use solver='newton'"),
         ({"init": "nndsvd", "n_components": 20}, {}, "can only be used when n_components <= min"),
-        ({"init": "custom"}, {}, "NMF \\(input H\\) is None; init='custom' needs W and H"),
+        ({"init": "custom"}, {}, "NMF \\(input H\\) is None, and init='custom' starts from it; give one"),
+        ({"init": "custom"}, {"H": 3.0}, "Expected 2D array, got scalar array instead"),
+        ({"init": "custom"}, {"H": np.full((2, 15), np.nan)}, "Input H contains NaN"),
         ({"init": "custom", "n_components": 3}, {"H": np.ones((2, 15))}, "wrong first dimension passed to NMF"),
         ({"init": "custom", "n_components": 2}, {"H": -np.ones((2, 15))}, "Negative values in data passed to NMF"),
         ({"init": "custom", "n_components": 2}, {"H": np.zeros((2, 15))}, "NMF \\(input H\\) is full of zeros"),
@@ -234,6 +254,13 @@ def test_what_cannot_be_is_refused_by_a_sentence(options, given, sentence):
         NMF(**options).fit(**{"X": data(), **given})
 
 
+def test_a_given_H_is_needed_and_dense():
+    with pytest.raises(ValueError, match="update_H=False solves for the W of a given H, and H is None; give one"):
+        non_negative_factorization(data(), update_H=False)
+    with pytest.raises(TypeError, match="Sparse data was passed for H, but dense data is required"):
+        NMF(init="custom").fit(data(), H=scipy.sparse.csr_array(np.ones((3, 15))))
+
+
 @quietly
 def test_warnings_are_scikit_learns():
     X = data()
@@ -243,6 +270,33 @@ def test_warnings_are_scikit_learns():
         non_negative_factorization(X, W=np.ones((40, 2)), H=np.ones((2, 15)), update_H=False)
     with pytest.warns(UserWarning, match=r"The multiplicative update \('mu'\) solver cannot update zeros"):
         NMF(3, init="nndsvd", solver="mu", max_iter=2).fit(X)
+
+
+def unseen():
+    X = data()
+    X[3] = np.nan
+    return X
+
+
+CALLS = {
+    "fit": lambda: NMF(3, max_iter=2).fit(data()),
+    "fit_transform": lambda: NMF(3, max_iter=2).fit_transform(data()),
+    "fit in batches": lambda: MiniBatchNMF(3, max_iter=2, tol=1e-9).fit(data()),
+    "the function": lambda: non_negative_factorization(data(), n_components=3, max_iter=2),
+    "pipeline": lambda: make_pipeline(NMF(3, max_iter=2)).fit_transform(data()),
+    "search": lambda: GridSearchCV(NMF(max_iter=2), {"n_components": [3]}, cv=2).fit(data()),
+    "factors that are ignored": lambda: NMF(3).fit_transform(data(), H=np.ones((3, 15))),
+    "zeros that stay": lambda: NMF(3, init="nndsvd", solver="mu").fit_transform(data()),
+    "W is not used": lambda: non_negative_factorization(data(), np.ones((40, 2)), np.ones((2, 15)), update_H=False),
+    "unseen rows": lambda: NMF(3, missing="nan").fit(unseen()),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_warnings_point_at_the_line_that_called(call):
+    with pytest.warns() as told:
+        call()
+    assert {warning.filename for warning in told} == {__file__}
 
 
 def test_verbose_prints_a_line_an_iteration(capsys):

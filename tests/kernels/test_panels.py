@@ -69,6 +69,12 @@ def test_a_dtype_that_is_no_real_number_is_refused(dtype):
         work_dtype(dtype)
 
 
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long doubles are doubles here")
+def test_more_than_double_precision_is_refused():
+    with pytest.raises(DataError, match=r"no more than float64 is worked on; give V.astype\('float64'\)"):
+        work_dtype(np.longdouble)
+
+
 @given(awkward())
 @settings(derandomize=True, deadline=None, max_examples=50)
 def test_square_sums_of_awkward_blocks_are_numpys(V):

@@ -106,3 +106,18 @@ def test_a_dask_chunk_that_fails_is_named_by_its_block_and_its_reason():
     source = open_matrix(da.map_blocks(load, chunks=((4,), (3, 3)), dtype=float, meta=np.empty((0, 0))))
     with pytest.raises(ReadError, match=r"block 1 \(columns 3 to 5\) of the Dask array .*the moon was in the way"):
         source.read(1, Scratch())
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_dask_chunk_that_fails_tells_no_secret(failing, monkeypatch):
+    def load(block_info=None):
+        if block_info and block_info[None]["chunk-location"] == (0, failing):
+            raise OSError("no answer with not-for-you to\nGET /V.zarr?X-Amz-Signature=abcdef")
+        return np.ones((4, 3))
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-for-you")
+    array = da.map_blocks(load, chunks=((4,), (3, 3)), dtype=float, meta=np.empty((0, 0)))
+    with pytest.raises(ReadError, match=rf"block {failing} .*no answer with … to GET .*Signature=…") as caught:
+        open_matrix(array).read(1, Scratch())
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

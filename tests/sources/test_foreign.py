@@ -202,6 +202,11 @@ def test_the_parts_of_an_annotated_matrix_have_the_names_of_their_axes(tmp_path)
 
         backed = anndata.read_h5ad(tmp_path / "W.h5ad", backed="r")
     assert open_matrix(backed).layout.location == str(tmp_path / "W.h5ad")
+    with pytest.raises(DataError, match=r"V is a part of the AnnData in .*W.h5ad, .* give V.to_memory\(\), or V.copy"):
+        open_matrix(backed[:5])
+    with quiet():
+        assert open_matrix(backed[:5].to_memory()).layout.user_shape == (5, V.shape[1])
+        assert open_matrix(backed[:5].copy(tmp_path / "part.h5ad")).layout.user_shape == (5, V.shape[1])
     backed.file.close()
 
 
@@ -310,6 +315,68 @@ def test_a_compressed_matrix_whose_parts_do_not_fit_is_refused(change, sentence,
         group.create_array(name, data=values)
     with pytest.raises(DataError, match=sentence):
         open_matrix(tmp_path / "V.zarr")
+
+
+def stored_csr(store):
+    """Store a CSR matrix with names as AnnData does, and return its group."""
+    matrix = sp.csr_array(V)
+    group = zarr.create_group(store, attributes={"encoding-type": "csr_matrix", "shape": [30, 200]})
+    for name in ("data", "indices", "indptr"):
+        group.create_array(name, data=getattr(matrix, name))
+    group.create_group("obs", attributes={"_index": "cell"}).create_array("cell", data=np.arange(30))
+    return group
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("indptr/c/0", r"indptr of {} could not be read \(.*Zstd decompression error.*\); its storage is damaged"),
+        ("obs/cell/c/0", r"{} could not be read \(.*Zstd decompression error.*\); its storage is damaged"),
+        ("indices/zarr.json", r"{} could not be read \(JSONDecodeError: .*\); its storage is damaged"),
+    ],
+)
+def test_what_is_read_to_open_a_compressed_matrix_may_be_damaged(file, sentence, tmp_path):
+    stored_csr(tmp_path / "V.zarr")
+    (tmp_path / "V.zarr" / file).write_bytes(b"\x07" * 60)
+    with pytest.raises(ReadError, match="^" + sentence.format(tmp_path / "V.zarr")) as caught:
+        open_matrix(tmp_path / "V.zarr")
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "nc"])
+def test_names_in_a_file_may_be_damaged(kind, tmp_path):
+    import h5py
+
+    path, labels = tmp_path / f"V.{kind}", np.arange(30.0)
+    if kind == "nc":
+        data = dataset(V).drop_vars("cell").assign_coords(label=("cell", labels))
+        data.to_netcdf(path, encoding={"label": {"zlib": True}})
+        name = "label"
+    else:
+        with h5py.File(path, "w") as file:
+            file["X"], name = V, "obs/cell"
+            file.create_group("var")
+            file.create_group("obs").attrs["_index"] = "cell"
+            file.create_dataset(name, data=labels, compression="gzip")
+    with h5py.File(path) as file:
+        chunk = file[name].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = b"\x07" * chunk.size
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match=rf"^{path} could not be read \(.*\); its storage is damaged"):
+        open_matrix(path)
+
+
+def test_what_cannot_be_reached_to_open_a_compressed_matrix_tells_no_secret(monkeypatch):
+    def read(vector, start, out):
+        raise RuntimeError("no answer to\nGET /V.zarr?X-Amz-Signature=abcdef")
+
+    stored_csr("memory://unreached/V.zarr")
+    monkeypatch.setattr("dnmf.sources.vectors.ZarrVector.read", read)
+    with pytest.raises(ReadError, match=r"^indptr of memory://unreached/V.zarr could not be read \(.*to GET") as caught:
+        open_matrix("memory://unreached/V.zarr")
+    assert "abcdef" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_an_index_beyond_the_shape_is_found_before_it_is_used(tmp_path):
