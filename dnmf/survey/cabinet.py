@@ -5,6 +5,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ class Cabinet:
                 self.place.replace(SPENT, json.dumps({"passes": passes, "seconds": seconds}).encode())
 
     def put(self, name: str, **piece: Any) -> Piece:
-        """Keep a piece, and return it."""
+        """Keep a piece, unless it is kept already, and return it."""
         arrays = {key: np.asarray(value) for key, value in piece.items()}
         if self.place is None:
             self._pieces[name] = arrays
@@ -153,5 +154,6 @@ class Cabinet:
         with explained(f"The survey {self.place}"):
             if self._held is not None:
                 self._held.check()
-            self.place.create(f"pieces/{name}.npz", content.getvalue())
+            with suppress(FileExistsError):  # by one that was stopped before it had kept all that a pass led to
+                self.place.create(f"pieces/{name}.npz", content.getvalue())
         return arrays

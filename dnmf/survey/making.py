@@ -104,12 +104,13 @@ class Maker:
         fit_all(rule, asked, self.cabinet, stride_of(self.layout), self.run.plan.threads, self.told)
         self.passes += verify_all(bench, asked, self.cabinet, self.plan)
         self.note()
-        wanted = [rank for rank in asked.ranks if self.stored(rank) is None]
         results: dict[int, Result] = {}
         batches = in_batches(
-            wanted, lambda batch: fitting(self.plan, survey_load(asked, self.layout, rule, batch, (), kept=True))
+            asked.ranks, lambda batch: fitting(self.plan, survey_load(asked, self.layout, rule, batch, (), kept=True))
         )
         for batch in batches:
+            if all(self.stored(rank) is not None for rank in batch):
+                continue
             norms = tuple(piece_of(self.cabinet, "sketch")["norms"].tolist())
             pieces = [piece_of(self.cabinet, f"model-{rank}-{self.best_seed(rank)}") for rank in batch]
             parts = [
@@ -134,7 +135,7 @@ class Maker:
         )
         for batch in batches:
             asked = dataclasses.replace(self.asked, ranks=tuple(batch))
-            if all(self.stored(rank) is not None for rank in batch):
+            if self.complete(batch):
                 continue
             with self.checkpoints(batch) as store:
                 state, beyond = advance_all(self.run.bench(), asked, self.cabinet, store, self.passed)
@@ -184,6 +185,13 @@ class Maker:
             bytes_read=state.passes * self.layout.stored_bytes,
             solver=state.method or solver_of(self.asked.settings),
         )
+
+    def complete(self, ranks: Sequence[int]) -> bool:
+        """Say whether all that there is to tell of some ranks is kept, whole."""
+        asked = self.asked
+        pieces = [f"model-{rank}-{seed}" for rank in ranks for seed in asked.seeds]
+        pieces += [f"held-{rank}-{fold}" for rank in ranks for fold in range(asked.folds)]
+        return all(map(self.stored, ranks)) and all(self.cabinet.get(piece) is not None for piece in pieces)
 
     def best_seed(self, rank: int) -> int:
         """Return the seed of the run of a rank whose loss is the least."""

@@ -38,7 +38,9 @@ from dnmf.survey.works import Beside, Verify
 
 def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet) -> int:
     """Make the first pass, unless it was made: a sketch of V, and of the rest that each fold leaves; return passes."""
-    if cabinet.get("sketch") is not None:
+    folds = range(asked.folds if asked.scheme == "bicross" else 0)
+    names = ["sketch", *(f"sketch-fold{fold}" for fold in folds)]
+    if all(cabinet.get(name) is not None for name in names):
         return 0
     layout = bench.engine.source.layout
     generator = np.random.default_rng(asked.settings.seed)
@@ -47,15 +49,15 @@ def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet) -> int:
     Q = basis_of(M, width, generator)
     works: list[Any] = [Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride)]
     bases = [Q]
-    for fold in range(asked.folds if asked.scheme == "bicross" else 0):
+    for fold in folds:
         halves = Halves(asked.settings.seed, fold)
         left = np.flatnonzero(~halves.rows(layout.shape[0]))
         bases.append(basis_of(M[left, :], min(width, len(left)), generator))
         inner = Sketch(np.ascontiguousarray(bases[-1], layout.work_dtype), layout.bounds, 1)
         works.append(SketchOfRest(inner, halves, layout.shape[0], stride))
     sums = bench.engine.one_pass(Beside(tuple(works)), scope=Scope(known=known)).parts
-    for fold, (basis, part) in reversed(list(enumerate(zip(bases, sums, strict=True), start=-1))):
-        cabinet.put("sketch" if fold < 0 else f"sketch-fold{fold}", **surrogate_piece(basis, part, layout))
+    for name, basis, part in zip(names, bases, sums, strict=True):
+        cabinet.put(name, **surrogate_piece(basis, part, layout))
     return 1
 
 
@@ -100,17 +102,18 @@ def verify_all(bench: Bench, asked: Asked, cabinet: Cabinet, plan: Callable[[Loa
     """Measure every model on V, and what the folds predict; return the passes that were made."""
     layout = bench.engine.source.layout
     models = [(rank, seed) for rank in asked.ranks for seed in asked.seeds]
-    missing = [model for model in models if cabinet.get("model-{}-{}".format(*model)) is None]
     folds = range(asked.folds if asked.scheme == "bicross" else 0)
-    held = [fold for fold in folds if cabinet.get(f"held-{asked.ranks[0]}-{fold}") is None]
+    held = [fold for fold in folds if any(cabinet.get(f"held-{rank}-{fold}") is None for rank in asked.ranks)]
     passes = 0
     batches = in_batches(
-        missing,
+        models,
         lambda batch: fitting(
             plan, survey_load(asked, layout, bench.rule, [rank for rank, _ in batch], asked.ranks, kept=False)
         ),
     )
-    for batch in [*batches] or ([[]] if held else []):
+    # With one model that is missing, those that were beside it are measured again: alone it would be rounded otherwise.
+    missing = [batch for batch in batches if any(cabinet.get("model-{}-{}".format(*one)) is None for one in batch)]
+    for batch in missing or ([[]] if held else []):
         norms = piece_of(cabinet, "sketch")["norms"].tolist()
         parts = [
             State(0, piece_of(cabinet, "fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms)) for m in batch

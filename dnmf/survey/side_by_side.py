@@ -106,7 +106,7 @@ def keep_advanced(
     for (rank, index), part, own in zip(models, state.parts, rows, strict=False):
         thin = sparsity(totals.mass[own].sum(), totals.squares[own].sum(), rank * layout.shape[1])
         cabinet.put(f"model-{rank}-{asked.seeds[index]}", **model_piece(part, samples[own], float(thin)))
-    if not folds or cabinet.get("held-{}-{}".format(*folds[-1])) is not None:
+    if all(cabinet.get("held-{}-{}".format(*fold)) is not None for fold in folds):
         return 0
     parts = state.parts[len(models) :]
     H = MadeFactor(state.H, Rows(edges[len(models)], edges[-1]))

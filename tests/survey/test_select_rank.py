@@ -1,5 +1,6 @@
 """A survey of ranks: few reads, the planted rank, nothing that leaks, the same bits every time and after a stop."""
 
+import itertools
 import shutil
 import threading
 
@@ -14,6 +15,7 @@ from dnmf.kernels.hashing import drop_hashed
 from dnmf.kernels.scratch import Scratch
 from dnmf.rank import load_survey, select_rank
 from dnmf.sources import open_matrix
+from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
 from dnmf.watch import Watcher
 
@@ -232,6 +234,38 @@ def test_a_survey_that_was_stopped_goes_on_to_the_same_bits(options, stop, tmp_p
     same(load_survey(tmp_path / "run.zarr"), straight)
 
 
+class Killed(BaseException):
+    """The end of a process, as far as it can be had without one."""
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_a_survey_that_was_killed_as_it_kept_a_piece_goes_on_to_the_same_bits(options, tmp_path, monkeypatch):
+    V, put = counts(), Cabinet.put
+    arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
+    straight = select_rank(V, **arguments)
+    for count in itertools.count(1):
+        left = count
+
+        def dying(self, name, **piece):
+            nonlocal left
+            kept = put(self, name, **piece)
+            left -= 1
+            if left == 0:
+                raise Killed
+            return kept
+
+        where = tmp_path / f"{count}.zarr"
+        with monkeypatch.context() as patch:
+            patch.setattr(Cabinet, "put", dying)
+            try:
+                select_rank(V, store=where, **arguments)
+                break
+            except Killed:
+                pass
+        same(select_rank(V, store=where, **arguments), straight)
+    assert count > 4
+
+
 def test_a_finished_survey_reads_nothing_again_and_is_refused_to_others(tmp_path):
     V, where = planted(), tmp_path / "survey.zarr"
     first = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
@@ -257,15 +291,25 @@ def test_an_overwritten_survey_knows_nothing_of_the_one_before(tmp_path):
     assert new.passes == straight.passes
 
 
-def test_a_damaged_piece_is_made_anew(tmp_path):
-    V, where = planted(), tmp_path / "survey.zarr"
-    first = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
-    piece = where / "pieces" / "model-3-1.npz"
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        *((CASES[0], name) for name in ("sketch-fold0", "fit-3-fold1", "model-3-1", "held-3-0")),
+        *((CASES[1], name) for name in ("model-3-1", "held-2-0")),
+    ],
+    ids=str,
+)
+def test_a_damaged_piece_is_made_anew(options, name, tmp_path):
+    V, where = counts(), tmp_path / "survey.zarr"
+    arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
+    first = select_rank(V, store=where, **arguments)
+    piece = where / "pieces" / f"{name}.npz"
     content = bytearray(piece.read_bytes())
     content[len(content) // 2] ^= 0xFF
     piece.write_bytes(bytes(content))
-    with pytest.warns(UserWarning, match=r"model-3-1.npz is damaged .* and is made anew"):
-        again = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
+    with pytest.warns(UserWarning, match=f"{name}.npz is damaged .* and is made anew"):
+        again = select_rank(V, store=where, **arguments)
+    assert piece.exists()
     same(first, again)
 
 
