@@ -99,6 +99,34 @@ def test_divergences_advance_side_by_side_and_speckles_tell_the_rank(loss):
     assert survey.best(3).loss <= single.loss * 1.02
 
 
+@pytest.mark.parametrize("options", [{"solver": "mu"}, {"solver": "hals"}, {"solver": "als", "extrapolate": True}])
+def test_a_solver_that_is_named_makes_its_passes_and_one_model_is_the_single_run_to_the_bit(options):
+    V, options = planted(), {"max_passes": 6, "tol": 0, **options}
+    survey = select_rank(V, [3], n_runs=1, cv=0, seed=2, **options)
+    single = dnmf.factorize(V, 3, init="random", seed=2, **options)
+    best = survey.best(3)
+    assert (survey.passes, survey.holdout) == (6, "speckled")
+    assert [(r.passes, r.loss, r.solver) for r in best.history] == [
+        (r.passes, r.loss, r.solver) for r in single.history[-1:]
+    ]
+    np.testing.assert_array_equal(best.W, single.W)
+    np.testing.assert_array_equal(np.asarray(best.H), np.asarray(single.H))
+
+
+def test_a_solver_that_is_named_is_that_of_every_model():
+    V = planted()
+    made = {
+        solver: select_rank(V, [2, 4], n_runs=2, cv=2, solver=solver, max_passes=5, tol=0)
+        for solver in ("auto", "sketch", "mu", "hals")
+    }
+    assert [made[solver].passes for solver in made] == [3, 3, 6, 6]
+    same(made["auto"], made["sketch"])
+    for seed in (0, 1):
+        single = dnmf.factorize(V, 4, init="random", solver="mu", seed=seed, max_passes=5, tol=0)
+        assert made["mu"].of(4)[seed].loss == pytest.approx(single.loss, rel=1e-9)
+    assert (made["mu"].of(4)[0].W != made["hals"].of(4)[0].W).any()
+
+
 def test_missing_and_weighted_entries_are_surveyed_too():
     V = planted()
     holes = np.where(np.random.default_rng(1).random(V.shape) < 0.1, np.nan, V)
@@ -370,6 +398,13 @@ def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
         ({"solver": "minibatch"}, "solver='minibatch' is not for a survey"),
         ({"holdout": "halves"}, "holdout"),
         ({"holdout": "bicross", "loss": "kullback-leibler"}, "holdout='bicross' is for the Frobenius loss"),
+        ({"holdout": "bicross", "ranks": [2, 12]}, r"larger than 5 times the largest rank, 12, in both directions"),
+        (
+            {"holdout": "bicross", "solver": "mu"},
+            "is for models that are made on a sketch of V, and solver='mu' is for their passes over V itself; leave "
+            "solver out, or use holdout='speckled'",
+        ),
+        ({"holdout": "bicross", "init": "random"}, "and init='random' is for their passes .* leave init out"),
         ({"slover": "hals"}, "the option 'slover' is not known"),
     ],
 )
