@@ -99,8 +99,9 @@ def keep_advanced(
 ) -> int:
     """Keep what there is to tell of models that have made their passes; return the passes that were made for it."""
     engine, layout = bench.engine, bench.engine.source.layout
-    samples = np.concatenate(engine.one_pass(Take(asked.places, layout.bounds), state.H, scope=H_ALONE).parts, axis=1)
-    totals = engine.one_pass(RowSums(state.W.shape[1]), state.H, scope=H_ALONE)
+    works = Beside((Take(asked.places, layout.bounds), RowSums(state.W.shape[1])))
+    found, totals = engine.one_pass(works, state.H, scope=H_ALONE).parts
+    samples = np.concatenate(found.parts, axis=1)
     edges = np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist()
     rows = [slice(*pair) for pair in itertools.pairwise(edges)]
     for (rank, index), part, own in zip(models, state.parts, rows, strict=False):

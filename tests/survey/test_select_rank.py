@@ -10,6 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 import dnmf
+from dnmf.engine import ThreadEngine
+from dnmf.engine.groups import WHOLE
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
 from dnmf.kernels.hashing import drop_hashed
 from dnmf.kernels.scratch import Scratch
@@ -125,6 +127,18 @@ def test_a_solver_that_is_named_is_that_of_every_model():
         single = dnmf.factorize(V, 4, init="random", solver="mu", seed=seed, max_passes=5, tol=0)
         assert made["mu"].of(4)[seed].loss == pytest.approx(single.loss, rel=1e-9)
     assert (made["mu"].of(4)[0].W != made["hals"].of(4)[0].W).any()
+
+
+def test_what_is_told_of_models_side_by_side_takes_one_pass_over_their_factors_alone(monkeypatch):
+    passes, one_pass = [], ThreadEngine.one_pass
+
+    def spying(self, work, H=None, room=None, scope=WHOLE):
+        passes.append(scope.reading)
+        return one_pass(self, work, H, room, scope)
+
+    monkeypatch.setattr(ThreadEngine, "one_pass", spying)
+    select_rank(planted(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=4, tol=0)
+    assert passes == [True] * 4 + [False, True]
 
 
 def test_missing_and_weighted_entries_are_surveyed_too():
