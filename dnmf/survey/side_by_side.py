@@ -89,8 +89,10 @@ def first_states(bench: Bench, asked: Asked, models: Sequence[Any], hidden: Sequ
 
 
 def shown(M: Any, places: Any, fold: Speckles) -> Any:
-    """Return columns of V with these numbers, with zeros where a fold holds out entries."""
-    parts = [blanked(fold, M[:, index : index + 1], int(place)) for index, place in enumerate(places)]
+    """Return columns of V with these rising numbers, with zeros where a fold holds out entries."""
+    edges = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]  # of runs without a gap
+    runs = [slice(*edge) for edge in itertools.pairwise(edges)]
+    parts = [blanked(fold, M[:, run], int(places[run.start])) for run in runs]
     return scipy.sparse.hstack(parts, "csc") if scipy.sparse.issparse(M) else np.hstack(parts)
 
 

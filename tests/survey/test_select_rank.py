@@ -19,6 +19,7 @@ from dnmf.rank import load_survey, select_rank
 from dnmf.sources import open_matrix
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
+from dnmf.survey.side_by_side import shown
 from dnmf.watch import Watcher
 
 
@@ -222,6 +223,18 @@ def test_speckles_hold_out_their_share_and_no_entry_twice():
     np.testing.assert_array_equal(later[:, slice(0, 100)], whole[:, 300:])
     rows, columns = np.array([1, 5, 299]), np.array([0, 40, 99])
     np.testing.assert_array_equal(later[rows, columns], whole[rows, columns + 300])
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, sp.csc_array])
+@pytest.mark.parametrize("places", [[0, 1, 2, 10, 11, 30, 77, 78], [5], [4, 9, 20], [*range(7, 20)]], ids=str)
+def test_columns_in_runs_are_shown_as_one_by_one(form, places):
+    V, fold = counts(), Speckles(3, 1, 4)
+    rows, columns = np.indices(V.shape)
+    kept = HashedWeights(fold, V.shape, 0)[rows.ravel(), columns.ravel()].reshape(V.shape)
+    one_by_one = np.hstack([V[:, [place]] * kept[:, [place]] for place in places])
+    found = shown(form(V[:, places]), np.array(places), fold)
+    np.testing.assert_array_equal(found.toarray() if sp.issparse(found) else found, one_by_one)
+    assert sp.issparse(found) or found.flags.c_contiguous
 
 
 def test_halves_are_halves_whatever_the_blocks():
