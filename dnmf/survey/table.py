@@ -1,6 +1,7 @@
 """What a survey found, and which rank that speaks for."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ class SurveyModel:
     sparsity: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)  # without slots, so that what it has worked out can be kept
 class RankSurvey:
     """Models of many ranks, seeds and folds, and what they say of the rank.
 
@@ -115,8 +116,11 @@ class RankSurvey:
         components) and `stability_mean`, `cophenetic`, `dispersion`, and `sparsity_W`, `sparsity_H` of the best run;
         None where there is none.
         """
-        rows = [self._row(index, rank) for index, rank in enumerate(self.ranks)]
-        return {name: [row[name] for row in rows] for name in rows[0]}
+        return {name: [row[name] for row in self._rows] for name in self._rows[0]}
+
+    @functools.cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return [self._row(index, rank) for index, rank in enumerate(self.ranks)]
 
     def _row(self, index: int, rank: int) -> dict[str, Any]:
         models, held = self.of(rank), self.held_out[index]

@@ -1,6 +1,7 @@
 """A survey of ranks: few reads, the planted rank, nothing that leaks, the same bits every time and after a stop."""
 
 import itertools
+import pickle
 import shutil
 import threading
 
@@ -17,9 +18,11 @@ from dnmf.kernels.hashing import drop_hashed
 from dnmf.kernels.scratch import Scratch
 from dnmf.rank import load_survey, select_rank
 from dnmf.sources import open_matrix
+from dnmf.survey import table
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
 from dnmf.survey.side_by_side import shown
+from dnmf.survey.stability import stability
 from dnmf.watch import Watcher
 
 
@@ -398,10 +401,25 @@ def test_the_consensus_of_many_runs_recovers_the_components(tmp_path):
 
 def test_one_run_of_each_rank_and_no_fold_is_a_survey_too():
     survey = select_rank(planted(), [3, 4], n_runs=1, cv=0)
-    table = survey.table()
-    assert table["stability"] == table["held_out"] == table["cophenetic"] == [None, None]
+    figures = survey.table()
+    assert figures["stability"] == figures["held_out"] == figures["cophenetic"] == [None, None]
     assert survey.suggest().rank is None or survey.suggest().rank in (3, 4)
     assert "rank" in str(survey)
+
+
+def test_a_survey_works_out_its_figures_once_and_travels(monkeypatch):
+    survey, matched = select_rank(planted(), [3, 4], n_runs=2, cv=2), []
+    monkeypatch.setattr(table, "stability", lambda runs: matched.append(len(runs)) or stability(runs))
+    before, told, figures = repr(survey), str(survey), survey.table()
+    assert str(survey.suggest()) in told
+    figures["loss"].clear()
+    assert len(survey.table()["loss"]) == 2
+    assert matched == [2, 2]
+    there = pickle.loads(pickle.dumps(survey))
+    assert repr(survey) == before == repr(there).replace(repr(there._best), repr(survey._best))
+    same(there, survey)
+    assert str(there) == told
+    assert matched == [2, 2]
 
 
 def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
