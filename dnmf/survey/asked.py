@@ -15,6 +15,7 @@ one fits, and make their passes together; the folds are models that are not show
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,10 @@ class Asked:
     places: Any
 
 
+# Is told how many models are ready, and of how many.
 Told = Callable[[int, int], None]
+# Counts the pass that is made within it, for models of these ranks.
+Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
 
 
 def sketchable(settings: Settings, rule: Rule, layout: Layout) -> bool:

@@ -1,5 +1,6 @@
 """A survey whose models are made on a sketch of V: three reads for any number of them."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +24,7 @@ from dnmf.survey.asked import (
     ROUNDS,
     WIDTH,
     Asked,
+    Reading,
     Told,
     fitting,
     flat,
@@ -36,12 +38,13 @@ from dnmf.survey.holdout import Halves
 from dnmf.survey.works import Beside, Verify
 
 
-def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet) -> int:
-    """Make the first pass, unless it was made: a sketch of V, and of the rest that each fold leaves; return passes."""
-    folds = range(asked.folds if asked.scheme == "bicross" else 0)
-    names = ["sketch", *(f"sketch-fold{fold}" for fold in folds)]
-    if all(cabinet.get(name) is not None for name in names):
-        return 0
+def sketches(asked: Asked) -> list[str]:
+    """Return the names of the sketches, of V and of the rest that each fold leaves."""
+    return ["sketch", *(f"sketch-fold{fold}" for fold in range(asked.folds))]
+
+
+def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet, reading: Reading) -> None:
+    """Make the first pass: a sketch of V, and of the rest that each fold leaves."""
     layout = bench.engine.source.layout
     generator = np.random.default_rng(asked.settings.seed)
     width, stride = WIDTH * asked.settings.rank, stride_of(layout)
@@ -49,16 +52,16 @@ def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet) -> int:
     Q = basis_of(M, width, generator)
     works: list[Any] = [Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride)]
     bases = [Q]
-    for fold in folds:
+    for fold in range(asked.folds):
         halves = Halves(asked.settings.seed, fold)
         left = np.flatnonzero(~halves.rows(layout.shape[0]))
         bases.append(basis_of(M[left, :], min(width, len(left)), generator))
         inner = Sketch(np.ascontiguousarray(bases[-1], layout.work_dtype), layout.bounds, 1)
         works.append(SketchOfRest(inner, halves, layout.shape[0], stride))
-    sums = bench.engine.one_pass(Beside(tuple(works)), scope=Scope(known=known)).parts
-    for name, basis, part in zip(names, bases, sums, strict=True):
+    with reading(asked.ranks * (len(asked.seeds) + asked.folds)):
+        sums = bench.engine.one_pass(Beside(tuple(works)), scope=Scope(known=known)).parts
+    for name, basis, part in zip(sketches(asked), bases, sums, strict=True):
         cabinet.put(name, **surrogate_piece(basis, part, layout))
-    return 1
 
 
 def surrogate_piece(Q: Float, sums: SketchSums, layout: Layout) -> dict[str, Any]:
@@ -75,8 +78,7 @@ def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, thread
     wanted: list[tuple[str, str, int, int]] = []
     for rank in asked.ranks:
         wanted += [("sketch", f"fit-{rank}-{seed}", rank, seed) for seed in asked.seeds]
-        if asked.scheme == "bicross":
-            wanted += [(f"sketch-fold{fold}", f"fit-{rank}-fold{fold}", rank, fold) for fold in range(asked.folds)]
+        wanted += [(f"sketch-fold{fold}", f"fit-{rank}-fold{fold}", rank, fold) for fold in range(asked.folds)]
 
     def fit(model: tuple[str, str, int, int]) -> None:
         sketch, name, rank, seed = model
@@ -98,41 +100,53 @@ def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, thread
         pool.shutdown(cancel_futures=True)
 
 
-def verify_all(bench: Bench, asked: Asked, cabinet: Cabinet, plan: Callable[[Load], Any]) -> int:
-    """Measure every model on V, and what the folds predict; return the passes that were made."""
-    layout = bench.engine.source.layout
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measured:
+    """What a pass measures: models by rank and seed, and what folds predict."""
+
+    models: Sequence[tuple[int, int]]
+    folds: Sequence[int]
+
+
+def to_measure(
+    asked: Asked, cabinet: Cabinet, layout: Layout, rule: Rule, plan: Callable[[Load], Any]
+) -> list[Measured]:
+    """Return what is still to be measured on V, pass by pass: as many models at a time as fit the memory."""
     models = [(rank, seed) for rank in asked.ranks for seed in asked.seeds]
-    folds = range(asked.folds if asked.scheme == "bicross" else 0)
+    folds = range(asked.folds)
     held = [fold for fold in folds if any(cabinet.get(f"held-{rank}-{fold}") is None for rank in asked.ranks)]
-    passes = 0
     batches = in_batches(
         models,
         lambda batch: fitting(
-            plan, survey_load(asked, layout, bench.rule, [rank for rank, _ in batch], asked.ranks, kept=False)
+            plan, survey_load(asked, layout, rule, [rank for rank, _ in batch], asked.ranks, kept=False)
         ),
     )
     # With one model that is missing, those that were beside it are measured again: alone it would be rounded otherwise.
     missing = [batch for batch in batches if any(cabinet.get("model-{}-{}".format(*one)) is None for one in batch)]
-    for batch in missing or ([[]] if held else []):
-        norms = piece_of(cabinet, "sketch")["norms"].tolist()
-        parts = [
-            State(0, piece_of(cabinet, "fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms)) for m in batch
-        ]
-        works: list[Any] = []
-        if parts:
-            together = Together.of(bench, [bench.rule] * len(parts), parts, None)
-            works.append(Verify(together, asked.places, layout.bounds))
-        predictions = [predict_block(bench.rule, asked, cabinet, layout, fold) for fold in held]
-        H = StackedFactor(*(part.H for part in parts)) if parts else None
+    first, *others = missing or [()]
+    return [Measured(first, held), *(Measured(batch, ()) for batch in others)] if missing or held else []
+
+
+def measure(bench: Bench, asked: Asked, cabinet: Cabinet, wanted: Measured, reading: Reading) -> list[State]:
+    """Measure models on V, and what folds predict; return the states of the models."""
+    layout = bench.engine.source.layout
+    norms = piece_of(cabinet, "sketch")["norms"].tolist()
+    parts = [
+        State(0, piece_of(cabinet, "fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms))
+        for m in wanted.models
+    ]
+    works: list[Any] = []
+    if parts:
+        together = Together.of(bench, [bench.rule] * len(parts), parts, None)
+        works.append(Verify(together, asked.places, layout.bounds))
+    predictions = [predict_block(bench.rule, asked, cabinet, layout, fold) for fold in wanted.folds]
+    H = StackedFactor(*(part.H for part in parts)) if parts else None
+    with reading([*(rank for rank, _ in wanted.models), *asked.ranks * len(predictions)]):
         sums = bench.engine.one_pass(Beside((*works, *predictions)), H).parts
-        for prediction, part in zip(predictions, sums[len(works) :], strict=True):
-            for rank, error in zip(asked.ranks, prediction.errors(part), strict=True):
-                cabinet.put(f"held-{rank}-{prediction.halves.fold}", error=error)
-        held = []
-        if parts:
-            keep_models(bench, batch, parts, sums[0], cabinet)
-        passes += 1
-    return passes
+    for prediction, part in zip(predictions, sums[len(works) :], strict=True):
+        for rank, error in zip(asked.ranks, prediction.errors(part), strict=True):
+            cabinet.put(f"held-{rank}-{prediction.halves.fold}", error=error)
+    return keep_models(bench, wanted.models, parts, sums[0], cabinet) if parts else []
 
 
 def piece_of(cabinet: Cabinet, name: str) -> dict[str, Any]:
@@ -149,13 +163,17 @@ def predict_block(rule: Rule, asked: Asked, cabinet: Cabinet, layout: Layout, fo
     return PredictBlock(rule, Halves(asked.settings.seed, fold), W, asked.ranks, layout.shape[0], layout.bounds)
 
 
-def keep_models(bench: Bench, batch: Sequence[Any], parts: Sequence[State], sums: Any, cabinet: Cabinet) -> None:
-    """Take the next W of every model from its sums, and keep what there is to tell of it."""
+def keep_models(
+    bench: Bench, models: Sequence[tuple[int, int]], parts: Sequence[State], sums: Any, cabinet: Cabinet
+) -> list[State]:
+    """Take the next W of every model from its sums, and keep what there is to tell of it; return their states."""
     sample = np.concatenate(sums.sample, axis=1)
-    start = 0
-    for (rank, seed), state, stats in zip(batch, parts, sums.bundle.parts, strict=True):
+    start, states = 0, []
+    for (rank, seed), state, stats in zip(models, parts, sums.bundle.parts, strict=True):
         step = bench.rule.finish(state.W, stats)
         thin = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * bench.engine.source.layout.shape[1])
         H = sample[start : start + rank]
         start += rank
         cabinet.put(f"model-{rank}-{seed}", **model_piece(step, H, float(thin)))
+        states.append(state.after(step, state.H, tuple(stats.norms)))
+    return states

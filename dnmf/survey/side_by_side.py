@@ -31,8 +31,8 @@ from dnmf.watch import Record
 
 def advance_all(
     bench: Bench, asked: Asked, cabinet: Cabinet, store: Store | None, told: Callable[[State], Record]
-) -> tuple[State, int]:
-    """Let all models make their passes together, and keep them; return where they are, and the passes beyond."""
+) -> State:
+    """Let all models make their passes together and one more to judge folds, keep them, and return where they are."""
     layout, settings = bench.engine.source.layout, asked.settings
     models = [(rank, index) for rank in asked.ranks for index in range(len(asked.seeds))]
     folds = [(rank, fold) for fold in range(asked.folds) for rank in asked.ranks]
@@ -58,7 +58,8 @@ def advance_all(
         history.append(told(state))
         if store is not None and (state.passes % settings.checkpoint_every == 0 or state.passes >= settings.max_passes):
             save_state(store, state, history, None, layout, settings.keep)
-    return state, keep_advanced(bench, asked, cabinet, state, models, folds)
+    keep_advanced(bench, asked, cabinet, state, models, folds)
+    return state
 
 
 def first_states(bench: Bench, asked: Asked, models: Sequence[Any], hidden: Sequence[Speckles | None]) -> list[State]:
@@ -98,8 +99,8 @@ def shown(M: Any, places: Any, fold: Speckles) -> Any:
 
 def keep_advanced(
     bench: Bench, asked: Asked, cabinet: Cabinet, state: State, models: list[Any], folds: list[Any]
-) -> int:
-    """Keep what there is to tell of models that have made their passes; return the passes that were made for it."""
+) -> None:
+    """Keep what there is to tell of models that have made their passes, and by one more what those of folds predict."""
     engine, layout = bench.engine, bench.engine.source.layout
     works = Beside((Take(asked.places, layout.bounds), RowSums(state.W.shape[1])))
     found, totals = engine.one_pass(works, state.H, scope=H_ALONE).parts
@@ -110,7 +111,7 @@ def keep_advanced(
         thin = sparsity(totals.mass[own].sum(), totals.squares[own].sum(), rank * layout.shape[1])
         cabinet.put(f"model-{rank}-{asked.seeds[index]}", **model_piece(part, samples[own], float(thin)))
     if all(cabinet.get("held-{}-{}".format(*fold)) is not None for fold in folds):
-        return 0
+        return
     parts = state.parts[len(models) :]
     H = MadeFactor(state.H, Rows(edges[len(models)], edges[-1]))
     entries = dataclasses.replace(bench.rule.entries, dense=True)
@@ -121,4 +122,3 @@ def keep_advanced(
     sums = engine.one_pass(work, H).sums
     for (rank, fold), (missed, scale, _) in zip(folds, sums, strict=True):
         cabinet.put(f"held-{rank}-{fold}", error=missed / scale if scale > 0 else 0.0)
-    return 1

@@ -74,8 +74,7 @@ def make_survey(
             widest = plan(survey_load(asked, layout, rule, models, last if asked.folds else (), kept=True))
             run = make_run(source, settings, widest, None, watchers, cancel, crew)
             try:
-                run.set_out(0)
-                survey = Maker(run, asked, cabinet, plan, watchers, cancel).make()
+                survey = Maker(run, asked, cabinet, plan, cancel).make()
             finally:
                 run.close()
         finally:
