@@ -1,5 +1,6 @@
 """A survey of ranks: few reads, the planted rank, nothing that leaks, the same bits every time and after a stop."""
 
+import io
 import itertools
 import pickle
 import shutil
@@ -9,6 +10,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from rich.console import Console
+from runs import Told
 
 import dnmf
 from dnmf.engine import ThreadEngine
@@ -16,9 +19,10 @@ from dnmf.engine.groups import WHOLE
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
 from dnmf.kernels.hashing import drop_hashed
 from dnmf.kernels.scratch import Scratch
+from dnmf.progress import Bar
 from dnmf.rank import load_survey, select_rank
 from dnmf.sources import open_matrix
-from dnmf.survey import table
+from dnmf.survey import making, table
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
 from dnmf.survey.side_by_side import shown
@@ -143,6 +147,49 @@ def test_what_is_told_of_models_side_by_side_takes_one_pass_over_their_factors_a
     monkeypatch.setattr(ThreadEngine, "one_pass", spying)
     select_rank(planted(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=4, tol=0)
     assert passes == [True] * 4 + [False, True]
+
+
+class Announced(Told):
+    """Keeps the losses that are told, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def passed(self, record):
+        super().passed(record)
+        self.losses.append(record.loss)
+
+
+def test_the_passes_of_a_sketch_are_announced_and_told(tmp_path):
+    told, arguments = Announced(), {"ranks": [2, 4], "n_runs": 2, "cv": 2, "store": tmp_path / "survey.zarr"}
+    survey = select_rank(planted(), watchers=[told], **arguments)
+    assert told.calls == [("started", 0, 3), ("passed", 2), ("passed", 3), ("stopped", True)]
+    assert told.losses == [min(survey.table()["loss"]), survey.best(4).loss]
+    again = Told()
+    select_rank(planted(), watchers=[again], **arguments)
+    assert again.calls == [("started", 3, 3), ("stopped", True)]
+
+
+def test_passes_of_models_that_do_not_fit_together_are_announced_and_told_in_one_count(monkeypatch):
+    monkeypatch.setattr(making, "in_batches", lambda models, fits: [(model,) for model in models])
+    told = Announced()
+    survey = select_rank(counts(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=2, watchers=[told])
+    passes = [("passed", number) for number in (1, 2, 4, 5)]  # pass 3 and pass 6 judge what the folds predict
+    assert told.calls == [("started", 0, 6), *passes, ("stopped", True)]
+    assert survey.passes == 6
+    assert told.losses[1::2] == survey.table()["loss"]  # of the models, not of the folds, which have fewer entries
+
+
+def test_a_bar_shows_the_passes_of_a_survey():
+    bar, seen = Bar(Console(file=io.StringIO())), []
+
+    class Look(Watcher):
+        def modelled(self, done, total):
+            seen.append({name: bar._progress.tasks[0].fields[name] for name in ("passes", "most")})
+
+    select_rank(planted(), [2, 4], n_runs=2, cv=2, watchers=[bar, Look()])
+    assert seen == [{"passes": 1, "most": 3}] * 8
 
 
 def test_missing_and_weighted_entries_are_surveyed_too():
