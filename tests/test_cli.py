@@ -74,6 +74,22 @@ def test_options_reach_the_run(matrix, tmp_path):
     assert settings.memory_limit == 10**9
 
 
+def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
+    asked = ["rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2]
+    plain = run(*asked)
+    assert plain.exit_code == 0, plain.output
+    head, *lines = plain.stdout.splitlines()
+    assert head.split()[0] == "rank"
+    assert head.split()[-2:] == ["passes", "seconds"]
+    assert [line.split()[0] for line in lines[:3]] == ["2", "3", "4"]
+    *passes, two, three, four, found = map(json.loads, run(*asked, "--json").stdout.splitlines())
+    assert [record["passes"] for record in passes] == [2, 3]
+    assert [row["rank"] for row in (two, three, four)] == [2, 3, 4]
+    assert {row["passes"] for row in (two, three, four)} == {3}
+    assert all(row["seconds"] > 0 for row in (two, three, four))
+    assert found["suggested"] in (2, 3, 4)
+
+
 def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
     store = tmp_path / "run.zarr"
     run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", store)

@@ -133,7 +133,7 @@ class Cabinet:
             return self._spent
         try:
             return Spent.from_json(json.loads(self.place.read(SPENT)))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return Spent()
 
     def note(self, spent: Spent) -> None:

@@ -101,7 +101,8 @@ class Maker:
         self.tally.set_out(self.tally.spent.passes + (not sketched) + len(measured) + len(batches))
         if not sketched:
             sketch_all(bench, asked, cabinet, self.tally.reading)
-        fit_all(rule, asked, cabinet, stride_of(self.layout), self.run.plan.threads, self.tally.modelled)
+        taken = fit_all(rule, asked, cabinet, stride_of(self.layout), self.run.plan.threads, self.tally.modelled)
+        self.tally.fitted(taken, len(asked.seeds) + asked.folds)
         for wanted in measured:
             self.tally.passed(measure(bench, asked, cabinet, wanted, self.tally.reading))
         results: dict[int, Result] = {}

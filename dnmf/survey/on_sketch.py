@@ -1,6 +1,7 @@
 """A survey whose models are made on a sketch of V: three reads for any number of them."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -73,31 +74,42 @@ def surrogate_piece(Q: Float, sums: SketchSums, layout: Layout) -> dict[str, Any
     return {"left": left.astype(layout.work_dtype), "sample": sample, "norms": np.array(sums.norms)}
 
 
-def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, threads: int, told: Told) -> None:
-    """Fit every model on its sketch, in this process, and keep each as it is ready."""
+def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, threads: int, told: Told) -> dict[int, float]:
+    """Fit every model on its sketch, in this process, and keep each as it is ready; return the seconds of each rank.
+
+    A fit is timed by itself, and as many run at once as there are threads: its share of the seconds is one of so many.
+    """
+    taken = dict.fromkeys(asked.ranks, 0.0)
     wanted: list[tuple[str, str, int, int]] = []
     for rank in asked.ranks:
         wanted += [("sketch", f"fit-{rank}-{seed}", rank, seed) for seed in asked.seeds]
         wanted += [(f"sketch-fold{fold}", f"fit-{rank}-fold{fold}", rank, fold) for fold in range(asked.folds)]
 
-    def fit(model: tuple[str, str, int, int]) -> None:
+    beside = min(threads, len(wanted))
+
+    def fit(model: tuple[str, str, int, int]) -> tuple[int, float]:
         sketch, name, rank, seed = model
-        if cabinet.get(name) is not None:
-            return
+        if (known := cabinet.get(name)) is not None:
+            return rank, float(known.get("seconds", 0.0))
+        start = time.perf_counter()
         piece = cabinet.get(sketch)
         assert piece is not None
         surrogate = Surrogate(piece["left"], rule, float(piece["norms"].sum()))
         starts = 1 if sketch == "sketch" else FOLD_STARTS
         with single_threaded_products():
             W, loss = surrogate.fitted(piece["sample"], rank, seed, stride, starts, ROUNDS)
-        cabinet.put(name, W=W.astype(piece["left"].dtype), loss=loss)
+        seconds = (time.perf_counter() - start) / beside
+        cabinet.put(name, W=W.astype(piece["left"].dtype), loss=loss, seconds=seconds)
+        return rank, seconds
 
     pool = ThreadPoolExecutor(threads)
     try:
-        for done, _ in enumerate(pool.map(fit, wanted), start=1):
+        for done, (rank, seconds) in enumerate(pool.map(fit, wanted), start=1):
+            taken[rank] += seconds
             told(done, len(wanted))
     finally:
         pool.shutdown(cancel_futures=True)
+    return taken
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ def read_survey(
         location=location,
         _transposed=transposed,
         _best={rank: result for rank, result in best.items() if result is not None},
+        _spent=spent,
     )
 
 

@@ -1,6 +1,7 @@
 """What a survey has taken, of passes over V and of seconds, and for which ranks."""
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
@@ -77,7 +78,7 @@ class Spent:
 
     @classmethod
     def from_json(cls, read: Any) -> Self:
-        """Return what a file says; one by an earlier dnmf has no works.
+        """Return what a file says; one by an earlier dnmf has no works. ValueError for what is not finite.
 
         >>> spent = Spent.from_json({"passes": 3, "seconds": 1.5})
         >>> spent.passes, spent.of(2)
@@ -91,4 +92,8 @@ class Spent:
             )
             for name, work in read.get("works", {}).items()
         }
-        return cls(float(read["seconds"]), works, int(read["passes"]) - sum(work.passes for work in works.values()))
+        untold = int(read["passes"]) - sum(work.passes for work in works.values())
+        spent = cls(float(read["seconds"]), works, untold)
+        if not math.isfinite(spent.seconds + sum(work.seconds for work in works.values())):
+            raise ValueError("seconds are finite")
+        return spent

@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dnmf.bundle import best_of
@@ -45,6 +45,11 @@ class Tally:
         before, self._lap = self._lap, time.perf_counter()
         known = self.spent.works.get(name)
         self.spent.works[name] = Work.of(passes, (known.seconds if known else 0.0) + self._lap - before, models)
+
+    def fitted(self, taken: Mapping[int, float], models: int) -> None:
+        """Set the seconds that so many models of each rank took on a sketch."""
+        self.spent.works |= {f"fits-{rank}": Work.of(0, taken[rank], [rank] * models) for rank in taken}
+        self.note()
 
     def note(self) -> None:
         """Remember what was spent."""

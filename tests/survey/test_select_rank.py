@@ -22,7 +22,7 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.progress import Bar
 from dnmf.rank import load_survey, select_rank
 from dnmf.sources import open_matrix
-from dnmf.survey import making, table
+from dnmf.survey import making, on_sketch, table
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
 from dnmf.survey.side_by_side import shown
@@ -67,8 +67,13 @@ class StopAfter(Watcher):
             self.event.set()
 
 
+def results(survey):
+    """Return the figures of a survey without what it took."""
+    return {name: column for name, column in survey.table().items() if name not in ("passes", "seconds")}
+
+
 def same(one, two):
-    assert one.table() == two.table()
+    assert results(one) == results(two)
     for a, b in zip(one.models, two.models, strict=True):
         np.testing.assert_array_equal(a.W, b.W)
         np.testing.assert_array_equal(a.labels, b.labels)
@@ -190,6 +195,63 @@ def test_a_bar_shows_the_passes_of_a_survey():
 
     select_rank(planted(), [2, 4], n_runs=2, cv=2, watchers=[bar, Look()])
     assert seen == [{"passes": 1, "most": 3}] * 8
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "mu", "max_passes": 5, "tol": 0}], ids=str)
+def test_every_rank_has_its_share_of_passes_and_seconds(options, tmp_path):
+    survey = select_rank(planted(), [2, 4, 6], n_runs=2, cv=2, store=tmp_path / "survey.zarr", **options)
+    figures = survey.table()
+    assert figures["passes"] == [survey.passes] * 3 == [6 if options else 3] * 3
+    assert 0 < sum(figures["seconds"]) <= survey.seconds
+    if options:  # all that takes time is shared by the components of the models
+        assert figures["seconds"] == pytest.approx(
+            [survey._spent.works["models-2-6"].seconds * k / 6 for k in (1, 2, 3)]
+        )
+    assert load_survey(tmp_path / "survey.zarr").table() == figures
+    assert [word in str(survey) for word in ("passes", "seconds")] == [True, True]
+
+
+def test_passes_count_for_the_ranks_that_took_part(monkeypatch):
+    for module in (making, on_sketch):
+        monkeypatch.setattr(module, "in_batches", lambda models, fits: [(model,) for model in models])
+    survey = select_rank(planted(), [2, 4], n_runs=2, cv=2)
+    # The sketch; two models each, the folds of both beside the first; the best of each.
+    assert (survey.table()["passes"], survey.passes) == ([4, 5], 7)
+
+
+def test_a_survey_that_goes_on_adds_to_what_it_took_before(tmp_path):
+    event, where = threading.Event(), tmp_path / "survey.zarr"
+    arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, "store": where}
+    with pytest.raises(Interrupted):
+        select_rank(planted(), cancel=event, watchers=[StopAfter(event, models=5)], **arguments)
+    before = Cabinet.open(where).spent()
+    fits = sum(float(Cabinet.open(where).get(path.stem)["seconds"]) for path in (where / "pieces").glob("fit-2-*"))
+    resumed = select_rank(planted(), **arguments)
+    works = resumed._spent.works
+    assert works["pass-1"] == before.works["pass-1"]
+    assert works["fits-2"].seconds == pytest.approx(fits) != 0
+    assert resumed.seconds > before.seconds > before.works["pass-1"].seconds
+    assert resumed.table()["passes"] == [3, 3]
+
+
+def test_a_survey_by_an_earlier_version_does_not_know_what_each_rank_took(tmp_path):
+    where, arguments = tmp_path / "survey.zarr", {"ranks": [2, 3], "n_runs": 2, "cv": 2}
+    survey = select_rank(planted(), store=where, **arguments)
+    (where / "spent.json").write_text('{"passes": 3, "seconds": 1.5}')
+    for piece in (where / "pieces").glob("fit-*"):
+        with np.load(piece) as arrays:
+            kept = {name: arrays[name] for name in ("W", "loss")}
+        np.savez(piece, **kept)
+    old = load_survey(where)
+    same(old, survey)
+    assert (old.passes, old.seconds) == (3, 1.5)
+    again = select_rank(planted(), store=where, **arguments)
+    for found in (old, again, load_survey(where)):
+        assert found.table()["passes"] == found.table()["seconds"] == [None, None]
+        assert "seconds" not in str(found)
+    for nonsense in ("[]", '{"passes": Infinity, "seconds": 1}', '{"passes": 3, "seconds": NaN}', '{"passes": 3}'):
+        (where / "spent.json").write_text(nonsense)
+        assert (load_survey(where).passes, load_survey(where).seconds) == (0, 0)
 
 
 def test_missing_and_weighted_entries_are_surveyed_too():
