@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from dnmf.result import Result
 from dnmf.survey import RankSurvey
 from dnmf.survey.table import HEADS, figure
 from dnmf.watch import Watcher
+
+# The columns of a survey that a narrow terminal does without, one after another.
+SPARED = ("dispersion", "sparsity_W", "sparsity_H", "loss", "passes", "seconds", "cophenetic", "held_out_se")
 
 
 @contextmanager
@@ -167,6 +170,19 @@ def say(text: str) -> None:
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def with_room(cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """Return the names of those columns of a survey that a terminal of some width has room for.
+
+    >>> with_room({"rank": ["2"], "relative_error": ["0.25"], "loss": ["17.5"], "dispersion": ["1"]}, 20)
+    ['rank', 'relative_error', 'loss']
+    """
+    shown = {name: max(len(HEADS[name]), *map(len, column)) + 2 for name, column in cells.items()}
+    for name in SPARED:
+        if sum(shown.values()) > width and (name != "loss" or "relative_error" in shown):
+            shown.pop(name, None)
+    return list(shown)
+
+
 def show_survey(survey: RankSurvey) -> None:
     """Show what a survey says of every rank, and which one it speaks for."""
     console = Console()
@@ -174,13 +190,17 @@ def show_survey(survey: RankSurvey) -> None:
         print(survey)
         return
     figures, found = survey.table(), survey.suggest()
-    shown = [name for name in HEADS if any(value is not None for value in figures[name])]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    known = [name for name in HEADS if any(value is not None for value in figures[name])]
+    cells = {name: [figure(value) for value in figures[name]] for name in known}
+    shown = with_room(cells, console.width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in shown:
-        table.add_column(HEADS[name], justify="right")
+        table.add_column(HEADS[name], justify="right", no_wrap=True)
     for index, rank in enumerate(survey.ranks):
         style = "bold green" if rank == found.rank else ""
-        table.add_row(*(figure(figures[name][index]) for name in shown), style=style)
+        table.add_row(*(cells[name][index] for name in shown), style=style)
     console.print(table)
+    if spared := [HEADS[name] for name in known if name not in shown]:
+        console.print(Text(f"A wider terminal shows {', '.join(spared)} too, and --json all there is.", style="dim"))
     console.print(Text(str(found)))
     console.print(Text(f"{survey.passes} passes, {survey.seconds:.1f} s.", style="dim"))

@@ -90,6 +90,16 @@ def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
     assert found["suggested"] in (2, 3, 4)
 
 
+@pytest.mark.parametrize("width", [160, 80, 40])
+def test_a_narrow_terminal_shows_whole_figures_of_fewer_columns(width, matrix, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2).stdout
+    assert "held out" in shown
+    assert "…" not in shown
+    assert ("A wider terminal shows" in shown) == (width < 160)
+
+
 def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
     store = tmp_path / "run.zarr"
     run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", store)
