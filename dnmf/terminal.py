@@ -1,5 +1,6 @@
 """How the command line speaks with the person before it, and is stopped by them."""
 
+import json
 import signal
 import sys
 import threading
@@ -8,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.columns import Columns
 from rich.console import Console
@@ -119,12 +121,28 @@ def chosen_cluster(
             yield stack.enter_context(clusters.local(*new))
 
 
-def conclude(result: Result) -> None:
-    """Say what came out, and where it is."""
+def conclude(result: Result, as_json: bool = False) -> None:
+    """Say what came out, and where it is; where it is the best of several runs, how their losses spread, to all."""
+    if result.runs:
+        spread = spread_of(result)
+        if as_json:
+            print(json.dumps(spread, allow_nan=False), flush=True)
+        where = " on the sketch" if spread["on_sketch"] else ""
+        losses = "from {least:.6e} to {largest:.6e}, {median:.6e} in the median".format(**spread)
+        say(f"The best of {len(result.runs)} runs, whose losses{where} are {losses}.")
     error = "" if result.relative_error is None else f", relative error {result.relative_error:.6f}"
     say(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
     if result.store:
         say(f"W and H are in {result.store}.")
+
+
+def spread_of(result: Result) -> dict[str, Any]:
+    """Return the losses of the runs that a result is the best of, in the order of their seeds, and their spread."""
+    least, median, largest = (float(value) for value in np.quantile(result.runs, [0, 0.5, 1]))
+    spread = {"least": least, "median": median, "largest": largest}
+    # Under Frobenius, a run whose own passes come after one of its start begins on a sketch, and so did the others.
+    on_sketch = result.settings.beta == 2 and result.history[0].passes > 1
+    return {"runs": list(result.runs), **spread, "on_sketch": on_sketch}
 
 
 def show_components(components: Sequence[Component]) -> None:

@@ -74,6 +74,32 @@ def test_options_reach_the_run(matrix, tmp_path):
     assert settings.memory_limit == 10**9
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--init", "random"], ["--solver", "sketch"], ["--loss", "kullback-leibler"], ["--solver", "mu"]],
+    ids=str,
+)
+def test_fit_tells_how_the_losses_of_several_runs_spread(options, tmp_path):
+    matrix, on_sketch = SOURCES["zarr"](low_rank(60, 200, 3) + 0.1, tmp_path), "sketch" in options
+    asked = ["fit", matrix, "--rank", 3, "--n-runs", 4, "--max-passes", 4, "--store", tmp_path / "run.zarr", *options]
+    ended = run(*asked, "--json")
+    assert ended.exit_code == 0, ended.output
+    result = dnmf.load(tmp_path / "run.zarr")
+    *records, spread = map(json.loads, ended.stdout.splitlines())
+    assert records == [record.to_dict() for record in result.history]
+    assert spread["runs"] == list(result.runs)
+    assert len(spread["runs"]) == 4
+    assert [spread[name] for name in ("least", "median", "largest")] == [
+        pytest.approx(f(result.runs)) for f in (min, np.median, max)
+    ]
+    assert spread["on_sketch"] == on_sketch
+    where = " on the sketch" if on_sketch else ""
+    line = f"The best of 4 runs, whose losses{where} are from {min(result.runs):.6e} to {max(result.runs):.6e}, "
+    assert line in ended.stderr
+    assert line in run("resume", tmp_path / "run.zarr", "--max-passes", 6).stderr
+    assert "runs" not in run("fit", matrix, "--rank", 3, "--max-passes", 2).output
+
+
 def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
     asked = ["rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2]
     plain = run(*asked)
