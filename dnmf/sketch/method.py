@@ -77,7 +77,8 @@ def sketched(bench: Bench, settings: Settings) -> State:
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
     left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
-    surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms))
+    norm = sum(sums.norms)
+    surrogate = Surrogate(left.astype(dtype), rule, norm, max(norm - float(np.vdot(left.T @ left, sums.gram)), 0.0))
     S = np.concatenate(sums.sample, axis=1)
     runs: tuple[float, ...]
     if settings.n_runs == 1:

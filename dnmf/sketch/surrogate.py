@@ -38,6 +38,16 @@ def better_half(trials: list[Trial], close: float) -> list[Trial]:
     return chosen
 
 
+def squares(left: Float, S: Float) -> float:
+    """Return ‖L S‖² for L (m, q) and S (q, n).
+
+    >>> squares(np.eye(3)[:, :2], np.ones((2, 5)))
+    10.0
+    """
+    wide = S.astype(np.float64)
+    return float(np.vdot(left.T @ left, wide @ wide.T))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Surrogate:
     """V̂ = L S, and what is asked of its factors.
@@ -50,11 +60,14 @@ class Surrogate:
         Penalties and held components.
     norm
         ‖V‖², for the size of the loss.
+    beyond
+        ‖V‖² − ‖V̂‖², which no factors of V̂ account for.
     """
 
     left: Float
     rule: Quadratic
     norm: float
+    beyond: float = 0.0
 
     def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after so many rounds or as soon as they bring little.
@@ -114,7 +127,9 @@ class Surrogate:
 
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
         """Return the W (m, r) that the best of random starts leads to, on every so-manieth column, and its loss."""
-        small = dataclasses.replace(self, norm=self.norm / stride)
+        # These columns may be larger than others, and the loss is small beside their size: it is to be their own.
+        norm = self.norm if stride == 1 else squares(self.left, S) + self.beyond / stride
+        small = dataclasses.replace(self, norm=norm)
         W, loss = small.descend(LocalColumns(S), self.best_of(S, rank, starts, seed), rounds)
         return W, stride * loss
 
@@ -148,8 +163,7 @@ class Surrogate:
         """
         left, few = self.left[:: -(-len(self.left) // TRIAL_SIZE)], S[:, :: -(-S.shape[1] // TRIAL_SIZE)]
         left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
-        wide = few.astype(np.float64)
-        norm = float(np.vdot(left.T @ left, wide @ wide.T))
+        norm = squares(left, few)
         small = dataclasses.replace(self, left=left, norm=norm)
         generator = np.random.default_rng(seed)
         trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]

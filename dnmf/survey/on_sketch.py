@@ -66,12 +66,13 @@ def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet, reading: Reading) -
 
 
 def surrogate_piece(Q: Float, sums: SketchSums, layout: Layout) -> dict[str, Any]:
-    """Return L, a sample of S, and the squares of V, of the surrogate that a sketch leads to."""
+    """Return L, a sample of S, and the squares of V and of what is not in it, of the surrogate of a sketch."""
     new = sums.product - Q @ (Q.T @ sums.product)
     left = Q + new @ pseudo_inverse(sums.gram, layout.work_dtype)
     empty = np.zeros((Q.shape[1], 0), layout.work_dtype)
     sample = np.concatenate([empty, *sums.sample], axis=1)
-    return {"left": left.astype(layout.work_dtype), "sample": sample, "norms": np.array(sums.norms)}
+    beyond = max(sum(sums.norms) - float(np.vdot(left.T @ left, sums.gram)), 0.0)
+    return {"left": left.astype(layout.work_dtype), "sample": sample, "norms": np.array(sums.norms), "beyond": beyond}
 
 
 def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, threads: int, told: Told) -> dict[int, float]:
@@ -94,7 +95,7 @@ def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, thread
         start = time.perf_counter()
         piece = cabinet.get(sketch)
         assert piece is not None
-        surrogate = Surrogate(piece["left"], rule, float(piece["norms"].sum()))
+        surrogate = Surrogate(piece["left"], rule, float(piece["norms"].sum()), float(piece.get("beyond", 0.0)))
         starts = 1 if sketch == "sketch" else FOLD_STARTS
         with single_threaded_products():
             W, loss = surrogate.fitted(piece["sample"], rank, seed, stride, starts, ROUNDS)
