@@ -99,7 +99,7 @@ def fit(
             client=client,
             **given,
         )
-        conclude(result)
+        conclude(result, as_json)
 
 
 @main.command()
@@ -113,7 +113,7 @@ def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any],
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
         result = dnmf.resume(store, matrix, watchers=watchers, cancel=cancel, client=client, **given)
-        conclude(result)
+        conclude(result, as_json)
 
 
 @main.command()

@@ -135,9 +135,11 @@ class Bar(Narrator):
             self._progress.update(self._task, completed=done, passes=record.passes, figures=self.describe(record))
 
     def modelled(self, done: int, total: int) -> None:
-        """Show how many are ready."""
+        """Show how many are ready, and how many passes are over: none is under way."""
         if self._progress:
-            self._progress.update(self._task, figures=f"{done} of {total} models on the sketch")
+            passes = int(self._progress.tasks[self._task].completed // max(self._pass_bytes, 1))
+            figures = f"{done} of {total} models on the sketch"
+            self._progress.update(self._task, completed=passes * self._pass_bytes, passes=passes, figures=figures)
 
     def stopped(self, verdict: Verdict) -> None:
         """Take the bar away and say why."""

@@ -27,8 +27,8 @@ def select_rank(
     """Fit many ranks, seeds and folds in a handful of reads of V, and say which rank they speak for.
 
     For the Frobenius loss of a matrix larger than 5 times the largest rank both ways, all models are made on one sketch
-    of V, and measured and corrected on V by one pass together: three passes in all. Else all models make their passes
-    side by side.
+    of V, and measured and corrected on V by one pass together: three passes in all. Else, and where a `solver` other
+    than `"sketch"` is named, all models make their passes side by side.
 
     Parameters
     ----------
@@ -50,8 +50,9 @@ def select_rank(
     overwrite, watchers, cancel, client
         As for `factorize`.
     options
-        Those of `factorize` but `fixed_W` and `n_runs`; `max_passes` are those of models side by side. `init="random"`
-        starts every model at random on V itself and not on a sketch, for consensus as Brunet et al. 2004 have it.
+        Those of `factorize` but `fixed_W` and `n_runs`; `max_passes`, `tol`, `sweeps` and `extrapolate` are those of
+        models side by side. `init="random"` starts every model at random on V itself and not on a sketch, for consensus
+        as Brunet et al. 2004 have it.
 
     Returns
     -------

@@ -239,10 +239,10 @@ class Run:
             self.store.discard_scratch()
             self.store.close()
 
-    def set_out(self, passes: int) -> None:
-        """Tell the watchers, have everything compiled that a pass will call, and start the clock."""
+    def set_out(self, passes: int, most: int | None = None) -> None:
+        """Tell the watchers, have everything compiled that a pass will call, and start the clock; `most` are passes."""
         for watcher in self.watchers:
-            watcher.started(self.plan, passes, self.settings.max_passes)
+            watcher.started(self.plan, passes, most or self.settings.max_passes)
         layout = self.source.layout
         warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse)
         self._clock()

@@ -1,13 +1,15 @@
 """How the command line speaks with the person before it, and is stopped by them."""
 
+import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.columns import Columns
 from rich.console import Console
@@ -23,6 +25,9 @@ from dnmf.result import Result
 from dnmf.survey import RankSurvey
 from dnmf.survey.table import HEADS, figure
 from dnmf.watch import Watcher
+
+# The columns of a survey that a narrow terminal does without, one after another.
+SPARED = ("dispersion", "sparsity_W", "sparsity_H", "loss", "passes", "seconds", "cophenetic", "held_out_se")
 
 
 @contextmanager
@@ -116,12 +121,28 @@ def chosen_cluster(
             yield stack.enter_context(clusters.local(*new))
 
 
-def conclude(result: Result) -> None:
-    """Say what came out, and where it is."""
+def conclude(result: Result, as_json: bool = False) -> None:
+    """Say what came out, and where it is; where it is the best of several runs, how their losses spread, to all."""
+    if result.runs:
+        spread = spread_of(result)
+        if as_json:
+            print(json.dumps(spread, allow_nan=False), flush=True)
+        where = " on the sketch" if spread["on_sketch"] else ""
+        losses = "from {least:.6e} to {largest:.6e}, {median:.6e} in the median".format(**spread)
+        say(f"The best of {len(result.runs)} runs, whose losses{where} are {losses}.")
     error = "" if result.relative_error is None else f", relative error {result.relative_error:.6f}"
     say(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
     if result.store:
         say(f"W and H are in {result.store}.")
+
+
+def spread_of(result: Result) -> dict[str, Any]:
+    """Return the losses of the runs that a result is the best of, in the order of their seeds, and their spread."""
+    least, median, largest = (float(value) for value in np.quantile(result.runs, [0, 0.5, 1]))
+    spread = {"least": least, "median": median, "largest": largest}
+    # Under Frobenius, a run whose own passes come after one of its start begins on a sketch, and so did the others.
+    on_sketch = result.settings.beta == 2 and result.history[0].passes > 1
+    return {"runs": list(result.runs), **spread, "on_sketch": on_sketch}
 
 
 def show_components(components: Sequence[Component]) -> None:
@@ -167,6 +188,19 @@ def say(text: str) -> None:
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def with_room(cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """Return the names of those columns of a survey that a terminal of some width has room for.
+
+    >>> with_room({"rank": ["2"], "relative_error": ["0.25"], "loss": ["17.5"], "dispersion": ["1"]}, 20)
+    ['rank', 'relative_error', 'loss']
+    """
+    shown = {name: max(len(HEADS[name]), *map(len, column)) + 2 for name, column in cells.items()}
+    for name in SPARED:
+        if sum(shown.values()) > width and (name != "loss" or "relative_error" in shown):
+            shown.pop(name, None)
+    return list(shown)
+
+
 def show_survey(survey: RankSurvey) -> None:
     """Show what a survey says of every rank, and which one it speaks for."""
     console = Console()
@@ -174,13 +208,17 @@ def show_survey(survey: RankSurvey) -> None:
         print(survey)
         return
     figures, found = survey.table(), survey.suggest()
-    shown = [name for name in HEADS if any(value is not None for value in figures[name])]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    known = [name for name in HEADS if any(value is not None for value in figures[name])]
+    cells = {name: [figure(value) for value in figures[name]] for name in known}
+    shown = with_room(cells, console.width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in shown:
-        table.add_column(HEADS[name], justify="right")
+        table.add_column(HEADS[name], justify="right", no_wrap=True)
     for index, rank in enumerate(survey.ranks):
         style = "bold green" if rank == found.rank else ""
-        table.add_row(*(figure(figures[name][index]) for name in shown), style=style)
+        table.add_row(*(cells[name][index] for name in shown), style=style)
     console.print(table)
+    if spared := [HEADS[name] for name in known if name not in shown]:
+        console.print(Text(f"A wider terminal shows {', '.join(spared)} too, and --json all there is.", style="dim"))
     console.print(Text(str(found)))
     console.print(Text(f"{survey.passes} passes, {survey.seconds:.1f} s.", style="dim"))

@@ -154,6 +154,16 @@ def test_runs_on_a_sketch_cost_no_read(form):
     assert many.loss <= min(many.runs) * (1 + 1e-3)
 
 
+def test_runs_on_a_sample_of_a_sketch_are_judged_by_its_own_size():
+    V = low_rank(30, 25_000, 6)
+    many = dnmf.factorize(V, 5, solver="sketch", n_runs=4, max_passes=3, tol=0)
+    assert min(many.runs) == pytest.approx(many.loss, rel=0.05)
+    V[:, ::3] *= 2  # every third column is in the sample, of at most 10,000
+    larger = dnmf.factorize(V, 5, solver="sketch", n_runs=4, max_passes=3, tol=0)
+    assert min(larger.runs) > many.loss
+    assert len(set(larger.runs)) > 1
+
+
 def test_runs_of_a_divergence_share_the_pass_of_the_sketch():
     V = np.random.default_rng(0).poisson(low_rank(60, 900, 4)).astype(float)
     many = dnmf.factorize(V, 4, loss="kullback-leibler", n_runs=3, max_passes=5, tol=0)

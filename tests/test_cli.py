@@ -74,6 +74,58 @@ def test_options_reach_the_run(matrix, tmp_path):
     assert settings.memory_limit == 10**9
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--init", "random"], ["--solver", "sketch"], ["--loss", "kullback-leibler"], ["--solver", "mu"]],
+    ids=str,
+)
+def test_fit_tells_how_the_losses_of_several_runs_spread(options, tmp_path):
+    matrix, on_sketch = SOURCES["zarr"](low_rank(60, 200, 3) + 0.1, tmp_path), "sketch" in options
+    asked = ["fit", matrix, "--rank", 3, "--n-runs", 4, "--max-passes", 4, "--store", tmp_path / "run.zarr", *options]
+    ended = run(*asked, "--json")
+    assert ended.exit_code == 0, ended.output
+    result = dnmf.load(tmp_path / "run.zarr")
+    *records, spread = map(json.loads, ended.stdout.splitlines())
+    assert records == [record.to_dict() for record in result.history]
+    assert spread["runs"] == list(result.runs)
+    assert len(spread["runs"]) == 4
+    assert [spread[name] for name in ("least", "median", "largest")] == [
+        pytest.approx(f(result.runs)) for f in (min, np.median, max)
+    ]
+    assert spread["on_sketch"] == on_sketch
+    where = " on the sketch" if on_sketch else ""
+    line = f"The best of 4 runs, whose losses{where} are from {min(result.runs):.6e} to {max(result.runs):.6e}, "
+    assert line in ended.stderr
+    assert line in run("resume", tmp_path / "run.zarr", "--max-passes", 6).stderr
+    assert "runs" not in run("fit", matrix, "--rank", 3, "--max-passes", 2).output
+
+
+def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
+    asked = ["rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2]
+    plain = run(*asked)
+    assert plain.exit_code == 0, plain.output
+    head, *lines = plain.stdout.splitlines()
+    assert head.split()[0] == "rank"
+    assert head.split()[-2:] == ["passes", "seconds"]
+    assert [line.split()[0] for line in lines[:3]] == ["2", "3", "4"]
+    *passes, two, three, four, found = map(json.loads, run(*asked, "--json").stdout.splitlines())
+    assert [record["passes"] for record in passes] == [2, 3]
+    assert [row["rank"] for row in (two, three, four)] == [2, 3, 4]
+    assert {row["passes"] for row in (two, three, four)} == {3}
+    assert all(row["seconds"] > 0 for row in (two, three, four))
+    assert found["suggested"] in (2, 3, 4)
+
+
+@pytest.mark.parametrize("width", [160, 80, 40])
+def test_a_narrow_terminal_shows_whole_figures_of_fewer_columns(width, matrix, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2).stdout
+    assert "held out" in shown
+    assert "…" not in shown
+    assert ("A wider terminal shows" in shown) == (width < 160)
+
+
 def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
     store = tmp_path / "run.zarr"
     run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", store)

@@ -78,10 +78,12 @@ def sketched(bench: Bench, settings: Settings) -> State:
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
     left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
+    norm = sum(sums.norms)
+    beyond = max(norm - float(np.vdot(left.T @ left, sums.gram)), 0.0)
     S = np.concatenate(sums.sample, axis=1)
     everywhere = SpreadColumns(engine, bench.make_room, room)
     with at_once(bench.threads) as each:
-        surrogate = Surrogate(left.astype(dtype), rule, sum(sums.norms), each)
+        surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each)
         runs: tuple[float, ...]
         if settings.n_runs == 1:
             W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
@@ -136,8 +138,10 @@ def corrected(bench: Bench, state: State) -> State:
     S = np.concatenate(sums.sample, axis=1)
     everywhere = SpreadColumns(bench.engine, bench.make_room, both, H)
     start = step.W.astype(np.float64)
+    left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
+    beyond = max(norm - float(np.trace(sums.gram) + np.vdot(change.T @ change, sums.stats.gram)), 0.0)
     with at_once(bench.threads) as each:
-        surrogate = Surrogate(np.hstack([change, Q]).astype(layout.work_dtype), bench.rule, sum(norms), each)
+        surrogate = Surrogate(left, bench.rule, norm, beyond, each)
         ahead, _ = surrogate.solve(S, start, everywhere, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
     everywhere.drop()
     both.drop()

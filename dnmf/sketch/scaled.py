@@ -117,7 +117,7 @@ class ScaledSketch:
         product = sums.product / basis.root
         left = Q + (product - Q @ (Q.T @ product)) @ pseudo_inverse(sums.gram, dtype)
         rule = Quadratic(hals, 1, Penalty(), Penalty())
-        surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)), each)
+        surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)), each=each)
         sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
         return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
 

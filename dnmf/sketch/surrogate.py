@@ -13,7 +13,7 @@ import numpy as np
 from dnmf.accelerate import Momentum, extrapolate
 from dnmf.engine import Each
 from dnmf.kernels.panels import slices
-from dnmf.kernels.products import power_of_two
+from dnmf.kernels.products import add_gram, power_of_two
 from dnmf.kernels.quadratic import Quadratic, update_free
 from dnmf.kernels.tiles import Float, Penalty
 from dnmf.kernels.updates import hals
@@ -41,6 +41,20 @@ def better_half(trials: list[Trial], close: float) -> list[Trial]:
     return chosen
 
 
+def squares(left: Float, S: Float) -> float:
+    """Return ‖L S‖² for L (m, q) and S (q, n).
+
+    >>> squares(np.eye(3)[:, :2], np.ones((2, 5)))
+    10.0
+    """
+    gram = np.zeros((len(S), len(S)))
+    for part in slices(S.shape[1], TOGETHER):
+        add_gram(S[:, part], gram)
+    # ‖L S‖² = Σ ‖row of L‖² in the metric SSᵀ, in parts so that few of its rows are wide at once.
+    parts = (left[part].astype(np.float64) for part in slices(len(left), TOGETHER))
+    return sum(float(np.vdot(part @ gram, part)) for part in parts)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Surrogate:
     """V̂ = L S, and what is asked of its factors.
@@ -53,6 +67,8 @@ class Surrogate:
         Penalties and held components.
     norm
         ‖V‖², for the size of the loss.
+    beyond
+        ‖V‖² − ‖V̂‖², which no factors of V̂ account for.
     each
         Goes through parts of W, parts of the columns, and random starts: as `map` does, or with several threads.
     """
@@ -60,6 +76,7 @@ class Surrogate:
     left: Float
     rule: Quadratic
     norm: float
+    beyond: float = 0.0
     each: Each = map
 
     def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
@@ -100,7 +117,7 @@ class Surrogate:
         all of them. `rounds` are those of both, and H (r, p) is what the sample begins with.
         """
         local = LocalColumns(S, H, self.each)
-        W, _ = dataclasses.replace(self, norm=self.norm / stride).descend(local, W, rounds[0])
+        W, _ = self._on(S, stride).descend(local, W, rounds[0])
         columns: Columns = everywhere if stride > 1 else local
         if stride > 1:
             W, _ = self.descend(everywhere, W, rounds[1])
@@ -120,7 +137,7 @@ class Surrogate:
 
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
         """Return the W (m, r) that the best of random starts leads to, on every so-manieth column, and its loss."""
-        small = dataclasses.replace(self, norm=self.norm / stride)
+        small = self._on(S, stride)
         W, loss = small.descend(LocalColumns(S, each=self.each), self.best_of(S, rank, starts, seed), rounds)
         return W, stride * loss
 
@@ -128,6 +145,15 @@ class Surrogate:
         """Return what a round with W (m, r) is, in the dtype of the columns."""
         wide = W.astype(np.float64)
         return Round(self.rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
+
+    def _on(self, S: Float, stride: int) -> "Surrogate":
+        """Return the surrogate of every so-manieth column, S (q, p) of it.
+
+        These may be larger than the others, and the loss is small beside them: the size is to be their own.
+        """
+        if stride == 1:
+            return self
+        return dataclasses.replace(self, norm=squares(self.left, S) + self.beyond / stride)
 
     def _step(self, columns: Columns, W: Float) -> tuple[Float, float]:
         """Update H, then W (m, r); return the new W and the loss with both."""
@@ -171,15 +197,13 @@ class Surrogate:
         """
         left, few = self.left[:: -(-len(self.left) // TRIAL_SIZE)], S[:, :: -(-S.shape[1] // TRIAL_SIZE)]
         left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
-        wide = few.astype(np.float64)
-        norm = float(np.vdot(left.T @ left, wide @ wide.T))
-        small = dataclasses.replace(self, left=left, norm=norm, each=map)
+        small = dataclasses.replace(self, left=left, norm=squares(left, few), each=map)
         generator = np.random.default_rng(seed)
         trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
         rounds = TRIAL_ROUNDS
         while len(trials) > 1:
             trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2
-            trials = better_half(trials, TIE * norm)
+            trials = better_half(trials, TIE * small.norm)
         columns, W, _ = trials[0]
         return self._improved(np.zeros((len(self.left), rank)), columns.update(small.round(W, few.dtype)), FIRST_SWEEPS)

@@ -9,12 +9,13 @@ pass 2   all models at once: H, the true loss, a better W; what the folds predic
 pass 3   the best of every rank once more, whose H is kept
 ```
 
-Else all models start side by side, from a sketch of the scaled V where one fits, and make their passes together; the
-folds are models that are not shown some entries.
+Else, or where a solver that makes passes is named, all models start side by side, from a sketch of the scaled V where
+one fits, and make their passes together; the folds are models that are not shown some entries.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,12 @@ from dnmf.errors import BudgetError
 from dnmf.factor import FlatFactor
 from dnmf.kernels.model import Rule, Step
 from dnmf.kernels.panels import panel_width
-from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.rules import make_rule, sums_per_row
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.ranking import sparsity
 from dnmf.settings import Settings
-from dnmf.sketch import LARGEST, PILOT_BYTES, SAMPLE
+from dnmf.sketch import PILOT_BYTES, SAMPLE, fits
 from dnmf.sources.layout import Layout
 from dnmf.state import State
 from dnmf.survey.columns import strongest
@@ -66,12 +66,26 @@ class Asked:
     places: Any
 
 
+# Is told how many models are ready, and of how many.
 Told = Callable[[int, int], None]
+# Counts the pass that is made within it, for models of these ranks.
+Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
 
 
 def sketchable(settings: Settings, rule: Rule, layout: Layout) -> bool:
-    """Say whether the models of a survey can be made on a sketch."""
-    return isinstance(rule, Quadratic) and settings.init == "auto" and LARGEST * settings.rank < min(layout.shape)
+    """Say whether the models of a survey can be made on a sketch, and nothing that is asked needs their passes."""
+    return fits(rule, layout, settings.rank) and not named_for_passes(settings)
+
+
+def named_for_passes(settings: Settings) -> str | None:
+    """Return the option that asks for passes over V itself, if one does.
+
+    >>> named_for_passes(Settings(rank=2, solver="mu")), named_for_passes(Settings(rank=2, solver="sketch"))
+    ('solver', None)
+    """
+    if settings.solver not in ("auto", "sketch"):
+        return "solver"
+    return None if settings.init == "auto" else "init"
 
 
 def survey_load(

@@ -5,6 +5,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dnmf.checkpoint.header import find_json
 from dnmf.checkpoint.place import LOCK, Hold, Place
 from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError, StoreWarning
+from dnmf.survey.spent import Spent
 
 FORMAT = 1
 NAME = "zarr.json"
@@ -30,7 +32,7 @@ class Cabinet:
 
     ```
     survey.zarr/zarr.json                  what was asked, of which matrix
-    survey.zarr/spent.json                 passes and seconds
+    survey.zarr/spent.json                 passes and seconds, and what for
     survey.zarr/pieces/<name>.npz          what was found: a sketch, a model, a prediction
     survey.zarr/models-<r>-<r>.zarr        the checkpoints of models that advance together, of these ranks
     survey.zarr/best/rank-<r>.zarr         the store of the best run of each rank
@@ -41,7 +43,7 @@ class Cabinet:
         self.place, self.header = place, dict(header or {})
         self._held: Hold | None = None
         self._pieces: dict[str, Piece] = {}
-        self._spent = 0, 0.0
+        self._spent = Spent()
 
     @classmethod
     def create(cls, path: str | Path, header: Mapping[str, Any], overwrite: bool = False) -> "Cabinet":
@@ -125,25 +127,24 @@ class Cabinet:
             return None
         return piece
 
-    def spent(self) -> tuple[int, float]:
-        """Return the passes and the seconds that the survey has taken."""
+    def spent(self) -> Spent:
+        """Return what the survey has taken."""
         if self.place is None:
             return self._spent
         try:
-            read = json.loads(self.place.read(SPENT))
-            return int(read["passes"]), float(read["seconds"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return 0, 0.0
+            return Spent.from_json(json.loads(self.place.read(SPENT)))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            return Spent()
 
-    def note(self, passes: int, seconds: float) -> None:
-        """Remember them."""
-        self._spent = passes, seconds
+    def note(self, spent: Spent) -> None:
+        """Remember it."""
+        self._spent = spent
         if self.place is not None:
             with explained(f"The survey {self.place}"):
-                self.place.replace(SPENT, json.dumps({"passes": passes, "seconds": seconds}).encode())
+                self.place.replace(SPENT, json.dumps(spent.to_json()).encode())
 
     def put(self, name: str, **piece: Any) -> Piece:
-        """Keep a piece, and return it."""
+        """Keep a piece, unless it is kept already, and return it."""
         arrays = {key: np.asarray(value) for key, value in piece.items()}
         if self.place is None:
             self._pieces[name] = arrays
@@ -153,5 +154,6 @@ class Cabinet:
         with explained(f"The survey {self.place}"):
             if self._held is not None:
                 self._held.check()
-            self.place.create(f"pieces/{name}.npz", content.getvalue())
+            with suppress(FileExistsError):  # by one that was stopped before it had kept all that a pass led to
+                self.place.create(f"pieces/{name}.npz", content.getvalue())
         return arrays

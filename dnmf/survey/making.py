@@ -2,16 +2,15 @@
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from dnmf.bundle import bundle, bundled
+from dnmf.bundle import best_of, bundle, bundled
 from dnmf.checkpoint import Store, is_store
 from dnmf.errors import Interrupted
 from dnmf.kernels.quadratic import Quadratic
-from dnmf.kernels.rules import solver_of
 from dnmf.plan import Load, Plan
 from dnmf.result import Result
 from dnmf.run import Run
@@ -27,11 +26,12 @@ from dnmf.state import State
 from dnmf.stopping import Verdict
 from dnmf.survey.asked import SWEEPS, Asked, fitting, flat, in_batches, survey_load
 from dnmf.survey.cabinet import Cabinet
-from dnmf.survey.on_sketch import fit_all, piece_of, sketch_all, verify_all
+from dnmf.survey.on_sketch import fit_all, measure, piece_of, sketch_all, sketches, to_measure
 from dnmf.survey.reading import read_survey
 from dnmf.survey.side_by_side import advance_all
 from dnmf.survey.table import RankSurvey
-from dnmf.watch import Record, Watcher
+from dnmf.survey.tally import Tally
+from dnmf.watch import Record
 
 
 def header_of(source: Source, asked: Asked) -> dict[str, Any]:
@@ -55,6 +55,11 @@ def header_of(source: Source, asked: Asked) -> dict[str, Any]:
     }
 
 
+def name_of(ranks: Sequence[int]) -> str:
+    """Return what models of some ranks are called that advance together."""
+    return f"models-{ranks[0]}-{ranks[-1]}"
+
+
 class Maker:
     """Makes a survey, from what its cabinet holds already on."""
 
@@ -64,66 +69,59 @@ class Maker:
         asked: Asked,
         cabinet: Cabinet,
         plan: Callable[[Load], Plan],
-        watchers: Sequence[Watcher],
         cancel: threading.Event | None,
     ) -> None:
-        self.run, self.asked, self.cabinet, self.plan, self.watchers = run, asked, cabinet, plan, watchers
-        self.cancel = cancel
+        self.run, self.asked, self.cabinet, self.plan = run, asked, cabinet, plan
+        self.tally = Tally(run, cabinet, cancel)
         self.layout = run.source.layout
-        self.start = time.perf_counter()
 
     def make(self) -> RankSurvey:
         """Do all that is missing, and return the survey."""
-        self.passes, self.before = self.cabinet.spent()
         rule = self.run.rule
-        if isinstance(rule, Quadratic) and self.asked.scheme == "bicross":
-            made = self._on_sketch(dataclasses.replace(rule, sweeps=SWEEPS))
-        else:
-            made = self._side_by_side()
+        try:
+            if isinstance(rule, Quadratic) and self.asked.scheme == "bicross":
+                made = self._on_sketch(dataclasses.replace(rule, sweeps=SWEEPS))
+            else:
+                made = self._side_by_side()
+        except (Interrupted, KeyboardInterrupt):
+            self.tally.note()
+            raise
         results = {rank: made.get(rank) or self.stored(rank) for rank in self.asked.ranks}
-        self.note()
-        for watcher in self.watchers:
-            watcher.stopped(Verdict(f"The survey read V {self.passes} times.", True))
+        self.tally.stopped()
         return read_survey(self.cabinet, self.asked, self.layout.location, self.layout.transposed, results)
 
-    def note(self) -> None:
-        """Remember the passes and the seconds of the survey."""
-        self.cabinet.note(self.passes, self.before + time.perf_counter() - self.start)
-
-    def told(self, done: int, total: int) -> None:
-        """Tell the watchers how many models are ready."""
-        for watcher in self.watchers:
-            watcher.modelled(done, total)
-        if self.cancel is not None and self.cancel.is_set():
-            raise Interrupted("The survey was asked to stop.")
-
     def _on_sketch(self, rule: Quadratic) -> dict[int, Result]:
-        asked, bench = self.asked, dataclasses.replace(self.run.bench(), rule=rule)
-        self.passes += sketch_all(bench, asked, self.cabinet)
-        self.note()
-        fit_all(rule, asked, self.cabinet, stride_of(self.layout), self.run.plan.threads, self.told)
-        self.passes += verify_all(bench, asked, self.cabinet, self.plan)
-        self.note()
-        wanted = [rank for rank in asked.ranks if self.stored(rank) is None]
-        results: dict[int, Result] = {}
-        batches = in_batches(
-            wanted, lambda batch: fitting(self.plan, survey_load(asked, self.layout, rule, batch, (), kept=True))
+        asked, bench, cabinet = self.asked, dataclasses.replace(self.run.bench(), rule=rule), self.cabinet
+        sketched = all(cabinet.get(name) is not None for name in sketches(asked))
+        measured = to_measure(asked, cabinet, self.layout, rule, self.plan)
+        kept = in_batches(
+            asked.ranks, lambda batch: fitting(self.plan, survey_load(asked, self.layout, rule, batch, (), kept=True))
         )
+        batches = [batch for batch in kept if not all(map(self.stored, batch))]
+        self.tally.set_out(self.tally.spent.passes + (not sketched) + len(measured) + len(batches))
+        if not sketched:
+            sketch_all(bench, asked, cabinet, self.tally.reading)
+        taken = fit_all(rule, asked, cabinet, stride_of(self.layout), self.run.plan.threads, self.tally.modelled)
+        self.tally.fitted(taken, len(asked.seeds) + asked.folds)
+        for wanted in measured:
+            self.tally.passed(measure(bench, asked, cabinet, wanted, self.tally.reading))
+        results: dict[int, Result] = {}
         for batch in batches:
             norms = tuple(piece_of(self.cabinet, "sketch")["norms"].tolist())
             pieces = [piece_of(self.cabinet, f"model-{rank}-{self.best_seed(rank)}") for rank in batch]
             parts = [
-                State(self.passes, piece["W"], flat(rank, self.layout), norms)
+                State(self.tally.spent.passes, piece["W"], flat(rank, self.layout), norms)
                 for rank, piece in zip(batch, pieces, strict=True)
             ]
-            state = bundled(after_plain)(bench, bundle(parts))
-            self.passes += 1
+            with self.tally.reading(batch):
+                state = bundled(after_plain)(bench, bundle(parts))
+            self.tally.passed(state.parts)
             results |= {rank: self.finished(rank, part) for rank, part in zip(batch, state.parts, strict=True)}
         return results
 
     def _side_by_side(self) -> dict[int, Result]:
         results: dict[int, Result] = {}
-        batches = in_batches(
+        made = in_batches(
             self.asked.ranks,
             lambda batch: fitting(
                 self.plan,
@@ -132,24 +130,27 @@ class Maker:
                 ),
             ),
         )
+        batches = [batch for batch in made if not self.complete(batch)]
+        spent, each = self.tally.spent, self.asked.settings.max_passes + bool(self.asked.folds)
+        begun = sum(spent.works[name].passes for name in map(name_of, batches) if name in spent.works)
+        self.tally.set_out(spent.passes - begun + len(batches) * each)
         for batch in batches:
             asked = dataclasses.replace(self.asked, ranks=tuple(batch))
-            if all(self.stored(rank) is not None for rank in batch):
-                continue
+            self.tally.begin()
             with self.checkpoints(batch) as store:
-                state, beyond = advance_all(self.run.bench(), asked, self.cabinet, store, self.passed)
-                self.passes += state.passes + beyond
+                state = advance_all(self.run.bench(), asked, self.cabinet, store, partial(self.advanced, batch))
+                self.tally.spend(name_of(batch), state.passes + bool(asked.folds), self.beside(batch))
+                self.tally.note()
                 models = [(rank, seed) for rank in batch for seed in asked.seeds]
                 parts = dict(zip(models, state.parts, strict=False))
                 for rank in batch:
                     results[rank] = self.finished(rank, parts[rank, self.best_seed(rank)])
-            self.note()
         return results
 
     @contextmanager
     def checkpoints(self, ranks: Sequence[int]) -> Iterator[Store | None]:
         """Give the store of the checkpoints of some models, where the survey has one."""
-        path = self.cabinet.path(f"models-{ranks[0]}-{ranks[-1]}.zarr")
+        path = self.cabinet.path(f"{name_of(ranks)}.zarr")
         if path is None:
             yield None
             return
@@ -166,24 +167,25 @@ class Maker:
         names = ("fingerprint", "location", "transposed", "bounds", "weights", "prepared")
         return {**{name: header[name] for name in names}, "settings": options, "given": True}
 
-    def passed(self, state: State) -> Record:
-        """Tell the watchers of a pass of models that advance side by side, and return its record: of the best."""
-        record = self.record(state)
-        for watcher in self.watchers:
-            watcher.passed(record)
-        return record
+    def advanced(self, ranks: Sequence[int], state: State) -> Record:
+        """Count and tell a pass of models that advance side by side, and return its record."""
+        self.tally.spend(name_of(ranks), state.passes, self.beside(ranks))
+        if state.passes % self.asked.settings.checkpoint_every == 0:
+            self.tally.note()
+        models = state.parts[: len(ranks) * len(self.asked.seeds)]
+        self.tally.passed(models)
+        return self.tally.record(dataclasses.replace(best_of(models), optimality=state.optimality))
 
-    def record(self, state: State) -> Record:
-        """Return the record of a pass."""
-        return Record(
-            passes=state.passes,
-            loss=state.loss,
-            relative_error=state.relative_error,
-            optimality=state.optimality,
-            seconds=self.before + time.perf_counter() - self.start,
-            bytes_read=state.passes * self.layout.stored_bytes,
-            solver=state.method or solver_of(self.asked.settings),
-        )
+    def beside(self, ranks: Sequence[int]) -> list[int]:
+        """Return the ranks of all models of some ranks, those of folds included."""
+        return list(ranks) * (len(self.asked.seeds) + self.asked.folds)
+
+    def complete(self, ranks: Sequence[int]) -> bool:
+        """Say whether all that there is to tell of some ranks is kept, whole."""
+        asked = self.asked
+        pieces = [f"model-{rank}-{seed}" for rank in ranks for seed in asked.seeds]
+        pieces += [f"held-{rank}-{fold}" for rank in ranks for fold in range(asked.folds)]
+        return all(map(self.stored, ranks)) and all(self.cabinet.get(piece) is not None for piece in pieces)
 
     def best_seed(self, rank: int) -> int:
         """Return the seed of the run of a rank whose loss is the least."""
@@ -199,7 +201,7 @@ class Maker:
         """Return the best run of a rank as a result, and keep it in a store of its own where there is one."""
         seed = self.best_seed(rank)
         settings = self.asked.settings.replace({"rank": rank, "seed": seed, "n_runs": 1})
-        record, long = self.record(state), self.run.brought_here(state.H, rank)
+        record, long = self.tally.record(state), self.run.brought_here(state.H, rank)
         verdict = Verdict(f"The best of {len(self.asked.seeds)} runs at rank {rank} in a survey.", False)
         path = self.cabinet.path(f"best/rank-{rank:03d}.zarr")
         if path is not None:

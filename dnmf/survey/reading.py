@@ -45,20 +45,21 @@ def read_survey(
             models.append(SurveyModel(rank, seed, piece["W"], labels=piece["labels"], sparsity=thin, **numbers))
         errors = [cabinet.get(f"held-{rank}-{fold}") for fold in range(asked.folds)]
         held.append([float(piece["error"]) for piece in errors if piece is not None])
-    passes, seconds = cabinet.spent()
+    spent = cabinet.spent()
     return RankSurvey(
         ranks=asked.ranks,
         models=tuple(models),
         held_out=np.array(held),
         holdout=asked.scheme,
         places=asked.places,
-        passes=passes,
-        seconds=seconds,
+        passes=spent.passes,
+        seconds=spent.seconds,
         settings=asked.settings,
         store=None if cabinet.place is None else str(cabinet.place),
         location=location,
         _transposed=transposed,
         _best={rank: result for rank, result in best.items() if result is not None},
+        _spent=spent,
     )
 
 

@@ -31,8 +31,8 @@ from dnmf.watch import Record
 
 def advance_all(
     bench: Bench, asked: Asked, cabinet: Cabinet, store: Store | None, told: Callable[[State], Record]
-) -> tuple[State, int]:
-    """Let all models make their passes together, and keep them; return where they are, and the passes beyond."""
+) -> State:
+    """Let all models make their passes together and one more to judge folds, keep them, and return where they are."""
     layout, settings = bench.engine.source.layout, asked.settings
     models = [(rank, index) for rank in asked.ranks for index in range(len(asked.seeds))]
     folds = [(rank, fold) for fold in range(asked.folds) for rank in asked.ranks]
@@ -58,7 +58,8 @@ def advance_all(
         history.append(told(state))
         if store is not None and (state.passes % settings.checkpoint_every == 0 or state.passes >= settings.max_passes):
             save_state(store, state, history, None, layout, settings.keep)
-    return state, keep_advanced(bench, asked, cabinet, state, models, folds)
+    keep_advanced(bench, asked, cabinet, state, models, folds)
+    return state
 
 
 def first_states(bench: Bench, asked: Asked, models: Sequence[Any], hidden: Sequence[Speckles | None]) -> list[State]:
@@ -89,25 +90,28 @@ def first_states(bench: Bench, asked: Asked, models: Sequence[Any], hidden: Sequ
 
 
 def shown(M: Any, places: Any, fold: Speckles) -> Any:
-    """Return columns of V with these numbers, with zeros where a fold holds out entries."""
-    parts = [blanked(fold, M[:, index : index + 1], int(place)) for index, place in enumerate(places)]
+    """Return columns of V with these rising numbers, with zeros where a fold holds out entries."""
+    edges = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]  # of runs without a gap
+    runs = [slice(*edge) for edge in itertools.pairwise(edges)]
+    parts = [blanked(fold, M[:, run], int(places[run.start])) for run in runs]
     return scipy.sparse.hstack(parts, "csc") if scipy.sparse.issparse(M) else np.hstack(parts)
 
 
 def keep_advanced(
     bench: Bench, asked: Asked, cabinet: Cabinet, state: State, models: list[Any], folds: list[Any]
-) -> int:
-    """Keep what there is to tell of models that have made their passes; return the passes that were made for it."""
+) -> None:
+    """Keep what there is to tell of models that have made their passes, and by one more what those of folds predict."""
     engine, layout = bench.engine, bench.engine.source.layout
-    samples = np.concatenate(engine.one_pass(Take(asked.places, layout.bounds), state.H, scope=H_ALONE).parts, axis=1)
-    totals = engine.one_pass(RowSums(state.W.shape[1]), state.H, scope=H_ALONE)
+    works = Beside((Take(asked.places, layout.bounds), RowSums(state.W.shape[1])))
+    found, totals = engine.one_pass(works, state.H, scope=H_ALONE).parts
+    samples = np.concatenate(found.parts, axis=1)
     edges = np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist()
     rows = [slice(*pair) for pair in itertools.pairwise(edges)]
     for (rank, index), part, own in zip(models, state.parts, rows, strict=False):
         thin = sparsity(totals.mass[own].sum(), totals.squares[own].sum(), rank * layout.shape[1])
         cabinet.put(f"model-{rank}-{asked.seeds[index]}", **model_piece(part, samples[own], float(thin)))
-    if not folds or cabinet.get("held-{}-{}".format(*folds[-1])) is not None:
-        return 0
+    if all(cabinet.get("held-{}-{}".format(*fold)) is not None for fold in folds):
+        return
     parts = state.parts[len(models) :]
     H = MadeFactor(state.H, Rows(edges[len(models)], edges[-1]))
     entries = dataclasses.replace(bench.rule.entries, dense=True)
@@ -118,4 +122,3 @@ def keep_advanced(
     sums = engine.one_pass(work, H).sums
     for (rank, fold), (missed, scale, _) in zip(folds, sums, strict=True):
         cabinet.put(f"held-{rank}-{fold}", error=missed / scale if scale > 0 else 0.0)
-    return 1

@@ -13,11 +13,12 @@ from dnmf.kernels.rules import solver_of
 from dnmf.methods import rule_of
 from dnmf.plan import Load, Plan
 from dnmf.settings import Settings
+from dnmf.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.layout import Layout
 from dnmf.sources.weighted import is_weighted
 from dnmf.start import check_missing, crewed, make_run, plan_of
-from dnmf.survey.asked import Asked, sketchable, survey_load
+from dnmf.survey.asked import Asked, named_for_passes, sketchable, survey_load
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.making import Maker, header_of
@@ -73,8 +74,7 @@ def make_survey(
             widest = plan(survey_load(asked, layout, rule, models, last if asked.folds else (), kept=True))
             run = make_run(source, settings, widest, None, watchers, cancel, crew)
             try:
-                run.set_out(0)
-                survey = Maker(run, asked, cabinet, plan, watchers, cancel).make()
+                survey = Maker(run, asked, cabinet, plan, cancel).make()
             finally:
                 run.close()
         finally:
@@ -109,10 +109,14 @@ def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> st
     """Return how folds hold out, by the name of a scheme or `"auto"`."""
     if holdout not in ("auto", "bicross", "speckled"):
         raise unknown("holdout", holdout, ("auto", "bicross", "speckled"))
-    fits = sketchable(settings, rule, layout)
-    if holdout == "bicross" and not fits:
+    if holdout == "bicross" and not fits(rule, layout, settings.rank):
         raise SettingsError(
             f"holdout='bicross' is for the Frobenius loss of a matrix with every entry and larger than 5 times the "
             f"largest rank, {settings.rank}, in both directions; use holdout='speckled'."
         )
-    return "bicross" if fits and holdout != "speckled" else "speckled"
+    if holdout == "bicross" and (name := named_for_passes(settings)):
+        raise SettingsError(
+            f"holdout='bicross' is for models that are made on a sketch of V, and {name}={getattr(settings, name)!r} "
+            f"is for their passes over V itself; leave {name} out, or use holdout='speckled'."
+        )
+    return "bicross" if sketchable(settings, rule, layout) and holdout != "speckled" else "speckled"

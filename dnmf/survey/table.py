@@ -1,6 +1,7 @@
 """What a survey found, and which rank that speaks for."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from dnmf.settings import Settings
 from dnmf.start import stored_result
 from dnmf.survey.columns import consensus_matrix, cophenetic, dispersion, order, tree
 from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
+from dnmf.survey.spent import Spent
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
 from dnmf.transform import transform_with
@@ -48,7 +50,7 @@ class SurveyModel:
     sparsity: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)  # without slots, so that what it has worked out can be kept
 class RankSurvey:
     """Models of many ranks, seeds and folds, and what they say of the rank.
 
@@ -66,7 +68,7 @@ class RankSurvey:
     places
         The columns (s,), as streamed, on which the runs are compared.
     passes, seconds
-        What the survey took.
+        What the survey took; `table()` says it for each rank.
     settings
         Of all models, at the largest rank.
     store
@@ -85,6 +87,7 @@ class RankSurvey:
     location: str | None
     _transposed: bool
     _best: Mapping[int, Result | str]
+    _spent: Spent = dataclasses.field(default_factory=Spent, repr=False)
 
     def of(self, rank: int) -> tuple[SurveyModel, ...]:
         """Return the models of a rank.
@@ -114,9 +117,18 @@ class RankSurvey:
         `held_out` with its standard error `held_out_se`, `stability` (mean silhouette of the worst cluster of
         components) and `stability_mean`, `cophenetic`, `dispersion`, and `sparsity_W`, `sparsity_H` of the best run;
         None where there is none.
+
+        `passes` are the reads of V in which models of the rank took part, those of its folds included. `seconds` are
+        its share of the time, by the clock: of a pass, and of passes that models make side by side, as much of the
+        whole as its components are of all that took part; of the fits on a sketch what its own took, divided by how
+        many ran at once. What is done between them counts for no rank, so that the column adds up to less than the
+        seconds of the survey. Both are None where an earlier dnmf made some of the survey, which did not keep them.
         """
-        rows = [self._row(index, rank) for index, rank in enumerate(self.ranks)]
-        return {name: [row[name] for row in rows] for name in rows[0]}
+        return {name: [row[name] for row in self._rows] for name in self._rows[0]}
+
+    @functools.cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return [self._row(index, rank) for index, rank in enumerate(self.ranks)]
 
     def _row(self, index: int, rank: int) -> dict[str, Any]:
         models, held = self.of(rank), self.held_out[index]
@@ -124,6 +136,7 @@ class RankSurvey:
         found = self.stability(rank)
         C = self.connectivity(rank) if len(models) > 1 and len(self.places) > 1 else None
         thin = best.sparsity[::-1] if self._transposed else best.sparsity
+        passes, seconds = self._spent.of(rank) or (None, None)
         return {
             "rank": rank,
             "loss": best.loss,
@@ -139,6 +152,8 @@ class RankSurvey:
             "dispersion": None if C is None else dispersion(C),
             "sparsity_W": thin[0],
             "sparsity_H": thin[1],
+            "passes": passes,
+            "seconds": seconds,
         }
 
     def suggest(self) -> Suggestion:
@@ -233,6 +248,8 @@ HEADS = {
     "dispersion": "dispersion",
     "sparsity_W": "sparsity W",
     "sparsity_H": "sparsity H",
+    "passes": "passes",
+    "seconds": "seconds",
 }
 
 

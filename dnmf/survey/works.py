@@ -19,7 +19,7 @@ from dnmf.survey.holdout import Speckles, blanked
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Beside:
-    """Several works on one read; the H that the pass reads is for the first of them, and nothing is kept."""
+    """Several works on one read, each of which is shown the H that the pass reads; nothing is kept of it."""
 
     works: tuple[Work[Any], ...]
 
@@ -29,8 +29,8 @@ class Beside:
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Several, scratch: Scratch) -> None:
         """Do each of them."""
-        for index, (work, part) in enumerate(zip(self.works, sums.parts, strict=True)):
-            work.visit(block, V, H if index == 0 else None, part, scratch)
+        for work, part in zip(self.works, sums.parts, strict=True):
+            work.visit(block, V, H, part, scratch)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

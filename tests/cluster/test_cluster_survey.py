@@ -23,7 +23,8 @@ def test_a_survey_has_the_same_bits(options, tall, client, tmp_path):
     arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
     there = dnmf.select_rank(array, client=client, store=tmp_path / "survey.zarr", **arguments)
     here = dnmf.select_rank(array, client="threads", **arguments)
-    assert there.table() == here.table()
+    for name, column in here.table().items():
+        assert there.table()[name] == column or name == "seconds"
     for one, two in zip(there.models, here.models, strict=True):
         np.testing.assert_array_equal(one.W, two.W)
     for rank in (2, 3):

@@ -1,5 +1,8 @@
 """A survey of ranks: few reads, the planted rank, nothing that leaks, the same bits every time and after a stop."""
 
+import io
+import itertools
+import pickle
 import shutil
 import threading
 
@@ -7,14 +10,23 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from rich.console import Console
+from runs import Told
 
 import dnmf
+from dnmf.engine import ThreadEngine
+from dnmf.engine.groups import WHOLE
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
 from dnmf.kernels.hashing import drop_hashed
 from dnmf.kernels.scratch import Scratch
+from dnmf.progress import Bar
 from dnmf.rank import load_survey, select_rank
 from dnmf.sources import open_matrix
+from dnmf.survey import making, on_sketch, table
+from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
+from dnmf.survey.side_by_side import shown
+from dnmf.survey.stability import stability
 from dnmf.watch import Watcher
 
 
@@ -55,8 +67,13 @@ class StopAfter(Watcher):
             self.event.set()
 
 
+def results(survey):
+    """Return the figures of a survey without what it took."""
+    return {name: column for name, column in survey.table().items() if name not in ("passes", "seconds")}
+
+
 def same(one, two):
-    assert one.table() == two.table()
+    assert results(one) == results(two)
     for a, b in zip(one.models, two.models, strict=True):
         np.testing.assert_array_equal(a.W, b.W)
         np.testing.assert_array_equal(a.labels, b.labels)
@@ -95,6 +112,146 @@ def test_divergences_advance_side_by_side_and_speckles_tell_the_rank(loss):
     assert (survey.suggest().rank, survey.holdout, survey.passes) == (3, "speckled", 21)
     single = dnmf.factorize(V, 3, loss=loss, max_passes=60, tol=0)
     assert survey.best(3).loss <= single.loss * 1.02
+
+
+@pytest.mark.parametrize("options", [{"solver": "mu"}, {"solver": "hals"}, {"solver": "als", "extrapolate": True}])
+def test_a_solver_that_is_named_makes_its_passes_and_one_model_is_the_single_run_to_the_bit(options):
+    V, options = planted(), {"max_passes": 6, "tol": 0, **options}
+    survey = select_rank(V, [3], n_runs=1, cv=0, seed=2, **options)
+    single = dnmf.factorize(V, 3, init="random", seed=2, **options)
+    best = survey.best(3)
+    assert (survey.passes, survey.holdout) == (6, "speckled")
+    assert [(r.passes, r.loss, r.solver) for r in best.history] == [
+        (r.passes, r.loss, r.solver) for r in single.history[-1:]
+    ]
+    np.testing.assert_array_equal(best.W, single.W)
+    np.testing.assert_array_equal(np.asarray(best.H), np.asarray(single.H))
+
+
+def test_a_solver_that_is_named_is_that_of_every_model():
+    V = planted()
+    made = {
+        solver: select_rank(V, [2, 4], n_runs=2, cv=2, solver=solver, max_passes=5, tol=0)
+        for solver in ("auto", "sketch", "mu", "hals")
+    }
+    assert [made[solver].passes for solver in made] == [3, 3, 6, 6]
+    same(made["auto"], made["sketch"])
+    for seed in (0, 1):
+        single = dnmf.factorize(V, 4, init="random", solver="mu", seed=seed, max_passes=5, tol=0)
+        assert made["mu"].of(4)[seed].loss == pytest.approx(single.loss, rel=1e-9)
+    assert (made["mu"].of(4)[0].W != made["hals"].of(4)[0].W).any()
+
+
+def test_what_is_told_of_models_side_by_side_takes_one_pass_over_their_factors_alone(monkeypatch):
+    passes, one_pass = [], ThreadEngine.one_pass
+
+    def spying(self, work, H=None, room=None, scope=WHOLE):
+        passes.append(scope.reading)
+        return one_pass(self, work, H, room, scope)
+
+    monkeypatch.setattr(ThreadEngine, "one_pass", spying)
+    select_rank(planted(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=4, tol=0)
+    assert passes == [True] * 4 + [False, True]
+
+
+class Announced(Told):
+    """Keeps the losses that are told, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def passed(self, record):
+        super().passed(record)
+        self.losses.append(record.loss)
+
+
+def test_the_passes_of_a_sketch_are_announced_and_told(tmp_path):
+    told, arguments = Announced(), {"ranks": [2, 4], "n_runs": 2, "cv": 2, "store": tmp_path / "survey.zarr"}
+    survey = select_rank(planted(), watchers=[told], **arguments)
+    assert told.calls == [("started", 0, 3), ("passed", 2), ("passed", 3), ("stopped", True)]
+    assert told.losses == [min(survey.table()["loss"]), survey.best(4).loss]
+    again = Told()
+    select_rank(planted(), watchers=[again], **arguments)
+    assert again.calls == [("started", 3, 3), ("stopped", True)]
+
+
+def test_passes_of_models_that_do_not_fit_together_are_announced_and_told_in_one_count(monkeypatch):
+    monkeypatch.setattr(making, "in_batches", lambda models, fits: [(model,) for model in models])
+    told = Announced()
+    survey = select_rank(counts(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=2, watchers=[told])
+    passes = [("passed", number) for number in (1, 2, 4, 5)]  # pass 3 and pass 6 judge what the folds predict
+    assert told.calls == [("started", 0, 6), *passes, ("stopped", True)]
+    assert survey.passes == 6
+    assert told.losses[1::2] == survey.table()["loss"]  # of the models, not of the folds, which have fewer entries
+
+
+def test_a_bar_shows_the_passes_of_a_survey():
+    bar, seen = Bar(Console(file=io.StringIO())), []
+
+    class Look(Watcher):
+        def modelled(self, done, total):
+            seen.append({name: bar._progress.tasks[0].fields[name] for name in ("passes", "most")})
+
+    select_rank(planted(), [2, 4], n_runs=2, cv=2, watchers=[bar, Look()])
+    assert seen == [{"passes": 1, "most": 3}] * 8
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "mu", "max_passes": 5, "tol": 0}], ids=str)
+def test_every_rank_has_its_share_of_passes_and_seconds(options, tmp_path):
+    survey = select_rank(planted(), [2, 4, 6], n_runs=2, cv=2, store=tmp_path / "survey.zarr", **options)
+    figures = survey.table()
+    assert figures["passes"] == [survey.passes] * 3 == [6 if options else 3] * 3
+    assert 0 < sum(figures["seconds"]) <= survey.seconds
+    if options:  # all that takes time is shared by the components of the models
+        assert figures["seconds"] == pytest.approx(
+            [survey._spent.works["models-2-6"].seconds * k / 6 for k in (1, 2, 3)]
+        )
+    assert load_survey(tmp_path / "survey.zarr").table() == figures
+    assert [word in str(survey) for word in ("passes", "seconds")] == [True, True]
+
+
+def test_passes_count_for_the_ranks_that_took_part(monkeypatch):
+    for module in (making, on_sketch):
+        monkeypatch.setattr(module, "in_batches", lambda models, fits: [(model,) for model in models])
+    survey = select_rank(planted(), [2, 4], n_runs=2, cv=2)
+    # The sketch; two models each, the folds of both beside the first; the best of each.
+    assert (survey.table()["passes"], survey.passes) == ([4, 5], 7)
+
+
+def test_a_survey_that_goes_on_adds_to_what_it_took_before(tmp_path):
+    event, where = threading.Event(), tmp_path / "survey.zarr"
+    arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, "store": where}
+    with pytest.raises(Interrupted):
+        select_rank(planted(), cancel=event, watchers=[StopAfter(event, models=5)], **arguments)
+    before = Cabinet.open(where).spent()
+    fits = sum(float(Cabinet.open(where).get(path.stem)["seconds"]) for path in (where / "pieces").glob("fit-2-*"))
+    resumed = select_rank(planted(), **arguments)
+    works = resumed._spent.works
+    assert works["pass-1"] == before.works["pass-1"]
+    assert works["fits-2"].seconds == pytest.approx(fits) != 0
+    assert resumed.seconds > before.seconds > before.works["pass-1"].seconds
+    assert resumed.table()["passes"] == [3, 3]
+
+
+def test_a_survey_by_an_earlier_version_does_not_know_what_each_rank_took(tmp_path):
+    where, arguments = tmp_path / "survey.zarr", {"ranks": [2, 3], "n_runs": 2, "cv": 2}
+    survey = select_rank(planted(), store=where, **arguments)
+    (where / "spent.json").write_text('{"passes": 3, "seconds": 1.5}')
+    for piece in (where / "pieces").glob("fit-*"):
+        with np.load(piece) as arrays:
+            kept = {name: arrays[name] for name in ("W", "loss")}
+        np.savez(piece, **kept)
+    old = load_survey(where)
+    same(old, survey)
+    assert (old.passes, old.seconds) == (3, 1.5)
+    again = select_rank(planted(), store=where, **arguments)
+    for found in (old, again, load_survey(where)):
+        assert found.table()["passes"] == found.table()["seconds"] == [None, None]
+        assert "seconds" not in str(found)
+    for nonsense in ("[]", '{"passes": Infinity, "seconds": 1}', '{"passes": 3, "seconds": NaN}', '{"passes": 3}'):
+        (where / "spent.json").write_text(nonsense)
+        assert (load_survey(where).passes, load_survey(where).seconds) == (0, 0)
 
 
 def test_missing_and_weighted_entries_are_surveyed_too():
@@ -180,6 +337,18 @@ def test_speckles_hold_out_their_share_and_no_entry_twice():
     np.testing.assert_array_equal(later[rows, columns], whole[rows, columns + 300])
 
 
+@pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, sp.csc_array])
+@pytest.mark.parametrize("places", [[0, 1, 2, 10, 11, 30, 77, 78], [5], [4, 9, 20], [*range(7, 20)]], ids=str)
+def test_columns_in_runs_are_shown_as_one_by_one(form, places):
+    V, fold = counts(), Speckles(3, 1, 4)
+    rows, columns = np.indices(V.shape)
+    kept = HashedWeights(fold, V.shape, 0)[rows.ravel(), columns.ravel()].reshape(V.shape)
+    one_by_one = np.hstack([V[:, [place]] * kept[:, [place]] for place in places])
+    found = shown(form(V[:, places]), np.array(places), fold)
+    np.testing.assert_array_equal(found.toarray() if sp.issparse(found) else found, one_by_one)
+    assert sp.issparse(found) or found.flags.c_contiguous
+
+
 def test_halves_are_halves_whatever_the_blocks():
     halves = Halves(3, 1)
     whole = halves.columns(0, 10_000)
@@ -230,6 +399,50 @@ def test_a_survey_that_was_stopped_goes_on_to_the_same_bits(options, stop, tmp_p
     resumed = select_rank(V, store=tmp_path / "run.zarr", **arguments)
     same(resumed, straight)
     same(load_survey(tmp_path / "run.zarr"), straight)
+    assert resumed.passes == load_survey(tmp_path / "run.zarr").passes == straight.passes
+
+
+class Killed(BaseException):
+    """The end of a process, as far as it can be had without one."""
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_a_survey_that_was_killed_as_it_kept_a_piece_goes_on_to_the_same_bits(options, tmp_path, monkeypatch):
+    V, put, one_pass, reads = counts(), Cabinet.put, ThreadEngine.one_pass, []
+    arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
+    straight = select_rank(V, **arguments)
+
+    def counting(self, work, H=None, room=None, scope=WHOLE):
+        sums = one_pass(self, work, H, room, scope)
+        reads.extend([work] * scope.reading)
+        return sums
+
+    monkeypatch.setattr(ThreadEngine, "one_pass", counting)
+    for count in itertools.count(1):
+        left = count
+
+        def dying(self, name, **piece):
+            nonlocal left
+            kept = put(self, name, **piece)
+            left -= 1
+            if left == 0:
+                raise Killed
+            return kept
+
+        where = tmp_path / f"{count}.zarr"
+        with monkeypatch.context() as patch:
+            patch.setattr(Cabinet, "put", dying)
+            try:
+                select_rank(V, store=where, **arguments)
+                break
+            except Killed:
+                pass
+        resumed = select_rank(V, store=where, **arguments)
+        same(resumed, straight)
+        # Side by side, passes after the last checkpoint do not count: they are made again.
+        assert resumed.passes == (straight.passes if options else len(reads)) >= straight.passes
+        reads.clear()
+    assert count > 4
 
 
 def test_a_finished_survey_reads_nothing_again_and_is_refused_to_others(tmp_path):
@@ -257,15 +470,25 @@ def test_an_overwritten_survey_knows_nothing_of_the_one_before(tmp_path):
     assert new.passes == straight.passes
 
 
-def test_a_damaged_piece_is_made_anew(tmp_path):
-    V, where = planted(), tmp_path / "survey.zarr"
-    first = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
-    piece = where / "pieces" / "model-3-1.npz"
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        *((CASES[0], name) for name in ("sketch-fold0", "fit-3-fold1", "model-3-1", "held-3-0")),
+        *((CASES[1], name) for name in ("model-3-1", "held-2-0")),
+    ],
+    ids=str,
+)
+def test_a_damaged_piece_is_made_anew(options, name, tmp_path):
+    V, where = counts(), tmp_path / "survey.zarr"
+    arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
+    first = select_rank(V, store=where, **arguments)
+    piece = where / "pieces" / f"{name}.npz"
     content = bytearray(piece.read_bytes())
     content[len(content) // 2] ^= 0xFF
     piece.write_bytes(bytes(content))
-    with pytest.warns(UserWarning, match=r"model-3-1.npz is damaged .* and is made anew"):
-        again = select_rank(V, [3, 4], n_runs=2, cv=2, store=where)
+    with pytest.warns(UserWarning, match=f"{name}.npz is damaged .* and is made anew"):
+        again = select_rank(V, store=where, **arguments)
+    assert piece.exists()
     same(first, again)
 
 
@@ -299,10 +522,25 @@ def test_the_consensus_of_many_runs_recovers_the_components(tmp_path):
 
 def test_one_run_of_each_rank_and_no_fold_is_a_survey_too():
     survey = select_rank(planted(), [3, 4], n_runs=1, cv=0)
-    table = survey.table()
-    assert table["stability"] == table["held_out"] == table["cophenetic"] == [None, None]
+    figures = survey.table()
+    assert figures["stability"] == figures["held_out"] == figures["cophenetic"] == [None, None]
     assert survey.suggest().rank is None or survey.suggest().rank in (3, 4)
     assert "rank" in str(survey)
+
+
+def test_a_survey_works_out_its_figures_once_and_travels(monkeypatch):
+    survey, matched = select_rank(planted(), [3, 4], n_runs=2, cv=2), []
+    monkeypatch.setattr(table, "stability", lambda runs: matched.append(len(runs)) or stability(runs))
+    before, told, figures = repr(survey), str(survey), survey.table()
+    assert str(survey.suggest()) in told
+    figures["loss"].clear()
+    assert len(survey.table()["loss"]) == 2
+    assert matched == [2, 2]
+    there = pickle.loads(pickle.dumps(survey))
+    assert repr(survey) == before == repr(there).replace(repr(there._best), repr(survey._best))
+    same(there, survey)
+    assert str(there) == told
+    assert matched == [2, 2]
 
 
 def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
@@ -326,6 +564,13 @@ def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
         ({"solver": "minibatch"}, "solver='minibatch' is not for a survey"),
         ({"holdout": "halves"}, "holdout"),
         ({"holdout": "bicross", "loss": "kullback-leibler"}, "holdout='bicross' is for the Frobenius loss"),
+        ({"holdout": "bicross", "ranks": [2, 12]}, r"larger than 5 times the largest rank, 12, in both directions"),
+        (
+            {"holdout": "bicross", "solver": "mu"},
+            "is for models that are made on a sketch of V, and solver='mu' is for their passes over V itself; leave "
+            "solver out, or use holdout='speckled'",
+        ),
+        ({"holdout": "bicross", "init": "random"}, "and init='random' is for their passes .* leave init out"),
         ({"slover": "hals"}, "the option 'slover' is not known"),
     ],
 )
