@@ -75,7 +75,7 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
 @click.option("--store", help="Where the survey is kept, so that it goes on there after a stop.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a store that exists.")
 @click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
-@run_options(tuple(name for name in HELP if name != "n_runs"))
+@run_options(tuple(name for name in HELP if name not in ("n_runs", "max_seconds")))
 @cluster_options
 def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], **given: Any) -> None:
     """Choose the rank of MATRIX: many ranks, starts and folds in a handful of reads."""

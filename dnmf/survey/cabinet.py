@@ -2,7 +2,6 @@
 
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +15,7 @@ from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.header import find_json
 from dnmf.checkpoint.place import LOCK, Hold, Place
 from dnmf.checkpoint.placing import place_at
-from dnmf.errors import StoreError, StoreWarning
+from dnmf.errors import StoreError, StoreWarning, warn
 from dnmf.survey.spent import Spent
 
 FORMAT = 1
@@ -120,9 +119,7 @@ class Cabinet:
         except FileNotFoundError:
             return None
         except (ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
-            warnings.warn(
-                f"{self.place}/{file} is damaged ({type(error).__name__}) and is made anew.", StoreWarning, stacklevel=2
-            )
+            warn(f"{self.place}/{file} is damaged ({type(error).__name__}) and is made anew.", StoreWarning)
             self.place.remove(file)
             return None
         return piece

@@ -96,6 +96,11 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
             f"init={options['init']!r} is not for a survey, whose models start at random: on a sketch of V where that "
             "fits, with init='auto', or on V itself, with init='random'."
         )
+    if options.get("max_seconds") is not None:
+        raise SettingsError(
+            "max_seconds is not for a survey, which is whole or goes on from its store; leave it out, and stop it "
+            "when you like."
+        )
     if not isinstance(cv, int) or cv < 0 or cv == 1:
         raise SettingsError(f"cv={cv!r} is not allowed; give the number of folds, at least 2, or 0 for none.")
     settings = Settings.from_options({"rank": int(max(ranks)), "n_runs": n_runs, "max_passes": PASSES, **options})
@@ -118,5 +123,10 @@ def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> st
         raise SettingsError(
             f"holdout='bicross' is for models that are made on a sketch of V, and {name}={getattr(settings, name)!r} "
             f"is for their passes over V itself; leave {name} out, or use holdout='speckled'."
+        )
+    if holdout == "speckled" and settings.solver == "sketch":
+        raise SettingsError(
+            "solver='sketch' makes the models on a sketch of V, and holdout='speckled' is for passes over V itself; "
+            "leave one of them out."
         )
     return "bicross" if sketchable(settings, rule, layout) and holdout != "speckled" else "speckled"

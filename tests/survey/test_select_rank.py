@@ -562,6 +562,8 @@ def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
         ({"init": "nndsvd"}, "init='nndsvd' is not for a survey"),
         ({"fixed_W": np.ones((60, 1))}, "the option 'fixed_W' is not for a survey"),
         ({"solver": "minibatch"}, "solver='minibatch' is not for a survey"),
+        ({"max_seconds": 5}, "max_seconds is not for a survey"),
+        ({"solver": "sketch", "holdout": "speckled"}, "holdout='speckled' is for passes over V itself"),
         ({"holdout": "halves"}, "holdout"),
         ({"holdout": "bicross", "loss": "kullback-leibler"}, "holdout='bicross' is for the Frobenius loss"),
         ({"holdout": "bicross", "ranks": [2, 12]}, r"larger than 5 times the largest rank, 12, in both directions"),
