@@ -50,9 +50,9 @@ def select_rank(
     overwrite, watchers, cancel, client
         As for `factorize`.
     options
-        Those of `factorize` but `fixed_W`, `n_runs` and `max_seconds`; `max_passes`, `tol`, `sweeps` and `extrapolate` are those of
-        models side by side. `init="random"` starts every model at random on V itself and not on a sketch, for consensus
-        as Brunet et al. 2004 have it.
+        Those of `factorize` but `fixed_W`, `n_runs` and `max_seconds`; `max_passes`, `tol`, `sweeps` and `extrapolate`
+        are those of models side by side. `init="random"` starts every model at random on V itself and not on a sketch,
+        for consensus as Brunet et al. 2004 have it.
 
     Returns
     -------
