@@ -219,7 +219,8 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
     if weights is None and weighted:
         raise StoreError(f"The run in {store} was given its weights in memory; give weights= again to resume it.")
     try:
-        source = open_prepared(location if V is None else V, stored_steps(store), weights=weights)
+        given, bounds = location if V is None else V, store.header["bounds"]
+        source = open_prepared(given, stored_steps(store), weights=weights, bounds=bounds)
     except DataError as error:
         if V is not None:
             raise

@@ -46,6 +46,21 @@ def test_a_resumed_run_ends_in_the_bits_of_one_that_was_not_interrupted(
     assert len(told[0].history) == PASSES - (1 if init == "nndsvda" else 0)
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["every entry", "weighted"])
+@pytest.mark.parametrize("rows", [False, True], ids=["columns", "rows"])
+def test_an_array_that_a_version_cut_otherwise_is_cut_as_it_was(rows, weighted, tmp_path, monkeypatch):
+    V = matrix(60, 24) if rows else matrix()
+    options = {"rank": 4, "tol": 0, **PLAIN, **({"weights": V + 1} if weighted else {})}
+    with monkeypatch.context() as other:
+        other.setattr("dnmf.sources.memory.FINE_BYTES", 2**9)
+        whole = dnmf.factorize(V, max_passes=PASSES, **options)
+        dnmf.factorize(V, max_passes=3, store=tmp_path / "run.zarr", **options)
+    given = {"weights": V + 1} if weighted else {}
+    resumed = dnmf.resume(tmp_path / "run.zarr", V, max_passes=PASSES, **given)
+    assert_same_bits(resumed, whole)
+    assert (resumed.W if rows else resumed.H).numblocks != (1, 1)
+
+
 @pytest.mark.parametrize("how", ["cancel", "KeyboardInterrupt"])
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize("at", [1, 2, 3, 7])

@@ -1,5 +1,6 @@
 """Matrices in memory: NumPy arrays and SciPy sparse ones. Their blocks are views."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,28 @@ from numpy.typing import ArrayLike, NDArray
 from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
-from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, uncut_bounds
+from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, even_bounds
 
 SPARSE_BLOCK_COLUMNS = 16384
+# Blocks that a matrix in memory is cut into at least, unless they are smaller than that.
+FINE, FINE_BYTES = 16, 4 * 2**20
 
 
 class ArraySource:
-    """A NumPy array of any real dtype and memory order."""
+    """A NumPy array of any real dtype and memory order; `bounds` are those that its blocks have had before, if any."""
 
-    def __init__(self, given: ArrayLike, streamed: Axis | None = None) -> None:
+    def __init__(self, given: ArrayLike, streamed: Axis | None = None, bounds: Sequence[int] | None = None) -> None:
         array = np.asarray(given)
         shape = check_shape(array.shape, "V")
         work_dtype(array.dtype)
         transposed = shape[0] > shape[1] if streamed is None else streamed == "rows"
         self.matrix = array.T if transposed else array
+        if bounds is None or bounds[-1] != self.matrix.shape[1]:
+            bounds = fine_bounds(self.matrix.shape, array.dtype)
         self.layout = Layout(
             shape=self.matrix.shape,
             dtype=array.dtype,
-            bounds=uncut_bounds(self.matrix.shape, array.dtype),
+            bounds=tuple(bounds),
             transposed=transposed,
             read_bytes=0,
             stored_bytes=array.nbytes,
@@ -105,3 +110,15 @@ def bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
         reach = int(np.searchsorted(starts, int(starts[bounds[-1]]) + entries, side="right")) - 1
         bounds.append(min(max(reach, bounds[-1] + 1), bounds[-1] + SPARSE_BLOCK_COLUMNS, last))
     return tuple(bounds)
+
+
+def fine_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Cut a matrix that lies in memory so that there is a block for each of `FINE` threads, unless they became small.
+
+    >>> fine_bounds((2000, 5000), np.dtype("float32"))
+    (0, 524, 1048, 1572, 2096, 2620, 3144, 3668, 4192, 4716, 5000)
+    """
+    rows, columns = shape
+    column = rows * work_dtype(dtype).itemsize
+    size = min(max(column * columns // FINE, FINE_BYTES), BLOCK_BYTES)
+    return even_bounds(columns, max(1, size // column))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,9 @@ Opener = Callable[[Address, Axis | None], Source]
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> Source:
+def open_matrix(
+    V: Any, streamed: Axis | None = None, weights: Any = None, bounds: Sequence[int] | None = None
+) -> Source:
     """Open a matrix to be read block by block, alone or with the weights of its entries.
 
     Parameters
@@ -55,6 +57,8 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
     weights
         An array or a sparse matrix in memory, or anything else that V may be and that is cut like V.
+    bounds
+        Those of the blocks that a NumPy array was cut into before, by this version or another.
 
     Raises
     ------
@@ -67,7 +71,7 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     (3, 5)
     """
     if weights is not None:
-        values = open_matrix(V, streamed)
+        values = open_matrix(V, streamed, bounds=bounds)
         in_memory = isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights)
         axis: Axis = "rows" if values.layout.transposed else "columns"
         return WeightedSource(
@@ -97,7 +101,7 @@ def open_matrix(V: Any, streamed: Axis | None = None, weights: Any = None) -> So
     if isinstance(V, np.ma.MaskedArray):
         raise DataError("V is a masked array, and every entry of V counts; give V.filled(0), or V.data.")
     if isinstance(V, (np.ndarray, list, tuple)):
-        return ArraySource(V, streamed)
+        return ArraySource(V, streamed, bounds)
     source = _open_foreign(V, streamed)
     if source is None:
         raise DataError(

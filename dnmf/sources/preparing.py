@@ -10,8 +10,16 @@ from dnmf.sources.opening import open_matrix
 from dnmf.sources.prepared import Prepared
 
 
-def open_prepared(V: Any, steps: Sequence[Step], streamed: Axis | None = None, weights: Any = None) -> Source:
+def open_prepared(
+    V: Any,
+    steps: Sequence[Step],
+    streamed: Axis | None = None,
+    weights: Any = None,
+    bounds: Sequence[int] | None = None,
+) -> Source:
     """Open a matrix and prepare it by the steps of a run; one that was prepared by the same is taken as it is.
+
+    `open_matrix` has the other parameters.
 
     Raises
     ------
@@ -25,5 +33,5 @@ def open_prepared(V: Any, steps: Sequence[Step], streamed: Axis | None = None, w
                 "that one was."
             )
     elif steps:
-        V = Prepared(open_matrix(V, streamed), steps)
-    return open_matrix(V, streamed, weights)
+        V = Prepared(open_matrix(V, streamed, bounds=bounds), steps)
+    return open_matrix(V, streamed, weights, bounds)
