@@ -23,6 +23,14 @@ pytestmark = [
 ]
 
 
+def arithmetic():
+    """Return what of this environment says how products are rounded, which a login does not inherit."""
+    told = {
+        name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "MKL_", "NPY_", "NUMBA_"))
+    }
+    return [f'"{name}={value}"' for name, value in told.items()]
+
+
 @pytest.fixture
 def server(tmp_path):
     """An SSH server that takes one key, of the user who runs this."""
@@ -37,7 +45,7 @@ def server(tmp_path):
     (tmp_path / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/client.pub\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        f"SetEnv DNMF_TEST_DAEMONS={tmp_path}\n"
+        f"SetEnv DNMF_TEST_DAEMONS={tmp_path} {' '.join(arithmetic())}\n"
     )
     with Daemons(tmp_path) as daemons:
         daemons.start(SSHD, "-D", "-e", "-f", str(tmp_path / "sshd_config"))
