@@ -58,7 +58,7 @@ class DataWarning(UserWarning):
 
 
 class ClusterWarning(UserWarning):
-    """Something large goes through the scheduler of a cluster that need not."""
+    """Something about a cluster costs more than it need, or bits."""
 
 
 def warn(message: str, kind: type[Warning]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.header import find_header
 from dnmf.checkpoint.placing import place_at
-from dnmf.errors import DataError, DnmfError
+from dnmf.errors import ClusterWarning, DataError, DnmfError, warn
 from dnmf.methods import load_of
 from dnmf.plan import Load, Plan, make_plan
 from dnmf.settings import Settings
@@ -67,6 +67,14 @@ class Crew:
                     f"The worker {worker} does not see {name} at {places[name][0]}: {fault} Give a path that is the "
                     "same on all workers, as on a shared file system, or the URL of an object store."
                 )
+        kinds = sorted({found.multiplier for found in seen.values()})
+        if len(kinds) > 1:
+            warn(
+                f"The workers multiply matrices in {len(kinds)} ways, by {' or by '.join(kinds)}, which round "
+                "differently: the last digits depend on who works on what. Where that matters, set OPENBLAS_CORETYPE on all of them "
+                "to the name of the oldest of their processors.",
+                ClusterWarning,
+            )
         memory = min(found.memory for found in seen.values())
         return cls(workers, memory, max(found.threads for found in seen.values()))
 

@@ -31,6 +31,13 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def multiplier() -> str:
+    """Return the library that multiplies matrices here, and the processor that it takes this one for."""
+    libraries = (pool for pool in _thread_pools().info() if pool["user_api"] == "blas")
+    told = {" ".join(filter(None, [pool["internal_api"], pool.get("architecture")])) for pool in libraries}
+    return " and ".join(sorted(told))
+
+
 @contextmanager
 def at_once(threads: int) -> Iterator[Each]:
     """Yield what does the work of `map` with so many threads, one call after another where that is one."""

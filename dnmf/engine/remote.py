@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 import dnmf.kernels.rules  # noqa: F401 - loads every library whose threads are to be limited
 from dnmf.engine.groups import BadBlock, Work, add_up, visit_block
-from dnmf.engine.machine import usable_memory
+from dnmf.engine.machine import multiplier, usable_memory
 from dnmf.factor import Factor
 from dnmf.kernels.panels import BadEntry
 from dnmf.kernels.scratch import Scratch
@@ -160,10 +160,10 @@ class OneThreadedProducts(WorkerPlugin):  # type: ignore[misc]
         ThreadpoolController().limit(limits=1, user_api="blas")
 
 
-def look(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, Any]:
-    """Return a worker's version of dnmf, the memory in bytes that it may use, its threads, and what it sees."""
+def look(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, str, Any]:
+    """Return a worker's version of dnmf, the bytes that it may use, its threads, what multiplies, and what it sees."""
     from dnmf import __version__
 
     memory = min(filter(None, [dask_worker.memory_manager.memory_limit, usable_memory()]))
     sight = unpack(packed)
-    return __version__, memory, dask_worker.state.nthreads, None if sight is None else sight()
+    return __version__, memory, dask_worker.state.nthreads, multiplier(), None if sight is None else sight()

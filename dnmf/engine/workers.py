@@ -32,10 +32,11 @@ A = TypeVar("A")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
-    """What a worker has and sees: bytes of memory it may use, threads, and what it was asked to look at."""
+    """What a worker has: bytes of memory it may use, threads, what multiplies; and sees of what it was asked to."""
 
     memory: int
     threads: int
+    multiplier: str
     sight: Any
 
 

@@ -15,8 +15,9 @@ from distributed import Client, LocalCluster
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
+from dnmf.engine.machine import multiplier
 from dnmf.engine.spread import SpreadFactor
-from dnmf.errors import ClusterError, Interrupted
+from dnmf.errors import ClusterError, ClusterWarning, Interrupted
 from dnmf.watch import Watcher
 
 OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 4, "tol": 0}
@@ -252,3 +253,17 @@ def test_a_worker_that_cannot_be_reached_is_named_before_any_pass(asking, client
         ClusterError, match=r"cannot be reached \(Timed out trying to connect to tls://10\.0\.0\.9:1234"
     ):
         dnmf.factorize(path, client=client, store=tmp_path / "run.zarr", **OPTIONS)
+
+
+@pytest.mark.skipif("openblas" not in multiplier(), reason="needs OpenBLAS, which can be told its processor")
+def test_workers_that_round_differently_are_told(apart, path, tmp_path, monkeypatch):
+    file = tmp_path / "scheduler.json"
+    apart("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    assert until(file.exists)
+    for processor in ("Haswell", "Nehalem"):
+        monkeypatch.setenv("OPENBLAS_CORETYPE", processor)
+        apart("dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard")
+    with Client(scheduler_file=str(file), set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        with pytest.warns(ClusterWarning, match="by openblas Haswell or by openblas Nehalem, which round differently"):
+            dnmf.factorize(path, client=client, **OPTIONS)
