@@ -215,6 +215,13 @@ def test_the_demo_runs_in_a_small_form(tmp_path):
     assert dnmf.load(tmp_path / "demo" / "run.zarr").passes == 3
 
 
+def test_the_help_says_of_every_command_what_it_does_in_a_whole_sentence():
+    said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    lines = said.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(main.commands)
+    assert all(line.endswith(".") and not line.endswith("..") for line in lines)
+
+
 def test_the_version_is_told():
     assert run("--version").stdout == f"dnmf, version {dnmf.__version__}\n"
 
