@@ -24,6 +24,7 @@ from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.layout import Axis
 from dnmf.start import plan_of
+from dnmf.survey import is_survey
 from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
 
 
@@ -122,12 +123,15 @@ def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any],
 @click.option("--memory-limit", help=HELP["memory_limit"])
 @click.option("--threads", type=int, help=HELP["threads"])
 def info(path: str, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
-    """Say what PATH is: a matrix, or the store of a run.
+    """Say what PATH is: a matrix, a run, or a survey of ranks.
 
     With --rank, the plan of a run on the matrix is shown too.
     """
     if is_store(path):
         click.echo(describe_store(path))
+        return
+    if is_survey(path):
+        click.echo(summary(path, dnmf.load_survey(path).facts()))
         return
     try:
         layout = open_matrix(path).layout

@@ -137,6 +137,15 @@ def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
     assert "The 6 passes allowed were spent" in described
 
 
+def test_info_says_what_a_survey_found(matrix, tmp_path):
+    store = tmp_path / "survey.zarr"
+    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    described = run("info", store)
+    assert described.stderr == ""
+    assert "models        6, 2 runs of each rank" in described.stdout
+    assert str(dnmf.load_survey(store).suggest()) in described.stdout
+
+
 def test_info_shows_the_plan(matrix):
     shown = run("info", matrix, "--rank", 3, "--memory-limit", "1GB").stdout
     assert "30 × 200, float64, Zarr array" in shown
