@@ -60,10 +60,14 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
         try:
             if ":" in value:
                 first, last, *step = (int(part) for part in value.split(":"))
-                return list(range(first, last + 1, *step))
-            return [int(part) for part in value.split(",")]
+                ranks = list(range(first, last + 1, *step))
+            else:
+                ranks = [int(part) for part in value.split(",")]
         except (TypeError, ValueError):
+            ranks = []
+        if not ranks:
             self.fail(f"{value!r} names no ranks; give them as 2:30, as 2:30:4, or as 2,4,8.", param, ctx)
+        return ranks
 
 
 @click.command()

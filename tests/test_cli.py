@@ -182,6 +182,7 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["fit", "MATRIX", "--rank", "0"], "dnmf: rank=0 is not allowed"),
         (["fit", "MATRIX", "--rank", "2", "--solver", "hasl"], "Did you mean 'hals'?"),
         (["fit", "MATRIX"], "Missing option '--rank'"),
+        (["rank", "MATRIX", "--ranks", "6:2"], "'6:2' names no ranks"),
         (["fit", "MATRIX", "--rank", "2", "--memory-limit", "1MB"], "dnmf: memory_limit is 1 MB"),
         (["resume", "nowhere.zarr"], "does not exist; give the store of a run"),
         (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
