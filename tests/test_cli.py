@@ -146,6 +146,15 @@ def test_info_says_what_a_survey_found(matrix, tmp_path):
     assert str(dnmf.load_survey(store).suggest()) in described.stdout
 
 
+def test_a_survey_where_a_run_is_asked_for_is_refused_with_the_way_to_its_runs(matrix, tmp_path):
+    store = tmp_path / "survey.zarr"
+    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    ended = run("top", store)
+    assert ended.exit_code == 2
+    assert f"{store} is a survey of ranks" in ended.stderr
+    assert run("top", store / "best" / "rank-004.zarr").exit_code == 0
+
+
 def test_info_shows_the_plan(matrix):
     shown = run("info", matrix, "--rank", 3, "--memory-limit", "1GB").stdout
     assert "30 × 200, float64, Zarr array" in shown
