@@ -85,6 +85,8 @@ def fit(
     **options: Any,
 ) -> None:
     """Factorise MATRIX; `dnmf --help` says what that may be."""
+    if store is None:
+        say("The factors are kept nowhere: give --store to keep them.")
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
         given |= {} if weights is None else {"weights": weights}

@@ -55,6 +55,12 @@ def test_fit_tells_people_on_stderr(matrix, tmp_path):
     assert f"W and H are in {tmp_path / 'run.zarr'}" in ended.stderr
 
 
+def test_fit_warns_that_nothing_is_kept_without_a_store(matrix, tmp_path):
+    told = "The factors are kept nowhere: give --store to keep them."
+    assert told in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    assert told not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
+
+
 def test_options_reach_the_run(matrix, tmp_path):
     options = {
         "loss": "kullback-leibler",
