@@ -261,7 +261,8 @@ def _mark(mark: Mark, x: Scale, y: Scale, top: float) -> Markup:
         words = tag("text", mark.words, x=min(max(place, LEFT + 30), WIDTH - 40), y=top - 4, class_="middle mark")
         return join([tag("path", d=f"M{place} {top}V{HEIGHT - BOTTOM}", class_="dash"), words])
     place = y(mark.at)
-    words = tag("text", mark.words, x=WIDTH - RIGHT - 4, y=place - 5, class_="end mark")
+    # At the left: curves come near what they are to reach at their right end.
+    words = tag("text", mark.words, x=LEFT + 8, y=place - 5, class_="mark")
     return join([tag("path", d=f"M{LEFT} {place}H{WIDTH - RIGHT}", class_="dash"), words])
 
 
