@@ -273,5 +273,5 @@ def _legend(names: Sequence[str]) -> Markup:
             tag("rect", x=x, y=0, width=10, height=10, rx=2, class_=f"s{order} fill"),
             tag("text", name, x=x + 14, y=10),
         ]
-        x += 14 + 7.2 * len(name) + 16
+        x += 14 + 8.5 * len(name) + 16
     return join(parts)
