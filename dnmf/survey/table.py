@@ -235,9 +235,12 @@ class RankSurvey:
     def __str__(self) -> str:
         table = self.table()
         shown = [name for name in HEADS if any(value is not None for value in table[name])]
-        lines = ["".join(f"{HEADS[name]:>13}" for name in shown)]
-        for index in range(len(self.ranks)):
-            lines.append("".join(f"{figure(table[name][index]):>13}" for name in shown))
+        columns = [[HEADS[name], *map(figure, table[name])] for name in shown]
+        widths = [max(map(len, column)) for column in columns]
+        lines = [
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in zip(*columns, strict=True)
+        ]
         return "\n".join([*lines, str(self.suggest()), f"{self.passes} passes, {self.seconds:.1f} s"])
 
 
