@@ -24,6 +24,7 @@ from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.layout import Axis
 from dnmf.start import plan_of
+from dnmf.survey import is_survey
 from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
 
 
@@ -84,6 +85,8 @@ def fit(
     **options: Any,
 ) -> None:
     """Factorise MATRIX; `dnmf --help` says what that may be."""
+    if store is None:
+        say("The factors are kept nowhere: give --store to keep them.")
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
         given |= {} if weights is None else {"weights": weights}
@@ -109,7 +112,7 @@ def fit(
 @run_options(ADJUSTABLE)
 @cluster_options
 def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
-    """Go on with the run in STORE where its newest checkpoint left it."""
+    """Go on with the run in STORE from its newest checkpoint."""
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         given = {name: value for name, value in options.items() if value is not None}
         result = dnmf.resume(store, matrix, watchers=watchers, cancel=cancel, client=client, **given)
@@ -122,9 +125,15 @@ def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any],
 @click.option("--memory-limit", help=HELP["memory_limit"])
 @click.option("--threads", type=int, help=HELP["threads"])
 def info(path: str, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
-    """Say what PATH is: a matrix, with the plan of a run, or the store of a run."""
+    """Say what PATH is: a matrix, a run, or a survey of ranks.
+
+    With --rank, the plan of a run on the matrix is shown too.
+    """
     if is_store(path):
         click.echo(describe_store(path))
+        return
+    if is_survey(path):
+        click.echo(summary(path, dnmf.load_survey(path).facts()))
         return
     try:
         layout = open_matrix(path).layout
@@ -163,7 +172,10 @@ def transform(
     threads: int | None,
     where: dict[str, Any],
 ) -> None:
-    """Find the factor of a new MATRIX with the other factor held as the run in STORE left it."""
+    """Find the factor of a new MATRIX from the run in STORE.
+
+    The other factor is held as the run left it.
+    """
     with chosen_cluster(**where) as client:
         factor = dnmf.transform(
             store, matrix, out=out, overwrite=overwrite, memory_limit=memory_limit, threads=threads, client=client
@@ -182,7 +194,10 @@ def transform(
 def convert_command(
     origin: str, target: str, chunks: str | None, by: Any, compressor: str, memory_limit: str, overwrite: bool
 ) -> None:
-    """Write ORIGIN anew in Zarr as TARGET, which is read fast: an array, or a CSR or CSC matrix as in AnnData."""
+    """Write ORIGIN anew in Zarr as TARGET, which is read fast.
+
+    What is dense becomes an array, and what is sparse a CSR or CSC matrix as in AnnData.
+    """
     with click.progressbar(length=1000, label="convert", file=sys.stderr) as bar:
         convert(
             origin,
@@ -202,7 +217,7 @@ def convert_command(
 @click.option("--step", type=int, default=1, help="Take every so-manieth patch only.")
 @click.option("--max-passes", type=int, default=8, show_default=True)
 def demo_command(folder: Path, step: int, max_passes: int) -> None:
-    """Factorise the patches of two photographs, and draw the parts they are made of."""
+    """Factorise the patches of two photographs, and draw the parts."""
     folder.mkdir(parents=True, exist_ok=True)
     matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"
     say("Cutting two photographs into 16 × 16 colour patches …")

@@ -23,7 +23,7 @@ from dnmf.terminal import chosen_cluster, say, show_components, show_survey, sto
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a component.")
 def top(store: str, n: int, axis: Axis | None, as_json: bool) -> None:
-    """Show the strongest features of each component of the run in STORE.
+    """Show the strongest features of the components in STORE.
 
     Beside a component is its share, the part of the sum of WH that it carries, and beside a feature the part of its
     component's sum that the feature has: neither depends on the scale that W and H share.
@@ -42,10 +42,10 @@ def top(store: str, n: int, axis: Axis | None, as_json: bool) -> None:
 @click.option("--format", type=click.Choice(get_args(Format)), help="By default h5ad where --out ends so, else csv.")
 @click.option("--overwrite", is_flag=True, help="Replace what an export has written there before.")
 def export(store: str, out: str, format: Format | None, overwrite: bool) -> None:
-    """Write the factors of the run in STORE, with their names, for other programs.
+    """Write the factors in STORE for other programs.
 
-    csv and parquet make a folder of two tables: W has a line for each row of the matrix, and H, transposed, one for
-    each column. h5ad makes an AnnData with W in obsm and H in varm.
+    They go with the names of rows and columns. csv and parquet make a folder of two tables: W has a line for each row
+    of the matrix, and H, transposed, one for each column. h5ad makes an AnnData with W in obsm and H in varm.
     """
     say(f"The factors are in {dnmf.export(store, out, format=format, overwrite=overwrite)}.")
 
@@ -60,10 +60,14 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
         try:
             if ":" in value:
                 first, last, *step = (int(part) for part in value.split(":"))
-                return list(range(first, last + 1, *step))
-            return [int(part) for part in value.split(",")]
+                ranks = list(range(first, last + 1, *step))
+            else:
+                ranks = [int(part) for part in value.split(",")]
         except (TypeError, ValueError):
+            ranks = []
+        if not ranks:
             self.fail(f"{value!r} names no ranks; give them as 2:30, as 2:30:4, or as 2,4,8.", param, ctx)
+        return ranks
 
 
 @click.command()
@@ -78,7 +82,10 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
 @run_options(tuple(name for name in HELP if name not in ("n_runs", "max_seconds")))
 @cluster_options
 def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], **given: Any) -> None:
-    """Choose the rank of MATRIX: many ranks, starts and folds in a handful of reads."""
+    """Choose the rank of MATRIX in a handful of reads.
+
+    Many ranks, starts and folds are fitted side by side, and measured on the same reads.
+    """
     options = {name: value for name, value in given.items() if value is not None}
     with stoppable(store, survey=True) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         survey = dnmf.select_rank(matrix, store=store, watchers=watchers, cancel=cancel, client=client, **options)
@@ -106,10 +113,11 @@ def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], *
 @click.option("--threads", type=int, help=HELP["threads"])
 @cluster_options
 def report(store: str, path: str, shape: str | None, matrix: str | None, where: dict[str, Any], **options: Any) -> None:
-    """Write a page about the run, or the survey of ranks, in STORE: one HTML file, to be read in any browser.
+    """Write a page about the run, or survey of ranks, in STORE.
 
-    It shows what was run, loss and optimality by pass, time and bytes, the components and how much each contributes,
-    their sparsity, residuals by row and by column, the checkpoints, and how to resume or repeat the run.
+    It is one HTML file, to be read in any browser, and shows what was run, loss and optimality by pass, time and bytes,
+    the components and how much each contributes, their sparsity, residuals by row and by column, the checkpoints, and
+    how to resume or repeat the run.
     """
     sizes = None if shape is None else parse_shape(shape)
     with watching(False) as watchers, chosen_cluster(**where) as client:

@@ -27,7 +27,7 @@ class Narrator(Watcher):
     def started(self, plan: Plan, passes: int, max_passes: int) -> None:
         """Say what is going to happen."""
         self._start = time.perf_counter()
-        self.say(str(plan))
+        self.tell(str(plan))
         if passes:
             self.console.print(f"The run goes on after pass {passes}.", highlight=False)
 
@@ -42,6 +42,10 @@ class Narrator(Watcher):
     def say(self, text: str) -> None:
         """Print a line as it is."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def tell(self, text: str) -> None:
+        """Print what nobody copies, broken between words where a terminal is too narrow for it."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=not self.console.is_terminal)
 
     def block_read(self, count: int) -> None:
         """Count."""
@@ -69,7 +73,7 @@ class Narrator(Watcher):
 
     def stopped(self, verdict: Verdict) -> None:
         """Say why."""
-        self.say(verdict.sentence)
+        self.tell(verdict.sentence)
 
 
 class Lines(Narrator):

@@ -55,6 +55,12 @@ def test_fit_tells_people_on_stderr(matrix, tmp_path):
     assert f"W and H are in {tmp_path / 'run.zarr'}" in ended.stderr
 
 
+def test_fit_warns_that_nothing_is_kept_without_a_store(matrix, tmp_path):
+    told = "The factors are kept nowhere: give --store to keep them."
+    assert told in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    assert told not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
+
+
 def test_options_reach_the_run(matrix, tmp_path):
     options = {
         "loss": "kullback-leibler",
@@ -137,6 +143,24 @@ def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
     assert "The 6 passes allowed were spent" in described
 
 
+def test_info_says_what_a_survey_found(matrix, tmp_path):
+    store = tmp_path / "survey.zarr"
+    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    described = run("info", store)
+    assert described.stderr == ""
+    assert "models        6, 2 runs of each rank" in described.stdout
+    assert str(dnmf.load_survey(store).suggest()) in described.stdout
+
+
+def test_a_survey_where_a_run_is_asked_for_is_refused_with_the_way_to_its_runs(matrix, tmp_path):
+    store = tmp_path / "survey.zarr"
+    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    ended = run("top", store)
+    assert ended.exit_code == 2
+    assert f"{store} is a survey of ranks" in ended.stderr
+    assert run("top", store / "best" / "rank-004.zarr").exit_code == 0
+
+
 def test_info_shows_the_plan(matrix):
     shown = run("info", matrix, "--rank", 3, "--memory-limit", "1GB").stdout
     assert "30 × 200, float64, Zarr array" in shown
@@ -173,6 +197,7 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["fit", "MATRIX", "--rank", "0"], "dnmf: rank=0 is not allowed"),
         (["fit", "MATRIX", "--rank", "2", "--solver", "hasl"], "Did you mean 'hals'?"),
         (["fit", "MATRIX"], "Missing option '--rank'"),
+        (["rank", "MATRIX", "--ranks", "6:2"], "'6:2' names no ranks"),
         (["fit", "MATRIX", "--rank", "2", "--memory-limit", "1MB"], "dnmf: memory_limit is 1 MB"),
         (["resume", "nowhere.zarr"], "does not exist; give the store of a run"),
         (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
@@ -213,6 +238,13 @@ def test_the_demo_runs_in_a_small_form(tmp_path):
     assert zarr.open_array(tmp_path / "demo" / "patches.zarr", mode="r").shape == (768, 52 * 79 * 2)
     assert (tmp_path / "demo" / "parts.png").read_bytes().startswith(b"\x89PNG")
     assert dnmf.load(tmp_path / "demo" / "run.zarr").passes == 3
+
+
+def test_the_help_says_of_every_command_what_it_does_in_a_whole_sentence():
+    said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    lines = said.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(main.commands)
+    assert all(line.endswith(".") and not line.endswith("..") for line in lines)
 
 
 def test_the_version_is_told():

@@ -261,7 +261,8 @@ def _mark(mark: Mark, x: Scale, y: Scale, top: float) -> Markup:
         words = tag("text", mark.words, x=min(max(place, LEFT + 30), WIDTH - 40), y=top - 4, class_="middle mark")
         return join([tag("path", d=f"M{place} {top}V{HEIGHT - BOTTOM}", class_="dash"), words])
     place = y(mark.at)
-    words = tag("text", mark.words, x=WIDTH - RIGHT - 4, y=place - 5, class_="end mark")
+    # At the left: curves come near what they are to reach at their right end.
+    words = tag("text", mark.words, x=LEFT + 8, y=place - 5, class_="mark")
     return join([tag("path", d=f"M{LEFT} {place}H{WIDTH - RIGHT}", class_="dash"), words])
 
 
@@ -272,5 +273,5 @@ def _legend(names: Sequence[str]) -> Markup:
             tag("rect", x=x, y=0, width=10, height=10, rx=2, class_=f"s{order} fill"),
             tag("text", name, x=x + 14, y=10),
         ]
-        x += 14 + 7.2 * len(name) + 16
+        x += 14 + 8.5 * len(name) + 16
     return join(parts)

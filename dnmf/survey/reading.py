@@ -11,6 +11,8 @@ from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError
 from dnmf.result import Result
 from dnmf.settings import Settings
+from dnmf.sources.objects import WRITABLE
+from dnmf.sources.urls import is_url
 from dnmf.survey.asked import Asked
 from dnmf.survey.cabinet import KIND, Cabinet
 from dnmf.survey.columns import hashed_sample
@@ -65,6 +67,8 @@ def read_survey(
 
 def is_survey(path: str | Path) -> bool:
     """Say whether there is a survey at a path or URL, finished or not."""
+    if is_url(path) and not str(path).startswith(WRITABLE):
+        return False
     with explained(f"The store {path}", "opened"):
         return find_json(place_at(path), KIND) is not None
 

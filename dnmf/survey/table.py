@@ -218,22 +218,29 @@ class RankSurvey:
             raise DataError("Silhouettes compare several runs, and the survey has one for each rank; raise n_runs.")
         return plot_silhouettes(found.silhouettes.ravel(), found.labels.ravel(), f"Components of rank {rank}")
 
-    def _repr_html_(self) -> str:
+    def facts(self) -> dict[str, str]:
+        """Return what there is to know of the survey in a few lines."""
         runs = len(self.models) // len(self.ranks)
-        told = {
+        return {
+            "matrix": self.location or "given in memory",
             "ranks": ", ".join(map(str, self.ranks)),
-            "models": f"{len(self.models)}, {runs} runs of each rank",
-            "suggestion": str(self.suggest()),
+            "models": f"{len(self.models)}, {runs} {'run' if runs == 1 else 'runs'} of each rank",
             "took": f"{self.passes} passes, {self.seconds:.1f} s",
+            "suggestion": str(self.suggest()),
         }
-        return card("Survey of ranks", told | ({"store": self.store} if self.store else {}))
+
+    def _repr_html_(self) -> str:
+        return card("Survey of ranks", self.facts() | ({"store": self.store} if self.store else {}))
 
     def __str__(self) -> str:
         table = self.table()
         shown = [name for name in HEADS if any(value is not None for value in table[name])]
-        lines = ["".join(f"{HEADS[name]:>13}" for name in shown)]
-        for index in range(len(self.ranks)):
-            lines.append("".join(f"{figure(table[name][index]):>13}" for name in shown))
+        columns = [[HEADS[name], *map(figure, table[name])] for name in shown]
+        widths = [max(map(len, column)) for column in columns]
+        lines = [
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in zip(*columns, strict=True)
+        ]
         return "\n".join([*lines, str(self.suggest()), f"{self.passes} passes, {self.seconds:.1f} s"])
 
 
