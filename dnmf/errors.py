@@ -3,7 +3,7 @@
 import difflib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # The packages whose own lines nobody can mend: a warning points past them, at the line that called.
 PASSED_OVER = {"dnmf", "sklearn", "joblib", "contextlib"}
@@ -83,14 +83,24 @@ def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:
         )
 
 
-def unknown(what: str, given: object, allowed: Iterable[str]) -> SettingsError:
+def unknown(
+    what: str,
+    given: object,
+    allowed: Iterable[str],
+    beside: str = "",
+    known_as: Mapping[str, str] | None = None,
+) -> SettingsError:
     """Return the error for a name that is not one of those allowed, with the nearest one that is.
+
+    `beside` is what else is allowed, in words, and `known_as` has names that others give to some.
 
     >>> print(unknown("solver", "hasl", ["auto", "mu", "hals", "als"]))
     solver='hasl' is not known; allowed are 'auto', 'mu', 'hals' and 'als'. Did you mean 'hals'?
     """
     names = list(allowed)
-    listed = " and ".join(filter(None, [", ".join(map(repr, names[:-1])), repr(names[-1])]))
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    words = [*map(repr, names), *filter(None, [beside])]
+    listed = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    other = (known_as or {}).get(str(given).lower())
+    near = [other] if other else difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return SettingsError(f"{what}={given!r} is not known; allowed are {listed}.{hint}")

@@ -71,8 +71,8 @@ class Crew:
         if len(kinds) > 1:
             warn(
                 f"The workers multiply matrices in {len(kinds)} ways, by {' or by '.join(kinds)}, which round "
-                "differently: the last digits depend on who works on what. Where that matters, set OPENBLAS_CORETYPE on "
-                "all of them to the name of the oldest of their processors.",
+                "differently: the last digits depend on who works on what. Where that matters, set OPENBLAS_CORETYPE "
+                "on all of them to the name of the oldest of their processors.",
                 ClusterWarning,
             )
         memory = min(found.memory for found in seen.values())

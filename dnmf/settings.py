@@ -16,6 +16,9 @@ Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
 
 # β of the β-divergence that a name stands for.
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
+# What others call them.
+KNOWN_AS = dict.fromkeys(("euclidean", "fro", "gaussian", "l2", "mse"), "frobenius")
+KNOWN_AS |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": "itakura-saito"}
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", start=1)}
@@ -226,7 +229,7 @@ def _loss(given: Any) -> str | float:
     try:
         beta = float(given)
     except (TypeError, ValueError):
-        raise unknown("loss", given, [*get_args(Loss), "a number β"]) from None
+        raise unknown("loss", given, get_args(Loss), "a number β", KNOWN_AS) from None
     if isinstance(given, bool) or not abs(beta) <= MOST_BETA:
         raise SettingsError(f"loss={given!r} is not allowed; give a name, or β as a number between −10 and 10.")
     return {beta: name for name, beta in BETAS.items()}.get(beta, beta)

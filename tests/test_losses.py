@@ -331,7 +331,7 @@ BAD = [
     (
         {"loss": "poisson"},
         SettingsError,
-        r"loss='poisson' is not known; allowed are .*'itakura-saito' and 'a number β'",
+        r"loss='poisson' is not known; allowed are .*'itakura-saito' and a number β\. Did you mean 'kullback-leibler'",
     ),
     ({"loss": 11}, SettingsError, "loss=11 is not allowed; give a name, or β as a number between"),
     ({"loss": True}, SettingsError, "loss=True is not allowed"),
