@@ -147,18 +147,32 @@ def test_jobs_that_come_again_go_on_where_they_were(slurm, path, tmp_path):
     numbers = {}
     for name in acts:  # at the same time, as each waits for Slurm more than it works
         (tmp_path / name).mkdir()
-        arguments = ["fit", path, *options(14), "--checkpoint-every", "2", "--store", "fit.zarr"]
+        arguments = ["fit", path, *options(60), "--checkpoint-every", "2", "--store", "fit.zarr"]
         numbers[name] = sbatch(slurm, tmp_path / name, *arguments)
-    for name, act in acts.items():
-        commits = tmp_path / name / "fit.zarr/commits"
-        assert until(at_times(lambda there=commits: len(list(there.glob("*.json"))) > 1)), slurm.logs()
-        slurm.run(*act, numbers[name])
-        assert until(at_times(lambda number=numbers[name]: job(slurm, number)["Restarts"] == "1"), 20), slurm.logs()
-        assert max(path.name for path in commits.glob("*.json")) < "000014.json"
+
+    def commits(name):
+        return sorted(path.name for path in (tmp_path / name / "fit.zarr/commits").glob("*.json"))
+
+    def interrupted():  # each as soon as it has begun, long before its end
+        for name in [name for name in acts if len(commits(name)) > 1]:
+            slurm.run(*acts.pop(name), numbers[name])
+        return not acts
+
+    reached = {}
+
+    def put_back():
+        for name in [name for name in numbers if name not in reached]:
+            if job(slurm, numbers[name])["Restarts"] == "1":
+                reached[name] = commits(name)[-1]
+        return len(reached) == len(numbers)
+
+    assert until(interrupted), slurm.logs()
+    assert until(at_times(put_back)), slurm.logs()
+    assert max(reached.values()) < "000060.json"
     for name, number in numbers.items():
         assert until(over(slurm, number), 90), slurm.logs()
         assert job(slurm, number)["JobState"] == "COMPLETED", (tmp_path / name / "log").read_text()
-        assert_same_bits(dnmf.load(tmp_path / name / "fit.zarr"), expected(path, 14))
+        assert_same_bits(dnmf.load(tmp_path / name / "fit.zarr"), expected(path, 60))
 
 
 def test_a_job_ends_with_its_run(slurm, tmp_path):
