@@ -11,7 +11,7 @@ from distributed import Future, KilledWorker
 
 from dnmf.engine import remote
 from dnmf.engine.groups import BadBlock
-from dnmf.engine.workers import GLANCE, LOOK, lost
+from dnmf.engine.workers import GLANCE, lost
 
 if TYPE_CHECKING:
     from dnmf.engine.cluster import ClusterEngine
@@ -58,21 +58,7 @@ class Flight:
         self.under_way[-1] = total = self._close()
         total.add_done_callback(partial(self._arrive, -1))
         self._wait()
-        return self._brought(total)
-
-    def _brought(self, total: Future) -> Any:
-        """Return a result that is made, or made again where its worker is lost before it is here.
-
-        Where no worker is left, that may be never: so it is not waited for without looking up.
-        """
-        seconds = LOOK
-        while True:
-            try:
-                return total.result(timeout=seconds)
-            except TimeoutError:
-                self.engine.workers.check()
-                self.engine.workers.slots()
-                seconds *= 2  # what is large may need longer to come
+        return self.engine.workers.bring([total], self.engine.workers.check)[0]
 
     def _most(self) -> int:
         """Return how many tasks may be under way."""

@@ -148,7 +148,20 @@ class Workers:
         ClusterError
             If the scheduler is lost, or nobody is left to make the results and the run is to end.
         """
-        alone, ended = None, queue.SimpleQueue[Future]()
+        alone: float | None = None
+        ended = queue.SimpleQueue[Future]()
+
+        def look() -> None:
+            nonlocal alone
+            if self.client.status != "running":
+                raise lost()
+            alone = None if self.slots() or not self.cancelled.is_set() else alone or time.monotonic()
+            if alone is not None and time.monotonic() - alone > PATIENCE:
+                raise ClusterError(
+                    "The run was asked to stop, and no worker is left to tell how far it has come. Resume it from its "
+                    "store, from the checkpoint before."
+                )
+
         for future in futures:
             future.add_done_callback(ended.put)
         remaining, since = len(futures), time.monotonic()
@@ -158,15 +171,24 @@ class Workers:
                 remaining, since = remaining - 1, time.monotonic()
                 continue
             since = self.nudge(since)
-            if self.client.status != "running":
-                raise lost()
-            alone = None if self.slots() or not self.cancelled.is_set() else alone or time.monotonic()
-            if alone is not None and time.monotonic() - alone > PATIENCE:
-                raise ClusterError(
-                    "The run was asked to stop, and no worker is left to tell how far it has come. Resume it from its "
-                    "store, from the checkpoint before."
-                )
-        return list(self.client.gather(list(futures)))
+            look()
+        return self.bring(futures, look)
+
+    def bring(self, futures: Sequence[Future], look: Callable[[], None]) -> list[Any]:
+        """Return results that are made, or made again where their worker is lost before they are here.
+
+        Where no worker is left, that may be never: so `look` is called at times, and raises where it is not to be
+        waited for.
+        """
+        fetch, seconds = partial(self.client.gather, list(futures), asynchronous=True), LOOK
+        while True:
+            try:
+                return list(self.client.sync(fetch, callback_timeout=seconds))
+            except TimeoutError:
+                if any(future.status == "error" for future in futures):
+                    raise  # it is what a task ended with
+                look()
+                seconds *= 2  # what is large may need longer to come
 
     def slots(self, threads: int = 2**31) -> int:
         """Return how many tasks run at once where a worker runs so many at most; the scheduler is asked at times."""

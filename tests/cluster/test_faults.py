@@ -11,7 +11,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, Future, LocalCluster
+from distributed import Client, LocalCluster
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
@@ -270,15 +270,14 @@ def test_workers_that_round_differently_are_told(apart, path, tmp_path, monkeypa
 
 
 def test_a_run_whose_sums_are_lost_on_their_way_can_be_stopped(client, path, tmp_path, monkeypatch):
-    cancel, result = threading.Event(), Future.result
+    cancel, sync = threading.Event(), client.sync
 
-    def lost_on_its_way(self, timeout=None):
-        if timeout is None:
-            return result(self)
+    def lost_on_their_way(*arguments, **options):
         cancel.set()
+        monkeypatch.setattr(client, "sync", sync)
         raise TimeoutError
 
-    fault = Fault(lambda: monkeypatch.setattr(Future, "result", lost_on_its_way), 5)
+    fault = Fault(lambda: monkeypatch.setattr(client, "sync", lost_on_their_way), 5)
     with pytest.raises(Interrupted):
         dnmf.factorize(path, client=client, watchers=[fault], cancel=cancel, store=tmp_path / "a", **OPTIONS)
     assert dnmf.load(tmp_path / "a").passes == 5
