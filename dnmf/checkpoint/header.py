@@ -56,10 +56,7 @@ def read_header(place: Place) -> dict[str, Any]:
     header = find_header(place)
     if header is None:
         if find_json(place, "dnmf_survey") is not None:
-            raise StoreError(
-                f"{place} is a survey of ranks; give the store of a run, as {place}/best/rank-004.zarr "
-                "for the best one of rank 4."
-            )
+            raise StoreError(f"{place} is a survey of ranks; give the store of a run, as those in {place}/best are.")
         state = "is no store of dnmf" if place.exists() else "does not exist"
         raise StoreError(f"{place} {state}; give the store of a run, as made by store= or `dnmf fit --store`.")
     if not isinstance(header.get("format"), int) or header["format"] > FORMAT:

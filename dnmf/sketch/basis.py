@@ -110,3 +110,13 @@ def pseudo_inverse(gram: Float, dtype: np.dtype[Any]) -> Float:
     scales = np.outer(scale, scale)
     least = 10 * float(np.finfo(dtype).eps)
     return np.asarray(np.linalg.pinv(gram * scales, rcond=least, hermitian=True) * scales)
+
+
+def lifted(Q: Float, product: Float, gram: Float, dtype: np.dtype[Any]) -> Float:
+    """Return (I − QQᵀ) VRᵀ (RRᵀ)⁺ (m, q): how V goes with R (q, n) outside of a basis Q, for VRᵀ (m, q) and RRᵀ."""
+    return (product - Q @ (Q.T @ product)) @ pseudo_inverse(gram, dtype)
+
+
+def left_over(norm: float, left: Float, gram: Float) -> float:
+    """Return ‖V‖² − ‖L S‖², at least 0: what no factors of a surrogate account for, for L (m, q) and SSᵀ (q, q)."""
+    return max(norm - float(np.vdot(left.T @ left, gram)), 0.0)

@@ -99,17 +99,16 @@ class LocalColumns:
 
     def update(self, round_: Round) -> SurrogateSums:
         """Do a round to all of them."""
-        new = np.empty((len(round_.gram), self.S.shape[1]), self.dtype)
+        begun = self.H is not None
+        H = self.H = self.H if self.H is not None else np.empty((len(round_.gram), self.S.shape[1]), self.dtype)
 
         def act(part: tuple[slice, Scratch]) -> SurrogateSums:
             columns, scratch = part
-            sums = SurrogateSums.zero(len(self.S), len(new))
-            H = None if self.H is None else self.H[:, columns]
-            new[:, columns] = round_.act(self.S[:, columns], H, sums, scratch)
+            sums = SurrogateSums.zero(len(self.S), len(H))
+            H[:, columns] = round_.act(self.S[:, columns], H[:, columns] if begun else None, sums, scratch)
             return sums
 
         sums: list[SurrogateSums] = list(self._each(act, self._parts))
-        self.H = new
         return add_up(sums)
 
     def factor(self, bounds: Sequence[int]) -> Factor:

@@ -12,7 +12,7 @@ from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
-from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, orthonormal, pseudo_inverse, stride_of
+from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, left_over, lifted, orthonormal, stride_of
 from dnmf.sketch.columns import SpreadColumns
 from dnmf.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.sketch.scaled import scaled_start
@@ -79,7 +79,7 @@ def sketched(bench: Bench, settings: Settings) -> State:
     dtype, stride = layout.work_dtype, stride_of(layout)
     left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
     norm = sum(sums.norms)
-    beyond = max(norm - float(np.vdot(left.T @ left, sums.gram)), 0.0)
+    beyond = left_over(norm, left, sums.gram)
     S = np.concatenate(sums.sample, axis=1)
     everywhere = SpreadColumns(engine, bench.make_room, room)
     with at_once(bench.threads) as each:
@@ -107,8 +107,7 @@ def low_rank(
     work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
     sums: SketchSums = bench.engine.one_pass(work, room=R, scope=Scope(known=known))
     known.clear()
-    new = sums.product - Q @ (Q.T @ sums.product)
-    return Q + new @ pseudo_inverse(sums.gram, layout.work_dtype), R, sums
+    return Q + lifted(Q, sums.product, sums.gram, layout.work_dtype), R, sums
 
 
 def corrected(bench: Bench, state: State) -> State:
@@ -133,13 +132,12 @@ def corrected(bench: Bench, state: State) -> State:
     bench.engine.one_pass(Keep(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
 
-    cross = sums.stats.cross - Q @ (Q.T @ sums.stats.cross)
-    change = cross @ pseudo_inverse(sums.stats.gram, layout.work_dtype)
+    change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
     S = np.concatenate(sums.sample, axis=1)
     everywhere = SpreadColumns(bench.engine, bench.make_room, both, H)
     start = step.W.astype(np.float64)
     left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
-    beyond = max(norm - float(np.trace(sums.gram) + np.vdot(change.T @ change, sums.stats.gram)), 0.0)
+    beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
     with at_once(bench.threads) as each:
         surrogate = Surrogate(left, bench.rule, norm, beyond, each)
         ahead, _ = surrogate.solve(S, start, everywhere, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())

@@ -21,7 +21,7 @@ from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float, Penalty
 from dnmf.kernels.updates import hals
 from dnmf.settings import Settings
-from dnmf.sketch.basis import basis_of, pilot, pseudo_inverse, stride_of
+from dnmf.sketch.basis import basis_of, lifted, pilot, stride_of
 from dnmf.sketch.columns import SpreadColumns
 from dnmf.sketch.passes import Sketch, SketchSums
 from dnmf.sketch.surrogate import Surrogate
@@ -115,7 +115,7 @@ class ScaledSketch:
         """Return what the sums of the pass lead to, to be solved by what `each` goes through parts with."""
         dtype, Q = layout.work_dtype, basis.Q
         product = sums.product / basis.root
-        left = Q + (product - Q @ (Q.T @ product)) @ pseudo_inverse(sums.gram, dtype)
+        left = Q + lifted(Q, product, sums.gram, dtype)
         rule = Quadratic(hals, 1, Penalty(), Penalty())
         surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)), each=each)
         sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])

@@ -16,7 +16,7 @@ from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.ranking import sparsity
-from dnmf.sketch import Sketch, SketchSums, Surrogate, basis_of, pilot, pseudo_inverse, stride_of
+from dnmf.sketch import Sketch, SketchSums, Surrogate, basis_of, left_over, lifted, pilot, stride_of
 from dnmf.solve import Bench
 from dnmf.sources.layout import Layout
 from dnmf.state import State
@@ -67,11 +67,10 @@ def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet, reading: Reading) -
 
 def surrogate_piece(Q: Float, sums: SketchSums, layout: Layout) -> dict[str, Any]:
     """Return L, a sample of S, and the squares of V and of what is not in it, of the surrogate of a sketch."""
-    new = sums.product - Q @ (Q.T @ sums.product)
-    left = Q + new @ pseudo_inverse(sums.gram, layout.work_dtype)
+    left = Q + lifted(Q, sums.product, sums.gram, layout.work_dtype)
     empty = np.zeros((Q.shape[1], 0), layout.work_dtype)
     sample = np.concatenate([empty, *sums.sample], axis=1)
-    beyond = max(sum(sums.norms) - float(np.vdot(left.T @ left, sums.gram)), 0.0)
+    beyond = left_over(sum(sums.norms), left, sums.gram)
     return {"left": left.astype(layout.work_dtype), "sample": sample, "norms": np.array(sums.norms), "beyond": beyond}
 
 
