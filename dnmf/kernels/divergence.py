@@ -8,11 +8,11 @@ the new H and the old W.
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnmf.kernels.beta import majorise, mismatch, ratio
 from dnmf.kernels.curvature import add_curvature, newton_rows
-from dnmf.kernels.entries import NONE, Entries, Pair, Weighted, entries_of
+from dnmf.kernels.entries import NONE, Entries, Pair, entries_of
+from dnmf.kernels.minima import minimise_columns
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.newton import descend_columns
 from dnmf.kernels.panels import Block, Columns, slices
@@ -26,10 +26,6 @@ from dnmf.kernels.updates import KEPT
 
 RATIO_BYTES = 2**20
 FINISH_ROWS = 1024
-# With W held, updates of a column end when one moves no entry by more than this share of the largest, or after so many
-# rounds of sweeps: what goes to 0 does so by a factor that may be near to 1.
-STILL = 1e-8
-ROUND_SWEEPS, TRANSFORM_ROUNDS = 20, 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ class Divergence:
         totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
         for columns, whole in self.entries.panels(V, H.dtype, scratch):
             if isinstance(whole, Columns) or self.newton:
-                panel = whole if isinstance(whole, Columns) else entries_of(whole, 0.0)
+                panel = self._listed(whole)
                 H[:, columns] = self._by_columns(panel, H[:, columns], model, totals, stats, fresh)
                 self._count(panel, stats)
                 continue
@@ -184,22 +180,19 @@ class Divergence:
         count_observed(panel, stats)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
-        """Return the H (r, w) of updates from a flat start, with W held: of every column until it hardly moves."""
-        H = np.ones((model.W.shape[1], V.shape[1]), model.W.dtype)
-        once = dataclasses.replace(self, sweeps=1, held_H=0)
-        many = dataclasses.replace(once, sweeps=ROUND_SWEEPS)
-        still = max(STILL, 8 * np.finfo(H.dtype).eps)
-        moving = np.arange(H.shape[1])
-        for number in range(TRANSFORM_ROUNDS):
-            part, h = (V if len(moving) == V.shape[1] else columns_of(V, moving)), H[:, moving]
-            for rule in (many, once):
-                before = h.copy()
-                rule.visit(part, h, model, rule.zero(*model.W.shape), scratch, fresh=number == 0 and rule is many)
-            H[:, moving] = h
-            moving = moving[np.abs(h - before).max(axis=0) > still * h.max(axis=0)]
-            if len(moving) == 0:
-                break
+        """Return the H (r, w) that minimises the objective with W held, column by column."""
+        H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
+        for columns, panel in self.entries.panels(V, H.dtype, scratch):
+            H[:, columns] = minimise_columns(self._listed(panel), model.W, self.beta, self.penalty_H)
         return H
+
+    def _listed(self, panel: Columns | Float | Pair) -> Columns:
+        """Return the entries of a panel that count, column by column."""
+        if isinstance(panel, Columns):
+            return panel
+        if isinstance(panel, np.ndarray) and self.beta != 1:  # zeros count, each by a term of its own
+            panel = Pair(panel, np.ones_like(panel))
+        return entries_of(panel, 0.0)
 
     def finish(self, W: Float, stats: Stats) -> Step:
         """Take one majorised step of W, some rows at a time."""
@@ -247,11 +240,6 @@ def column_products(A: Float, B: Float) -> Float:
     """Return the products of the columns of two panels (p,), in float64."""
     products: Float = np.einsum("ij,ij->j", A, B, dtype=np.float64)
     return products
-
-
-def columns_of(V: Block, columns: NDArray[np.int64]) -> Block:
-    """Return some columns of a block, with their weights if it has such."""
-    return Weighted(*(part[:, columns] for part in V)) if isinstance(V, Weighted) else V[:, columns]
 
 
 def packed(panel: Float, scratch: Scratch) -> Float:

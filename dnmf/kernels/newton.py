@@ -27,11 +27,11 @@ def descend_columns(starts, rows, values, weights, W, totals, H, how, cross, low
         if count == 0:
             h[held:] = 0
             continue
-        _load(rows, values, weights, W, begin, count, v, m, near)
-        _product(near, h, y, count)
+        load_column(rows, values, weights, W, begin, count, v, m, near)
+        multiply_column(near, h, y, count)
         if fresh:
             match_column(v, m, y, totals, h, beta, held, count)
-            _product(near, h, y, count)
+            multiply_column(near, h, y, count)
         for k in range(rank):
             low[k] = totals[k] if every else _dot(near[k], m, count)
         for sweep in range(sweeps):
@@ -40,7 +40,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, how, cross, low
                     top[k] = _slope(near[k], v, m, y, W.dtype.type(0), count)[0]
                 measure_column(h, top, low, l1, l2, held, sums)
             _descend(near, v, m, y, h, low, l1, l2, held, count)
-            _product(near, h, y, count)
+            multiply_column(near, h, y, count)
         take_shares(v[:count], m, y, beta, every, q, p)
         leave_column(rows[begin : begin + count], q, p, h, cross, low_sums)
         for e in range(count):
@@ -48,7 +48,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, how, cross, low
 
 
 @kernel
-def _load(rows, values, weights, W, begin, count, v, m, near):  # type: ignore[no-untyped-def]
+def load_column(rows, values, weights, W, begin, count, v, m, near):  # type: ignore[no-untyped-def]
     """Gather the entries of a column, their weights, and the rows of W that they are in."""
     for e in range(count):
         v[e] = values[begin + e]
@@ -69,7 +69,7 @@ def _dot(w, m, count):  # type: ignore[no-untyped-def]
 
 
 @reordered
-def _product(near, h, y, count):  # type: ignore[no-untyped-def]
+def multiply_column(near, h, y, count):  # type: ignore[no-untyped-def]
     """Set y to Wh at the entries."""
     first = near[0]
     for e in range(count):
@@ -87,7 +87,7 @@ def _descend(near, v, m, y, h, low, l1, l2, held, count):  # type: ignore[no-unt
     least = np.finfo(h.dtype).tiny
     for k in range(held, len(h)):
         w = near[k]
-        new = _newton(w, v, m, y, np.float64(h[k]), np.float64(low[k]), l1, l2, count)
+        new = newton_entry(w, v, m, y, np.float64(h[k]), np.float64(low[k]), l1, l2, count)
         new = new if new >= least else 0.0
         step = h.dtype.type(new) - h[k]
         if step != 0:
@@ -111,27 +111,32 @@ def _slope(w, v, m, y, step, count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _newton(w, v, m, y, h, low, l1, l2, count):  # type: ignore[no-untyped-def]
-    """Return a step of Newton's method for one entry of the Kullback–Leibler divergence that never raises it.
+def newton_entry(w, v, m, y, h, low, l1, l2, count):  # type: ignore[no-untyped-def]
+    """Return a step for one entry of the Kullback–Leibler divergence that never raises it nor passes its minimum.
 
-    The slope low + l1 + l2 h − Σ m v w/(y + (h' − h) w) is concave in h' (Hsieh & Dhillon 2011 take its Newton step).
-    So a step to the right stops short of the minimum. One to the left may pass it; then the chord between the two
-    ends meets 0 between the minimum and h, since a concave function lies above its chords.
+    The slope low + l1 + l2 h' − Σ m v w/(y + (h' − h) w) is concave in h' (Hsieh & Dhillon 2011 take its Newton step),
+    so a step to the right stops short of the minimum. One to the left may pass it; then the chord between its two
+    ends meets 0 between the minimum and h, since a concave function lies above its chords. The majoriser at h (Lee &
+    Seung 2001) has its minimum on the same side: y + (h' − h) w lies between y and y h'/h, so that the slope is above
+    the majoriser's to the left of h and below it to the right. So the longer step is as safe, and better: where this
+    component alone feeds an entry, the chord is so steep, or the slope so curved, that Newton's step stands still.
     """
-    pull, curvature = _slope(w, v, m, y, w.dtype.type(0), count)
+    pull, curvature = _slope(w, v, m, y, y.dtype.type(0), count)
     slope = low + l1 + l2 * h - np.float64(pull)
     bend = np.float64(curvature) + l2
     if slope == 0.0 or (h == 0.0 and slope > 0.0):
         return h
+    least = minimum(h, np.float64(pull), low, 1.0, l1, l2)
     new = h - slope / bend if bend > 0.0 else (0.0 if slope > 0.0 else h)
     if slope < 0.0:
-        return new
+        return max(new, least)
     new = max(new, 0.0)
-    pull_there, _ = _slope(w, v, m, y, w.dtype.type(new - h), count)
-    slope_there = low + l1 + l2 * new - np.float64(pull_there)
     for e in range(count):
-        if w[e] > 0 and v[e] > 0 and m[e] > 0 and y[e] + w.dtype.type(new - h) * w[e] <= 0:
-            return minimum(h, np.float64(pull), low, 1.0, l1, l2)
+        if w[e] > 0 and v[e] > 0 and m[e] > 0 and y[e] + y.dtype.type(new - h) * w[e] <= 0:
+            return least
+    pull_there, _ = _slope(w, v, m, y, y.dtype.type(new - h), count)
+    slope_there = low + l1 + l2 * new - np.float64(pull_there)
     if slope_there < 0.0:
         new += (h - new) * (-slope_there) / (slope - slope_there)
+        new = min(new, least)
     return new
