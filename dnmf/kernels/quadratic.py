@@ -79,7 +79,7 @@ class Quadratic:
     def best(self, C: Float, gram: Float) -> Float:
         """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) and WᵀW (r, r)."""
         H = np.zeros(C.shape, C.dtype)
-        pivot(H, C, gram.astype(C.dtype), self.penalty_H, PIVOT_SWEEPS)
+        pivot(H, C, gram, self.penalty_H, PIVOT_SWEEPS)
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:

@@ -13,6 +13,7 @@ import scipy.sparse
 
 from dnmf.kernels.divergence import count_observed
 from dnmf.kernels.entries import Entries, Pair, entries_of
+from dnmf.kernels.grams import add_square, change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.panels import Block, Columns, Panel
 from dnmf.kernels.products import add_outer_product, cross_product
@@ -20,12 +21,8 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float, Penalty, kernel, reordered
 
-# W's update costs no read of V. Sweeps end when the largest move is this share of the largest entry.
+# W's update costs no read of V.
 W_SWEEPS = 20
-TRANSFORM_SWEEPS = 1000
-STILL = 1e-13
-# A diagonal entry of a Gram matrix below this share of what it was summed from is rounding.
-ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class WeightedQuadratic:
         how = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         sums = np.zeros((2, len(h)))
         weights = different.weights.astype(np.float64)
-        _update_columns(different.starts, different.rows, weights, model.W, model.gram, C, h, how, sums)
+        update_columns(different.starts, different.rows, weights, model.W, model.gram, C, h, how, sums)
         stats.missed += sums[0]
         stats.met += sums[1]
         h32 = h.astype(model.W.dtype)
@@ -93,8 +90,15 @@ class WeightedQuadratic:
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W held, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
-        patient = dataclasses.replace(self, sweeps=TRANSFORM_SWEEPS, held_H=0)
-        patient.visit(V, H, model, patient.zero(*model.W.shape), scratch, fresh=False)
+        for columns, panel in self.entries.panels(V, H.dtype, scratch):
+            assert not isinstance(panel, np.ndarray)
+            base, different, product = against_base(panel, scratch)
+            C = cross_product(product, model.W, scratch)
+            weights, penalty = different.weights.astype(np.float64), self.penalty_H
+            how = (base, float(penalty.l1), float(penalty.l2))
+            h = np.zeros((len(H), C.shape[1]))
+            solve_columns(different.starts, different.rows, weights, model.W, model.gram, C, how, h)
+            H[:, columns] = h
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
@@ -104,9 +108,9 @@ class WeightedQuadratic:
         penalty = self.penalty_W
         how = (W_SWEEPS, penalty.l1, penalty.l2, self.held_W)
         rows[stats.seen == 0, self.held_W :] = 0
-        _update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, how, sums)
+        update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, how, sums)
         new = rows.astype(W.dtype)
-        change = _change(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
+        change = change_by_rows(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
         fit = max(stats.fit + float(change), 0.0)
         norm = sum(stats.norms)
         total = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
@@ -136,7 +140,7 @@ def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyp
     for row in range(len(starts) - 1):
         own = grams[row]
         for entry in range(starts[row], starts[row + 1]):
-            _add_square(H[columns[entry]], weights[entry], own)
+            add_square(H[columns[entry]], weights[entry], own)
 
 
 def share(missed: Float, met: Float) -> float:
@@ -167,132 +171,4 @@ def _stored_residual(starts, rows, values, weights, W, H):  # type: ignore[no-un
                 product += w[k] * h[k]
             missed = np.float64(values[entry]) - np.float64(product)
             total += np.float64(weights[entry]) * missed * missed
-    return total
-
-
-@reordered
-def _update_columns(starts, rows, weights, W, gram, C, H, how, sums):  # type: ignore[no-untyped-def]
-    """Update every column of H (r, p), in float64, and add how far it was from its optimum to `sums` (2, r)."""
-    base, sweeps, l1, l2, held, fresh = how
-    rank = H.shape[0]
-    own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
-    packed = np.empty(rank * (rank + 1) // 2)
-    for column in range(len(starts) - 1):
-        for k in range(rank):
-            h[k], c[k] = H[k, column], C[k, column]
-        packed[:] = 0.0
-        for entry in range(starts[column], starts[column + 1]):
-            row = W[rows[entry]]
-            for k in range(rank):
-                w[k] = row[k]
-            _add_square(w, weights[entry], packed)
-        _unpack(packed, base, gram, own)
-        if fresh:
-            _match(h, c, own, held)
-        _sweep(h, c, own, l1, l2, held, sweeps)
-        for k in range(held, rank):
-            if own[k, k] == 0.0 and c[k] <= 0.0:
-                h[k] = 0.0
-        _measure(h, c, own, l1, l2, held, sums)
-        for k in range(rank):
-            H[k, column] = h[k]
-
-
-@reordered
-def _update_rows(W, cross, grams, gram, how, sums):  # type: ignore[no-untyped-def]
-    """Update every row of W (m, r), in float64, until it has converged."""
-    sweeps, l1, l2, held = how
-    rank = W.shape[1]
-    own = np.empty((rank, rank))
-    for row in range(W.shape[0]):
-        _unpack(grams[row], 1.0, gram, own)
-        _measure(W[row], cross[row], own, l1, l2, held, sums)
-        _sweep(W[row], cross[row], own, l1, l2, held, sweeps)
-
-
-@kernel
-def _add_square(x, weight, packed):  # type: ignore[no-untyped-def]
-    """Add weight · x xᵀ to the lower triangle of a Gram matrix, row by row."""
-    place = 0
-    for k in range(len(x)):
-        part = weight * x[k]
-        for i in range(k + 1):
-            packed[place + i] += part * x[i]
-        place += k + 1
-
-
-@kernel
-def _unpack(packed, base, gram, own):  # type: ignore[no-untyped-def]
-    """Set `own` (r, r) to the Gram matrix of a row or column: `base` times what all share, and its own part."""
-    place = 0
-    for k in range(len(own)):
-        for i in range(k + 1):
-            own[k, i] = own[i, k] = base * gram[k, i] + packed[place + i]
-        place += k + 1
-        if own[k, k] <= ROUNDING * base * gram[k, k]:
-            own[k, k] = 0.0
-
-
-@kernel
-def _match(h, c, own, held):  # type: ignore[no-untyped-def]
-    """Scale a column that has no scale yet by the best factor cᵀh / hᵀGh."""
-    top, bottom = 0.0, 0.0
-    for k in range(len(h)):
-        top += c[k] * h[k]
-        for i in range(len(h)):
-            bottom += h[k] * own[k, i] * h[i]
-    for k in range(held, len(h)):
-        h[k] *= top / bottom if bottom > 0.0 else 0.0
-
-
-@reordered
-def _sweep(h, c, own, l1, l2, held, sweeps):  # type: ignore[no-untyped-def]
-    """Set each entry to its minimum with the others held, again and again, until nothing moves any more."""
-    for _ in range(sweeps):
-        moved, largest = 0.0, 0.0
-        for k in range(held, len(h)):
-            bend = own[k, k] + l2
-            if bend <= 0.0:
-                h[k] = 0.0 if l1 > 0.0 else h[k]
-                continue
-            slope = l1 + l2 * h[k] - c[k]
-            row = own[k]
-            for i in range(len(h)):
-                slope += row[i] * h[i]
-            new = max(0.0, h[k] - slope / bend)
-            moved, largest = max(moved, abs(new - h[k])), max(largest, new)
-            h[k] = new
-        if moved <= STILL * largest:
-            break
-
-
-@reordered
-def _measure(h, c, own, l1, l2, held, sums):  # type: ignore[no-untyped-def]
-    """Add the squared violation of the optimality conditions, and c², both over the curvature."""
-    for k in range(held, len(h)):
-        bend = own[k, k] + l2
-        if bend <= 0.0:
-            continue
-        slope = l1 + l2 * h[k] - c[k]
-        row = own[k]
-        for i in range(len(h)):
-            slope += row[i] * h[i]
-        missed = min(slope, bend * h[k])
-        sums[0, k] += missed * missed / bend
-        sums[1, k] += c[k] * c[k] / bend
-
-
-@kernel
-def _change(W, new, cross, grams, gram):  # type: ignore[no-untyped-def]
-    """Return how the loss changes from W to the new rows."""
-    rank = W.shape[1]
-    own = np.empty((rank, rank))
-    total = 0.0
-    for row in range(W.shape[0]):
-        _unpack(grams[row], 1.0, gram, own)
-        for k in range(rank):
-            slope = -cross[row, k]
-            for i in range(rank):
-                slope += own[k, i] * 0.5 * (W[row, i] + new[row, i])
-            total += (new[row, k] - W[row, k]) * slope
     return total

@@ -117,3 +117,13 @@ def test_a_column_of_zeros_or_one_that_nothing_fits_is_zero():
     H = solve(W, V)
     assert not H[:, :2].any()
     assert H[:, 2].any()
+
+
+@pytest.mark.parametrize("rank", [25, 60])
+def test_more_components_than_rows_fit_as_well_as_scipys(rank):
+    rng = np.random.default_rng(rank)
+    W, V = rng.random((20, rank)) * (rng.random((20, rank)) < 0.5), rng.random((20, 50))
+    W[:, 3] = W[:, 7] + W[:, 9]
+    found = np.linalg.norm(V - W @ solve(W, V, start=np.zeros((rank, 50))), axis=0)
+    expected = np.array([nnls(W, v)[1] for v in V.T])
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
