@@ -76,6 +76,8 @@ def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
     """Return what a run with the settings works with beside V."""
     rank, rule = settings.rank, rule_of(settings, layout, weighted=weighted)
     load = Load.plain(rank, sums_per_row(rule, rank))
+    if isinstance(rule, Divergence):  # the W that was evaluated, and the one of the step
+        load = load._replace(kept=load.kept + rank)
     if several(settings, rule, layout):
         load = load.times(settings.n_runs)
     if settings.solver == "minibatch":  # V Hᵀ with the H before, too

@@ -35,7 +35,13 @@ def save_state(
 
 def parts_of(guide: Guide) -> dict[str, Float | None]:
     """Return the arrays of a guide by their names."""
-    return {"ahead": guide.ahead, "probes": guide.probes, "bold": guide.bold, "sums": guide.sums}
+    return {
+        "pending": guide.pending,
+        "ahead": guide.ahead,
+        "probes": guide.probes,
+        "bold": guide.bold,
+        "sums": guide.sums,
+    }
 
 
 def numbers_of(state: State, passed: bool) -> dict[str, Any]:
@@ -95,9 +101,10 @@ def saved_guide(numbers: dict[str, Any] | None, array: Float | None, dtype: np.d
         return Guide()
     parts: dict[str, Float] = {}
     for name in parts_of(Guide()):
-        if array is not None and numbers[name]:
-            part = array[:, start : start + numbers[name]]
+        width = numbers.get(name, 0)  # stores of 0.4.0 and before have no pending step
+        if array is not None and width:
+            part = array[:, start : start + width]
             parts[name] = np.ascontiguousarray(part, np.float64 if name == "sums" else dtype)
-            start += numbers[name]
+            start += width
     momentum = Momentum(numbers["step"], numbers["bound"])
     return Guide(**parts, momentum=momentum, refused=numbers["refused"], damping=numbers["damping"])

@@ -78,7 +78,7 @@ def stepping(follow: Follow) -> Method:
 
 def after_plain(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
     """Return the state after a pass of the rule alone."""
-    return state.after(rule.finish(state.W, stats), H, tuple(stats.norms))
+    return state.after(rule.finish(state.point, stats), H, tuple(stats.norms))
 
 
 def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
@@ -88,9 +88,11 @@ def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
     if not state.accepts(step):
         return state.refused(norms, "extrapolated")
     momentum = state.guide.momentum if state.guide.ahead is None else state.guide.momentum.grown()
-    ahead = extrapolate(step.W, state.W, momentum.step, rule.least, rule.scaled) if state.loss < float("inf") else None
-    guide = dataclasses.replace(state.guide, ahead=ahead, momentum=momentum)
-    return dataclasses.replace(state.after(step, H, norms), method="extrapolated", guide=guide)
+    begun = state.loss < float("inf")
+    ahead = extrapolate(step.W, state.latest, momentum.step, rule.least, rule.scaled) if begun else None
+    new = state.after(step, H, norms)
+    guide = dataclasses.replace(new.guide, ahead=ahead, momentum=momentum)
+    return dataclasses.replace(new, method="extrapolated", guide=guide)
 
 
 def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
@@ -112,8 +114,9 @@ def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
     if guide.bold is not None:
         momentum = momentum.grown()
         ahead = extrapolate(bold, guide.bold, momentum.step, rule.least, rule.scaled)
-    guide = dataclasses.replace(guide, ahead=ahead, bold=bold, momentum=momentum, damping=damping)
-    return dataclasses.replace(state.after(step, H, norms), method="newton", guide=guide)
+    new = state.after(step, H, norms)
+    guide = dataclasses.replace(new.guide, ahead=ahead, bold=bold, momentum=momentum, damping=damping)
+    return dataclasses.replace(new, method="newton", guide=guide)
 
 
 plain, extrapolated, second_order = map(stepping, (after_plain, after_extrapolated, after_second_order))

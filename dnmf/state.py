@@ -18,8 +18,10 @@ class Guide:
 
     Attributes
     ----------
+    pending
+        The W (m, r) of the last step, where only the next pass can evaluate it; None where that is the state's own.
     ahead
-        The W (m, r) at which the next pass looks; None where that is the state's own.
+        The W (m, r) at which the next pass looks, where that is not the one of the last step.
     probes
         Directions (m, q) that the next pass projects V on; None where it does not.
     bold
@@ -34,6 +36,7 @@ class Guide:
         Of the second-order step of W.
     """
 
+    pending: Float | None = None
     ahead: Float | None = None
     probes: Float | None = None
     bold: Float | None = None
@@ -46,6 +49,8 @@ class Guide:
 @dataclasses.dataclass(frozen=True, slots=True)
 class State:
     """The factors after a number of passes, as they are streamed: W (m, r) is the factor that is held whole.
+
+    The loss, the error and the optimality are those of these factors.
 
     Attributes
     ----------
@@ -85,13 +90,14 @@ class State:
         """Return the state that follows on this one by a pass."""
         return State(
             self.passes + 1,
-            step.W,
+            step.W if step.evaluated is None else step.evaluated,
             H,
             norms,
             step.loss,
             step.relative_error,
             step.optimality,
             step.unseen,
+            guide=Guide(pending=None if step.evaluated is None else step.W),
             runs=self.runs,
         )
 
@@ -101,10 +107,15 @@ class State:
         return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, guide=guide)
 
     @property
+    def latest(self) -> Float:
+        """The W that the last step led to."""
+        return self.W if self.guide.pending is None else self.guide.pending
+
+    @property
     def point(self) -> Float:
-        """Where the next pass looks."""
-        return self.W if self.guide.ahead is None else self.guide.ahead
+        """The W at which the next pass looks."""
+        return self.latest if self.guide.ahead is None else self.guide.ahead
 
     def accepts(self, step: Step) -> bool:
-        """Say whether a step from the point is to be taken: always from W itself, else if the loss has not risen."""
+        """Say whether a step from the point is to be taken: always from the last step's, else if the loss has not risen."""
         return self.guide.ahead is None or not step.loss > self.loss

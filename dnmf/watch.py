@@ -16,12 +16,12 @@ class Record:
     passes
         Reads of V, those of the initialisation included.
     loss
-        The objective that is minimised, penalties included.
+        The objective that is minimised, penalties included: of the factors that the pass has led to.
     relative_error
         ‖V − WH‖/‖V‖; None for a loss other than Frobenius.
     optimality
         The relative violation of the optimality conditions, free of the scale of V, W and H: what `tol` bounds. It
-        belongs to the factors in the middle of the pass, the new H with the old W.
+        is measured before the step of W, with the new H.
     seconds
         Time spent.
     bytes_read

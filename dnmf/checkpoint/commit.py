@@ -13,7 +13,7 @@ FORMAT = 1
 GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")
 # What a method knows beside the factors: numbers in the state, and an array.
 GUIDE = "guide"
-GUIDE_PARTS = ("ahead", "probes", "bold", "sums")
+GUIDE_PARTS = ("pending", "ahead", "probes", "bold", "sums")
 GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
 NUMBERS = {"loss", "relative_error", "optimality"}
 STATE = {"norms", "runs", "parts", GUIDE, *NUMBERS}
@@ -109,7 +109,10 @@ def guide_columns(state: Mapping[str, Any]) -> int:
 
 def _is_guide(given: Any) -> bool:
     """Say whether numbers are those of a guide, with as many columns as they say."""
-    if not isinstance(given, dict) or set(given) != {*GUIDE_PARTS, *GUIDE_NUMBERS}:
+    if not isinstance(given, dict):
+        return False
+    given = {"pending": 0, **given}  # which stores of 0.4.0 and before do not have
+    if set(given) != {*GUIDE_PARTS, *GUIDE_NUMBERS}:
         return False
     counts = [given[name] for name in (*GUIDE_PARTS, "columns", "refused")]
     if not all(type(count) is int and count >= 0 for count in counts):

@@ -1,8 +1,8 @@
 """The β-divergences D(V, WH) with penalties: multiplicative updates, and Newton's method for Kullback–Leibler.
 
 `beta.py` has the formulas. A visit updates H several times, since its block of V is in memory; W takes one majorised
-step a pass, because its sums Σ v y^(β−2) h and Σ y^(β−1) h depend on W. The loss that comes back is therefore that of
-the new H and the old W.
+step a pass, because its sums Σ v y^(β−2) h and Σ y^(β−1) h depend on W. The loss of a pass is that of the new H and the
+W that the pass was made with; the W of the step is evaluated by the next pass.
 """
 
 import dataclasses
@@ -211,7 +211,7 @@ class Divergence:
         fit = max(stats.fit, 0.0)
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
-        return Step(new, fit + penalty, error, optimality, stats.unseen)
+        return Step(new, fit + penalty, error, optimality, stats.unseen, evaluated=W)
 
     def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
         """Return W after a damped step of Newton's method for every row, whose loss nobody knows yet."""

@@ -32,7 +32,8 @@ class Model(NamedTuple):
 class Step(NamedTuple):
     """What a rule makes of the statistics of a pass.
 
-    `loss` includes the penalties. `relative_error` is ‖V − WH‖/‖V‖, and None for a divergence. `optimality` is the
+    `loss`, `relative_error` and `optimality` are those of the H of the pass with W, or with `evaluated` where the rule
+    cannot know those of W before the next pass. `loss` includes the penalties. `relative_error` is ‖V − WH‖/‖V‖, and None for a divergence. `optimality` is the
     relative violation of the optimality conditions, the larger one of the two factors. `unseen` counts the rows and
     columns of V without an observed entry.
     """
@@ -42,6 +43,7 @@ class Step(NamedTuple):
     relative_error: float | None
     optimality: float
     unseen: tuple[int, int] = (0, 0)
+    evaluated: Float | None = None
 
 
 class Rule(Protocol):

@@ -151,5 +151,5 @@ def corrected(bench: Bench, state: State) -> State:
     probes = np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading
     # A pass at W itself, after a point that was refused, says nothing of what the surrogates propose.
     refused = state.guide.refused if state.guide.ahead is None else 0
-    guide = Guide(ahead.astype(layout.work_dtype), probes.astype(layout.work_dtype), refused=refused)
+    guide = Guide(ahead=ahead.astype(layout.work_dtype), probes=probes.astype(layout.work_dtype), refused=refused)
     return dataclasses.replace(new, method="sketch", guide=guide)
