@@ -1,6 +1,7 @@
 """The loop: an endless, silent iterator over the states of a run."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from dnmf.factor import Factor, Rows
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
+from dnmf.kernels.scale import check_scale
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
@@ -58,8 +60,18 @@ def iterate(bench: Bench, state: State, method: Method) -> Iterator[State]:
             previous, state = state, method(bench, state)
         if state.H is not previous.H:
             previous.H.drop()
+        if bench.check:
+            check_scale_of(bench, state)
         bench = dataclasses.replace(bench, check=False)
         yield state
+
+
+def check_scale_of(bench: Bench, state: State) -> None:
+    """Raise DataError where the scale of V, known from a first pass, is too small or too large for its sums."""
+    layout = bench.engine.source.layout
+    beta = bench.rule.beta if isinstance(bench.rule, Divergence) else 2.0
+    size = math.sqrt(sum(state.norms or ())) / math.sqrt(math.prod(layout.shape))
+    check_scale(size, layout.work_dtype, beta)
 
 
 def stepping(follow: Follow) -> Method:

@@ -117,5 +117,5 @@ class State:
         return self.latest if self.guide.ahead is None else self.guide.ahead
 
     def accepts(self, step: Step) -> bool:
-        """Say whether a step from the point is to be taken: always from the last step's, else if the loss has not risen."""
+        """Say whether to take a step from the point: always from the last step's W, else if the loss has not risen."""
         return self.guide.ahead is None or not step.loss > self.loss

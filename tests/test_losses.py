@@ -57,7 +57,7 @@ def test_passes_equal_the_textbook(beta, penalties, tall):
         before = W
         W, H = beta_pass(V, W, H, beta, **penalties)
     found = [factor.T for factor in factors(result)][::-1] if tall else factors(result)
-    np.testing.assert_allclose(found[0], W, rtol=1e-8)
+    np.testing.assert_allclose(found[0], before, rtol=1e-8)
     np.testing.assert_allclose(found[1], H, rtol=1e-8)
     assert result.loss == pytest.approx(objective(V, before, H, loss=beta, **penalties), rel=1e-9)
 

@@ -17,7 +17,8 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
-from dnmf.kernels.panels import BadEntry, Block, Columns, Panel, panel_width, panels, slices, square_sum
+from dnmf.kernels.panels import SMALLEST, BadEntry, Block, Columns, Panel, panel_width, panels, slices, square_sum
+from dnmf.kernels.scale import LARGEST
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float, kernel
 from dnmf.settings import Missing
@@ -114,14 +115,15 @@ class Entries:
             if self.positive:
                 _refuse_zeros(V)
             return total
-        total = 0.0
+        total, some = 0.0, False
         for columns, panel in self.panels(V, dtype, scratch):
             assert not isinstance(panel, np.ndarray)
-            total += _weighted_squares(panel)
-            if not np.isfinite(total):
+            total += weighted_squares(panel)
+            if not total <= LARGEST[dtype.name] ** 2:
                 self._blame(panel, columns.start)
             self._check(panel, columns.start)
-        return total
+            some = some or total > 0 or bool(((panel.values > 0) & (panel.weights > 0)).any())
+        return SMALLEST if total == 0 and some else total
 
     def _check(self, panel: "Columns | Pair", start: int) -> None:
         values, weights = panel.values, panel.weights
@@ -131,10 +133,10 @@ class Entries:
             self._blame(panel, start)
 
     def _blame(self, panel: "Columns | Pair", start: int) -> None:
-        """Raise the error that names the first entry, by columns, that cannot be factorised."""
+        """Raise the error that names the first entry, by columns, that cannot be factorised, if there is one."""
         with np.errstate(invalid="ignore"):
-            bad = ~np.isfinite(panel.values) | (panel.values < 0)
-            wrong = ~np.isfinite(panel.weights) | (panel.weights < 0)
+            bad = ~((panel.values >= 0) & (panel.values <= LARGEST[panel.values.dtype.name]))
+            wrong = ~((panel.weights >= 0) & (panel.weights <= LARGEST[panel.weights.dtype.name]))
             if self.positive:
                 bad |= (panel.values == 0) & (panel.weights > 0)
         for what, marks, numbers in (("", bad, panel.values), ("weights", wrong, panel.weights)):
@@ -147,7 +149,6 @@ class Entries:
             column = int(np.argmax(marks.any(axis=0)))
             row = int(np.argmax(marks[:, column]))
             raise BadEntry(float(numbers[row, column]), row, start + column, what)
-        raise DataError("V has values whose squares overflow float64; divide it by a constant first.")
 
 
 def _pair(panel: Any, weights: Any, dtype: np.dtype[Any], scratch: Scratch) -> Pair:
@@ -198,7 +199,8 @@ def _stored_panels(
         yield columns, panel._replace(weights=given, every=False)
 
 
-def _weighted_squares(panel: Columns | Pair) -> float:
+def weighted_squares(panel: Columns | Pair) -> float:
+    """Return Σ m v² of a panel, in float64."""
     values, weights = panel.values, panel.weights
     if values.ndim == 2 and values.strides[0] < values.strides[1]:
         values, weights = values.T, weights.T

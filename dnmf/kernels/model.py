@@ -33,9 +33,9 @@ class Step(NamedTuple):
     """What a rule makes of the statistics of a pass.
 
     `loss`, `relative_error` and `optimality` are those of the H of the pass with W, or with `evaluated` where the rule
-    cannot know those of W before the next pass. `loss` includes the penalties. `relative_error` is ‖V − WH‖/‖V‖, and None for a divergence. `optimality` is the
-    relative violation of the optimality conditions, the larger one of the two factors. `unseen` counts the rows and
-    columns of V without an observed entry.
+    cannot know those of W before the next pass. `loss` includes the penalties. `relative_error` is ‖V − WH‖/‖V‖, and
+    None for a divergence. `optimality` is the relative violation of the optimality conditions, the larger one of both
+    factors. `unseen` counts the rows and columns of V without an observed entry.
     """
 
     W: Float

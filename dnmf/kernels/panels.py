@@ -12,9 +12,12 @@ import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
 from dnmf.errors import DataError
+from dnmf.kernels.scale import LARGEST
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import LANES, Float, kernel
 
+# What ‖V‖² of a block is taken for where its squares are 0 in float64, and its entries are not.
+SMALLEST = float(np.nextafter(0, 1))
 PANEL_BYTES = 8 * 2**20
 SPARSE_COLUMNS = 4096
 
@@ -96,7 +99,9 @@ def slices(width: int, step: int) -> Iterator[slice]:
 
 
 def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
-    """Return ‖V‖² of a block in float64, having seen that its entries are finite and not negative.
+    """Return ‖V‖² of a block in float64, having seen that its entries are finite, not negative and not too large.
+
+    It is positive where the block is not 0, even if its squares are 0 in float64.
 
     Raises
     ------
@@ -111,8 +116,10 @@ def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
         squares, low = _scan(values)
         total += squares
         least = min(least, low)
-    if not np.isfinite(total) or least < 0:
-        _blame(V)
+    if not total <= LARGEST[dtype.name] ** 2 or least < 0:
+        _blame(V, LARGEST[dtype.name])
+    if total == 0 and (V.data if scipy.sparse.issparse(V) else V).any():
+        return SMALLEST
     return total
 
 
@@ -141,14 +148,14 @@ def _scan(V):  # type: ignore[no-untyped-def]
     return total, least
 
 
-def _blame(V: Block) -> None:
-    """Raise the error that names the first entry, by columns, that cannot be factorised."""
+def _blame(V: Block, largest: float) -> None:
+    """Raise the error that names the first entry, by columns, that cannot be factorised, if there is one."""
     dense = not scipy.sparse.issparse(V)
     values = V if dense else V.data
     with np.errstate(invalid="ignore"):
-        bad = ~np.isfinite(values) | (values < 0)
+        bad = ~((values >= 0) & (values <= largest))
     if not bad.any():
-        raise DataError("V has values whose squares overflow float64; divide it by a constant first.")
+        return
     if dense:
         column = int(np.argmax(bad.any(axis=0)))
         row = int(np.argmax(bad[:, column]))
@@ -161,7 +168,7 @@ def _blame(V: Block) -> None:
 
 
 class BadEntry(DataError):
-    """An entry that is negative, NaN, infinite, or 0 where it may not be, of V or of another matrix, with its place."""
+    """An entry, of V or another matrix, that is negative, NaN, too large, or 0 where it may not be, and its place."""
 
     def __init__(self, value: float, row: int, column: int, matrix: str = "") -> None:
         super().__init__(value, row, column, matrix)

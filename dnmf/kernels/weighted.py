@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.kernels.divergence import count_observed
-from dnmf.kernels.entries import Entries, Pair, entries_of
+from dnmf.kernels.entries import Entries, Pair, entries_of, weighted_squares
 from dnmf.kernels.grams import add_square, change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.model import Model, Step
 from dnmf.kernels.panels import Block, Columns, Panel
@@ -154,8 +154,7 @@ def weighted_residual(panel: Columns | Pair, W: Float, H: Float, scratch: Scratc
         return 0.5 * float(_stored_residual(panel.starts, panel.rows, panel.values, panel.weights, W, H))
     product = np.matmul(W, H, out=scratch.array("residual", panel.values.shape, H.dtype))
     np.subtract(panel.values, product, out=product)
-    np.multiply(product, product, out=product)
-    return 0.5 * float(np.einsum("ij,ij->", product, panel.weights, dtype=np.float64))
+    return 0.5 * weighted_squares(Pair(product, panel.weights))
 
 
 @reordered

@@ -1,5 +1,6 @@
 """The basis that V is projected on."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from dnmf.engine import Engine
 from dnmf.kernels.panels import Block
 from dnmf.kernels.products import power_of_two
+from dnmf.kernels.scale import LARGEST, check_scale
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
 
@@ -66,8 +68,12 @@ def pilot(
             parts.append(engine.fetch(block, here).astype(layout.work_dtype))
     M = scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1)
     values: Any = M.data if layout.sparse else M
-    values[~((values >= 0) & (values < np.inf))] = 0  # the pass will name what is wrong
-    values *= 1 / power_of_two(float(values.max(initial=0)))  # so that its squares fit floats
+    values[~((values >= 0) & (values <= LARGEST[M.dtype.name]))] = 0  # the pass will name what is wrong
+    largest = float(values.max(initial=0))
+    if largest > 0:
+        squares = float(np.square(values / largest, dtype=np.float64).sum())
+        check_scale(largest * math.sqrt(squares / math.prod(M.shape)), M.dtype, 2.0)
+    values *= 1 / power_of_two(largest)  # so that its squares fit floats
     return M, wanted, known
 
 

@@ -119,6 +119,11 @@ class Layout:
                 f"V[{at[0]}, {at[1]}] is 0, where this loss is infinite; add a small constant to V, or take a loss "
                 "whose β is above 0, as kullback-leibler."
             )
+        if 0 < error.value < np.inf:
+            return DataError(
+                f"{name}[{at[0]}, {at[1]}] is {error.value:g}, and sums of such numbers leave the range of "
+                f"{self.work_dtype}; divide {name} by a constant, or clip such entries."
+            )
         what = "negative" if error.value < 0 and np.isfinite(error.value) else "not finite"
         hint = " NaN is taken as missing with missing='nan'." if np.isnan(error.value) and name == "V" else ""
         return DataError(
