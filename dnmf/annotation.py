@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
-from dnmf.result import Result
-from dnmf.sources.layout import Axis
+from dnmf.result import Result, whole
+from dnmf.sources.names import only_suffixes
 from dnmf.start import stored_result
 from dnmf.watch import Record
 
@@ -58,15 +58,6 @@ def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | N
     adata.uns[about] = describe(result)
 
 
-def whole(result: Result, axis: Axis) -> NDArray[Any]:
-    """Return the factor along an axis, (m, r) or (n, r), as one array that is the caller's."""
-    size = result.shape[0 if axis == "rows" else 1]
-    factor = np.empty((size, result.settings.rank), result.short.dtype)
-    for places, part in result.parts(axis):
-        factor[places] = part
-    return factor
-
-
 def describe(result: Result) -> dict[str, Any]:
     """Return how a result came about, in nothing but what a file of AnnData can hold: it has no place for None."""
     columns = {
@@ -105,11 +96,15 @@ def compare(name: str, found: Any, expected: NDArray[Any] | None, axis: str, ord
     if expected is None or texts == expected.tolist():
         return
     place = next(place for place, text in enumerate(texts) if text != expected[place])
-    advice = (
-        f"They are the same in another order: give {ordered}"
-        if sorted(texts) == sorted(expected)
-        else "Give the adata that was factorised"
-    )
+    if sorted(texts) == sorted(expected):
+        advice = f"They are the same in another order: give {ordered}"
+    elif only_suffixes(texts, expected.tolist()):
+        advice = (
+            f"They differ only by the suffix that make_unique adds: factorise adata after adata.{name}_make_unique(), "
+            f"or set adata.{name} = result.names.{axis}s"
+        )
+    else:
+        advice = "Give the adata that was factorised"
     raise DataError(
         f"adata.{name}[{place}] is {texts[place]!r}, and {axis} {place} of the result is {expected[place]!r}. {advice}."
     )

@@ -11,7 +11,7 @@ from dnmf.result import Result
 from dnmf.settings import BESIDE, Settings
 from dnmf.sources import open_matrix
 from dnmf.start import new_run, old_run, plan_of, stored_result
-from dnmf.transform import transform_with
+from dnmf.transform import transform as transform
 from dnmf.watch import Watcher
 
 
@@ -201,59 +201,6 @@ def load(store: str | Path) -> Result:
     (2, 4)
     """
     return stored_result(store)
-
-
-def transform(
-    fitted: Result | str | Path,
-    V: Any,
-    *,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    memory_limit: int | str | None = None,
-    threads: int | None = None,
-    watchers: Sequence[Watcher] = (),
-    client: Any = None,
-    weights: Any = None,
-) -> Any:
-    """Return the long factor of new data with the other factor held, in one read of V.
-
-    Every column (or row, where the fitted matrix was cut along its rows) is solved by itself: exactly for the
-    Frobenius loss, with the penalties of the run. It does not depend on those beside it.
-
-    Parameters
-    ----------
-    fitted
-        A result, or the path of a store.
-    V
-        New data of any kind that `factorize` takes, with as many rows (or columns) as what was fitted; they are
-        prepared as that was.
-    out
-        Where to write the factor as a Zarr array, which then appears whole or not at all.
-    overwrite
-        Replace what is there.
-    weights
-        Weights of the new entries, where they are to have some; what is missing is missing as it was in the fit.
-
-    Returns
-    -------
-    dask.array.Array
-        H (r, n), or W (m, r).
-
-    Raises
-    ------
-    DataError
-        If V does not fit the factors.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> V = np.array([[1.0, 0, 2, 1], [0, 3, 0, 1], [2, 0, 4, 2]])
-    >>> result = factorize(V, rank=2)
-    >>> transform(result, V[:, :2]).shape
-    (2, 2)
-    """
-    result = fitted if isinstance(fitted, Result) else load(fitted)
-    return transform_with(result, V, out, overwrite, memory_limit, threads, watchers, client, weights)
 
 
 def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:

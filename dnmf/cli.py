@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy as np
@@ -159,27 +159,24 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 @click.argument("store")
 @click.argument("matrix")
 @click.option("--out", required=True, help="Where the factor goes, as a Zarr array.")
+@click.option(
+    "--axis",
+    type=click.Choice(get_args(Axis)),
+    help="rows: W of new rows; columns: H of new columns. By default what the shape, or the names, of MATRIX allow.",
+)
+@click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@name_options
 @click.option("--memory-limit", help=HELP["memory_limit"])
 @click.option("--threads", type=int, help=HELP["threads"])
 @cluster_options
-def transform(
-    store: str,
-    matrix: str,
-    out: str,
-    overwrite: bool,
-    memory_limit: str | None,
-    threads: int | None,
-    where: dict[str, Any],
-) -> None:
-    """Find the factor of a new MATRIX from the run in STORE.
+def transform(store: str, matrix: str, out: str, where: dict[str, Any], **options: Any) -> None:
+    """Find the factor of new rows, or new columns, in MATRIX from the run in STORE.
 
-    The other factor is held as the run left it.
+    The other factor is held as the run left it; where both have names, it follows the order of MATRIX.
     """
     with chosen_cluster(**where) as client:
-        factor = dnmf.transform(
-            store, matrix, out=out, overwrite=overwrite, memory_limit=memory_limit, threads=threads, client=client
-        )
+        factor = dnmf.transform(store, matrix, out=out, client=client, **options)
     say(f"The factor, {factor.shape[0]} × {factor.shape[1]}, is in {out}.")
 
 

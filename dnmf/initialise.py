@@ -17,7 +17,9 @@ from dnmf.plan import Load
 from dnmf.settings import Settings
 from dnmf.sketch import LARGEST, PILOT_BYTES, SketchSums, low_rank, sketched
 from dnmf.solve import Bench
+from dnmf.sources.alignment import aligned, aligned_factors
 from dnmf.sources.layout import Layout
+from dnmf.sources.names import NO_NAMES, Names
 from dnmf.state import State
 
 # An entry of a singular vector this much smaller than the largest is taken for 0, which rounding may make of it.
@@ -91,9 +93,9 @@ def random_state(settings: Settings, layout: Layout) -> State:
     return State(0, W.astype(layout.work_dtype), H)
 
 
-def check_fixed(given: ArrayLike, shape: tuple[int, int]) -> Float:
-    """Return given columns (m, f) of W, checked."""
-    columns = np.asarray(given)
+def check_fixed(given: ArrayLike, shape: tuple[int, int], names: Names = NO_NAMES) -> Float:
+    """Return given columns (m, f) of W, checked, in the order of the names of V's rows where both have names."""
+    columns = np.asarray(aligned(given, (names.rows, None), "fixed_W"))
     if columns.ndim != 2 or len(columns) != shape[0]:
         raise DataError(f"fixed_W has shape {columns.shape}; V {shape} needs ({shape[0]}, components that are known).")
     _check_factor("fixed_W", columns, "")
@@ -126,15 +128,18 @@ def hold_fixed(state: State, fixed: Float, layout: Layout) -> State:
     return dataclasses.replace(state, W=W)
 
 
-def check_given(given: tuple[ArrayLike, ArrayLike], shape: tuple[int, int], rank: int) -> tuple[Float, Float]:
-    """Return given factors W (m, rank) and H (rank, n) as arrays, or raise DataError for the first that is wrong."""
+def check_given(
+    given: tuple[ArrayLike, ArrayLike], shape: tuple[int, int], rank: int, names: Names = NO_NAMES
+) -> tuple[Float, Float]:
+    """Return given factors W (m, rank) and H (rank, n) as arrays, or raise DataError for the first that is wrong.
+
+    Where they have names, they come in the order of those of V, and the components of H in the order of W's.
+    """
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise SettingsError(f"init={given!r} is not known; give a name, or the two factors as a tuple (W, H).")
     factors = []
-    for name, factor, wanted in (
-        ("W", given[0], (shape[0], rank)),
-        ("H", given[1], (rank, shape[1])),
-    ):
+    W, H = aligned_factors(*given, names, " in init")
+    for name, factor, wanted in (("W", W, (shape[0], rank)), ("H", H, (rank, shape[1]))):
         array = np.asarray(factor)
         if array.shape != wanted:
             raise DataError(f"{name} in init has shape {array.shape}; at rank {rank}, V {shape} needs {wanted}.")

@@ -143,7 +143,7 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int 
             f"{amount(RUNTIME_BYTES)} for the interpreter, {amount(thread_bytes(layout, rank, load))} to work on one "
             f"block of {layout.widest} {'rows' if layout.transposed else 'columns'}. "
             f"{'Take larger workers' if workers else 'Raise memory_limit'}, or cut the matrix "
-            "into smaller blocks with `dnmf convert`."
+            f"into smaller blocks with `dnmf convert --by {'rows' if layout.transposed else 'columns'}`."
         )
     return Plan(
         shape=layout.user_shape,

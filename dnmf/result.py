@@ -236,6 +236,15 @@ class Result:
         return as_dask(self._long, self._bounds, self._short.shape[1], self._short.dtype, self._transposed)
 
 
+def whole(result: Result, axis: Axis) -> Float:
+    """Return the factor along an axis, (m, r) or (n, r), as one array that is the caller's."""
+    size = result.shape[0 if axis == "rows" else 1]
+    factor = np.empty((size, result.settings.rank), result.short.dtype)
+    for places, part in result.parts(axis):
+        factor[places] = part
+    return factor
+
+
 def as_dask(long: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool) -> Any:
     """Return a long factor as a Dask array that any of Dask's schedulers can compute.
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.checkpoint import Store, StoredFactor, read_names, write_names
+from dnmf.checkpoint import Store, StoredFactor, read_names
+from dnmf.checkpoint.naming import kept_names, named_axes, names_of
 from dnmf.engine import cores, usable_memory
 from dnmf.engine.connect import connected
 from dnmf.errors import DataError, SettingsError, StoreError
@@ -24,7 +25,7 @@ from dnmf.run import Run
 from dnmf.settings import ADJUSTABLE, BESIDE, Settings
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
-from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.names import Names
 from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
 from dnmf.watch import Record, Watcher
@@ -35,10 +36,15 @@ MEMORY_SHARE = 0.6
 
 def plan_of(layout: Layout, settings: Settings, weighted: bool = False, load: Load | None = None) -> Plan:
     """Plan a run, or other work, with the memory and the threads that the settings, or the machine, allow."""
-    limit = settings.memory_limit or int(MEMORY_SHARE * usable_memory())
+    limit = memory_of(settings)
     threads = settings.threads or cores() + layout.on_disk
     load = load or load_of(settings, layout, weighted)
     return make_plan(layout, settings.rank, limit, threads, 0, load)
+
+
+def memory_of(settings: Settings) -> int:
+    """Return the bytes that the settings, or the machine, allow."""
+    return settings.memory_limit or int(MEMORY_SHARE * usable_memory())
 
 
 @contextmanager
@@ -61,15 +67,16 @@ def new_run(
     known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
     settings = Settings.from_options({**plain, "init": init if named else "auto", "fixed": known})
     solver_of(settings)
-    source = open_matrix(V, weights=weights)
+    names = Names.of(options.get("row_names"), options.get("column_names"))
+    source = open_matrix(V, weights=weights, names=names)
     layout = source.layout
     names = names_of(options, layout)
     check_missing(settings, layout)
     check_init(settings, layout, weights is not None)
-    given = None if named else check_given(init, layout.user_shape, settings.rank)
+    given = None if named else check_given(init, layout.user_shape, settings.rank, names)
     if given is not None and settings.n_runs > 1:
         raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
-    fixed = None if fixed is None else check_fixed(fixed, layout.user_shape)
+    fixed = None if fixed is None else check_fixed(fixed, layout.user_shape, names)
     with crewed(client, source, watchers, cancel) as crew:
         plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weights is not None)
         kept = None
@@ -81,6 +88,7 @@ def new_run(
                 "transposed": layout.transposed,
                 "bounds": list(layout.bounds),
                 "given": given is not None or fixed is not None,
+                "named": named_axes(options),
                 "weights": None if weights is None else {"location": location_of_weights(source)},
                 "prepared": [step.to_json() for step in steps_of(source)],
             }
@@ -137,7 +145,7 @@ def old_run(
         plain = ("weights", "row_names", "column_names")
         settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
         source = reopen(kept, V, weights)
-        names = kept_names(kept, options, source.layout)
+        names = kept_names(kept, options, source.layout, V is not None)
         with crewed(client, source, watchers, cancel) as crew:
             plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings, is_weighted(source))
             commit = kept.newest()
@@ -158,21 +166,6 @@ def old_run(
     finally:
         kept.discard_scratch()
         kept.close()
-
-
-def names_of(options: Mapping[str, Any], layout: Layout, kept: Names = NO_NAMES) -> Names:
-    """Return the names that are given, or else were kept, or else are those of the matrix; one for each, or none."""
-    given = Names.of(options.get("row_names"), options.get("column_names"))
-    return given.filled(kept).filled(layout.names).checked(layout.user_shape)
-
-
-def kept_names(store: Store, options: Mapping[str, Any], layout: Layout) -> Names:
-    """Return the names of a stored run, which keeps those that are new."""
-    kept = read_names(store.place, layout.user_shape)
-    names = names_of(options, layout, kept)
-    if names.rows is not kept.rows or names.columns is not kept.columns:
-        write_names(store.place, names)
-    return names
 
 
 def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:

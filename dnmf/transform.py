@@ -1,16 +1,16 @@
-"""The long factor of new data, with the other factor held."""
+"""The factor of new rows, or of new columns, with the other factor held."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from dnmf.checkpoint import appearing, write_long
 from dnmf.engine import ThreadEngine, single_threaded_products
-from dnmf.errors import DataError
+from dnmf.errors import BudgetError, DataError, unknown
 from dnmf.factor import Factor, MemoryFactor
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
@@ -18,42 +18,225 @@ from dnmf.kernels.rules import altered, make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
-from dnmf.result import Result, as_dask
+from dnmf.plan import amount
+from dnmf.result import Result, as_dask, whole
 from dnmf.settings import Settings
-from dnmf.sources import Source
-from dnmf.sources.preparing import open_prepared
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.layout import Axis, Layout
+from dnmf.sources.names import Names, Order, difference, order_of, warn_of_order
+from dnmf.sources.prepared import Prepared
+from dnmf.sources.preparing import open_along, open_prepared, steps_along
 from dnmf.sources.weighted import is_weighted
-from dnmf.start import check_missing, crewed, plan_of
+from dnmf.start import check_missing, crewed, memory_of, plan_of, stored_result
 from dnmf.watch import Watcher
 
+FITTED = "the fitted factor"
+ADVICE = (
+    "Give V with the {held} that were fitted, in any order; where they are the same under other names, give those of "
+    "the fit as {one}_names= (--{one}-names)."
+)
+MORE = " Where the {axis} of V are new, give axis={axis!r} (--axis {axis})."
 
-def transform_with(
-    result: Result,
+
+def transform(
+    fitted: Result | str | Path,
     V: Any,
-    out: str | Path | None,
-    overwrite: bool,
-    memory_limit: int | str | None,
-    threads: int | None,
-    watchers: Sequence[Watcher],
+    *,
+    axis: Axis | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    memory_limit: int | str | None = None,
+    threads: int | None = None,
+    watchers: Sequence[Watcher] = (),
     client: Any = None,
     weights: Any = None,
+    row_names: Any = None,
+    column_names: Any = None,
 ) -> Any:
-    """Return the long factor of V for the short factor of a result; `dnmf.transform` describes it."""
-    short, rows_streamed = result.short, result.rows_streamed
-    source = open_prepared(V, result.steps, "rows" if rows_streamed else "columns", weights)
+    """Project new rows, or new columns, on the fitted factors: W with H held, or H with W held, in one read of V.
+
+    Every row (or column) is solved by itself: exactly for the Frobenius loss, with the penalties of the run. It does
+    not depend on the others.
+
+    Parameters
+    ----------
+    fitted
+        A result, or the path of a store.
+    V
+        New data of any kind that `factorize` takes, with as many columns (or rows) as what was fitted; they are
+        prepared as that was. Where both have names for them, they may be in another order: the factor that is held
+        follows the order of V, with a `DataWarning`. Other names are refused.
+    axis
+        `"rows"` for the W of new rows, with H held; `"columns"` for the H of new columns, with W held. None is the one
+        that the shape of V allows. For V of the very shape that was fitted it is the one along which the names of the
+        held factor alone agree, or else the one that the fit read along: that of the factor it returned as a Dask
+        array. A square V without such names needs `axis`.
+    out
+        Where to write the factor as a Zarr array, which then appears whole or not at all.
+    overwrite
+        Replace what is there.
+    weights
+        Weights of the new entries, where they are to have some; what is missing is missing as it was in the fit.
+    row_names, column_names
+        Names of the rows and columns of V, where it has none or others than the fit, as for `factorize`.
+
+    Returns
+    -------
+    dask.array.Array
+        W (m, r), or H (r, n).
+
+    Raises
+    ------
+    DataError
+        If V does not fit the factors in its shape or its names, or fits both ways and nothing decides.
+    BudgetError
+        If the factor that is held does not fit into memory.
+
+    Examples
+    --------
+    >>> import dnmf, numpy as np
+    >>> V = np.array([[1.0, 0, 2, 1], [0, 3, 0, 1], [2, 0, 4, 2]])
+    >>> result = dnmf.factorize(V, rank=2)
+    >>> transform(result, V[:, :2]).shape, transform(result, V[:1]).shape
+    ((2, 2), (1, 2))
+    """
+    result = fitted if isinstance(fitted, Result) else stored_result(fitted)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
-    with solved(source, short, settings, watchers, client) as (room, _):
-        bounds, rank, dtype = source.layout.bounds, settings.rank, source.layout.work_dtype
+    new = open_new(result, V, axis, Names.of(row_names, column_names), weights)
+    layout = new.source.layout
+    check_held(layout, settings, new.axis)
+
+    def held() -> Float:
+        factor = whole(result, other(new.axis)) if (new.axis == "rows") != result.rows_streamed else result.short
+        return factor if new.order is None else factor[new.order]
+
+    with solved(new.source, held, settings, watchers, client) as (room, _):
+        bounds, rank, dtype, by_rows = layout.bounds, settings.rank, layout.work_dtype, new.axis == "rows"
         if out is not None:
             with appearing(out, overwrite) as draft:
-                write_long(draft, room, bounds, rank, dtype, rows_streamed)
-        return as_dask(room, bounds, rank, dtype, rows_streamed)
+                write_long(draft, room, bounds, rank, dtype, by_rows)
+        return as_dask(room, bounds, rank, dtype, by_rows)
+
+
+class New(NamedTuple):
+    """New data, opened to be read along the axis that is solved for, and the order that the other factor is to have."""
+
+    source: Source
+    axis: Axis
+    order: Order | None
+
+
+def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: Any) -> New:
+    """Open new data for a result, and prepare them by its steps."""
+    if axis not in (None, *get_args(Axis)):
+        raise unknown("axis", axis, get_args(Axis))
+    given = V if isinstance(V, Prepared) else open_matrix(V)
+    shape = given.layout.user_shape
+    own = names.filled(given.layout.names).checked(shape)
+    axis = axis_for(result, shape, own, axis)
+    held = other(axis)
+    wanted, known = getattr(own, held), getattr(result.names, held)
+    way = f"{ADVICE.format(held=held, one=held[:-1])}{MORE.format(axis=held) if shape == result.shape else ''}"
+    order = order_of(wanted, known, held, FITTED, way)
+    steps = steps_along(result.steps, axis, order)
+    along = given if given.layout.transposed == (axis == "rows") else open_along(V, axis)
+    source = open_prepared(along, steps, axis, weights, names=own)
+    warn_of_order((order, None) if held == "rows" else (None, order), FITTED)
+    return New(source, axis, order)
+
+
+def axis_for(result: Result, shape: tuple[int, int], names: Names, axis: Axis | None) -> Axis:
+    """Return the axis of new data that is to be solved for: the one that is asked for, or else the only one that fits.
+
+    Data of the shape that was fitted fit both ways: then names decide, where they are those of the fit along one axis
+    alone, or else the axis that the fit read along, where the matrix is not square.
+
+    Raises
+    ------
+    DataError
+        If V does not fit, or fits both ways and nothing decides.
+    """
+    rows, columns = result.shape
+    fits: dict[Axis, bool] = {"rows": shape[1] == columns, "columns": shape[0] == rows}
+    if axis is None and all(fits.values()):
+        return axis_of_fit(result, names)
+    found = axis or next((name for name in fits if fits[name]), None)
+    if found is not None and fits[found]:
+        return found
+    needs: dict[Axis, str] = {
+        "rows": f"{columns} columns, to find W of new rows",
+        "columns": f"{rows} rows, to find H of new columns",
+    }
+    sentence = f"V has shape {shape}, and the factors were fitted to {rows} rows and {columns} columns; give data with "
+    if found is None:
+        fitted: Axis = "rows" if result.rows_streamed else "columns"
+        both = f"{needs[fitted]}, or with {needs[other(fitted)]}"
+        raise DataError(f"{sentence}{both}.{lacking(result, shape, names)}")
+    way = other(found)
+    hint = f", or take axis={way!r} (--axis {way}), which V fits" if fits[way] else ""
+    raise DataError(f"{sentence}{needs[found]}{hint}.{lacking(result, shape, names, other(found))}")
+
+
+def axis_of_fit(result: Result, names: Names) -> Axis:
+    """Return the axis to solve for of data of the shape that was fitted.
+
+    New rows are known by the names of their columns. Where the names of the rows alone agree, V holds new columns, or
+    the rows that were fitted with columns that were not: what the fit read along, or a square matrix, leaves no doubt.
+    """
+    columns, rows = (same_set(getattr(names, axis), getattr(result.names, axis)) for axis in ("columns", "rows"))
+    square = result.shape[0] == result.shape[1]
+    fitted: Axis = "rows" if result.rows_streamed else "columns"
+    if columns and not rows:
+        return "rows"
+    if rows and not columns and (square or columns is None):
+        return "columns"
+    alike: dict[Axis, bool | None] = {"rows": columns, "columns": rows}
+    possible = [axis for axis in alike if alike[axis] is not False]
+    if square and len(possible) == 2:
+        raise DataError(
+            f"V has shape {result.shape}, as what was factorised, so that its rows or its columns may be the new ones; "
+            "give axis='rows' (--axis rows) to find W of new rows, or axis='columns' to find H of new columns."
+        )
+    return possible[0] if square and possible else fitted
+
+
+def lacking(result: Result, shape: tuple[int, int], names: Names, held: Axis | None = None) -> str:
+    """Return a sentence on the first name in which data of another shape differ, where both have names, or nothing."""
+    for axis in get_args(Axis) if held is None else (held,):
+        wanted, known = getattr(names, axis), getattr(result.names, axis)
+        if wanted is not None and known is not None and len(wanted) != len(known) and set(wanted) & set(known):
+            return f" {difference(wanted, known, axis, FITTED).strip()}"
+    return ""
+
+
+def same_set(names: Any, others: Any) -> bool | None:
+    """Say whether names are others in some order; None where there are none to compare."""
+    if names is None or others is None:
+        return None
+    return bool(len(names) == len(others) and set(names) == set(others))
+
+
+def other(axis: Axis) -> Axis:
+    """Return the other axis."""
+    return "columns" if axis == "rows" else "rows"
+
+
+def check_held(layout: Layout, settings: Settings, axis: Axis) -> None:
+    """Raise BudgetError where the factor that is held does not fit into memory as the model of every block."""
+    size = 2 * layout.shape[0] * settings.rank * layout.work_dtype.itemsize
+    limit = memory_of(settings)
+    if size > limit:
+        name, of = ("H", "columns") if axis == "rows" else ("W", "rows")
+        raise BudgetError(
+            f"axis={axis!r} holds {name} of {layout.shape[0]} {of}, which takes {amount(size)}, and memory_limit is "
+            f"{amount(limit)}; raise memory_limit (--memory-limit), or solve along the other axis."
+        )
 
 
 @contextmanager
 def solved(
     source: Source,
-    short: Float,
+    held: Callable[[], Float],
     settings: Settings,
     watchers: Sequence[Watcher] = (),
     client: Any = None,
@@ -61,22 +244,15 @@ def solved(
     kept: bool = True,
     measured: bool = False,
 ) -> Iterator[tuple[Factor, Stats]]:
-    """Give the long factor of a matrix for a short one, in blocks, and the sums of the pass that solved for it.
+    """Give the factor along the axis that is read, in blocks, with the other one held, and the sums of the pass.
 
-    Blocks that are not to be kept are not there. The sums include the loss, without penalties, where it is to be
-    measured. On a cluster, the blocks last as long as this.
+    The one that is held is asked for when all else is checked. Blocks that are not to be kept are not there. The sums
+    include the loss, without penalties, where it is to be measured. On a cluster, the blocks last as long as this.
     """
     layout = source.layout
-    if layout.shape[0] != len(short):
-        axis = "columns" if layout.transposed else "rows"
-        raise DataError(
-            f"V has shape {layout.user_shape}, and the factors were fitted to {len(short)} {axis}; give data with "
-            f"{len(short)} {axis}."
-        )
     weighted = is_weighted(source)
     rule = make_rule(settings, transposed=layout.transposed, weighted=weighted)
     check_missing(settings, layout)
-    solve = Solve(rule, Model.of(np.ascontiguousarray(short, layout.work_dtype)), kept, measured)
 
     def read(count: int) -> None:
         for watcher in watchers:
@@ -86,6 +262,7 @@ def solved(
         plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weighted)
         for watcher in watchers:
             watcher.started(plan, 0, 1)
+        solve = Solve(rule, Model.of(np.ascontiguousarray(held(), layout.work_dtype)), kept, measured)
         if crew is None:
             room: Factor = MemoryFactor(layout.blocks)
             yield room, ThreadEngine(source, plan.groups, plan.threads, read).one_pass(solve, room=room)

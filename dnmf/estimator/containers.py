@@ -18,18 +18,24 @@ from dask.delayed import delayed
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from dnmf.errors import DataError
+from dnmf.errors import DataError, DataWarning, warn
 from dnmf.estimator.rows import Rows, products, solve_products, solve_rows
 from dnmf.kernels.panels import work_dtype
+from dnmf.kernels.tiles import Float
 from dnmf.sources import Source, open_matrix
+from dnmf.sources.alignment import names_in
 from dnmf.sources.dask_array import factor_array
 from dnmf.sources.layout import BLOCK_BYTES
+from dnmf.sources.names import NO_NAMES, Names, Order, order_of
+from dnmf.sources.preparing import open_along
 from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 COMPONENT = "component"
 # Bytes of the rows that are put together from the chunks of a Dask array at once.
 ROWS_BYTES = 64 * 2**20
 STREAMED = (da.Array, zarr.Array, zarr.Group, str, Path)
+# What lies in a file that a package has opened.
+LYING = (("h5py", "Dataset"), ("h5py", "Group"), ("anndata", "AnnData"), ("anndata", "BaseCompressedSparseDataset"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,12 +53,18 @@ class Table:
         Whether it is not in memory, so that W is to be lazy as well.
     labels
         The xarray DataArray that it came in.
+    names
+        Of samples and features, where X has names.
+    order
+        The order that brings the features of the fit into that of X, where their names are the same in another order.
     """
 
     matrix: Any
     shape: tuple[int, int]
     lazy: bool
     labels: Any = None
+    names: Names = NO_NAMES
+    order: Order | None = None
 
     def source(self) -> Source:
         """Return the matrix opened to be factorised, cut as it is best read.
@@ -73,7 +85,11 @@ class Table:
             height = max(1, ROWS_BYTES // (matrix.shape[1] * matrix.dtype.itemsize))
             if max(matrix.chunks[0]) > height:
                 matrix = matrix.rechunk({0: height})
-        return open_matrix(matrix, "rows")
+        return open_along(matrix, "rows")
+
+    def in_order(self, components: Float) -> Float:
+        """Return H (r, n_features) in the order of the features of X."""
+        return components if self.order is None else np.ascontiguousarray(components[:, self.order])
 
     @property
     def client(self) -> str | None:
@@ -109,18 +125,20 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
         If X is no matrix of non-negative numbers, as far as that can be told, or has other features.
     """
     labels, names = (X, _coordinates(X)) if _is(X, "xarray", "DataArray") else (None, None)
-    inner = X if labels is None else X.data
+    inner, known = X if labels is None else X.data, names_in(X)
     if _is(inner, "dask", "DataFrame"):
         names, inner = list(inner.columns), inner.to_dask_array(lengths=True if lengths else None)
     elif _is(inner, "anndata", "AnnData"):
+        known = Names.of(inner.obs_names, inner.var_names)
         names, inner = list(inner.var_names), inner if inner.isbacked else inner.X
     elif _is(inner, "polars", "LazyFrame"):
         raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
     inner = to_scipy(inner) if is_sparse_array(inner) else inner
-    if isinstance(inner, STREAMED) or _is(inner, "h5py", "Dataset") or _is(inner, "anndata", "AnnData"):
-        shape = _lazy_shape(inner, reset)
-        _check_features(model, shape[1], names, reset)
-        return Table(inner, shape, lazy=True, labels=labels)
+    if isinstance(inner, STREAMED) or any(_is(inner, *kind) for kind in LYING):
+        shape, found = _lazy_shape(inner, reset)
+        names = list(found.columns) if names is None and found.columns is not None else names
+        order = _check_features(model, shape[1], names, reset)
+        return Table(inner, shape, lazy=True, labels=labels, names=known.filled(found), order=order)
     missing = getattr(model, "missing", "none")
     asked: dict[str, Any] = {
         "accept_sparse": ("csr", "csc"),
@@ -128,14 +146,15 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
         "ensure_all_finite": "allow-nan" if missing == "nan" else True,
         "ensure_non_negative": True,
     }
+    order = None
     if names is None:
         matrix = validate_data(model, inner, reset=reset, **asked)
     else:  # which scikit-learn does not find, and would miss
         matrix = check_array(inner, estimator=model, input_name="X", **asked)
-        _check_features(model, matrix.shape[1], names, reset)
+        order = _check_features(model, matrix.shape[1], names, reset)
     if matrix.dtype == np.longdouble:
         matrix = matrix.astype(np.float64, copy=False)
-    return Table(matrix, matrix.shape, lazy=False, labels=labels)
+    return Table(matrix, matrix.shape, lazy=False, labels=labels, names=known, order=order)
 
 
 def stored_bytes(matrix: Any) -> int:
@@ -150,7 +169,7 @@ def lazy_rows(matrix: Any, rows: Rows) -> Any:
     """
     rank = len(rows.components)
     if not isinstance(matrix, da.Array):
-        source = open_matrix(matrix, "rows")
+        source = open_along(matrix, "rows")
         layout = source.layout
         return factor_array(partial(rows.of_block, source), False, layout.bounds, rank, layout.work_dtype, True)
     dtype = work_dtype(matrix.dtype)
@@ -198,21 +217,25 @@ def _coordinates(labels: Any) -> list[Any] | None:
     return labels.coords[place].values.tolist() if place in labels.coords else None
 
 
-def _lazy_shape(matrix: Any, reset: bool) -> tuple[int, int]:
-    """Return the shape of a matrix that is not in memory, or raise DataError where it is none."""
+def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
+    """Return the shape and the names of a matrix that is not in memory, or raise DataError where it is none."""
     if not isinstance(matrix, da.Array):
-        return open_matrix(matrix).layout.user_shape
+        layout = open_matrix(matrix).layout
+        return layout.user_shape, layout.names
     if matrix.ndim != 2:
         raise DataError(f"X is a Dask array of {matrix.ndim} dimension(s); give one of two: samples and features.")
     for count, what in zip(matrix.shape[::-1], ("features", "samples")[: 1 + reset], strict=False):
         if math.isnan(count):
             raise DataError(f"X is a Dask array whose {what} are not counted; call X.compute_chunk_sizes() first.")
     work_dtype(matrix.dtype)
-    return matrix.shape[0], matrix.shape[1]
+    return (matrix.shape[0], matrix.shape[1]), NO_NAMES
 
 
-def _check_features(model: Any, count: int, names: Sequence[Any] | None, reset: bool) -> None:
-    """Tell an estimator of the features of its X, or see that they are those it was fitted to."""
+def _check_features(model: Any, count: int, names: Sequence[Any] | None, reset: bool) -> Order | None:
+    """Tell an estimator of the features of its X, or see that they are those it was fitted to.
+
+    Returns the order that brings those of the fit into that of X, where they are the same in another order.
+    """
     texts = np.array(names, object) if names is not None and all(isinstance(name, str) for name in names) else None
     known = getattr(model, "feature_names_in_", None)
     if reset:
@@ -221,12 +244,15 @@ def _check_features(model: Any, count: int, names: Sequence[Any] | None, reset: 
             model.feature_names_in_ = texts
         elif known is not None:
             del model.feature_names_in_
-        return
+        return None
     if count != model.n_features_in_:
         raise DataError(
             f"X has {count} features, but {type(model).__name__} is expecting {model.n_features_in_} features as input."
         )
-    if texts is not None and known is not None and list(texts) != list(known):
-        raise DataError(
-            "The feature names should match those that were passed during fit; these are others, or in another order."
+    order = order_of(texts, known, "columns", "the fit", "Give X with the features of the fit.", of="X")
+    if order is not None:
+        warn(
+            "The features of X are those of the fit in another order; components_ is taken in the order of X.",
+            DataWarning,
         )
+    return order

@@ -137,7 +137,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """Return W for a table, where it is not known already: lazy where the table is, unless a frame is asked for."""
         found: Any = W
         if found is None and table.lazy:
-            found = lazy_rows(table.matrix, Rows(self.components_, self._settings))
+            found = lazy_rows(table.matrix, Rows(table.in_order(self.components_), self._settings))
         elif found is None:
             found = self._solved(table)[0]
         if _get_output_config("transform", self)["dense"] != "default":
@@ -147,9 +147,9 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _solved(self, table: Table, *, kept: bool = True, measured: bool = False) -> tuple[Float | None, float]:
         """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read."""
         source = table.by_rows()
-        layout, short = source.layout, self.components_.T
+        layout, held = source.layout, table.in_order(self.components_).T
         settings = self._settings.replace({"memory_limit": getattr(self, "memory_limit", None)})
-        with solved(source, short, settings, client=table.client, kept=kept, measured=measured) as (room, stats):
+        with solved(source, lambda: held, settings, client=table.client, kept=kept, measured=measured) as (room, stats):
             if not kept:
                 return None, max(stats.fit, 0.0)
             W = np.empty((layout.shape[1], len(self.components_)), layout.work_dtype)

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import _fit_context
 
 from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
+from dnmf.errors import DataError
 from dnmf.estimator.batches import Batches, BlockBatches, OneBatch, RowBatches
 from dnmf.estimator.containers import Table, opened
 from dnmf.estimator.factorizer import Factorizer
@@ -30,6 +31,7 @@ from dnmf.kernels.panels import BadEntry, Block, square_sum, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
+from dnmf.sources.alignment import aligned
 from dnmf.start import plan_of
 
 # The share of memory that W of all batches may take before it is kept on the disk.
@@ -143,7 +145,13 @@ class MiniBatchNMF(Factorizer):
         """
         first = not hasattr(self, "components_")
         table = opened(self, X, reset=first)
+        if table.order is not None:
+            raise DataError(
+                "The features of X are those of the first batch in another order; give every batch with its features "
+                "in the order of feature_names_in_."
+            )
         _, H = begun_with(self.init, W, H)
+        H = aligned(H, (None, table.names.columns), "H")
         online = None if first else self._online
         if first:
             self.n_steps_, self._seed = 0, seed_of(self.random_state)
@@ -160,6 +168,7 @@ class MiniBatchNMF(Factorizer):
         table, self._seed = opened(self, X, reset=True), seed_of(self.random_state)
         check_zeros(table, beta_of(self.beta_loss))
         _, H = begun_with(self.init, W, H)
+        H = aligned(H, (None, table.names.columns), "H")
         init_for(self.init, rank_of(self.n_components, table.shape, H), table.shape)
         batches, rows = self._batches(table, H), table.shape[0]
         progress = Progress(self.tol, self.max_no_improvement, rows, self.verbose)

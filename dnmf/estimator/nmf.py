@@ -31,6 +31,7 @@ from dnmf.kernels.tiles import Float
 from dnmf.result import Result
 from dnmf.run import Run
 from dnmf.settings import Settings
+from dnmf.sources.alignment import aligned, aligned_factors
 from dnmf.start import new_run, old_run
 
 
@@ -189,6 +190,7 @@ class NMF(Factorizer):
         W, H = begun_with(self.init, W, H)
         options = options_of(self, table.shape, H)
         check_zeros(table, beta_of(self.beta_loss))
+        W, H = aligned_factors(W, H, table.names)
         given = checked_factors(table.shape, options["rank"], W, H) if self.init == "custom" else None
         with self._running(table, options, given) as run:
             run.settings = run.settings.replace({"max_passes": self.max_iter + run.passes_of_start})
@@ -211,6 +213,7 @@ class NMF(Factorizer):
         if H is None:
             raise SettingsError("update_H=False solves for the W of a given H, and H is None; give one.")
         table = opened(self, X, reset=True)
+        H = aligned(H, (None, table.names.columns), "H")
         rank = rank_of(self.n_components, table.shape, H)
         self.components_ = check_factor(H, (rank, table.shape[1]), "NMF", "H")
         self._settings = for_rows(Settings.from_options(options_of(self, table.shape, self.components_)))

@@ -57,8 +57,10 @@ def fitted_in(path: str | Path, known: set[str]) -> tuple[dict[str, Any], dict[s
         "reconstruction_err_": float("nan") if error is None else float(error),
         "_settings": for_rows(result.settings),
     }
-    if told.get("feature_names") is not None:
-        attributes["feature_names_in_"] = np.array(told["feature_names"], object)
+    names = told.get("feature_names")
+    names = result.names.columns if names is None else names
+    if names is not None:
+        attributes["feature_names_in_"] = np.array(names, object)
     return {**told["parameters"], "store": str(path)}, attributes
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint import Store
+from dnmf.checkpoint.naming import check_same_names
 from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.engine.groups import Engine
 from dnmf.errors import DataError, StoreError
@@ -248,7 +249,9 @@ def measure_residuals(
 def _source(result: Result, V: Any, weights: Any) -> Source:
     """Open the matrix of a result, which must be cut as its factor is."""
     if result.store is not None:
-        return reopen(Store.open(result.store), V, weights)
+        source = reopen(Store.open(result.store), V, weights)
+        check_same_names(result.names, source.layout)
+        return source
     if V is None:
         raise StoreError("The run kept no store, so that its matrix is not known; give V.")
     streamed: Axis = "rows" if result.rows_streamed else "columns"
@@ -258,6 +261,7 @@ def _source(result: Result, V: Any, weights: Any) -> Source:
             f"V has shape {source.layout.user_shape} in {source.layout.blocks} blocks, and what was factorised had "
             f"shape {result.shape} in {len(result.bounds) - 1}; give the matrix that was factorised, cut as it was."
         )
+    check_same_names(result.names, source.layout)
     return source
 
 

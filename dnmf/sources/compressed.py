@@ -76,6 +76,11 @@ class CompressedSource(Reopened):
             held_bytes=self.starts.nbytes,
         )
 
+    @property
+    def entries(self) -> int:
+        """How many entries are stored."""
+        return int(self.starts[-1])
+
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read the columns of a block, as streamed."""
         columns = self.layout.columns(block)

@@ -14,7 +14,7 @@ import scipy.sparse
 from dask._task_spec import DataNode
 from dask.optimization import cull
 
-from dnmf.errors import DataError, ReadError
+from dnmf.errors import DataError, DataWarning, ReadError, warn
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.layout import Axis, Layout, check_shape, streams_rows
@@ -23,6 +23,8 @@ from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 from dnmf.sources.urls import told
 
 Key = tuple[Any, ...]
+# A block that is put together from the chunks of an array that is cut along its other axis has about this size.
+ALONG_BYTES = 64 * 2**20
 
 
 class DaskSource:
@@ -35,6 +37,7 @@ class DaskSource:
         if any(math.isnan(size) for axis in array.chunks for size in axis):
             raise DataError("V is a Dask array whose chunk sizes are not known; call V.compute_chunk_sizes() first.")
         shape = check_shape(array.shape, "V")
+        array = array if streamed is None else cut_along(array, streamed)
         rows, columns = array.numblocks
         transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
         self._futures = {key: value for key, value in dict(array.__dask_graph__()).items() if _is_future(value)}
@@ -80,6 +83,27 @@ class DaskSource:
         graph, _ = cull(self._graph, [key for some in keys.values() for key in some])
         held = [key for key in graph if key in self._futures]
         return Chunks(graph, keys, names, self._transposed, held, [self._futures[key] for key in held])
+
+
+def cut_along(array: da.Array, axis: Axis) -> da.Array:
+    """Return an array that is cut along an axis where it was cut along the other one, and a block would be large.
+
+    Every chunk is computed for each of the blocks then.
+    """
+    across, along = (1, 0) if axis == "rows" else (0, 1)
+    if streams_rows(array.shape, array.numblocks) == (axis == "rows") or array.numblocks == (1, 1):
+        return array
+    width = max(1, ALONG_BYTES // (array.shape[across] * array.dtype.itemsize))
+    if max(array.chunks[along]) <= width:
+        return array
+    times = math.ceil(max(array.chunks[along]) / width)
+    warn(
+        f"V is a Dask array with chunks of {array.chunksize}, and is to be read along its {axis}, so that each chunk "
+        f"is computed {times} times; give V.rechunk({{{across}: -1, {along}: {width}}}).persist(), or a matrix that is "
+        f"cut along its {axis}.",
+        DataWarning,
+    )
+    return array.rechunk({along: width})
 
 
 def here(part: "Chunks") -> "Chunks":

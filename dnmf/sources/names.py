@@ -2,17 +2,21 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError
+from dnmf.errors import DataError, DataWarning, warn
 
 # About what a name takes in memory: a text of some twenty letters, and the place in the array that leads to it.
 NAME_BYTES = 80
+# What AnnData's make_unique adds to a name that is there already.
+SUFFIX = re.compile(r"-\d+$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +75,120 @@ class Names:
 
 
 NO_NAMES = Names()
+Order = NDArray[np.intp]
+
+
+def order_of(
+    wanted: NDArray[Any] | None,
+    known: NDArray[Any] | None,
+    axis: Literal["rows", "columns", "components"],
+    whose: str,
+    advice: str,
+    *,
+    of: str = "V",
+) -> Order | None:
+    """Return the order that brings what has known names along an axis into the order of those that are wanted.
+
+    Parameters
+    ----------
+    wanted
+        The names of V.
+    known
+        The names of a factor, or of anything else that is to go along with V.
+    axis
+        The axis of V, for the error.
+    whose
+        What has the known names, for the error.
+    advice
+        What to do where the names are others, for the error.
+    of
+        What has the wanted names, for the error.
+
+    Returns
+    -------
+    ndarray or None
+        `known[order]` equals `wanted`. None where both agree already, or one of them is None.
+
+    Raises
+    ------
+    DataError
+        If the names are others, or in another order and not unique.
+
+    Examples
+    --------
+    >>> red, green = Names.of(["a", "b"], ["b", "a"]).rows, Names.of(["a", "b"], ["b", "a"]).columns
+    >>> order_of(red, green, "rows", "the factors", "")
+    array([1, 0])
+    """
+    if wanted is None or known is None or (len(wanted) == len(known) and bool((wanted == known).all())):
+        return None
+    places = {name: place for place, name in enumerate(known.tolist())}
+    order = np.array([places.get(name, -1) for name in wanted.tolist()], np.intp)
+    if len(order) == len(places) == len(known) and len(set(order.tolist())) == len(order) and order.min() >= 0:
+        return order
+    raise DataError(f"{difference(wanted, known, axis, whose, of=of)}{advice}")
+
+
+def warn_of_order(orders: Sequence[Order | None], whose: str) -> None:
+    """Warn once that something was brought into the order of V, along its rows, its columns or both, if it was."""
+    axes = [axis for axis, order in zip(("rows", "columns"), orders, strict=True) if order is not None]
+    if axes:
+        warn(
+            f"The {' and '.join(axes)} of V and of {whose} have the same names in another order; {whose} was brought "
+            "into the order of V.",
+            DataWarning,
+        )
+
+
+def difference(wanted: NDArray[Any], known: NDArray[Any], axis: str, whose: str, *, of: str = "V") -> str:
+    """Return a sentence on the first name in which names differ, without what to do."""
+    one, first, second = axis[:-1], wanted.tolist(), known.tolist()
+    if Counter(first) == Counter(second):
+        name, times = Counter(first).most_common(1)[0]
+        if times == 1:
+            place = first_other(first, second)
+            return (
+                f"The {axis} of {of} and of {whose} have the same names in another order: {one} {place} of {of} is "
+                f"{first[place]!r}, and that of {whose} {second[place]!r}. "
+            )
+        return (
+            f"The {axis} of {of} and of {whose} have the same names in another order, and {name!r} is the name of "
+            f"{times} of them, so that they cannot be told apart. Give {of} in the order of {whose}, or unique names. "
+        )
+    if only_suffixes(first, second):
+        place = first_other(first, second)
+        return (
+            f"The {axis} of {of} and of {whose} differ only by the suffix that make_unique adds: {one} {place} of {of} "
+            f"is {first[place]!r}, and that of {whose} {second[place]!r}. Make both unique, or neither. "
+        )
+    others = [set(second), set(first)]
+    stranger = next((place for place, name in enumerate(first) if name not in others[0]), None)
+    if stranger is None:
+        lacks = next((name for name in second if name not in others[1]), None)
+        if lacks is None:
+            return f"{of} has {len(first)} names for its {axis}, and {whose} {len(second)}: some are there twice. "
+        return f"{of} lacks the {one} {lacks!r} of {whose}. "
+    there = f" ({one} {stranger} there is {second[stranger]!r})" if stranger < len(second) else ""
+    return f"{one.capitalize()} {stranger} of {of} is {first[stranger]!r}, which is not among those of {whose}{there}. "
+
+
+def first_other(names: Sequence[str], others: Sequence[str]) -> int:
+    """Return the first place where names differ from as many others."""
+    return next(place for place, pair in enumerate(zip(names, others, strict=True)) if pair[0] != pair[1])
+
+
+def only_suffixes(names: list[str], others: list[str]) -> bool:
+    """Say whether names differ from others, place by place, only by a suffix that `make_unique` adds.
+
+    >>> only_suffixes(["MYC", "MYC-1"], ["MYC", "MYC"]), only_suffixes(["MYC", "TP53"], ["MYC", "MYC"])
+    (True, False)
+    """
+    if len(names) != len(others):
+        return False
+    return all(
+        one == other or SUFFIX.sub("", one) == other or SUFFIX.sub("", other) == one
+        for one, other in zip(names, others, strict=True)
+    )
 
 
 def _texts(given: Iterable[Any] | str | Path | None) -> NDArray[Any] | None:

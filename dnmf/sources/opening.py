@@ -14,6 +14,7 @@ import zarr
 
 from dnmf.errors import DataError, DnmfError
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
+from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.hdf5_file import open_hdf5
@@ -21,7 +22,7 @@ from dnmf.sources.layout import Axis, Layout, Source
 from dnmf.sources.market import Market, MarketArray, MarketEntries, open_market
 from dnmf.sources.market import unpacked as unpacked_array
 from dnmf.sources.memory import ArraySource, SparseSource
-from dnmf.sources.names import Names
+from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.npz_file import NpzEntries, kind_of, open_npz, unpacked
 from dnmf.sources.objects import Bucket, zarr_store
 from dnmf.sources.plain_file import RAW, open_npy, open_raw
@@ -40,7 +41,11 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def open_matrix(
-    V: Any, streamed: Axis | None = None, weights: Any = None, bounds: Sequence[int] | None = None
+    V: Any,
+    streamed: Axis | None = None,
+    weights: Any = None,
+    bounds: Sequence[int] | None = None,
+    names: Names = NO_NAMES,
 ) -> Source:
     """Open a matrix to be read block by block, alone or with the weights of its entries.
 
@@ -56,9 +61,12 @@ def open_matrix(
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
     weights
-        An array or a sparse matrix in memory, or anything else that V may be and that is cut like V.
+        An array, a sparse matrix or a frame in memory, or anything else that V may be and that is cut like V. Where
+        both have names, those in memory are brought into the order of V.
     bounds
         Those of the blocks that a NumPy array was cut into before, by this version or another.
+    names
+        Names that were given for V, for the weights to be compared with.
 
     Raises
     ------
@@ -72,11 +80,11 @@ def open_matrix(
     """
     if weights is not None:
         values = open_matrix(V, streamed, bounds=bounds)
-        in_memory = isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights)
-        axis: Axis = "rows" if values.layout.transposed else "columns"
-        return WeightedSource(
-            values, MemoryWeights(weights, values.layout) if in_memory else open_matrix(weights, axis)
-        )
+        like = values.layout
+        if isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights):
+            return WeightedSource(values, MemoryWeights(weights, like))
+        opened = open_matrix(weights, "rows" if like.transposed else "columns")
+        return WeightedSource(values, aligned_weights(opened, like, names))
     if isinstance(V, Prepared):
         if streamed not in (None, V.axis):
             raise DataError(
@@ -85,8 +93,8 @@ def open_matrix(
             )
         return V
     if isinstance(getattr(V, "layout", None), Layout):
-        opened: Source = V
-        return opened
+        given: Source = V
+        return given
     if isinstance(V, (str, Path)):
         return _open_place(str(V), streamed)
     if isinstance(V, zarr.Array):
@@ -159,11 +167,21 @@ def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
         raise DataError("V is an xarray Dataset; give one of its variables, as data['counts'].")
     if is_sparse_array(V):
         return from_sparse(V, streamed)
-    if package == "h5py" and kind == "Dataset":
-        return open_matrix(f"{V.file.filename}{MARK}{V.name}", streamed)
+    if package == "h5py" and kind in ("Dataset", "Group", "File"):
+        return _open_h5py(V, streamed)
     if package == "anndata" and kind == "AnnData":
         return _open_anndata(V, streamed)
+    if package == "anndata" and hasattr(V, "group"):  # the sparse X of one that is backed
+        return open_matrix(V.group, streamed)
     return None
+
+
+def _open_h5py(V: Any, streamed: Axis | None) -> Source:
+    """Open a dataset or a group of an HDF5 file that h5py has opened, by the path of the file."""
+    if not V:
+        raise DataError("V lies in an HDF5 file that has been closed; open it again, or give its path.")
+    part = V.name.strip("/")
+    return open_matrix(f"{V.file.filename}{MARK}{part}" if part else V.file.filename, streamed)
 
 
 def _open_anndata(V: Any, streamed: Axis | None) -> Source:
@@ -179,11 +197,10 @@ def _open_anndata(V: Any, streamed: Axis | None) -> Source:
             f"V is a part of the AnnData in {V.filename}, where only the whole can be read block by block; give "
             "V.to_memory(), or V.copy(path), which writes the part into a file of its own."
         )
-    if V.isbacked:
-        return open_matrix(V.filename, streamed)
-    source: Any = open_matrix(V.X, streamed)
+    source: Any = open_matrix(V.filename if V.isbacked else V.X, streamed)
     names = Names.of(V.obs_names, V.var_names).checked(source.layout.user_shape)
-    source.layout = dataclasses.replace(source.layout, names=names, kind=f"AnnData X, {source.layout.kind}")
+    kind = source.layout.kind if V.isbacked else f"AnnData X, {source.layout.kind}"
+    source.layout = dataclasses.replace(source.layout, names=names, kind=kind)
     return source  # type: ignore[no-any-return]
 
 

@@ -1,13 +1,22 @@
 """The door for what is to be prepared as the matrix of a run was."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import scipy.sparse
+
 from dnmf.errors import DataError
+from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.steps import Step
+from dnmf.sources.compressed import CompressedSource
 from dnmf.sources.layout import Axis, Source
+from dnmf.sources.memory import SparseSource
+from dnmf.sources.names import NO_NAMES, Names, Order
 from dnmf.sources.opening import open_matrix
 from dnmf.sources.prepared import Prepared
+from dnmf.sources.triplets import HELD_ENTRIES
 
 
 def open_prepared(
@@ -16,6 +25,7 @@ def open_prepared(
     streamed: Axis | None = None,
     weights: Any = None,
     bounds: Sequence[int] | None = None,
+    names: Names = NO_NAMES,
 ) -> Source:
     """Open a matrix and prepare it by the steps of a run; one that was prepared by the same is taken as it is.
 
@@ -34,4 +44,66 @@ def open_prepared(
             )
     elif steps:
         V = Prepared(open_matrix(V, streamed, bounds=bounds), steps)
-    return open_matrix(V, streamed, weights, bounds)
+    return open_matrix(V, streamed, weights, bounds, names)
+
+
+def open_along(V: Any, axis: Axis) -> Source:
+    """Open a matrix to be read along an axis, also where it is not cut along it.
+
+    A sparse matrix on a disk that is compressed by its other axis is read into memory, where it is small.
+
+    Raises
+    ------
+    DataError
+        If it is not small, or was prepared or opened to be read along the other axis.
+    """
+    source = V if isinstance(V, Prepared) else open_matrix(V)
+    if source.layout.transposed == (axis == "rows"):
+        return source
+    if isinstance(source, CompressedSource) and source.entries <= HELD_ENTRIES:
+        return _turned(source, axis)
+    source = open_matrix(V, axis)
+    if source.layout.transposed != (axis == "rows"):
+        other = "columns" if axis == "rows" else "rows"
+        raise DataError(
+            f"V was opened to be read along its {other}, and is to be read along its {axis}; give the matrix itself, "
+            "or its address."
+        )
+    return source
+
+
+def _turned(source: CompressedSource, axis: Axis) -> Source:
+    """Read a compressed matrix into memory, to be read along the axis that it is not compressed by."""
+    layout = source.layout
+    parts = [source.read(block, Scratch()) for block in range(layout.blocks)]
+    columns = scipy.sparse.hstack(parts, format="csc")
+    held = SparseSource(columns.T if layout.transposed else columns, axis)
+    kind = f"{layout.kind}, read into memory"
+    held.layout = dataclasses.replace(held.layout, names=layout.names, kind=kind, held_bytes=held.layout.stored_bytes)
+    return held
+
+
+def steps_along(steps: Sequence[Step], axis: Axis, order: Order | None = None) -> tuple[Step, ...]:
+    """Return the steps of a run for new data that are read along an axis, and whose other axis is in another order.
+
+    New rows (or columns) find their own factors in their blocks; those of the other axis are the ones that were fitted.
+
+    Raises
+    ------
+    DataError
+        If a step has none for it: the matrix of the run was cut along it.
+    """
+    found = list[Step]()
+    for step in steps:
+        if step.along is not None and step.along != axis and step.factors is None:
+            raise DataError(
+                f"The preparation {step.name!r} has a factor for each of the {step.along} of what was factorised, and "
+                f"kept none, as that was read along its {step.along}; new {axis} cannot be prepared by it. Fit a "
+                f"matrix that is cut along its {axis}, as by `dnmf convert --by {axis}`."
+            )
+        if step.along == axis and step.factors is not None:
+            step = dataclasses.replace(step, factors=None)
+        elif step.factors is not None and order is not None:
+            step = dataclasses.replace(step, factors=np.ascontiguousarray(step.factors[order]))
+        found.append(step)
+    return tuple(found)

@@ -19,7 +19,7 @@ from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
 from dnmf.survey.spent import Spent
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
-from dnmf.transform import transform_with
+from dnmf.transform import transform
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +192,7 @@ class RankSurvey:
             raise DataError("The survey was of a matrix in memory; give V to find the other factor of the consensus.")
         short = found.components.astype(self.models[0].W.dtype)
         fitted = dataclasses.replace(self.best(rank), _short=short)
-        long = transform_with(fitted, self.location if V is None else V, None, False, None, None, ())
+        long = transform(fitted, self.location if V is None else V, axis="rows" if self._transposed else "columns")
         W, H = (long, short.T) if self._transposed else (short, long)
         return ConsensusResult(W, H, found)
 
