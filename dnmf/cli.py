@@ -171,9 +171,10 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 @click.option("--threads", type=int, help=HELP["threads"])
 @cluster_options
 def transform(store: str, matrix: str, out: str, where: dict[str, Any], **options: Any) -> None:
-    """Find the factor of new rows, or new columns, in MATRIX from the run in STORE.
+    """Find the factor of a new MATRIX from the run in STORE.
 
-    The other factor is held as the run left it; where both have names, it follows the order of MATRIX.
+    It is W of new rows, or H of new columns. The other factor is held as the run left it; where both have names, it
+    follows the order of MATRIX.
     """
     with chosen_cluster(**where) as client:
         factor = dnmf.transform(store, matrix, out=out, client=client, **options)

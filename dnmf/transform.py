@@ -162,6 +162,8 @@ def axis_for(result: Result, shape: tuple[int, int], names: Names, axis: Axis | 
         return axis_of_fit(result, names)
     found = axis or next((name for name in fits if fits[name]), None)
     if found is not None and fits[found]:
+        if axis is None and found == "columns" and result.rows_streamed:
+            check_new_columns(result, names)
         return found
     needs: dict[Axis, str] = {
         "rows": f"{columns} columns, to find W of new rows",
@@ -175,6 +177,16 @@ def axis_for(result: Result, shape: tuple[int, int], names: Names, axis: Axis | 
     way = other(found)
     hint = f", or take axis={way!r} (--axis {way}), which V fits" if fits[way] else ""
     raise DataError(f"{sentence}{needs[found]}{hint}.{lacking(result, shape, names, other(found))}")
+
+
+def check_new_columns(result: Result, names: Names) -> None:
+    """Raise DataError where data with as many rows as were fitted have some of the columns that were."""
+    wanted, known = names.columns, result.names.columns
+    if wanted is not None and known is not None and not set(wanted).isdisjoint(known):
+        raise DataError(
+            f"{difference(wanted, known, 'columns', FITTED)}{ADVICE.format(held='columns', one='column')}"
+            f"{MORE.format(axis='columns')}"
+        )
 
 
 def axis_of_fit(result: Result, names: Names) -> Axis:

@@ -26,7 +26,7 @@ from dnmf.sources import Source, open_matrix
 from dnmf.sources.alignment import names_in
 from dnmf.sources.dask_array import factor_array
 from dnmf.sources.layout import BLOCK_BYTES
-from dnmf.sources.names import NO_NAMES, Names, Order, order_of
+from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
 from dnmf.sources.preparing import open_along
 from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
@@ -136,8 +136,8 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     inner = to_scipy(inner) if is_sparse_array(inner) else inner
     if isinstance(inner, STREAMED) or any(_is(inner, *kind) for kind in LYING):
         shape, found = _lazy_shape(inner, reset)
-        names = list(found.columns) if names is None and found.columns is not None else names
-        order = _check_features(model, shape[1], names, reset)
+        own = found.columns if names is None else None
+        order = _check_features(model, shape[1], names if own is None else list(own), reset, own is not None)
         return Table(inner, shape, lazy=True, labels=labels, names=known.filled(found), order=order)
     missing = getattr(model, "missing", "none")
     asked: dict[str, Any] = {
@@ -231,10 +231,13 @@ def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
     return (matrix.shape[0], matrix.shape[1]), NO_NAMES
 
 
-def _check_features(model: Any, count: int, names: Sequence[Any] | None, reset: bool) -> Order | None:
+def _check_features(
+    model: Any, count: int, names: Sequence[Any] | None, reset: bool, movable: bool = False
+) -> Order | None:
     """Tell an estimator of the features of its X, or see that they are those it was fitted to.
 
-    Returns the order that brings those of the fit into that of X, where they are the same in another order.
+    Returns the order that brings those of the fit into that of X, where they are the same in another order and X is
+    `movable`: it lies in a file. Of a frame or an AnnData, they are to have the order of the fit, as for scikit-learn.
     """
     texts = np.array(names, object) if names is not None and all(isinstance(name, str) for name in names) else None
     known = getattr(model, "feature_names_in_", None)
@@ -249,10 +252,14 @@ def _check_features(model: Any, count: int, names: Sequence[Any] | None, reset: 
         raise DataError(
             f"X has {count} features, but {type(model).__name__} is expecting {model.n_features_in_} features as input."
         )
-    order = order_of(texts, known, "columns", "the fit", "Give X with the features of the fit.", of="X")
-    if order is not None:
-        warn(
-            "The features of X are those of the fit in another order; components_ is taken in the order of X.",
-            DataWarning,
-        )
+    if texts is None or known is None or np.array_equal(texts, known):
+        return None
+    should = "The feature names should match those that were passed during fit. "
+    advice = f"{should}Give X with the features of the fit, as by X[list(model.feature_names_in_)]."
+    if not movable:
+        raise DataError(f"{difference(texts, known, 'columns', 'the fit', of='X')}{advice}")
+    order = order_of(texts, known, "columns", "the fit", advice, of="X")
+    warn(
+        "The features of X are those of the fit in another order; components_ is taken in the order of X.", DataWarning
+    )
     return order
