@@ -173,10 +173,10 @@ def axis_for(result: Result, shape: tuple[int, int], names: Names, axis: Axis | 
     if found is None:
         fitted: Axis = "rows" if result.rows_streamed else "columns"
         both = f"{needs[fitted]}, or with {needs[other(fitted)]}"
-        raise DataError(f"{sentence}{both}.{lacking(result, shape, names)}")
+        raise DataError(f"{sentence}{both}.{lacking(result, names)}")
     way = other(found)
     hint = f", or take axis={way!r} (--axis {way}), which V fits" if fits[way] else ""
-    raise DataError(f"{sentence}{needs[found]}{hint}.{lacking(result, shape, names, other(found))}")
+    raise DataError(f"{sentence}{needs[found]}{hint}.{lacking(result, names, other(found))}")
 
 
 def check_new_columns(result: Result, names: Names) -> None:
@@ -212,13 +212,18 @@ def axis_of_fit(result: Result, names: Names) -> Axis:
     return possible[0] if square and possible else fitted
 
 
-def lacking(result: Result, shape: tuple[int, int], names: Names, held: Axis | None = None) -> str:
-    """Return a sentence on the first name in which data of another shape differ, where both have names, or nothing."""
+def lacking(result: Result, names: Names, held: Axis | None = None) -> str:
+    """Return a sentence on the first name in which data of another shape differ, where both have some, or nothing.
+
+    It is on the axis along which V is the more like what was fitted.
+    """
+    differing = list[tuple[int, str]]()
     for axis in get_args(Axis) if held is None else (held,):
         wanted, known = getattr(names, axis), getattr(result.names, axis)
-        if wanted is not None and known is not None and len(wanted) != len(known) and set(wanted) & set(known):
-            return f" {difference(wanted, known, axis, FITTED).strip()}"
-    return ""
+        if wanted is not None and known is not None and not set(wanted).isdisjoint(known):
+            sentence = difference(wanted, known, axis, FITTED).strip() if set(wanted) != set(known) else ""
+            differing.append((abs(len(wanted) - len(known)), f" {sentence}".rstrip()))
+    return min(differing)[1] if differing else ""
 
 
 def same_set(names: Any, others: Any) -> bool | None:

@@ -208,7 +208,9 @@ def test_without_an_axis_they_are_solved_along_the_one_that_the_fit_read_or_must
     assert dnmf.transform(fitted("wide"), low_rank(12, 40)).shape == (RANK, 40)
     assert dnmf.transform(fitted("tall"), low_rank(40, 12)).shape == (40, RANK)
     for V in (low_rank(20, 20), sp.csr_array(low_rank(20, 20))):
-        with pytest.raises(DataError, match=r"V has shape \(20, 20\), as what was factorised.* give axis='rows' \(--ax"):
+        with pytest.raises(
+            DataError, match=r"V has shape \(20, 20\), as what was factorised.* give axis='rows' \(--ax"
+        ):
             dnmf.transform(fitted("square"), V)
 
 
@@ -256,7 +258,9 @@ def test_what_fits_neither_factor_is_refused_with_both_ways(shape):
 
 def test_a_factor_that_does_not_fit_into_memory_is_not_gathered():
     wide = dnmf.factorize(np.ones((2, 200_000), "float32"), 1, max_passes=1)
-    with pytest.raises(BudgetError, match=r"axis='rows' holds H of 200000 columns, which takes 1.6 MB, and memory_limit"):
+    with pytest.raises(
+        BudgetError, match=r"axis='rows' holds H of 200000 columns, which takes 1.6 MB, and memory_limit"
+    ):
         dnmf.transform(wide, np.ones((3, 200_000), "float32"), memory_limit="1MB")
 
 
