@@ -328,7 +328,9 @@ def test_weights_are_brought_into_the_order_of_v(shuffled, form):
 def test_weights_of_others_and_those_in_a_file_are_refused(tmp_path):
     V = table()
     others = weights_for(V).rename(columns={"gène 4": "stranger"})
-    with pytest.raises(DataError, match="Column 4 of V is 'gène 4', which is not among those of weights .* 'stranger'"):
+    with pytest.raises(
+        DataError, match=r"Column 4 of V is 'gène 4', which is not among those of weights .* 'stranger'"
+    ):
         dnmf.factorize(V, **FEW, weights=others)
     as_h5ad(V, tmp_path / "V.h5ad", sp.csr_matrix)
     as_h5ad(weights_for(V).iloc[:, MIXED], tmp_path / "M.h5ad", sp.csr_matrix)
@@ -353,8 +355,8 @@ def given_factors():
 def test_given_factors_are_brought_into_the_order_of_v_and_of_each_other():
     W, H = given_factors()
     expected = dnmf.factorize(table(), **FEW, init=(W.to_numpy(), H.to_numpy()))
+    mixed = W.sample(frac=1, random_state=1), H.iloc[[2, 0, 1], MIXED]
     with pytest.warns(dnmf.errors.DataWarning) as said:
-        mixed = W.sample(frac=1, random_state=1), H.iloc[[2, 0, 1], MIXED]
         result = dnmf.factorize(table(), **FEW, init=mixed)
     sentences = [str(warning.message) for warning in said]
     assert len(sentences) == 3
@@ -423,7 +425,7 @@ def test_estimators_know_the_features_of_files_and_follow_their_order(kind, tmp_
         score = model.score(tmp_path / "mixed.h5ad")
     assert score == pytest.approx(model.score(tmp_path / "V.h5ad"), rel=1e-9)
     as_h5ad(table().rename(columns={"gène 0": "stranger"}), tmp_path / "others.h5ad", sp.csr_matrix)
-    with pytest.raises(DataError, match="Column 0 of X is 'stranger', .* The feature names should match those"):
+    with pytest.raises(DataError, match=r"Column 0 of X is 'stranger', .* The feature names should match those"):
         model.transform(tmp_path / "others.h5ad")
     if kind is dnmf.MiniBatchNMF:
         with (
@@ -451,6 +453,7 @@ def test_names_of_a_backed_anndata_are_those_that_it_has_now(tmp_path):
     twice = ["MYC", "MYC", *GENES[2:]]
     with pytest.warns(UserWarning, match="Variable names are not unique"):
         as_h5ad(table().set_axis(twice, axis=1), tmp_path / "V.h5ad", sp.csr_matrix)
+    with pytest.warns(UserWarning, match="Variable names are not unique"):
         backed = anndata.read_h5ad(tmp_path / "V.h5ad", backed="r")
     in_file = dnmf.factorize(tmp_path / "V.h5ad", **FEW)
     backed.var_names_make_unique()
@@ -482,7 +485,7 @@ def test_what_a_package_has_opened_is_read_from_its_file_with_its_names(kind, fo
     adata.write_h5ad(tmp_path / "V.h5ad")
     if "Zarr" in kind:
         with anndata.settings.override(zarr_write_format=3, auto_shard_zarr_v3=False):
-            adata.write_zarr(tmp_path / "V.zarr")
+            anndata.io.write_elem(zarr.open_group(tmp_path / "V.zarr", mode="w"), "/", adata)
     given = OPENED[kind](tmp_path)
     result = dnmf.factorize(given, **FEW)
     np.testing.assert_array_equal(result.H, dnmf.factorize(tmp_path / "V.h5ad", **FEW).H)

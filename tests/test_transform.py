@@ -290,8 +290,8 @@ def test_new_rows_are_prepared_by_the_factors_of_the_columns(shape, tmp_path):
     expected = best(scaled, *both(result), "rows")
     for given in (new, sp.csc_matrix(new), da.from_array(new, chunks=(7, 3))):
         np.testing.assert_allclose(dnmf.transform(tmp_path / "run.zarr", given), expected, rtol=1e-6, atol=1e-9)
+    logs = dnmf.factorize(prep.log_normalise(source), RANK, max_passes=2)
     with pytest.raises(DataError, match=r"'total' has a factor for each of the rows .* Fit a matrix that is cut along"):
-        logs = dnmf.factorize(prep.log_normalise(source), RANK, max_passes=2)
         dnmf.transform(logs, new_data(V.shape, "columns"), axis="columns")
 
 

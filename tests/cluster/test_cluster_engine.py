@@ -310,13 +310,16 @@ def test_chunks_that_span_groups_are_written_by_the_workers(client, tmp_path, mo
         assert (a / "H" / name).read_bytes() == (b / "H" / name).read_bytes()
 
 
-def test_transform_gives_the_same_bits(client, tmp_path):
+@pytest.mark.parametrize("axis", ["rows", "columns"])
+def test_transform_gives_the_same_bits(axis, client, tmp_path):
     fitted = dnmf.factorize(V, 3, max_passes=5, client="threads")
-    path = stored(tmp_path / "V.zarr", V, (24, 17))
-    expected = dnmf.transform(fitted, path, client="threads").compute()
-    found = dnmf.transform(fitted, path, client=client, out=tmp_path / "H.zarr")
+    path = stored(tmp_path / "V.zarr", V, (24, 17) if axis == "columns" else (5, 240))
+    expected = dnmf.transform(fitted, path, axis=axis, client="threads").compute()
+    found = dnmf.transform(fitted, path, axis=axis, client=client, out=tmp_path / "new.zarr")
     np.testing.assert_array_equal(found.compute(), expected)
-    np.testing.assert_array_equal(da.from_zarr(str(tmp_path / "H.zarr")).compute(), expected)
+    np.testing.assert_array_equal(da.from_zarr(str(tmp_path / "new.zarr")).compute(), expected)
+    turned = dnmf.transform(fitted, sp.csc_array(V) if axis == "rows" else sp.csr_array(V), axis=axis, client=client)
+    np.testing.assert_allclose(turned.compute(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_iterate_gives_the_state_after_every_pass(client):
