@@ -10,7 +10,7 @@ import numpy as np
 
 from dnmf.checkpoint import appearing, write_long
 from dnmf.engine import ThreadEngine, single_threaded_products
-from dnmf.errors import BudgetError, DataError, unknown
+from dnmf.errors import BudgetError, unknown
 from dnmf.factor import Factor, MemoryFactor
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
@@ -22,20 +22,14 @@ from dnmf.plan import amount
 from dnmf.result import Result, as_dask, whole
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
+from dnmf.sources.axes import FITTED, Fitted, advice_on, axis_for, other
 from dnmf.sources.layout import Axis, Layout
-from dnmf.sources.names import Names, Order, difference, order_of, warn_of_order
+from dnmf.sources.names import Names, Order, order_of, warn_of_order
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.preparing import open_along, open_prepared, steps_along
 from dnmf.sources.weighted import is_weighted
 from dnmf.start import check_missing, crewed, memory_of, plan_of, stored_result
 from dnmf.watch import Watcher
-
-FITTED = "the fitted factor"
-ADVICE = (
-    "Give V with the {held} that were fitted, in any order; where they are the same under other names, give those of "
-    "the fit as {one}_names= (--{one}-names)."
-)
-MORE = " Where the {axis} of V are new, give axis={axis!r} (--axis {axis})."
 
 
 def transform(
@@ -133,109 +127,16 @@ def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: A
     given = V if isinstance(V, Prepared) else open_matrix(V)
     shape = given.layout.user_shape
     own = names.filled(given.layout.names).checked(shape)
-    axis = axis_for(result, shape, own, axis)
+    fitted = Fitted(result.shape, result.names, result.rows_streamed)
+    axis = axis_for(fitted, shape, own, axis)
     held = other(axis)
     wanted, known = getattr(own, held), getattr(result.names, held)
-    way = f"{ADVICE.format(held=held, one=held[:-1])}{MORE.format(axis=held) if shape == result.shape else ''}"
-    order = order_of(wanted, known, held, FITTED, way)
+    order = order_of(wanted, known, held, FITTED, advice_on(held, also_new=shape == result.shape))
     steps = steps_along(result.steps, axis, order)
     along = given if given.layout.transposed == (axis == "rows") else open_along(V, axis)
     source = open_prepared(along, steps, axis, weights, names=own)
     warn_of_order((order, None) if held == "rows" else (None, order), FITTED)
     return New(source, axis, order)
-
-
-def axis_for(result: Result, shape: tuple[int, int], names: Names, axis: Axis | None) -> Axis:
-    """Return the axis of new data that is to be solved for: the one that is asked for, or else the only one that fits.
-
-    Data of the shape that was fitted fit both ways: then names decide, where they are those of the fit along one axis
-    alone, or else the axis that the fit read along, where the matrix is not square.
-
-    Raises
-    ------
-    DataError
-        If V does not fit, or fits both ways and nothing decides.
-    """
-    rows, columns = result.shape
-    fits: dict[Axis, bool] = {"rows": shape[1] == columns, "columns": shape[0] == rows}
-    if axis is None and all(fits.values()):
-        return axis_of_fit(result, names)
-    found = axis or next((name for name in fits if fits[name]), None)
-    if found is not None and fits[found]:
-        if axis is None and found == "columns" and result.rows_streamed:
-            check_new_columns(result, names)
-        return found
-    needs: dict[Axis, str] = {
-        "rows": f"{columns} columns, to find W of new rows",
-        "columns": f"{rows} rows, to find H of new columns",
-    }
-    sentence = f"V has shape {shape}, and the factors were fitted to {rows} rows and {columns} columns; give data with "
-    if found is None:
-        fitted: Axis = "rows" if result.rows_streamed else "columns"
-        both = f"{needs[fitted]}, or with {needs[other(fitted)]}"
-        raise DataError(f"{sentence}{both}.{lacking(result, names)}")
-    way = other(found)
-    hint = f", or take axis={way!r} (--axis {way}), which V fits" if fits[way] else ""
-    raise DataError(f"{sentence}{needs[found]}{hint}.{lacking(result, names, other(found))}")
-
-
-def check_new_columns(result: Result, names: Names) -> None:
-    """Raise DataError where data with as many rows as were fitted have some of the columns that were."""
-    wanted, known = names.columns, result.names.columns
-    if wanted is not None and known is not None and not set(wanted).isdisjoint(known):
-        raise DataError(
-            f"{difference(wanted, known, 'columns', FITTED)}{ADVICE.format(held='columns', one='column')}"
-            f"{MORE.format(axis='columns')}"
-        )
-
-
-def axis_of_fit(result: Result, names: Names) -> Axis:
-    """Return the axis to solve for of data of the shape that was fitted.
-
-    New rows are known by the names of their columns. Where the names of the rows alone agree, V holds new columns, or
-    the rows that were fitted with columns that were not: what the fit read along, or a square matrix, leaves no doubt.
-    """
-    columns, rows = (same_set(getattr(names, axis), getattr(result.names, axis)) for axis in ("columns", "rows"))
-    square = result.shape[0] == result.shape[1]
-    fitted: Axis = "rows" if result.rows_streamed else "columns"
-    if columns and not rows:
-        return "rows"
-    if rows and not columns and (square or columns is None):
-        return "columns"
-    alike: dict[Axis, bool | None] = {"rows": columns, "columns": rows}
-    possible = [axis for axis in alike if alike[axis] is not False]
-    if square and len(possible) == 2:
-        raise DataError(
-            f"V has shape {result.shape}, as what was factorised, so that its rows or its columns may be the new ones; "
-            "give axis='rows' (--axis rows) to find W of new rows, or axis='columns' to find H of new columns."
-        )
-    return possible[0] if square and possible else fitted
-
-
-def lacking(result: Result, names: Names, held: Axis | None = None) -> str:
-    """Return a sentence on the first name in which data of another shape differ, where both have some, or nothing.
-
-    It is on the axis along which V is the more like what was fitted.
-    """
-    differing = list[tuple[int, str]]()
-    for axis in get_args(Axis) if held is None else (held,):
-        wanted, known = getattr(names, axis), getattr(result.names, axis)
-        if wanted is not None and known is not None and not set(wanted).isdisjoint(known):
-            sentence = difference(wanted, known, axis, FITTED).strip() if set(wanted) != set(known) else ""
-            differing.append((abs(len(wanted) - len(known)), f" {sentence}".rstrip()))
-    return min(differing)[1] if differing else ""
-
-
-def same_set(names: Any, others: Any) -> bool | None:
-    """Say whether names are others in some order; None where there are none to compare."""
-    if names is None or others is None:
-        return None
-    return bool(len(names) == len(others) and set(names) == set(others))
-
-
-def other(axis: Axis) -> Axis:
-    """Return the other axis."""
-    return "columns" if axis == "rows" else "rows"
 
 
 def check_held(layout: Layout, settings: Settings, axis: Axis) -> None:

@@ -410,6 +410,12 @@ def test_a_matrix_with_its_columns_in_another_order_is_not_resumed_or_reported(t
     assert dnmf.resume(tmp_path / "run.zarr", others, max_passes=4).passes == 4
 
 
+def test_a_run_whose_names_were_given_is_resumed_on_a_matrix_with_its_own(tmp_path):
+    V = pd.DataFrame(matrix(), CELLS, [f"id {column}" for column in range(60)])
+    dnmf.factorize(V, **FEW, store=tmp_path / "run.zarr", column_names=GENES)
+    assert told(dnmf.resume(tmp_path / "run.zarr", V, max_passes=3).names) == [CELLS, GENES]
+
+
 @pytest.mark.parametrize("kind", [dnmf.NMF, dnmf.MiniBatchNMF])
 def test_estimators_know_the_features_of_files_and_follow_their_order(kind, tmp_path):
     as_h5ad(table(), tmp_path / "V.h5ad", sp.csr_matrix)

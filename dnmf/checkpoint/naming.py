@@ -9,6 +9,8 @@ from dnmf.errors import DataError
 from dnmf.sources.layout import Layout
 from dnmf.sources.names import NO_NAMES, Names, difference
 
+AXES = ("rows", "columns")
+
 
 def names_of(options: Mapping[str, Any], layout: Layout, kept: Names = NO_NAMES) -> Names:
     """Return the names that are given, or else were kept, or else are those of the matrix; one for each, or none."""
@@ -18,7 +20,7 @@ def names_of(options: Mapping[str, Any], layout: Layout, kept: Names = NO_NAMES)
 
 def named_axes(options: Mapping[str, Any]) -> list[str]:
     """Return the axes whose names are given by options, and not by V."""
-    return [axis for axis in ("rows", "columns") if options.get(f"{axis[:-1]}_names") is not None]
+    return [axis for axis in AXES if options.get(f"{axis[:-1]}_names") is not None]
 
 
 def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *, others: Sequence[str] = ()) -> None:
@@ -35,7 +37,7 @@ def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *
     others
         The axes along which other names are refused as well.
     """
-    for axis in ("rows", "columns"):
+    for axis in AXES:
         wanted, known = getattr(layout.names, axis), getattr(kept, axis)
         if axis in skipped or wanted is None or known is None or (wanted == known).all():
             continue
@@ -49,10 +51,11 @@ def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *
 def kept_names(store: Store, options: Mapping[str, Any], layout: Layout, again: bool) -> Names:
     """Return the names of a stored run, which keeps those that are new; V may be given again."""
     kept, now = read_names(store.place, layout.user_shape), named_axes(options)
-    before = store.header.get("named", ["rows", "columns"])
-    own = [axis for axis in ("rows", "columns") if again and axis not in before]
+    told = store.header.get("named")
+    before = [axis for axis in AXES if not isinstance(told, list) or axis in told]  # older stores do not say
+    own = [axis for axis in AXES if again and axis not in before]
     check_same_names(kept, layout, now, others=own)
-    store.amend({"named": sorted({*before, *now})} if now else {})
+    store.amend({"named": [axis for axis in AXES if axis in (*before, *now)]} if now else {})
     names = names_of(options, layout, kept)
     if names.rows is not kept.rows or names.columns is not kept.columns:
         write_names(store.place, names)

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 import scipy.sparse
 import zarr
+from zarr.errors import ContainsArrayError
 
 from dnmf.errors import DataError, DnmfError
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
@@ -100,8 +101,7 @@ def open_matrix(
     if isinstance(V, zarr.Array):
         return ZarrSource(V, _location(V), streamed)
     if isinstance(V, zarr.Group):
-        location = _location(V)
-        return open_group(V, None if location is None else Address.of(location), streamed)
+        return _open_zarr_group(V, streamed)
     if isinstance(V, da.Array):
         return DaskSource(V, streamed)
     if scipy.sparse.issparse(V):
@@ -262,6 +262,18 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     if address.part is not None:
         raise DataError(f"{address.place} is a Zarr array, which has no parts; give it without {MARK}{address.part}.")
     return ZarrSource(node, str(address), streamed)
+
+
+def _open_zarr_group(group: zarr.Group, streamed: Axis | None) -> Source:
+    """Open a group that zarr has opened, as a part of the one that it lies in, which may have names for it."""
+    location = _location(group)
+    if location is None or not group.path:
+        return open_group(group, None if location is None else Address.of(location), streamed)
+    try:
+        root = zarr.open_group(group.store, mode="r")
+    except (FileNotFoundError, ContainsArrayError):
+        return open_group(group, Address.of(location), streamed)
+    return open_group(root, Address.of(location.removesuffix(f"/{group.path}")).of_part(group.path), streamed)
 
 
 OPENERS: list[tuple[tuple[str, ...], Opener]] = [
