@@ -410,10 +410,12 @@ def test_a_matrix_with_its_columns_in_another_order_is_not_resumed_or_reported(t
     assert dnmf.resume(tmp_path / "run.zarr", others, max_passes=4).passes == 4
 
 
-def test_a_run_whose_names_were_given_is_resumed_on_a_matrix_with_its_own(tmp_path):
-    V = pd.DataFrame(matrix(), CELLS, [f"id {column}" for column in range(60)])
+@pytest.mark.parametrize("own", [[f"id {column}" for column in range(60)], GENES[::-1]], ids=["others", "reversed"])
+def test_a_run_whose_names_were_given_is_resumed_on_a_matrix_with_its_own(own, tmp_path):
+    V = pd.DataFrame(matrix(), CELLS, own)
     dnmf.factorize(V, **FEW, store=tmp_path / "run.zarr", column_names=GENES)
     assert told(dnmf.resume(tmp_path / "run.zarr", V, max_passes=3).names) == [CELLS, GENES]
+    assert dnmf.write_report(tmp_path / "run.zarr", tmp_path / "page.html", V).exists()
 
 
 @pytest.mark.parametrize("kind", [dnmf.NMF, dnmf.MiniBatchNMF])

@@ -23,6 +23,12 @@ def named_axes(options: Mapping[str, Any]) -> list[str]:
     return [axis for axis in AXES if options.get(f"{axis[:-1]}_names") is not None]
 
 
+def named_in(header: Mapping[str, Any]) -> list[str]:
+    """Return the axes whose names in a store were given, and are not those of V, as far as its header says."""
+    told = header.get("named")
+    return [axis for axis in AXES if isinstance(told, list) and axis in told]
+
+
 def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *, others: Sequence[str] = ()) -> None:
     """Raise DataError where a matrix has the names that are kept in another order, which no other check may see.
 
@@ -51,10 +57,9 @@ def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *
 def kept_names(store: Store, options: Mapping[str, Any], layout: Layout, again: bool) -> Names:
     """Return the names of a stored run, which keeps those that are new; V may be given again."""
     kept, now = read_names(store.place, layout.user_shape), named_axes(options)
-    told = store.header.get("named")
-    before = [axis for axis in AXES if not isinstance(told, list) or axis in told]  # older stores do not say
-    own = [axis for axis in AXES if again and axis not in before]
-    check_same_names(kept, layout, now, others=own)
+    before = named_in(store.header)
+    others = AXES if again and "named" in store.header else ()  # older stores do not say whose names they keep
+    check_same_names(kept, layout, [*before, *now], others=others)
     store.amend({"named": [axis for axis in AXES if axis in (*before, *now)]} if now else {})
     names = names_of(options, layout, kept)
     if names.rows is not kept.rows or names.columns is not kept.columns:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint import Store
-from dnmf.checkpoint.naming import check_same_names
+from dnmf.checkpoint.naming import check_same_names, named_in
 from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.engine.groups import Engine
 from dnmf.errors import DataError, StoreError
@@ -249,8 +249,9 @@ def measure_residuals(
 def _source(result: Result, V: Any, weights: Any) -> Source:
     """Open the matrix of a result, which must be cut as its factor is."""
     if result.store is not None:
-        source = reopen(Store.open(result.store), V, weights)
-        check_same_names(result.names, source.layout)
+        store = Store.open(result.store)
+        source = reopen(store, V, weights)
+        check_same_names(result.names, source.layout, named_in(store.header))
         return source
     if V is None:
         raise StoreError("The run kept no store, so that its matrix is not known; give V.")
