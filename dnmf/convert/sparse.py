@@ -8,7 +8,7 @@ obs, var          frames that hold the names of rows and columns and nothing els
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import zarr
@@ -20,7 +20,7 @@ from dnmf.convert.compressors import compressors_for
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.names import Names
-from dnmf.sources.triplets import Entries, Extent
+from dnmf.sources.triplets import Entries, Extent, read_through
 
 CHUNK_ENTRIES = 2**20
 
@@ -73,7 +73,6 @@ def write_entries(
 ) -> None:
     """Write a list of entries to a draft, sorted in a folder; those at one place are added up."""
     total = max(1, _size(Path(entries.address.place)))
-    extent, along = Extent(), {"rows": Counts(), "columns": Counts()}
 
     def parts(axis: Axis) -> Callable[[], Iterator[Part]]:
         def chosen() -> Iterator[Part]:
@@ -83,12 +82,17 @@ def write_entries(
 
         return chosen
 
-    for part in _told(parts("rows"), 0, total, on_progress)():
-        extent.add(part.major, part.minor)
-        extent.check(entries)
-        # which axis is the longer one may not be known before all has been read
-        along["rows"].add(part.major)
-        along["columns"].add(part.minor)
+    def counted(entries: Entries) -> tuple[Extent, dict[Axis, Counts]]:
+        extent, along = Extent(), {axis: Counts() for axis in get_args(Axis)}
+        for part in _told(parts("rows"), 0, total, on_progress)():
+            extent.add(part.major, part.minor)
+            extent.check(entries)
+            # which axis is the longer one may not be known before all has been read
+            along["rows"].add(part.major)
+            along["columns"].add(part.minor)
+        return extent, along
+
+    extent, along = read_through(entries, counted)
     shape = extent.shape_of(entries)
     by = by or ("rows" if shape[0] > shape[1] else "columns")
     counts = along[by].upto(shape[0] if by == "rows" else shape[1])

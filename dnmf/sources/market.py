@@ -64,6 +64,7 @@ class MarketEntries(Market):
     """A MatrixMarket file of coordinates, as a list of entries; symmetric ones are written out."""
 
     what = "MatrixMarket coordinates"
+    naming = "write them as texts"
     names: Names = NO_NAMES
 
     def __init__(self, address: Address) -> None:

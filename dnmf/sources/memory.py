@@ -107,7 +107,9 @@ def bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
     bounds = [0]
     last = len(starts) - 1
     while bounds[-1] < last:
-        reach = int(np.searchsorted(starts, int(starts[bounds[-1]]) + entries, side="right")) - 1
+        # a number of another dtype would make NumPy cast all starts, each time
+        limit = starts.dtype.type(min(int(starts[bounds[-1]]) + entries, int(starts[-1])))
+        reach = int(np.searchsorted(starts, limit, side="right")) - 1
         bounds.append(min(max(reach, bounds[-1] + 1), bounds[-1] + SPARSE_BLOCK_COLUMNS, last))
     return tuple(bounds)
 

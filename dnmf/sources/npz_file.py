@@ -36,6 +36,7 @@ class NpzEntries:
 
     names: Names = NO_NAMES
     what = ".npz coordinates"
+    naming = "write them as texts"
 
     def __init__(self, address: Address) -> None:
         self.address = address

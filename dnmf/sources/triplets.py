@@ -6,15 +6,15 @@ Small ones are read into memory when they are opened. Larger ones are for `dnmf 
 import contextlib
 import dataclasses
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError, DnmfError
+from dnmf.errors import DataError, DataWarning, DnmfError, warn
 from dnmf.sources.addresses import Address, NotInPlace, convert_command
 from dnmf.sources.layout import Axis, check_shape
 from dnmf.sources.memory import SparseSource
@@ -23,6 +23,10 @@ from dnmf.sources.names import Names
 # So many entries are read into memory as they are opened: 64 MB, and some three times as much while they are sorted.
 HELD_ENTRIES = 4 * 10**6
 MOST_PLACES = 2**28
+# An axis of so many places may be one of ids, of which few have entries.
+GAPS_FROM = 10**4
+
+Found = TypeVar("Found")
 
 
 class Batch(NamedTuple):
@@ -42,10 +46,13 @@ class Entries(Protocol):
     """
 
     address: Address
-    what: str
     dtype: np.dtype[Any]
     shape: tuple[int, int] | None
     count: int | None
+
+    @property
+    def what(self) -> str:
+        """What it is, in words."""
 
     @property
     def names(self) -> Names:
@@ -53,6 +60,18 @@ class Entries(Protocol):
 
     def batches(self) -> Iterator[Batch]:
         """Read through, in batches of bounded size and always the same order."""
+
+    @property
+    def naming(self) -> str:
+        """How numbers that are not places are given as names, in words."""
+
+
+class ReadAgain(DnmfError):
+    """A list of entries must be read again from its start: a column of digits holds texts further on."""
+
+    def __init__(self, column: int) -> None:
+        super().__init__(f"column {column} holds digits first, and texts after that; read the list again.")
+        self.column = column
 
 
 class Extent:
@@ -72,7 +91,7 @@ class Extent:
         if entries.shape is None and max(self.rows, self.columns) > MOST_PLACES:
             raise DataError(
                 f"{entries.address} has an entry at row or column {max(self.rows, self.columns) - 1}: its numbers are "
-                "no places, counted from 0. Number them anew, or write them as texts, which are taken as names."
+                f"no places, counted from 0. Number them from 0, or {entries.naming}."
             )
 
     def shape_of(self, entries: Entries) -> tuple[int, int]:
@@ -90,15 +109,11 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
     """
     if (entries.count or 0) > HELD_ENTRIES:
         raise _too_many(entries)
-    extent, parts = Extent(), []
-    for batch in entries.batches():
-        extent.add(batch.rows, batch.columns)
-        extent.check(entries)
-        if extent.count > HELD_ENTRIES:
-            raise _too_many(entries)
-        parts.append(batch)
+    extent, parts = read_through(entries, _gathered)
     shape = extent.shape_of(entries)
-    rows, columns, values = (np.concatenate(list(some)) for some in list(zip(*parts, strict=True))[:3])
+    nothing = Batch(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, entries.dtype), 1.0)
+    rows, columns, values = (np.concatenate(list(some)) for some in list(zip(nothing, *parts, strict=True))[:3])
+    _warn_of_gaps(entries, shape, (rows, columns))
     index = np.int32 if max(shape) < 2**31 else np.int64
     matrix = scipy.sparse.coo_array((values, (rows.astype(index), columns.astype(index))), shape=shape)
     by_rows = shape[0] > shape[1] if streamed is None else streamed == "rows"
@@ -111,6 +126,41 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
         held_bytes=source.layout.stored_bytes,
     )
     return source
+
+
+def read_through(entries: Entries, read: Callable[[Entries], Found]) -> Found:
+    """Read a list with a function, again where the list asks for that."""
+    while True:
+        try:
+            return read(entries)
+        except ReadAgain:
+            continue
+
+
+def _gathered(entries: Entries) -> tuple[Extent, list[Batch]]:
+    """Return all entries of a list, if they are not too many."""
+    extent, parts = Extent(), []
+    for batch in entries.batches():
+        extent.add(batch.rows, batch.columns)
+        extent.check(entries)
+        if extent.count > HELD_ENTRIES:
+            raise _too_many(entries)
+        parts.append(batch)
+    return extent, parts
+
+
+def _warn_of_gaps(entries: Entries, shape: tuple[int, int], places: tuple[NDArray[Any], NDArray[Any]]) -> None:
+    """Warn of an axis whose numbers look like ids: most of its places have no entry."""
+    if entries.shape is not None:
+        return
+    for axis, size, found in zip(("rows", "columns"), shape, places, strict=True):
+        used = len(np.unique(found)) if size >= GAPS_FROM else size
+        if size > 5 * used:
+            warn(
+                f"{entries.address} has {size} {axis}, of which {used} have entries: its numbers are taken as places "
+                f"from 0, and look like ids; {entries.naming}.",
+                DataWarning,
+            )
 
 
 def _too_many(entries: Entries) -> NotInPlace:
