@@ -1,19 +1,22 @@
 """What lies in a group of HDF5 or of Zarr, which are alike to look at: matrices, sparse ones, AnnData, 10x counts."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from dnmf.errors import DataError
 from dnmf.sources.addresses import Address, NotInPlace
 from dnmf.sources.layout import Axis
 from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.nodes import axes_of, broken_link, child, is_group, is_matrix, matrices, names_in, values_of
 
-DEPTH, SHOWN = 4, 20
+SHOWN = 20
 # What the rows and columns of the parts of an AnnData are named after.
 FRAMES = {
     "X": ("obs", "var"),
     "layers": ("obs", "var"),
     "raw": ("obs", "raw/var"),
+    "raw.X": ("obs", "raw.var"),
     "obsm": ("obs", None),
     "varm": ("var", None),
     "obsp": ("obs", "obs"),
@@ -40,19 +43,18 @@ def find(root: Any, address: Address, kind: str) -> Found:
     DataError
         If there is none.
     """
-    node = root if address.part is None else root.get(address.part)
-    if node is None:
-        raise DataError(f"{address.place} holds no {address.part}; {_listing(root, address)}")
-    path = address.part or ""
+    path, node = _node_at(root, address)
     while not is_matrix(node):
-        inside = ["X"] if is_anndata(node) and "X" in node else [name for name, _ in matrices(node)]
+        if not is_group(node):
+            raise _not_two_axes(node, address, kind)
+        inside = ["X"] if is_anndata(node) and is_matrix(child(node, "X")) else [name for name, _ in matrices(node)]
         if len(inside) != 1:
             raise NotInPlace(
                 f"{address} is {kind} group, not an array; {_listing(node, address)}",
                 {"holds": ", ".join(inside[:SHOWN]) or "no matrix"},
             )
         node, path = node[inside[0]], f"{path}/{inside[0]}".strip("/")
-    form = None if not hasattr(node, "keys") else _form_of(node, address)
+    form = None if not is_group(node) else _form_of(node, address)
     around, inner = _enclosing(root, path)
     if around is not None:
         return Found(node, f"AnnData {inner}", _names_in(around, inner), form)
@@ -61,31 +63,44 @@ def find(root: Any, address: Address, kind: str) -> Found:
     return Found(node, "", _names_beside(node), form)
 
 
-def is_matrix(node: Any) -> bool:
-    """Say whether a node is an array of two axes, or a group that holds a compressed sparse matrix."""
-    if hasattr(node, "keys"):
-        return {"data", "indices", "indptr"} <= set(node.keys())
-    return len(node.shape) == 2
+def _node_at(root: Any, address: Address) -> tuple[str, Any]:
+    """Return the path and the node that an address means; AnnData before 0.7 has raw.X for raw/X."""
+    part = address.part
+    if part is None:
+        return "", root
+    node = root.get(part)
+    if node is None and part == "raw/X":
+        part, node = "raw.X", root.get("raw.X")
+    if node is None:
+        link = broken_link(root, address.part or "")
+        if link is not None:
+            raise DataError(
+                f"{address} is a link to {link}, which cannot be opened; put that back, or give the file that it is in."
+            )
+        raise DataError(f"{address.place} holds no {address.part}; {_listing(root, Address(address.place))}")
+    return part, node
+
+
+def _not_two_axes(node: Any, address: Address, kind: str) -> DataError:
+    """Return the error for an array that is no matrix, with the way to make it one."""
+    axes = axes_of(node)
+    if axes is None:
+        return DataError(f"{address} holds no numbers; give an array of two axes.")
+    if axes < 3:
+        return DataError(f"{address} has {axes} dimension(s), shape {node.shape}; give an array of two axes.")
+    opened = f"h5py.File({address.place!r})[{node.name!r}]" if "HDF5" in kind else f"zarr.open({address.place!r})"
+    opened += f"[{node.path!r}]" if "Zarr" in kind and node.path else ""
+    return DataError(
+        f"{address} has {axes} axes, shape {node.shape}, and V must be a matrix; give it as one, by "
+        f"dask.array.from_array({opened}).reshape({node.shape[0]}, -1)."
+    )
 
 
 def is_anndata(node: Any) -> bool:
     """Say whether a group is an AnnData, of today's kind or of those before 0.8."""
-    return hasattr(node, "keys") and (
-        text_of(node.attrs.get("encoding-type")) == "anndata" or {"X", "obs", "var"} <= set(node.keys())
+    return is_group(node) and (
+        text_of(node.attrs.get("encoding-type")) == "anndata" or {"X", "obs", "var"} <= set(names_in(node))
     )
-
-
-def matrices(group: Any, depth: int = DEPTH) -> Iterator[tuple[str, Any]]:
-    """Yield the matrices of numbers below a group, by their paths."""
-    if not hasattr(group, "keys") or depth == 0:
-        return
-    for name in sorted(group.keys()):
-        node = group[name]
-        if is_matrix(node):
-            if hasattr(node, "keys") or node.dtype.kind in "buif":
-                yield name, node
-        else:
-            yield from ((f"{name}/{inner}", matrix) for inner, matrix in matrices(node, depth - 1))
 
 
 def text_of(value: Any) -> str | None:
@@ -127,19 +142,20 @@ def _form_of(node: Any, address: Address) -> tuple[tuple[int, int], Axis]:
 
 def _is_counts(node: Any) -> bool:
     """Say whether a group holds counts as 10x Genomics stores them: CSC of features × barcodes."""
-    return hasattr(node, "keys") and {"barcodes", "data", "indices", "indptr", "shape"} <= set(node.keys())
+    return is_group(node) and {"barcodes", "data", "indices", "indptr", "shape"} <= set(names_in(node))
 
 
 def _names_of_counts(group: Any) -> Names:
+    barcodes = values_of(group["barcodes"])
     for path in ("features/name", "features/id", "gene_names", "genes"):
         if path in group:
-            return Names.of(group["barcodes"][...], group[path][...])
-    return Names.of(group["barcodes"][...], None)
+            return Names.of(barcodes, values_of(group[path]))
+    return Names.of(barcodes, None)
 
 
 def _names_beside(node: Any) -> Names:
     """Return the names that `dnmf convert` keeps in a sparse matrix: frames as those of an AnnData."""
-    if not hasattr(node, "keys"):
+    if not is_group(node):
         return NO_NAMES
     return Names.of(*(_index_of(node[name]) if name in node else None for name in ("obs", "var")))
 
@@ -163,14 +179,17 @@ def _names_in(around: Any, inner: str) -> Names:
 
 def _index_of(frame: Any) -> Any:
     """Return the index of a data frame as AnnData stores it: the array that it names, or a field of an old one."""
-    if not hasattr(frame, "keys"):
-        return frame[frame.dtype.names[0]] if frame.dtype.names else None
+    if not is_group(frame):
+        fields = frame.dtype.names
+        return values_of(frame)[fields[0]] if fields else None
     name = text_of(frame.attrs.get("_index")) or "_index"
     if name not in frame:
         return None
     index = frame[name]
-    if not hasattr(index, "keys"):
-        return index[...]
+    if not is_group(index):
+        return values_of(index)
     if "codes" in index:
-        return index["categories"][...][index["codes"][...]]
-    return index["values"][...]
+        # the code of what is missing is -1
+        labels = np.append(values_of(index["categories"]).astype(object), np.nan)
+        return labels[values_of(index["codes"])]
+    return values_of(index["values"])

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.errors import ReadError
+from dnmf.errors import DataError, ReadError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.damage import reading
 from dnmf.sources.extras import needed
 from dnmf.sources.files import fill, opened
+from dnmf.sources.hdf5_filters import check_filters, filters_of
 from dnmf.sources.layout import Axis, Layout, check_shape, cut_tiles
 from dnmf.sources.names import NO_NAMES, Names
-from dnmf.sources.plain_file import flat_bytes
+from dnmf.sources.plain_file import FileSource, Plain, flat_bytes
 from dnmf.sources.reopened import Reopened
 
 # What is known of the filters by their numbers in HDF5.
@@ -45,6 +46,7 @@ class Hdf5Array:
 
     def __init__(self, path: Path, dataset: Any) -> None:
         h5py = needed("h5py", "HDF5")
+        check_filters(dataset)
         self.path, self.name = path, dataset.name
         self.shape: tuple[int, ...] = dataset.shape
         self.dtype = np.dtype(dataset.dtype.str)
@@ -52,7 +54,7 @@ class Hdf5Array:
         self.offset: int | None = None
         self.table: NDArray[np.int64] | None = None
         created, file = dataset.id.get_create_plist(), dataset.file
-        self.filters = [created.get_filter(index)[0] for index in range(created.get_nfilters())]
+        self.filters = filters_of(dataset)
         plain = (
             file.driver == "sec2"
             and file.userblock_size == 0
@@ -211,6 +213,26 @@ class Hdf5Source(Reopened):
         if self.layout.transposed:
             return (columns.start, 0), (columns.stop, rows)
         return (0, columns.start), (rows, columns.stop)
+
+
+def open_dataset(
+    dataset: Any, what: str, location: str, streamed: Axis | None, names: Names
+) -> FileSource | Hdf5Source:
+    """Open a dense matrix, in the way in which it is read fastest."""
+    what = f"{what or 'dataset'} in HDF5"
+    if dataset.dtype.kind not in "buif":
+        raise DataError(f"{location} has dtype {dataset.dtype}, which is no real number; give a dataset of numbers.")
+    array = array_of(dataset)
+    if array.offset is None:
+        return Hdf5Source(array, what, location, streamed, names)
+    rows, columns = array.shape
+    numbers = Plain(array.path, array.offset, (rows, columns), array.dtype, in_columns=False)
+    return FileSource(numbers, f"{what}, contiguous, read directly", location, streamed, names)
+
+
+def array_of(dataset: Any) -> Hdf5Array:
+    """Return the numbers of a dataset, in the file that it is in: a link may lead to another one."""
+    return Hdf5Array(Path(dataset.file.filename), dataset)
 
 
 def _chunk_table(dataset: Any) -> NDArray[np.int64] | None:

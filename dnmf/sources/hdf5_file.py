@@ -1,7 +1,6 @@
 """HDF5 files: AnnData's `.h5ad`, counts of 10x Genomics, and datasets of two axes."""
 
 from pathlib import Path
-from typing import Any
 
 from dnmf.errors import DataError
 from dnmf.sources.addresses import Address
@@ -9,10 +8,10 @@ from dnmf.sources.compressed import Compressed, CompressedSource
 from dnmf.sources.containers import find
 from dnmf.sources.damage import reading_part
 from dnmf.sources.extras import needed
-from dnmf.sources.hdf5_array import Hdf5Array, Hdf5Source
+from dnmf.sources.hdf5_array import array_of, open_dataset
 from dnmf.sources.layout import Axis, Source
-from dnmf.sources.names import Names
-from dnmf.sources.plain_file import FileSource, Plain
+from dnmf.sources.packing import is_packed
+from dnmf.sources.xarray_array import open_packed
 
 
 def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
@@ -38,24 +37,11 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
         ) from error
     with file, reading_part(str(address), str(address)):
         found = find(file, address, "an HDF5")
+        if found.form is None and is_packed(found.node.attrs):
+            return open_packed(found.node, str(address), streamed)
         if found.form is None:
-            return open_dataset(path, found.node, found.what, str(address), streamed, found.names)
+            return open_dataset(found.node, found.what, str(address), streamed, found.names)
         shape, by = found.form
-        parts = [Hdf5Array(path, found.node[name]) for name in ("data", "indices", "indptr")]
+        parts = [array_of(found.node[name]) for name in ("data", "indices", "indptr")]
     what = f"{found.what or 'sparse matrix'} in HDF5"
     return CompressedSource(Compressed(shape, by, *parts), what, str(address), streamed, found.names)
-
-
-def open_dataset(
-    path: Path, dataset: Any, what: str, location: str, streamed: Axis | None, names: Names
-) -> FileSource | Hdf5Source:
-    """Open a dense matrix, in the way in which it is read fastest."""
-    what = f"{what or 'dataset'} in HDF5"
-    if dataset.dtype.kind not in "buif":
-        raise DataError(f"{location} has dtype {dataset.dtype}, which is no real number; give a dataset of numbers.")
-    array = Hdf5Array(path, dataset)
-    if array.offset is None:
-        return Hdf5Source(array, what, location, streamed, names)
-    rows, columns = array.shape
-    numbers = Plain(path, array.offset, (rows, columns), array.dtype, in_columns=False)
-    return FileSource(numbers, f"{what}, contiguous, read directly", location, streamed, names)

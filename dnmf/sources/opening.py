@@ -34,8 +34,7 @@ from dnmf.sources.triplets import Entries, held
 from dnmf.sources.urls import is_url, told
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.sources.xarray_array import open_dataarray, open_netcdf
-from dnmf.sources.zarr_array import ZarrSource
-from dnmf.sources.zarr_group import open_group
+from dnmf.sources.zarr_group import open_array, open_group
 
 Opener = Callable[[Address, Axis | None], Source]
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -99,7 +98,7 @@ def open_matrix(
     if isinstance(V, (str, Path)):
         return _open_place(str(V), streamed)
     if isinstance(V, zarr.Array):
-        return ZarrSource(V, _location(V), streamed)
+        return open_array(V, _location(V), streamed)
     if isinstance(V, zarr.Group):
         return _open_zarr_group(V, streamed)
     if isinstance(V, da.Array):
@@ -250,7 +249,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     """Open a Zarr array, or what lies in a group."""
     remote = is_url(address.place)
     try:
-        node = zarr.open(zarr_store(address.place) if remote else address.place, mode="r")
+        node = _zarr_node(zarr_store(address.place) if remote else address.place)
     except DnmfError:
         raise
     except Exception as error:
@@ -261,7 +260,19 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
         return open_group(node, address, streamed)
     if address.part is not None:
         raise DataError(f"{address.place} is a Zarr array, which has no parts; give it without {MARK}{address.part}.")
-    return ZarrSource(node, str(address), streamed)
+    return open_array(node, str(address), streamed)
+
+
+def _zarr_node(store: Any) -> Any:
+    """Open a Zarr array or group; metadata that are kept in one place may hold those of an array that does not open."""
+    try:
+        return zarr.open(store, mode="r")
+    except ValueError:
+        try:
+            return zarr.open_group(store, mode="r", use_consolidated=False)
+        except Exception:
+            pass
+        raise
 
 
 def _open_zarr_group(group: zarr.Group, streamed: Axis | None) -> Source:

@@ -9,8 +9,9 @@ from dnmf.sources.compressed import Compressed, CompressedSource
 from dnmf.sources.containers import find
 from dnmf.sources.damage import reading_part
 from dnmf.sources.layout import Axis, Source
+from dnmf.sources.names import Names
 from dnmf.sources.vectors import ZarrVector
-from dnmf.sources.xarray_array import has_dimensions, open_zarr_variable
+from dnmf.sources.xarray_array import has_dimensions, is_packed_zarr, open_zarr_variable, undecodable
 from dnmf.sources.zarr_array import ZarrSource
 
 
@@ -38,5 +39,21 @@ def _matrix_in(group: zarr.Group, address: Address | None, location: str | None,
         parts = [ZarrVector(node[name]) for name in ("data", "indices", "indptr")]
         return CompressedSource(Compressed(shape, by, *parts), what, location, streamed, found.names)
     if address is not None and has_dimensions(node):
-        return open_zarr_variable(node, address, streamed)
-    return ZarrSource(node, location, streamed, found.names if found.what else None)
+        return open_zarr_variable(node, address.place, str(node.path), str(address), streamed)
+    return _plain(node, location, streamed, found.names if found.what else None)
+
+
+def open_array(array: zarr.Array[Any], location: str | None, streamed: Axis | None = None) -> Source:
+    """Open an array; packed numbers are decoded where it lies in a group, as by the address of a part of the group."""
+    if location is None or not (has_dimensions(array) and is_packed_zarr(array)):
+        return _plain(array, location, streamed)
+    store, _, name = location.rpartition("/")
+    with reading_part(location, location):
+        return open_zarr_variable(array, store, name, location, streamed)
+
+
+def _plain(array: zarr.Array[Any], location: str | None, streamed: Axis | None, names: Names | None = None) -> Source:
+    """Open an array whose numbers are as they are stored."""
+    if is_packed_zarr(array):
+        raise undecodable(location or str(array.store_path), array.attrs)
+    return ZarrSource(array, location, streamed, names)

@@ -1,0 +1,57 @@
+"""The filters that HDF5 datasets are compressed with, of which the library knows few by itself."""
+
+import functools
+import importlib
+from typing import Any
+
+from dnmf.errors import MissingExtraError
+from dnmf.sources.extras import needed
+
+# The package that brings the others; it makes them known as it is imported.
+PLUGIN = "hdf5plugin"
+KNOWN = {
+    4: "SZIP",
+    307: "BZIP2",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "Bitshuffle",
+    32013: "ZFP",
+    32015: "Zstandard",
+    32017: "SZ",
+    32026: "Blosc2",
+}
+
+
+def filters_of(dataset: Any) -> list[int]:
+    """Return the numbers of the filters of an HDF5 dataset, in their order."""
+    created = dataset.id.get_create_plist()
+    return [created.get_filter(index)[0] for index in range(created.get_nfilters())]
+
+
+def check_filters(node: Any) -> None:
+    """Raise MissingExtraError where an array is an HDF5 dataset with a filter that is not there.
+
+    An array of Zarr has none of these.
+    """
+    if not hasattr(getattr(node, "id", None), "get_create_plist"):
+        return
+    h5py = needed("h5py", "HDF5")
+    missing = [number for number in filters_of(node) if not h5py.h5z.filter_avail(number)]
+    if missing and _plugins():
+        missing = [number for number in missing if not h5py.h5z.filter_avail(number)]
+    if missing:
+        told = ", ".join(f"{number} ({KNOWN.get(number, 'unknown')})" for number in missing)
+        raise MissingExtraError(
+            f"{node.file.filename}::{node.name} is compressed with the HDF5 filter {told}, which is not there; install "
+            f"it with: pip install {PLUGIN}"
+        )
+
+
+@functools.cache
+def _plugins() -> bool:
+    """Import the package of filters, if it is installed."""
+    try:
+        importlib.import_module(PLUGIN)
+    except ImportError:
+        return False
+    return True
