@@ -16,11 +16,11 @@ from typing import Any
 from dnmf.checkpoint import appearing
 from dnmf.convert.compressors import COMPRESSORS, check_compressor
 from dnmf.convert.dense import write_dense
+from dnmf.convert.origin import open_origin
 from dnmf.convert.sparse import write_entries, write_sparse
 from dnmf.errors import SettingsError, unknown
 from dnmf.settings import parse_bytes
 from dnmf.sources.layout import Axis, Source
-from dnmf.sources.opening import open_origin
 from dnmf.sources.urls import is_url
 
 __all__ = ["COMPRESSORS", "convert"]

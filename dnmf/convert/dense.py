@@ -11,6 +11,7 @@ from zarr.storage import StoreLike
 from dnmf.convert.compressors import compressors_for
 from dnmf.errors import SettingsError
 from dnmf.kernels.scratch import Scratch
+from dnmf.sources.damage import reading_part
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.names import Names
 from dnmf.sources.zarr_array import NAMES
@@ -87,7 +88,10 @@ def _parts(source: Source, chunks: tuple[int, int], entries: int) -> Iterator[tu
     if hasattr(source, "regions"):
         regions = source.regions()
         for rows, columns in panels(layout.user_shape, chunks, entries):
-            yield rows, columns, np.asarray(regions[rows, columns])
+            place = f"rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
+            with reading_part(f"{place} of {layout.location or 'V'}", layout.location):
+                part = np.asarray(regions[rows, columns])
+            yield rows, columns, part
         return
     scratch, across = Scratch(), slice(0, layout.shape[0])
     for block in range(layout.blocks):

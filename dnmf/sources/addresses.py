@@ -5,15 +5,18 @@ data.h5ad::layers/counts         a layer; likewise of an AnnData in Zarr
 file.h5::group/dataset           an HDF5 dataset, or a group of a compressed sparse matrix
 file.nc::temperature             a variable
 raw.bin::float32,2000x1000       numbers without a header, row by row; column by column with a third word, F
-ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
+ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries, by names or, as 0,1,2, by
+                                 places; with a fourth word, names, rows and columns that are numbers are names
+file.nc::group/temperature       a variable in a group
 """
 
+import os
 import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 from dnmf.errors import DataError
-from dnmf.sources.urls import check_url, is_url
+from dnmf.sources.urls import check_url, is_url, without_file_scheme
 
 MARK = "::"
 KNOWN = (
@@ -35,13 +38,13 @@ class Address(NamedTuple):
         >>> Address.of("/data/a.h5ad::layers/counts")
         Address(place='/data/a.h5ad', part='layers/counts')
         """
-        text = str(given)
+        text = without_file_scheme(str(given))
         place, mark, part = text.rpartition(MARK)
-        if not mark or (not is_url(text) and Path(text).expanduser().exists()):
+        if not mark or (not is_url(text) and os.path.exists(os.path.expanduser(text))):
             place, part = text, ""
         if is_url(place):
             return cls(check_url(place), part.strip("/") or None)
-        return cls(str(Path(place).expanduser().absolute()), part.strip("/") or None)
+        return cls(str(Path(os.path.expanduser(place)).absolute()), part.strip("/") or None)
 
     def __str__(self) -> str:
         return self.place if self.part is None else f"{self.place}{MARK}{self.part}"

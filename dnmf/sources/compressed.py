@@ -97,6 +97,8 @@ class CompressedSource(Reopened):
                 f"{self.layout.name(block)} of {self.layout.location} is damaged: an entry is at index {rows.max()} or "
                 f"{rows.min()}, and there are {height}. Write it again from its origin."
             )
+        if data.dtype == np.float16 or not data.dtype.isnative:
+            data = data.astype(work_dtype(data.dtype))  # SciPy has neither float16 nor numbers of the other order
         part = scipy.sparse.csc_array((height, len(starts) - 1), dtype=data.dtype)
         part.data, part.indices = data, rows if rows.dtype in ("int32", "int64") else rows.astype(np.int64)
         part.indptr = (starts - first).astype(part.indices.dtype)

@@ -18,8 +18,8 @@ def reading_part(what: str, location: str | None, reason: str = STORAGE) -> Iter
     """
     try:
         yield
-    except DnmfError:
-        raise
+    except (DnmfError, Warning):
+        raise  # a warning is an error where the user wants that
     except Exception as error:
         in_file = location is not None and not is_url(location)
         raise ReadError(f"{what} could not be read ({type(error).__name__}: {told(error)}); {reason}.") from (

@@ -1,11 +1,14 @@
 """Data frames of pandas, polars and Dask: their columns are V's, and their labels become names."""
 
 import dataclasses
+import decimal
+import numbers
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.errors import DataError
 from dnmf.sources.dask_array import DaskSource
@@ -22,7 +25,8 @@ def open_pandas(frame: Any, streamed: Axis | None = None) -> Source:
     DataError
         If a column holds no numbers, or only some columns are sparse.
     """
-    _check_dtypes({str(name): dtype for name, dtype in zip(frame.columns, frame.dtypes, strict=True)})
+    frame = _with_numbers(frame)
+    _check_dtypes(list(zip(map(str, frame.columns), frame.dtypes, strict=True)))
     kinds = {hasattr(dtype, "fill_value") for dtype in frame.dtypes}
     if len(kinds) > 1:
         raise DataError("V is a DataFrame with sparse and dense columns; make all of them one or the other.")
@@ -31,7 +35,7 @@ def open_pandas(frame: Any, streamed: Axis | None = None) -> Source:
         if any(dtype.fill_value != 0 for dtype in frame.dtypes):
             raise DataError("V is a sparse DataFrame whose fill value is not 0; what V does not store must be 0.")
         by_rows = frame.shape[0] > frame.shape[1] if streamed is None else streamed == "rows"
-        matrix = frame.sparse.to_coo()
+        matrix = (frame.astype("Sparse[float32]") if _is_half(frame) else frame).sparse.to_coo()
         source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
     else:
         source = ArraySource(numbers_of(frame), streamed)
@@ -50,7 +54,12 @@ def open_polars(frame: Any, streamed: Axis | None = None) -> Source:
         raise DataError("V is a polars LazyFrame, which has no rows yet; give V.collect().")
     wrong = [name for name, dtype in frame.schema.items() if not (dtype.is_numeric() or str(dtype) == "Boolean")]
     if wrong:
-        raise _no_numbers(wrong)
+        raise _no_numbers(wrong, "give the others, as V.drop(…), and names of the rows with row_names=")
+    flags = [name for name, dtype in frame.schema.items() if str(dtype) == "Boolean"]
+    mixed = flags and (len(flags) < frame.width or any(frame[name].null_count() for name in flags))
+    if mixed or any(dtype.is_decimal() for dtype in frame.dtypes):
+        # booleans among numbers, and decimals, would become objects
+        frame = frame.select(frame[name].cast(float) for name in frame.columns)
     return _named(ArraySource(frame.to_numpy(), streamed), Names.of(None, frame.columns), "polars DataFrame")
 
 
@@ -62,7 +71,7 @@ def open_dask_frame(frame: Any, streamed: Axis | None = None) -> Source:
     DataError
         If a column holds no numbers.
     """
-    _check_dtypes({str(name): dtype for name, dtype in frame.dtypes.items()})
+    _check_dtypes([(str(name), dtype) for name, dtype in frame.dtypes.items()])
     parts = frame.to_delayed()
     labels = dask.compute(*(dask.delayed(_labels_of_part)(part) for part in parts))
     dtype, width = numbers_of(frame._meta).dtype, len(frame.columns)
@@ -81,7 +90,10 @@ def open_dask_frame(frame: Any, streamed: Axis | None = None) -> Source:
 def numbers_of(frame: Any) -> Any:
     """Return the numbers of a pandas DataFrame; what is missing is NaN."""
     nullable = any(hasattr(dtype, "na_value") and not isinstance(dtype, np.dtype) for dtype in frame.dtypes)
-    return frame.to_numpy(dtype=np.float64, na_value=np.nan) if nullable else frame.to_numpy()
+    if nullable:
+        return frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    # pandas has no common dtype for booleans and numbers
+    return frame.to_numpy(dtype=np.result_type(*frame.dtypes)) if len(frame.columns) else frame.to_numpy()
 
 
 def labels_of(index: Any) -> Any:
@@ -95,15 +107,45 @@ def _labels_of_part(part: Any) -> tuple[int, Any]:
     return len(part), None if type(part.index).__name__ == "RangeIndex" else np.asarray(part.index, dtype=object)
 
 
-def _check_dtypes(dtypes: dict[str, Any]) -> None:
-    wrong = [name for name, dtype in dtypes.items() if getattr(dtype, "subtype", dtype).kind not in "buif"]
+def _with_numbers(frame: Any) -> Any:
+    """Return a frame in which columns of objects that are all numbers are columns of numbers."""
+    objects = [place for place, dtype in enumerate(frame.dtypes) if dtype.kind == "O" and dtype.name != "category"]
+    found = {place: _numbers_in(frame.iloc[:, place]) for place in objects}
+    if all(values is None for values in found.values()):
+        return frame
+    columns = [frame.iloc[:, place] if found.get(place) is None else found[place] for place in range(frame.shape[1])]
+    made = type(frame)(dict(enumerate(columns)), index=frame.index)
+    made.columns = frame.columns
+    return made
+
+
+def _numbers_in(column: Any) -> NDArray[Any] | None:
+    """Return the numbers in a column of objects, NaN for what is missing, or None where they are not all exact ones."""
+    missing = column.isna().to_numpy()
+    values = column.to_numpy(dtype=object)
+    given = [value for value, none in zip(values, missing, strict=True) if not none]
+    if not given or not all(isinstance(value, (numbers.Real, decimal.Decimal, np.bool_)) for value in given):
+        return None
+    made = np.full(len(values), np.nan)
+    made[~missing] = [float(value) for value in given]
+    whole = (value for value in given if isinstance(value, numbers.Integral))
+    return made if all(int(float(value)) == value for value in whole) else None
+
+
+def _is_half(frame: Any) -> bool:
+    """Say whether a sparse frame is of float16, which SciPy has not."""
+    return any(dtype.subtype == np.float16 for dtype in frame.dtypes)
+
+
+def _check_dtypes(dtypes: list[tuple[str, Any]]) -> None:
+    wrong = [name for name, dtype in dtypes if getattr(dtype, "subtype", dtype).kind not in "buif"]
     if wrong:
         raise _no_numbers(wrong)
 
 
-def _no_numbers(names: list[str]) -> DataError:
+def _no_numbers(names: list[str], way: str = "drop them, or make them the index") -> DataError:
     shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return DataError(f"V is a DataFrame whose column(s) {shown} hold no numbers; drop them, or make them the index.")
+    return DataError(f"V is a DataFrame whose column(s) {shown} hold no numbers; {way}.")
 
 
 def _named(source: Any, names: Names, what: str) -> Source:

@@ -10,8 +10,8 @@ from dnmf.sources.damage import reading_part
 from dnmf.sources.extras import needed
 from dnmf.sources.hdf5_array import array_of, open_dataset
 from dnmf.sources.layout import Axis, Source
+from dnmf.sources.netcdf_file import open_packed
 from dnmf.sources.packing import is_packed
-from dnmf.sources.xarray_array import open_packed
 
 
 def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:

@@ -1,9 +1,7 @@
 """The door: whatever holds a matrix goes in, and a source comes out."""
 
 import dataclasses
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +14,26 @@ from zarr.errors import ContainsArrayError
 from dnmf.errors import DataError, DnmfError
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.alignment import aligned_weights
+from dnmf.sources.damage import reading_part
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.hdf5_file import open_hdf5
 from dnmf.sources.layout import Axis, Layout, Source
-from dnmf.sources.market import Market, MarketArray, MarketEntries, open_market
-from dnmf.sources.market import unpacked as unpacked_array
+from dnmf.sources.market import open_market
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.names import NO_NAMES, Names
-from dnmf.sources.npz_file import NpzEntries, kind_of, open_npz, unpacked
+from dnmf.sources.netcdf_file import open_netcdf
+from dnmf.sources.npz_file import open_npz
 from dnmf.sources.objects import Bucket, zarr_store
 from dnmf.sources.plain_file import RAW, open_npy, open_raw
 from dnmf.sources.prepared import Prepared
+from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
 from dnmf.sources.sparse_array import from_sparse, is_sparse_array
 from dnmf.sources.tables import TableEntries
-from dnmf.sources.triplets import Entries, held
+from dnmf.sources.triplets import held
 from dnmf.sources.urls import is_url, told
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
-from dnmf.sources.xarray_array import open_dataarray, open_netcdf
+from dnmf.sources.xarray_array import open_dataarray
 from dnmf.sources.zarr_group import open_array, open_group
 
 Opener = Callable[[Address, Axis | None], Source]
@@ -106,7 +106,10 @@ def open_matrix(
     if scipy.sparse.issparse(V):
         return SparseSource(V, streamed)
     if isinstance(V, np.ma.MaskedArray):
-        raise DataError("V is a masked array, and every entry of V counts; give V.filled(0), or V.data.")
+        raise DataError(
+            "V is a masked array, and every entry of V counts; give V.filled(0), or V.data, or, where "
+            "what is masked is missing, V.filled(numpy.nan) with missing='nan'."
+        )
     if isinstance(V, (np.ndarray, list, tuple)):
         return ArraySource(V, streamed, bounds)
     source = _open_foreign(V, streamed)
@@ -117,38 +120,6 @@ def open_matrix(
             f"{KNOWN}."
         )
     return source
-
-
-@contextmanager
-def open_origin(V: Any, target: Path | None) -> Iterator[tuple[Source | Entries, Path]]:
-    """Open a matrix to be read through, and give a folder on the disk of a target for what does not fit into memory.
-
-    Unlike `open_matrix`, it takes lists of entries of any length, as such, and what must be unpacked first.
-    """
-    beside = None if target is None else Path(target).expanduser().absolute().parent
-    if beside is not None:
-        beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".dnmf-convert-", dir=beside) as name:
-        folder = Path(name)
-        address = Address.of(V) if isinstance(V, (str, Path)) else None
-        path = None if address is None or is_url(address.place) else Path(address.place)
-        opener = _opener_of(path, address.part) if address is not None and path is not None and path.exists() else None
-        listed = None if opener is None or address is None else _open_listed(opener, address, folder)
-        yield listed or open_matrix(V), folder
-
-
-def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
-    """Open what is a list of entries, or is unpacked for the purpose; None for all else."""
-    if opener is _open_table:
-        return TableEntries(address)
-    if opener is open_market:
-        coordinates = Market(address).form == "coordinate"
-        return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))
-    if opener is open_npz:
-        kind, packed, _ = kind_of(address)
-        address = unpacked(address, folder) if packed else address
-        return NpzEntries(address) if kind == "coo" else open_npz(address)
-    return None
 
 
 def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
@@ -196,11 +167,18 @@ def _open_anndata(V: Any, streamed: Axis | None) -> Source:
             f"V is a part of the AnnData in {V.filename}, where only the whole can be read block by block; give "
             "V.to_memory(), or V.copy(path), which writes the part into a file of its own."
         )
+    if V.X is None and not V.isbacked:
+        raise DataError(f"V is an AnnData without X; give one of its layers, as V.layers[name]{_layers(V)}.")
     source: Any = open_matrix(V.filename if V.isbacked else V.X, streamed)
     names = Names.of(V.obs_names, V.var_names).checked(source.layout.user_shape)
     kind = source.layout.kind if V.isbacked else f"AnnData X, {source.layout.kind}"
     source.layout = dataclasses.replace(source.layout, names=names, kind=kind)
     return source  # type: ignore[no-any-return]
+
+
+def _layers(V: Any) -> str:
+    """Return the names of the layers of an AnnData, in words."""
+    return f", of {', '.join(map(repr, V.layers))}" if len(V.layers) else ""
 
 
 def _open_place(given: str, streamed: Axis | None) -> Source:
@@ -214,19 +192,21 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
                 f"with: {convert_command(path.name)}"
             )
         return _open_zarr(address, streamed)
-    if not path.exists():
-        raise DataError(f"{given} does not exist; give {KNOWN}.")
-    opener = _opener_of(path, address.part)
+    check_readable(path, given)
+    opener = opener_of(path, address.part)
     if opener is None and path.is_file():
-        raise DataError(f"{given} is a file of unknown kind; give {KNOWN}.")
-    return (opener or _open_zarr)(address, streamed)
+        raise unknown_kind(path, given)
+    with reading_part(str(address), str(address)):
+        return (opener or _open_zarr)(address, streamed)
 
 
-def _opener_of(path: Path, part: str | None) -> Opener | None:
+def opener_of(path: Path, part: str | None) -> Opener | None:
     """Return what opens a file, by its ending or its first bytes, or a folder that is no Zarr."""
     found = _opener_of_name(path.name)
     if path.is_dir():
-        return _open_table if found is _open_table and not (path / "zarr.json").exists() else None
+        return open_table if found is open_table and not (path / "zarr.json").exists() else None
+    if found in WHOLE and part is not None:
+        raise DataError(f"{path} holds one matrix, and has no parts; give it without {MARK}{part}.")
     if found is None and part is not None and RAW.fullmatch(part):
         return open_raw
     if found is None:
@@ -241,7 +221,7 @@ def _opener_of_name(name: str) -> Opener | None:
     return next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
 
 
-def _open_table(address: Address, streamed: Axis | None) -> Source:
+def open_table(address: Address, streamed: Axis | None) -> Source:
     return held(TableEntries(address), streamed)
 
 
@@ -253,7 +233,8 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     except DnmfError:
         raise
     except Exception as error:
-        raise DataError(
+        counts = None if remote else folder_of_counts(Path(address.place))
+        raise counts or DataError(
             f"{address.place} is no Zarr array ({type(error).__name__}: {told(error)}); give {KNOWN}."
         ) from (None if remote else error)
     if isinstance(node, zarr.Group):
@@ -287,12 +268,14 @@ def _open_zarr_group(group: zarr.Group, streamed: Axis | None) -> Source:
     return open_group(root, Address.of(location.removesuffix(f"/{group.path}")).of_part(group.path), streamed)
 
 
+# What opens files that hold one matrix, and no parts.
+WHOLE = (open_npy, open_npz, open_market)
 OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".npy",), open_npy),
     ((".npz",), open_npz),
     ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5"), open_hdf5),
     ((".nc", ".nc4", ".cdf"), open_netcdf),
-    ((".parquet", ".pq", ".csv", ".tsv"), _open_table),
+    ((".parquet", ".pq", ".csv", ".tsv"), open_table),
     ((".mtx",), open_market),
 ]
 

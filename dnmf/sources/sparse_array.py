@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from dnmf.errors import DataError
 from dnmf.sources.layout import Axis
 from dnmf.sources.memory import SparseSource
@@ -27,7 +29,8 @@ def to_scipy(array: Any) -> Any:
         )
     if array.ndim != 2:
         raise DataError(f"V has {array.ndim} dimension(s), shape {array.shape}; V must be a matrix.")
-    return array.to_scipy_sparse()
+    # SciPy has no float16
+    return (array.astype(np.float32) if array.dtype == np.float16 else array).to_scipy_sparse()
 
 
 def from_sparse(array: Any, streamed: Axis | None = None) -> SparseSource:

@@ -199,7 +199,7 @@ def explained(address: Address, what: str) -> Iterator[None]:
     """Turn what goes wrong in reading a text into a sentence."""
     try:
         yield
-    except DnmfError:
+    except (DnmfError, Warning):
         raise
     except Exception as error:
         told = " ".join(str(error).split())

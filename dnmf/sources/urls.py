@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dnmf.errors import DataError
 
@@ -15,6 +15,18 @@ SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|SIGNATURE|SAS")
 def is_url(given: object) -> bool:
     """Say whether a text is a URL, and not a path."""
     return "://" in str(given)
+
+
+def without_file_scheme(given: str) -> str:
+    """Return the path that a URL of a file on this machine means, and all else as it is.
+
+    >>> without_file_scheme("file:///data/a%20b.npy"), without_file_scheme("s3://bucket/a.zarr")
+    ('/data/a b.npy', 's3://bucket/a.zarr')
+    """
+    if not given.lower().startswith("file://"):
+        return given
+    parts = urlsplit(given)
+    return unquote(parts.path) if parts.netloc in ("", "localhost") and not parts.query else given
 
 
 def check_url(url: str) -> str:

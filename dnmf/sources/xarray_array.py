@@ -6,7 +6,6 @@ Its coordinates become names. The numbers of a variable that needs no decoding a
 import dataclasses
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,12 @@ import numpy as np
 from dnmf.errors import DataError, DnmfError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
-from dnmf.sources.addresses import Address, NotInPlace
-from dnmf.sources.damage import reading, reading_part
+from dnmf.sources.damage import reading
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.extras import needed
-from dnmf.sources.hdf5_array import open_dataset
-from dnmf.sources.hdf5_filters import check_filters
 from dnmf.sources.layout import Axis, Layout, Source, check_shape, cut_tiles, uncut_bounds
 from dnmf.sources.memory import ArraySource
 from dnmf.sources.names import Names
-from dnmf.sources.nodes import child, is_group, matrices, names_in
 from dnmf.sources.objects import zarr_store
 from dnmf.sources.packing import FILLED, PACKED, is_nan, is_packed
 from dnmf.sources.reopened import Reopened
@@ -35,6 +30,11 @@ from dnmf.sources.zarr_array import ZarrSource
 def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
     """Open a DataArray of two dimensions: in memory, of Dask chunks, or read from its file as it is needed."""
     names = names_of(array)
+    if is_packed(array.attrs):
+        raise DataError(
+            "V is an xarray DataArray of packed numbers, which its attributes tell how to decode; open it without "
+            "decode_cf=False, or give xarray.decode_cf(V.to_dataset(name='V'))['V']."
+        )
     if array.chunks is not None:
         source: Any = DaskSource(array.data, streamed)
     elif not getattr(array.variable, "_in_memory", True):
@@ -46,60 +46,6 @@ def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
     kind = f"xarray DataArray ({', '.join(map(str, array.dims))}), {source.layout.kind}"
     source.layout = dataclasses.replace(source.layout, names=names.checked(source.layout.user_shape), kind=kind)
     return source  # type: ignore[no-any-return]
-
-
-def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
-    """Open a variable of a NetCDF file; those of format 4 that need no decoding are read as the HDF5 they are.
-
-    Raises
-    ------
-    MissingExtraError
-        If xarray or h5netcdf is not installed.
-    DataError
-        If it is no NetCDF file, or holds no such variable.
-    ReadError
-        If what it holds cannot be read.
-    """
-    needed("xarray", address.place)
-    path = Path(address.place)
-    with open(path, "rb") as file:
-        classic = file.read(3) == b"CDF"
-    if not classic:
-        needed("h5netcdf", address.place)
-    try:
-        group, name, deeper = (None, address.part, []) if classic else _place_of(address)
-        data = _opened_file(path, classic, group, name)
-    except DnmfError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"{path} is no NetCDF file, or a damaged one ({type(error).__name__}: {error}); write it again from its "
-            "origin."
-        ) from error
-    with reading_part(str(address), str(address)):
-        array = _chosen(data, address, group, name, deeper)
-        names = names_of(array)
-    if classic or _is_decoded(array):
-        return LazySource(array, names, str(address), streamed)
-    data.close()
-    inner = f"{group or ''}/{array.name}"
-    with needed("h5py", address.place).File(path, "r") as file, reading_part(str(address), str(address)):
-        return open_dataset(file[inner], f"variable {array.name}", str(address), streamed, names)
-
-
-def open_packed(dataset: Any, location: str, streamed: Axis | None = None) -> Source:
-    """Open an HDF5 dataset whose attributes say that its numbers are packed, as the variable that it is."""
-    for package in ("xarray", "h5netcdf"):
-        needed(package, location)
-    check_filters(dataset)
-    group, _, name = str(dataset.name).rpartition("/")
-    try:
-        data = _opened_file(Path(dataset.file.filename), False, group or None, name)
-        array = data[name]
-    except Exception as error:
-        raise _undecoded(location, dataset.attrs, error) from error
-    check_dims(array)
-    return LazySource(array, names_of(array), location, streamed)
 
 
 def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed: Axis | None = None) -> Source:
@@ -118,15 +64,15 @@ def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed
         )
 
     try:
-        array = _decoded(opened, [])[name]
+        array = decoded(opened, [])[name]
         names = names_of(array)
     except DnmfError:
         raise
     except Exception as error:
         if is_packed_zarr(node):
-            raise _undecoded(location, node.attrs, error) from (None if is_url(store) else error)
+            raise undecoded(location, node.attrs, error) from (None if is_url(store) else error)
         return ZarrSource(node, location, streamed)
-    if _is_decoded(array):
+    if is_decoded(array):
         return LazySource(array, names, location, streamed)
     return ZarrSource(node, location, streamed, names)
 
@@ -146,7 +92,8 @@ def undecodable(location: str, attributes: Any) -> DataError:
     )
 
 
-def _undecoded(location: str, attributes: Any, error: Exception) -> DataError:
+def undecoded(location: str, attributes: Any, error: Exception) -> DataError:
+    """Return the error for packed numbers that xarray did not decode here."""
     reason = undecodable(location, attributes)
     return DataError(f"{reason} Here xarray did not ({type(error).__name__}: {told(error)}).")
 
@@ -225,37 +172,7 @@ class LazySource(Reopened):
         return self.array
 
 
-def _place_of(address: Address) -> tuple[str | None, str | None, list[str]]:
-    """Return the group and the variable that an address means, and the matrices in groups below that group."""
-    with needed("h5py", address.place).File(address.place, "r") as file:
-        part = address.part
-        below = [name for name, _ in matrices(file)]
-        if part is None and len(below) == 1:
-            part = below[0]
-        node = file if part is None else child(file, part)
-        if is_group(node):
-            deeper = [name for name, _ in matrices(node) if "/" in name]
-            return part, None, deeper if part is None else [f"{part}/{name}" for name in deeper]
-    group, _, name = (part or "").rpartition("/")
-    return group or None, name, [other for other in below if "/" in other and other.rpartition("/")[0] != group]
-
-
-def _opened_file(path: Path, classic: bool, group: str | None, name: str | None) -> Any:
-    """Open a group of a NetCDF file as a data set, of which all but one variable may not be decodable."""
-    xarray = needed("xarray", str(path))
-    others: list[str] = []
-    if not classic and name is not None:
-        with needed("h5py", str(path)).File(path, "r") as file:
-            others = [other for other in names_in(file[group or "/"]) if other != name]
-
-    def opened(**options: Any) -> Any:
-        options |= {"engine": "scipy"} if classic else {"engine": "h5netcdf", "group": group, "phony_dims": "access"}
-        return xarray.open_dataset(path, chunks=None, decode_timedelta=False, **options)
-
-    return _decoded(opened, others)
-
-
-def _decoded(opened: Callable[..., Any], others: list[str]) -> Any:
+def decoded(opened: Callable[..., Any], others: list[str]) -> Any:
     """Return a data set, with raw numbers for a time that xarray cannot decode, or without the other variables.
 
     Raises
@@ -275,26 +192,7 @@ def _decoded(opened: Callable[..., Any], others: list[str]) -> Any:
     raise first
 
 
-def _chosen(data: Any, address: Address, group: str | None, name: str | None, deeper: list[str]) -> Any:
-    """Return the variable that an address means, or the only one of two dimensions."""
-    if name is not None and name in data:
-        array = data[name]
-        check_dims(array)
-        return array
-    names = [str(name) for name, array in data.data_vars.items() if array.ndim == 2 and array.dtype.kind in "buif"]
-    if name is None and len(names) == 1:
-        return data[names[0]]
-    listed = [f"{group}/{name}" if group else name for name in names] + deeper
-    what = f"{address.place} holds no variable {address.part}" if name else f"{address} is a data set"
-    hint = (
-        f"give one of its variables: {', '.join(listed)}; as {address.of_part(listed[0])}"
-        if listed
-        else ("it holds no variable of two dimensions; open it with xarray, make one, as by stack, and give that as V.")
-    )
-    raise NotInPlace(f"{what}; {hint}", {"holds": ", ".join(listed) or "no matrix"})
-
-
-def _is_decoded(array: Any) -> bool:
+def is_decoded(array: Any) -> bool:
     """Say whether the numbers of a variable are others than those in its file."""
     encoding = array.encoding
     fills = [encoding[name] for name in FILLED if encoding.get(name) is not None]

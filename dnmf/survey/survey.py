@@ -45,6 +45,7 @@ def make_survey(
 ) -> RankSurvey:
     """Make a survey; `dnmf.select_rank` describes it."""
     weights = options.pop("weights", None)
+    ranks = listed(ranks)
     settings = checked(ranks, n_runs, cv, options)
     source = open_matrix(V, weights=weights)
     layout = source.layout
@@ -82,8 +83,22 @@ def make_survey(
     return survey
 
 
+def listed(ranks: Any) -> list[Any]:
+    """Return the ranks as a list, or raise SettingsError where they are a single thing."""
+    try:
+        return [*ranks] if not isinstance(ranks, str) else []
+    except TypeError:
+        raise SettingsError(
+            f"ranks={ranks!r} is not allowed; give several whole numbers, as range(2, 31) or [2, 4]."
+        ) from None
+
+
 def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any]) -> Settings:
     """Return the settings of the models, at the largest rank, having checked what a survey is asked."""
+    if not isinstance(ranks, Iterable) or isinstance(ranks, str):
+        raise SettingsError(
+            f"ranks={ranks!r} is not allowed; give several whole numbers, as range(2, 31) or [2, 4, 8]."
+        )
     ranks = list(ranks)
     whole = all(isinstance(rank, (int, np.integer)) and rank > 0 for rank in ranks)
     if not ranks or not whole or len(set(ranks)) != len(ranks):

@@ -1,0 +1,68 @@
+"""Open the origin of a conversion, which may be more than a matrix that can be factorised: a list of any length."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dnmf.errors import DiskError
+from dnmf.sources.addresses import Address
+from dnmf.sources.damage import reading_part
+from dnmf.sources.layout import Source
+from dnmf.sources.market import Market, MarketArray, MarketEntries, open_market
+from dnmf.sources.market import unpacked as unpacked_array
+from dnmf.sources.npz_file import NpzEntries, kind_of, open_npz, unpacked
+from dnmf.sources.opening import Opener, open_matrix, open_table, opener_of
+from dnmf.sources.plain_file import open_raw
+from dnmf.sources.readable import check_readable
+from dnmf.sources.tables import TableEntries
+from dnmf.sources.triplets import Entries
+from dnmf.sources.urls import is_url
+
+
+@contextmanager
+def open_origin(V: Any, target: Path | None) -> Iterator[tuple[Source | Entries, Path]]:
+    """Open a matrix to be read through, and give a folder on the disk of a target for what does not fit into memory.
+
+    Unlike `open_matrix`, it takes lists of entries of any length, as such, and what must be unpacked first.
+    """
+    address = Address.of(V) if isinstance(V, (str, Path)) else None
+    opener = None
+    if address is not None and not is_url(address.place):
+        check_readable(Path(address.place), str(V))
+        opener = opener_of(Path(address.place), address.part)
+    with _folder_beside(target) as folder:
+        listed = None
+        if address is not None and opener is not None:
+            with reading_part(str(address), str(address)):
+                listed = _open_listed(opener, address, folder)
+        yield listed or open_matrix(V), folder
+
+
+@contextmanager
+def _folder_beside(target: Path | None) -> Iterator[Path]:
+    """Give a folder on the disk of a target, which is deleted afterwards."""
+    beside = None if target is None else Path(target).expanduser().absolute().parent
+    try:
+        if beside is not None:
+            beside.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".dnmf-convert-", dir=beside)
+    except OSError as error:
+        raise DiskError(f"{beside or tempfile.gettempdir()} cannot be written to ({error.strerror}).") from error
+    with folder as name:
+        yield Path(name)
+
+
+def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
+    """Open what is a list of entries, or is unpacked for the purpose; None for all else."""
+    if opener is open_table:
+        return TableEntries(address)
+    if opener is open_market:
+        coordinates = Market(address).form == "coordinate"
+        return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))
+    if opener is open_npz:
+        kind, packed, _ = kind_of(address)
+        address = unpacked(address, folder) if packed else address
+        return NpzEntries(address) if kind == "coo" else open_npz(address)
+    return None
