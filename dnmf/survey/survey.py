@@ -85,21 +85,13 @@ def make_survey(
 
 def listed(ranks: Any) -> list[Any]:
     """Return the ranks as a list, or raise SettingsError where they are a single thing."""
-    try:
-        return [*ranks] if not isinstance(ranks, str) else []
-    except TypeError:
-        raise SettingsError(
-            f"ranks={ranks!r} is not allowed; give several whole numbers, as range(2, 31) or [2, 4]."
-        ) from None
+    if isinstance(ranks, str) or not np.iterable(ranks):
+        raise SettingsError(f"ranks={ranks!r} is not allowed; give several whole numbers, as range(2, 31) or [2, 4].")
+    return [*ranks]
 
 
 def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any]) -> Settings:
     """Return the settings of the models, at the largest rank, having checked what a survey is asked."""
-    if not isinstance(ranks, Iterable) or isinstance(ranks, str):
-        raise SettingsError(
-            f"ranks={ranks!r} is not allowed; give several whole numbers, as range(2, 31) or [2, 4, 8]."
-        )
-    ranks = list(ranks)
     whole = all(isinstance(rank, (int, np.integer)) and rank > 0 for rank in ranks)
     if not ranks or not whole or len(set(ranks)) != len(ranks):
         raise SettingsError(f"ranks={ranks!r} is not allowed; give whole numbers of at least 1, each once.")
