@@ -35,7 +35,9 @@ def open_pandas(frame: Any, streamed: Axis | None = None) -> Source:
         if any(dtype.fill_value != 0 for dtype in frame.dtypes):
             raise DataError("V is a sparse DataFrame whose fill value is not 0; what V does not store must be 0.")
         by_rows = frame.shape[0] > frame.shape[1] if streamed is None else streamed == "rows"
-        matrix = (frame.astype("Sparse[float32]") if _is_half(frame) else frame).sparse.to_coo()
+        if any(dtype.subtype == np.float16 for dtype in frame.dtypes):  # which SciPy has not
+            frame = frame.astype(type(frame.dtypes.iloc[0])(np.float64, 0))
+        matrix = frame.sparse.to_coo()
         source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
     else:
         source = ArraySource(numbers_of(frame), streamed)
@@ -130,11 +132,6 @@ def _numbers_in(column: Any) -> NDArray[Any] | None:
     made[~missing] = [float(value) for value in given]
     whole = (value for value in given if isinstance(value, numbers.Integral))
     return made if all(int(float(value)) == value for value in whole) else None
-
-
-def _is_half(frame: Any) -> bool:
-    """Say whether a sparse frame is of float16, which SciPy has not."""
-    return any(dtype.subtype == np.float16 for dtype in frame.dtypes)
 
 
 def _check_dtypes(dtypes: list[tuple[str, Any]]) -> None:

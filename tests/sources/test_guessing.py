@@ -1,0 +1,202 @@
+"""Files that could be two things are read as the one that they are, or refused with a hint that is right."""
+
+import gzip
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from formats import read_back
+
+from dnmf.convert import convert
+from dnmf.errors import DataError, DataWarning
+from dnmf.sources import open_matrix
+
+
+def written(folder, name, text):
+    path = folder / name
+    (gzip.open if name.endswith(".gz") else open)(path, "wb").write(text.encode())
+    return path
+
+
+def entries(V, rows=None, columns=None):
+    """Return the entries of a matrix that are not 0, by their names or places."""
+    return {
+        (str(rows[i]) if rows is not None else i, str(columns[j]) if columns is not None else j): V[i, j]
+        for i, j in zip(*np.nonzero(V), strict=True)
+    }
+
+
+def entries_of(address):
+    source = open_matrix(address)
+    return entries(read_back(source), source.layout.names.rows, source.layout.names.columns)
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "header", "expected"),
+    [
+        ("ann,film1,5\nbob,film2,3\n", "", 0, {("ann", "film1"): 5, ("bob", "film2"): 3}),
+        ("ann\tfilm1\t5\nbob\tfilm2\t3\n", "", 0, {("ann", "film1"): 5, ("bob", "film2"): 3}),
+        ("2,0,5\n1,1,3\n", "", 0, {(2, 0): 5, (1, 1): 3}),
+        ("a,0,true\nb,1,false\nb,0,true\n", "", 0, {("a", 0): 1, ("b", 0): 1}),
+        ("user, item, rating\n1, x , 3\n", "", 1, {(1, "x"): 3}),
+        ('"user", "item" ,"rating"\n1,"x, y",3\n', "", 1, {(1, "x, y"): 3}),
+        ("\n\nuserId,movieId,rating,timestamp\r\n1,2,4.5,964982703\r\n", "", 3, {(1, 2): 4.5}),
+        ("\ufeffrow;column;value\n1;2;4.5\n", "", 1, {(1, 2): 4.5}),
+        ("when,value,row,col\n9,3,a,b\n", "", 1, {("a", "b"): 3}),
+        (
+            "AH2L,0000000116,4.0,123\nB,0000000117,3,124\n",
+            "::0,1,2",
+            0,
+            {("AH2L", "0000000116"): 4, ("B", "0000000117"): 3},
+        ),
+        ("user,film,stars,time\nann,x,3,9\n", "::0,1,2", 1, {("ann", "x"): 3}),
+        ("user,film,stars,time\nann,x,3,9\n", "::film, user ,stars", 1, {("x", "ann"): 3}),
+        ('user,"a, b",stars\nann,x,3\n', '::user,"a, b",stars', 1, {("ann", "x"): 3}),
+        ("sample,gene,count,2020\ns,g,3,9\n", "::sample,gene,count", 1, {("s", "g"): 3}),
+        ("0,1,2\n1,0,3\n", "::0,1,2", 0, {(0, 1): 2, (1, 0): 3}),
+        ("user,item,liked\na,b,true\n", "::user,item,liked", 1, {("a", "b"): 1}),
+        ('user,item,rating\n"76561197970982479",a,3\n', "", 1, {("76561197970982479", "a"): 3}),
+        ("user,item,rating\n7,007,3\n7,7,4\n", "", 1, {(7, "007"): 3, (7, "7"): 4}),
+        ("user,item,rating\n176561197970982479999,a,3\n", "", 1, {("176561197970982479999", "a"): 3}),
+        ("user,item,rating\n70,80,3\n9,80,4\n", "::user,item,rating,names", 1, {("70", "80"): 3, ("9", "80"): 4}),
+        ("day,item,rating\n2020-01-02,b,1.5\n", "::day,item,rating", 1, {("2020-01-02", "b"): 1.5}),
+    ],
+)
+@pytest.mark.parametrize("name", ["V.csv", "V.tsv.gz"])
+def test_a_list_of_entries_is_read_whole(text, part, header, expected, name, tmp_path):
+    address = f"{written(tmp_path, name, text)}{part}"
+    assert entries_of(address) == expected
+    kind = open_matrix(address).layout.kind
+    assert ("without a header" if header == 0 else f"line {header} is its header") in kind
+    assert re.search(r"rows are .*, columns .*, values ", kind)
+
+
+def test_info_names_the_columns_that_were_taken(tmp_path):
+    path = written(tmp_path, "V.csv", "when,rating,user,item\n9,3,a,b\n")
+    assert "line 1 is its header; rows are user, columns item, values rating" in open_matrix(path).layout.kind
+
+
+DENSE = {
+    "names and two conditions": "gene,control,treated\nTP53,5,7\nMYC,2,0\nEGFR,9,1\n",
+    "names and more": "gene,s1,s2,s3\nTP53,5,7,1\nMYC,2,0,3\n",
+    "three integer columns": "red,green,blue\n1,0,3\n2,5,1\n3,2,4\n",
+    "as pandas writes it": ",a,b\n0,5,2\n1,3,4\n",
+    "as pandas writes it without names": ",0,1\n0,5,2\n1,3,4\n",
+    "as pandas writes it without an index": "0,1,2\n1,0,3\n4,1,2\n",
+    "no header": "0.5,0.25,3\n1,0,2\n",
+    "no header, more columns": "1,2,3,4\n5,6,7,8\n",
+    "semicolons": "gene;s1;s2\nTP53;5;7\nMYC;2;0\n",
+    "tabs": "gene\ts1\ts2\ts3\nTP53\t5\t7\t1\n",
+    "two columns": "gene,s1\nTP53,5\nMYC,2\n",
+    "years": "gene,2019,2020,2021\nTP53,5,7,1\n",
+}
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_a_dense_table_is_refused_with_the_call_that_reads_it(kind, tmp_path):
+    path = written(tmp_path, "V.csv", DENSE[kind])
+    with pytest.raises(DataError, match=r"give the DataFrame pandas\.read_csv\(") as caught:
+        open_matrix(path)
+    call = re.search(r"pandas(\.read_csv\(.*?\))", str(caught.value))[1]
+    frame = eval(f"pd{call}")
+    table = [line.replace(";", ",").replace("\t", ",").split(",") for line in DENSE[kind].splitlines()]
+    body = table[1:] if kind not in ("no header", "no header, more columns", "years") else table
+    numbers = [[float(word) for word in line[-frame.shape[1] :]] for line in body]
+    np.testing.assert_array_equal(read_back(open_matrix(frame)), numbers)
+    # a hint at entries is for three columns, and says when it holds; no example of more columns names any of them
+    listed = re.search(r"::(\S+?)[ ,.](.*)", str(caught.value))
+    if len(table[0]) == 3:
+        assert listed[2].startswith("only if these are meant as row, column and value")
+    elif len(table[0]) > 3:
+        assert "::ROW,COLUMN,VALUE, if each line is an entry" in str(caught.value)
+    else:
+        assert listed is None
+
+
+def test_a_dense_parquet_table_is_refused_with_the_call_that_reads_it(tmp_path):
+    for name, columns in (
+        ("rgb", {"r": [1, 2, 3], "g": [0, 5, 2], "b": [3, 1, 4]}),
+        ("genes", {"gene": ["x", "y"], "a": [1, 2], "b": [3, 4], "c": [5, 6]}),
+    ):
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        with pytest.raises(DataError, match=r"give the DataFrame pandas\.read_parquet\(") as caught:
+            open_matrix(tmp_path / f"{name}.parquet")
+        call = re.search(r"pandas(\.read_parquet\(.*?\)(\.set_index\(.*?\))?)", str(caught.value))[1]
+        numbers = np.transpose([values for values in columns.values() if not isinstance(values[0], str)])
+        np.testing.assert_array_equal(read_back(open_matrix(eval(f"pd{call}"))), numbers)
+    assert entries_of(f"{tmp_path / 'rgb.parquet'}::r,g,b") == {(1, 0): 3, (2, 5): 1, (3, 2): 4}
+    assert entries_of(f"{tmp_path / 'rgb.parquet'}::0,2,1,names") == {("2", "1"): 5, ("3", "4"): 2}
+
+
+def test_a_hint_at_two_columns_of_texts_is_right_word_for_word(tmp_path):
+    path = written(tmp_path, "V.csv", "who,what,howmuch,when\nann,x,3,7\nbob,y,4,8\n")
+    with pytest.raises(DataError, match="name those with rows, columns and values") as caught:
+        open_matrix(path)
+    assert "pandas" not in str(caught.value)
+    address = re.search(r"as (\S+) if these are they", str(caught.value))[1]
+    assert entries_of(address) == {("ann", "x"): 3, ("bob", "y"): 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "sentence"),
+    [
+        (
+            "AH2L,0000000116,4.0,123\n",
+            "::AH2L,0000000116,4.0",
+            r"by their names or by their places from 0.* has no header",
+        ),
+        ("user,item,rating\n1,2,3\n", "::user,user,rating", "must name three columns"),
+        ("user,item,rating\n1,2,3\n", "::0,1,7", "must name three columns"),
+        ("user,item,rating\n1,2,3\n", "::user,item,rating,labels", "must name three columns"),
+        ("user,item,rating\n,2,3\n", "", "has an entry without user"),
+        ("user,item,rating\na,,3\n", "", "has an entry without item"),
+        ("a,x,\nb,y,4\n", "", r"has an entry without value \(field 2\)"),
+        (
+            "user,item,rating\n1.5,2,3\n",
+            "",
+            "has double in its column user; rows and columns are integers from 0, or texts",
+        ),
+        ("x,y,1;5\n", "::0,1,2", "has no header|is empty|values are numbers"),
+        ("user,item,rating\n", "", "is empty"),
+        ("", "", r"\(it is empty\)"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(text, part, sentence, tmp_path):
+    with pytest.raises(DataError, match=sentence):
+        open_matrix(f"{written(tmp_path, 'V.csv', text)}{part}")
+
+
+def test_ids_that_are_digits_first_and_texts_later_are_texts_from_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("dnmf.sources.table_files.SAMPLE_BYTES", 200)
+    monkeypatch.setattr("dnmf.sources.tables.CSV_BYTES", 500)
+    lines = [f"{i % 50},{1000 + i % 70},{1 + i % 5}" for i in range(600)]
+    path = written(tmp_path, "books.csv", "\n".join(["user,item,rating", *lines, "7,000100039X,5"]))
+    frame = pd.read_csv(path, dtype={"item": str}).groupby(["user", "item"])["rating"].sum()
+    assert entries_of(path) == frame.to_dict()
+    convert(path, tmp_path / "books.zarr")
+    assert entries_of(tmp_path / "books.zarr") == {(i, item): rating for (i, item), rating in frame.items()}
+
+
+def test_numbers_that_look_like_ids_are_warned_of_and_are_names_by_the_hint(tmp_path):
+    path = written(tmp_path, "V.csv", "20000000,3,5\n1,4,4\n")
+    with pytest.warns(DataWarning, match="has 20000001 rows, of which 2 have entries") as caught:
+        open_matrix(path)
+    hint = re.search(r"give (\S+),names\.", str(caught[0].message))[1] + ",names"
+    assert entries_of(hint) == {("20000000", "3"): 5, ("1", "4"): 4}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_matrix(written(tmp_path, "W.csv", "200,3,5\n1,4,4\n"))
+    with pytest.raises(DataError, match=r"its numbers are no places.*V.csv::user,item,rating,names"):
+        open_matrix(written(tmp_path, "V.csv", "user,item,rating\n76561197970982479,a,3\n"))
+
+
+def test_parquet_ids_beyond_all_places_are_refused_with_the_way_to_names(tmp_path):
+    table = pa.table({"row": pa.array([2**64 - 1], "uint64"), "col": [1], "value": [2.5]})
+    pq.write_table(table, tmp_path / "V.parquet")
+    with pytest.raises(DataError, match=r"beyond all places; if they are names, give .*::row,col,value,names"):
+        open_matrix(tmp_path / "V.parquet")
+    assert entries_of(f"{tmp_path / 'V.parquet'}::row,col,value,names") == {(str(2**64 - 1), "1"): 2.5}
