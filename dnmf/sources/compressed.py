@@ -52,6 +52,8 @@ class CompressedSource(Reopened):
             )
         shape = check_shape(stored.shape, where)
         dtype = work_dtype(stored.data.dtype)
+        # SciPy has neither float16 nor numbers of the other byte order
+        kept = dtype if stored.data.dtype == np.float16 else stored.data.dtype.newbyteorder("=")
         transposed = stored.by == "rows"
         cut = shape[::-1] if transposed else shape
         self.data, self.indices = stored.data, stored.indices
@@ -62,11 +64,11 @@ class CompressedSource(Reopened):
         largest = int(np.diff(self.starts[list(bounds)]).max())
         self.layout = Layout(
             shape=cut,
-            dtype=stored.data.dtype,
+            dtype=kept,
             bounds=bounds,
             transposed=transposed,
-            # what decoders and an order that is not canonical take is once more a block
-            read_bytes=2 * largest * entry_bytes,
+            # what decoders, casts and an order that is not canonical take is once more a block
+            read_bytes=2 * largest * (kept.itemsize + stored.indices.dtype.itemsize),
             stored_bytes=entries * entry_bytes + self.starts.nbytes,
             sparse=True,
             on_disk=True,
@@ -97,8 +99,7 @@ class CompressedSource(Reopened):
                 f"{self.layout.name(block)} of {self.layout.location} is damaged: an entry is at index {rows.max()} or "
                 f"{rows.min()}, and there are {height}. Write it again from its origin."
             )
-        if data.dtype == np.float16 or not data.dtype.isnative:
-            data = data.astype(work_dtype(data.dtype))  # SciPy has neither float16 nor numbers of the other order
+        data = data.astype(self.layout.dtype, copy=False)
         part = scipy.sparse.csc_array((height, len(starts) - 1), dtype=data.dtype)
         part.data, part.indices = data, rows if rows.dtype in ("int32", "int64") else rows.astype(np.int64)
         part.indptr = (starts - first).astype(part.indices.dtype)

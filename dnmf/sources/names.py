@@ -1,8 +1,10 @@
 """What the rows and the columns of a matrix are called, where whoever made it gave them names."""
 
 import dataclasses
+import gzip
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from dnmf.errors import DataError, DataWarning, warn
 NAME_BYTES = 80
 # What AnnData's make_unique adds to a name that is there already.
 SUFFIX = re.compile(r"-\d+$")
+GZIP = b"\x1f\x8b"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -212,14 +215,31 @@ def _text(name: Any) -> str:
 def _read(path: Path) -> list[Any]:
     """Return the names in a file."""
     try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
-        names = json.loads(text) if path.suffix == ".json" else text.removesuffix("\n").split("\n")
+        packed = path.expanduser().read_bytes()
+        inner = path.name.lower().removesuffix(".gz")
+        text = (gzip.decompress(packed) if packed.startswith(GZIP) else packed).decode("utf-8-sig")
+        names = json.loads(text) if inner.endswith(".json") else _lines(text, inner)
         if not isinstance(names, list) or not all(isinstance(name, (str, int, float)) for name in names):
             raise ValueError("it is no list of texts")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"The names in {path} cannot be read ({reason}); give a text file with a name on every line, a .json file "
             "with a list of them, or the names themselves."
         ) from error
     return names
+
+
+def _lines(text: str, name: str) -> list[str]:
+    """Return the names in a text: its lines, or the second fields of those that 10x Genomics writes for features.
+
+    >>> _lines("ENSG1\\tTP53\\tGene Expression\\n", "features.tsv"), _lines("a b\\nc\\n", "names.txt")
+    (['TP53'], ['a b', 'c'])
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    if not any("\t" in line for line in lines):
+        return lines
+    fields = [line.split("\t") for line in lines]
+    if name.endswith(("features.tsv", "genes.tsv")) and all(len(line) > 1 for line in fields):
+        return [line[1] for line in fields]
+    raise ValueError("its lines have several fields, parted by tabs")

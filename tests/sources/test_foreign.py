@@ -11,6 +11,7 @@ from formats import STORED, annotated, dataset, pandas, quiet, read_back, rows_n
 from strategies import low_rank
 
 import dnmf
+import dnmf.convert
 from dnmf.cli import main
 from dnmf.errors import DataError, MissingExtraError, ReadError
 from dnmf.kernels.scratch import Scratch
@@ -489,3 +490,281 @@ def test_what_is_read_into_memory_or_held_is_in_the_plan(tmp_path):
 def test_a_frame_of_pandas_is_not_copied():
     frame = pandas()(V, None)
     assert np.shares_memory(open_matrix(frame).read(0, Scratch()), frame.to_numpy())
+
+
+PACKED = {
+    "scale, offset and fill": {"dtype": "i2", "scale_factor": 1e-3, "add_offset": 0.5, "_FillValue": -999},
+    "unsigned with its largest as fill": {"dtype": "u2", "scale_factor": 1e-3, "_FillValue": 65535},
+    "fill alone": {"dtype": "f4", "_FillValue": -9999.0},
+    "unsigned as signed": {"dtype": "i1", "_Unsigned": "true", "scale_factor": 1 / 200, "_FillValue": -1},
+    "offset alone": {"dtype": "f8", "add_offset": 2.0},
+    "neither": {"dtype": "f8"},
+    "other byte order": {"dtype": ">f4"},
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_variable_has_the_same_numbers_by_every_address(kind, tmp_path):
+    import h5py
+    import xarray
+
+    values = np.linspace(0, 1, 12).reshape(3, 4)
+    values[0, 1] = np.nan if "_FillValue" in PACKED[kind] else 1
+    data = xarray.Dataset({"t": (("a", "b"), values)})
+    with quiet():
+        for version in (2, 3):
+            data.to_zarr(tmp_path / f"V{version}.zarr", encoding={"t": PACKED[kind]}, zarr_format=version)
+        data.to_netcdf(tmp_path / "V.nc", engine="h5netcdf", encoding={"t": PACKED[kind]})
+    (tmp_path / "V.h5").write_bytes((tmp_path / "V.nc").read_bytes())
+    addresses = [f"V{version}.zarr{mark}t" for version in (2, 3) for mark in ("/", "::")] + ["V.nc::t", "V.h5::t"]
+    given = [f"{tmp_path / address}" for address in addresses]
+    given += [zarr.open_array(place, mode="r") for place in given if place.endswith("zarr/t")]
+    with xarray.open_dataset(tmp_path / "V.nc", engine="h5netcdf") as opened, h5py.File(tmp_path / "V.h5") as file:
+        for V in (*given, file["t"]):
+            np.testing.assert_array_equal(read_back(open_matrix(V)), opened["t"].values, strict=False)
+
+
+def test_packed_numbers_that_nothing_decodes_are_refused(tmp_path):
+    import h5py
+    import xarray
+
+    packed = np.arange(6, dtype="i2").reshape(2, 3)
+    alone = zarr.create_array(tmp_path / "V.zarr", data=packed)
+    alone.attrs["scale_factor"] = 0.5
+    inside = zarr.open_group(zarr.storage.MemoryStore(), mode="w")
+    inside.create_array("t", data=packed).attrs["_FillValue"] = 3
+    for V in (alone, tmp_path / "V.zarr", inside, inside["t"]):
+        with pytest.raises(DataError, match=r"holds packed numbers \(.*; open it with xarray, which decodes them"):
+            open_matrix(V)
+    raw = xarray.DataArray(packed, dims=("a", "b"), attrs={"scale_factor": 0.5})
+    with pytest.raises(DataError, match=r"packed numbers.* give xarray\.decode_cf\(V\.to_dataset") as caught:
+        open_matrix(raw)
+    assert "name='V'" in str(caught.value)
+    decoded = xarray.decode_cf(raw.to_dataset(name="V"))["V"]
+    np.testing.assert_array_equal(read_back(open_matrix(decoded)), packed / 2)
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        file["g/V"], file["g/text"] = packed, np.array(["a"], h5py.string_dtype())
+        file["g/V"].attrs["scale_factor"] = 0.5
+    np.testing.assert_array_equal(read_back(open_matrix(f"{tmp_path / 'V.h5'}::g/V")), packed / 2)
+
+
+def test_nodes_that_are_no_matrices_or_do_not_open_are_passed_over(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        file["null"], file["types/kind"], file["one"] = h5py.Empty("f4"), np.dtype("u1"), np.ones(3)
+        file["empty"], file["cube"], file["text"] = np.ones((0, 3)), np.ones((2, 3, 4)), np.array([[b"x"]])
+        file["gone"] = h5py.ExternalLink("nowhere.h5", "/data")
+        file["soft"], file["up"], file["a/up"] = h5py.SoftLink("/no/thing"), h5py.SoftLink("/"), file["/"]
+        file["a/b/c/d/e/f/V"] = V
+    source = open_matrix(tmp_path / "V.h5")
+    np.testing.assert_array_equal(read_back(source), V)
+    for part, sentence in (
+        ("gone", r"gone is a link to /data of nowhere\.h5, which cannot be opened"),
+        ("soft", "soft is a link to /no/thing, which cannot be opened"),
+        ("null", "null holds no numbers"),
+        ("types/kind", "kind holds no numbers"),
+        ("one", r"one has 1 dimension\(s\), shape \(3,\)"),
+        ("empty", r"is empty: its shape is \(0, 3\)"),
+        ("a/x", r"V\.h5 holds no a/x; give one of its arrays: a/b/c/d/e/f/V; as .*V\.h5::a/b/c/d/e/f/V$"),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            open_matrix(f"{tmp_path / 'V.h5'}::{part}")
+    with pytest.raises(DataError, match=r"has 3 axes, shape \(2, 3, 4\).* by dask\.array\.from_array\(") as caught:
+        open_matrix(f"{tmp_path / 'V.h5'}::cube")
+    import dask.array
+
+    made = eval(str(caught.value).rpartition(" by ")[2].removesuffix("."), {"h5py": h5py, "dask": dask})
+    assert open_matrix(made).layout.user_shape == (2, 12)
+
+
+def test_a_link_to_another_file_is_read_there(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["plain"] = V
+        file.create_dataset("packed", data=V, chunks=(7, 50), compression="gzip")
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        file["before"] = np.zeros(10000)
+        for name in ("plain", "packed"):
+            file[name] = h5py.ExternalLink("other.h5", f"/{name}")
+    for name in ("plain", "packed"):
+        np.testing.assert_array_equal(read_back(open_matrix(f"{tmp_path / 'V.h5'}::{name}")), V)
+
+
+def test_an_annotated_matrix_with_none_among_its_words_is_listed(tmp_path):
+    adata = annotated(V, sp.csr_matrix(V))
+    adata.uns["log1p"] = {"base": None}
+    with quiet():
+        adata.write_h5ad(tmp_path / "V.h5ad")
+        del adata.X
+        adata.write_h5ad(tmp_path / "no_x.h5ad")
+    with pytest.raises(DataError, match=r"holds no raw/X; give one of its arrays: X, layers/counts; as \S+::X"):
+        open_matrix(f"{tmp_path / 'V.h5ad'}::raw/X")
+    assert "layers/counts" in open_matrix(tmp_path / "no_x.h5ad").layout.kind
+    with pytest.raises(DataError, match=r"V is an AnnData without X; give one of its layers, .* of 'counts'"):
+        open_matrix(adata)
+
+
+@pytest.mark.parametrize("place", ["old.zarr", "old.h5ad"])
+def test_old_annotations_are_tables(place, tmp_path):
+    import h5py
+
+    file = (
+        h5py.File(tmp_path / place, "w")
+        if place.endswith("h5ad")
+        else zarr.open_group(tmp_path / place, mode="w", zarr_format=2)
+    )
+    for name, values in (("X", V[:, :5]), ("raw.X", V)):
+        file.create_array(name, data=values) if place == "old.zarr" else file.create_dataset(name, data=values)
+    for name, size in (("obs", 30), ("var", 5), ("raw.var", 200)):
+        table = np.zeros(size, [("index", "S12"), ("total", "f4")])
+        table["index"] = [f"{name} {i}".encode() for i in range(size)]
+        file.create_array(name, data=table) if place == "old.zarr" else file.create_dataset(name, data=table)
+    if place == "old.h5ad":
+        file.close()
+    for part, name, size in (
+        ("", "var", 5),
+        ("::X", "var", 5),
+        ("::raw.X", "raw.var", 200),
+        ("::raw/X", "raw.var", 200),
+    ):
+        source = open_matrix(f"{tmp_path / place}{part}")
+        np.testing.assert_array_equal(read_back(source), V[:, :size])
+        assert source.layout.names.rows[29] == "obs 29"
+        assert source.layout.names.columns.tolist() == [f"{name} {i}" for i in range(size)]
+
+
+@pytest.mark.parametrize("units", ["days since 0001-01-01", "months since 2000-01-01", "seconds since epoch"])
+def test_a_time_that_cannot_be_decoded_is_told_as_it_is_stored(units, tmp_path):
+    import xarray
+
+    attributes = {"units": units} | ({"calendar": "noleap"} if "0001" in units else {})
+    data = xarray.Dataset({"tas": (("time", "x"), V[:3, :2])}, {"time": ("time", [0.0, 1, 2], attributes)})
+    data["lag"] = (("time", "x"), V[:3, :2], {"units": "hours"})
+    with quiet():
+        data.to_netcdf(tmp_path / "V.nc", engine="h5netcdf")
+        data.to_netcdf(tmp_path / "classic.nc", engine="scipy")
+        data.to_zarr(tmp_path / "V.zarr")
+    for name in ("V.nc", "classic.nc", "V.zarr"):
+        for variable in ("tas", "lag"):
+            source = open_matrix(f"{tmp_path / name}::{variable}")
+            np.testing.assert_array_equal(read_back(source), V[:3, :2])
+            if "0001" not in units:
+                assert source.layout.names.rows.tolist() == ["0.0", "1.0", "2.0"]
+
+
+def test_variables_in_groups_of_netcdf_are_found(tmp_path):
+    import xarray
+
+    data = dataset(V)
+    with quiet():
+        data.to_netcdf(tmp_path / "V.nc", group="PRODUCT/grid", engine="h5netcdf")
+        assert open_matrix(tmp_path / "V.nc").layout.names.rows[1] == "cell 1"
+        more = xarray.Dataset({"p": (("a", "b"), V), "q": (("a", "b"), V)})
+        more.to_netcdf(tmp_path / "V.nc", mode="a", group="PRODUCT", engine="h5netcdf")
+    np.testing.assert_array_equal(read_back(open_matrix(f"{tmp_path / 'V.nc'}::PRODUCT/grid/V")), V)
+    np.testing.assert_array_equal(read_back(open_matrix(f"{tmp_path / 'V.nc'}::PRODUCT/grid")), V)
+    for part in ("", "::PRODUCT", "::PRODUCT/none"):
+        with pytest.raises(
+            DataError, match=r"give one of its variables: .*PRODUCT/grid/V.*; as \S+::PRODUCT/"
+        ) as caught:
+            open_matrix(f"{tmp_path / 'V.nc'}{part}")
+        np.testing.assert_array_equal(read_back(open_matrix(str(caught.value).rpartition("; as ")[2])), V)
+
+
+def test_a_filter_that_is_not_there_is_named_as_the_file_is_opened(tmp_path, monkeypatch):
+    import h5py
+
+    monkeypatch.setattr("dnmf.sources.hdf5_filters.PLUGIN", "no_such_plugin")
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        created.set_chunk((2, 2))
+        created.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, (0,))
+        space = h5py.h5s.create_simple((2, 2))
+        data = h5py.h5d.create(file.id, b"V", h5py.h5t.IEEE_F32LE, space, created)
+        data.write_direct_chunk((0, 0), b"x" * 16)
+    sentence = r"compressed with the HDF5 filter 32001 \(Blosc\), which is not there; install it with: pip install"
+    with pytest.raises(MissingExtraError, match=sentence):
+        open_matrix(tmp_path / "V.h5")
+    shown = CliRunner().invoke(main, ["convert", str(tmp_path / "V.h5"), str(tmp_path / "V.zarr")])
+    assert shown.exit_code == 2
+    assert "filter 32001" in shown.stderr
+
+
+@pytest.mark.parametrize("consolidated", [True, False])
+def test_an_array_that_zarr_does_not_know_leaves_the_others(consolidated, tmp_path):
+    import json
+
+    group = zarr.open_group(tmp_path / "g.zarr", mode="w")
+    group.create_array("V", data=V)
+    group.create_array("uns/names", data=np.zeros(2, "u1"))
+    group.create_array("names", data=np.zeros(2, "u1"))
+    if consolidated:
+        with quiet():
+            zarr.consolidate_metadata(tmp_path / "g.zarr")
+    unknown = {"name": "struct", "configuration": {"fields": []}}
+    for part in ("uns/names", "names"):
+        path = tmp_path / "g.zarr" / part / "zarr.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"data_type": unknown}))
+        path = tmp_path / "g.zarr" / "zarr.json"
+        content = json.loads(path.read_text())
+        if consolidated:
+            content["consolidated_metadata"]["metadata"][part]["data_type"] = unknown
+        path.write_text(json.dumps(content))
+    for part in ("", "::V", "/V"):
+        np.testing.assert_array_equal(read_back(open_matrix(f"{tmp_path / 'g.zarr'}{part}")), V)
+
+
+def test_a_list_without_entries_is_a_matrix_of_zeros(tmp_path):
+    (tmp_path / "V.mtx").write_text("%%MatrixMarket matrix coordinate integer general\n5 4 0\n")
+    sp.save_npz(tmp_path / "V.npz", sp.coo_matrix((5, 4)), compressed=False)
+    for name in ("V.mtx", "V.npz"):
+        np.testing.assert_array_equal(read_back(open_matrix(tmp_path / name)), np.zeros((5, 4)))
+        dnmf.convert.convert(tmp_path / name, tmp_path / f"{name}.zarr")
+        np.testing.assert_array_equal(read_back(open_matrix(tmp_path / f"{name}.zarr")), np.zeros((5, 4)))
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f4", ">i2"])
+def test_sparse_numbers_that_scipy_lacks_are_cast_as_they_are_read(dtype, tmp_path):
+    import h5py
+
+    matrix = sp.csr_matrix((V * 8).round().astype("f4"))
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        file["V/data"] = matrix.data.astype(dtype)
+        file["V/indices"], file["V/indptr"] = matrix.indices, matrix.indptr
+        file["V"].attrs.update({"shape": (30, 200), "encoding-type": "csr_matrix"})
+    found, expected = (dnmf.factorize(X, 2, max_passes=2, seed=0) for X in (tmp_path / "V.h5", matrix))
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
+    dnmf.convert.convert(tmp_path / "V.h5", tmp_path / "V.zarr", by="columns")
+    np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), matrix.toarray())
+
+
+def test_frames_of_numbers_of_several_kinds_are_taken_and_others_named():
+    from decimal import Decimal
+    from fractions import Fraction
+
+    import pandas as pd
+    import polars as pl
+
+    one = [[1, 1], [0, 2]]
+    for frame, expected in (
+        (pd.DataFrame({"a": [True, False], "b": [1, 2]}), one),
+        (pd.DataFrame({"a": [True, False], "b": np.array([1, 2], "f4")}), one),
+        (pd.DataFrame({"a": [1, 0], "b": [True, 2.0]}, dtype=object), one),
+        (
+            pd.DataFrame({"a": [Decimal("0.5"), Fraction(1, 4)], "b": [1, None]}, dtype=object),
+            [[0.5, 1], [0.25, np.nan]],
+        ),
+        (pd.DataFrame({"a": [1.0, 0], "b": [1, 2]}).astype(pd.SparseDtype("f2", 0)), one),
+        (pl.DataFrame({"a": [True, False], "b": [1, 2]}), one),
+        (pl.DataFrame({"a": [1, 0], "b": [1, 2]}).cast(pl.Decimal(10, 2)), one),
+        (pl.DataFrame({"a": [True, None]}), [[1], [np.nan]]),
+    ):
+        np.testing.assert_array_equal(read_back(open_matrix(frame)), expected)
+    for values in (["1", 2], ["x", "y"], [2**60 + 1, 2]):
+        frame = pd.DataFrame({"fine": [1, 2], "odd": np.array(values, object)})
+        with pytest.raises(DataError, match=r"column\(s\) odd hold no numbers"):
+            open_matrix(frame)
+    with pytest.raises(DataError, match=r"names of the rows with row_names="):
+        open_matrix(pl.DataFrame({"n": ["a", "b"], "x": [1, 2]}))
