@@ -5,9 +5,9 @@ data.h5ad::layers/counts         a layer; likewise of an AnnData in Zarr
 file.h5::group/dataset           an HDF5 dataset, or a group of a compressed sparse matrix
 file.nc::temperature             a variable
 raw.bin::float32,2000x1000       numbers without a header, row by row; column by column with a third word, F
-ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries, by names or, as 0,1,2, by
-                                 places; with a fourth word, names, rows and columns that are numbers are names
 file.nc::group/temperature       a variable in a group
+ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
+ratings.csv::0,1,2,names         the same by places, where numbers in rows and columns are names
 """
 
 import os

@@ -114,7 +114,8 @@ def kind_of(address: Address) -> tuple[str, bool, int]:
         if not {"format.npy", "shape.npy", "data.npy"} <= names:
             raise DataError(
                 f"{address} holds {', '.join(sorted(name.removesuffix('.npy') for name in names)) or 'nothing'}, and "
-                "no sparse matrix; save one with scipy.sparse.save_npz, or a dense one with numpy.save."
+                "no sparse matrix; save one with scipy.sparse.save_npz, or a dense one with numpy.save; or give "
+                f"numpy.load({address.place!r})[name]."
             )
         kind = _array_in(archive, "format").item()
         with archive.open("data.npy") as file:

@@ -1,4 +1,4 @@
-"""What cannot be read is refused before anything looks into it, by every command, in a sentence about the right file."""
+"""What cannot be read is refused, before anything looks into it, by every command and with the right file."""
 
 import errno
 import gzip
@@ -76,7 +76,7 @@ def test_nothing_is_refused_without_a_traceback(ending, what, tmp_path):
 @pytest.mark.parametrize("name", ["a\0b", "~nobody-of-this-name/V.npy", "no/such/V.npy", "x" * 300])
 def test_odd_paths_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((DataError, ReadError), match="does not exist|could not be read"):
+    with pytest.raises((DataError, ReadError), match=r"does not exist|could not be read"):
         open_matrix(name)
 
 
