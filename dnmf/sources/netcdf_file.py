@@ -98,13 +98,18 @@ def _opened_file(path: Path, classic: bool, group: str | None, name: str | None)
     return decoded(opened, others)
 
 
+def _may_be_meant(array: Any) -> bool:
+    """Say whether a variable is a matrix of numbers."""
+    return array.ndim == 2 and array.size > 0 and array.dtype.kind in "buif"
+
+
 def _chosen(data: Any, address: Address, group: str | None, name: str | None, deeper: list[str]) -> Any:
     """Return the variable that an address means, or the only one of two dimensions."""
     if name is not None and name in data:
         array = data[name]
         check_dims(array)
         return array
-    names = [str(name) for name, array in data.data_vars.items() if array.ndim == 2 and array.dtype.kind in "buif"]
+    names = [str(name) for name, array in data.data_vars.items() if _may_be_meant(array)]
     if name is None and len(names) == 1:
         return data[names[0]]
     listed = [f"{group}/{name}" if group else name for name in names] + deeper

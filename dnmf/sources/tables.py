@@ -132,7 +132,8 @@ class TableEntries:
         columns, path = self.table.columns, str(self.path)
         texts = [at for at, column in enumerate(columns) if column.kind == "text"]
         numbers = [at for at, column in enumerate(columns) if column.kind in ("whole", "digits", "number", "flag")]
-        name = "name those with rows, columns and values, as"
+        by = ", by their places from 0" if self.table.header == 0 else ""
+        name = f"name those with rows, columns and values{by}, as"
         if len(columns) > 2 and len(texts) > 1:
             last = next((at for at in numbers if at > texts[1]), None)
             if len(texts) > 2 or last is None:
