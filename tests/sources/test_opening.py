@@ -15,7 +15,7 @@ from dnmf.kernels.panels import BadEntry
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources import open_matrix
 from dnmf.sources.layout import BLOCK_BYTES, even_bounds, fingerprint, uncut_bounds
-from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, SparseSource
+from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, SparseSource, bounds_by_entries
 
 
 def whole(source):
@@ -193,3 +193,14 @@ def test_an_array_inside_a_group_or_in_memory_is_read(tmp_path):
         source = open_matrix(array)
         np.testing.assert_array_equal(whole(source), V)
         assert (source.layout.location is None) is (source.files is None)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_blocks_of_a_sparse_matrix_have_few_entries_or_one_column(dtype):
+    starts = np.array([0, 0, 3, 3, 9, 10, 2**31 - 5, 2**31 - 2, 2**31 - 1], dtype)
+    bounds = bounds_by_entries(starts, 5)
+    assert (bounds[0], bounds[-1]) == (0, 8)
+    for start, stop in itertools.pairwise(bounds):
+        held = [int(starts[end]) - int(starts[start]) for end in (stop, min(stop + 1, 8))]
+        assert held[0] <= 5 or stop == start + 1
+        assert held[1] > 5 or stop == 8
