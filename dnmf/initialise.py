@@ -1,6 +1,7 @@
 """Where a run starts: random factors, those of a singular value decomposition, or given ones."""
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +25,8 @@ from dnmf.state import State
 
 # An entry of a singular vector this much smaller than the largest is taken for 0, which rounding may make of it.
 NEGLIGIBLE = 1e-6
+# Zeros of the factors are filled with the mean of V, as the paper does, where its root is in this range around 1.
+FILL_RANGE = 1e3
 # Columns of the basis for the singular vectors: so many for every component, and so many more.
 PROBES, OVERSAMPLING = 2, 10
 
@@ -194,7 +197,9 @@ def spectral_state(bench: Bench, settings: Settings) -> State:
         left, vectors, halves, sums = singular_vectors(bench, settings)
     mean = sums.total / (layout.shape[0] * layout.shape[1])
     W, signs, gains, balance = split_vectors(left, halves)
-    fill = {"nndsvd": 0.0, "nndsvda": mean, "nndsvdar": mean / 100}[settings.init]
+    root = math.sqrt(mean)
+    usual = root * min(max(root, 1 / FILL_RANGE), FILL_RANGE)  # the mean, or about the size of the factors far from 1
+    fill = {"nndsvd": 0.0, "nndsvda": usual, "nndsvdar": usual / 100}[settings.init]
     noisy = settings.init == "nndsvdar"
     missing = gains == 0
     drawn = np.sqrt(mean / settings.rank)

@@ -144,9 +144,10 @@ def kl_pass(V, W, H, sweeps=4, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0):
 def extrapolated_passes(make_pass, value, W, H, passes, scaled=True, least=0.0):
     """Passes from points beyond W (Ang & Gillis 2019); one that raises the objective leaves the factors as they were.
 
-    `make_pass(W, H)` returns new factors, and `value(W, new W, new H)` the objective of the pass.
+    `make_pass(W, H)` returns new factors, and `value(W, new W, new H)` the objective of the pass. Returned are W, H, the
+    objectives, and the point of the last pass that was accepted.
     """
-    point, ahead, lowest, step, bound, losses = W, False, np.inf, 0.5, 1.0, []
+    point, ahead, lowest, step, bound, losses, at = W, False, np.inf, 0.5, 1.0, [], W
     for _ in range(passes):
         W_new, H_new = make_pass(point, H)
         loss = value(point, W_new, H_new)
@@ -156,8 +157,8 @@ def extrapolated_passes(make_pass, value, W, H, passes, scaled=True, least=0.0):
             if ahead:
                 step, bound = min(bound, 1.05 * step), min(1.0, 1.01 * bound)
             old = W * (np.linalg.norm(W_new, axis=0) / np.linalg.norm(W, axis=0)) if scaled else W
-            ahead = np.isfinite(lowest)
+            ahead, at = np.isfinite(lowest), point
             point = np.maximum(W_new + step * (W_new - old), least * W_new) if ahead else W_new
             W, H, lowest = W_new, H_new, loss
         losses.append(lowest)
-    return W, H, losses
+    return W, H, losses, at

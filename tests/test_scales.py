@@ -11,7 +11,7 @@ from dnmf.errors import DataError
 
 SCALES = {
     "float64": [1e-300, 1e-200, 1e-162, 1e-140, 1e-100, 1e-60, 1e-30, 1e30, 1e60, 1e80, 1e140, 1e200, 1e300],
-    "float32": [1e-40, 1e-37, 1e-30, 1e-25, 1e-15, 1e15, 1e19, 1e25, 1e30, 1e37],
+    "float32": [1e-40, 1e-37, 1e-34, 1e-30, 1e-25, 1e-15, 1e15, 1e19, 1e25, 1e30, 1e34, 1e37],
 }
 WAYS = {
     "default": {},

@@ -17,7 +17,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
-from dnmf.kernels.panels import SMALLEST, BadEntry, Block, Columns, Panel, panel_width, panels, slices, square_sum
+from dnmf.kernels.panels import LEAST_SQUARE, BadEntry, Block, Columns, Panel, panel_width, panels, slices, square_sum
 from dnmf.kernels.scale import LARGEST
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float, kernel
@@ -123,7 +123,7 @@ class Entries:
                 self._blame(panel, columns.start)
             self._check(panel, columns.start)
             some = some or total > 0 or bool(((panel.values > 0) & (panel.weights > 0)).any())
-        return SMALLEST if total == 0 and some else total
+        return LEAST_SQUARE if total == 0 and some else total
 
     def _check(self, panel: "Columns | Pair", start: int) -> None:
         values, weights = panel.values, panel.weights

@@ -17,7 +17,7 @@ from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import LANES, Float, kernel
 
 # What ‖V‖² of a block is taken for where its squares are 0 in float64, and its entries are not.
-SMALLEST = float(np.nextafter(0, 1))
+LEAST_SQUARE = float(np.nextafter(0, 1))
 PANEL_BYTES = 8 * 2**20
 SPARSE_COLUMNS = 4096
 
@@ -119,7 +119,7 @@ def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
     if not total <= LARGEST[dtype.name] ** 2 or least < 0:
         _blame(V, LARGEST[dtype.name])
     if total == 0 and (V.data if scipy.sparse.issparse(V) else V).any():
-        return SMALLEST
+        return LEAST_SQUARE
     return total
 
 

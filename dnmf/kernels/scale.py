@@ -7,12 +7,11 @@ import numpy as np
 
 from dnmf.errors import DataError
 
-# Sums of a pass have the e-th power of V's entries at most, e = max(2, |β|, |β − 2|), and its steps their square.
-# The powers of ten that these may have, below and above 1.
-LOWEST = {"float32": 60, "float64": 150}
-HIGHEST = {"float32": 54, "float64": 150}
-# A single entry is kept below this, whatever the loss.
-LARGEST = {"float32": 1e20, "float64": 1e75}
+# Between these, squares and products of V's entries are floats: those of float32 where they are summed in float64.
+SMALLEST = {"float32": 5e-35, "float64": 1e-75}
+LARGEST = {"float32": 1e33, "float64": 1e75}
+# The power of ten, below and above 1, that the largest power of an entry in a pass may have.
+RANGE = {"float32": (42.0, 37.0), "float64": (250.0, 250.0)}
 
 
 def check_scale(size: float, dtype: "np.dtype[Any]", beta: float) -> None:
@@ -24,9 +23,10 @@ def check_scale(size: float, dtype: "np.dtype[Any]", beta: float) -> None:
     dnmf.errors.DataError: The root mean square of V is 1e-100, and with loss β = 2 float64 needs one from 1e-75 to \
 1e+75; multiply V by 1e+100, by which its factors then differ.
     """
-    power = max(2.0, abs(beta), abs(beta - 2.0))
-    least = 10.0 ** (-LOWEST[dtype.name] / power)
-    most = min(10.0 ** (HIGHEST[dtype.name] / power), LARGEST[dtype.name])
+    power = max(1.0, abs(beta - 1.0), abs(beta - 2.0) - 1.0)
+    low, high = RANGE[dtype.name]
+    least = max(SMALLEST[dtype.name], 10.0 ** (-low / power))
+    most = min(LARGEST[dtype.name], 10.0 ** (high / power))
     if size == 0 or least <= size <= most:
         return
     factor = f"multiply V by {10.0 ** -round(math.log10(size)):g}"
