@@ -1,5 +1,6 @@
 """scikit-learn's MiniBatchNMF, on batches of rows or on the blocks of what is too large for memory."""
 
+import dataclasses
 from typing import Any, Self
 
 import numpy as np
@@ -210,15 +211,16 @@ class MiniBatchNMF(Factorizer):
         """Make a step with a batch, from its W of the epoch before where there is room for it."""
         V = batches.read(batch)
         try:
-            online = online or self._begun(V, H)
+            if online is None or (online.top is None and self.init != "custom"):  # or has seen no data yet
+                online = self._begun(V, H, online)
             W = None if room is None else room.read(batch)
             sweeps = self.fresh_restarts_max_iter if W is None else SWEEPS
             return online.step(V, W, self._settings, self.forget_factor, sweeps, most)
         except BadEntry as error:
             raise batches.place(batch, error) from None
 
-    def _begun(self, V: Block, H: Any) -> Online:
-        """Return where the algorithm begins, with a first batch V (n_features, w)."""
+    def _begun(self, V: Block, H: Any, before: Online | None) -> Online:
+        """Return where the algorithm begins, with a first batch V (n_features, w), after batches without data."""
         shape, dtype = V.shape[::-1], work_dtype(V.dtype)
         square_sum(V, dtype, Scratch())
         rank = rank_of(self.n_components, shape, H)
@@ -226,10 +228,11 @@ class MiniBatchNMF(Factorizer):
         init = init_for(self.init, rank, shape)
         options = {"rank": rank, "loss": self.beta_loss, "init": init, "seed": self._seed, **penalties}
         self._settings = for_rows(Settings.from_options(options))
-        if self.init != "custom":
-            return Online(first_components(V, self._settings))
-        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H")
-        return Online(np.array(given.T, dtype, order="C"))
+        custom = self.init == "custom"
+        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H") if custom else None
+        start = first_components(V, self._settings, given)
+        before = before or Online(start, np.zeros_like(start))
+        return dataclasses.replace(before, start=start)
 
     def _batches(self, table: Table, H: Any) -> Batches:
         """Cut the data into batches."""

@@ -28,6 +28,9 @@ class Told(Watcher):
 class Progress:
     """When `fit` ends: H has hardly moved, or the smoothed cost has not improved for so many batches.
 
+    It never does before every row was seen once: until then batches bring what is new, and their costs only make the
+    mean from which the smoothed cost goes on.
+
     Attributes
     ----------
     tol, patience, rows, verbose
@@ -51,13 +54,17 @@ class Progress:
         self.steps += 1
         if before is None:
             return False
-        share = min((online.rows - before.rows) / (self.rows + 1), 1.0)
-        self._cost = cost if self._cost is None else (1 - share) * self._cost + share * cost
-        self._idle = 0 if self._cost < self._least else self._idle + 1
-        self._least = min(self._least, self._cost)
+        width, seen_all = online.rows - before.rows, online.rows >= self.rows
+        if np.isfinite(cost):
+            share = min(width / min(before.rows, self.rows + 1), 1.0)
+            self._cost = cost if self._cost is None else (1 - share) * self._cost + share * cost
+        if seen_all and self._cost is not None:
+            self._idle = 0 if self._cost < self._least else self._idle + 1
+            self._least = min(self._least, self._cost)
         if self.verbose:
-            print(f"MiniBatchNMF: step {self.steps}, cost {cost:.6g}, smoothed {self._cost:.6g}")
+            smoothed = np.nan if self._cost is None else self._cost
+            print(f"MiniBatchNMF: step {self.steps}, cost {cost:.6g}, smoothed {smoothed:.6g}")
         moved, length = float(np.linalg.norm(online.Ht - before.Ht)), float(np.linalg.norm(online.Ht))
         still = self.tol > 0 and moved <= self.tol * length
-        self.over = still or (self.patience is not None and self._idle >= self.patience)
+        self.over = seen_all and (still or (self.patience is not None and self._idle >= self.patience))
         return self.over
