@@ -50,7 +50,8 @@ class MiniBatchNMF(Factorizer):
     rows drawn from a few of its blocks at a time. Their order is drawn anew for every epoch.
 
     `partial_fit` on the batches of an epoch, one after the other, is `fit` with `max_iter=1`: both know of the rows
-    they have seen and no others. H starts from the first batch, and forgetting goes by the rows seen so far.
+    they have seen and no others. H starts from the first batch that is not all zeros. A feature that no batch has had
+    data of is 0 in H, and starts with the first batch that has.
 
     Parameters
     ----------
@@ -59,13 +60,14 @@ class MiniBatchNMF(Factorizer):
     batch_size : int
         Rows of a batch.
     tol : float
-        `fit` ends when a step changes H by no more than this share of it; 0 is never.
+        `fit` ends, after the first epoch, when a step changes H by no more than this share of it; 0 is never.
     max_no_improvement : int or None
-        `fit` ends when the smoothed cost has not improved for so many batches, one after another.
+        `fit` ends, after the first epoch, when the smoothed cost has not improved for this many batches in a row.
     max_iter : int
         Epochs allowed.
     forget_factor : float
-        What is left of the past when as many rows have been added as were seen so far, or as X has.
+        Share of the past that is left after an epoch, from the second on. In the first one and in `partial_fit`, H
+        is still far off, and the past counts for less: about this share is left after one to three batches.
     fresh_restarts : bool
         Whether W of a batch is solved for anew in every epoch, and not from where it was.
     fresh_restarts_max_iter : int

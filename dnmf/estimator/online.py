@@ -34,7 +34,7 @@ from dnmf.sources import open_matrix
 
 # Until all rows were seen, a batch of w rows, of n so far, leaves forget_factor^((w/n)^MEMORY) of the sums: the smaller
 # this is, the fewer batches they stand for, and the sooner they follow H.
-MEMORY = 0.25
+MEMORY = 0.15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ class Online:
         """
         rule, scratch, width = make_rule(settings, transposed=True), Scratch(), V.shape[1]
         rows = self.rows + width
-        forget = forget_factor ** ((width / rows) ** MEMORY if rows <= most else width / most)
+        forget = forget_factor ** ((width / rows) ** MEMORY / pace(rule) if rows <= most else width / most)
         weight = forget * self.weight + width
         norm = rule.entries.square_sum(V, self.Ht.dtype, scratch)
         present = with_data(V)
@@ -162,6 +162,11 @@ def updated(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Flo
             stats.low = low
     scaled = Penalty(rule.penalty_W.l1 * weight, rule.penalty_W.l2 * weight)
     return altered(rule, penalty_W=scaled).finish(Ht, stats).W
+
+
+def pace(rule: Rule) -> float:
+    """Return γ, the share that H moves of what the sums say."""
+    return float(exponent(rule.beta)) if isinstance(rule, Divergence) else 1.0
 
 
 def powered(Ht: Float, rule: Divergence) -> Float:

@@ -111,7 +111,7 @@ def test_the_penalty_of_H_counts_by_all_rows():
 
 def test_when_it_ends(capsys):
     options = {"random_state": 0, "batch_size": 20}
-    assert MiniBatchNMF(3, tol=0.5, **options).fit(X).n_steps_ == 2
+    assert MiniBatchNMF(3, tol=0.5, **options).fit(X).n_steps_ == 3  # every row was seen
     stuck = MiniBatchNMF(3, tol=0, max_no_improvement=2, verbose=1, **options).fit(X)
     assert stuck.n_iter_ < 200
     assert len(capsys.readouterr().out.splitlines()) == stuck.n_steps_ - 1
@@ -151,6 +151,94 @@ def test_partial_fit_goes_on_after_pickling():
     one, two = MiniBatchNMF(3, **options).partial_fit(X[:20]), MiniBatchNMF(3, **options).partial_fit(X[:20])
     one.partial_fit(X[20:40])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(two)).partial_fit(X[20:40]).components_, one.components_)
+
+
+SILENCE = np.zeros((8, 12))
+SPEECH = np.random.default_rng(1).random((24, 2)) @ np.random.default_rng(2).random((2, 12))
+LATE = SPEECH.copy()
+LATE[:8, 6:] = 0
+APART = SPEECH.copy()
+APART[:8, 6:], APART[8:, :6] = 0, 0
+STREAMS = {"silent at first": np.concatenate([SILENCE, SPEECH]), "late features": LATE, "nothing in common": APART}
+DRAWN = 0.1 + np.random.default_rng(3).random((2, 12))
+
+
+def streamed(kind, rows, epochs, **options):
+    """Return a model after some epochs of a stream in batches of 8 rows."""
+    model, H = kind(2, random_state=0, **options), DRAWN if options.get("init") == "custom" else None
+    with_W = {} if kind is MiniBatchNMF or H is None else {"W": 0.1 + np.random.default_rng(4).random((8, 2))}
+    for _ in range(epochs):
+        for start in range(0, len(rows), 8):
+            model.partial_fit(rows[start : start + 8], H=H, **with_W)
+    return model
+
+
+def error_of(model, rows):
+    """Return the relative error of rows and what a model makes of them."""
+    return np.linalg.norm(rows - model.transform(rows) @ model.components_) / np.linalg.norm(rows)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("beta_loss", [2, 1, 0.5, 1.5, 3])
+@pytest.mark.parametrize("init", [None, "random", "nndsvdar", "custom"])
+def test_a_stream_learns_what_its_first_batches_lack(stream, beta_loss, init):
+    rows = STREAMS[stream]
+    model = streamed(MiniBatchNMF, rows, 40, beta_loss=beta_loss, init=init)
+    sounding = SPEECH if stream == "silent at first" else rows  # scikit-learn's learns nothing after silence
+    theirs = streamed(Theirs, sounding, 40, beta_loss=beta_loss, init=init)
+    ours, bound = (error_of(kind, data) for kind, data in ((model, rows), (theirs, sounding)))
+    assert ours < 1.1 * bound + 0.02
+    assert (model.components_.max(axis=0) > 0).all()
+    assert (model.components_.max(axis=1) > 0).all()
+    assert np.isfinite(model.score(rows))
+
+
+@pytest.mark.parametrize("beta_loss", [2, 1, 0.5, 1.5, 3])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_fit_too_learns_a_feature_of_one_row(beta_loss, form):
+    counts = np.random.default_rng(0).poisson(2.0, (100, 6)).astype(float)
+    counts[:, 5] = 0
+    counts[70, 5] = 3
+    options = {"beta_loss": beta_loss, "batch_size": 10, "random_state": 0, "max_iter": 50}
+    ours, theirs = (kind(2, **options).fit(form(counts)) for kind in (MiniBatchNMF, Theirs))
+    assert ours.components_[:, 5].max() > 0
+    assert ours.n_steps_ > 10
+    assert ours.reconstruction_err_ < 1.05 * theirs.reconstruction_err_
+
+
+@pytest.mark.parametrize("beta_loss", [2, 1, 0.5, 1.5, 3])
+def test_a_feature_without_data_is_nothing_and_hurts_nothing(beta_loss):
+    wide = np.insert(SPEECH, 5, 0, axis=1)
+    with_it, without = (streamed(MiniBatchNMF, rows, 2, beta_loss=beta_loss, init="nndsvda") for rows in (wide, SPEECH))
+    assert (with_it.components_[:, 5] == 0).all()
+    assert with_it.score(wide) == pytest.approx(without.score(SPEECH), rel=0.2)
+
+
+@pytest.mark.parametrize("init", [None, "random", "custom"])
+def test_silence_before_the_first_data_leaves_where_a_stream_starts(init):
+    options = {"beta_loss": "kullback-leibler", "init": init, "forget_factor": 1.0}
+    late, early = (streamed(MiniBatchNMF, rows, 1, **options) for rows in (STREAMS["silent at first"], SPEECH))
+    np.testing.assert_array_equal(late.components_, early.components_)
+    quiet = streamed(MiniBatchNMF, SILENCE, 1, **options)
+    assert quiet.score(SILENCE) == 0
+    assert not quiet.components_.any()
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_stream_goes_on_after_pickling_to_the_same_bits(stream):
+    rows, options = STREAMS[stream], {"random_state": 0, "beta_loss": "kullback-leibler"}
+    one, two = MiniBatchNMF(2, **options), MiniBatchNMF(2, **options)
+    for start in range(0, len(rows), 8):
+        one.partial_fit(rows[start : start + 8])
+        two = pickle.loads(pickle.dumps(two)).partial_fit(rows[start : start + 8])
+    np.testing.assert_array_equal(one.components_, two.components_)
+
+
+def test_no_fit_ends_before_all_rows_were_seen():
+    rows = np.kron(np.eye(6), np.ones((10, 3)))
+    model = MiniBatchNMF(6, beta_loss="kullback-leibler", batch_size=2, max_no_improvement=1, random_state=0).fit(rows)
+    assert model.n_steps_ >= 30
+    assert np.isfinite(model.reconstruction_err_)
 
 
 def test_the_parameters_are_scikit_learns():
