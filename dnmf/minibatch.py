@@ -3,7 +3,7 @@
 The sums are exact all along: when H_j becomes H_j', A = VHᵀ grows by V_j (H_j' − H_j)ᵀ and B = HHᵀ likewise. So every
 update is one of block coordinate descent on the objective itself, over W and the blocks of H, as Neal & Hinton 1998 are
 incremental in EM: it never rises, and no step has to be chosen. In the first pass the blocks that were not seen count
-for nothing. With forgetting, W follows sums in which older blocks count for less (Mairal, Bach, Ponce & Sapiro 2010),
+for nothing, a row of W that had no data yet keeps its start, and the penalty of W counts by the columns that were seen. With forgetting, W follows sums in which older blocks count for less (Mairal, Bach, Ponce & Sapiro 2010),
 which gets further in the first passes and no further later on; the loss reported is that of the exact sums.
 """
 
@@ -20,7 +20,7 @@ from dnmf.kernels.products import add_gram, add_outer_product
 from dnmf.kernels.quadratic import Quadratic, update_free
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import FieldSums, Stats
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.tiles import Float, Penalty
 from dnmf.solve import Bench, Method, Update
 from dnmf.state import Guide, State
 
@@ -84,23 +84,29 @@ def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
     """Make a pass, batch by batch."""
     rule, engine = bench.rule, bench.engine
     assert isinstance(rule, Quadratic)
-    rank = state.W.shape[1]
+    rank, layout = state.W.shape[1], engine.source.layout
+    columns = layout.shape[1]
     seen = state.guide.sums is not None
     cross = state.guide.sums.copy() if state.guide.sums is not None else np.zeros(state.W.shape)
     gram = engine.one_pass(GramOf(rank), state.H, scope=H_ALONE).gram if seen else np.zeros((rank, rank))
     followed = cross * (1 - forget), gram * (1 - forget)
+    weight = float(seen) if forget == 1 else seen * (1 - forget)
     room = bench.make_room(rank)
     norms: dict[int, float] = {}
     W, total = state.W, rule.zero(*state.W.shape)
     for indices in drawn(len(engine.groups), [seed, state.passes]):
         update = dataclasses.replace(Update.of(bench, state), model=Model.of(W))
-        sums: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, room, Scope(part=indices))
-        blocks = (block for index in indices for block in engine.groups[index])
-        norms |= dict(zip(blocks, sums.stats.norms, strict=True))
-        total = total.add(sums.stats)
-        cross, gram = cross + (sums.stats.cross - sums.cross), gram + (sums.stats.gram - sums.gram)
-        followed = forget * followed[0] + sums.stats.cross, forget * followed[1] + sums.stats.gram
-        W = updated(rule, W, *(followed if forget < 1 else (cross, gram)))
+        batch: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, room, Scope(part=indices))
+        blocks = [block for index in indices for block in engine.groups[index]]
+        norms |= dict(zip(blocks, batch.stats.norms, strict=True))
+        total = total.add(batch.stats)
+        cross, gram = cross + (batch.stats.cross - batch.cross), gram + (batch.stats.gram - batch.gram)
+        followed = forget * followed[0] + batch.stats.cross, forget * followed[1] + batch.stats.gram
+        weight = forget * weight + sum(layout.bounds[block + 1] - layout.bounds[block] for block in blocks) / columns
+        sums = followed if forget < 1 else (cross, gram)
+        new = updated(rule, W, *sums, weight)
+        known = seen or len(norms) == layout.blocks or sums[0].any(axis=1, keepdims=True)
+        W = np.where(known & new.any(axis=0), new, W)  # as what is 0 here would stay 0, and H with it
     wide = W.astype(np.float64)
     ordered = [norms[block] for block in sorted(norms)]
     fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
@@ -120,8 +126,9 @@ def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:
     return [order[groups * b // count : groups * (b + 1) // count] for b in range(count)]
 
 
-def updated(rule: Quadratic, W: Float, cross: Float, gram: Float) -> Float:
-    """Return W (m, r) after some sweeps with VHᵀ and HHᵀ held."""
-    rows = np.ascontiguousarray(W.T, np.float64)
-    update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, rule.penalty_W, W_SWEEPS, rule.held_W)
+def updated(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float) -> Float:
+    """Return W (m, r) after some sweeps with VHᵀ and HHᵀ held, which stand for a share of all columns."""
+    rows, share = np.ascontiguousarray(W.T, np.float64), min(weight, 1.0)
+    penalty = Penalty(rule.penalty_W.l1 * share, rule.penalty_W.l2 * share)
+    update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, penalty, W_SWEEPS, rule.held_W)
     return np.ascontiguousarray(rows.T, W.dtype)

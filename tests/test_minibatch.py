@@ -51,13 +51,14 @@ def test_an_epoch_is_the_textbooks():
     result = dnmf.factorize(cut(V), 4, solver="minibatch", init=(W, H), sweeps=8, max_passes=1, tol=0)
     batches = [np.concatenate([np.arange(5 * b, 5 * b + 5) for b in batch]) for batch in drawn(12, [0, 0])]
     H_start = H.copy()
-    # In the first epoch no block counts before it was seen.
+    # In the first epoch no block counts before it was seen, and a row of W without data so far stays.
     A, B = np.zeros((24, 4)), np.zeros((4, 4))
-    for columns in batches:
+    for number, columns in enumerate(batches):
         new = hals(H_start[:, columns], W.T @ V[:, columns], W.T @ W, 0, 0, 8)
         A, B = A + V[:, columns] @ new.T, B + new @ new.T
         H_start[:, columns] = new
-        W = hals(W.T, A.T, B, 0, 0, W_SWEEPS).T
+        known = A.any(axis=1, keepdims=True) | (number == len(batches) - 1)
+        W = np.where(known, hals(W.T, A.T, B, 0, 0, W_SWEEPS).T, W)
     expected = H_start
     np.testing.assert_allclose(np.asarray(result.H), expected, rtol=1e-9, atol=1e-12)
     later = dnmf.factorize(cut(V), 4, solver="minibatch", init=(result.W, np.asarray(result.H)), max_passes=1, tol=0)
@@ -121,3 +122,20 @@ def test_it_goes_on_from_a_sketch():
 def test_what_does_not_go_together_is_told(options, sentence):
     with pytest.raises(SettingsError, match=sentence):
         dnmf.factorize(matrix(), 4, solver="minibatch", **options)
+
+
+@pytest.mark.parametrize("penalties", [{}, {"l1_W": 0.5, "l1_H": 0.5}], ids=["plain", "penalised"])
+@pytest.mark.parametrize("kind", ["silent at first", "nothing in common"])
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_that_lack_rows_keep_none_from_being_learned(penalties, kind, seed):
+    V = np.random.default_rng(0).random((12, 2)) @ np.random.default_rng(1).random((2, 160))
+    if kind == "silent at first":
+        V[:, :100] = 0
+    else:
+        V[6:, :80], V[:6, 80:] = 0, 0
+    result = dnmf.factorize(cut(V), 2, max_passes=30, seed=seed, **OPTIONS, **penalties)
+    W, H = factors(result)
+    assert (W.max(axis=1) > 0).all()
+    exact = dnmf.factorize(V, 2, solver="hals", init="random", seed=seed, max_passes=300, tol=0, **penalties)
+    nothing = 0.5 * (V**2).sum()
+    assert nothing - result.loss > 0.9 * (nothing - objective(V, *factors(exact), **penalties))
