@@ -54,7 +54,7 @@ class StoreWarning(UserWarning):
 
 
 class DataWarning(UserWarning):
-    """Something in the matrix cannot be learned from."""
+    """Something in the matrix cannot be learned from or expressed, or a penalty has no effect."""
 
 
 class ClusterWarning(UserWarning):

@@ -24,7 +24,7 @@ from dnmf.solve import Bench, iterate
 from dnmf.sources import Source
 from dnmf.sources.weighted import is_weighted, steps_of
 from dnmf.state import State
-from dnmf.stopping import Stopping, Verdict, check_range
+from dnmf.stopping import Allowed, Stopping, Verdict, check_range
 from dnmf.watch import Record, Watcher
 
 if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
@@ -74,6 +74,7 @@ class Run:
         self.history: list[Record] = []
         self.state: State | None = None
         self.verdict: Verdict | None = None
+        self.allowed: Allowed | None = None
         self._folder: SpillFolder | None = None
         self._beside: Path | None = None
         self.names = source.layout.names
@@ -115,7 +116,7 @@ class Run:
     def __iter__(self) -> Iterator[State]:
         """Make passes until the stop rule, or the caller, has had enough; save on the way and at the end."""
         assert self.state is not None
-        stopping = Stopping(self.settings)
+        stopping = Stopping(self.settings, self.allowed)
         self.verdict = stopping.verdict(self.state) if self.history else None
         if self.store is not None and self.verdict is None:
             self.store.withdraw()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self, get_args
 
-from dnmf.errors import SettingsError, unknown
+from dnmf.errors import DataWarning, SettingsError, unknown, warn
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
@@ -198,6 +198,20 @@ class Settings:
     def swapped(self) -> Self:
         """Return the settings of the transposed problem: the penalties of W and H change places."""
         return dataclasses.replace(self, l1_W=self.l1_H, l2_W=self.l2_H, l1_H=self.l1_W, l2_H=self.l2_W)
+
+
+def check_penalties(settings: Settings) -> None:
+    """Warn of penalties of one factor alone, which scale can make as small as one likes, unless the other is held."""
+    of_W, of_H = any((settings.l1_W, settings.l2_W)), any((settings.l1_H, settings.l2_H))
+    if of_W == of_H or settings.fixed == settings.rank:
+        return
+    one, other = "WH" if of_W else "HW"
+    warn(
+        f"A penalty of {one} alone has no effect: {other} absorbs the scale, so that {one} can shrink towards 0 with "
+        f"the same product WH. Give one of {other} too (l1_{other} or l2_{other}; alpha_{other} of an estimator; "
+        f"--l1-{other.lower()} or --l2-{other.lower()} on the command line), or give none.",
+        DataWarning,
+    )
 
 
 def parse_bytes(given: object) -> int:

@@ -22,7 +22,7 @@ from dnmf.methods import load_of
 from dnmf.plan import Load, Plan, make_plan
 from dnmf.result import Result
 from dnmf.run import Run
-from dnmf.settings import ADJUSTABLE, BESIDE, Settings
+from dnmf.settings import ADJUSTABLE, BESIDE, Settings, check_penalties
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.layout import Layout, fingerprint
 from dnmf.sources.names import Names
@@ -67,6 +67,7 @@ def new_run(
     known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
     settings = Settings.from_options({**plain, "init": init if named else "auto", "fixed": known})
     solver_of(settings)
+    check_penalties(settings)
     names = Names.of(options.get("row_names"), options.get("column_names"))
     source = open_matrix(V, weights=weights, names=names)
     layout = source.layout

@@ -17,11 +17,20 @@ class Verdict:
     converged: bool
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Allowed:
+    """How many passes are allowed, in the words of whoever allowed them: their number, a noun, and an option."""
+
+    count: int
+    noun: str = "passes"
+    option: str = "max_passes"
+
+
 class Stopping:
     """Optimality reached, or passes or seconds spent: the same for every solver and initialisation."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, allowed: Allowed | None = None) -> None:
+        self._settings, self._allowed = settings, allowed or Allowed(settings.max_passes)
         self._start = time.perf_counter()
 
     def verdict(self, state: State) -> Verdict | None:
@@ -34,8 +43,8 @@ class Stopping:
             )
         if state.passes >= settings.max_passes:
             return Verdict(
-                f"The {settings.max_passes} passes allowed were spent, at a relative optimality of "
-                f"{state.optimality:.3g}; raise max_passes or tol if that is not enough.",
+                f"The {self._allowed.count} {self._allowed.noun} allowed were spent, at a relative optimality of "
+                f"{state.optimality:.3g}; raise {self._allowed.option} or tol if that is not enough.",
                 False,
             )
         if settings.max_seconds is not None and time.perf_counter() - self._start >= settings.max_seconds:

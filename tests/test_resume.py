@@ -188,7 +188,7 @@ def interrupted(tmp_path):
     """Return the stores of a run by columns that was interrupted, and of its matrix."""
     V = stored(tmp_path / "V.zarr", matrix(), (24, 15))
     with pytest.raises(Interrupted):
-        dnmf.factorize(V, 4, max_passes=PASSES, tol=0, seed=1, l1_W=0.5, store=tmp_path / "run.zarr", **interrupt_at(3))
+        dnmf.factorize(V, 4, max_passes=PASSES, tol=0, seed=1, l1_W=0.5, l1_H=0.5, store=tmp_path / "run.zarr", **interrupt_at(3))
     return tmp_path / "run.zarr", V
 
 
@@ -258,7 +258,7 @@ def test_a_matrix_whose_later_blocks_have_changed_is_refused_in_the_first_pass(i
 
 def test_a_matrix_that_has_moved_is_missed_and_may_be_given_again(interrupted, tmp_path):
     where, V = interrupted
-    whole = dnmf.factorize(V, 4, max_passes=PASSES, tol=0, seed=1, l1_W=0.5)
+    whole = dnmf.factorize(V, 4, max_passes=PASSES, tol=0, seed=1, l1_W=0.5, l1_H=0.5)
     moved = shutil.move(V, tmp_path / "moved.zarr")
     with pytest.raises(StoreError, match=r"V.zarr does not exist.* If it has moved, give V again"):
         dnmf.resume(where)
@@ -297,6 +297,6 @@ def test_load_gives_the_newest_checkpoint_of_a_run_that_has_not_ended(interrupte
     assert result.passes == 3
     assert not result.converged
     assert "after pass 3; resume the run to go on" in result.verdict
-    expected = dnmf.factorize(V, 4, max_passes=3, tol=0, seed=1, l1_W=0.5)
+    expected = dnmf.factorize(V, 4, max_passes=3, tol=0, seed=1, l1_W=0.5, l1_H=0.5)
     for one, other in zip(factors(result), factors(expected), strict=True):
         assert np.array_equal(one, other)

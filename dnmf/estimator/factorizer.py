@@ -4,25 +4,36 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
-from dnmf.errors import warn
+from dnmf.errors import DataWarning, warn
 from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
+from dnmf.estimator.parameters import settings_by_hand
 from dnmf.estimator.rows import Rows
+from dnmf.kernels.steps import Step
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
+from dnmf.sources import Source
+from dnmf.sources.prepared import Prepared
 from dnmf.transform import solved
+
+INFINITE = float("inf")
 
 
 class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
-    """An estimator that has `components_`, and `_settings` by which rows of W are solved for."""
+    """An estimator that has `components_`, and `_settings` by which rows of W are solved for.
+
+    `components_` may also be set by hand, in place of a fit: all but `fit` and `partial_fit` then use the parameters.
+    """
 
     max_iter: int
     components_: Float
     _settings: Settings
+    _by_hand = False
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
@@ -82,7 +93,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             A NumPy array, or what `set_output` asks for. A lazy Dask array with the chunks of X's rows, of which
             nothing is computed here, for a Dask array or frame, and for a path. A DataArray for a DataArray.
         """
-        check_is_fitted(self)
+        self._check_ready()
         return self._transformed(opened(self, X, reset=False, lengths=False))
 
     def inverse_transform(self, X: Any) -> Any:
@@ -98,18 +109,24 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         X_original : of shape (n_samples, n_features)
             WH, of the same kind.
         """
-        check_is_fitted(self)
+        self._check_ready()
         return as_product(X, self.components_, getattr(self, "feature_names_in_", None))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return how well X is told by `components_`: minus the mean divergence of a sample from its WH.
+        """Return how well `components_` describe X: minus the mean divergence of a sample from its WH.
 
-        As for scikit-learn's other decompositions, more is better, and the number of samples does not matter.
+        As for scikit-learn's other decompositions, more is better, and the number of samples does not matter. It
+        compares losses, penalties or starts at one number of components. It cannot choose that number: W is solved for
+        with all entries of X, so that more components nearly always score higher, on new samples too;
+        `dnmf.select_rank` holds out entries and can.
+
+        For β ≤ 1, such as Kullback–Leibler, the divergence is infinite where X has data of a feature that is 0 in all
+        components, as a word that no sample of the fit has. Such features are left out, with a warning.
 
         Parameters
         ----------
         X : of shape (n_samples, n_features)
-            Of any kind that `fit` takes; it is read once, block by block.
+            Of any kind that `fit` takes; it is read once, block by block, and again where features are left out.
         y : None
             Not used.
 
@@ -117,10 +134,46 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         -------
         score : float
             At most 0.
+
+        Warns
+        -----
+        DataWarning
+            If the divergence is infinite; with the number of features that are 0 in `components_`.
         """
-        check_is_fitted(self)
+        self._check_ready()
         table = opened(self, X, reset=False)
-        return -self._solved(table, kept=False, measured=True)[1] / table.shape[0]
+        loss = self._solved(table, kept=False, measured=True)[1]
+        if not np.isfinite(loss):
+            loss = self._finite(table)
+        return -loss / table.shape[0]
+
+    def _finite(self, table: Table) -> float:
+        """Return the loss of X without the features that are 0 in all components, for which it is infinite; warn."""
+        known = (self.components_ > 0).any(axis=0)
+        lost, features = int((~known).sum()), len(known)
+        if self._settings.beta <= 0 or known.all() or not known.any():
+            warn(
+                f"The score is -inf: X has data where WH is 0, and {lost} of {features} features are 0 in components_. "
+                "Fit to data with those features, or choose a beta_loss above 1.",
+                DataWarning,
+            )
+            return INFINITE
+        warn(
+            f"{lost} of {features} features are 0 in components_, and X has data of some, for which the divergence is "
+            "infinite; the score leaves these features out. Fit to data with them, drop them, or choose a beta_loss "
+            "above 1.",
+            DataWarning,
+        )
+        return self._solved(table, kept=False, measured=True, features=known)[1]
+
+    def _check_ready(self) -> None:
+        """See that there are `components_`; where they were set and not fitted, the parameters say how to use them."""
+        check_is_fitted(self)
+        if not hasattr(self, "_settings") or self._by_hand:
+            self._validate_params()
+            self._settings, self._by_hand = settings_by_hand(self), True
+            self.components_ = np.asarray(self.components_)
+            self.n_features_in_ = self.components_.shape[1]
 
     @abstractmethod
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
@@ -144,9 +197,17 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             return np.asarray(found)
         return table.labelled(found, self.get_feature_names_out())
 
-    def _solved(self, table: Table, *, kept: bool = True, measured: bool = False) -> tuple[Float | None, float]:
-        """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read."""
-        source = table.by_rows()
+    def _solved(
+        self, table: Table, *, kept: bool = True, measured: bool = False, features: NDArray[np.bool] | None = None
+    ) -> tuple[Float | None, float]:
+        """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read.
+
+        Given `features`, the others are taken as 0.
+        """
+        source: Source = table.by_rows()
+        if features is not None:
+            known = table.in_order(features[None].astype(np.float64))[0]
+            source = Prepared(source, (Step("idf", "columns", factors=known),))
         layout, held = source.layout, table.in_order(self.components_).T
         settings = self._settings.replace({"memory_limit": getattr(self, "memory_limit", None)})
         with solved(source, lambda: held, settings, client=table.client, kept=kept, measured=measured) as (room, stats):

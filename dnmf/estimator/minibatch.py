@@ -31,7 +31,7 @@ from dnmf.factor import DiskFactor, MemoryFactor, Room
 from dnmf.kernels.panels import BadEntry, Block, square_sum, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
-from dnmf.settings import Settings
+from dnmf.settings import Settings, check_penalties
 from dnmf.sources.alignment import aligned
 from dnmf.start import plan_of
 
@@ -130,7 +130,7 @@ class MiniBatchNMF(Factorizer):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
-        """Update H by one batch; the first one is where H starts.
+        """Update H by one batch; the first one with data is where H starts, unless `components_` are there already.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class MiniBatchNMF(Factorizer):
         self : MiniBatchNMF
             The estimator.
         """
-        first = not hasattr(self, "components_")
+        first = not hasattr(self, "_online")
         table = opened(self, X, reset=first)
         if table.order is not None:
             raise DataError(
@@ -155,6 +155,8 @@ class MiniBatchNMF(Factorizer):
             )
         _, H = begun_with(self.init, W, H)
         H = aligned(H, (None, table.names.columns), "H")
+        if first and H is None:
+            H = getattr(self, "components_", None)
         online = None if first else self._online
         if first:
             self.n_steps_, self._seed = 0, seed_of(self.random_state)
@@ -213,7 +215,7 @@ class MiniBatchNMF(Factorizer):
         """Make a step with a batch, from its W of the epoch before where there is room for it."""
         V = batches.read(batch)
         try:
-            if online is None or (online.top is None and self.init != "custom"):  # or has seen no data yet
+            if online is None or (online.top is None and not self._given):  # or has seen no data yet
                 online = self._begun(V, H, online)
             W = None if room is None else room.read(batch)
             sweeps = self.fresh_restarts_max_iter if W is None else SWEEPS
@@ -230,8 +232,10 @@ class MiniBatchNMF(Factorizer):
         init = init_for(self.init, rank, shape)
         options = {"rank": rank, "loss": self.beta_loss, "init": init, "seed": self._seed, **penalties}
         self._settings = for_rows(Settings.from_options(options))
-        custom = self.init == "custom"
-        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H") if custom else None
+        if before is None:
+            check_penalties(self._settings)
+        self._given = self.init == "custom" or H is not None
+        given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H") if self._given else None
         start = first_components(V, self._settings, given)
         before = before or Online(start, np.zeros_like(start))
         return dataclasses.replace(before, start=start)
@@ -247,7 +251,7 @@ class MiniBatchNMF(Factorizer):
     def _take(self, online: Online | None) -> None:
         """Take over what has been found."""
         assert online is not None
-        self._online = online
+        self._online, self._by_hand = online, False
         self.components_ = np.ascontiguousarray(online.Ht.T)
         self.n_components_ = len(self.components_)
 

@@ -33,6 +33,7 @@ from dnmf.run import Run
 from dnmf.settings import Settings
 from dnmf.sources.alignment import aligned, aligned_factors
 from dnmf.start import new_run, old_run
+from dnmf.stopping import Allowed
 
 
 class NMF(Factorizer):
@@ -194,6 +195,7 @@ class NMF(Factorizer):
         given = checked_factors(table.shape, options["rank"], W, H) if self.init == "custom" else None
         with self._running(table, options, given) as run:
             run.settings = run.settings.replace({"max_passes": self.max_iter + run.passes_of_start})
+            run.allowed = Allowed(self.max_iter, "iterations", "max_iter")
             self._tell(run)
             for _ in run:
                 pass
@@ -229,7 +231,7 @@ class NMF(Factorizer):
         """Take over what a run has found."""
         self.components_ = np.array(result.H)
         self.n_components_, self.n_iter_ = len(self.components_), len(result.history)
-        self._settings = for_rows(result.settings)
+        self._settings, self._by_hand = for_rows(result.settings), False
 
     @contextmanager
     def _running(self, table: Table, options: dict[str, Any], given: Any) -> Iterator[Run]:

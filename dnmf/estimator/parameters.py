@@ -160,6 +160,16 @@ def for_rows(settings: Settings) -> Settings:
     return settings.replace({"solver": BEST_ROWS.get(settings.beta, "mu")})
 
 
+def settings_by_hand(model: Any) -> Settings:
+    """Return the settings of rows for an estimator whose `components_` were set and not fitted; they are checked."""
+    name = type(model).__name__
+    components = check_array(model.components_, dtype=[np.float64, np.float32], input_name="components_")
+    check_non_negative(components, f"{name} (components_)")
+    rank, features = components.shape
+    options = {"rank": rank, "loss": model.beta_loss, "missing": getattr(model, "missing", "none")}
+    return for_rows(Settings.from_options(options | penalties_of(model, (1, features))))
+
+
 def check_zeros(table: Any, beta: float) -> None:
     """Raise DataError for zeros in a matrix in memory where the loss of a zero is infinite."""
     if beta > 0 or table.lazy:

@@ -12,7 +12,7 @@ from dnmf.initialise import check_init
 from dnmf.kernels.rules import solver_of
 from dnmf.methods import rule_of
 from dnmf.plan import Load, Plan
-from dnmf.settings import Settings
+from dnmf.settings import Settings, check_penalties
 from dnmf.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.layout import Layout
@@ -114,6 +114,7 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
     solver_of(settings)
     if settings.solver == "minibatch":
         raise SettingsError("solver='minibatch' is not for a survey, whose models share their passes; leave it out.")
+    check_penalties(settings)
     return settings
 
 
