@@ -3,8 +3,9 @@
 The sums are exact all along: when H_j becomes H_j', A = VHᵀ grows by V_j (H_j' − H_j)ᵀ and B = HHᵀ likewise. So every
 update is one of block coordinate descent on the objective itself, over W and the blocks of H, as Neal & Hinton 1998 are
 incremental in EM: it never rises, and no step has to be chosen. In the first pass the blocks that were not seen count
-for nothing, a row of W that had no data yet keeps its start, and the penalty of W counts by the columns that were seen. With forgetting, W follows sums in which older blocks count for less (Mairal, Bach, Ponce & Sapiro 2010),
-which gets further in the first passes and no further later on; the loss reported is that of the exact sums.
+for nothing, a row of W that had no data yet keeps its start, and the penalty of W counts by the columns that were seen.
+With forgetting, W follows sums in which older blocks count for less (Mairal, Bach, Ponce & Sapiro 2010), which gets
+further in the first passes and no further later on; the loss reported is that of the exact sums.
 """
 
 import dataclasses

@@ -74,11 +74,10 @@ class Run:
         self.history: list[Record] = []
         self.state: State | None = None
         self.verdict: Verdict | None = None
-        self.allowed: Allowed | None = None
         self._folder: SpillFolder | None = None
         self._beside: Path | None = None
         self.names = source.layout.names
-        self._told = False
+        self._told, self.allowed = False, Allowed(settings.max_passes)
 
     def begin(self, given: Any, fixed: Any = None) -> None:
         """Start anew, from given factors of the user's matrix or from an initialisation, with fixed columns of W."""

@@ -29,8 +29,8 @@ class Allowed:
 class Stopping:
     """Optimality reached, or passes or seconds spent: the same for every solver and initialisation."""
 
-    def __init__(self, settings: Settings, allowed: Allowed | None = None) -> None:
-        self._settings, self._allowed = settings, allowed or Allowed(settings.max_passes)
+    def __init__(self, settings: Settings, allowed: Allowed) -> None:
+        self._settings, self._allowed = settings, allowed
         self._start = time.perf_counter()
 
     def verdict(self, state: State) -> Verdict | None:

@@ -188,7 +188,9 @@ def interrupted(tmp_path):
     """Return the stores of a run by columns that was interrupted, and of its matrix."""
     V = stored(tmp_path / "V.zarr", matrix(), (24, 15))
     with pytest.raises(Interrupted):
-        dnmf.factorize(V, 4, max_passes=PASSES, tol=0, seed=1, l1_W=0.5, l1_H=0.5, store=tmp_path / "run.zarr", **interrupt_at(3))
+        dnmf.factorize(
+            V, 4, max_passes=PASSES, tol=0, seed=1, l1_W=0.5, l1_H=0.5, store=tmp_path / "run.zarr", **interrupt_at(3)
+        )
     return tmp_path / "run.zarr", V
 
 

@@ -149,7 +149,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _finite(self, table: Table) -> float:
         """Return the loss of X without the features that are 0 in all components, for which it is infinite; warn."""
-        known = (self.components_ > 0).any(axis=0)
+        known = np.asarray((self.components_ > 0).any(axis=0))
         lost, features = int((~known).sum()), len(known)
         if self._settings.beta <= 0 or known.all() or not known.any():
             warn(

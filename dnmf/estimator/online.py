@@ -129,7 +129,7 @@ def with_data(V: Block) -> NDArray[np.bool]:
 def added(
     rule: Rule, before: Online, base: Float, new: NDArray[np.bool], stats: Stats, width: int, forget: float
 ) -> tuple[Float, Float]:
-    """Return the sums with those of a batch of some width at Hᵀ = `base`; for features that are new, of one row more."""
+    """Return the sums with those of a batch at Hᵀ = `base`; for features that are new, with those of one row more."""
     if isinstance(rule, Quadratic):
         top, low = stats.cross, stats.gram
     else:
@@ -194,11 +194,11 @@ def first_components(V: Block, settings: Settings, given: Float | None = None) -
         rule, blocks = make_rule(settings, transposed=True), source.layout.blocks
         bench = Bench(ThreadEngine(source, 1, 1), rule, lambda rank: MemoryFactor(blocks))
         start = initial_state(bench, settings.swapped(), None, settings.init).W
-        blank = ~with_data(V) if settings.init != "random" else np.zeros(len(start), bool)
+        silent = ~with_data(V) if settings.init != "random" else np.zeros(len(start), bool)
     else:
         start = given.T
-        blank = ~start.any(axis=1)
-    blank |= ~start.any(axis=1)
+        silent = np.zeros(len(start), bool)
+    blank = silent | ~np.asarray(start.any(axis=1))
     level = start[~blank].mean(axis=0) if not blank.all() else np.ones(start.shape[1])
     drawn = np.abs(np.random.default_rng(settings.seed).standard_normal(start.shape))
     return np.ascontiguousarray(np.where(blank[:, None], level * drawn, start), dtype)

@@ -1,11 +1,13 @@
 """NMF against scikit-learn's, and where it is to be better."""
 
 import pickle
+import warnings
 
 import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse
+from scipy.optimize import nnls
 from sklearn.decomposition import NMF as Theirs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
@@ -13,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 import dnmf
 from dnmf import NMF, MiniBatchNMF, non_negative_factorization
+from dnmf.errors import DataWarning
 
 SOLVERS = [
     {"solver": "cd"},
@@ -190,11 +193,142 @@ def test_missing_entries_count_for_nothing():
     np.testing.assert_allclose(ratings.reconstruction_err_, model.reconstruction_err_, rtol=0.05)
 
 
-def test_score_is_the_mean_divergence_of_a_sample_and_chooses():
+def test_score_is_the_mean_divergence_of_a_sample():
     X = data()
     model = NMF(3, random_state=0).fit(X)
     assert model.score(X) == pytest.approx(-0.5 * model.reconstruction_err_**2 / len(X), rel=1e-9)
-    assert model.score(X) > NMF(1, random_state=0).fit(X).score(X)
+
+
+@quietly
+def test_score_grows_with_the_components_and_select_rank_finds_their_number():
+    rng = np.random.default_rng(0)
+    X = rng.random((60, 3)) @ rng.random((3, 40)) * rng.uniform(0.8, 1.2, (60, 40))
+    scores = [NMF(k, random_state=0).fit(X[:40]).score(X[40:]) for k in (1, 3, 6, 12)]
+    assert scores == sorted(scores)
+    assert dnmf.select_rank(X, [1, 2, 3, 4, 6], n_runs=4, seed=0).suggest().rank == 3
+    assert "cannot choose" in NMF.score.__doc__
+
+
+FORMS = [np.asarray, scipy.sparse.csr_array, scipy.sparse.csc_array, lambda X: da.from_array(X, chunks=(16, 7))]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("beta_loss", [1, 0.5])
+def test_score_leaves_out_features_that_no_component_has_and_warns(form, beta_loss):
+    X, H = data(), np.random.default_rng(0).random((3, 15))
+    H[:, [2, 7]] = 0
+    others = [j for j in range(15) if j not in (2, 7)]
+    model, smaller = by_hand(NMF, H, beta_loss), by_hand(NMF, H[:, others], beta_loss)
+    with pytest.warns(DataWarning, match="2 of 15 features are 0"):
+        score = model.score(form(X))
+    assert score == pytest.approx(smaller.score(X[:, others]), rel=1e-9)
+    X[:, [2, 7]] = 0
+    assert model.score(form(X)) == pytest.approx(score, rel=1e-9)  # and no warning
+
+
+def test_score_is_infinite_with_a_warning_where_zeros_cannot_be_left_out():
+    H = np.random.default_rng(0).random((3, 15))
+    H[:, 2] = 0
+    with pytest.warns(DataWarning, match="score is -inf"):
+        assert by_hand(NMF, H, 0).score(data()) == -np.inf
+
+
+def by_hand(kind, H, beta_loss, **options):
+    """Return an estimator whose components were set and not fitted."""
+    model = kind(len(H), beta_loss=beta_loss, **options)
+    model.components_ = H
+    return model
+
+
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+@pytest.mark.parametrize("beta_loss", [2, 1, 0.5, 1.5, 3, 0])
+def test_components_set_by_hand_serve_without_a_fit(kind, beta_loss):
+    H = 0.1 + np.random.default_rng(0).random((2, 6))
+    W = 0.1 + np.random.default_rng(1).random((20, 2))
+    model = by_hand(kind, H, beta_loss)
+    forms = FORMS if beta_loss > 0 else [FORMS[0], FORMS[3]]
+    for form in forms:
+        X = form(W @ H)
+        np.testing.assert_allclose(np.asarray(model.transform(X)), W, rtol=1e-3)
+        assert model.score(X) == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(model.inverse_transform(W), W @ H)
+    assert list(model.get_feature_names_out()) == [f"{kind.__name__.lower()}{k}" for k in range(2)]
+    model.components_ = H[:, :4].tolist()
+    np.testing.assert_allclose(model.transform(W @ H[:, :4]), W, rtol=1e-3)
+    with pytest.raises(ValueError, match="X has 6 features, but"):
+        model.transform(W @ H)
+
+
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+def test_penalties_count_for_components_set_by_hand(kind):
+    X, H = data(), np.random.default_rng(0).random((3, 15))
+    W = by_hand(kind, H, 2, alpha_W=0.01).transform(X)
+    stacked = np.vstack([H.T, np.sqrt(0.15) * np.eye(3)])
+    expected = [nnls(stacked, np.concatenate([row, np.zeros(3)]))[0] for row in X]
+    np.testing.assert_allclose(W, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize(("H", "message"), [
+    (np.ones(5), "Expected 2D array"), (-np.ones((2, 5)), "Negative values"), (np.full((2, 5), np.nan), "NaN"),
+])  # fmt: skip
+def test_components_set_by_hand_are_checked(H, message):
+    for kind in (NMF, MiniBatchNMF):
+        with pytest.raises(ValueError, match=message):
+            by_hand(kind, H, 2).transform(np.ones((3, 5)))
+
+
+def test_a_stream_goes_on_from_components_set_by_hand():
+    X, H = data(), 0.1 + np.random.default_rng(0).random((3, 15))
+    one = by_hand(MiniBatchNMF, H, 1).partial_fit(X).partial_fit(X)
+    two = MiniBatchNMF(3, beta_loss=1, init="custom").partial_fit(X, H=H).partial_fit(X)
+    np.testing.assert_array_equal(one.components_, two.components_)
+
+
+LONE = "A penalty of {} alone has no effect"
+
+
+@quietly
+def test_a_penalty_of_one_factor_alone_is_warned_of_once():
+    X = data()
+    acts = [
+        ("H", lambda: dnmf.factorize(X, 3, l1_H=0.1, max_passes=2)),
+        ("W", lambda: dnmf.factorize(X, 3, l2_W=0.1, max_passes=2, solver="mu", loss=1)),
+        ("H", lambda: dnmf.factorize(X, 3, l1_H=0.1, fixed_W=X[:, :2], max_passes=2)),
+        ("H", lambda: dnmf.select_rank(X, [1, 2], l2_H=0.1, n_runs=2)),
+        ("H", lambda: NMF(3, alpha_W=0, alpha_H=0.1, l1_ratio=1, max_iter=2).fit(X)),
+        ("W", lambda: MiniBatchNMF(3, alpha_W=0.1, alpha_H=0, max_iter=2).fit(X)),
+        ("H", lambda: MiniBatchNMF(3, alpha_H=0.1).partial_fit(X).partial_fit(X)),
+    ]
+    for factor, act in acts:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            act()
+        told = [str(warning.message) for warning in caught if warning.category is DataWarning]
+        assert len(told) == 1, told
+        assert LONE.format(factor) in told[0]
+
+
+@quietly
+def test_penalties_that_scale_cannot_escape_are_not_warned_of():
+    X = data()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        dnmf.factorize(X, 3, l1_H=0.1, l2_W=0.1, max_passes=2)
+        result = dnmf.factorize(X, 3, l1_H=0.1, fixed_W=X[:, :3], max_passes=2)
+        dnmf.transform(result, X)
+        model = NMF(3, alpha_W=0.1, max_iter=2).fit(X)
+        model.transform(X)
+        MiniBatchNMF(3, alpha_W=0.1, max_iter=2).fit(X).transform(X)
+        non_negative_factorization(X, H=model.components_, update_H=False, alpha_W=0.1, alpha_H=0)
+
+
+@quietly
+@pytest.mark.parametrize("init", ["random", "nndsvda"])
+def test_the_verdict_names_the_iterations_that_were_given(init, capsys):
+    NMF(3, init=init, random_state=0, max_iter=7, tol=1e-12, verbose=1).fit(data())
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "The 7 iterations allowed were spent" in last
+    assert "raise max_iter or tol" in last
 
 
 @quietly
