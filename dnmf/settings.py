@@ -209,7 +209,7 @@ def check_penalties(settings: Settings) -> None:
     warn(
         f"A penalty of {one} alone has no effect: {other} absorbs the scale, so that {one} can shrink towards 0 with "
         f"the same product WH. Give one of {other} too (l1_{other} or l2_{other}; alpha_{other} of an estimator; "
-        f"--l1-{other.lower()} or --l2-{other.lower()} on the command line), or give none.",
+        f"--l1-{other} or --l2-{other} on the command line), or give none.",
         DataWarning,
     )
 
