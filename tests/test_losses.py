@@ -312,9 +312,10 @@ def test_scikit_learns_divergence_is_ours_where_there_is_no_small_entry():
                 max_iter=3,
                 tol=0,
             )
-        result = dnmf.factorize(V, 3, loss=beta, solver="mu", init=(W, H), sweeps=1, max_passes=3, tol=0)
-        np.testing.assert_allclose(result.W, found[1].T, rtol=1e-6)
-        np.testing.assert_allclose(result.H, found[0].T, rtol=1e-6)
+        options = {"loss": beta, "solver": "mu", "init": (W, H), "sweeps": 1, "tol": 0}
+        np.testing.assert_allclose(dnmf.factorize(V, 3, max_passes=3, **options).H, found[0].T, rtol=1e-6)
+        # The W of the third step is the one that the fourth pass evaluates.
+        np.testing.assert_allclose(dnmf.factorize(V, 3, max_passes=4, **options).W, found[1].T, rtol=1e-6)
 
 
 def test_a_held_out_transform_with_l1_keeps_its_penalty_once():
@@ -386,3 +387,22 @@ def test_nan_is_an_error_unless_it_is_told_to_be_missing():
         dnmf.factorize(V, 3, missing="nan")
     with pytest.raises(SettingsError, match="missing='nan' needs a dense V, and this one is sparse"):
         dnmf.factorize(sp.csr_array(np.eye(4)), 2, missing="nan")
+
+
+@pytest.mark.parametrize("options", [{}, PENALTIES, {"missing": "nan"}], ids=["plain", "penalised", "missing"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "solver"), [*((beta, "mu") for beta in BETAS), (1, "newton"), (1, "cd"), (2, "hals"), (2, "auto")]
+)
+def test_the_loss_is_that_of_the_factors_returned(loss, solver, dtype, options):
+    """After any number of passes, from any start, for the best of several runs, and for what a store holds."""
+    V = np.random.default_rng(0).poisson(20 * matrix()).astype(dtype) + (loss <= 0)
+    V[3, 7] = np.nan if "missing" in options else V[3, 7]
+    M = np.isfinite(V).astype(float)
+    for more in ({"init": "random"}, {"init": "auto"}, {"init": "random", "n_runs": 2}, {"extrapolate": True}):
+        for passes in (1, 2, 3, 8):
+            result = dnmf.factorize(V, 3, loss=loss, solver=solver, max_passes=passes, tol=0, **options, **more)
+            W, H = (factor.astype(float) for factor in factors(result))
+            penalties = {} if "missing" in options else options
+            expected = objective(V.astype(float), W, H, loss=loss, M=M, **penalties)
+            assert result.loss == pytest.approx(expected, rel=1e-9 if dtype == "float64" else 2e-5)
