@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
+from dnmf.kernels.floats import own_errors
 from dnmf.result import Result, whole
 from dnmf.sources.names import only_suffixes
 from dnmf.start import stored_result
@@ -19,6 +20,7 @@ PLACES = ("X_nmf", "NMF", "nmf")
 NEEDED = ("obs_names", "var_names", "obsm", "varm", "uns")
 
 
+@own_errors
 def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | None = None) -> None:
     """Write the factors of a V with cells as rows and genes as columns into an AnnData, backed or not.
 

@@ -12,6 +12,7 @@ from dnmf.annotation import PLACES, describe
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.placing import appearing_here, full_path
 from dnmf.errors import DataError, SettingsError, StoreError, unknown
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.tiles import Float
 from dnmf.ranking import component_names
 from dnmf.result import Result
@@ -29,6 +30,7 @@ LABELS = {"rows": "row", "columns": "column"}
 TEXT_NUMBERS, GROUP_NUMBERS = 2**17, 2**21
 
 
+@own_errors
 def export(
     fitted: Result | str | Path, path: str | Path, *, format: Format | None = None, overwrite: bool = False
 ) -> Path:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from dnmf.engine import ThreadEngine
 from dnmf.errors import SettingsError, unknown
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.moments import Moments, row_moments
 from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
@@ -33,6 +34,7 @@ __all__ = ["Prepared", "clip", "log_normalise", "prepare", "tfidf", "unit_varian
 LIKE_RANK = 4
 
 
+@own_errors
 def unit_variance(
     V: Any, *, samples: Axis = "rows", client: Any = None, memory_limit: int | str | None = None
 ) -> Prepared:
@@ -63,6 +65,7 @@ def unit_variance(
     return _prepared(V, _by_variance(samples), client, memory_limit)
 
 
+@own_errors
 def tfidf(
     V: Any,
     *,
@@ -96,6 +99,7 @@ def tfidf(
     return _prepared(V, _by_terms(samples, sublinear, norm), client, memory_limit)
 
 
+@own_errors
 def log_normalise(
     V: Any,
     *,
@@ -136,6 +140,7 @@ def clip(V: Any) -> Prepared:
     return _prepared(V, [Step("clip")])
 
 
+@own_errors
 def prepare(
     V: Any,
     names: Sequence[str],

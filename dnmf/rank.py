@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dnmf.kernels.floats import own_errors
 from dnmf.survey import RankSurvey, make_survey, stored_survey
 from dnmf.watch import Watcher
 
 
+@own_errors
 def select_rank(
     V: Any,
     ranks: Sequence[int],

@@ -9,6 +9,7 @@ import numpy as np
 from dnmf.checkpoint.arrays import gather
 from dnmf.errors import SettingsError, unknown
 from dnmf.factor import DiskFactor, Factor
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.steps import Step
 from dnmf.kernels.tiles import Float
 from dnmf.markup import card
@@ -135,6 +136,7 @@ class Result:
             return (part.T for part in gather(self._long, self._bounds, width))
         return (self._short[start : start + width] for start in range(0, len(self._short), width))
 
+    @own_errors
     def components(self, n: int = 10, axis: Axis | None = None) -> list[Component]:
         """Return what each component is made of: its share of WH and its strongest features.
 
@@ -169,6 +171,7 @@ class Result:
         names = self.names.rows if axis == "rows" else self.names.columns
         return describe_components(self.parts(axis), self.parts(other), names, self._short.shape[1], n)
 
+    @own_errors
     def top(self, n: int = 10, axis: Axis | None = None) -> list[list[tuple[str | int, float]]]:
         """Return the strongest features of each component, as `components` tells them: their names and weights.
 

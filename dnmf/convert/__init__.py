@@ -19,6 +19,7 @@ from dnmf.convert.dense import write_dense
 from dnmf.convert.origin import open_origin
 from dnmf.convert.sparse import write_entries, write_sparse
 from dnmf.errors import SettingsError, unknown
+from dnmf.kernels.floats import own_errors
 from dnmf.settings import parse_bytes
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.urls import is_url
@@ -28,6 +29,7 @@ __all__ = ["COMPRESSORS", "convert"]
 AXES = ("rows", "columns")
 
 
+@own_errors
 def convert(
     origin: Any,
     target: str | Path,

@@ -14,6 +14,7 @@ from dnmf.errors import DataWarning, warn
 from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
 from dnmf.estimator.parameters import settings_by_hand
 from dnmf.estimator.rows import Rows
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.steps import Step
 from dnmf.kernels.tiles import Float
 from dnmf.settings import Settings
@@ -35,6 +36,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     _settings: Settings
     _by_hand = False
 
+    @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
         """Learn H of the data.
@@ -59,6 +61,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self._fit(X, W, H)
         return self
 
+    @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Any:
         """Learn H of the data and return W: what `fit(X).transform(X)` returns, to the last bit.
@@ -76,6 +79,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         table, W = self._fit(X, W, H)
         return self._transformed(table, W)
 
+    @own_errors
     def transform(self, X: Any) -> Any:
         """Return W of the rows of X, with `components_` held.
 
@@ -96,6 +100,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self._check_ready()
         return self._transformed(opened(self, X, reset=False, lengths=False))
 
+    @own_errors
     def inverse_transform(self, X: Any) -> Any:
         """Return the data that W stands for.
 
@@ -112,6 +117,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self._check_ready()
         return as_product(X, self.components_, getattr(self, "feature_names_in_", None))
 
+    @own_errors
     def score(self, X: Any, y: Any = None) -> float:
         """Return how well `components_` describe X: minus the mean divergence of a sample from its WH.
 

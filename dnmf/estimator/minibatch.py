@@ -28,6 +28,7 @@ from dnmf.estimator.parameters import (
 )
 from dnmf.estimator.progress import Progress
 from dnmf.factor import DiskFactor, MemoryFactor, Room
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.panels import BadEntry, Block, square_sum, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
@@ -128,6 +129,7 @@ class MiniBatchNMF(Factorizer):
         self.random_state = random_state
         self.verbose = verbose
 
+    @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
         """Update H by one batch; the first one with data is where H starts, unless `components_` are there already.

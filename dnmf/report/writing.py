@@ -8,6 +8,7 @@ from typing import Any
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.placing import appearing_here, full_path
 from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
+from dnmf.kernels.floats import own_errors
 from dnmf.markup import tag
 from dnmf.plan import amount
 from dnmf.report import again, components, course
@@ -42,6 +43,7 @@ SECTIONS = (
 )
 
 
+@own_errors
 def write_report(
     fitted: Result | RankSurvey | str | Path,
     path: str | Path,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.tiles import Float
 from dnmf.markup import card
 from dnmf.result import Result
@@ -101,15 +102,18 @@ class RankSurvey:
             raise DataError(f"The survey has no rank {rank}; it has {', '.join(map(str, self.ranks))}.")
         return tuple(model for model in self.models if model.rank == rank)
 
+    @own_errors
     def stability(self, rank: int) -> Stability | None:
         """Return how the components of the runs of a rank match, or None where there is one run."""
         models = self.of(rank)
         return stability([model.W for model in models]) if len(models) > 1 else None
 
+    @own_errors
     def connectivity(self, rank: int) -> NDArray[np.float32]:
         """Return how often (s, s) two columns of the sample have one strongest component (Brunet et al. 2004)."""
         return consensus_matrix([model.labels for model in self.of(rank)])
 
+    @own_errors
     def table(self) -> dict[str, list[Any]]:
         """Return the figures of the survey, a column to each, with an entry for every rank.
 
@@ -156,6 +160,7 @@ class RankSurvey:
             "seconds": seconds,
         }
 
+    @own_errors
     def suggest(self) -> Suggestion:
         """Return the rank to take, with the reason as sentences, and whether the criteria agree."""
         table = self.table()
@@ -167,6 +172,7 @@ class RankSurvey:
         found = self._best[rank]
         return stored_result(found) if isinstance(found, str) else found
 
+    @own_errors
     def consensus(self, rank: int, V: Any = None, density_threshold: float = DENSITY_THRESHOLD) -> "ConsensusResult":
         """Return what the runs of a rank have in common, with the other factor refitted in one read of V.
 
