@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from dnmf.arguments import Options, shows_options
+from dnmf.kernels.floats import own_errors
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.settings import BESIDE, Settings
@@ -15,6 +16,7 @@ from dnmf.transform import transform as transform
 from dnmf.watch import Watcher
 
 
+@own_errors
 @shows_options
 def factorize(
     V: Any,
@@ -71,8 +73,8 @@ def factorize(
         Whether every pass begins beyond W, on the line from the W before (Ang & Gillis 2019); a step that does not pay
         is taken back. None: with `solver="auto"` and `"sketch"` only.
     missing
-        `"nan"` takes NaN in a dense V as missing, `"zeros"` what a sparse V does not store. Missing entries count for
-        nothing: not in the loss, not in the factors, not in `transform`.
+        `"nan"` takes NaN and masked entries of a dense V as missing, `"zeros"` what a sparse V does not store. Missing
+        entries count for nothing: not in the loss, not in the factors, not in `transform`.
     weights
         Weights of the entries, at least 0, of V's shape: an array or a sparse matrix in memory, or whatever V may be,
         cut like V. The loss of an entry is multiplied by its weight.
@@ -110,6 +112,7 @@ def factorize(
         return run.result()
 
 
+@own_errors
 @shows_options
 def iterate(
     V: Any,
@@ -141,6 +144,7 @@ def iterate(
             yield run.result()
 
 
+@own_errors
 def resume(
     store: str | Path,
     V: Any = None,
@@ -220,4 +224,4 @@ def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
     weights, init = options.get("weights"), options.get("init", "auto")
     plain = {name: value for name, value in options.items() if name not in ("init", *BESIDE)}
     settings = Settings.from_options({"rank": rank, **plain, "init": init if isinstance(init, str) else "auto"})
-    return plan_of(open_matrix(V, weights=weights).layout, settings, weights is not None)
+    return plan_of(open_matrix(V, weights=weights, missing=settings.missing).layout, settings, weights is not None)

@@ -69,7 +69,7 @@ def new_run(
     solver_of(settings)
     check_penalties(settings)
     names = Names.of(options.get("row_names"), options.get("column_names"))
-    source = open_matrix(V, weights=weights, names=names)
+    source = open_matrix(V, weights=weights, names=names, missing=settings.missing)
     layout = source.layout
     names = names_of(options, layout)
     check_missing(settings, layout)
@@ -214,7 +214,8 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
         raise StoreError(f"The run in {store} was given its weights in memory; give weights= again to resume it.")
     try:
         given, bounds = location if V is None else V, store.header["bounds"]
-        source = open_prepared(given, stored_steps(store), weights=weights, bounds=bounds)
+        missing = store.header["settings"].get("missing", "none")
+        source = open_prepared(given, stored_steps(store), weights=weights, bounds=bounds, missing=missing)
     except DataError as error:
         if V is not None:
             raise

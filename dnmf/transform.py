@@ -12,6 +12,7 @@ from dnmf.checkpoint import appearing, write_long
 from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.errors import BudgetError, unknown
 from dnmf.factor import Factor, MemoryFactor
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
 from dnmf.kernels.rules import altered, make_rule
@@ -32,6 +33,7 @@ from dnmf.start import check_missing, crewed, memory_of, plan_of, stored_result
 from dnmf.watch import Watcher
 
 
+@own_errors
 def transform(
     fitted: Result | str | Path,
     V: Any,
@@ -124,7 +126,8 @@ def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: A
     """Open new data for a result, and prepare them by its steps."""
     if axis not in (None, *get_args(Axis)):
         raise unknown("axis", axis, get_args(Axis))
-    given = V if isinstance(V, Prepared) else open_matrix(V)
+    missing = result.settings.missing
+    given = V if isinstance(V, Prepared) else open_matrix(V, missing=missing)
     shape = given.layout.user_shape
     own = names.filled(given.layout.names).checked(shape)
     fitted = Fitted(result.shape, result.names, result.rows_streamed)
@@ -133,8 +136,8 @@ def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: A
     wanted, known = getattr(own, held), getattr(result.names, held)
     order = order_of(wanted, known, held, FITTED, advice_on(held, also_new=shape == result.shape))
     steps = steps_along(result.steps, axis, order)
-    along = given if given.layout.transposed == (axis == "rows") else open_along(V, axis)
-    source = open_prepared(along, steps, axis, weights, names=own)
+    along = given if given.layout.transposed == (axis == "rows") else open_along(V, axis, missing)
+    source = open_prepared(along, steps, axis, weights, names=own, missing=missing)
     warn_of_order((order, None) if held == "rows" else (None, order), FITTED)
     return New(source, axis, order)
 

@@ -11,6 +11,7 @@ from zarr.storage import StoreLike
 from dnmf.convert.compressors import compressors_for
 from dnmf.errors import SettingsError
 from dnmf.kernels.scratch import Scratch
+from dnmf.sources.blocks import as_dtype, read_block
 from dnmf.sources.damage import reading_part
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.names import Names
@@ -95,7 +96,8 @@ def _parts(source: Source, chunks: tuple[int, int], entries: int) -> Iterator[tu
         return
     scratch, across = Scratch(), slice(0, layout.shape[0])
     for block in range(layout.blocks):
-        part, along = source.read(block, scratch), layout.columns(block)
+        part, along = read_block(source, block, scratch), layout.columns(block)
+        part = as_dtype(part, layout.dtype, f"{layout.name(block)} of V")
         yield (along, across, part.T) if layout.transposed else (across, along, part)
 
 

@@ -18,6 +18,7 @@ from zarr.storage import StoreLike
 from dnmf.convert.buckets import Part, Parts, sort_entries
 from dnmf.convert.compressors import compressors_for
 from dnmf.kernels.scratch import Scratch
+from dnmf.sources.blocks import as_dtype, read_block
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.names import Names
 from dnmf.sources.triplets import Entries, Extent, read_through
@@ -43,7 +44,7 @@ def write_sparse(
     writer = Writer(draft, layout.user_shape, by, layout.dtype, compressor)
     if by == now:
         for block in range(layout.blocks):
-            part = source.read(block, scratch)
+            part = _stored(source, block, scratch)
             writer.add(np.diff(part.indptr), part.indices, part.data)
             done += layout.block_bytes(block)
             on_progress(done, total)
@@ -51,7 +52,7 @@ def write_sparse(
 
         def parts() -> Iterator[Part]:
             for block in range(layout.blocks):
-                part, first = source.read(block, scratch), layout.columns(block)
+                part, first = _stored(source, block, scratch), layout.columns(block)
                 near = np.repeat(np.arange(first.start, first.stop), np.diff(part.indptr))
                 yield Part(part.indices.astype(np.int64), near, part.data, first.stop / layout.shape[1])
 
@@ -60,6 +61,12 @@ def write_sparse(
             counts.add(part.major)
         _write_sorted(writer, parts, counts.upto(layout.shape[0]), room, folder, total, on_progress)
     writer.close(layout.names)
+
+
+def _stored(source: Source, block: int, scratch: Scratch) -> Any:
+    """Return a block in the dtype of the matrix."""
+    layout = source.layout
+    return as_dtype(read_block(source, block, scratch), layout.dtype, f"{layout.name(block)} of V")
 
 
 def write_entries(

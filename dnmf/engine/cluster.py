@@ -28,6 +28,7 @@ from dnmf.errors import ClusterError, ClusterWarning, warn
 from dnmf.factor import Factor
 from dnmf.kernels.panels import Block
 from dnmf.plan import amount, group_bounds
+from dnmf.sources.blocks import part_for
 from dnmf.sources.layout import Source
 
 # What may go through the scheduler without a word.
@@ -77,7 +78,7 @@ class ClusterEngine:
             self._send_matrix()
             part, needs = self._parts[index]
             try:
-                read = self.client.submit(remote.read_block, part, list(needs), block, columns, pure=False)
+                read = self.client.submit(remote.fetch_block, part, list(needs), block, columns, pure=False)
                 packed = self.workers.gather([read])[0]
             except KilledWorker as error:
                 raise self.explain(index, error) from None
@@ -168,7 +169,7 @@ class ClusterEngine:
         if self._parts:
             return
         sent = 0
-        for part in map(self.source.part, self.groups):
+        for part in (part_for(self.source, group) for group in self.groups):
             packed = remote.pack(part)
             sent += len(packed)
             with dask.config.set(SENDING):

@@ -11,7 +11,8 @@ from dnmf.factor import Factor
 from dnmf.kernels.panels import BadEntry, Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
-from dnmf.sources.layout import Part, Source
+from dnmf.sources.blocks import CheckedPart, read_block
+from dnmf.sources.layout import Source
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Engine(Protocol):
 
 
 def visit_block(
-    source: Source | Part | None,
+    source: Source | CheckedPart | None,
     work: Work[S],
     block: int,
     last: bool,
@@ -114,7 +115,7 @@ def visit_block(
     """
     if source is None:
         return work.visit(block, None, H, sums, scratch)
-    V = source.read(block, scratch)
+    V = read_block(source, block, scratch)
     if not last:
         source.expect(block + 1)
     return work.visit(block, V, H, sums, scratch)

@@ -15,10 +15,11 @@ import dnmf.kernels.rules  # noqa: F401 - loads every library whose threads are 
 from dnmf.engine.groups import BadBlock, Work, add_up, visit_block
 from dnmf.engine.machine import multiplier, usable_memory
 from dnmf.factor import Factor
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.panels import BadEntry
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
-from dnmf.sources.layout import Part
+from dnmf.sources.blocks import CheckedPart, read_block
 
 _local = threading.local()
 _gates: dict[int, threading.Semaphore] = {}
@@ -74,9 +75,10 @@ def unpack(packed: bytes) -> Any:
     return cloudpickle.loads(packed)
 
 
+@own_errors
 def visit_group(
     packed: bytes,
-    part: Part,
+    part: CheckedPart,
     values: Sequence[Any],
     group: range,
     given: Sequence[Sequence[Float] | None],
@@ -108,12 +110,13 @@ def visit_group(
     return kept, sums
 
 
-def read_block(part: Part, values: Sequence[Any], block: int, columns: NDArray[np.int64] | None) -> bytes:
+def fetch_block(part: CheckedPart, values: Sequence[Any], block: int, columns: NDArray[np.int64] | None) -> bytes:
     """Return a block, or some of its columns, packed."""
-    V = (part.given(values) if values else part).read(block, Scratch())
+    V = read_block(part.given(values) if values else part, block, Scratch())
     return pack(V if columns is None else V[:, columns])
 
 
+@own_errors
 def act_on_chunks(
     packed: bytes, starts: range, width: int, offset: int, groups: Sequence[Sequence[Float]]
 ) -> list[Any]:
@@ -138,6 +141,7 @@ def hold(thing: Any) -> Any:
     return thing
 
 
+@own_errors
 def add_sums(*level: Any) -> Any:
     """Add up sums that stand next to each other."""
     return add_up(level)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from dnmf.engine.groups import WHOLE, S, Scope, Work, visit_block
 from dnmf.errors import Interrupted
 from dnmf.factor import Factor, Room
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.panels import BadEntry, Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.plan import group_bounds
+from dnmf.sources.blocks import read_block
 from dnmf.sources.layout import Source
 
 
@@ -50,7 +52,7 @@ class ThreadEngine:
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns."""
         self._check()
-        V = self.source.read(block, Scratch())
+        V = read_block(self.source, block, Scratch())
         self.on_block(self.source.layout.block_bytes(block))
         return V if columns is None else V[:, columns]
 
@@ -95,6 +97,7 @@ class ThreadEngine:
             common[-1].failed = True
             raise
 
+    @own_errors
     def _visit_group(
         self,
         source: Source | None,
@@ -144,5 +147,6 @@ def _sum_of(first: Task, second: Task) -> Task:
     return Task(f"{first.key}+", _add, TaskRef(first.key), TaskRef(second.key))
 
 
+@own_errors
 def _add(first: S, second: S) -> S:
     return first.add(second)

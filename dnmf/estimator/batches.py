@@ -10,6 +10,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.panels import BadEntry, Block, slices
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources import Source
+from dnmf.sources.blocks import read_block
 from dnmf.sources.memory import as_columns
 
 # Bytes of blocks that are mixed: rows of one block may all be of one kind.
@@ -119,8 +120,8 @@ class BlockBatches:
     def _beside_each_other(self, group: list[int]) -> Block:
         """Return the columns of some blocks as one."""
         if len(group) == 1:
-            return self._source.read(group[0], Scratch())
-        parts = [self._source.read(block, Scratch()) for block in group]
+            return read_block(self._source, group[0], Scratch())
+        parts = [read_block(self._source, block, Scratch()) for block in group]
         return scipy.sparse.hstack(parts, "csc") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts, axis=1)
 
     def place(self, batch: int, error: BadEntry) -> DataError:

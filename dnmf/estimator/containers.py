@@ -15,6 +15,7 @@ import dask.array as da
 import numpy as np
 import zarr
 from dask.delayed import delayed
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
@@ -22,10 +23,13 @@ from dnmf.errors import DataError, DataWarning, warn
 from dnmf.estimator.rows import Rows, products, solve_products, solve_rows
 from dnmf.kernels.panels import work_dtype
 from dnmf.kernels.tiles import Float
+from dnmf.settings import Missing
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.alignment import names_in
-from dnmf.sources.dask_array import factor_array
+from dnmf.sources.blocks import as_matrix, compressed
+from dnmf.sources.dask_array import factor_array, verified
 from dnmf.sources.layout import BLOCK_BYTES
+from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
 from dnmf.sources.preparing import open_along
 from dnmf.sources.sparse_array import is_sparse_array, to_scipy
@@ -53,6 +57,8 @@ class Table:
         Whether it is not in memory, so that W is to be lazy as well.
     labels
         The xarray DataArray that it came in.
+    missing
+        What is missing, as for `dnmf.factorize`.
     names
         Of samples and features, where X has names.
     order
@@ -63,6 +69,7 @@ class Table:
     shape: tuple[int, int]
     lazy: bool
     labels: Any = None
+    missing: Missing = "none"
     names: Names = NO_NAMES
     order: Order | None = None
 
@@ -72,7 +79,7 @@ class Table:
         One that is small is cut along its rows, whatever its kind: then a dense and a sparse one give the same factors.
         """
         small = not self.lazy and stored_bytes(self.matrix) <= BLOCK_BYTES
-        return open_matrix(self.matrix, "rows" if small else None)
+        return open_matrix(self.matrix, "rows" if small else None, missing=self.missing)
 
     def by_rows(self) -> Source:
         """Return the matrix opened to be read by whole rows.
@@ -84,8 +91,8 @@ class Table:
         if isinstance(matrix, da.Array) and matrix.numblocks[1] > 1:
             height = max(1, ROWS_BYTES // (matrix.shape[1] * matrix.dtype.itemsize))
             if max(matrix.chunks[0]) > height:
-                matrix = matrix.rechunk({0: height})
-        return open_along(matrix, "rows")
+                matrix = verified(matrix, self.missing).rechunk({0: height})
+        return open_along(matrix, "rows", self.missing)
 
     def in_order(self, components: Float) -> Float:
         """Return H (r, n_features) in the order of the features of X."""
@@ -134,12 +141,16 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     elif _is(inner, "polars", "LazyFrame"):
         raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
     inner = to_scipy(inner) if is_sparse_array(inner) else inner
+    missing: Missing = getattr(model, "missing", "none")
     if isinstance(inner, STREAMED) or any(_is(inner, *kind) for kind in LYING):
         shape, found = _lazy_shape(inner, reset)
         own = found.columns if names is None else None
         order = _check_features(model, shape[1], names if own is None else list(own), reset, own is not None)
-        return Table(inner, shape, lazy=True, labels=labels, names=known.filled(found), order=order)
-    missing = getattr(model, "missing", "none")
+        return Table(inner, shape, lazy=True, labels=labels, names=known.filled(found), order=order, missing=missing)
+    if isinstance(inner, np.ma.MaskedArray):
+        inner = unmasked(inner, missing, "X")
+    elif issparse(inner):
+        compressed(inner, "X")  # scikit-learn would index by what it stores
     asked: dict[str, Any] = {
         "accept_sparse": ("csr", "csc"),
         "dtype": "numeric",
@@ -154,7 +165,7 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
         order = _check_features(model, matrix.shape[1], names, reset)
     if matrix.dtype == np.longdouble:
         matrix = matrix.astype(np.float64, copy=False)
-    return Table(matrix, matrix.shape, lazy=False, labels=labels, names=known, order=order)
+    return Table(matrix, matrix.shape, lazy=False, labels=labels, names=known, order=order, missing=missing)
 
 
 def stored_bytes(matrix: Any) -> int:
@@ -175,12 +186,17 @@ def lazy_rows(matrix: Any, rows: Rows) -> Any:
     dtype = work_dtype(matrix.dtype)
     told: dict[str, Any] = {"dtype": dtype, "meta": np.empty((0, 0), dtype), "concatenate": False}
     told["rows"] = delayed(rows, pure=False)
-    if matrix.numblocks[1] == 1 or not rows.by_products:
-        return da.blockwise(solve_rows, "ik", matrix, "ij", new_axes={"k": rank}, **told)
-    first = np.cumsum([0, *matrix.chunks[1]])[:-1]
-    starts = da.from_array(first[None, :], chunks=(1, 1))
+    heights, widths = matrix.chunks
+    tall, wide = matrix.numblocks
+    places = da.from_array(np.column_stack([np.arange(tall), heights]).ravel(), chunks=2)
+    cut = {"align_arrays": False, **told}
+    if wide == 1 or not rows.by_products:
+        new = {"k": rank}
+        return da.blockwise(solve_rows, "ik", matrix, "ij", places, "i", new_axes=new, widths=list(widths), **cut)
+    across = np.stack([np.arange(wide), np.cumsum([0, *widths])[:-1], widths])
+    panels = da.from_array(across, chunks=(3, 1)), "uj"
     narrow = {"j": lambda width: rank}
-    parts = da.blockwise(products, "ij", matrix, "ij", starts, "uj", adjust_chunks=narrow, align_arrays=False, **told)
+    parts = da.blockwise(products, "ij", matrix, "ij", *panels, places, "i", adjust_chunks=narrow, **cut)
     return da.blockwise(solve_products, "ik", parts, "ij", new_axes={"k": rank}, **told)
 
 
@@ -196,7 +212,7 @@ def as_product(W: Any, H: Any, names: Sequence[Any] | None) -> Any:
     if not shape or shape[-1] != len(H):
         raise DataError(f"X has shape {tuple(shape)}, and is to be a W, with a column for each of {len(H)} components.")
     if not _is(W, "xarray", "DataArray"):
-        return W @ H
+        return (as_matrix(W, "X") if issparse(W) else W) @ H
     samples = W.dims[0]
     coords = {name: coord for name, coord in W.coords.items() if set(coord.dims) <= {samples}}
     if names is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.errors import DataError
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.model import Model
 from dnmf.kernels.panels import BadEntry, Block, panels, work_dtype
 from dnmf.kernels.products import cross_product
@@ -15,8 +16,10 @@ from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.rules import make_rule
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float
-from dnmf.settings import Settings
+from dnmf.settings import Missing, Settings
 from dnmf.sources import Source
+from dnmf.sources.blocks import read_block
+from dnmf.sources.dask_array import beside, declared
 from dnmf.sources.memory import as_columns
 
 
@@ -40,6 +43,7 @@ class Rows:
         """Whether XHᵀ is all that is needed of X."""
         return isinstance(make_rule(self.settings, transposed=True), Quadratic)
 
+    @own_errors
     def of(self, V: Block) -> Float:
         """Return W (w, r) of some rows, given as the columns of V (n_features, w)."""
         rule = make_rule(self.settings, transposed=True)
@@ -49,17 +53,20 @@ class Rows:
 
     def of_block(self, source: Source, block: int) -> Float:
         """Return Wᵀ (r, w) of a block of a source that is streamed by rows."""
-        return self.of(source.read(block, Scratch())).T
+        return self.of(read_block(source, block, Scratch())).T
 
 
-def solve_rows(panels_of_rows: Sequence[Any], rows: Rows) -> Float:
-    """Return W (w, r) of some rows of X, given as their panels of columns."""
-    return rows.of(_columns(panels_of_rows))
+@own_errors
+def solve_rows(panels_of_rows: Sequence[Any], place: Any, rows: Rows, widths: Sequence[int]) -> Float:
+    """Return W (w, r) of some rows of X, given as their panels of columns, whose number and height are their place."""
+    return rows.of(_columns(panels_of_rows, place, range(len(widths)), widths, rows.settings.missing))
 
 
-def products(panel: Any, start: Any, rows: Rows) -> Float:
-    """Return XHᵀ (w, r) of a panel of columns of X that begins at a column of X."""
-    V, first = _columns([panel]), int(np.asarray(start).ravel()[0])
+@own_errors
+def products(panel: Any, across: Any, place: Any, rows: Rows) -> Float:
+    """Return XHᵀ (w, r) of a panel of columns of X, given as its number, its first column of X and its width."""
+    number, first, width = np.asarray(across).ravel().tolist()
+    V = _columns([panel], place, [number], [width], rows.settings.missing)
     rule = make_rule(rows.settings, transposed=True)
     scratch, dtype = Scratch(), work_dtype(V.dtype)
     _check(V, rule.entries.square_sum, dtype, scratch)
@@ -70,6 +77,7 @@ def products(panel: Any, start: Any, rows: Rows) -> Float:
     return C.T
 
 
+@own_errors
 def solve_products(parts: Sequence[Float], rows: Rows) -> Float:
     """Return W (w, r) of some rows, given the products of all their panels."""
     rule = make_rule(rows.settings, transposed=True)
@@ -79,12 +87,17 @@ def solve_products(parts: Sequence[Float], rows: Rows) -> Float:
     return rule.best(C, Model.of(np.ascontiguousarray(rows.components.T, dtype)).gram).T
 
 
-def _columns(parts: Sequence[Any]) -> Block:
-    """Lay panels of some rows together, and turn them so that the rows are columns."""
-    if scipy.sparse.issparse(parts[0]):
-        return as_columns(scipy.sparse.hstack(parts).T)
-    arrays = [np.asarray(part) for part in parts]
-    return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)).T
+def _columns(
+    parts: Sequence[Any], place: Any, numbers: Sequence[int], widths: Sequence[int], missing: Missing
+) -> Block:
+    """Lay panels of some rows together after a check of each, and turn them so that the rows are columns."""
+    row, height = np.asarray(place).ravel().tolist()
+    found = [
+        declared(part, (height, width), f"chunk ({row:.0f}, {number}) of X", missing, "X")
+        for part, number, width in zip(parts, numbers, widths, strict=True)
+    ]
+    whole = beside(found, axis=1)
+    return as_columns(whole.T, "X") if scipy.sparse.issparse(whole) else whole.T
 
 
 def _check(V: Block, square_sum: Any, dtype: np.dtype[Any], scratch: Scratch) -> None:

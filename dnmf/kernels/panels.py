@@ -42,7 +42,7 @@ class Columns(NamedTuple):
 Panel = Float | Columns
 
 
-def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+def work_dtype(dtype: DTypeLike, name: str = "V") -> np.dtype[Any]:
     """Return the float dtype that data of this dtype are worked on in.
 
     >>> [work_dtype(name).name for name in ("uint8", "float16", "float32", "int32", "float64")]
@@ -50,9 +50,9 @@ def work_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """
     dtype = np.dtype(dtype)
     if dtype.kind == "f" and dtype.itemsize > 8:
-        raise DataError(f"V has dtype {dtype}, and no more than float64 is worked on; give V.astype('float64').")
+        raise DataError(f"{name} has dtype {dtype}, and no more than float64 is worked on; give V.astype('float64').")
     if dtype.kind not in "buif":
-        raise DataError(f"V has dtype {dtype}, which is no real number; give booleans, integers or floats.")
+        raise DataError(f"{name} has dtype {dtype}, which is no real number; give booleans, integers or floats.")
     small = dtype.itemsize <= 2 or (dtype.kind == "f" and dtype.itemsize == 4)
     return np.dtype(np.float32 if small else np.float64)
 

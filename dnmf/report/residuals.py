@@ -256,7 +256,7 @@ def _source(result: Result, V: Any, weights: Any) -> Source:
     if V is None:
         raise StoreError("The run kept no store, so that its matrix is not known; give V.")
     streamed: Axis = "rows" if result.rows_streamed else "columns"
-    source = open_prepared(V, result.steps, streamed, weights)
+    source = open_prepared(V, result.steps, streamed, weights, missing=result.settings.missing)
     if source.layout.user_shape != result.shape or source.layout.bounds != tuple(result.bounds):
         raise DataError(
             f"V has shape {source.layout.user_shape} in {source.layout.blocks} blocks, and what was factorised had "

@@ -17,9 +17,9 @@ from dask.optimization import cull
 from dnmf.errors import DataError, DataWarning, ReadError, warn
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
+from dnmf.settings import Missing
+from dnmf.sources.blocks import as_matrix, name_of_block
 from dnmf.sources.layout import Axis, Layout, check_shape, streams_rows
-from dnmf.sources.memory import as_columns
-from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 from dnmf.sources.urls import told
 
 Key = tuple[Any, ...]
@@ -33,7 +33,7 @@ class DaskSource:
     Chunks that a cluster holds, as after `persist`, are taken from there.
     """
 
-    def __init__(self, array: da.Array, streamed: Axis | None = None) -> None:
+    def __init__(self, array: da.Array, streamed: Axis | None = None, missing: Missing = "none") -> None:
         if any(math.isnan(size) for axis in array.chunks for size in axis):
             raise DataError("V is a Dask array whose chunk sizes are not known; call V.compute_chunk_sizes() first.")
         shape = check_shape(array.shape, "V")
@@ -47,11 +47,12 @@ class DaskSource:
         held = {key: DataNode(key, None) for key in self._futures}
         self._graph = {**dict(array.__dask_graph__()), **held}
         self._keys = dict(enumerate(keys))
-        self._transposed = transposed
-        first = here(self._chunks(range(1), {0: "block 0"})).read(0, Scratch())
-        dtype = first.dtype
-        work_dtype(dtype)
+        self._transposed, self._sizes, self._missing = transposed, array.chunks, missing
         widths = array.chunks[0 if transposed else 1]
+        first = here(self._chunks(range(1), {0: name_of_block(0, 0, widths[0], transposed)})).read(0, Scratch())
+        # a first block of integers where floats are declared: the others may hold any
+        dtype = array.dtype if first.dtype.kind in "bui" and array.dtype.kind == "f" else first.dtype
+        work_dtype(dtype)
         sparse = scipy.sparse.issparse(first)
         dense_bytes = max(widths) * shape[1 if transposed else 0] * dtype.itemsize
         sparse_bytes = 2 * (first.data.nbytes + first.indices.nbytes) if sparse else 0
@@ -82,7 +83,13 @@ class DaskSource:
         keys = {block: self._keys[block] for block in blocks}
         graph, _ = cull(self._graph, [key for some in keys.values() for key in some])
         held = [key for key in graph if key in self._futures]
-        return Chunks(graph, keys, names, self._transposed, held, [self._futures[key] for key in held])
+        shapes = {block: [self._shape(key) for key in some] for block, some in keys.items()}
+        needs = [self._futures[key] for key in held]
+        return Chunks(graph, keys, shapes, names, self._transposed, self._missing, held, needs)
+
+    def _shape(self, key: Key) -> tuple[int, ...]:
+        """Return the shape that the array declares for a chunk."""
+        return tuple(int(sizes[place]) for sizes, place in zip(self._sizes, key[1:], strict=True))
 
 
 def cut_along(array: da.Array, axis: Axis) -> da.Array:
@@ -117,15 +124,18 @@ class Chunks:
 
     graph: Mapping[Any, Any]
     keys: Mapping[int, Sequence[Key]]
+    shapes: Mapping[int, Sequence[tuple[int, ...]]]
     names: Mapping[int, str]
     transposed: bool
+    missing: Missing
     held: Sequence[Key]
     needs: Sequence[Any]
 
     small: ClassVar[bool] = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.graph, self.keys, self.names, self.transposed, self.held, ())
+        graph = self.graph, self.keys, self.shapes, self.names
+        return type(self), (*graph, self.transposed, self.missing, self.held, ())
 
     def given(self, values: Sequence[Any]) -> "Chunks":
         """Return the graph with the chunks that it begins at in their places."""
@@ -154,15 +164,63 @@ class Chunks:
         """Compute the chunks of a block and lay them together, whatever may go wrong."""
         keys = list(self.keys[block])
         graph = cull(self.graph, keys)[0] if len(self.keys) > 1 else self.graph
-        parts = [to_scipy(part) if is_sparse_array(part) else part for part in dask.get(graph, keys)]
-        if scipy.sparse.issparse(parts[0]):
-            whole = scipy.sparse.hstack(parts) if self.transposed else scipy.sparse.vstack(parts)
-            return as_columns(whole.T if self.transposed else whole)
-        if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-            raise DataError("V has masked blocks, and every entry of V counts; give V.map_blocks(np.ma.filled, 0).")
-        parts = [np.asarray(part) for part in parts]
-        whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1 if self.transposed else 0)
+        found = zip(keys, self.shapes[block], dask.get(graph, keys), strict=True)
+        whole = beside(
+            [declared(part, shape, self._name(key, block), self.missing) for key, shape, part in found],
+            axis=1 if self.transposed else 0,
+        )
         return whole.T if self.transposed else whole
+
+    def _name(self, key: Key, block: int) -> str:
+        """Return words for a chunk, by its place in the grid and its block."""
+        return f"chunk {tuple(key[1:])} of the Dask array, in {self.names[block]}"
+
+
+def declared(part: Any, shape: Sequence[float], name: str, missing: Missing, what: str = "V") -> Any:
+    """Return a computed chunk as an array or a SciPy matrix, of the shape that was declared for it.
+
+    A size that is not known is NaN.
+
+    Raises
+    ------
+    DataError
+        If it has another shape, is masked and missing entries have no place, or is a damaged sparse matrix.
+    """
+    if missing != "nan" and np.ma.is_masked(part):
+        raise DataError(
+            f"{what} has masked blocks, and every entry of {what} counts; give {what}.map_blocks(np.ma.filled, 0), or "
+            f"{what}.map_blocks(np.ma.filled, np.nan) with missing='nan', which takes masked blocks as well. The first "
+            f"one is {name}."
+        )
+    matrix = as_matrix(part, name)
+    if len(matrix.shape) != len(shape) or any(
+        found != wanted for found, wanted in zip(matrix.shape, shape, strict=True) if not math.isnan(wanted)
+    ):
+        raise DataError(
+            f"{name} has shape {matrix.shape}, and {tuple(shape)} was declared for it; declare the shape that it has, "
+            f"by chunks= of map_blocks or shape= of from_delayed, or call {what}.compute_chunk_sizes()."
+        )
+    return matrix
+
+
+def verified(array: da.Array, missing: Missing) -> da.Array:
+    """Return a Dask array whose chunks are compared with what it declares before they are cut otherwise."""
+
+    def verify(part: Any, block_info: Any = None) -> Any:
+        place = block_info[0]["chunk-location"]
+        shape = tuple(stop - start for start, stop in block_info[0]["array-location"])
+        return declared(part, shape, f"chunk {place} of X", missing, "X")
+
+    return da.map_blocks(verify, array, dtype=array.dtype, meta=array._meta)
+
+
+def beside(parts: Sequence[Any], axis: int) -> Any:
+    """Lay matrices together along an axis; all of them become of the kind of the first, dense or sparse."""
+    if len(parts) == 1:
+        return parts[0]
+    if scipy.sparse.issparse(parts[0]):
+        return scipy.sparse.hstack(parts, "csc") if axis == 1 else scipy.sparse.vstack(parts, "csr")
+    return np.concatenate([part.toarray() if scipy.sparse.issparse(part) else part for part in parts], axis=axis)
 
 
 def _is_future(value: Any) -> bool:

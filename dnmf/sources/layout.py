@@ -17,6 +17,7 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.kernels.panels import BadEntry, Block, work_dtype
 from dnmf.kernels.scratch import Scratch
+from dnmf.sources.blocks import name_of_block, read_block
 from dnmf.sources.names import NO_NAMES, Names
 
 # A matrix that is not cut is read in blocks of about this size; one that is, in its own chunks.
@@ -106,8 +107,7 @@ class Layout:
     def name(self, block: int) -> str:
         """Return words for a block, in the user's orientation."""
         columns = self.columns(block)
-        axis = "rows" if self.transposed else "columns"
-        return f"block {block} ({axis} {columns.start} to {columns.stop - 1})"
+        return name_of_block(block, columns.start, columns.stop, self.transposed)
 
     def place(self, block: int, error: BadEntry) -> DataError:
         """Return the error that names a bad entry by its place in the user's matrix."""
@@ -283,7 +283,7 @@ def _digest(block: Block, digest: Any) -> None:
 def fingerprint(source: Source) -> dict[str, Any]:
     """Return what a store remembers of V to know it again: shape, dtype, blocks, and a digest of the first block."""
     layout = source.layout
-    block = source.read(0, Scratch())
+    block = read_block(source, 0, Scratch())
     digest = hashlib.blake2b(digest_size=16)
     for matrix in block if isinstance(block, tuple) else (block,):
         _digest(matrix, digest)

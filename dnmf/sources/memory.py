@@ -1,5 +1,6 @@
 """Matrices in memory: NumPy arrays and SciPy sparse ones. Their blocks are views."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from dnmf.errors import DataError
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
+from dnmf.settings import Missing
+from dnmf.sources.blocks import as_matrix, canonical, with_nan
 from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, even_bounds
+from dnmf.sources.sparse_array import to_scipy
 
 SPARSE_BLOCK_COLUMNS = 16384
 # Blocks that a matrix in memory is cut into at least, unless they are smaller than that.
@@ -60,8 +64,9 @@ class SparseSource:
             raise DataError(f"V is sparse in {matrix.format} form; give CSR or CSC, as by V.tocsr().")
         shape = check_shape(matrix.shape, "V")
         dtype = work_dtype(matrix.dtype)
+        sound = canonical(matrix, "V")
         transposed = matrix.format == "csr" if streamed is None else streamed == "rows"
-        self.matrix = as_columns(matrix.T if transposed else matrix)
+        self.matrix = as_columns(sound.T if transposed else sound)
         entry_bytes = dtype.itemsize + self.matrix.indices.itemsize
         self.layout = Layout(
             shape=shape[::-1] if transposed else shape,
@@ -77,13 +82,7 @@ class SparseSource:
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Return the columns, sharing their memory."""
-        columns = self.layout.columns(block)
-        starts = self.matrix.indptr[columns.start : columns.stop + 1]
-        stored = slice(int(starts[0]), int(starts[-1]))
-        part = scipy.sparse.csc_array((self.layout.shape[0], len(starts) - 1), dtype=self.matrix.dtype)
-        part.data, part.indices = self.matrix.data[stored], self.matrix.indices[stored]
-        part.indptr = starts - starts[0]
-        return part
+        return columns_of(self.matrix, self.layout.columns(block))
 
     def expect(self, block: int) -> None:
         """Do nothing: it is there."""
@@ -93,17 +92,60 @@ class SparseSource:
         return Pieces({block: self.read(block, Scratch()) for block in blocks})
 
 
-def as_columns(matrix: Any) -> Any:
+def from_sparse(array: Any, streamed: Axis | None = None) -> SparseSource:
+    """Open a matrix of the package sparse, cut along its longer axis."""
+    matrix = to_scipy(array)
+    by_rows = array.shape[0] > array.shape[1] if streamed is None else streamed == "rows"
+    source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
+    source.layout = dataclasses.replace(source.layout, kind=f"sparse {type(array).__name__}, {source.layout.kind}")
+    return source
+
+
+def unmasked(masked: Any, missing: Missing, name: str = "V") -> NDArray[Any]:
+    """Return a masked array with NaN for what is masked, or as it is where nothing is.
+
+    Raises
+    ------
+    DataError
+        If entries are masked and `missing` is not `"nan"`.
+
+    Examples
+    --------
+    >>> unmasked(np.ma.masked_array([[1, 2]], [[False, True]]), "nan")
+    array([[ 1., nan]])
+    """
+    if missing != "nan" and np.ma.is_masked(masked):
+        raise DataError(
+            f"{name} is a masked array, and every entry of {name} counts; give {name}.filled(0), or {name}.data, or "
+            f"{name}.filled(np.nan) with missing='nan', which takes a masked array as well."
+        )
+    return with_nan(masked)
+
+
+def as_columns(matrix: Any, name: str = "V") -> Any:
     """Return a sparse matrix as a canonical CSC array: sorted, without duplicates; shares memory where it can."""
-    columns = scipy.sparse.csc_array(matrix)
-    if not columns.has_canonical_format:
-        columns = columns.copy()
-        columns.sum_duplicates()
-    return columns
+    columns = as_matrix(matrix, name)
+    return columns if columns.format == "csc" else columns.tocsc()
+
+
+def columns_of(matrix: Any, columns: slice) -> Any:
+    """Return some columns of an array or a CSC matrix, sharing their memory."""
+    if not scipy.sparse.issparse(matrix):
+        return matrix[:, columns]
+    starts = matrix.indptr[columns.start : columns.stop + 1]
+    stored = slice(int(starts[0]), int(starts[-1]))
+    part = scipy.sparse.csc_array((matrix.shape[0], len(starts) - 1), dtype=matrix.dtype)
+    part.data, part.indices = matrix.data[stored], matrix.indices[stored]
+    part.indptr = starts - starts[0]
+    return part
 
 
 def bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
-    """Cut columns into blocks of about so many stored entries each, and of a bounded width."""
+    """Cut columns into blocks of about `entries` stored entries each, and of a bounded width.
+
+    >>> bounds_by_entries(np.array([0, 2, 3, 9, 9]), 4)
+    (0, 2, 3, 4)
+    """
     bounds = [0]
     last = len(starts) - 1
     while bounds[-1] < last:

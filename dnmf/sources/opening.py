@@ -12,6 +12,7 @@ import zarr
 from zarr.errors import ContainsArrayError
 
 from dnmf.errors import DataError, DnmfError
+from dnmf.settings import Missing
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.damage import reading_part
@@ -20,7 +21,7 @@ from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.hdf5_file import open_hdf5
 from dnmf.sources.layout import Axis, Layout, Source
 from dnmf.sources.market import open_market
-from dnmf.sources.memory import ArraySource, SparseSource
+from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, unmasked
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.netcdf_file import open_netcdf
 from dnmf.sources.npz_file import open_npz
@@ -28,7 +29,7 @@ from dnmf.sources.objects import Bucket, zarr_store
 from dnmf.sources.plain_file import RAW, open_npy, open_raw
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
-from dnmf.sources.sparse_array import from_sparse, is_sparse_array
+from dnmf.sources.sparse_array import is_sparse_array
 from dnmf.sources.tables import TableEntries
 from dnmf.sources.triplets import held
 from dnmf.sources.urls import is_url, told
@@ -46,6 +47,7 @@ def open_matrix(
     weights: Any = None,
     bounds: Sequence[int] | None = None,
     names: Names = NO_NAMES,
+    missing: Missing = "none",
 ) -> Source:
     """Open a matrix to be read block by block, alone or with the weights of its entries.
 
@@ -65,6 +67,8 @@ def open_matrix(
         both have names, those in memory are brought into the order of V.
     bounds
         Those of the blocks that a NumPy array was cut into before, by this version or another.
+    missing
+        With `"nan"`, the masked entries of an array are taken as NaN, which is missing; else there may be none.
     names
         Names that were given for V, for the weights to be compared with.
 
@@ -79,7 +83,7 @@ def open_matrix(
     (3, 5)
     """
     if weights is not None:
-        values = open_matrix(V, streamed, bounds=bounds)
+        values = open_matrix(V, streamed, bounds=bounds, missing=missing)
         like = values.layout
         if isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights):
             return WeightedSource(values, MemoryWeights(weights, like))
@@ -102,14 +106,11 @@ def open_matrix(
     if isinstance(V, zarr.Group):
         return _open_zarr_group(V, streamed)
     if isinstance(V, da.Array):
-        return DaskSource(V, streamed)
+        return DaskSource(V, streamed, missing)
     if scipy.sparse.issparse(V):
         return SparseSource(V, streamed)
     if isinstance(V, np.ma.MaskedArray):
-        raise DataError(
-            "V is a masked array, and every entry of V counts; give V.filled(0), or V.data, or, where "
-            "what is masked is missing, V.filled(numpy.nan) with missing='nan'."
-        )
+        V = unmasked(V, missing)
     if isinstance(V, (np.ndarray, list, tuple)):
         return ArraySource(V, streamed, bounds)
     source = _open_foreign(V, streamed)

@@ -11,7 +11,8 @@ from dnmf.kernels.moments import DENSE_BYTES, SPARSE_BYTES
 from dnmf.kernels.panels import Block
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.steps import Step, prepare
-from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Part, Source
+from dnmf.sources.blocks import CheckedPart, part_for, read_block
+from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Source
 
 
 class Prepared:
@@ -53,7 +54,7 @@ class Prepared:
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read a block and prepare it."""
-        return prepare(self.source.read(block, scratch), self.steps, self.layout.dtype, scratch)
+        return prepare(read_block(self.source, block, scratch), self.steps, self.layout.dtype, scratch)
 
     def expect(self, block: int) -> None:
         """Be told that a block will be read soon."""
@@ -61,14 +62,14 @@ class Prepared:
 
     def part(self, blocks: range) -> "PreparedPart":
         """Return what another process needs to read and prepare these blocks."""
-        return PreparedPart(self.source.part(blocks), self.steps, self.layout.dtype)
+        return PreparedPart(part_for(self.source, blocks), self.steps, self.layout.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedPart:
     """Blocks of a matrix and the steps that prepare them, as another process is told of them."""
 
-    raw: Part
+    raw: CheckedPart
     steps: Sequence[Step]
     dtype: np.dtype[Any]
 
@@ -88,7 +89,7 @@ class PreparedPart:
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read a block and prepare it."""
-        return prepare(self.raw.read(block, scratch), self.steps, self.dtype, scratch)
+        return prepare(read_block(self.raw, block, scratch), self.steps, self.dtype, scratch)
 
     def expect(self, block: int) -> None:
         """Be told that a block will be read soon."""

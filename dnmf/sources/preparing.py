@@ -10,6 +10,8 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.steps import Step
+from dnmf.settings import Missing
+from dnmf.sources.blocks import read_block
 from dnmf.sources.compressed import CompressedSource
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.memory import SparseSource
@@ -26,6 +28,7 @@ def open_prepared(
     weights: Any = None,
     bounds: Sequence[int] | None = None,
     names: Names = NO_NAMES,
+    missing: Missing = "none",
 ) -> Source:
     """Open a matrix and prepare it by the steps of a run; one that was prepared by the same is taken as it is.
 
@@ -43,11 +46,11 @@ def open_prepared(
                 "that one was."
             )
     elif steps:
-        V = Prepared(open_matrix(V, streamed, bounds=bounds), steps)
-    return open_matrix(V, streamed, weights, bounds, names)
+        V = Prepared(open_matrix(V, streamed, bounds=bounds, missing=missing), steps)
+    return open_matrix(V, streamed, weights, bounds, names, missing)
 
 
-def open_along(V: Any, axis: Axis) -> Source:
+def open_along(V: Any, axis: Axis, missing: Missing = "none") -> Source:
     """Open a matrix to be read along an axis, also where it is not cut along it.
 
     A sparse matrix on a disk that is compressed by its other axis is read into memory, where it is small.
@@ -57,12 +60,12 @@ def open_along(V: Any, axis: Axis) -> Source:
     DataError
         If it is not small, or was prepared or opened to be read along the other axis.
     """
-    source = V if isinstance(V, Prepared) else open_matrix(V)
+    source = V if isinstance(V, Prepared) else open_matrix(V, missing=missing)
     if source.layout.transposed == (axis == "rows"):
         return source
     if isinstance(source, CompressedSource) and source.entries <= HELD_ENTRIES:
         return _turned(source, axis)
-    source = open_matrix(V, axis)
+    source = open_matrix(V, axis, missing=missing)
     if source.layout.transposed != (axis == "rows"):
         other = "columns" if axis == "rows" else "rows"
         raise DataError(
@@ -75,7 +78,7 @@ def open_along(V: Any, axis: Axis) -> Source:
 def _turned(source: CompressedSource, axis: Axis) -> Source:
     """Read a compressed matrix into memory, to be read along the axis that it is not compressed by."""
     layout = source.layout
-    parts = [source.read(block, Scratch()) for block in range(layout.blocks)]
+    parts = [read_block(source, block, Scratch()) for block in range(layout.blocks)]
     columns = scipy.sparse.hstack(parts, format="csc")
     held = SparseSource(columns.T if layout.transposed else columns, axis)
     kind = f"{layout.kind}, read into memory"

@@ -1,13 +1,10 @@
 """Arrays of the package sparse: in memory, and as the blocks of a Dask array."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from dnmf.errors import DataError
-from dnmf.sources.layout import Axis
-from dnmf.sources.memory import SparseSource
 
 
 def is_sparse_array(thing: Any) -> bool:
@@ -15,7 +12,7 @@ def is_sparse_array(thing: Any) -> bool:
     return type(thing).__module__.partition(".")[0] == "sparse" and hasattr(thing, "fill_value")
 
 
-def to_scipy(array: Any) -> Any:
+def to_scipy(array: Any, name: str = "V") -> Any:
     """Return a matrix of the package sparse as one of SciPy.
 
     Raises
@@ -25,18 +22,10 @@ def to_scipy(array: Any) -> Any:
     """
     if array.ndim == 2 and array.fill_value != 0:
         raise DataError(
-            f"V has a fill value of {array.fill_value}, and what a sparse V does not store must be 0; give V.todense()."
+            f"{name} has a fill value of {array.fill_value}, and what a sparse V does not store must be 0; give "
+            "V.todense()."
         )
     if array.ndim != 2:
-        raise DataError(f"V has {array.ndim} dimension(s), shape {array.shape}; V must be a matrix.")
+        raise DataError(f"{name} has {array.ndim} dimension(s), shape {array.shape}; V must be a matrix.")
     # SciPy has no float16
     return (array.astype(np.float32) if array.dtype == np.float16 else array).to_scipy_sparse()
-
-
-def from_sparse(array: Any, streamed: Axis | None = None) -> SparseSource:
-    """Open a matrix of the package sparse, cut along its longer axis."""
-    matrix = to_scipy(array)
-    by_rows = array.shape[0] > array.shape[1] if streamed is None else streamed == "rows"
-    source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
-    source.layout = dataclasses.replace(source.layout, kind=f"sparse {type(array).__name__}, {source.layout.kind}")
-    return source

@@ -11,8 +11,9 @@ from dnmf.errors import DataError
 from dnmf.kernels.entries import Weighted
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.steps import Step
-from dnmf.sources.layout import Layout, Part, Pieces, Source, check_shape
-from dnmf.sources.memory import as_columns
+from dnmf.sources.blocks import CheckedPart, as_matrix, part_for, read_block
+from dnmf.sources.layout import Layout, Pieces, Source, check_shape
+from dnmf.sources.memory import as_columns, columns_of
 from dnmf.sources.prepared import Prepared
 
 
@@ -49,7 +50,7 @@ class WeightedSource:
 
     def part(self, blocks: range) -> "WeightedPart":
         """Return what another process needs to read these blocks."""
-        return WeightedPart(self.values.part(blocks), self.weights.part(blocks))
+        return WeightedPart(part_for(self.values, blocks), part_for(self.weights, blocks))
 
 
 def is_weighted(source: Source) -> bool:
@@ -72,15 +73,15 @@ def steps_of(source: Source) -> tuple[Step, ...]:
 
 def read_both(values: Any, weights: Any, block: int, scratch: Scratch) -> Weighted:
     """Read a block of each; the weights use buffers of their own."""
-    return Weighted(values.read(block, scratch), weights.read(block, scratch.beside()))
+    return Weighted(read_block(values, block, scratch), read_block(weights, block, scratch.beside(), "weights"))
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightedPart:
     """Blocks of V and of the weights, as another process is told of them."""
 
-    values: Part
-    weights: Part
+    values: CheckedPart
+    weights: CheckedPart
 
     @property
     def small(self) -> bool:
@@ -111,12 +112,15 @@ class MemoryWeights:
     """Weights in memory, cut like V: an array of any real dtype, or a sparse matrix."""
 
     def __init__(self, given: Any, like: Layout) -> None:
+        if np.ma.is_masked(given):
+            raise DataError("weights is a masked array, and every entry of V needs a weight; give weights.filled(0).")
         array = given if scipy.sparse.issparse(given) else np.asarray(given)
-        shape = check_shape(array.shape, "weights")
         if array.dtype.kind not in "buif":
             raise DataError(f"weights has dtype {array.dtype}; give real numbers of at least 0.")
+        array = as_matrix(array, "weights")
+        shape = check_shape(array.shape, "weights")
         matrix = array.T if like.transposed else array
-        self._matrix: Any = as_columns(matrix) if scipy.sparse.issparse(matrix) else matrix
+        self._matrix: Any = as_columns(matrix, "weights") if scipy.sparse.issparse(matrix) else matrix
         self.layout = dataclasses.replace(
             like,
             shape=shape[::-1] if like.transposed else shape,
@@ -129,8 +133,8 @@ class MemoryWeights:
         )
 
     def read(self, block: int, scratch: Scratch) -> Any:
-        """Return a view, or the columns of a sparse matrix."""
-        return self._matrix[:, self.layout.columns(block)]
+        """Return a view."""
+        return columns_of(self._matrix, self.layout.columns(block))
 
     def expect(self, block: int) -> None:
         """Do nothing: it is there."""

@@ -17,12 +17,12 @@ from dnmf.sources.damage import reading
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.extras import needed
 from dnmf.sources.layout import Axis, Layout, Source, check_shape, cut_tiles, uncut_bounds
-from dnmf.sources.memory import ArraySource
+from dnmf.sources.memory import ArraySource, from_sparse
 from dnmf.sources.names import Names
 from dnmf.sources.objects import zarr_store
 from dnmf.sources.packing import FILLED, PACKED, is_nan, is_packed
 from dnmf.sources.reopened import Reopened
-from dnmf.sources.sparse_array import from_sparse, is_sparse_array
+from dnmf.sources.sparse_array import is_sparse_array
 from dnmf.sources.urls import is_url, told
 from dnmf.sources.zarr_array import ZarrSource
 

@@ -47,7 +47,7 @@ def make_survey(
     weights = options.pop("weights", None)
     ranks = listed(ranks)
     settings = checked(ranks, n_runs, cv, options)
-    source = open_matrix(V, weights=weights)
+    source = open_matrix(V, weights=weights, missing=settings.missing)
     layout = source.layout
     check_missing(settings, layout)
     check_init(settings, layout, weights is not None)

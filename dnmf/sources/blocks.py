@@ -1,0 +1,256 @@
+"""Read the blocks of a matrix and check them: nothing computes with a block that has not been here.
+
+The kernels index without bounds, so a block must be what its layout promises: of its shape, of real numbers, dense or
+CSC as the layout is, and if it is sparse, with indices that lie in it, sorted and without duplicates.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError
+from dnmf.kernels.entries import Weighted
+from dnmf.kernels.order import rises
+from dnmf.kernels.panels import Block, work_dtype
+from dnmf.kernels.scratch import Scratch
+from dnmf.sources.sparse_array import is_sparse_array, to_scipy
+
+if TYPE_CHECKING:
+    from dnmf.sources.layout import Layout, Part, Source
+
+REBUILD = "build it again from its entries, as by scipy.sparse.coo_array((values, (rows, columns))).tocsr()"
+
+
+def read_block(source: "Source | CheckedPart", block: int, scratch: Scratch, what: str = "V") -> Block:
+    """Read a block (m, w) and return it checked, valid until the thread's next read.
+
+    Raises
+    ------
+    DataError
+        If the block is not what the layout of the source promises.
+
+    Examples
+    --------
+    >>> from dnmf.sources import open_matrix
+    >>> read_block(open_matrix(np.ones((3, 5))), 0, Scratch()).shape
+    (3, 5)
+    """
+    found = source.part if isinstance(source, CheckedPart) else source
+    return checked(found.read(block, scratch), source.layout, block, what)
+
+
+def part_for(source: "Source", blocks: range) -> "CheckedPart":
+    """Return what another process needs to read some blocks, which are checked there."""
+    return CheckedPart(source.part(blocks), source.layout)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckedPart:
+    """Blocks of a matrix in the form sent to another process, with the layout that they are checked against."""
+
+    part: "Part"
+    layout: "Layout"
+
+    @property
+    def small(self) -> bool:
+        """Whether it holds no entries of V."""
+        return self.part.small
+
+    @property
+    def needs(self) -> Sequence[Any]:
+        """Futures."""
+        return self.part.needs
+
+    def given(self, values: Sequence[Any]) -> "CheckedPart":
+        """Return the part with the values of its needs."""
+        return CheckedPart(self.part.given(values), self.layout)
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Read a block and return it checked."""
+        return read_block(self, block, scratch)
+
+    def expect(self, block: int) -> None:
+        """Hint that a block will be read soon."""
+        self.part.expect(block)
+
+
+def checked(V: Any, layout: "Layout", block: int, what: str = "V") -> Block:
+    """Return a block as its layout promises it: dense, or canonical CSC.
+
+    Raises
+    ------
+    DataError
+        If it has another shape, holds no real numbers, or is a sparse matrix with wrong indices.
+    """
+    columns = layout.columns(block)
+    shape = layout.shape[0], columns.stop - columns.start
+    if isinstance(V, Weighted):
+        return Weighted(checked(V.values, layout, block), _checked(V.weights, shape, layout, block, "weights"))
+    V = _checked(V, shape, layout, block, what)
+    if scipy.sparse.issparse(V) == layout.sparse:
+        return V
+    return scipy.sparse.csc_array(V.astype(storable(V.dtype), copy=False)) if layout.sparse else V.toarray()
+
+
+def _checked(V: Any, shape: tuple[int, int], layout: "Layout", block: int, what: str) -> Block:
+    """Return a block of a shape (m, w), dense or canonical CSC."""
+    if type(V) is np.ndarray and V.shape == shape and V.dtype.kind in "buif" and V.dtype.itemsize <= 8:
+        return V
+    name = f"{layout.name(block)} of {what}"
+    V = as_matrix(V, name)
+    if V.shape != shape:
+        mine, wanted = ((size[::-1] if layout.transposed and len(size) == 2 else size) for size in (V.shape, shape))
+        raise DataError(
+            f"{name} has shape {mine}, and its layout promises {wanted}; give blocks of the shape promised."
+        )
+    return V.tocsc() if scipy.sparse.issparse(V) else V
+
+
+def as_dtype(block: Block, dtype: np.dtype[Any], name: str) -> Block:
+    """Return a checked block in the dtype that it is to be stored in.
+
+    Raises
+    ------
+    DataError
+        If an entry is another number in that dtype, but for the digits of a shorter float.
+
+    Examples
+    --------
+    >>> as_dtype(np.array([[1.5]]), np.dtype("int64"), "block 1 of V")
+    Traceback (most recent call last):
+        ...
+    dnmf.errors.DataError: block 1 of V has dtype float64, and the first block int64, which cannot hold its entries; ...
+    """
+    if block.dtype == dtype:
+        return block
+    with np.errstate(all="ignore"):
+        cast = block.astype(dtype)
+        before, after = (matrix.data if scipy.sparse.issparse(matrix) else matrix for matrix in (block, cast))
+        floats = block.dtype.kind == dtype.kind == "f"
+        same = np.isfinite(before) == np.isfinite(after) if floats else (before == after) & (before < 2.0**63)
+    if not same.all():
+        raise DataError(
+            f"{name} has dtype {block.dtype}, and the first block {dtype}, which cannot hold its entries; give blocks "
+            "of one dtype, as by V.astype('float64')."
+        )
+    return cast
+
+
+def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:
+    """Return words for a block of the columns start … stop, as streamed.
+
+    >>> name_of_block(2, 20, 30, transposed=True)
+    'block 2 (rows 20 to 29)'
+    """
+    return f"block {block} ({'rows' if transposed else 'columns'} {start} to {stop - 1})"
+
+
+def as_matrix(given: Any, name: str) -> Any:
+    """Return an array of real numbers, or a canonical CSR or CSC matrix, of anything that holds one.
+
+    What is masked is NaN.
+
+    Raises
+    ------
+    DataError
+        If it holds no real numbers, or is a sparse matrix with wrong indices.
+    """
+    given = to_scipy(given, name) if is_sparse_array(given) else given
+    if scipy.sparse.issparse(given):
+        found: Any = compressed(given, name)
+    elif isinstance(given, np.ma.MaskedArray):
+        found = with_nan(given)
+    else:
+        try:
+            found = np.asarray(given)
+        except Exception as error:
+            raise DataError(
+                f"{name} is a {type(given).__module__}.{type(given).__qualname__}, which makes no array "
+                f"({type(error).__name__}); give NumPy arrays or SciPy matrices."
+            ) from None
+    work_dtype(found.dtype, name)
+    return found
+
+
+def with_nan(masked: Any) -> NDArray[Any]:
+    """Return a masked array with NaN in place of what is masked, and as it is where nothing is.
+
+    >>> with_nan(np.ma.masked_array([1, 2], [False, True])), with_nan(np.ma.masked_array([1, 2]))
+    (array([ 1., nan]), array([1, 2]))
+    """
+    if not np.ma.is_masked(masked):
+        return np.asarray(masked.data)
+    floats = masked.dtype if masked.dtype.kind not in "bui" else np.result_type(masked.dtype, np.float32)
+    return np.asarray(masked.astype(floats).filled(np.nan))
+
+
+def compressed(matrix: Any, name: str) -> Any:
+    """Return a sparse matrix of any form and dtype as canonical CSR or CSC, or raise DataError where it is damaged."""
+    if matrix.format in ("csr", "csc"):
+        return canonical(matrix, name)
+    entries = matrix.tocoo()
+    for places, size in zip((entries.row, entries.col), entries.shape, strict=True):
+        if len(places) and not (int(places.min()) >= 0 and int(places.max()) < size):
+            raise _damaged(name, f"an index is {_outside(places, size)}, and 0 to {size - 1} are allowed")
+    return canonical(entries.tocsc(), name)
+
+
+def canonical(matrix: Any, name: str) -> Any:
+    """Return a CSR or CSC matrix in canonical form, sorted and without duplicates; shares memory where it can.
+
+    Raises
+    ------
+    DataError
+        If its indptr, indices and values do not fit together, or an index lies outside.
+    """
+    along, size = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
+    starts, indices, values = matrix.indptr, matrix.indices, matrix.data
+    _check_starts(starts, indices, values, along, name)
+    entries = int(starts[-1])
+    dtype = np.int32 if starts.dtype == indices.dtype == np.int32 else np.int64
+    starts, indices = starts.astype(dtype, copy=False), indices[:entries]
+    if entries and (int(indices.min()) < 0 or int(indices.max()) >= size):
+        raise _damaged(name, f"an index is {_outside(indices, size)}, and 0 to {size - 1} are allowed")
+    indices = indices.astype(dtype, copy=False)
+    form = scipy.sparse.csr_array if matrix.format == "csr" else scipy.sparse.csc_array
+    part = form(matrix.shape)
+    # SciPy would copy what is a view of a larger buffer
+    values = values[:entries].astype(storable(values.dtype), copy=False)
+    part.data, part.indices, part.indptr = values, indices, starts
+    if not rises(starts, indices):
+        part = part.copy()
+        part.sum_duplicates()
+    return part
+
+
+def storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype in which SciPy's sparse matrices hold numbers: of this machine's byte order, not float16."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
+
+
+def _check_starts(starts: NDArray[Any], indices: NDArray[Any], values: NDArray[Any], along: int, name: str) -> None:
+    """Raise DataError where indptr, indices and values do not fit together."""
+    if starts.shape != (along + 1,):
+        raise _damaged(name, f"its indptr has {starts.size} entries, and its shape needs {along + 1}")
+    if starts.dtype.kind not in "iu" or indices.dtype.kind not in "iu":
+        raise _damaged(name, f"its indptr is {starts.dtype} and its indices {indices.dtype}; both must be integers")
+    sizes = indices.shape == values.shape and indices.ndim == 1 and int(starts[-1]) <= len(indices)
+    if not sizes or starts[0] != 0 or (starts[1:] < starts[:-1]).any():
+        raise _damaged(
+            name,
+            f"its indptr must rise from 0 to the number of its entries, and goes from {starts[0]} to {starts[-1]} "
+            f"with {indices.size} indices and {values.size} values",
+        )
+
+
+def _outside(indices: NDArray[Any], size: int) -> int:
+    """Return the first index that is not one of 0 … size − 1."""
+    return int(indices[np.argmax((indices < 0) | (indices >= size))])
+
+
+def _damaged(name: str, fault: str) -> DataError:
+    return DataError(f"{name} is a damaged sparse matrix: {fault}; {REBUILD}.")
