@@ -1,5 +1,8 @@
 """Every source gives back the matrix it was made from, by the path that is meant for it."""
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -8,6 +11,7 @@ from strategies import SOURCES, low_rank
 
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources import open_matrix
+from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, bounds_by_entries
 
 
 def read_back(source):
@@ -87,3 +91,24 @@ def test_duplicates_of_a_sparse_matrix_are_added_up_and_the_matrix_left_alone():
     source = open_matrix(V)
     np.testing.assert_array_equal(source.read(0, Scratch()).toarray(), [[0, 4], [3, 0]])
     assert V.nnz == 3
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("entries", [1, 7, 1000])
+def test_blocks_of_sparse_columns_are_cut_by_their_entries(dtype, entries):
+    starts = np.concatenate([[0], np.cumsum(np.random.default_rng(entries).integers(0, 9, 40000))]).astype(dtype)
+    bounds = bounds_by_entries(starts, entries)
+    assert (bounds[0], bounds[-1]) == (0, 40000)
+    for first, stop in itertools.pairwise(bounds):
+        assert stop == first + 1 or starts[stop] - starts[first] <= entries
+        full = stop == 40000 or starts[stop + 1] - starts[first] > entries
+        assert full or stop - first == SPARSE_BLOCK_COLUMNS
+
+
+def test_a_cut_of_many_columns_copies_none_of_what_it_is_cut_by():
+    starts = np.zeros(4_000_001, np.int32)
+    tracemalloc.start()
+    bounds_by_entries(starts, 1000)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < starts.nbytes / 10
