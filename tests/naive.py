@@ -144,8 +144,8 @@ def kl_pass(V, W, H, sweeps=4, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0):
 def extrapolated_passes(make_pass, value, W, H, passes, scaled=True, least=0.0):
     """Passes from points beyond W (Ang & Gillis 2019); one that raises the objective leaves the factors as they were.
 
-    `make_pass(W, H)` returns new factors, and `value(W, new W, new H)` the objective of the pass. Returned are W, H, the
-    objectives, and the point of the last pass that was accepted.
+    `make_pass(W, H)` returns new factors, and `value(W, new W, new H)` the objective of the pass. Returned are W, H,
+    the objectives, and the point of the last pass that was accepted.
     """
     point, ahead, lowest, step, bound, losses, at = W, False, np.inf, 0.5, 1.0, [], W
     for _ in range(passes):

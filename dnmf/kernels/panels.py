@@ -153,7 +153,7 @@ def _blame(V: Block, largest: float) -> None:
     dense = not scipy.sparse.issparse(V)
     values = V if dense else V.data
     with np.errstate(invalid="ignore"):
-        bad = ~((values >= 0) & (values <= largest))
+        bad = ~((values >= 0) & (values.astype(np.float64) <= largest))
     if not bad.any():
         return
     if dense:
