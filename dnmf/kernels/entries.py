@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dnmf.errors import DataError
 from dnmf.kernels.panels import LEAST_SQUARE, BadEntry, Block, Columns, Panel, panel_width, panels, slices, square_sum
-from dnmf.kernels.scale import LARGEST
+from dnmf.kernels.scale import limits
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float, kernel
 from dnmf.settings import Missing
@@ -75,12 +75,15 @@ class Entries:
         Whether the loss needs entries above 0.
     dense
         Whether a sparse block whose zeros count is to come in dense panels.
+    beta
+        β of the loss, which bounds how large an entry may be.
     """
 
     missing: Missing = "none"
     weighted: bool = False
     positive: bool = False
     dense: bool = False
+    beta: float = 2.0
 
     @property
     def all(self) -> bool:
@@ -111,7 +114,7 @@ class Entries:
             With the `row` and `column`, within the block, of the first entry that is not.
         """
         if self.all:
-            total = square_sum(V, dtype, scratch)
+            total = square_sum(V, dtype, scratch, self.beta)
             if self.positive:
                 _refuse_zeros(V)
             return total
@@ -119,7 +122,7 @@ class Entries:
         for columns, panel in self.panels(V, dtype, scratch):
             assert not isinstance(panel, np.ndarray)
             total += weighted_squares(panel)
-            if not total <= LARGEST[dtype.name] ** 2:
+            if not total <= limits(dtype, self.beta)[1] ** 2:
                 self._blame(panel, columns.start)
             self._check(panel, columns.start)
             some = some or total > 0 or bool(((panel.values > 0) & (panel.weights > 0)).any())
@@ -135,8 +138,8 @@ class Entries:
     def _blame(self, panel: "Columns | Pair", start: int) -> None:
         """Raise the error that names the first entry, by columns, that cannot be factorised, if there is one."""
         with np.errstate(invalid="ignore"):
-            bad = ~((panel.values >= 0) & (panel.values <= LARGEST[panel.values.dtype.name]))
-            wrong = ~((panel.weights >= 0) & (panel.weights <= LARGEST[panel.weights.dtype.name]))
+            bad = ~((panel.values >= 0) & (panel.values <= limits(panel.values.dtype, self.beta)[1]))
+            wrong = ~((panel.weights >= 0) & (panel.weights <= limits(panel.weights.dtype, 2.0)[1]))
             if self.positive:
                 bad |= (panel.values == 0) & (panel.weights > 0)
         for what, marks, numbers in (("", bad, panel.values), ("weights", wrong, panel.weights)):

@@ -12,7 +12,7 @@ import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
 from dnmf.errors import DataError
-from dnmf.kernels.scale import LARGEST
+from dnmf.kernels.scale import limits
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import LANES, Float, kernel
 
@@ -98,8 +98,8 @@ def slices(width: int, step: int) -> Iterator[slice]:
         yield slice(start, min(start + step, width))
 
 
-def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
-    """Return ‖V‖² of a block in float64, having seen that its entries are finite, not negative and not too large.
+def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch, beta: float = 2.0) -> float:
+    """Return ‖V‖² of a block in float64, having seen that its entries are finite, not negative and not too large for β.
 
     It is positive where the block is not 0, even if its squares are 0 in float64.
 
@@ -116,8 +116,9 @@ def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
         squares, low = _scan(values)
         total += squares
         least = min(least, low)
-    if not total <= LARGEST[dtype.name] ** 2 or least < 0:
-        _blame(V, LARGEST[dtype.name])
+    _, largest = limits(dtype, beta)
+    if not total <= largest**2 or least < 0:
+        _blame(V, largest)
     if total == 0 and (V.data if scipy.sparse.issparse(V) else V).any():
         return LEAST_SQUARE
     return total

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dnmf.engine import Engine
 from dnmf.kernels.panels import Block
 from dnmf.kernels.products import power_of_two
-from dnmf.kernels.scale import LARGEST, check_scale
+from dnmf.kernels.scale import check_scale, limits
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
 
@@ -68,7 +68,7 @@ def pilot(
             parts.append(engine.fetch(block, here).astype(layout.work_dtype))
     M = scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1)
     values: Any = M.data if layout.sparse else M
-    values[~((values >= 0) & (values <= LARGEST[M.dtype.name]))] = 0  # the pass will name what is wrong
+    values[~((values >= 0) & (values <= limits(M.dtype, 2.0)[1]))] = 0  # the pass will name what is wrong
     largest = float(values.max(initial=0))
     if largest > 0:
         squares = float(np.square(values / largest, dtype=np.float64).sum())

@@ -8,7 +8,7 @@ from strategies import awkward
 
 from dnmf.errors import DataError
 from dnmf.kernels import panels as module
-from dnmf.kernels.panels import Columns, panel_width, panels, square_sum, work_dtype
+from dnmf.kernels.panels import BadEntry, Columns, panel_width, panels, square_sum, work_dtype
 from dnmf.kernels.products import add_outer_product, cross_product, power_of_two
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
@@ -84,9 +84,12 @@ def test_square_sums_of_awkward_blocks_are_numpys(V):
         assert square_sum(form(V), work, Scratch()) == pytest.approx(expected, rel=1e-14)
 
 
-def test_squares_that_overflow_are_told_as_such():
-    with pytest.raises(DataError, match="squares overflow float64; divide it by a constant first"):
-        square_sum(np.full((2, 2), 1e200), np.dtype("float64"), Scratch())
+def test_an_entry_whose_square_overflows_is_named():
+    V = np.ones((2, 3))
+    V[1, 2] = 1e200
+    for form in FORMS:
+        with pytest.raises(BadEntry, match=r"1e\+200, 1, 2"):
+            square_sum(form(V), np.dtype("float64"), Scratch())
 
 
 @pytest.mark.parametrize("form", FORMS)
