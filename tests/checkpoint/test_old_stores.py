@@ -1,0 +1,85 @@
+"""Stores that an earlier dnmf wrote: they are read, resumed to the factors it would have reached, and reported."""
+
+import importlib.util
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+import dnmf
+
+STORES = Path(__file__).parent.parent / "stores"
+ARCHIVES = sorted(STORES.glob("*.zip"))
+specification = importlib.util.spec_from_file_location("make_stores", STORES / "make.py")
+make = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(make)
+# Another processor may round otherwise; a run that began elsewhere, or has other settings, differs by far more.
+CLOSE = {"rtol": 2e-3, "atol": 2e-4}
+
+
+@pytest.fixture(scope="module", params=ARCHIVES, ids=[archive.stem for archive in ARCHIVES])
+def archive(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("old")
+    shutil.unpack_archive(request.param, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(archive, tmp_path):
+    """Return a copy of the stores to write to."""
+    return shutil.copytree(archive, tmp_path / "stores")
+
+
+@pytest.fixture(scope="module")
+def expected(archive):
+    return np.load(archive / "expected.npz")
+
+
+@pytest.fixture(autouse=True)
+def without_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def assert_expected(result, expected, name):
+    np.testing.assert_allclose(np.asarray(result.W), expected[f"{name}-W"], **CLOSE)
+    np.testing.assert_allclose(np.asarray(result.H), expected[f"{name}-H"], **CLOSE)
+
+
+@pytest.mark.parametrize("name", make.RUNS)
+def test_an_interrupted_run_goes_on_to_the_expected_factors(name, folder, expected, tmp_path):
+    store, V = folder / f"{name}.zarr", make.matrix(folder, name)
+    before = dnmf.load(store)
+    assert before.passes == make.RUNS[name][0]
+    assert "Not finished" in before.verdict
+    result = dnmf.resume(store, V)
+    assert result.passes == make.RUNS[name][1]["max_passes"]
+    assert_expected(result, expected, name)
+    assert_expected(dnmf.load(store), expected, name)
+    named = result.names.columns if name == "rows" else result.names.rows
+    assert list(named) == make.ROWS
+    assert "<!doctype html>" in dnmf.write_report(store, tmp_path / "page.html", V).read_text()
+
+
+def test_a_finished_run_is_loaded_exported_and_reported(folder, expected, tmp_path):
+    store, V = folder / "finished.zarr", make.matrix(folder, "finished")
+    assert_expected(dnmf.load(store), expected, "sketch")
+    assert_expected(dnmf.resume(store, V), expected, "sketch")
+    best = np.stack([scipy.optimize.nnls(expected["sketch-W"], column)[0] for column in V.T], axis=1)
+    np.testing.assert_allclose(np.asarray(dnmf.transform(store, V)), best, **CLOSE)
+    assert dnmf.export(store, tmp_path / "tables").joinpath("W.csv").read_text().count("\n") == 25
+    assert "24" in dnmf.write_report(store, tmp_path / "page.html", V).read_text()
+
+
+@pytest.mark.parametrize("name", make.SURVEYS)
+def test_a_survey_is_gone_on_with_and_read(name, folder, expected, tmp_path):
+    store, V = folder / f"{name}.zarr", make.matrix(folder, name)
+    made = dnmf.select_rank(V, [2, 3], store=store, **make.SURVEYS[name][1])
+    for survey in (made, dnmf.load_survey(store)):
+        np.testing.assert_allclose(survey.held_out, expected[f"{name}-held_out"], rtol=2e-3)
+        np.testing.assert_allclose(np.asarray(survey.best(3).W), expected[f"{name}-W"], **CLOSE)
+    assert "<!doctype html>" in dnmf.write_report(store, tmp_path / "page.html").read_text()
