@@ -12,7 +12,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.floats import own_errors
 from dnmf.result import Result, whole
 from dnmf.sources.names import only_suffixes
-from dnmf.start import stored_result
+from dnmf.stored import stored_result
 from dnmf.watch import Record
 
 # Where W, H and what is to be said of them go: in obsm, in varm and in uns.

@@ -11,7 +11,8 @@ from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.settings import BESIDE, Settings
 from dnmf.sources import open_matrix
-from dnmf.start import new_run, old_run, plan_of, stored_result
+from dnmf.start import new_run, old_run, plan_of
+from dnmf.stored import stored_result
 from dnmf.transform import transform as transform
 from dnmf.watch import Watcher
 

@@ -5,12 +5,18 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 
+from dnmf.markup import seen
+
 # The packages whose own lines nobody can mend: a warning points past them, at the line that called.
 PASSED_OVER = {"dnmf", "sklearn", "joblib", "contextlib"}
 
 
 class DnmfError(Exception):
     """What dnmf raises; catch it to catch all of them."""
+
+    def __str__(self) -> str:
+        """Return the sentence; what names and paths have in it that moves a cursor is written out."""
+        return seen(super().__str__())
 
 
 class SettingsError(DnmfError, ValueError):
@@ -69,7 +75,7 @@ def warn(message: str, kind: type[Warning]) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in PASSED_OVER:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, kind, stacklevel=level)
+    warnings.warn(seen(message), kind, stacklevel=level)
 
 
 def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:

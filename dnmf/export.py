@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from dnmf.annotation import PLACES, describe
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.placing import appearing_here, full_path
+from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import DataError, SettingsError, StoreError, unknown
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.tiles import Float
@@ -19,7 +21,7 @@ from dnmf.result import Result
 from dnmf.sources.extras import needed
 from dnmf.sources.layout import Axis
 from dnmf.sources.urls import is_url
-from dnmf.start import stored_result
+from dnmf.stored import stored_result, whole_checkpoint
 
 Format = Literal["csv", "parquet", "h5ad"]
 # The two tables, and the axis of V for whose rows or columns each has a line.
@@ -81,10 +83,16 @@ def export(
         )
     for module, extra in EXTRAS[chosen].items():
         needed(module, f"format={chosen!r}", extra)
-    refuse(target, chosen, overwrite)
-    result = fitted if isinstance(fitted, Result) else stored_result(fitted)
-    with explained(str(target)), appearing_here(target) as draft:
-        WRITERS[chosen](result, draft)
+    check_apart(target, [fitted.store if isinstance(fitted, Result) else fitted])
+    check = partial(refuse, target, chosen, overwrite)
+    check()
+
+    def write() -> None:
+        result = fitted if isinstance(fitted, Result) else stored_result(fitted)
+        with explained(str(target)), appearing_here(target, check) as draft:
+            WRITERS[chosen](result, draft)
+
+    write() if isinstance(fitted, Result) else whole_checkpoint(write)
     return target
 
 

@@ -1,4 +1,4 @@
-"""HTML and SVG that is well formed, in which no name or path becomes more than text."""
+"""HTML and SVG that is well formed, and text for terminals, in which no name or path becomes more than text."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 VOID = ("meta", "input", "img", "br", "link")
-# What no browser shows as it is: controls, and signs that turn the direction of the text around them.
+# What no browser shows as it is, and what moves the cursor of a terminal: controls, and signs that turn the direction
+# of the text around them.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -46,7 +47,16 @@ def text(given: Any) -> Markup:
     >>> print(text("<script>\x00é"))
     &lt;script&gt;\x00é
     """
-    return Markup(escape(UNSEEN.sub(lambda sign: ascii(sign[0])[1:-1], str(given))))
+    return Markup(escape(seen(str(given))))
+
+
+def seen(given: str) -> str:
+    r"""Return a text with what cannot be seen in it written out: names and paths of a store may be anybody's.
+
+    >>> print(seen("a \x1b[2J b"))
+    a \x1b[2J b
+    """
+    return UNSEEN.sub(lambda sign: ascii(sign[0])[1:-1], given)
 
 
 def card(title: str, facts: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dnmf.markup import seen
 from dnmf.plan import Plan
 from dnmf.stopping import Verdict
 from dnmf.watch import Record, Watcher
@@ -41,11 +42,11 @@ class Narrator(Watcher):
 
     def say(self, text: str) -> None:
         """Print a line as it is."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(seen(text), highlight=False, markup=False, soft_wrap=True)
 
     def tell(self, text: str) -> None:
         """Print what nobody copies, broken between words where a terminal is too narrow for it."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=not self.console.is_terminal)
+        self.console.print(seen(text), highlight=False, markup=False, soft_wrap=not self.console.is_terminal)
 
     def block_read(self, count: int) -> None:
         """Count."""
@@ -64,7 +65,8 @@ class Narrator(Watcher):
 
     def saved(self, passes: int, store: str) -> None:
         """Say where."""
-        self.console.print(f"  checkpoint after pass {passes} in {store}", style="dim", highlight=False, soft_wrap=True)
+        text = seen(f"  checkpoint after pass {passes} in {store}")
+        self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def modelled(self, done: int, total: int) -> None:
         """Say when a tenth of the models is ready, and when all are."""
@@ -176,4 +178,4 @@ def summary(path: str, rows: dict[str, str]) -> str:
     V.zarr
       rank          3
     """
-    return "\n".join([path, *(f"  {name:<12}  {value}" for name, value in rows.items())])
+    return seen("\n".join([path, *(f"  {name:<12}  {value}" for name, value in rows.items())]))

@@ -159,7 +159,7 @@ class Run:
             return
         new = save_state(self.store, state, self.history, self.verdict, layout, self.settings.keep)
         if new and isinstance(state.H, StoredFactor):  # a pass that was refused has left H as it was
-            state.H.follow(self._stored(self.store.last()))
+            state.H.follow(self._stored())
         for watcher in self.watchers if new else ():
             watcher.saved(state.passes, str(self.store))
 
@@ -170,7 +170,7 @@ class Run:
         assert self.state is not None
         stored: StoredFactor | None = None
         if self.cluster.shared:
-            stored = self._left_beside() if self.store is None else self._stored(self.store.last())
+            stored = self._left_beside() if self.store is None else self._stored()
         self.cluster.settle(self.state.H, stored)
 
     def _left_beside(self) -> StoredFactor:
@@ -185,12 +185,12 @@ class Run:
         self._beside = path
         return StoredFactor.at(path, layout.bounds, transposed)
 
-    def _stored(self, commit: Commit | None) -> StoredFactor:
-        """Return the long factor of a commit."""
+    def _stored(self) -> StoredFactor:
+        """Return the long factor of the checkpoint that this run wrote last."""
         assert self.store is not None
-        assert commit is not None
+        assert self.store.commit is not None
         layout = self.source.layout
-        W, H = self.store.arrays(commit)
+        W, H = self.store.arrays(self.store.commit)
         return StoredFactor(W if layout.transposed else H, layout.bounds, layout.transposed)
 
     def result(self) -> Result:
@@ -199,8 +199,8 @@ class Run:
         state, layout = self.state, self.source.layout
         state = best_of(state.parts) if state.parts else state
         long: Factor = state.H
-        if self.store is not None and self.verdict is not None and (commit := self.store.last()) is not None:
-            long = self._stored(commit)
+        if self.store is not None and self.verdict is not None and self.store.commit is not None:
+            long = self._stored()
         elif self.cluster is not None and self.verdict is not None:
             long = self.brought_here(state.H, self.settings.rank)
         return Result(

@@ -8,7 +8,7 @@ import numpy as np
 
 from dnmf.accelerate import Momentum
 from dnmf.bundle import bundle
-from dnmf.checkpoint import Commit, Store, StoredFactor
+from dnmf.checkpoint import Commit, Store, StoredFactor, read_array
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
 from dnmf.state import Guide, State
@@ -72,7 +72,7 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     """Return the state that a commit is of."""
     W, H = store.arrays(commit)
     short, long = (H, W) if layout.transposed else (W, H)
-    whole: Any = short[...]
+    whole: Any = read_array(short)
     whole = whole.T.copy() if layout.transposed else whole
     numbers = dict(commit.state)
     norms = tuple(numbers.pop("norms")) or None

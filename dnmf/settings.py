@@ -29,6 +29,9 @@ MOST_BETA = 10.0
 # Whole numbers are below this: a seed goes into 64 bits.
 MOST = 2**64
 
+# Updates of a block, and random starts, beyond which no run would end.
+MOST_SWEEPS = MOST_RUNS = 10**4
+
 # A run may be resumed with other values of these: they say how far it goes and on what, not what it computes.
 ADJUSTABLE = (
     "tol",
@@ -142,10 +145,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("rank", "n_runs", "max_passes", "checkpoint_every", "keep"):
-            self._set(name, _whole(name, getattr(self, name), least=1))
+            self._set(name, _whole(name, getattr(self, name), 1, {"n_runs": MOST_RUNS}.get(name)))
         for name in ("sweeps", "threads"):
             if getattr(self, name) is not None:
-                self._set(name, _whole(name, getattr(self, name), least=1))
+                self._set(name, _whole(name, getattr(self, name), 1, {"sweeps": MOST_SWEEPS}.get(name)))
         for name in ("seed", "fixed"):
             self._set(name, _whole(name, getattr(self, name), least=0))
         if self.fixed > self.rank:
@@ -249,9 +252,11 @@ def _loss(given: Any) -> str | float:
     return {beta: name for name, beta in BETAS.items()}.get(beta, beta)
 
 
-def _whole(name: str, given: Any, least: int) -> int:
-    if not _is_number(given) or not least <= given < MOST or int(given) != given:
-        most = " and below 2⁶⁴" if _is_number(given) and given >= MOST else ""
+def _whole(name: str, given: Any, least: int, largest: int | None = None) -> int:
+    below = MOST if largest is None else largest + 1
+    if not _is_number(given) or not least <= given < below or int(given) != given:
+        too_large = _is_number(given) and given >= below
+        most = "" if not too_large else " and below 2⁶⁴" if largest is None else f" and at most {largest}"
         raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}{most}.")
     return int(given)
 

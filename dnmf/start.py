@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.checkpoint import Store, StoredFactor, read_names
+from dnmf.checkpoint import Store
 from dnmf.checkpoint.naming import kept_names, named_axes, names_of
 from dnmf.engine import cores, usable_memory
 from dnmf.engine.connect import connected
 from dnmf.errors import DataError, SettingsError, StoreError
-from dnmf.factor import Factor, MadeFactor, Rows
 from dnmf.initialise import check_fixed, check_given, check_init
 from dnmf.join import Crew
 from dnmf.kernels.rules import solver_of
-from dnmf.kernels.steps import Step
 from dnmf.methods import load_of
 from dnmf.plan import Load, Plan, make_plan
-from dnmf.result import Result
 from dnmf.run import Run
 from dnmf.settings import ADJUSTABLE, BESIDE, Settings, check_penalties
 from dnmf.sources import Source, open_matrix
@@ -28,7 +25,8 @@ from dnmf.sources.layout import Layout, fingerprint
 from dnmf.sources.names import Names
 from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
-from dnmf.watch import Record, Watcher
+from dnmf.stored import stored_steps
+from dnmf.watch import Watcher
 
 # What a run takes of the memory that the process may use, if it is not told.
 MEMORY_SHARE = 0.6
@@ -93,7 +91,7 @@ def new_run(
                 "weights": None if weights is None else {"location": location_of_weights(source)},
                 "prepared": [step.to_json() for step in steps_of(source)],
             }
-            kept = Store.create(store, header, overwrite, names)
+            kept = Store.create(store, header, overwrite, names, inputs_of(source))
         run = make_run(source, settings, plan, kept, watchers, cancel, crew)
         run.names = names
         try:
@@ -183,6 +181,11 @@ def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
     return new
 
 
+def inputs_of(source: Source) -> list[str | None]:
+    """Return where a matrix, and its weights, lie: nothing is written over them."""
+    return [source.layout.location, location_of_weights(source)]
+
+
 def location_of_weights(source: Source) -> str | None:
     """Return where the weights of a matrix can be opened again, if they can."""
     return source.weights.layout.location if isinstance(source, WeightedSource) else None
@@ -197,11 +200,6 @@ def check_missing(settings: Settings, layout: Layout) -> None:
             "missing='zeros' takes what a sparse V does not store as missing, and this V is dense; give a CSR or CSC "
             "matrix, or missing='nan' with NaN in place of what is missing."
         )
-
-
-def stored_steps(store: Store) -> tuple[Step, ...]:
-    """Return the steps that prepared the matrix of a stored run."""
-    return tuple(map(Step.from_json, store.header.get("prepared") or ()))
 
 
 def reopen(store: Store, V: Any, weights: Any = None) -> Source:
@@ -236,39 +234,3 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
                 f"{what} {value}; give the matrix that the run was started on, or start a new run."
             )
     return source
-
-
-def stored_result(store: str | Path) -> Result:
-    """Return what a store holds, finished or not."""
-    kept = Store.open(store)
-    commit = kept.newest()
-    if commit is None:
-        raise StoreError(f"{kept} has no whole checkpoint yet; resume the run to make one.")
-    W, H = kept.arrays(commit)
-    transposed = bool(kept.header["transposed"])
-    short: Any = H[...].T if transposed else W[...]  # type: ignore[union-attr]
-    settings = Settings.from_options(kept.header["settings"])
-    long: Factor = StoredFactor(W if transposed else H, kept.header["bounds"], transposed)
-    if commit.state.get("parts"):
-        losses = [part.get("loss", float("inf")) for part in commit.state["parts"]]
-        first = settings.rank * losses.index(min(losses))
-        rows = Rows(first, first + settings.rank)
-        short, long = short[:, rows.start : rows.stop], MadeFactor(long, rows)
-    verdict = commit.verdict or {
-        "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
-        "converged": False,
-    }
-    return Result(
-        history=tuple(Record(**record) for record in commit.history),
-        settings=settings,
-        converged=bool(verdict["converged"]),
-        store=str(kept),
-        names=read_names(kept.place, (W.shape[0], H.shape[1])),
-        _verdict=str(verdict["sentence"]),
-        _short=short,
-        _long=long,
-        _bounds=kept.header["bounds"],
-        _transposed=transposed,
-        runs=tuple(commit.state.get("runs", ())),
-        steps=stored_steps(kept),
-    )

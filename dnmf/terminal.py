@@ -18,6 +18,7 @@ from rich.text import Text
 
 from dnmf.checkpoint import Store
 from dnmf.errors import Interrupted, SettingsError, StoreError
+from dnmf.markup import seen
 from dnmf.progress import Bar, JsonLines, Lines
 from dnmf.ranking import Component
 from dnmf.report.numbers import percent, shortened
@@ -185,7 +186,7 @@ def printable(name: str) -> str:
 
 def say(text: str) -> None:
     """Tell a person something."""
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).print(seen(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def with_room(cells: Mapping[str, Sequence[str]], width: int) -> list[str]:

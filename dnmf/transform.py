@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from dnmf.checkpoint import appearing, write_long
+from dnmf.checkpoint import appearing, check_target, write_long
 from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.errors import BudgetError, unknown
 from dnmf.factor import Factor, MemoryFactor
@@ -29,7 +29,8 @@ from dnmf.sources.names import Names, Order, order_of, warn_of_order
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.preparing import open_along, open_prepared, steps_along
 from dnmf.sources.weighted import is_weighted
-from dnmf.start import check_missing, crewed, memory_of, plan_of, stored_result
+from dnmf.start import check_missing, crewed, inputs_of, memory_of, plan_of
+from dnmf.stored import stored_result, whole_checkpoint
 from dnmf.watch import Watcher
 
 
@@ -70,7 +71,7 @@ def transform(
     out
         Where to write the factor as a Zarr array, which then appears whole or not at all.
     overwrite
-        Replace what is there.
+        Replace a factor or matrix at `out` that dnmf wrote; nothing else is deleted.
     weights
         Weights of the new entries, where they are to have some; what is missing is missing as it was in the fit.
     row_names, column_names
@@ -96,7 +97,15 @@ def transform(
     >>> transform(result, V[:, :2]).shape, transform(result, V[:1]).shape
     ((2, 2), (1, 2))
     """
-    result = fitted if isinstance(fitted, Result) else stored_result(fitted)
+    options: dict[str, Any] = {"axis": axis, "memory_limit": memory_limit, "threads": threads, "watchers": watchers}
+    options |= {"client": client, "weights": weights, "row_names": row_names, "column_names": column_names}
+    if not isinstance(fitted, Result):
+        again = {"out": out, "overwrite": overwrite, **options}
+        return whole_checkpoint(lambda: transform(stored_result(fitted), V, **again))
+    result = fitted
+    origins = [V, weights, result.store]
+    if out is not None:
+        check_target(out, overwrite, origins)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
     new = open_new(result, V, axis, Names.of(row_names, column_names), weights)
     layout = new.source.layout
@@ -109,7 +118,7 @@ def transform(
     with solved(new.source, held, settings, watchers, client) as (room, _):
         bounds, rank, dtype, by_rows = layout.bounds, settings.rank, layout.work_dtype, new.axis == "rows"
         if out is not None:
-            with appearing(out, overwrite) as draft:
+            with appearing(out, overwrite, [*origins, *inputs_of(new.source)]) as draft:
                 write_long(draft, room, bounds, rank, dtype, by_rows)
         return as_dask(room, bounds, rank, dtype, by_rows)
 

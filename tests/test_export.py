@@ -117,9 +117,9 @@ def test_what_is_there_is_replaced_only_when_asked_and_only_if_an_export_made_it
 def test_a_file_that_holds_a_matrix_is_never_replaced(tmp_path):
     result = fit(tmp_path)
     anndata.AnnData(V, uns={"nmf": {}}).write_h5ad(tmp_path / "cells.h5ad")
-    for path in (tmp_path / "cells.h5ad", tmp_path / "run.zarr"):
+    for path, why in ((tmp_path / "cells.h5ad", "is not what an export as"), (tmp_path / "run.zarr", "is an input")):
         for format in FORMATS:
-            with pytest.raises(StoreError, match="is not what an export as"):
+            with pytest.raises(StoreError, match=why):
                 dnmf.export(result, path, format=format, overwrite=True)
     assert anndata.read_h5ad(tmp_path / "cells.h5ad").X.shape == V.shape
 

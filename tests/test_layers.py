@@ -7,13 +7,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dnmf"
 LAYERS = [
-    {"errors", "markup", "settings"},
+    {"drafts", "errors", "markup", "settings"},
     {"kernels"},
     {"sources"},
     {"plan", "factor", "engine"},
     {"accelerate", "bundle", "state", "solve", "sketch", "initialise", "minibatch", "methods", "stopping"},
     {"watch", "progress", "checkpoint"},
-    {"pictures", "profiles", "ranking", "result", "saving", "showing", "run", "join", "start", "transform", "survey"},
+    {"pictures", "profiles", "ranking", "result", "saving", "showing", "stored"},
+    {"run", "join", "start", "transform", "survey"},
     {"api", "annotation", "arguments", "convert", "export", "estimator", "preprocessing", "rank", "report"},
     {"cli", "commands", "demo", "options", "terminal", "__init__", "__main__"},
 ]

@@ -17,7 +17,20 @@ condition that there is none, and the lock is a name that is checked before each
 from dnmf.checkpoint.arrays import StoredFactor, write_long
 from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.names import read_names, write_names
-from dnmf.checkpoint.placing import appearing
+from dnmf.checkpoint.opened import Gone, read_array
+from dnmf.checkpoint.placing import appearing, check_target
 from dnmf.checkpoint.store import Store, is_store
 
-__all__ = ["Commit", "Store", "StoredFactor", "appearing", "is_store", "read_names", "write_long", "write_names"]
+__all__ = [
+    "Commit",
+    "Gone",
+    "Store",
+    "StoredFactor",
+    "appearing",
+    "check_target",
+    "is_store",
+    "read_array",
+    "read_names",
+    "write_long",
+    "write_names",
+]

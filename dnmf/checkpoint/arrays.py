@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import itertools
-import json
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,11 +14,10 @@ from zarr.codecs import Crc32cCodec
 from zarr.storage import LocalStore, StoreLike
 
 from dnmf.checkpoint.durable import explained, sync
+from dnmf.checkpoint.opened import read_array
 from dnmf.checkpoint.place import Place
-from dnmf.errors import StoreError
 from dnmf.factor import Factor
 from dnmf.kernels.tiles import Float
-from dnmf.sources.urls import object_errors, told
 
 # Narrow blocks are put together to chunks of about this size.
 CHUNK_BYTES = 4 * 2**20
@@ -101,18 +98,7 @@ class StoredFactor:
 
     def _columns(self, start: int, stop: int) -> Float:
         columns = slice(start, stop)
-        try:
-            part: Any = self.array[columns, :] if self._transposed else self.array[:, columns]
-        except object_errors(ValueError) as error:
-            raise StoreError(
-                f"{self.array.store_path} could not be read ({told(error)}); it is damaged, or cannot be reached. Load "
-                "the store again."
-            ) from None
-        if np.isnan(part).any():
-            raise StoreError(
-                f"{self.array.store_path} is not all there any more: the run has gone on and deleted this checkpoint, "
-                "or it is damaged. Load the store again."
-            )
+        part = read_array(self.array, (columns, slice(None)) if self._transposed else (slice(None), columns))
         return np.ascontiguousarray(part.T if self._transposed else part)
 
     def drop(self) -> None:
@@ -211,43 +197,3 @@ def create_factor(
 def digest(chunk: Float) -> str:
     """Return a digest of the numbers of a chunk, in C order."""
     return hashlib.blake2b(chunk.tobytes(), digest_size=16).hexdigest()
-
-
-def strange_array(metadata: bytes, shape: list[int]) -> str | None:
-    """Return what an array's metadata has that dnmf writes in no factor of this shape, or None."""
-    read = json.loads(metadata)
-    if read["node_type"] != "array" or read["shape"] != shape:
-        return f"the shape {str(read.get('shape'))[:40]} in place of {shape}"
-    if read["data_type"] not in ("float32", "float64"):
-        return f"the dtype {str(read['data_type'])[:40]}"
-    if any(codec["name"] not in ("bytes", "crc32c") for codec in read["codecs"]):
-        return f"the codecs {str(read['codecs'])[:80]}"
-    chunks = read["chunk_grid"]["configuration"]["chunk_shape"]
-    if not all(isinstance(size, int) and 0 < size <= most for size, most in zip(chunks, shape, strict=True)):
-        return f"chunks of {str(chunks)[:40]}"
-    return None if chunks[0] == shape[0] or chunks[1] == shape[1] else f"chunks of {chunks}"
-
-
-def damaged_chunk(place: Place, name: str, array: zarr.Array[Any], digests: Sequence[str]) -> str | None:
-    """Return the name of the first chunk that is not what its digest says, or None.
-
-    A chunk whose length is not that of its numbers is not read: what is said to be huge may not be there.
-    """
-    label = name.rpartition("/")[2]
-    by_rows = array.chunks[0] < array.shape[0]
-    long = 0 if by_rows else 1
-    width = array.chunks[long]
-    if -(-array.shape[long] // width) != len(digests):
-        return f"the shape of {label}"
-    size = math.prod(array.chunks) * array.dtype.itemsize + CHECKSUM_BYTES
-    for index, expected in enumerate(digests):
-        columns = slice(index * width, (index + 1) * width)
-        try:
-            if place.size(f"{name}/{chunk_key(array, index, by_rows)}") != size:
-                return f"chunk {index} of {label} (of another length)"
-            chunk = np.asarray(array[columns, :] if by_rows else array[:, columns])
-        except Exception as error:
-            return f"chunk {index} of {label} ({type(error).__name__})"
-        if digest(chunk) != expected:
-            return f"chunk {index} of {label}"
-    return None

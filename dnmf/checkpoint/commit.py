@@ -3,10 +3,12 @@
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Self
 
+from dnmf.markup import seen
 from dnmf.watch import Record
 
 FORMAT = 1
@@ -18,6 +20,9 @@ GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
 NUMBERS = {"loss", "relative_error", "optimality"}
 STATE = {"norms", "runs", "parts", GUIDE, *NUMBERS}
 RECORD = {field.name for field in dataclasses.fields(Record)}
+# Figures of a record of the history that may be missing, and those that may not.
+COUNTS, FIGURES = ("passes", "bytes_read"), ("loss", "relative_error", "optimality", "seconds")
+MOST = 2**63
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Commit:
     def _check(self) -> None:
         """Raise ValueError for what no run writes: anybody can seal a record."""
         sound = (
-            isinstance(self.passes, int)
+            type(self.passes) is int
             and isinstance(self.group, str)
             and GROUP.fullmatch(self.group)
             and {"W", "H"} <= set(self.digests) <= {"W", "H", GUIDE}
@@ -76,8 +81,8 @@ class Commit:
             and isinstance(self.state.get("runs", []), list)
             and all(_is_number(loss) for loss in self.state.get("runs", ()))
             and _are_guides(self.state, GUIDE in self.digests)
-            and all(set(record) == RECORD and _is_number(record["passes"]) for record in self.history)
-            and (self.verdict is None or set(self.verdict) == {"sentence", "converged"})
+            and all(map(_is_record, self.history))
+            and (self.verdict is None or _is_verdict(self.verdict))
         )
         if not sound:
             raise ValueError("the record is none that a run writes")
@@ -122,22 +127,47 @@ def _is_guide(given: Any) -> bool:
 
 
 def _is_number(given: object) -> bool:
-    return given is None or (isinstance(given, (int, float)) and not isinstance(given, bool))
+    """Say whether something is a finite number, or None."""
+    if isinstance(given, float):
+        return math.isfinite(given)
+    return given is None or (type(given) is int and abs(given) < MOST)
+
+
+def _is_record(given: Any) -> bool:
+    """Say whether something is what the history has of a pass."""
+    return (
+        isinstance(given, dict)
+        and set(given) == RECORD
+        and all(type(given[name]) is int and 0 <= given[name] < MOST for name in COUNTS)
+        and all(_is_number(given[name]) for name in FIGURES)
+        and all(given[name] is not None for name in ("loss", "seconds"))
+        and _is_text(given["solver"])
+    )
+
+
+def _is_verdict(given: Any) -> bool:
+    return set(given) == {"sentence", "converged"} and _is_text(given["sentence"]) and type(given["converged"]) is bool
+
+
+def _is_text(given: Any) -> bool:
+    """Say whether something is a text such as dnmf writes, which moves no cursor."""
+    return isinstance(given, str) and len(given) < 2000 and seen(given) == given
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
     """Return strict JSON with a digest of itself."""
-    return json.dumps({**content, "seal": _seal(content)}, allow_nan=False).encode()
+    return json.dumps({**content, "seal": seal_of(content)}, allow_nan=False).encode()
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
     """Return what was sealed; raise ValueError if a bit of it is not what was written."""
     read = json.loads(content)
-    if not isinstance(read, dict) or read.pop("seal", None) != _seal(read):
+    if not isinstance(read, dict) or read.pop("seal", None) != seal_of(read):
         raise ValueError("the record is not what was written")
     return read
 
 
-def _seal(content: Mapping[str, Any]) -> str:
+def seal_of(content: Mapping[str, Any]) -> str:
+    """Return a digest of plain values."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

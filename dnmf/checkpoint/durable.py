@@ -4,25 +4,31 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from dnmf import drafts
+from dnmf.checkpoint.patience import Failure, PlaceError
 from dnmf.errors import DiskError, DnmfError, StoreError
-from dnmf.sources.urls import object_errors, told
+from dnmf.sources.urls import object_errors
 
-# What an object store says that has no room left.
-FULL = re.compile(r"(?i)quota|insufficient.?storage|storage.?full|\b507\b")
+# What a file system says that has no hard links, or no locks.
+NOT_KNOWN = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+NO_LINKS = NOT_KNOWN | {errno.EACCES, errno.EINVAL, errno.EMLINK}
+NO_LOCKS = NOT_KNOWN | {errno.ENOLCK, errno.EINVAL}
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
+    """Wait until a file or folder is on the disk; some file systems cannot do so for a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 
@@ -36,9 +42,15 @@ def sync_tree(folder: Path) -> None:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Create a file with its content, durably and all at once; fail with FileExistsError where there is one."""
+    """Create a file with its content, durably and all at once; fail with FileExistsError where there is one.
+
+    Without hard links it is renamed, where nothing has its name: no other process that holds the lock can come between.
+    """
     with _draft(path, content) as draft:
-        os.link(draft, path)
+        if not _linked(draft, path):
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            os.rename(draft, path)
     sync(path.parent)
 
 
@@ -51,7 +63,7 @@ def rewrite(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _draft(path: Path, content: bytes) -> Iterator[Path]:
-    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    draft = _beside(path)
     try:
         with open(draft, "xb") as file:
             file.write(content)
@@ -63,12 +75,53 @@ def _draft(path: Path, content: bytes) -> Iterator[Path]:
 
 
 def link_tree(origin: Path, target: Path) -> None:
-    """Let `target` appear at once as a folder of the same files as `origin`, in place of what was there."""
-    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    shutil.copytree(origin, draft, copy_function=os.link)
-    shutil.rmtree(target, ignore_errors=True)
-    os.rename(draft, target)
+    """Let `target` appear at once as a folder of the same files as `origin`, in place of what was there.
+
+    Without hard links, they are copied.
+    """
+    draft, copied = _beside(target), []
+
+    def link(file: str, other: str) -> None:
+        if not _linked(Path(file), Path(other)):
+            copied.append(shutil.copyfile(file, other))
+
+    shutil.copytree(origin, draft, copy_function=link)
+    if copied:
+        sync_tree(draft)
+    take_place(draft, target, _beside(target))
+
+
+def take_place(draft: Path, target: Path, aside: Path) -> None:
+    """Let a draft have the name of `target`; a folder that was there is put aside first, and deleted after that."""
+    there = target.is_dir()
+    if there:
+        os.rename(target, aside)
+    try:
+        os.replace(draft, target) if draft.is_file() else os.rename(draft, target)
+    except OSError:
+        if there:
+            os.rename(aside, target)
+        raise
     sync(target.parent)
+    if there:
+        drafts.remove(aside)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+
+
+def _linked(file: Path, path: Path) -> bool:
+    """Link a file to another name; say whether there are hard links at all."""
+    try:
+        os.link(file, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            return False
+        raise
+    return True
 
 
 def remove_tree(folder: Path) -> None:
@@ -76,13 +129,20 @@ def remove_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def lock(path: Path) -> IO[bytes]:
-    """Take the lock of a store; it is released when the file is closed or the process ends, however it ends."""
+def lock(path: Path) -> IO[bytes] | None:
+    """Take the lock of a store; it is released when the file is closed or the process ends, however it ends.
+
+    None is where the file system knows no locks.
+    """
     file = open(path, "ab")  # noqa: SIM115 - it stays open for as long as the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
+        if error.errno in NO_LOCKS:
+            return None
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
         raise StoreError(
             f"{path.parent} is in use by another run; wait for it to end, or give another store."
         ) from error
@@ -94,13 +154,10 @@ def explained(what: str, act: str = "written") -> Iterator[None]:
     """Turn an error of the disk, or of an object store, into a sentence that says what could not be written."""
     try:
         yield
+    except PlaceError as error:
+        raise DiskError(error.failure.sentence(what, act)) from error.__cause__
     except DnmfError:
         raise
     except object_errors() as error:
-        number = getattr(error, "errno", None)
-        full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or FULL.search(str(error))
-        reason = told(error) if number is None else os.strerror(number)
-        origin, place = (error, "disk") if number else (None, "place")
-        advice = "Free some room there" if full else f"Check that {place} and its permissions"
-        whole = "" if act == "opened" else "; what was there before is whole"
-        raise DiskError(f"{what} could not be {act} ({reason}){whole}. {advice}, and try again.") from origin
+        failure = Failure.of(error)
+        raise DiskError(failure.sentence(what, act)) from (error if failure.number else None)

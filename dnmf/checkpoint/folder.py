@@ -1,4 +1,4 @@
-"""A store in a folder: what is written is synced, and the lock dies with its process."""
+"""A store in a folder: what is written is synced, and the lock dies with its process, where there are locks."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import IO
 from zarr.storage import StoreLike
 
 from dnmf.checkpoint import durable
+from dnmf.checkpoint.guarded import Guarded
+from dnmf.checkpoint.holding import NamedHold
 from dnmf.checkpoint.place import LOCK, Hold
 
 
 class Folder:
-    """A folder on a file system that has hard links."""
+    """A folder on a file system."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -25,12 +27,28 @@ class Folder:
 
     def exists(self) -> bool:
         """Say whether there is a folder or a file."""
-        return self.root.exists()
+        try:
+            self.root.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def names(self, folder: str = "") -> list[str]:
         """List a folder, if it is there."""
-        place = self.root / folder
-        return sorted(os.listdir(place)) if place.exists() else []
+        try:
+            return sorted(os.listdir(self.root / folder))
+        except FileNotFoundError:
+            return []
+
+    def files(self, folder: str = "") -> list[str]:
+        """Walk through a folder."""
+
+        def fail(error: OSError) -> None:
+            raise error
+
+        root = self.root / folder
+        found = ((Path(place) / name for name in names) for place, _, names in os.walk(root, onerror=fail))
+        return sorted(str(file.relative_to(root)) for some in found for file in some)
 
     def size(self, name: str) -> int:
         """Ask for the size of a file."""
@@ -69,13 +87,14 @@ class Folder:
         durable.remove_tree(self.root / name)
 
     def publish(self, origin: str, name: str) -> None:
-        """Link the same files."""
+        """Link the same files, or copy them."""
         durable.link_tree(self.root / origin, self.root / name)
 
     def lock(self) -> Hold:
         """Lock a file, for as long as this process lives."""
         self.root.mkdir(parents=True, exist_ok=True)
-        return FileHold(durable.lock(self.root / LOCK))
+        file = durable.lock(self.root / LOCK)
+        return NamedHold(Guarded(self)) if file is None else FileHold(file)
 
     def scratch(self) -> Path | None:
         """Return a folder in the store."""

@@ -2,10 +2,10 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from dnmf.checkpoint.commit import FORMAT
+from dnmf.checkpoint.commit import seal_of
 from dnmf.checkpoint.place import Place
 from dnmf.errors import StoreError
 from dnmf.kernels.steps import Step
@@ -13,36 +13,43 @@ from dnmf.settings import Settings
 from dnmf.sources.prepared import check_steps
 
 NAME = "zarr.json"
+RUN, SURVEY = "dnmf", "dnmf_survey"
+# The newest format, and the first one whose headers are sealed.
+FORMAT = SEALED = 2
+SEAL = "seal"
 # No header or record is longer: blocks and passes take some tens of bytes each.
 MOST_BYTES = 2**28
-KINDS: dict[str, tuple[type, ...]] = {
-    "fingerprint": (dict,),
-    "settings": (dict,),
-    "location": (str, type(None)),
-    "transposed": (bool,),
-    "bounds": (list,),
-    "given": (bool,),
-}
+# Nor is a text in a header, but for a path or URL.
+MOST_TEXT, MOST_PATH = 1000, 2**16
+# Fields that every header has, and those that the headers of some versions and faces have.
+FIELDS = {"format", "fingerprint", "settings", "location", "transposed", "bounds"}
+RUN_FIELDS = FIELDS | {"given"}
+SURVEY_FIELDS = FIELDS | {"ranks", "n_runs", "cv", "holdout", "sample"}
+ALSO = {"weights", "prepared", "named", "estimator"}
 
 
-def write_header(place: Place, header: Mapping[str, Any]) -> None:
-    """Make a place a Zarr group that says of a run what can be read as long as there is the place."""
-    group = {"zarr_format": 3, "node_type": "group", "attributes": {"dnmf": header}}
+def write_header(place: Place, header: Mapping[str, Any], kind: str = RUN) -> None:
+    """Make a place a Zarr group that says of a run what can be read as long as there is the place, with a digest."""
+    content = {**header, SEAL: seal_of(header)}
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {kind: content}}
     place.replace(NAME, json.dumps(group, indent=2, allow_nan=False).encode())
 
 
-def find_header(place: Place) -> dict[str, Any] | None:
-    """Return what a store says of its run as it says it, or None if there is no store."""
-    return find_json(place, "dnmf")
-
-
-def find_json(place: Place, kind: str) -> dict[str, Any] | None:
-    """Return what the attributes of a Zarr group say of one kind, or None where there are none."""
+def attributes_of(place: Place, kind: str) -> dict[str, Any] | None:
+    """Return what the attributes of a Zarr group say of one kind, or None where they say nothing."""
     try:
         header = json.loads(read_json(place, NAME))["attributes"][kind]
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return header if isinstance(header, dict) else None
+
+
+def find_header(place: Place, kind: str = RUN) -> dict[str, Any] | None:
+    """Return what a store says as it says it, without its digest, or None if there is no store of this kind."""
+    header = attributes_of(place, kind)
+    return None if header is None else {name: value for name, value in header.items() if name != SEAL}
 
 
 def read_header(place: Place) -> dict[str, Any]:
@@ -51,26 +58,48 @@ def read_header(place: Place) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        If there is no store, if a newer version of dnmf wrote it, or if no dnmf can have written it.
+        If there is no store, if a newer version of dnmf wrote it, if it is damaged, or if no dnmf can have written it.
     """
-    header = find_header(place)
+    header = attributes_of(place, RUN)
     if header is None:
-        if find_json(place, "dnmf_survey") is not None:
+        if attributes_of(place, SURVEY) is not None:
             raise StoreError(f"{place} is a survey of ranks; give the store of a run, as those in {place}/best are.")
         state = "is no store of dnmf" if place.exists() else "does not exist"
         raise StoreError(f"{place} {state}; give the store of a run, as made by store= or `dnmf fit --store`.")
-    if not isinstance(header.get("format"), int) or header["format"] > FORMAT:
-        raise StoreError(
-            f"{place} has format version {header.get('format')}, and this dnmf knows versions up to {FORMAT}; "
-            "install a newer dnmf."
-        )
-    fault = _fault(header)
+    return checked_header(place, header, "store", _fault_of_run)
+
+
+def checked_header(
+    place: Place, header: dict[str, Any], what: str, fault_of: Callable[[Mapping[str, Any]], str | None]
+) -> dict[str, Any]:
+    """Return a header without its digest, having checked that it is what was written, and can have been."""
+    version = header.get("format")
+    check_version(place, header)
+    seal = header.pop(SEAL, None)
+    if type(version) is int and version >= SEALED and seal != seal_of(header):
+        fault: str | None = "there is the digest of other content"
+    else:
+        fault = _fault_of_version(header, version) or fault_of(header)
     if fault:
         raise StoreError(
-            f"{place} is no store that dnmf wrote: {fault} in its zarr.json. Do not trust it; give another store, or "
-            "start a new run."
+            f"{place} is no {what} that dnmf wrote: {fault} in its zarr.json. Do not trust it; give another {what}, or "
+            f"start a new {'run' if what == 'store' else what}."
         )
     return header
+
+
+def check_version(place: Place, header: Mapping[str, Any] | None) -> None:
+    """Raise StoreError for a header that a newer dnmf wrote."""
+    version = None if header is None else header.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise StoreError(
+            f"{place} has format version {version}, and this dnmf knows versions up to {FORMAT}; install a newer dnmf."
+        )
+
+
+def is_said(place: Place, header: Mapping[str, Any], kind: str) -> bool:
+    """Say whether a store says just this, with its digest."""
+    return attributes_of(place, kind) == {**header, SEAL: seal_of(header)}
 
 
 def read_json(place: Place, name: str) -> bytes:
@@ -81,32 +110,79 @@ def read_json(place: Place, name: str) -> bytes:
     return place.read(name)
 
 
-def _fault(header: Mapping[str, Any]) -> str | None:
-    """Return what is wrong in a header, or None."""
-    for name, kinds in KINDS.items():
-        if not isinstance(header.get(name), kinds):
-            return f"{name} is {str(header.get(name))[:60]!r}"
+def _fault_of_version(header: Mapping[str, Any], version: Any) -> str | None:
+    """Return what is wrong in a header of one version; in those without a digest, a name may have been changed."""
+    if type(version) is not int or version < 1:
+        return f"the format is {str(version)[:40]!r}"
+    strange = header.keys() - RUN_FIELDS - SURVEY_FIELDS - ALSO
+    return f"a field is {min(strange)[:60]!r}" if version < SEALED and strange else None
+
+
+def fault_in(header: Mapping[str, Any], fields: set[str]) -> str | None:
+    """Return what is wrong in the fields that headers of runs and of surveys have, or None."""
+    missing = fields - header.keys()
+    if missing:
+        return f"there is no {min(missing)}"
+    fault = _fault_of_matrix(header)
+    if fault:
+        return fault
+    shape = header["fingerprint"]["shape"]
+    try:
+        Settings.from_options(header["settings"])
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        return f"the settings are wrong ({str(error)[:200]})"
+    try:
+        told = header.get("prepared") or []
+        check_steps([Step.from_json(step) for step in told], (shape[0], shape[1]), header["transposed"])
+    except (ValueError, TypeError, RecursionError) as error:
+        return f"the preparation is wrong ({str(error)[:200]})"
+    return None
+
+
+def _fault_of_run(header: Mapping[str, Any]) -> str | None:
+    fault = fault_in(header, RUN_FIELDS)
+    if fault or type(header["given"]) is not bool:
+        return fault or f"given is {str(header['given'])[:60]!r}"
+    named = header.get("named") or []
+    if not isinstance(named, list) or not all(axis in ("rows", "columns") for axis in named):
+        return f"named is {str(named)[:60]!r}"
+    return None
+
+
+def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:
+    """Return what is wrong in what a header says of the matrix, of its blocks and of its weights, or None."""
+    kinds: dict[str, type] = {"fingerprint": dict, "settings": dict, "transposed": bool, "bounds": list}
+    for name, kind in kinds.items():
+        if not isinstance(header[name], kind):
+            return f"{name} is {str(header[name])[:60]!r}"
+    if not _is_place(header["location"]):
+        return f"location is {str(header['location'])[:60]!r}"
+    weights = header.get("weights")
+    if weights is not None and not (
+        isinstance(weights, dict) and weights.keys() == {"location"} and _is_place(weights["location"])
+    ):
+        return f"weights is {str(weights)[:60]!r}"
+    words = {name: value for name, value in header["fingerprint"].items() if name != "shape"}
+    if not all(isinstance(value, str) and len(value) < MOST_TEXT for value in words.values()):
+        return f"the fingerprint is {str(words)[:60]}"
     shape = header["fingerprint"].get("shape")
-    if not isinstance(shape, list) or len(shape) != 2 or not all(_is_count(size) for size in shape):
+    if not isinstance(shape, list) or len(shape) != 2 or not all(is_count(size) for size in shape):
         return f"the shape is {str(shape)[:60]}"
     bounds = header["bounds"]
-    if not all(isinstance(bound, int) for bound in bounds) or len(bounds) < 2 or bounds[0] != 0:
+    if not all(type(bound) is int for bound in bounds) or len(bounds) < 2 or bounds[0] != 0:
         return "the bounds of the blocks are none"
     if any(stop <= start for start, stop in itertools.pairwise(bounds)):
         return "the bounds of the blocks do not rise"
     if bounds[-1] != shape[0 if header["transposed"] else 1]:
         return f"the blocks end at {bounds[-1]}, and the shape is {shape}"
-    try:
-        Settings.from_options(header["settings"])
-    except (ValueError, TypeError) as error:
-        return f"the settings are wrong ({error})"
-    try:
-        told = header.get("prepared") or []
-        check_steps([Step.from_json(step) for step in told], (shape[0], shape[1]), header["transposed"])
-    except (ValueError, TypeError) as error:
-        return f"the preparation is wrong ({error})"
     return None
 
 
-def _is_count(given: Any) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool) and 0 < given < 2**62
+def _is_place(given: Any) -> bool:
+    """Say whether something is the path or URL of a matrix, or None for one that was in memory."""
+    return given is None or (isinstance(given, str) and 0 < len(given) < MOST_PATH and "\0" not in given)
+
+
+def is_count(given: Any, most: int = 2**62) -> bool:
+    """Say whether something is a whole number above 0 and below another one."""
+    return type(given) is int and 0 < given < most

@@ -40,6 +40,9 @@ class Place(Protocol):
     def read(self, name: str) -> bytes:
         """Return the content of a file; FileNotFoundError where there is none."""
 
+    def files(self, folder: str = "") -> list[str]:
+        """Return the paths of all files below a folder, from there on."""
+
     def create(self, name: str, content: bytes) -> None:
         """Write a file that lasts; FileExistsError where there is another one."""
 

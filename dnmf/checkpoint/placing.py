@@ -2,24 +2,27 @@
 
 import contextlib
 import os
-import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zarr.storage import StoreLike
 
+from dnmf import drafts
 from dnmf.checkpoint import durable
 from dnmf.checkpoint.bucket import Bucket
 from dnmf.checkpoint.folder import Folder
+from dnmf.checkpoint.guarded import Guarded
+from dnmf.checkpoint.targets import check_apart, check_free
 from dnmf.errors import StoreError
 from dnmf.sources.objects import open_objects
 from dnmf.sources.urls import is_url
 
 
-def place_at(given: str | Path) -> "Folder | Bucket":
+def place_at(given: str | Path) -> Guarded:
     """Return the place of a path or a URL."""
-    return Bucket(open_objects(str(given)), str(given)) if is_url(given) else Folder(full_path(given))
+    return Guarded(Bucket(open_objects(str(given)), str(given)) if is_url(given) else Folder(full_path(given)))
 
 
 def full_path(given: str | Path) -> Path:
@@ -27,45 +30,69 @@ def full_path(given: str | Path) -> Path:
     return Path(os.path.abspath(Path(given).expanduser()))
 
 
-@contextlib.contextmanager
-def appearing(target: str | Path, overwrite: bool = False) -> Iterator[StoreLike]:
-    """Give a place to write an array to that becomes `target` when all has gone well, and is deleted when not."""
+def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Guarded:
+    """Return the place of a new matrix or factor, before any work is done for it.
+
+    Raises
+    ------
+    StoreError
+        If there is something that is not to be overwritten, or is not dnmf's; or if the target is, contains or lies in
+        a place that it is made from.
+    """
     place = place_at(target)
+    check_apart(full_path(target) if isinstance(place.inner, Folder) else target, origins)
+    with durable.explained(str(place), "opened"):
+        if isinstance(place.inner, Folder) and place.inner.root.is_symlink():
+            raise StoreError(f"{place} is a link; give the path that it leads to.")
+        check_free(place, overwrite)
+    return place
+
+
+@contextlib.contextmanager
+def appearing(target: str | Path, overwrite: bool = False, origins: Iterable[Any] = ()) -> Iterator[StoreLike]:
+    """Give a place to write an array to that becomes `target` when all has gone well, and is deleted when not."""
+    check = partial(check_target, target, overwrite, list(origins))
+    place = check().inner
     with durable.explained(str(place)):
-        if place.exists() and not overwrite:
-            raise StoreError(f"{place} exists already; give another path, or say overwrite.")
-        with appearing_here(place.root) if isinstance(place, Folder) else _objects_appearing(place) as draft:
-            yield draft
+        if isinstance(place, Folder):
+            with appearing_here(place.root, check) as draft:
+                yield draft
+        elif isinstance(place, Bucket):
+            with _objects_appearing(place, check) as objects:
+                yield objects
 
 
 @contextlib.contextmanager
-def appearing_here(target: Path) -> Iterator[Path]:
-    """Give a path for a file or a folder that takes the place of `target` when all has gone well."""
-    draft = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+def appearing_here(target: Path, check: Callable[[], object]) -> Iterator[Path]:
+    """Give a path for a file or a folder that takes the place of `target` when all has gone well.
+
+    `check` raises where `target` may not be replaced; it is called at the end once more.
+    """
+    check()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    drafts.sweep(target)
+    draft = target.with_name(drafts.draft_name(target.name))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         yield draft
-        if draft.is_dir():
-            durable.sync_tree(draft)
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            durable.sync(draft)
-        os.replace(draft, target)
-        durable.sync(target.parent)
+        (durable.sync_tree if draft.is_dir() else durable.sync)(draft)
+        check()
+        durable.take_place(draft, target, target.with_name(drafts.draft_name(target.name)))
     finally:
-        if draft.is_file():
-            draft.unlink()
-        durable.remove_tree(draft)
+        drafts.remove(draft)
 
 
 @contextlib.contextmanager
-def _objects_appearing(bucket: Bucket) -> Iterator[StoreLike]:
-    draft = f".draft-{uuid.uuid4().hex}"
+def _objects_appearing(bucket: Bucket, check: Callable[[], object]) -> Iterator[StoreLike]:
+    draft = drafts.draft_name("")
+    for name in bucket.names():
+        if drafts.is_abandoned(name, ""):
+            bucket.remove_tree(name)
     try:
         yield bucket.zarr(draft)
+        check()
         bucket.remove("zarr.json")
         for name in bucket.names():
-            if name != draft:
+            if not drafts.DRAFT.fullmatch(name):
                 bucket.remove_tree(name)
         bucket.copy_tree(draft, "")
     finally:

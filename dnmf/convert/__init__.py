@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dnmf.checkpoint import appearing
+from dnmf.checkpoint import appearing, check_target
 from dnmf.convert.compressors import COMPRESSORS, check_compressor
 from dnmf.convert.dense import write_dense
 from dnmf.convert.origin import open_origin
@@ -23,6 +23,7 @@ from dnmf.kernels.floats import own_errors
 from dnmf.settings import parse_bytes
 from dnmf.sources.layout import Axis, Source
 from dnmf.sources.urls import is_url
+from dnmf.start import inputs_of
 
 __all__ = ["COMPRESSORS", "convert"]
 
@@ -60,7 +61,7 @@ def convert(
     memory_limit
         Bytes that may be held; the more, the fewer times a badly cut matrix is read.
     overwrite
-        Replace what is at the target.
+        Replace an array or sparse matrix at the target that dnmf wrote. Nothing else is deleted, and never the origin.
     on_progress
         Called with bytes done and bytes in all.
 
@@ -86,12 +87,14 @@ def convert(
     if by not in (None, *AXES):
         raise unknown("by", by, AXES)
     room = parse_bytes(memory_limit) // 4
+    check_target(target, overwrite, [origin])
     with open_origin(origin, None if is_url(target) else Path(target)) as (source, folder):
         if chunks is not None and not (isinstance(source, Source) and not source.layout.sparse):
             raise SettingsError(
                 f"chunks={chunks!r} is for dense matrices, and this one is sparse; say by='rows' or by='columns'."
             )
-        with appearing(target, overwrite) as draft:
+        inputs = inputs_of(source) if isinstance(source, Source) else []
+        with appearing(target, overwrite, [origin, *inputs]) as draft:
             if not isinstance(source, Source):
                 write_entries(source, draft, folder, by, compressor, room, on_progress)
             elif source.layout.sparse:

@@ -11,7 +11,7 @@ from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError
 from dnmf.estimator.parameters import for_rows
 from dnmf.settings import Settings
-from dnmf.start import stored_result
+from dnmf.stored import stored_result
 
 KEY = "estimator"
 

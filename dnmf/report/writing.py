@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dnmf.checkpoint import Gone
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.placing import appearing_here, full_path
+from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
 from dnmf.kernels.floats import own_errors
 from dnmf.markup import tag
@@ -21,7 +24,7 @@ from dnmf.result import Result
 from dnmf.showing import feature_axis
 from dnmf.sources.layout import Axis
 from dnmf.sources.urls import is_url
-from dnmf.start import stored_result
+from dnmf.stored import stored_result, whole_checkpoint
 from dnmf.survey import RankSurvey, is_survey, stored_survey
 from dnmf.watch import Watcher
 
@@ -112,20 +115,25 @@ def write_report(
     if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MOST_FEATURES:
         raise SettingsError(f"n={n!r} is not allowed; give a whole number from 1 to {MOST_FEATURES}.")
     target = free_path(path, overwrite)
-    known = opened(fitted)
-    name = title or shortened(Path(str(known.store)).name if known.store else "A factorisation", 200)
-    if isinstance(known, RankSurvey):
-        content = survey_page(known, name)
-    else:
+    store = fitted if isinstance(fitted, str | Path) else fitted.store
+    check_apart(target, [store, V, weights])
+
+    def content() -> str:
+        known = opened(fitted)
+        name = title or shortened(Path(str(known.store)).name if known.store else "A factorisation", 200)
+        if isinstance(known, RankSurvey):
+            return survey_page(known, name)
         feature_axis(known, axis, shape)
         left: Residuals | str = (
             "They were left out, since they take a read of V; leave out --no-residuals to have them."
         )
         if residuals:
             left = measured(known, V, weights, memory_limit, threads, watchers, client)
-        content = run_page(gather_account(known, axis, shape, n, left), name)
-    with explained(str(target)), appearing_here(target) as draft:
-        draft.write_text(content, encoding="utf-8")
+        return run_page(gather_account(known, axis, shape, n, left), name)
+
+    written = whole_checkpoint(content) if isinstance(fitted, str | Path) else content()
+    with explained(str(target)), appearing_here(target, partial(free_path, path, overwrite)) as draft:
+        draft.write_text(written, encoding="utf-8")
     return target
 
 
@@ -162,6 +170,8 @@ def measured(result: Result, V: Any, weights: Any, *options: Any) -> Residuals |
     """Return what is left of V, or where V is not given and cannot be had, a sentence that says so."""
     try:
         return measure_residuals(result, V, weights, *options)
+    except Gone:
+        raise
     except (DataError, MissingExtraError, ReadError, StoreError) as error:
         if V is not None:
             raise

@@ -2,8 +2,7 @@
 
 import io
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.durable import explained
-from dnmf.checkpoint.header import find_json
-from dnmf.checkpoint.place import LOCK, Hold, Place
+from dnmf.checkpoint.guarded import Guarded
+from dnmf.checkpoint.header import FORMAT, SURVEY, check_version, find_header, is_said, read_json, write_header
+from dnmf.checkpoint.place import Hold
 from dnmf.checkpoint.placing import place_at
+from dnmf.checkpoint.records import DAMAGE
+from dnmf.checkpoint.sweeping import is_begun, sweep_drafts
+from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import StoreError, StoreWarning, warn
+from dnmf.survey.checked import fault_of_piece, read_survey_header
 from dnmf.survey.spent import Spent
 
-FORMAT = 1
-NAME = "zarr.json"
-KIND = "dnmf_survey"
 SPENT = "spent.json"
+PIECES = "pieces"
 
 Piece = dict[str, NDArray[Any]]
 
@@ -38,45 +40,60 @@ class Cabinet:
     ```
     """
 
-    def __init__(self, place: Place | None = None, header: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, place: Guarded | None = None, header: Mapping[str, Any] | None = None) -> None:
         self.place, self.header = place, dict(header or {})
         self._held: Hold | None = None
         self._pieces: dict[str, Piece] = {}
         self._spent = Spent()
 
     @classmethod
-    def create(cls, path: str | Path, header: Mapping[str, Any], overwrite: bool = False) -> "Cabinet":
+    def create(
+        cls, path: str | Path, header: Mapping[str, Any], overwrite: bool = False, origins: Sequence[Any] = ()
+    ) -> "Cabinet":
         """Make a store for a survey, or open the one of the same survey to go on with it.
 
         Raises
         ------
         StoreError
-            If there is something else at the path, or a survey of another matrix or with other settings.
+            If there is something else at the path, or a survey of another matrix or with other settings; or if the
+            path is, contains or lies in one of the origins.
         """
-        place, header = place_at(path), {"format": FORMAT, **header}
+        place = place_at(path)
+        check_apart(str(place), origins)
         with explained(f"The survey {place}"):
-            found = find_json(place, KIND)
-            if found is None and place.exists() and [name for name in place.names() if name != LOCK]:
+            found = find_header(place, SURVEY)
+            check_version(place, found)
+            if found is None and place.exists() and is_begun(place.names()):
                 raise StoreError(f"{place} exists and is no survey; give another path.")
             other = [name for name in header if found is not None and found.get(name) != header[name]]
             if other and not overwrite:
                 assert found is not None
                 raise StoreError(
-                    f"The survey in {place} has {other[0]}={found.get(other[0])!r} and not {header[other[0]]!r}; give "
-                    "what it was begun with to go on with it, another path, or say overwrite."
+                    f"The survey in {place} has {other[0]}={str(found.get(other[0]))[:200]} and not "
+                    f"{str(header[other[0]])[:200]}; give what it was begun with to go on with it, another path, or "
+                    "say overwrite."
                 )
-            cabinet = cls(place, header)
+            cabinet = cls(place, {"format": FORMAT, **header})
             cabinet._held = place.lock()
-            if found is not None and overwrite:
-                for name in place.names():
-                    if name in ("pieces", "best") or name.startswith("models-"):
-                        place.remove_tree(name)
-                place.remove(SPENT)
-            if found is None or overwrite:
-                content = {"zarr_format": 3, "node_type": "group", "attributes": {KIND: header}}
-                place.replace(NAME, json.dumps(content, indent=2, allow_nan=False).encode())
-                place.keep("")
+            try:
+                cabinet._begin(found, overwrite)
+            except BaseException:
+                cabinet.close()
+                raise
         return cabinet
+
+    def _begin(self, found: Mapping[str, Any] | None, overwrite: bool) -> None:
+        """Delete what is not to be gone on with, and see that the header is that of the newest format."""
+        assert self.place is not None
+        if found is not None and overwrite:
+            for name in self.place.names():
+                if name in (PIECES, "best") or name.startswith("models-"):
+                    self.place.clear(name)
+            self.place.remove(SPENT)
+        sweep_drafts(self.place, "", PIECES)
+        if not is_said(self.place, self.header, SURVEY):
+            write_header(self.place, self.header, SURVEY)
+            self.place.keep("")
 
     @classmethod
     def open(cls, path: str | Path) -> "Cabinet":
@@ -85,53 +102,65 @@ class Cabinet:
         Raises
         ------
         StoreError
-            If there is none, or a newer dnmf wrote it.
+            If there is none, a newer dnmf wrote it, or none can have written it.
         """
         place = place_at(path)
         with explained(f"The survey {place}", "opened"):
-            header = find_json(place, KIND)
-            if header is None:
-                raise StoreError(f"{place} is no survey; give the store of one, as made by `dnmf rank --store`.")
-            if header.get("format") != FORMAT:
-                raise StoreError(
-                    f"{place} has format version {header.get('format')}, and this dnmf knows version {FORMAT}; "
-                    "install a newer dnmf."
-                )
-        return cls(place, header)
+            return cls(place, read_survey_header(place))
 
     def close(self) -> None:
         """Let others write."""
         if self._held is not None:
-            self._held.close()
+            held, self._held = self._held, None
+            with suppress(StoreError), explained(f"The lock of {self.place}"):
+                held.close()
 
     def path(self, name: str) -> str | None:
         """Return the path or URL of a store in the survey's."""
         return None if self.place is None else f"{self.place}/{name}"
 
     def get(self, name: str) -> Piece | None:
-        """Return a piece, or None where it was not kept yet."""
+        """Return a piece, or None where it was not kept yet, or is damaged and is to be made again.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read; or if it is damaged, and the survey is open to be read only.
+        """
         if name in self._pieces or self.place is None:
             return self._pieces.get(name)
-        file = f"pieces/{name}.npz"
-        try:
-            with np.load(io.BytesIO(self.place.read(file)), allow_pickle=False) as arrays:
-                piece = {key: arrays[key] for key in arrays.files}
-        except FileNotFoundError:
-            return None
-        except (ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
-            warn(f"{self.place}/{file} is damaged ({type(error).__name__}) and is made anew.", StoreWarning)
+        file = f"{PIECES}/{name}.npz"
+        with explained(f"{self.place}/{file}", "read"):
+            try:
+                piece, fault = _unpacked(self.place.read(file))
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except IsADirectoryError:
+                piece, fault = {}, "a folder"
+        fault = fault or fault_of_piece(name, piece)
+        if fault is None:
+            return piece
+        if self._held is None:
+            raise StoreError(
+                f"{self.place}/{file} is damaged ({fault}). Make the survey again with the same store and what it was "
+                "begun with; it goes on from all that is whole."
+            )
+        warn(f"{self.place}/{file} is damaged ({fault}) and is made anew.", StoreWarning)
+        if fault == "a folder":
+            self.place.clear(file)
+        else:
             self.place.remove(file)
-            return None
-        return piece
+        return None
 
     def spent(self) -> Spent:
         """Return what the survey has taken."""
         if self.place is None:
             return self._spent
-        try:
-            return Spent.from_json(json.loads(self.place.read(SPENT)))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            return Spent()
+        with explained(f"{self.place}/{SPENT}", "read"):
+            try:
+                return Spent.from_json(json.loads(read_json(self.place, SPENT)))
+            except (FileNotFoundError, *DAMAGE):
+                return Spent()
 
     def note(self, spent: Spent) -> None:
         """Remember it."""
@@ -152,5 +181,14 @@ class Cabinet:
             if self._held is not None:
                 self._held.check()
             with suppress(FileExistsError):  # by one that was stopped before it had kept all that a pass led to
-                self.place.create(f"pieces/{name}.npz", content.getvalue())
+                self.place.create(f"{PIECES}/{name}.npz", content.getvalue())
         return arrays
+
+
+def _unpacked(content: bytes) -> tuple[Piece, str | None]:
+    """Return the arrays in an archive, or what is wrong with it: whatever reading its bytes raises is their content."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}, None
+    except Exception as error:
+        return {}, type(error).__name__

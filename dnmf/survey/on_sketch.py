@@ -10,6 +10,7 @@ import numpy as np
 
 from dnmf.bundle import Together
 from dnmf.engine import Scope, single_threaded_products
+from dnmf.errors import StoreError
 from dnmf.factor import StackedFactor
 from dnmf.kernels.model import Rule
 from dnmf.kernels.quadratic import Quadratic
@@ -92,8 +93,7 @@ def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, thread
         if (known := cabinet.get(name)) is not None:
             return rank, float(known.get("seconds", 0.0))
         start = time.perf_counter()
-        piece = cabinet.get(sketch)
-        assert piece is not None
+        piece = piece_of(cabinet, sketch)
         surrogate = Surrogate(piece["left"], rule, float(piece["norms"].sum()), float(piece["beyond"]))
         starts = 1 if sketch == "sketch" else FOLD_STARTS
         with single_threaded_products():
@@ -162,9 +162,13 @@ def measure(bench: Bench, asked: Asked, cabinet: Cabinet, wanted: Measured, read
 
 
 def piece_of(cabinet: Cabinet, name: str) -> dict[str, Any]:
-    """Return a piece that is there."""
+    """Return a piece that was kept."""
     piece = cabinet.get(name)
-    assert piece is not None, name
+    if piece is None:
+        raise StoreError(
+            f"The piece {name} of the survey in {cabinet.place} was there, and is not any more; make the survey again "
+            "with the same store to go on from all that is whole."
+        )
     return piece
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dnmf.checkpoint.durable import explained
-from dnmf.checkpoint.header import find_json
+from dnmf.checkpoint.header import SURVEY, find_header
 from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError
 from dnmf.result import Result
@@ -14,7 +14,7 @@ from dnmf.settings import Settings
 from dnmf.sources.objects import WRITABLE
 from dnmf.sources.urls import is_url
 from dnmf.survey.asked import Asked
-from dnmf.survey.cabinet import KIND, Cabinet
+from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.table import RankSurvey, SurveyModel
 
@@ -38,15 +38,18 @@ def read_survey(
         for seed in asked.seeds:
             piece = cabinet.get(f"model-{rank}-{seed}")
             if piece is None or best.get(rank) is None:
-                raise StoreError(
-                    f"The survey in {cabinet.place} is not finished: rank {rank} is missing. Make it again with the "
-                    "same store and what it was begun with; it goes on from what is there."
-                )
+                raise unfinished(cabinet, f"rank {rank}")
+            if piece["labels"].shape != asked.places.shape:
+                raise StoreError(f"The survey in {cabinet.place} has labels of another sample; do not trust it.")
             numbers = {name: float(piece[name]) for name in ("loss", "relative_error", "optimality")}
             thin = (float(piece["sparsity"][0]), float(piece["sparsity"][1]))
             models.append(SurveyModel(rank, seed, piece["W"], labels=piece["labels"], sparsity=thin, **numbers))
-        errors = [cabinet.get(f"held-{rank}-{fold}") for fold in range(asked.folds)]
-        held.append([float(piece["error"]) for piece in errors if piece is not None])
+        held.append(list[float]())
+        for fold in range(asked.folds):
+            piece = cabinet.get(f"held-{rank}-{fold}")
+            if piece is None:
+                raise unfinished(cabinet, f"fold {fold} of rank {rank}")
+            held[-1].append(float(piece["error"]))
     spent = cabinet.spent()
     return RankSurvey(
         ranks=asked.ranks,
@@ -65,12 +68,20 @@ def read_survey(
     )
 
 
+def unfinished(cabinet: Cabinet, what: str) -> StoreError:
+    """Return the error for a survey of which something is missing."""
+    return StoreError(
+        f"The survey in {cabinet.place} is not finished: {what} is missing. Make it again with the same store and what "
+        "it was begun with; it goes on from what is there."
+    )
+
+
 def is_survey(path: str | Path) -> bool:
     """Say whether there is a survey at a path or URL, finished or not."""
     if is_url(path) and not str(path).startswith(WRITABLE):
         return False
     with explained(f"The store {path}", "opened"):
-        return find_json(place_at(path), KIND) is not None
+        return find_header(place_at(path), SURVEY) is not None
 
 
 def stored_survey(path: str | Path) -> RankSurvey:
@@ -83,22 +94,15 @@ def stored_survey(path: str | Path) -> RankSurvey:
     """
     cabinet = Cabinet.open(path)
     header = cabinet.header
-    try:
-        settings = Settings.from_options(header["settings"])
-        transposed, location = bool(header["transposed"]), header["location"]
-        columns = int(header["fingerprint"]["shape"][0 if transposed else 1])
-        asked = Asked(
-            tuple(int(rank) for rank in header["ranks"]),
-            tuple(range(settings.seed, settings.seed + int(header["n_runs"]))),
-            int(header["cv"]),
-            str(header["holdout"]),
-            settings,
-            hashed_sample(columns, int(header["sample"]), settings.seed),
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StoreError(
-            f"{path} is no survey that dnmf wrote ({type(error).__name__}: {error}); give another path."
-        ) from error
+    settings, transposed = Settings.from_options(header["settings"]), header["transposed"]
+    asked = Asked(
+        tuple(header["ranks"]),
+        tuple(range(settings.seed, settings.seed + header["n_runs"])),
+        header["cv"],
+        header["holdout"],
+        settings,
+        hashed_sample(header["fingerprint"]["shape"][0 if transposed else 1], header["sample"], settings.seed),
+    )
     best = {rank: cabinet.path(f"best/rank-{rank:03d}.zarr") for rank in asked.ranks}
     found = {rank: path if cabinet.get(f"finished-{rank}") is not None else None for rank, path in best.items()}
-    return read_survey(cabinet, asked, location, transposed, found)
+    return read_survey(cabinet, asked, header["location"], transposed, found)

@@ -12,12 +12,12 @@ from dnmf.initialise import check_init
 from dnmf.kernels.rules import solver_of
 from dnmf.methods import rule_of
 from dnmf.plan import Load, Plan
-from dnmf.settings import Settings, check_penalties
+from dnmf.settings import MOST_RUNS, Settings, check_penalties
 from dnmf.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.layout import Layout
 from dnmf.sources.weighted import is_weighted
-from dnmf.start import check_missing, crewed, make_run, plan_of
+from dnmf.start import check_missing, crewed, inputs_of, make_run, plan_of
 from dnmf.survey.asked import Asked, named_for_passes, sketchable, survey_load
 from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.columns import hashed_sample
@@ -68,7 +68,8 @@ def make_survey(
         def plan(load: Load) -> Plan:
             return crew.plan(source, settings, load) if crew else plan_of(layout, settings, is_weighted(source), load)
 
-        cabinet = Cabinet() if store is None else Cabinet.create(store, header_of(source, asked), overwrite)
+        header = header_of(source, asked)
+        cabinet = Cabinet() if store is None else Cabinet.create(store, header, overwrite, inputs_of(source))
         try:
             last = asked.ranks[-1:]
             models = last if asked.scheme == "bicross" else len(asked.seeds) * last
@@ -108,8 +109,10 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
             "max_seconds is not for a survey, which is whole or goes on from its store; leave it out, and stop it "
             "when you like."
         )
-    if not isinstance(cv, int) or cv < 0 or cv == 1:
-        raise SettingsError(f"cv={cv!r} is not allowed; give the number of folds, at least 2, or 0 for none.")
+    if not isinstance(cv, int) or not 0 <= cv <= MOST_RUNS or cv == 1:
+        raise SettingsError(
+            f"cv={cv!r} is not allowed; give the number of folds, at least 2, or 0 for none, and at most {MOST_RUNS}."
+        )
     settings = Settings.from_options({"rank": int(max(ranks)), "n_runs": n_runs, "max_passes": PASSES, **options})
     solver_of(settings)
     if settings.solver == "minibatch":

@@ -14,7 +14,7 @@ from dnmf.kernels.tiles import Float
 from dnmf.markup import card
 from dnmf.result import Result
 from dnmf.settings import Settings
-from dnmf.start import stored_result
+from dnmf.stored import stored_result
 from dnmf.survey.columns import consensus_matrix, cophenetic, dispersion, order, tree
 from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
 from dnmf.survey.spent import Spent

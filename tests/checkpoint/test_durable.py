@@ -3,7 +3,9 @@
 import errno
 import os
 
+import numpy as np
 import pytest
+import zarr
 
 from dnmf.checkpoint import durable
 from dnmf.checkpoint.durable import explained, link_tree, lock, remove_tree, rewrite, write_once
@@ -74,11 +76,13 @@ def test_a_linked_tree_replaces_what_was_there_and_shares_the_files(tmp_path):
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     target = tmp_path / "deep" / "out"
 
+    def written():
+        return str(zarr.open_array(target, mode="r")[0])
+
     def write(content, overwrite=False):
         with appearing(target, overwrite) as draft:
-            draft.mkdir()
-            (draft / "file").write_text(content)
-            assert not (target / "file").exists() or (target / "file").read_text() == "first"
+            zarr.create_array(draft, data=np.array([content]))
+            assert not target.exists() or written() == "first"
             if content == "bad":
                 raise ValueError("bad")
 
@@ -87,9 +91,9 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         write("second")
     with pytest.raises(ValueError, match="bad"):
         write("bad", overwrite=True)
-    assert (target / "file").read_text() == "first"
+    assert written() == "first"
     write("second", overwrite=True)
-    assert (target / "file").read_text() == "second"
+    assert written() == "second"
     assert names(target.parent) == ["out"]
 
 
