@@ -25,7 +25,7 @@ from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.layout import Axis
 from dnmf.start import plan_of
 from dnmf.survey import is_survey
-from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
+from dnmf.terminal import chosen_cluster, conclude, ended_by_signals, say, stoppable, watching
 
 
 class Commands(click.Group):
@@ -34,7 +34,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and end with its sentence where there is one."""
         try:
-            return super().invoke(ctx)
+            with ended_by_signals():
+                return super().invoke(ctx)
         except DnmfError as error:
             say(f"dnmf: {error}")
             sys.exit(1 if isinstance(error, DiskError) else 2)

@@ -10,6 +10,7 @@ import dnmf
 from dnmf.export import Format
 from dnmf.options import HELP, cluster_options, run_options
 from dnmf.sources.layout import Axis
+from dnmf.stored import whole_checkpoint
 from dnmf.terminal import chosen_cluster, say, show_components, show_survey, stoppable, watching
 
 
@@ -28,7 +29,7 @@ def top(store: str, n: int, axis: Axis | None, as_json: bool) -> None:
     Beside a component is its share, the part of the sum of WH that it carries, and beside a feature the part of its
     component's sum that the feature has: neither depends on the scale that W and H share.
     """
-    components = dnmf.load(store).components(n, axis)
+    components = whole_checkpoint(lambda: dnmf.load(store).components(n, axis))
     if as_json:
         for component in components:
             click.echo(json.dumps(dataclasses.asdict(component), allow_nan=False))

@@ -22,7 +22,8 @@ def test_what_is_no_whole_number_from_one_is_refused(name, value):
         assert getattr(Settings(**{"rank": 1, name: value}), name) is None
         return
     with pytest.raises(
-        SettingsError, match=rf"^{name}=.* is not allowed; give a whole number of at least 1( and below 2⁶⁴| and at most 10000)?\.$"
+        SettingsError,
+        match=rf"^{name}=.* is not allowed; give a whole number of at least 1( and below 2⁶⁴| and at most 10000)?\.$",
     ):
         Settings(**{"rank": 1, name: value})
 

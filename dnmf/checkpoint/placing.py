@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,20 @@ def appearing_here(target: Path, check: Callable[[], object]) -> Iterator[Path]:
         durable.take_place(draft, target, target.with_name(drafts.draft_name(target.name)))
     finally:
         drafts.remove(draft)
+
+
+@contextlib.contextmanager
+def working_folder(target: str | Path) -> Iterator[Path]:
+    """Give a folder on the disk of a target, or for a URL one for temporary files, that lasts as long as this."""
+    beside = Path(tempfile.gettempdir(), "convert") if is_url(target) else full_path(target)
+    folder = beside.with_name(drafts.draft_name(beside.name))
+    with durable.explained(f"A folder beside {beside}"):
+        drafts.sweep(beside)
+        folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        drafts.remove(folder)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,6 @@ from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.floats import own_errors
 from dnmf.settings import parse_bytes
 from dnmf.sources.layout import Axis, Source
-from dnmf.sources.urls import is_url
 from dnmf.start import inputs_of
 
 __all__ = ["COMPRESSORS", "convert"]
@@ -88,7 +87,7 @@ def convert(
         raise unknown("by", by, AXES)
     room = parse_bytes(memory_limit) // 4
     check_target(target, overwrite, [origin])
-    with open_origin(origin, None if is_url(target) else Path(target)) as (source, folder):
+    with open_origin(origin, target) as (source, folder):
         if chunks is not None and not (isinstance(source, Source) and not source.layout.sparse):
             raise SettingsError(
                 f"chunks={chunks!r} is for dense matrices, and this one is sparse; say by='rows' or by='columns'."

@@ -1,12 +1,11 @@
 """Open the origin of a conversion, which may be more than a matrix that can be factorised: a list of any length."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dnmf.errors import DiskError
+from dnmf.checkpoint import working_folder
 from dnmf.sources.addresses import Address
 from dnmf.sources.damage import reading_part
 from dnmf.sources.layout import Source
@@ -22,7 +21,7 @@ from dnmf.sources.urls import is_url
 
 
 @contextmanager
-def open_origin(V: Any, target: Path | None) -> Iterator[tuple[Source | Entries, Path]]:
+def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, Path]]:
     """Open a matrix to be read through, and give a folder on the disk of a target for what does not fit into memory.
 
     Unlike `open_matrix`, it takes lists of entries of any length, as such, and what must be unpacked first.
@@ -32,26 +31,12 @@ def open_origin(V: Any, target: Path | None) -> Iterator[tuple[Source | Entries,
     if address is not None and not is_url(address.place):
         check_readable(Path(address.place), str(V))
         opener = opener_of(Path(address.place), address.part)
-    with _folder_beside(target) as folder:
+    with working_folder(target) as folder:
         listed = None
         if address is not None and opener is not None:
             with reading_part(str(address), str(address)):
                 listed = _open_listed(opener, address, folder)
         yield listed or open_matrix(V), folder
-
-
-@contextmanager
-def _folder_beside(target: Path | None) -> Iterator[Path]:
-    """Give a folder on the disk of a target, which is deleted afterwards."""
-    beside = None if target is None else Path(target).expanduser().absolute().parent
-    try:
-        if beside is not None:
-            beside.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".dnmf-convert-", dir=beside)
-    except OSError as error:
-        raise DiskError(f"{beside or tempfile.gettempdir()} cannot be written to ({error.strerror}).") from error
-    with folder as name:
-        yield Path(name)
 
 
 def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
