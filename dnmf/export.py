@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dnmf.annotation import PLACES, describe
 from dnmf.checkpoint.durable import explained
-from dnmf.checkpoint.placing import appearing_here, full_path
+from dnmf.checkpoint.placing import appearing_here, full_path, inputs_in
 from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import DataError, SettingsError, StoreError, unknown
 from dnmf.kernels.floats import own_errors
@@ -83,7 +83,7 @@ def export(
         )
     for module, extra in EXTRAS[chosen].items():
         needed(module, f"format={chosen!r}", extra)
-    check_apart(target, [fitted.store if isinstance(fitted, Result) else fitted])
+    check_apart(target, inputs_in(fitted.store if isinstance(fitted, Result) else fitted))
     check = partial(refuse, target, chosen, overwrite)
     check()
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from dnmf.checkpoint import appearing, check_target, write_long
+from dnmf.checkpoint import appearing, check_target, inputs_in, write_long
 from dnmf.engine import ThreadEngine, single_threaded_products
 from dnmf.errors import BudgetError, unknown
 from dnmf.factor import Factor, MemoryFactor
@@ -103,7 +103,7 @@ def transform(
         again = {"out": out, "overwrite": overwrite, **options}
         return whole_checkpoint(lambda: transform(stored_result(fitted), V, **again))
     result = fitted
-    origins = [V, weights, result.store]
+    origins = [V, weights, *inputs_in(result.store)] if out is not None else []
     if out is not None:
         check_target(out, overwrite, origins)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})

@@ -18,7 +18,7 @@ from dnmf.checkpoint.arrays import StoredFactor, write_long
 from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.names import read_names, write_names
 from dnmf.checkpoint.opened import Gone, read_array
-from dnmf.checkpoint.placing import appearing, check_target, working_folder
+from dnmf.checkpoint.placing import appearing, check_target, inputs_in, working_folder
 from dnmf.checkpoint.store import Store, is_store
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "StoredFactor",
     "appearing",
     "check_target",
+    "inputs_in",
     "is_store",
     "read_array",
     "read_names",

@@ -10,7 +10,7 @@ from zarr.storage import StoreLike
 from dnmf.checkpoint import patience
 from dnmf.checkpoint.patience import PlaceError, patiently
 from dnmf.checkpoint.place import Hold, Place
-from dnmf.errors import DnmfError
+from dnmf.errors import DiskError, DnmfError
 from dnmf.sources.urls import object_errors
 
 Found = TypeVar("Found")
@@ -79,7 +79,10 @@ class Guarded:
         self.remove_tree(name)
         folder, _, base = name.rpartition("/")
         if base in self.names(folder):
-            raise PlaceError.of(self._at(name), "deleted", OSError("it is still there"))
+            raise DiskError(
+                f"{self._at(name)} could not be deleted, and nothing new is begun over it; delete {self} yourself, or "
+                "give another path."
+            )
 
     def publish(self, origin: str, name: str) -> None:
         """Let an array appear under another name too, in place of what was there."""
@@ -87,7 +90,7 @@ class Guarded:
 
     def lock(self) -> Hold:
         """Take the right to write; StoreError where a run has it that is alive."""
-        return self._doing("", self.inner.lock)
+        return patiently(self.inner.lock, str(self))
 
     def scratch(self) -> Path | None:
         """Return a folder for what need not last, if there is room for one here."""

@@ -15,6 +15,7 @@ from dnmf.checkpoint import durable
 from dnmf.checkpoint.bucket import Bucket
 from dnmf.checkpoint.folder import Folder
 from dnmf.checkpoint.guarded import Guarded
+from dnmf.checkpoint.header import RUN, SURVEY, find_header
 from dnmf.checkpoint.targets import check_apart, check_free
 from dnmf.errors import StoreError
 from dnmf.sources.objects import open_objects
@@ -47,6 +48,16 @@ def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) ->
             raise StoreError(f"{place} is a link; give the path that it leads to.")
         check_free(place, overwrite)
     return place
+
+
+def inputs_in(store: str | Path | None) -> list[Any]:
+    """Return the path of a store, and where the matrix and the weights of its run or survey lie."""
+    if store is None:
+        return []
+    place = place_at(store)
+    header = find_header(place, RUN) or find_header(place, SURVEY) or {}
+    weights = header.get("weights")
+    return [store, header.get("location"), weights.get("location") if isinstance(weights, dict) else None]
 
 
 @contextlib.contextmanager

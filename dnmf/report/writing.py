@@ -8,7 +8,7 @@ from typing import Any
 
 from dnmf.checkpoint import Gone
 from dnmf.checkpoint.durable import explained
-from dnmf.checkpoint.placing import appearing_here, full_path
+from dnmf.checkpoint.placing import appearing_here, full_path, inputs_in
 from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
 from dnmf.kernels.floats import own_errors
@@ -116,7 +116,7 @@ def write_report(
         raise SettingsError(f"n={n!r} is not allowed; give a whole number from 1 to {MOST_FEATURES}.")
     target = free_path(path, overwrite)
     store = fitted if isinstance(fitted, str | Path) else fitted.store
-    check_apart(target, [store, V, weights])
+    check_apart(target, [V, weights, *inputs_in(store)])
 
     def content() -> str:
         known = opened(fitted)
