@@ -7,14 +7,17 @@ import sys
 import uuid
 
 import numpy as np
+import pandas
 import pytest
 import scipy.sparse as sp
 import zarr
+from click.testing import CliRunner
 from runs import matrix, stored
 
 import dnmf
 from dnmf import drafts
 from dnmf.checkpoint.placing import appearing, place_at
+from dnmf.cli import main
 from dnmf.convert import convert
 from dnmf.errors import StoreError
 from dnmf.sources.objects import open_objects
@@ -100,7 +103,7 @@ def test_no_input_is_replaced_nor_what_holds_it_nor_anything_in_it(write, folder
     targets = ["V.zarr", "V.zarr/new", "V.zarr/c/new", ".", "link", "link/new", "elsewhere", "elsewhere/V.zarr/new"]
     for target in (*targets, "../V.zarr", "../letters/../V.zarr", ".."):
         place = target if target.startswith("..") else folder / target
-        with pytest.raises(StoreError, match=r"is an input itself|lies in an input, |contains an input, "):
+        with pytest.raises(StoreError, match=r"is an input itself|lies in an input, |contains an input, |is no report"):
             write(folder, place)
         assert content(folder) == before, target
 
@@ -109,7 +112,7 @@ def test_no_input_is_replaced_nor_what_holds_it_nor_anything_in_it(write, folder
 def test_the_store_of_the_run_is_an_input_too(write, folder):
     before = content(folder)
     for target in ("run.zarr", "run.zarr/new", "run.zarr/W"):
-        with pytest.raises(StoreError, match=r"is an input itself|lies in an input, "):
+        with pytest.raises(StoreError, match=r"is an input itself|lies in an input, |is no report"):
             write(folder, folder / target)
     assert content(folder) == before
 
@@ -134,14 +137,14 @@ def test_what_dnmf_writes_is_replaced(kind, folder):
         target.mkdir()
     else:
         sp.save_npz(folder / "S.npz", sp.csr_array(V))
-        origin = {"d": folder / "W.npy", "s": folder / "S.npz"}[kind[0]]
-        if "named" in kind:
-            import pandas
-
-            table = pandas.DataFrame({"r": list("aabb"), "c": list("xyxy"), "v": [1.0, 2.0, 3.0, 4.0]})
-            table.to_csv(folder / "S.csv", index=False)
-            origin = f"{folder / 'S.csv'}::r,c,v"
-        convert(origin, target)
+        (folder / "S.csv").write_text("r,c,v\na,x,1.5\na,y,2.0\nb,x,3.0\n")
+        origins = {
+            "dense": folder / "W.npy",
+            "named": pandas.DataFrame(V, index=[f"row {row}" for row in range(24)]),
+            "sparse": folder / "S.npz",
+            "sparse named": f"{folder / 'S.csv'}::r,c,v",
+        }
+        convert(origins[kind], target)
     by_convert(folder, target)
     np.testing.assert_array_equal(zarr.open_array(target, mode="r")[...], V)
 
@@ -167,10 +170,14 @@ def test_in_a_bucket_nothing_is_replaced_that_dnmf_does_not_write(folder):
 
 
 def test_what_came_to_the_target_meanwhile_stays(folder):
-    with pytest.raises(StoreError, match="exists already"), appearing(folder / "new.zarr") as draft:
-        zarr.create_array(draft, data=V)
-        (folder / "new.zarr").mkdir()
-        (folder / "new.zarr" / "mine").write_text("mine")
+    def write():
+        with appearing(folder / "new.zarr") as draft:
+            zarr.create_array(draft, data=V)
+            (folder / "new.zarr").mkdir()
+            (folder / "new.zarr" / "mine").write_text("mine")
+
+    with pytest.raises(StoreError, match="exists already"):
+        write()
     assert (folder / "new.zarr" / "mine").read_text() == "mine"
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -241,10 +248,15 @@ def drafts_in(folder):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_signal_ends_a_command_without_a_draft_and_a_kill_leaves_one_to_the_next(name, folder):
-    code, said = ended(folder, COMMANDS[name], signal.SIGTERM)
-    assert (code, said.splitlines()[-1], drafts_in(folder)) == (143, "Stopped.", [])
+def test_a_signal_ends_a_command_without_a_draft(name, folder):
+    number, code = (signal.SIGINT, 130) if name == "export" else (signal.SIGTERM, 143)
+    found, said = ended(folder, COMMANDS[name], number)
+    assert (found, said.splitlines()[-1], drafts_in(folder)) == (code, "Stopped.", [])
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["convert", "report"])
+def test_the_draft_of_a_command_that_was_killed_is_deleted_by_the_next(name, folder, monkeypatch):
     code, _ = ended(folder, COMMANDS[name], signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert drafts_in(folder)
@@ -252,15 +264,10 @@ def test_a_signal_ends_a_command_without_a_draft_and_a_kill_leaves_one_to_the_ne
     other = folder / drafts.draft_name("other")
     alive.write_text("of a command that goes on")
     other.write_text("of another target")
-    again = [sys.executable, "-m", "dnmf", *COMMANDS[name]]
-    assert subprocess.run(again, cwd=folder, check=False, capture_output=True).returncode == 0
+    monkeypatch.chdir(folder)
+    assert CliRunner().invoke(main, COMMANDS[name]).exit_code == 0
     assert (folder / "new").exists()
     assert sorted(drafts_in(folder)) == sorted([alive.name, other.name])
-
-
-def test_ctrl_c_ends_a_command_with_130(folder):
-    assert ended(folder, COMMANDS["convert"], signal.SIGINT)[0] == 130
-    assert drafts_in(folder) == []
 
 
 def test_the_drafts_of_a_process_that_is_gone_are_known_by_their_names(tmp_path):
