@@ -26,9 +26,19 @@ V = matrix(24, 60)
 OPTIONS = {"rank": 3, "max_passes": 3, "tol": 0, "init": "random"}
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Return the folder of all tests that leave it as it is."""
+    return filled(tmp_path_factory.mktemp("shared"))
+
+
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder with a matrix, the store of a run on it, a survey, and things of somebody else."""
+    return filled(tmp_path)
+
+
+def filled(tmp_path):
+    """Fill a folder with a matrix, the store of a run on it, a survey, and things of somebody else."""
     stored(tmp_path / "V.zarr", V, (24, 15))
     dnmf.factorize(tmp_path / "V.zarr", store=tmp_path / "run.zarr", **OPTIONS)
     dnmf.select_rank(V, [2], n_runs=1, cv=0, store=tmp_path / "survey.zarr")
@@ -77,8 +87,8 @@ FOREIGN = ["letters", "W.npy", "notes.zarr", "more.zarr", "group.zarr", "two.zar
 
 @pytest.mark.parametrize("name", [*FOREIGN, "survey.zarr", "run.zarr"])
 @pytest.mark.parametrize("write", [by_convert, by_transform], ids=["convert", "transform"])
-def test_a_matrix_or_a_factor_replaces_nothing_that_dnmf_does_not_write_as_one(write, name, folder):
-    before = content(folder)
+def test_a_matrix_or_a_factor_replaces_nothing_that_dnmf_does_not_write_as_one(write, name, shared):
+    folder, before = shared, content(shared)
     with pytest.raises(StoreError, match=r"is not overwritten; delete it, or give another path|is an input itself"):
         write(folder, folder / name)
     assert content(folder) == before
@@ -87,8 +97,8 @@ def test_a_matrix_or_a_factor_replaces_nothing_that_dnmf_does_not_write_as_one(w
 
 @pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.parametrize("write", WRITERS[2:])
-def test_nor_do_tables_pages_and_stores(write, name, folder):
-    before = content(folder)
+def test_nor_do_tables_pages_and_stores(write, name, shared):
+    folder, before = shared, content(shared)
     with pytest.raises(StoreError):
         write(folder, folder / name)
     assert content(folder) == before
@@ -109,8 +119,8 @@ def test_no_input_is_replaced_nor_what_holds_it_nor_anything_in_it(write, folder
 
 
 @pytest.mark.parametrize("write", WRITERS[1:4])
-def test_the_store_of_the_run_is_an_input_too(write, folder):
-    before = content(folder)
+def test_the_store_of_the_run_is_an_input_too(write, shared):
+    folder, before = shared, content(shared)
     for target in ("run.zarr", "run.zarr/new", "run.zarr/W"):
         with pytest.raises(StoreError, match=r"is an input itself|lies in an input, |is no report"):
             write(folder, folder / target)
