@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 SECRETS = {"AWS_ACCESS_KEY_ID": "AKIDONTTELLTHISNAME", "AWS_SECRET_ACCESS_KEY": "dont/tell/this/secret/key"}
 BUCKET = "bucket"
+ANSWERS = {"full": (403, "QuotaExceeded"), "denied": (403, "AccessDenied"), "missing": (404, "NoSuchKey")}
 logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
 
@@ -46,8 +47,8 @@ def keys(prefix=""):
 class Proxy:
     """Passes requests on to a server, but for those that a function of number, method and path makes something of.
 
-    `"error"` is answered with 503 and not passed on, `"lose"` is passed on and not answered, and `"full"` is answered
-    as by a store that has no room.
+    `"error"` is answered with 503 and not passed on, `"lose"` is passed on and not answered, and `"full"`, `"denied"`
+    and `"missing"` are answered as by a store that has no room, lets nobody in, or has nothing there.
     """
 
     def __init__(self, address, fault):
@@ -95,9 +96,10 @@ class Proxy:
             self.faults += fault is not None
         if fault == "error":
             return self.answer(request, 503, {}, b"<Error><Code>SlowDown</Code></Error>")
-        if fault == "full":
-            text = b"<Error><Code>QuotaExceeded</Code><AWSAccessKeyId>%b</AWSAccessKeyId></Error>"
-            return self.answer(request, 403, {}, text % SECRETS["AWS_ACCESS_KEY_ID"].encode())
+        if fault in ANSWERS:
+            status, code = ANSWERS[fault]
+            text = f"<Error><Code>{code}</Code><AWSAccessKeyId>{SECRETS['AWS_ACCESS_KEY_ID']}</AWSAccessKeyId></Error>"
+            return self.answer(request, status, {}, text.encode())
         connection = http.client.HTTPConnection(self.host)
         connection.request(request.command, request.path, body, dict(request.headers))
         reply = connection.getresponse()

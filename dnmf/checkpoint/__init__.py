@@ -1,7 +1,7 @@
 """Durable checkpoints of a run in a Zarr store.
 
 ```
-run.zarr/zarr.json                       format version, fingerprint of V, settings, where V lies
+run.zarr/zarr.json                       format version, fingerprint of V, settings, where V lies; with a digest
 run.zarr/names.json                      what the rows and columns of V are called, where they have names
 run.zarr/checkpoints/<pass>-<id>/{W,H}   written once and never again; every chunk with its own checksum; beside them
                                          `guide`, what the method knows, where it knows something

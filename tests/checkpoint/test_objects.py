@@ -206,6 +206,80 @@ def test_a_store_that_is_full_ends_in_a_sentence_and_what_was_there_is_whole(exp
     assert_same_bits(dnmf.resume(store, V), expected)
 
 
+def once(method, wanted, fault):
+    """Return a function that makes something of the first request of a method whose path has a part."""
+    seen = []
+
+    def make(number, verb, path):
+        if verb == method and wanted in path and not seen:
+            seen.append(path)
+            return fault
+        return None
+
+    return make
+
+
+@pytest.mark.parametrize("fault", ["denied", "missing"])
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [
+        ("GET", "commits/000009.json"),
+        ("GET", "commits/000005.json"),
+        ("HEAD", "H/c/0/0"),
+        ("GET", "H/c/0/0"),
+        ("GET", "run.zarr/zarr.json"),
+    ],
+)
+def test_one_answer_that_is_wrong_changes_nothing(method, wanted, fault, expected, through):
+    store = f"s3://{BUCKET}/{uuid.uuid4().hex}/run.zarr"
+    with pytest.raises(Interrupted):
+        dnmf.factorize(V, store=store, **OPTIONS, **interrupt_at(5))
+    proxy = through(once(method, wanted, fault))
+    assert_same_bits(dnmf.resume(store, V), expected)
+    assert_same_bits(dnmf.load(store), expected)
+    assert proxy.faults == 1
+    finished = zarr.open_group(zarr_store(store), mode="r")
+    np.testing.assert_array_equal(finished["W"][...], expected.W)
+
+
+@pytest.mark.parametrize("wanted", ["commits/", "H/", "prefix="])
+def test_a_store_that_lets_nobody_read_ends_in_a_sentence_without_secrets(wanted, expected, through):
+    store = f"s3://{BUCKET}/{uuid.uuid4().hex}/run.zarr"
+    with pytest.raises(Interrupted):
+        dnmf.factorize(V, store=store, **OPTIONS, **interrupt_at(5))
+    before = keys(store.removeprefix(f"s3://{BUCKET}/"))
+    closed = [True]
+    through(lambda number, method, path: "denied" if closed and wanted in path and method in ("GET", "HEAD") else None)
+    for use in (dnmf.load, lambda path: dnmf.resume(path, V)):
+        with pytest.raises(StoreError, match=r"could not be .*Check that place and its permissions") as caught:
+            use(store)
+        said = f"{caught.value} {caught.value.__cause__}"
+        assert not any(secret in said for secret in SECRETS.values())
+        assert "Debug source" not in said
+        assert len(said) < 800
+    closed.clear()
+    assert keys(store.removeprefix(f"s3://{BUCKET}/")) == before
+    assert_same_bits(dnmf.resume(store, V), expected)
+
+
+@pytest.mark.parametrize("wanted", ["pieces/held", ".lock"])
+def test_a_survey_that_cannot_be_read_or_written_ends_in_a_sentence_without_secrets(wanted, through):
+    store, asked = f"s3://{BUCKET}/{uuid.uuid4().hex}/survey.zarr", {"ranks": [2, 3], "n_runs": 1, "cv": 2}
+    closed = []
+    through(lambda number, method, path: "denied" if closed and wanted in path else None)
+    expected = dnmf.select_rank(V, store=store, **asked).held_out
+    closed.append(True)
+    for use in (dnmf.load_survey, lambda path: dnmf.select_rank(V, store=path, **asked)):
+        if use is dnmf.load_survey and wanted == ".lock":
+            continue
+        with pytest.raises(StoreError, match="Check that place and its permissions") as caught:
+            use(store)
+        assert not any(secret in str(caught.value) for secret in SECRETS.values())
+        assert len(str(caught.value)) < 800
+    closed.clear()
+    np.testing.assert_array_equal(dnmf.load_survey(store).held_out, expected)
+
+
 DRIVER = """
 import sys
 import dnmf, numpy as np
