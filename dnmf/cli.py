@@ -166,7 +166,7 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
     help="rows: W of new rows; columns: H of new columns. By default what the shape, or the names, of MATRIX allow.",
 )
 @click.option("--weights", help="Weights of the entries: whatever MATRIX may be, cut like it.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace a matrix or factor that dnmf wrote there.")
 @name_options
 @click.option("--memory-limit", help=HELP["memory_limit"])
 @click.option("--threads", type=int, help=HELP["threads"])
@@ -189,7 +189,7 @@ def transform(store: str, matrix: str, out: str, where: dict[str, Any], **option
 @click.option("--by", type=click.Choice(["rows", "columns"]), help="The axis to cut along; CSR or CSC where sparse.")
 @click.option("--compressor", default="auto", help=f"{', '.join(COMPRESSORS)}.", show_default=True)
 @click.option("--memory-limit", default="1GB", show_default=True, help="Memory that may be held.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace a matrix or factor that dnmf wrote there.")
 def convert_command(
     origin: str, target: str, chunks: str | None, by: Any, compressor: str, memory_limit: str, overwrite: bool
 ) -> None:
