@@ -87,7 +87,7 @@ def test_square_sums_of_awkward_blocks_are_numpys(V):
 def test_an_entry_whose_square_overflows_is_named():
     V = np.ones((2, 3))
     V[1, 2] = 1e200
-    for form in FORMS:
+    for form in FORMS.values():
         with pytest.raises(BadEntry, match=r"1e\+200, 1, 2"):
             square_sum(form(V), np.dtype("float64"), Scratch())
 
