@@ -150,3 +150,16 @@ def test_the_error_of_an_estimator_is_that_of_its_own_factors(form):
     expected = np.sqrt(2 * divergence(V, W @ H, 1).sum())
     assert model.reconstruction_err_ == pytest.approx(expected, rel=1e-6)
     assert_best(V.T, H.T, W.T, 1)
+
+
+@pytest.mark.parametrize("beta", [-1, 0, 0.5, 1, 1.5, 3])
+def test_entries_of_every_size_end_no_column(beta):
+    """Components whose entries are as small as floats are, as multiplicative updates leave them."""
+    rng = np.random.default_rng(0)
+    W = 10.0 ** rng.uniform(-300, 1, (30, 4))
+    W[:, 3] = rng.random(30)
+    V = rng.poisson(3 * W @ rng.gamma(0.5, 1, (4, 40))) + (0.5 if beta <= 0 else 0.0)
+    T, _, _ = dnmf.non_negative_factorization(V.T, H=W.T, update_H=False, n_components=4, beta_loss=beta, solver="mu")
+    alone = expectation_maximisation(V, W[:, 3:], beta)
+    assert np.isfinite(T).all()
+    assert (objective(V, W @ T.T, beta) <= objective(V, W[:, 3:] @ alone, beta) * (1 + 1e-9)).all()

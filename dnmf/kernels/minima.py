@@ -67,7 +67,7 @@ def _minimise_columns(starts, rows, values, weights, W, totals, how, H):  # type
                     new = newton_entry(near[k], v, m, y, h[k], low[k], l1, l2, count)
                 else:
                     new = _step(near[k], v, m, y, h[k], beta, l1, l2, count)
-                new = new if new >= np.finfo(np.float64).tiny else 0.0
+                new = _kept(new, h[k])
                 _shift(near[k], y, new - h[k], count)
                 moved = max(moved, abs(new - h[k]) * low[k])
                 size = max(size, new * low[k])
@@ -85,7 +85,7 @@ def _multiply(near, v, m, y, h, mass, beta, l1, l2, count):  # type: ignore[no-u
         moved, size = 0.0, 0.0
         for k in range(len(h)):
             top, low, _ = _slopes(near[k], v, m, y, 0.0, beta, count)
-            new[k] = minimum(h[k], top, low, beta, l1, l2)
+            new[k] = _kept(minimum(h[k], top, low, beta, l1, l2), h[k])
             moved = max(moved, abs(new[k] - h[k]) * mass[k])
             size = max(size, new[k] * mass[k])
         h[:] = new
@@ -112,19 +112,25 @@ def _shift(w, y, step, count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def power_of(y, beta):  # type: ignore[no-untyped-def]
-    """Return y^(β−2) for y > 0, without a call of `pow` where a root will do; 0 for y = 0 and β < 2."""
-    if not y > 0.0:
-        return 1.0 if beta == 2.0 else 0.0
+def _kept(new, h):  # type: ignore[no-untyped-def]
+    """Return the new value of an entry, 0 in place of subnormal numbers, or h where a quotient has left the floats."""
+    if not 0.0 <= new < np.inf:
+        return h
+    return new if new >= np.finfo(np.float64).tiny else 0.0
+
+
+@kernel
+def _power(y, beta):  # type: ignore[no-untyped-def]
+    """Return y^(β−1) for y > 0, without a call of `pow` where a root will do."""
     if beta == 2.0:
-        return 1.0
+        return y
     if beta == 0.0:
-        return 1.0 / (y * y)
+        return 1.0 / y
     if beta == 0.5:
-        return 1.0 / (y * np.sqrt(y))
-    if beta == 1.5:
         return 1.0 / np.sqrt(y)
-    return y if beta == 3.0 else y ** (beta - 2.0)
+    if beta == 1.5:
+        return np.sqrt(y)
+    return y * y if beta == 3.0 else y ** (beta - 1.0)
 
 
 @reordered
@@ -133,11 +139,16 @@ def _slopes(w, v, m, y, step, beta, count):  # type: ignore[no-untyped-def]
     top, low, bend = 0.0, 0.0, 0.0
     for e in range(count):
         z = y[e] + step * w[e]
-        power = power_of(z, beta)
-        pull, push = m[e] * w[e] * v[e] * power, m[e] * w[e] * z * power
+        if not z > 0.0:
+            top += m[e] * w[e] * v[e] if beta == 2.0 else 0.0
+            bend += m[e] * w[e] * w[e] if beta == 2.0 else 0.0
+            continue
+        # w/z is at most 1/h, and y^(β−1) a float where y^(β−2) need not be one.
+        power, share = m[e] * _power(z, beta), w[e] / z
+        pull, push = v[e] * share * power, w[e] * power
         top += pull
         low += push
-        bend += ((beta - 1.0) * push - (beta - 2.0) * pull) * w[e] / z if z > 0.0 else 0.0
+        bend += ((beta - 1.0) * push - (beta - 2.0) * pull) * share
     return top, low, bend
 
 
