@@ -1,5 +1,6 @@
 """The functions people call from Python."""
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -140,8 +141,10 @@ def iterate(
     >>> result.W.shape, result.H.shape
     ((3, 1), (1, 4))
     """
-    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, None, client) as run:
-        for _ in run:
+    begun = new_run(V, {"rank": rank, **options}, store, overwrite, watchers, None, client)
+    # Where the loop is left, the states are closed, and so saved, before the store is.
+    with begun as run, contextlib.closing(iter(run)) as states:
+        for _ in states:
             yield run.result()
 
 

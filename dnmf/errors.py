@@ -3,7 +3,7 @@
 import difflib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from dnmf.markup import seen
 
@@ -65,6 +65,22 @@ class DataWarning(UserWarning):
 
 class ClusterWarning(UserWarning):
     """Something about a cluster costs more than it need, or bits."""
+
+
+def keep_before(error: BaseException, keep: Callable[[], object], what: str) -> None:
+    """Keep what an error would lose, before it goes on to whoever handles it.
+
+    Where that fails too, the error gets a note. Who asks a run to stop relies on what is kept: there, the failure is
+    raised, unless no worker is left that could send it.
+    """
+    try:
+        keep()
+    except ClusterError:
+        pass
+    except Exception as failure:
+        if isinstance(error, Interrupted) or not isinstance(error, Exception):
+            raise
+        error.add_note(f"{what} could not be saved: {failure}")
 
 
 def warn(message: str, kind: type[Warning]) -> None:

@@ -1,17 +1,17 @@
 """A run: loop, stop, save."""
 
 import shutil
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnmf.bundle import alone, best_of
 from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
 from dnmf.engine import Engine, SpillFolder, ThreadEngine, cores, single_threaded_products, usable_memory
-from dnmf.errors import ClusterError, Interrupted, warn_of_unseen
+from dnmf.errors import keep_before, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import hold_fixed, initial_state
 from dnmf.kernels.rules import solver_of, warm_up
@@ -87,11 +87,7 @@ class Run:
         self.set_out(0)
         settings = self.settings.swapped() if layout.transposed else self.settings
         init = init_of(settings, self.rule, layout)
-        try:
-            self.state = initial_state(self.bench(), settings, given, init)
-        except (Interrupted, KeyboardInterrupt):
-            self.engine.cancel()
-            raise
+        self.state = initial_state(self.bench(), settings, given, init)
         if fixed is not None:
             self.state = hold_fixed(self.state, fixed, layout)
         if given is not None or fixed is not None:
@@ -112,11 +108,11 @@ class Run:
         """The reads of V that the initialisation took."""
         return (self.state.passes if self.state else 0) - len(self.history)
 
-    def __iter__(self) -> Iterator[State]:
+    def __iter__(self) -> Generator[State]:
         """Make passes until the stop rule, or the caller, has had enough; save on the way and at the end."""
         assert self.state is not None
         stopping = Stopping(self.settings, self.allowed)
-        self.verdict = stopping.verdict(self.state) if self.history else None
+        self.verdict = stopping.verdict(self.state) if self.history and not self.state.parts else None
         if self.store is not None and self.verdict is None:
             self.store.withdraw()
         method = method_of(self.settings, self.rule, self.source.layout, bool(self.state.parts))
@@ -129,14 +125,20 @@ class Run:
                 self.verdict = stopping.verdict(self.state)
                 if self.verdict and self.state.parts:
                     self._choose()
+                    self.verdict = stopping.verdict(self.state) or self.verdict
+                for watcher in self.watchers:
+                    watcher.passed(self.history[-1])
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
                     self.save()
                     self._settle()
                 yield self.state
-        except (Interrupted, KeyboardInterrupt):
-            self.engine.cancel()
-            with suppress(ClusterError):  # where no worker is left: then the checkpoint before stands
-                self.save()
+        except BaseException as error:
+            # Not where the last pass left the range of floats, where no model is chosen yet, or where Python ends.
+            made = self.history[-1].passes if self.history and not (self.verdict and self.state.parts) else None
+            if made == self.state.passes and not sys.is_finalizing():
+                if self.cluster is not None:
+                    self.cluster.workers.ending = True
+                keep_before(error, self.save, f"The checkpoint after pass {made}")
             raise
         if self.store is not None:
             self.store.publish()
@@ -276,8 +278,6 @@ class Run:
             self._told = True
             warn_of_unseen(state.unseen, self.source.layout.transposed)
         self.history.append(record)
-        for watcher in self.watchers:
-            watcher.passed(record)
 
     def bench(self) -> Bench:
         """Return what passes are made with."""

@@ -19,6 +19,7 @@ from dnmf.checkpoint.header import RUN, SURVEY, find_header
 from dnmf.checkpoint.targets import check_apart, check_free
 from dnmf.errors import StoreError
 from dnmf.sources.objects import open_objects
+from dnmf.sources.paths import absolute
 from dnmf.sources.urls import is_url
 
 
@@ -29,7 +30,7 @@ def place_at(given: str | Path) -> Guarded:
 
 def full_path(given: str | Path) -> Path:
     """Return an absolute path; links on the way to it are followed when it is used, and not before."""
-    return Path(os.path.abspath(Path(given).expanduser()))
+    return Path(os.path.normpath(absolute(given)))
 
 
 def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Guarded:

@@ -85,10 +85,6 @@ class ClusterEngine:
         self.on_block(self.source.layout.block_bytes(block))
         return remote.unpack(packed)
 
-    def cancel(self) -> None:
-        """End the pass that is under way, and every later one at once."""
-        self.workers.cancelled.set()
-
     def room(self) -> SpreadFactor:
         """Return a factor for a pass to fill."""
         return SpreadFactor(self.workers, self.groups, self.shared)

@@ -96,9 +96,6 @@ class Engine(Protocol):
             If the engine was cancelled.
         """
 
-    def cancel(self) -> None:
-        """End the pass that is under way before its next block, and every later one at once."""
-
 
 def visit_block(
     source: Source | CheckedPart | None,

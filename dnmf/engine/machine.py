@@ -14,6 +14,8 @@ import dask
 import dask.system
 from threadpoolctl import ThreadpoolController
 
+from dnmf.errors import DiskError
+
 # Calls a function for each of some things and gives what it returned in their order, as `map` does.
 Each = Callable[..., Iterable[Any]]
 
@@ -88,5 +90,11 @@ class SpillFolder:
     """A folder below Dask's temporary directory that is deleted with the last run or factor that holds it."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="dnmf-", dir=scratch_folder()))
+        try:
+            self.path = Path(tempfile.mkdtemp(prefix="dnmf-", dir=scratch_folder()))
+        except OSError as error:
+            raise DiskError(
+                f"A folder for temporary files could not be made ({error}); set TMPDIR, or temporary-directory in "
+                "Dask's configuration, to a folder with room that can be written."
+            ) from error
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

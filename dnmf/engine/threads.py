@@ -61,10 +61,6 @@ class ThreadEngine:
         if self.cancelled.is_set():
             raise Interrupted("The run was asked to stop.")
 
-    def cancel(self) -> None:
-        """End the pass that is under way before its next block, and every later one at once."""
-        self.cancelled.set()
-
     def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once and return the sums; `Engine` says more."""
         trouble = Trouble(scope.known)

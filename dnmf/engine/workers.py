@@ -61,7 +61,7 @@ class Workers:
     ) -> None:
         self.client = client
         self.on_change, self.cancelled = on_change, cancelled or threading.Event()
-        self.count = -1
+        self.count, self.ending = -1, False
         self._threads: dict[str, int] = {}
         self._looked = -LOOK
 
@@ -155,7 +155,8 @@ class Workers:
             nonlocal alone
             if self.client.status != "running":
                 raise lost()
-            alone = None if self.slots() or not self.cancelled.is_set() else alone or time.monotonic()
+            ending = self.ending or self.cancelled.is_set()
+            alone = None if self.slots() or not ending else alone or time.monotonic()
             if alone is not None and time.monotonic() - alone > PATIENCE:
                 raise ClusterError(
                     "The run was asked to stop, and no worker is left to tell how far it has come. Resume it from its "

@@ -8,9 +8,10 @@ in whichever lane it lies, so that its result does not depend on its neighbours.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from dnmf.kernels.compiling import compiled
 
 Float = NDArray[np.floating[Any]]
 
@@ -37,9 +38,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Products and sums may be contracted (one rounding in place of two); nothing is reordered.
     """
-    compile_it = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-    compiled: Callable[..., Any] = compile_it(function)
-    return compiled
+    return compiled(function, {"contract", "nsz"})
 
 
 def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,9 +46,7 @@ def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The order depends on the lengths and on the processor, and on nothing else: the same bits every time.
     """
-    compile_it = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-    compiled: Callable[..., Any] = compile_it(function)
-    return compiled
+    return compiled(function, {"contract", "nsz", "reassoc"})
 
 
 @kernel

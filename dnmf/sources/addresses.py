@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dnmf.errors import DataError
+from dnmf.sources.paths import absolute
 from dnmf.sources.urls import check_url, is_url, without_file_scheme
 
 MARK = "::"
@@ -40,11 +41,11 @@ class Address(NamedTuple):
         """
         text = without_file_scheme(str(given))
         place, mark, part = text.rpartition(MARK)
-        if not mark or (not is_url(text) and os.path.exists(os.path.expanduser(text))):
+        if not mark or (not is_url(text) and os.path.exists(absolute(text))):
             place, part = text, ""
         if is_url(place):
             return cls(check_url(place), part.strip("/") or None)
-        return cls(str(Path(os.path.expanduser(place)).absolute()), part.strip("/") or None)
+        return cls(str(absolute(place)), part.strip("/") or None)
 
     def __str__(self) -> str:
         return self.place if self.part is None else f"{self.place}{MARK}{self.part}"

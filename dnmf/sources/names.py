@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError, DataWarning, warn
+from dnmf.sources.paths import absolute
 
 # About what a name takes in memory: a text of some twenty letters, and the place in the array that leads to it.
 NAME_BYTES = 80
@@ -214,8 +215,9 @@ def _text(name: Any) -> str:
 
 def _read(path: Path) -> list[Any]:
     """Return the names in a file."""
+    place = absolute(path)
     try:
-        packed = path.expanduser().read_bytes()
+        packed = place.read_bytes()
         inner = path.name.lower().removesuffix(".gz")
         text = (gzip.decompress(packed) if packed.startswith(GZIP) else packed).decode("utf-8-sig")
         names = json.loads(text) if inner.endswith(".json") else _lines(text, inner)

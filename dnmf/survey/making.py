@@ -9,7 +9,7 @@ from typing import Any
 
 from dnmf.bundle import best_of, bundle, bundled
 from dnmf.checkpoint import Store, is_store
-from dnmf.errors import Interrupted
+from dnmf.errors import keep_before
 from dnmf.kernels.quadratic import Quadratic
 from dnmf.plan import Load, Plan
 from dnmf.result import Result
@@ -83,8 +83,8 @@ class Maker:
                 made = self._on_sketch(dataclasses.replace(rule, sweeps=SWEEPS))
             else:
                 made = self._side_by_side()
-        except (Interrupted, KeyboardInterrupt):
-            self.tally.note()
+        except BaseException as error:
+            keep_before(error, self.tally.note, "What the survey has taken")
             raise
         results = {rank: made.get(rank) or self.stored(rank) for rank in self.asked.ranks}
         self.tally.stopped()
@@ -167,14 +167,14 @@ class Maker:
         names = ("fingerprint", "location", "transposed", "bounds", "weights", "prepared")
         return {**{name: header[name] for name in names}, "settings": options, "given": True}
 
-    def advanced(self, ranks: Sequence[int], state: State) -> Record:
-        """Count and tell a pass of models that advance side by side, and return its record."""
+    def advanced(self, ranks: Sequence[int], state: State, history: list[Record]) -> None:
+        """Count a pass of models that advance side by side, put it into their history, and tell it."""
         self.tally.spend(name_of(ranks), state.passes, self.beside(ranks))
         if state.passes % self.asked.settings.checkpoint_every == 0:
             self.tally.note()
         models = state.parts[: len(ranks) * len(self.asked.seeds)]
+        history.append(self.tally.record(dataclasses.replace(best_of(models), optimality=state.optimality)))
         self.tally.passed(models)
-        return self.tally.record(dataclasses.replace(best_of(models), optimality=state.optimality))
 
     def beside(self, ranks: Sequence[int]) -> list[int]:
         """Return the ranks of all models of some ranks, those of folds included."""

@@ -11,6 +11,7 @@ import scipy.sparse
 from dnmf.bundle import bundle, bundled
 from dnmf.checkpoint import Store
 from dnmf.engine import H_ALONE, Scope
+from dnmf.errors import keep_before
 from dnmf.factor import MadeFactor, Rows
 from dnmf.initialise import random_state
 from dnmf.kernels.divergence import Divergence
@@ -30,7 +31,7 @@ from dnmf.watch import Record
 
 
 def advance_all(
-    bench: Bench, asked: Asked, cabinet: Cabinet, store: Store | None, told: Callable[[State], Record]
+    bench: Bench, asked: Asked, cabinet: Cabinet, store: Store | None, told: Callable[[State, list[Record]], None]
 ) -> State:
     """Let all models make their passes together and one more to judge folds, keep them, and return where they are."""
     layout, settings = bench.engine.source.layout, asked.settings
@@ -53,11 +54,21 @@ def advance_all(
         state = bundle([*state.parts[: len(models)], *seen], state.H)
     history = [] if commit is None else [Record(**record) for record in commit.history]
     states = iterate(bench, state, bundled(follow, rules, view))
-    while state.passes < settings.max_passes and not state.optimality <= settings.tol:
-        state = next(states)
-        history.append(told(state))
-        if store is not None and (state.passes % settings.checkpoint_every == 0 or state.passes >= settings.max_passes):
+
+    def save() -> None:
+        if store is not None and history and history[-1].passes == state.passes:
             save_state(store, state, history, None, layout, settings.keep)
+
+    try:
+        while state.passes < settings.max_passes and not state.optimality <= settings.tol:
+            state = next(states)
+            told(state, history)
+            last = state.passes >= settings.max_passes
+            if last or state.passes % settings.checkpoint_every == 0:
+                save()
+    except BaseException as error:
+        keep_before(error, save, f"The checkpoint after pass {state.passes}")
+        raise
     keep_advanced(bench, asked, cabinet, state, models, folds)
     return state
 
