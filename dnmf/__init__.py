@@ -4,6 +4,9 @@ V (m, n) ≈ W (m, r) · H (r, n), all non-negative: V is read block by block, o
 run can be killed at any moment and resumed to the same bits.
 """
 
+from dnmf import entry  # noqa: F401 - before all that takes time: where this is the command, Ctrl-C is to end it
+
+# isort: split
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any

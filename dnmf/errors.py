@@ -83,6 +83,22 @@ def keep_before(error: BaseException, keep: Callable[[], object], what: str) -> 
         error.add_note(f"{what} could not be saved: {failure}")
 
 
+def exhausted(error: BaseException) -> str | None:
+    """Return what is to be done about an error by which the system refuses memory or threads, or None for another."""
+    if isinstance(error, MemoryError):
+        reason = f" ({error})" if str(error) else ""
+        return (
+            f"The system gave no more memory{reason}; lower the memory limit and the number of threads (--memory-limit "
+            "and --threads), or allow this process more, as by `ulimit -v`."
+        )
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return (
+            "The system allows this process no more threads; give fewer with --threads, or allow more, as by "
+            "`ulimit -u`. A matrix in Zarr needs one thread to be read."
+        )
+    return None
+
+
 def warn(message: str, kind: type[Warning]) -> None:
     """Warn of something at the line from which dnmf was called, be it through scikit-learn.
 

@@ -29,11 +29,16 @@ from dnmf.watch import Watcher
 
 # The columns of a survey that a narrow terminal does without, one after another.
 SPARED = ("dispersion", "sparsity_W", "sparsity_H", "loss", "passes", "seconds", "cophenetic", "held_out_se")
+# What asks a command to stop; of a terminal that is closed, only some systems tell.
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
 def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into a request to stop, and end with 130 or 143 once the checkpoint is written."""
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a request to stop, and end with 130, 143 or 129 once all is saved.
+
+    A signal that is ignored stays so: by `nohup`, or as a shell does for what runs in the background.
+    """
     cancel, received = threading.Event(), []
 
     def stop(number: int, frame: Any) -> None:
@@ -42,7 +47,8 @@ def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[thread
         # A second Ctrl-C ends the process at once; batch systems send SIGTERM more than once.
         signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield cancel
     except Interrupted:

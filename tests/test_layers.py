@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dnmf"
 LAYERS = [
-    {"drafts", "errors", "markup", "settings"},
+    {"drafts", "entry", "errors", "markup", "settings"},
     {"kernels"},
     {"sources"},
     {"plan", "factor", "engine"},
@@ -16,7 +16,7 @@ LAYERS = [
     {"pictures", "profiles", "ranking", "result", "saving", "showing", "stored"},
     {"run", "join", "start", "transform", "survey"},
     {"api", "annotation", "arguments", "convert", "export", "estimator", "preprocessing", "rank", "report"},
-    {"cli", "commands", "demo", "options", "terminal", "__init__", "__main__"},
+    {"cli", "commands", "demo", "options", "streams", "terminal", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
