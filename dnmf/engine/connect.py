@@ -9,6 +9,7 @@ from dnmf.errors import ClusterError, SettingsError
 
 # What `client=` takes to work in this process though there is a current client.
 HERE = "threads"
+RUNNING = "give one that is running, and was connected in this process: a child made by fork cannot use its parent's"
 
 
 @contextmanager
@@ -38,7 +39,11 @@ def connected(client: Any) -> Iterator[Any]:
         with at_address(client, None, None, None) as found:
             yield found
     elif hasattr(client, "scheduler_address") and hasattr(client, "get_client"):
-        with client.get_client() as found:
+        try:
+            own = client.get_client()
+        except RuntimeError as error:
+            raise ClusterError(f"The cluster that client= names cannot be used ({error}); {RUNNING}.") from error
+        with own as found:
             yield _checked(found)
     else:
         yield _checked(client)
@@ -72,5 +77,5 @@ def _checked(client: Any) -> Any:
     if client.asynchronous:
         raise SettingsError("client is asynchronous; give one that was made without asynchronous=True.")
     if client.status != "running":
-        raise ClusterError(f"client is {client.status}; give one that is connected to its scheduler.")
+        raise ClusterError(f"client is {client.status}; {RUNNING}.")
     return client

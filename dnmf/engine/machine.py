@@ -1,6 +1,7 @@
 """The machine that this process runs on, and how many threads its products take."""
 
 import functools
+import os
 import shutil
 import tempfile
 import weakref
@@ -97,4 +98,10 @@ class SpillFolder:
                 f"A folder for temporary files could not be made ({error}); set TMPDIR, or temporary-directory in "
                 "Dask's configuration, to a folder with room that can be written."
             ) from error
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        weakref.finalize(self, _delete, self.path, os.getpid())
+
+
+def _delete(folder: Path, owner: int) -> None:
+    """Delete a folder, but not as the child of the process that it belongs to."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
