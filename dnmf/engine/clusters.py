@@ -3,6 +3,7 @@
 import gc
 import importlib
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from dnmf.errors import ClusterError, DnmfError, MissingExtraError, SettingsErro
 # Packages of clusters, and the extra of dnmf that brings them.
 EXTRAS = {"dask_jobqueue": "jobqueue", "dask_kubernetes": "kubernetes", "dask_cloudprovider": "aws", "asyncssh": "ssh"}
 KEYS = ("cluster", "arguments", "workers", "adapt")
+# The clusters that were started here, and how many workers each is to have; not those that adapt their number.
+STARTED: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -89,7 +92,20 @@ def made(form: Any) -> Iterator[Any]:
                     if name not in _taken_by(cluster.adapt):
                         raise unknown("adapt", name, _taken_by(cluster.adapt))
                 cluster.adapt(**form["adapt"])
+            else:
+                STARTED[cluster] = form.get("workers", len(getattr(cluster, "worker_spec", ())))
         yield cluster
+
+
+def start_again(cluster: Any) -> int:
+    """Ask a cluster for the workers that it has lost, and return how many it is to have: 0 where others started it.
+
+    A cluster of Dask's gives up a worker that is not back within `distributed.deploy.lost-worker-timeout`.
+    """
+    workers = 0 if cluster is None else STARTED.get(cluster, 0)
+    if workers:
+        cluster.scale(workers)
+    return workers
 
 
 @contextmanager

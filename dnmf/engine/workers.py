@@ -16,7 +16,8 @@ from distributed import Client, Future
 from distributed.comm import CommClosedError
 
 from dnmf.engine import remote
-from dnmf.errors import ClusterError, DnmfError, Interrupted
+from dnmf.engine.clusters import start_again
+from dnmf.errors import ClusterError, ClusterWarning, DnmfError, Interrupted, warn
 
 # Seconds between two looks at whether the run was asked to stop, and at the workers.
 GLANCE, LOOK = 0.1, 1.0
@@ -26,6 +27,9 @@ PATIENCE = 10.0
 STILL = 5.0
 # How often a worker that cannot be reached is tried; each try takes `distributed.comm.timeouts.connect`.
 TRIES = 3
+# Seconds without any worker after which a person is told of it, and a cluster that was started here is asked for its
+# workers again; and how often that is done before somebody has to look into it.
+ALONE, CALLS = 60.0, 5
 
 A = TypeVar("A")
 
@@ -64,6 +68,8 @@ class Workers:
         self.count, self.ending = -1, False
         self._threads: dict[str, int] = {}
         self._looked = -LOOK
+        self._alone: float | None = None
+        self._told, self._calls = False, 0
 
     def prepare(self, sight: Callable[[], Any] | None = None) -> dict[str, Seen]:
         """Wait for a worker, set up all there are and will be, and return what each that is there has and sees.
@@ -199,7 +205,31 @@ class Workers:
             if len(self._threads) != self.count:
                 self.count = len(self._threads)
                 self.on_change(self.count, self.client.dashboard_link)
+            self._look_after()
         return sum(min(count, threads) for count in self._threads.values())
+
+    def _look_after(self) -> None:
+        """Tell a person where there has been no worker for long, and start again those that this process started."""
+        now = time.monotonic()
+        if self.count or self._alone is None:
+            self._alone, self._told = None if self.count else now, False
+        elif now - self._alone > ALONE:
+            self._alone, self._calls = now, self._calls + 1
+            coming = start_again(self.client.cluster) if self._calls <= CALLS else 0
+            if not self._told:
+                self._told = True
+                warn(
+                    f"The cluster has had no worker for {ALONE:g} seconds, and the run waits for one. "
+                    + (f"Its {coming} workers are started again." if coming else self._remedy()),
+                    ClusterWarning,
+                )
+
+    def _remedy(self) -> str:
+        address = self.client.scheduler.address if self.client.scheduler else "its address"
+        return (
+            f"Start workers for the scheduler at {address}, or interrupt the run and resume it from its store; what is "
+            "not in a checkpoint is lost then."
+        )
 
     def check(self) -> None:
         """Raise Interrupted if the run was asked to stop, and ClusterError if the scheduler is lost."""
