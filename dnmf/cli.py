@@ -11,6 +11,7 @@ import dnmf
 from dnmf import demo as demonstration
 from dnmf import entry
 from dnmf.checkpoint import Store, is_store, read_names
+from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.telling import told
 from dnmf.commands import export, rank, report, top
 from dnmf.convert import COMPRESSORS, convert
@@ -24,6 +25,7 @@ from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.layout import Axis
+from dnmf.sources.paths import absolute
 from dnmf.start import plan_of
 from dnmf.streams import unfailing
 from dnmf.survey import is_survey
@@ -233,7 +235,8 @@ def convert_command(
 @click.option("--max-passes", type=int, default=8, show_default=True)
 def demo_command(folder: Path, step: int, max_passes: int) -> None:
     """Factorise the patches of two photographs, and draw the parts."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with explained(f"The folder {folder}"):
+        absolute(folder).mkdir(parents=True, exist_ok=True)
     matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"
     say("Cutting two photographs into 16 × 16 colour patches …")
     rows, columns = demonstration.write_patches(matrix, step)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from dnmf.errors import DnmfError, ReadError
+from dnmf.errors import DnmfError, ReadError, exhausted
 from dnmf.sources.layout import Layout
 from dnmf.sources.urls import is_url, told
 
@@ -21,6 +21,8 @@ def reading_part(what: str, location: str | None, reason: str = STORAGE) -> Iter
     except (DnmfError, Warning):
         raise  # a warning is an error where the user wants that
     except Exception as error:
+        if exhausted(error):
+            raise
         in_file = location is not None and not is_url(location)
         raise ReadError(f"{what} could not be read ({type(error).__name__}: {told(error)}); {reason}.") from (
             error if in_file else None

@@ -14,7 +14,7 @@ import scipy.sparse
 from dask._task_spec import DataNode
 from dask.optimization import cull
 
-from dnmf.errors import DataError, DataWarning, ReadError, warn
+from dnmf.errors import DataError, DataWarning, ReadError, exhausted, warn
 from dnmf.kernels.panels import Block, work_dtype
 from dnmf.kernels.scratch import Scratch
 from dnmf.settings import Missing
@@ -152,6 +152,8 @@ class Chunks:
         except DataError:
             raise
         except Exception as error:
+            if exhausted(error):
+                raise
             raise ReadError(
                 f"{self.names[block]} of the Dask array could not be computed "
                 f"({type(error).__name__}: {told(error)}); compute that part alone to find out why."

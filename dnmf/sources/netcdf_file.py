@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dnmf.errors import DataError, DnmfError
+from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.sources.addresses import Address, NotInPlace
 from dnmf.sources.damage import reading_part
 from dnmf.sources.extras import needed
@@ -38,6 +38,8 @@ def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
     except DnmfError:
         raise
     except Exception as error:
+        if exhausted(error):
+            raise
         raise DataError(
             f"{path} is no NetCDF file, or a damaged one ({type(error).__name__}: {error}); write it again from its "
             "origin."

@@ -11,7 +11,7 @@ import scipy.sparse
 import zarr
 from zarr.errors import ContainsArrayError
 
-from dnmf.errors import DataError, DnmfError
+from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.settings import Missing
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.alignment import aligned_weights
@@ -234,6 +234,8 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     except DnmfError:
         raise
     except Exception as error:
+        if exhausted(error):
+            raise
         counts = None if remote else folder_of_counts(Path(address.place))
         raise counts or DataError(
             f"{address.place} is no Zarr array ({type(error).__name__}: {told(error)}); give {KNOWN}."

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError, DataWarning, DnmfError, warn
+from dnmf.errors import DataError, DataWarning, DnmfError, exhausted, warn
 from dnmf.sources.addresses import Address, NotInPlace, convert_command
 from dnmf.sources.layout import Axis, check_shape
 from dnmf.sources.memory import SparseSource
@@ -202,6 +202,8 @@ def explained(address: Address, what: str) -> Iterator[None]:
     except (DnmfError, Warning):
         raise
     except Exception as error:
+        if exhausted(error):
+            raise
         told = " ".join(str(error).split())
         raise DataError(
             f"{address} is no {what}, or a damaged one ({told}); write it again from its origin."

@@ -81,9 +81,10 @@ def test_how_often_workers_are_started_again_is_bounded(path, tmp_path, monkeypa
             return super().slots(*given)
 
     monkeypatch.setattr(workers, "Workers", Look)
-    with clusters.made(FORM) as cluster, pytest.warns(ClusterWarning), pytest.raises(Interrupted):
-        fault = Losing(cluster, 3)
-        dnmf.factorize(path, client=cluster, watchers=[fault], cancel=cancel, store=tmp_path / "s", **OPTIONS)
+    with clusters.made(FORM) as cluster:
+        given = {"watchers": [Losing(cluster, 3)], "cancel": cancel, "store": tmp_path / "s"}
+        with pytest.warns(ClusterWarning), pytest.raises(Interrupted):
+            dnmf.factorize(path, client=cluster, **given, **OPTIONS)
     assert asked == [cluster] * workers.CALLS
     assert_same_bits(dnmf.resume(tmp_path / "s"), dnmf.factorize(path, client="threads", **OPTIONS))
 
@@ -116,6 +117,9 @@ def test_a_cluster_without_workers_is_told_before_the_first_pass(path, monkeypat
         warn(*given)
 
     monkeypatch.setattr(workers, "warn", heard)
-    with LocalCluster(**{**FORM["arguments"], "n_workers": 0}) as cluster:
-        with pytest.warns(ClusterWarning, match="no worker"), pytest.raises(Interrupted):
-            dnmf.factorize(path, client=cluster, cancel=cancel, **OPTIONS)
+    with (
+        LocalCluster(**{**FORM["arguments"], "n_workers": 0}) as cluster,
+        pytest.warns(ClusterWarning, match="no worker"),
+        pytest.raises(Interrupted),
+    ):
+        dnmf.factorize(path, client=cluster, cancel=cancel, **OPTIONS)
