@@ -9,13 +9,12 @@ import numpy as np
 
 import dnmf
 from dnmf import demo as demonstration
-from dnmf import entry
 from dnmf.checkpoint import Store, is_store, read_names
 from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.telling import told
 from dnmf.commands import export, rank, report, top
 from dnmf.convert import COMPRESSORS, convert
-from dnmf.errors import DiskError, DnmfError, exhausted
+from dnmf.ending import Commands
 from dnmf.options import HELP, cluster_options, name_options, run_options
 from dnmf.plan import amount
 from dnmf.preprocessing import NAMED, prepare
@@ -27,36 +26,8 @@ from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.layout import Axis
 from dnmf.sources.paths import absolute
 from dnmf.start import plan_of
-from dnmf.streams import unfailing
 from dnmf.survey import is_survey
-from dnmf.terminal import chosen_cluster, conclude, ended_by_signals, say, stoppable, watching
-
-
-class Commands(click.Group):
-    """Commands whose errors are sentences: exit code 2 for what was given, 1 for what went wrong elsewhere."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line, whose output cannot fail."""
-        entry.imported()
-        with unfailing():
-            return super().main(*args, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, and end with its sentence where there is one."""
-        try:
-            with ended_by_signals():
-                return super().invoke(ctx)
-        except DnmfError as error:
-            say(f"dnmf: {error}")
-            sys.exit(1 if isinstance(error, DiskError) else 2)
-        except (MemoryError, RuntimeError) as error:
-            sentence = exhausted(error)
-            if sentence is None:
-                raise
-            say(f"dnmf: {sentence}")
-            sys.exit(1)
-        except KeyboardInterrupt:
-            sys.exit(130)
+from dnmf.terminal import chosen_cluster, conclude, say, stoppable, watching
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

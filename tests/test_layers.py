@@ -16,7 +16,7 @@ LAYERS = [
     {"pictures", "profiles", "ranking", "result", "saving", "showing", "stored"},
     {"run", "join", "start", "transform", "survey"},
     {"api", "annotation", "arguments", "convert", "export", "estimator", "preprocessing", "rank", "report"},
-    {"cli", "commands", "demo", "options", "streams", "terminal", "__init__", "__main__"},
+    {"cli", "commands", "demo", "ending", "options", "streams", "terminal", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOMES = {
@@ -31,7 +31,7 @@ HOMES = {
     "pyarrow": {"sources"},
     "anndata": {"sources"},
     "zarr": {"sources", "checkpoint", "convert", "demo", "estimator"},
-    "click": {"cli", "commands", "options"},
+    "click": {"cli", "commands", "ending", "options"},
     "rich": {"progress", "terminal"},
     "matplotlib": {"pictures"},
     "sklearn": {"demo", "estimator", "survey"},

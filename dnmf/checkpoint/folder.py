@@ -1,6 +1,7 @@
 """A store in a folder: what is written is synced, and the lock dies with its process, where there are locks."""
 
 import os
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -55,8 +56,11 @@ class Folder:
         return (self.root / name).stat().st_size
 
     def read(self, name: str) -> bytes:
-        """Read a file."""
-        return (self.root / name).read_bytes()
+        """Read a file; a pipe, for whose bytes one would wait for ever, is a ValueError."""
+        with open(self.root / name, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError(f"{name} is no regular file")
+            return file.read()
 
     def create(self, name: str, content: bytes) -> None:
         """Link a synced draft to its name."""
@@ -101,12 +105,18 @@ class Folder:
         return self.root / "scratch"
 
     def strange(self) -> str | None:
-        """Look for symbolic links."""
+        """Look for symbolic links, pipes and devices."""
         for folder, below, files in os.walk(self.root):
             for name in (*below, *files):
-                if (Path(folder) / name).is_symlink():
-                    return str((Path(folder) / name).relative_to(self.root))
+                mode = (Path(folder) / name).lstat().st_mode
+                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                    kind = "link" if stat.S_ISLNK(mode) else "special file"
+                    return f"the {kind} {(Path(folder) / name).relative_to(self.root)}"
         return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class FileHold:

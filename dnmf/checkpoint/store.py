@@ -105,8 +105,7 @@ class Store:
             strange = place.strange()
             if strange is not None:
                 raise StoreError(
-                    f"{place} holds the link {strange}, and dnmf makes none; do not trust it. Delete the link, or give "
-                    "another store."
+                    f"{place} holds {strange}, and dnmf makes none; do not trust it. Delete it, or give another store."
                 )
             if not write:
                 return cls(place, header, None)

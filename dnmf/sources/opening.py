@@ -229,6 +229,10 @@ def open_table(address: Address, streamed: Axis | None) -> Source:
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     """Open a Zarr array, or what lies in a group."""
     remote = is_url(address.place)
+    for name in () if remote else ("zarr.json", ".zgroup", ".zarray", ".zmetadata"):
+        file = Path(address.place, name)
+        if file.exists() and not file.is_file():  # a pipe, of which Zarr would wait for the first byte for ever
+            raise DataError(f"{file} is no regular file; give {KNOWN}.")
     try:
         node = _zarr_node(zarr_store(address.place) if remote else address.place)
     except DnmfError:

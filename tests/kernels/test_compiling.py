@@ -1,0 +1,107 @@
+"""Machine code is kept where this process may write, and where there is no such place, it is compiled again."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core import caching
+
+from dnmf.kernels import compiling
+from dnmf.kernels.compiling import cache_of, compiled, temporary_folder
+
+
+def dot(a, b):
+    """The scalar product, by a loop."""
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
+
+
+A, B = np.arange(5.0), np.arange(5.0)[::-1].copy()
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """Numba finds no folder: neither by the source nor at home."""
+    monkeypatch.setattr(caching.InTreeCacheLocator, "from_function", classmethod(lambda *given: None))
+    monkeypatch.setattr(compiling.config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiling.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    return tmp_path
+
+
+def test_where_numba_finds_no_folder_it_is_a_temporary_one_of_ours(nowhere):
+    cache = cache_of(dot)
+    assert Path(cache.cache_path).parent == temporary_folder()
+    assert temporary_folder().parent == nowhere
+    assert stat.S_IMODE(temporary_folder().stat().st_mode) == 0o700
+    assert compiled(dot, set())(A, B) == A @ B
+    assert list(Path(cache.cache_path).glob("*.nbc"))
+    assert compiling.config.CACHE_DIR == ""
+
+
+def test_without_a_home_no_folder_of_that_name_is_made(nowhere, monkeypatch):
+    monkeypatch.chdir(nowhere)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert Path(cache_of(dot).cache_path).parent == temporary_folder()
+    assert not (nowhere / "~").exists()
+
+
+@pytest.mark.parametrize("how", ["open to all", "a link", "a file", "nothing can be written"])
+def test_a_temporary_folder_that_others_can_write_is_not_used(how, nowhere, monkeypatch):
+    ours = temporary_folder()
+    ours.rmdir()
+    elsewhere = nowhere / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    if how == "open to all":
+        ours.mkdir()
+        ours.chmod(0o777)
+    elif how == "a link":
+        ours.symlink_to(elsewhere)
+    elif how == "a file":
+        ours.touch()
+    else:
+        monkeypatch.setattr(compiling.tempfile, "tempdir", "/dev/null")
+    assert cache_of(dot) is None
+    assert compiled(dot, set())(A, B) == A @ B
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_damaged_cache_is_compiled_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiling.config, "CACHE_DIR", str(tmp_path))
+    assert compiled(dot, set())(A, B) == A @ B
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {".nbi", ".nbc"}
+    for length in (0, 20):
+        for file in files:
+            file.write_bytes(file.read_bytes()[:length])
+        assert compiled(dot, set())(A, B) == A @ B
+
+
+def test_a_full_disk_costs_no_run(monkeypatch, tmp_path):
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compiling.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    assert compiled(dot, set())(A, B) == A @ B
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_the_package_is_imported_without_any_folder_to_write(tmp_path):
+    code = (
+        "from numba.core import caching; import tempfile\n"
+        "for kind in caching.CacheImpl._locator_classes: kind.from_function = classmethod(lambda *given: None)\n"
+        "tempfile.tempdir = '/dev/null'\n"
+        "import dnmf; from dnmf.kernels.tiles import load_tile; import numpy as np\n"
+        "tile = np.zeros((2, 3)); assert load_tile(np.ones((2, 2)), 0, tile) == 2; print(tile.sum())"
+    )
+    environment = {**os.environ, "HOME": "/dev/null", "NUMBA_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("4.0\n", "")
