@@ -72,7 +72,7 @@ class Ended(BaseException):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a command that keeps nothing with 130 or 143, and without a draft left behind."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end a command that keeps nothing with 130, 143 or 129, and delete its drafts."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -81,7 +81,7 @@ def ended_by_signals() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
         raise Ended(number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield
     except Ended as ended:

@@ -15,7 +15,7 @@ from dnmf.checkpoint.commit import GUIDE, Commit, guide_columns
 from dnmf.checkpoint.header import read_json
 from dnmf.checkpoint.place import Place
 from dnmf.checkpoint.records import DAMAGE
-from dnmf.errors import DnmfError
+from dnmf.errors import DnmfError, exhausted
 
 METADATA = "zarr.json"
 
@@ -77,6 +77,8 @@ def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[st
     try:
         array: Any = zarr.open_array(MemoryStore(held), mode="r", zarr_format=3)
     except Exception as error:
+        if exhausted(error):
+            raise
         return f"its factors cannot be opened ({type(error).__name__})"
     label = name.rpartition("/")[2]
     by_rows = array.chunks[0] < array.shape[0]
@@ -96,6 +98,8 @@ def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[st
         except DnmfError:
             raise
         except Exception as error:
+            if exhausted(error):
+                raise
             return f"chunk {index} of {label} ({type(error).__name__})"
         del held[key]
         if digest(chunk) != expected:

@@ -20,7 +20,7 @@ def absolute(given: str | Path) -> Path:
         return Path(given).expanduser().absolute()
     except RuntimeError as error:
         raise DataError(
-            f"{given} begins with a home folder that is not known; give an absolute path, or set HOME."
+            f"{given} begins with a home folder that does not exist; give an absolute path, or set HOME."
         ) from error
     except FileNotFoundError as error:
         raise DataError(
