@@ -269,6 +269,18 @@ def test_a_folder_for_temporary_files_that_cannot_be_written_is_told(monkeypatch
         SpillFolder()
 
 
+@pytest.mark.parametrize("name", ["zarr.json", "names.json", ".lock"])
+@pytest.mark.parametrize("command", ["info", "resume", "top"])
+def test_nobody_waits_for_a_pipe_in_a_store(name, command, path, tmp_path, ended):
+    dnmf.factorize(path, 3, max_passes=2, store=tmp_path / "s")
+    (tmp_path / "s" / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "s" / name)
+    found = ended(command, tmp_path / "s")
+    assert found.code == 2
+    said = found.err.splitlines()[-1]
+    assert "is no regular file" in said or "is no store" in said or f"holds the special file {name}" in said
+
+
 FORK = """
 import multiprocessing, os, sys
 import numpy as np, dnmf
