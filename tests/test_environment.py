@@ -310,7 +310,7 @@ def child(expected, folder):
 if __name__ == "__main__":
     cluster = client = None
     if with_client:
-        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
         client = Client(cluster)
     result = dnmf.factorize(path, **options)
     folder, expected = dnmf.engine.SpillFolder(), bits(result)

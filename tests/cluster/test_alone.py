@@ -15,7 +15,7 @@ from dnmf.watch import Watcher
 OPTIONS = {"rank": 3, "max_passes": 6, "checkpoint_every": 2, "tol": 0}
 FORM = {
     "cluster": "distributed.LocalCluster",
-    "arguments": {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None},
+    "arguments": {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"},
 }
 
 
