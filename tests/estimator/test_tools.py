@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 import dnmf
 from dnmf import NMF, MiniBatchNMF
+from dnmf.checkpoint.commit import seal_of
 from dnmf.errors import Interrupted, StoreError
 
 rng = np.random.default_rng(0)
@@ -132,7 +133,9 @@ def test_a_store_that_says_what_dnmf_does_not_write_is_refused(tmp_path, change)
     path = tmp_path / "run.zarr"
     NMF(3, random_state=0, store=path).fit(X)
     group = json.loads((path / "zarr.json").read_text())
-    group["attributes"]["dnmf"]["estimator"] = change
+    header = {**group["attributes"]["dnmf"], "estimator": change}
+    del header["seal"]
+    group["attributes"]["dnmf"] = {**header, "seal": seal_of(header)}
     (path / "zarr.json").write_text(json.dumps(group))
     with pytest.raises(StoreError, match="does not say of its estimator what dnmf writes; do not trust it"):
         NMF.from_store(path)

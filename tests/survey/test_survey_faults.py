@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from runs import matrix
 import dnmf
 from dnmf import select_rank
 from dnmf.checkpoint.commit import seal_of
+from dnmf.checkpoint.folder import Folder
 from dnmf.errors import DnmfError, StoreError, StoreWarning
 
 V = matrix(24, 80)
@@ -176,23 +176,25 @@ def test_a_piece_that_is_missing_is_an_unfinished_survey(store):
 
 def failing(monkeypatch, wanted, times, number=errno.EIO):
     """Let reads of a file fail, so many times."""
-    real, failed = Path.read_bytes, []
+    real, failed = Folder.read, []
 
-    def read(path):
-        if wanted in str(path) and len(failed) < times:
-            failed.append(path)
-            raise OSError(number, os.strerror(number), str(path))
-        return real(path)
+    def read(folder, name):
+        if wanted in name and len(failed) < times:
+            failed.append(name)
+            raise OSError(number, os.strerror(number), name)
+        return real(folder, name)
 
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(Folder, "read", read)
+    return failed
 
 
 @pytest.mark.parametrize("name", ["model-3-1", "held-2-0", "finished-3", "spent.json", "zarr.json"])
 def test_a_read_that_fails_once_changes_nothing(name, store, table, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        failing(monkeypatch, name, 1)
+        failed = failing(monkeypatch, name, 1)
         assert figures(dnmf.load_survey(store)) == table
+        assert len(failed) == 1
         failing(monkeypatch, name, 1)
         assert figures(select_rank(V, store=store, **ASKED)) == table
 
