@@ -82,17 +82,20 @@ class Surrogate:
     def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after so many rounds or as soon as they bring little.
 
-        Extrapolated as in `accelerate.py`, with H as good as `SWEEPS` make it.
+        Extrapolated as in `accelerate.py`, with H as good as `SWEEPS` make it. The step after one that is taken back is
+        compared with no other: `least` is infinite then, and `found` remains the loss of the best W.
         """
         momentum, point = Momentum(), W
-        best, previous, least = W, None, np.inf
+        best, previous, least, found = W, None, np.inf, np.inf
         for _ in range(rounds):
             new, loss = self._step(columns, point)
             if loss > least:
                 momentum, point, previous, least = momentum.cut(), best, None, np.inf
                 continue
             settled = least - loss < TOLERANCE * loss
-            best, least = new, loss
+            least = loss
+            if loss <= found:
+                best, found = new, loss
             if settled:
                 break
             point = new
@@ -100,7 +103,7 @@ class Surrogate:
                 point = extrapolate(new, previous, momentum.step, 0.0, self.rule.scaled)
                 momentum = momentum.grown()
             previous = new
-        return best, least
+        return best, found
 
     def solve(
         self,
