@@ -192,12 +192,15 @@ class MadeFactor:
 class StackedFactor:
     """Factors on top of each other, as one with the rows of all."""
 
-    fresh: ClassVar[bool] = False
-
     def __init__(self, *parts: Factor) -> None:
         self.parts: tuple[Factor, ...] = tuple(
             one for part in parts for one in (part.parts if isinstance(part, StackedFactor) else (part,))
         )
+
+    @property
+    def fresh(self) -> bool:
+        """Whether all parts are."""
+        return all(part.fresh for part in self.parts)
 
     @property
     def everywhere(self) -> bool:
