@@ -53,6 +53,11 @@ class Commit:
     history: list[dict[str, Any]]
     verdict: dict[str, Any] | None
 
+    @property
+    def finished(self) -> bool:
+        """Whether it is of a finished run."""
+        return is_finished(self.verdict, self.state)
+
     def to_bytes(self) -> bytes:
         """Return the record as strict JSON with a digest of itself, the inverse of `from_bytes`."""
         return sealed({"format": FORMAT, **dataclasses.asdict(self)})
@@ -86,6 +91,11 @@ class Commit:
         )
         if not sound:
             raise ValueError("the record is none that a run writes")
+
+
+def is_finished(verdict: Mapping[str, Any] | None, state: Mapping[str, Any], **_: Any) -> bool:
+    """Return whether a record has a verdict on one model, and not on several of which none was chosen."""
+    return verdict is not None and not state.get("parts")
 
 
 def _are_guides(state: Mapping[str, Any], stored: bool) -> bool:

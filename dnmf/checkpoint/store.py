@@ -8,7 +8,7 @@ from typing import Any
 import zarr
 
 from dnmf.checkpoint.arrays import write_factors, write_whole
-from dnmf.checkpoint.commit import GUIDE, Commit
+from dnmf.checkpoint.commit import GUIDE, Commit, is_finished
 from dnmf.checkpoint.durable import explained, remove_tree
 from dnmf.checkpoint.faults import fault_of
 from dnmf.checkpoint.guarded import Guarded
@@ -143,11 +143,12 @@ class Store:
     ) -> bool:
         """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`; say whether there was none yet.
 
-        `record` holds what a `Commit` does, but for group and digests; `guide` (m, q) is what the method of the run
-        knows beside the factors.
+        The checkpoint of a finished run replaces one of the same pass that is not. `record` holds what a `Commit`
+        does, but for group and digests; `guide` (m, q) is what the method of the run knows beside the factors.
         """
         passes = int(record["passes"])
-        if self.commit is not None and self.commit.passes == passes:
+        before = self.commit if self.commit is not None and self.commit.passes == passes else None
+        if before is not None and (before.finished or not is_finished(**record)):
             return False
         group = new_group(passes)
         try:
@@ -158,18 +159,22 @@ class Store:
                 self.place.keep(group)
                 if self._held:
                     self._held.check()
-                self._commit(Commit(group=group, digests=digests, **record))
+                self._commit(Commit(group=group, digests=digests, **record), before is not None)
         except StoreError:
             with contextlib.suppress(StoreError), explained("What was left"):
                 if not self._speaks_of(group, passes):
                     self.place.remove_tree(group)
             raise
+        if before is not None:
+            with explained(f"Old checkpoints in {self}"):
+                self.place.remove_tree(before.group)
         self.retain(keep)
         return True
 
-    def _commit(self, commit: Commit) -> None:
+    def _commit(self, commit: Commit, again: bool) -> None:
+        write = self.place.replace if again else self.place.create
         try:
-            self.place.create(f"commits/{commit.passes:06d}.json", commit.to_bytes())
+            write(f"commits/{commit.passes:06d}.json", commit.to_bytes())
         except FileExistsError:
             raise StoreError(
                 f"Another run wrote the checkpoint after pass {commit.passes} in {self}, and this one wrote no more to "
