@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dnmf.sources.files import expect_file, fill, opened, read_into
 from dnmf.sources.plain_file import flat_bytes
+from dnmf.sources.presence import Presence
 from dnmf.sources.zarr_array import plain_root
 
 
@@ -52,16 +53,16 @@ class ZarrVector:
     """A Zarr array of one axis; plain chunks in files are read directly."""
 
     def __init__(self, array: zarr.Array[Any]) -> None:
-        self.array = array
+        self.array, self.fill = Presence(array), array.fill_value or 0
         self.size, self.dtype, self.chunk = int(array.size), array.dtype, int(array.chunks[0])
         self.root = plain_root(array)
 
     def read(self, start: int, out: NDArray[Any]) -> None:
         """Read, chunk by chunk or through zarr."""
         if self.root is None:
-            out[...] = self.array[start : start + len(out)]
+            out[...] = self.array[(slice(start, start + len(out)),)]
             return
-        done = 0
+        done, missing = 0, []
         while done < len(out):
             chunk, inside = divmod(start + done, self.chunk)
             part = out[done : done + self.chunk - inside]
@@ -70,8 +71,10 @@ class ZarrVector:
                 with opened(path) as descriptor:
                     fill(descriptor, path, inside * self.dtype.itemsize, flat_bytes(part))
             else:
-                part[...] = self.array.fill_value or 0
+                missing.append(self.array.key((chunk,)))
+                part[...] = self.fill
             done += len(part)
+        self.array.take(((start, start + len(out)),), missing)
 
     def expect(self, start: int, stop: int) -> None:
         """Ask the system to read the chunks ahead, where they are files."""
@@ -80,6 +83,4 @@ class ZarrVector:
                 expect_file(self._path(chunk), 0, self.chunk * self.dtype.itemsize)
 
     def _path(self, chunk: int) -> Path:
-        metadata: Any = self.array.metadata
-        key: str = metadata.encode_chunk_key((chunk,))
-        return Path(self.root or "") / key
+        return Path(self.root or "") / self.array.key((chunk,))

@@ -21,6 +21,7 @@ from dnmf.sources.memory import ArraySource, from_sparse
 from dnmf.sources.names import Names
 from dnmf.sources.objects import zarr_store
 from dnmf.sources.packing import FILLED, PACKED, is_nan, is_packed
+from dnmf.sources.presence import SecondLook
 from dnmf.sources.reopened import Reopened
 from dnmf.sources.sparse_array import is_sparse_array
 from dnmf.sources.urls import is_url, told
@@ -59,6 +60,7 @@ def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed
 
     def opened(**options: Any) -> Any:
         where = zarr_store(store) if is_url(store) else store
+        where = where if isinstance(where, str) else SecondLook(where)
         return xarray.open_zarr(
             where, group=folder or None, chunks=None, consolidated=False, decode_timedelta=False, **options
         )

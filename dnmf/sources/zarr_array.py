@@ -14,6 +14,7 @@ from dnmf.sources.damage import reading
 from dnmf.sources.files import expect_file, read_into
 from dnmf.sources.layout import Axis, Elsewhere, Layout, check_shape, even_bounds, streams_rows
 from dnmf.sources.names import Names
+from dnmf.sources.presence import Presence
 
 # The attributes of an array that hold the names of its rows and columns.
 NAMES = ("row_names", "column_names")
@@ -36,8 +37,9 @@ class ZarrSource(Elsewhere):
         transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
         cut = shape[::-1] if transposed else shape
         width = chunks[0 if transposed else 1]
-        self.array = array
-        self.files = ChunkFiles.of(array, transposed)
+        self.array = Presence(array)
+        self.place = str(array.store_path)
+        self.files = ChunkFiles.of(array, self.array, transposed)
         across = columns if transposed else rows
         padded = across * chunks[1 if transposed else 0]
         self.layout = Layout(
@@ -57,13 +59,12 @@ class ZarrSource(Elsewhere):
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read a block."""
-        columns = self.layout.columns(block)
-        if self.files:
-            return self.files.read(block, columns.stop - columns.start, scratch)
+        columns, across = self.layout.columns(block), slice(0, self.layout.shape[0])
         reason = "the chunk is damaged, or its storage cannot be reached"
-        with reading(self.layout, block, reason, str(self.array.store_path)):
-            part: Any = self.array[columns, :] if self.layout.transposed else self.array[:, columns]
-        part = np.asarray(part)
+        with reading(self.layout, block, reason, self.place):
+            if self.files:
+                return self.files.read(block, columns.stop - columns.start, scratch)
+            part = np.asarray(self.array[(columns, across) if self.layout.transposed else (across, columns)])
         return part.T if self.layout.transposed else part
 
     def expect(self, block: int) -> None:
@@ -85,9 +86,8 @@ def names_kept(array: zarr.Array[Any]) -> Names:
 class ChunkFiles:
     """The chunks of a local Zarr array that is stored as plain little-endian numbers, one file to a chunk."""
 
-    def __init__(self, array: zarr.Array[Any], root: Path, transposed: bool) -> None:
-        self.root, self.transposed = root, transposed
-        self.metadata: Any = array.metadata
+    def __init__(self, array: zarr.Array[Any], presence: Presence, root: Path, transposed: bool) -> None:
+        self.presence, self.root, self.transposed = presence, root, transposed
         self.dtype = array.dtype
         self.fill = array.fill_value
         self.shape = array.shape
@@ -96,40 +96,46 @@ class ChunkFiles:
         self.size = math.prod(array.chunks) * array.dtype.itemsize
 
     @classmethod
-    def of(cls, array: zarr.Array[Any], transposed: bool) -> "ChunkFiles | None":
+    def of(cls, array: zarr.Array[Any], presence: Presence, transposed: bool) -> "ChunkFiles | None":
         """Return the chunk files of an array, or None where it must be read through zarr."""
         root = plain_root(array)
         one_chunk_wide = not transposed or array.chunks[1] >= array.shape[1]
-        return cls(array, root, transposed) if root is not None and one_chunk_wide else None
+        return cls(array, presence, root, transposed) if root is not None and one_chunk_wide else None
 
     def read(self, block: int, width: int, scratch: Scratch) -> Block:
         """Read the chunks of a block into one buffer, where each is a run of whole rows."""
         height, breadth = self.chunks
         room = scratch.array("block", (self.across * height, breadth), self.dtype)
+        missing, chunks = [], self.grid(block)
         for i in range(self.across):
             chunk = room[i * height : (i + 1) * height]
-            path = self.path(i, block)
+            path = self.path(chunks[i])
             if path.exists():
                 read_into(path, 0, chunk.reshape(-1).view(np.uint8))
             else:
+                missing.append(self.presence.key(chunks[i]))
                 chunk[...] = self.fill if self.fill is not None else 0
+        self.presence.take(((block, block + 1),), missing)
         if self.transposed:
             return room[:width, : self.shape[1]].T
         return room[: self.shape[0], :width]
 
     def expect(self, block: int) -> None:
         """Ask the system to read a block ahead."""
-        for i in range(self.across):
-            expect_file(self.path(i, block), 0, self.size)
+        for chunk in self.grid(block):
+            expect_file(self.path(chunk), 0, self.size)
 
-    def path(self, i: int, block: int) -> Path:
-        """Return the file of a chunk; `i` counts across the block."""
-        key: str = self.metadata.encode_chunk_key((block, i) if self.transposed else (i, block))
-        return self.root / key
+    def grid(self, block: int) -> list[tuple[int, int]]:
+        """Return the chunks of a block by their places in the grid, across it."""
+        return [(block, i) if self.transposed else (i, block) for i in range(self.across)]
+
+    def path(self, chunk: tuple[int, int]) -> Path:
+        """Return the file of a chunk."""
+        return self.root / self.presence.key(chunk)
 
 
 def plain_root(array: zarr.Array[Any]) -> Path | None:
-    """Return the folder of an array whose chunks are files of plain numbers, or None where they are not."""
+    """Return the folder of the store of an array whose chunks are files of plain numbers, or None for any other."""
     store = array.store
     plain = (
         isinstance(store, LocalStore)
@@ -140,7 +146,7 @@ def plain_root(array: zarr.Array[Any]) -> Path | None:
         and array.dtype.isnative
         and _written_as_it_is(array.serializer)
     )
-    return Path(store.root) / array.path if plain else None  # type: ignore[attr-defined]
+    return Path(store.root) if plain else None  # type: ignore[attr-defined]
 
 
 def _written_as_it_is(serializer: Any) -> bool:
