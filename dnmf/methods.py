@@ -66,6 +66,12 @@ def sketching(settings: Settings, rule: Rule, layout: Layout) -> bool:
     return settings.solver == "sketch" or pays(layout, settings.rank)
 
 
+def plain_name(settings: Settings) -> str:
+    """Return the name of a pass of the solver whose method has not begun, or cannot."""
+    solver = solver_of(settings)
+    return {"sketch": "hals", "newton": "cd"}.get(solver, solver)
+
+
 def several(settings: Settings, rule: Rule, layout: Layout) -> bool:
     """Say whether models advance side by side: where there are several runs, and no surrogate to make them on."""
     chosen_on_surrogate = isinstance(rule, Quadratic) and init_of(settings, rule, layout) == "sketch"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from dnmf.bundle import alone, best_of
 from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
-from dnmf.engine import Engine, SpillFolder, ThreadEngine, cores, single_threaded_products, usable_memory
+from dnmf.engine import AuditEngine, Engine, SpillFolder, ThreadEngine, cores, single_threaded_products, usable_memory
 from dnmf.errors import keep_before, warn_of_unseen
 from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.initialise import hold_fixed, initial_state
-from dnmf.kernels.rules import solver_of, warm_up
-from dnmf.methods import init_of, method_of, rule_of
+from dnmf.kernels.rules import warm_up
+from dnmf.methods import init_of, method_of, plain_name, rule_of
 from dnmf.plan import Plan
 from dnmf.result import Result
 from dnmf.saving import save_state, saved_state
@@ -32,9 +32,6 @@ if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
 
 # The share of this process's memory that a factor from a cluster may take before it is kept on the disk.
 HERE_SHARE = 0.3
-
-# What the passes of a solver are where its method has not begun, or cannot.
-PLAIN = {"sketch": "hals", "newton": "cd"}
 
 
 class Run:
@@ -70,7 +67,8 @@ class Run:
         self.cluster = cluster
         if cluster is not None:
             cluster.on_block = self._block_read
-        self.engine: Engine = cluster or ThreadEngine(source, plan.groups, plan.threads, self._block_read, cancel)
+        here = cluster or ThreadEngine(source, plan.groups, plan.threads, self._block_read, cancel)
+        self.engine: Engine = AuditEngine(here, self.rule.entries)
         self.history: list[Record] = []
         self.state: State | None = None
         self.verdict: Verdict | None = None
@@ -112,20 +110,22 @@ class Run:
         """Make passes until the stop rule, or the caller, has had enough; save on the way and at the end."""
         assert self.state is not None
         stopping = Stopping(self.settings, self.allowed)
-        self.verdict = stopping.verdict(self.state) if self.history and not self.state.parts else None
-        if self.store is not None and self.verdict is None:
+        verdict = stopping.verdict(self.state) if self.history else None
+        if self.store is not None and verdict is None:
             self.store.withdraw()
         method = method_of(self.settings, self.rule, self.source.layout, bool(self.state.parts))
         states = iterate(self.bench(), self.state, method)
         try:
+            if verdict is not None:
+                self._end(stopping, verdict)
+                self.save()
             while self.verdict is None:
                 self.state = next(states)
                 check_range(self.state)
                 self._remember()
-                self.verdict = stopping.verdict(self.state)
-                if self.verdict and self.state.parts:
-                    self._choose()
-                    self.verdict = stopping.verdict(self.state) or self.verdict
+                verdict = stopping.verdict(self.state)
+                if verdict is not None:
+                    self._end(stopping, verdict)
                 for watcher in self.watchers:
                     watcher.passed(self.history[-1])
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
@@ -133,8 +133,8 @@ class Run:
                     self._settle()
                 yield self.state
         except BaseException as error:
-            # Not where the last pass left the range of floats, where no model is chosen yet, or where Python ends.
-            made = self.history[-1].passes if self.history and not (self.verdict and self.state.parts) else None
+            # Not where the last pass left the range of floats, or where Python ends.
+            made = self.history[-1].passes if self.history else None
             if made == self.state.passes and not sys.is_finalizing():
                 if self.cluster is not None:
                     self.cluster.workers.ending = True
@@ -145,12 +145,14 @@ class Run:
         for watcher in self.watchers:
             watcher.stopped(self.verdict)
 
-    def _choose(self) -> None:
-        """Go on with the best of several models alone."""
+    def _end(self, stopping: Stopping, verdict: Verdict) -> None:
+        """Keep the best of several models alone, and then give the verdict: a run that is stopped here has none yet."""
         assert self.state is not None
-        with single_threaded_products():
-            bundled, self.state = self.state, alone(self.bench(), self.state)
-        bundled.H.drop()
+        if self.state.parts:
+            with single_threaded_products():
+                bundled, self.state = self.state, alone(self.bench(), self.state)
+            bundled.H.drop()
+        self.verdict = stopping.verdict(self.state) or verdict
 
     def save(self) -> None:
         """Write a checkpoint of the state, if there is a store and something that could not be made again."""
@@ -180,12 +182,11 @@ class Run:
         state, layout = self.state, self.source.layout
         assert state is not None
         path = self.spill() / f"pass-{state.passes}"
-        rank, transposed = self.settings.rank, layout.transposed
-        write_long(path, state.H, layout.bounds, rank, layout.work_dtype, transposed)
+        write_long(path, state.H, layout.bounds, self.settings.rank, layout.work_dtype, layout.transposed)
         if self._beside is not None:
             shutil.rmtree(self._beside, ignore_errors=True)
         self._beside = path
-        return StoredFactor.at(path, layout.bounds, transposed)
+        return StoredFactor.at(path, layout.bounds, layout.transposed)
 
     def _stored(self) -> StoredFactor:
         """Return the long factor of the checkpoint that this run wrote last."""
@@ -198,8 +199,7 @@ class Run:
     def result(self) -> Result:
         """Return the factors as they stand."""
         assert self.state is not None
-        state, layout = self.state, self.source.layout
-        state = best_of(state.parts) if state.parts else state
+        state, layout = best_of(self.state.parts or (self.state,)), self.source.layout
         long: Factor = state.H
         if self.store is not None and self.verdict is not None and self.store.commit is not None:
             long = self._stored()
@@ -264,7 +264,6 @@ class Run:
     def _remember(self) -> None:
         state = self.state
         assert state is not None
-        solver = solver_of(self.settings)
         record = Record(
             passes=state.passes,
             loss=state.loss,
@@ -272,7 +271,7 @@ class Run:
             optimality=state.optimality,
             seconds=time.perf_counter() - self._start,
             bytes_read=self._counted,
-            solver=state.method or PLAIN.get(solver, solver),
+            solver=state.method or plain_name(self.settings),
         )
         if not self._told:
             self._told = True

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -167,12 +168,21 @@ class Update:
         """Check a block against what may be and what it was, and note its ‖V_j‖²."""
         known = self.norms[block] if self.norms else None
         norm = self.rule.entries.square_sum(V, dtype, scratch) if self.check or known is None else known
-        if known not in (None, norm):
+        if known is not None and not same_sum(norm, known, math.prod(V.shape)):
             raise DataError(
                 f"{self.layout.name(block)} of V is not what it was: the sum of its squares is {norm!r} and "
                 f"was {known!r}. Give the matrix that the run was started on, or start a new run."
             )
         stats.norms.append(norm)
+
+
+def same_sum(one: float, other: float, count: int) -> bool:
+    """Return whether two sums of so many squares are of the same numbers, which may have been added in another order.
+
+    >>> same_sum(14.5 + 1e-15, 14.5, 3), same_sum(14.5001, 14.5, 3)
+    (True, False)
+    """
+    return abs(one - other) <= 4 * sys.float_info.epsilon * math.sqrt(count) * max(one, other)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

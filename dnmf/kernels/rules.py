@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.errors import SettingsError
+from dnmf.kernels.digests import digests_of
 from dnmf.kernels.divergence import Divergence
 from dnmf.kernels.entries import Entries, Weighted
 from dnmf.kernels.model import Model, Rule
@@ -98,6 +99,7 @@ def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: boo
         if rule.entries.weighted:
             block = Weighted(block, np.ones((2, 2), dtype))
         scratch, stats, W = Scratch(), rule.zero(2, 1), np.ones((2, 1), dtype)
+        digests_of(block)
         stats.norms.append(rule.entries.square_sum(block, dtype, scratch))
         rule.visit(block, np.ones((1, 2), dtype), Model.of(W), stats, scratch, fresh=True)
         rule.finish(W, stats)

@@ -33,6 +33,8 @@ class DaskSource:
     Chunks that a cluster holds, as after `persist`, are taken from there.
     """
 
+    computed: ClassVar[bool] = True
+
     def __init__(self, array: da.Array, streamed: Axis | None = None, missing: Missing = "none") -> None:
         if any(math.isnan(size) for axis in array.chunks for size in axis):
             raise DataError("V is a Dask array whose chunk sizes are not known; call V.compute_chunk_sizes() first.")

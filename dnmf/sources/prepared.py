@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Prepared:
     steps
         In the order in which they are made.
     """
+
+    computed: ClassVar[bool] = True
 
     def __init__(self, source: Source, steps: Sequence[Step]) -> None:
         layout = source.layout
