@@ -87,8 +87,12 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("solver", SOLVERS)
+# Every change in two solvers, and some in all of them.
+CASES = [(solver, change) for solver in ("hals", "newton") for change in CHANGES]
+CASES += [(solver, change) for solver in SOLVERS for change in ("a chunk", "nan") if (solver, change) not in CASES]
+
+
+@pytest.mark.parametrize(("solver", "change"), CASES)
 def test_a_change_is_an_error_in_every_solver_and_the_checkpoints_before_it_are_left(solver, change, tmp_path):
     V, where = positive(), tmp_path / "run.zarr"
     path = written(tmp_path / "V.zarr", V)
