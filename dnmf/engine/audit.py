@@ -141,10 +141,6 @@ class AuditEngine:
         """Return a block, or copies of some of its columns."""
         return self.engine.fetch(block, columns)
 
-    def cancel(self) -> None:
-        """End the pass that is under way, and every later one at once."""
-        self.engine.cancel()
-
 
 def is_computed(source: Any) -> bool:
     """Return whether the blocks of a source, or of those it is made of, are computed anew whenever they are read."""

@@ -1,7 +1,9 @@
 """Digests of a block, which show whether it is what it was: sums of the bits of its entries, as integers.
 
 A block is cut into tiles, which are dealt out to a number of classes, and every class has a digest. So a pass may look
-at one class only: that takes one cache line in `CLASSES`, spread over all of the block. A small block has one class.
+at one class only, in turn: that takes one cache line in `CLASSES`, spread over all of a large block, in which any part
+of about so many tiles is seen whenever it changes, and a single entry in one pass of so many. A small block has one
+class, and is compared as a whole.
 Sums of integers depend neither on the memory order nor on the processor.
 """
 
@@ -17,21 +19,23 @@ from dnmf.kernels.tiles import kernel
 
 Digests = NDArray[np.uint64]
 
-# Classes of a block of more bytes than SMALL: to look at all of it would take more than 2 % of a pass.
-CLASSES, SMALL = 32, 2**18
+# A block of so many bytes has one class; a larger one has one for every SHARE of them, rounded up to a power of 2, and no
+# more than CLASSES: to look at all of it would take more than 2 % of a pass.
+SMALL, SHARE, CLASSES = 2**16, 2**15, 64
 # Edge of a tile: at least one cache line of float32. A stored entry has the tile that its number, in runs, falls in.
 TILE, RUN = 16, 256
 # How far the class advances from a tile to the one below it, and by how many tiles it advances by 1 downwards.
-DOWN, UP = 7, 23
+DOWN, UP = 7, 55
 
 
 def classes_of(V: Block) -> int:
     """Return how many digests a block has.
 
     >>> classes_of(np.ones((10, 10))), classes_of(np.ones((1000, 1000)))
-    (1, 32)
+    (1, 64)
     """
-    return CLASSES if sum(array.nbytes for array in _arrays(V)) > SMALL else 1
+    size = sum(array.nbytes for array in _arrays(V))
+    return 1 if size <= SMALL else min(CLASSES, 1 << (size // SHARE).bit_length())
 
 
 def digests_of(V: Block) -> Digests:
@@ -69,6 +73,8 @@ def _add(V: Block, only: int, sums: Digests) -> None:
             _add(part, only, sums)
     elif scipy.sparse.issparse(V):
         _add_stored(V.indptr, V.indices, _bits(V.data), only, sums)
+    elif len(sums) == 1 and (V.flags.c_contiguous or V.flags.f_contiguous):
+        sums[0] += _total(_bits(V.ravel("K")))
     elif V.strides[0] < V.strides[1]:
         _add_dense(_bits(V.T), 1, DOWN, UP, only, sums)
     else:
@@ -100,7 +106,16 @@ def _add_dense(V, down, along, back, only, sums):  # type: ignore[no-untyped-def
                 else:
                     for j in range(start, stop):
                         total += np.uint64(V[i, j])
-            sums[place % count] += total * np.uint64(2 * place + 1)
+            sums[place % count] += total * np.uint64(2 * place + 1 if count > 1 else 1)
+
+
+@kernel
+def _total(entries):  # type: ignore[no-untyped-def]
+    """Return the sum of entries that lie together."""
+    total = np.uint64(0)
+    for k in range(len(entries)):
+        total += np.uint64(entries[k])
+    return total
 
 
 @kernel
