@@ -19,20 +19,22 @@ from dnmf.kernels.tiles import kernel
 
 Digests = NDArray[np.uint64]
 
-# A block of so many bytes has one class; a larger one has one for every SHARE of them, rounded up to a power of 2, and no
-# more than CLASSES: to look at all of it would take more than 2 % of a pass.
-SMALL, SHARE, CLASSES = 2**16, 2**15, 64
+# A block of SMALL bytes has one class; a larger one has one for every SHARE of them, rounded up to a power of 2,
+# and at most CLASSES: to look at all of it would take more than 2 % of a pass.
+SMALL, SHARE, CLASSES = 2**16, 2**15, 128
 # Edge of a tile: at least one cache line of float32. A stored entry has the tile that its number, in runs, falls in.
 TILE, RUN = 16, 256
 # How far the class advances from a tile to the one below it, and by how many tiles it advances by 1 downwards.
 DOWN, UP = 7, 55
+# The upper half of 64 bits is added to the lower one too: two signs that change would cancel out at the top.
+HALF = np.uint64(32)
 
 
 def classes_of(V: Block) -> int:
     """Return how many digests a block has.
 
     >>> classes_of(np.ones((10, 10))), classes_of(np.ones((1000, 1000)))
-    (1, 64)
+    (1, 128)
     """
     size = sum(array.nbytes for array in _arrays(V))
     return 1 if size <= SMALL else min(CLASSES, 1 << (size // SHARE).bit_length())
@@ -102,10 +104,12 @@ def _add_dense(V, down, along, back, only, sums):  # type: ignore[no-untyped-def
             for i in range(upper * TILE, min((upper + 1) * TILE, V.shape[0])):
                 if stop - start == TILE:  # known when it is compiled, for vector instructions
                     for j in range(TILE):
-                        total += np.uint64(V[i, start + j])
+                        word = np.uint64(V[i, start + j])
+                        total += word + (word >> HALF)
                 else:
                     for j in range(start, stop):
-                        total += np.uint64(V[i, j])
+                        word = np.uint64(V[i, j])
+                        total += word + (word >> HALF)
             sums[place % count] += total * np.uint64(2 * place + 1 if count > 1 else 1)
 
 
@@ -114,7 +118,8 @@ def _total(entries):  # type: ignore[no-untyped-def]
     """Return the sum of entries that lie together."""
     total = np.uint64(0)
     for k in range(len(entries)):
-        total += np.uint64(entries[k])
+        word = np.uint64(entries[k])
+        total += word + (word >> HALF)
     return total
 
 
@@ -126,7 +131,8 @@ def _add_stored(starts, indices, values, only, sums):  # type: ignore[no-untyped
     for run in range(first, (len(values) + RUN - 1) // RUN, step):
         total, places = np.uint64(0), np.uint64(0)
         for entry in range(run * RUN, min((run + 1) * RUN, len(values))):
-            total += np.uint64(values[entry])
+            word = np.uint64(values[entry])
+            total += word + (word >> HALF)
             places += np.uint64(indices[entry])
         sums[run % count] += (total + places * np.uint64(0x9E3779B97F4A7C15)) * np.uint64(2 * run + 1)
     for column in range(max(only, 0), len(starts), step if only >= 0 else 1):
