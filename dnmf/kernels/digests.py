@@ -76,7 +76,7 @@ def _add(V: Block, only: int, sums: Digests) -> None:
     elif scipy.sparse.issparse(V):
         _add_stored(V.indptr, V.indices, _bits(V.data), only, sums)
     elif len(sums) == 1 and (V.flags.c_contiguous or V.flags.f_contiguous):
-        sums[0] += _total(_bits(V.ravel("K")))
+        sums += np.uint64(_total(_bits(V.ravel("K"))))  # arrays wrap around without a warning
     elif V.strides[0] < V.strides[1]:
         _add_dense(_bits(V.T), 1, DOWN, UP, only, sums)
     else:

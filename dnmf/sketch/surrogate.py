@@ -83,7 +83,7 @@ class Surrogate:
         """Return a better W (m, r) and its loss, after so many rounds or as soon as they bring little.
 
         Extrapolated as in `accelerate.py`, with H as good as `SWEEPS` make it. The step after one that is taken back is
-        compared with no other: `least` is infinite then, and `found` remains the loss of the best W.
+        compared with no other: `least` is infinite then, and `found` remains the loss of the W that is returned.
         """
         momentum, point = Momentum(), W
         best, previous, least, found = W, None, np.inf, np.inf
@@ -93,9 +93,7 @@ class Surrogate:
                 momentum, point, previous, least = momentum.cut(), best, None, np.inf
                 continue
             settled = least - loss < TOLERANCE * loss
-            least = loss
-            if loss <= found:
-                best, found = new, loss
+            best, least, found = new, loss, loss
             if settled:
                 break
             point = new
