@@ -8,7 +8,7 @@ import numpy as np
 from dnmf.errors import DataError
 
 # Between these, squares and products of V's entries are floats: those of float32 where they are summed in float64.
-SMALLEST = {"float32": 5e-35, "float64": 1e-75}
+SMALLEST = {"float32": 5e-35, "float64": 1e-120}
 LARGEST = {"float32": 1e33, "float64": 1e75}
 # The power of ten, below and above 1, that the largest power of an entry in a pass may have.
 RANGE = {"float32": (42.0, 37.0), "float64": (250.0, 250.0)}
@@ -18,7 +18,7 @@ def limits(dtype: "np.dtype[Any]", beta: float) -> tuple[float, float]:
     """Return the least root mean square of V, and its largest entry, at which a pass of the loss can be made.
 
     >>> limits(np.dtype("float64"), 2.0)
-    (1e-75, 1e+75)
+    (1e-120, 1e+75)
     """
     power = max(1.0, abs(beta - 1.0), abs(beta - 2.0) - 1.0)
     low, high = RANGE[dtype.name]
@@ -28,11 +28,11 @@ def limits(dtype: "np.dtype[Any]", beta: float) -> tuple[float, float]:
 def check_scale(size: float, dtype: "np.dtype[Any]", beta: float) -> None:
     """Raise DataError where V, of which this is the root mean square, is not 0 and too small for its dtype.
 
-    >>> check_scale(1e-100, np.dtype("float64"), 2.0)
+    >>> check_scale(1e-150, np.dtype("float64"), 2.0)
     Traceback (most recent call last):
         ...
-    dnmf.errors.DataError: The root mean square of V is 1e-100, and with loss β = 2 float64 needs one of at least \
-1e-75; multiply V by 1e+100, by which its factors then differ.
+    dnmf.errors.DataError: The root mean square of V is 1e-150, and with loss β = 2 float64 needs one of at least \
+1e-120; multiply V by 1e+150, by which its factors then differ.
     """
     least, _ = limits(dtype, beta)
     if not 0 < size < least:
