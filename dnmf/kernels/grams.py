@@ -150,8 +150,8 @@ def _measure(h, c, own, l1, l2, held, sums):  # type: ignore[no-untyped-def]
         for i in range(len(h)):
             slope += row[i] * h[i]
         missed = min(slope, bend * h[k])
-        sums[0, k] += missed * missed / bend
-        sums[1, k] += c[k] * c[k] / bend
+        sums[0, k] += missed * (missed / bend)  # in this order, for squares of products of V may be no floats
+        sums[1, k] += c[k] * (c[k] / bend)
 
 
 @kernel

@@ -27,6 +27,8 @@ W_ROUNDS = 10
 
 # Rows of W that are worked on at once, so that they stay in the cache.
 ROWS = 2048
+# Between this and its inverse, sums of products of V's entries have squares that are floats.
+WELL_SIZED = 1e-100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,7 +105,11 @@ class Quadratic:
 
     def _missed_by_W(self, rows: Float, cross: Float, gram: Float) -> float:
         """Return the relative violation of the optimality conditions by the rows of Wᵀ that are not held."""
-        missed, met, _ = moments(rows, cross, gram, self.penalty_W)
+        penalty, size = self.penalty_W, float(cross.max(initial=0))
+        if size > 0 and not WELL_SIZED < size < 1 / WELL_SIZED:  # squares of products of V need not be floats
+            unit = 2.0 ** int(np.frexp(size)[1])
+            cross, gram, penalty = cross / unit, gram / unit, Penalty(penalty.l1 / unit, penalty.l2 / unit)
+        missed, met, _ = moments(rows, cross, gram, penalty)
         free = slice(self.held_W, None)
         return relative(missed[free], met[free], np.diag(gram)[free])
 
