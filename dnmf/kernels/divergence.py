@@ -21,7 +21,7 @@ from dnmf.kernels.products import add_outer_product
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.stored import multiply_columns
-from dnmf.kernels.tiles import Float, Penalty
+from dnmf.kernels.tiles import Float, Penalty, kernel
 from dnmf.kernels.updates import KEPT
 
 RATIO_BYTES = 2**20
@@ -90,9 +90,9 @@ class Divergence:
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
         """Update H (r, w) in place, then add up the sums of W."""
         totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
-        for columns, whole in self.entries.panels(V, H.dtype, scratch):
+        for columns, whole in self.entries.panels(V, H.dtype, scratch, narrow=self.newton):
             if isinstance(whole, Columns) or self.newton:
-                panel = self._listed(whole)
+                panel = self._listed(whole, scratch)
                 H[:, columns] = self._by_columns(panel, H[:, columns], model, totals, stats, fresh)
                 self._count(panel, stats)
                 continue
@@ -182,17 +182,17 @@ class Divergence:
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W held, column by column."""
         H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
-        for columns, panel in self.entries.panels(V, H.dtype, scratch):
-            H[:, columns] = minimise_columns(self._listed(panel), model.W, self.beta, self.penalty_H)
+        for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
+            H[:, columns] = minimise_columns(self._listed(panel, scratch), model.W, self.beta, self.penalty_H)
         return H
 
-    def _listed(self, panel: Columns | Float | Pair) -> Columns:
+    def _listed(self, panel: Columns | Float | Pair, scratch: Scratch) -> Columns:
         """Return the entries of a panel that count, column by column."""
         if isinstance(panel, Columns):
             return panel
         if isinstance(panel, np.ndarray) and self.beta != 1:  # zeros count, each by a term of its own
             panel = Pair(panel, np.ones_like(panel))
-        return entries_of(panel, 0.0)
+        return entries_of(panel, 0.0, scratch)
 
     def finish(self, W: Float, stats: Stats) -> Step:
         """Take one majorised step of W, some rows at a time."""
@@ -256,11 +256,32 @@ def packed(panel: Float, scratch: Scratch) -> Float:
 def count_observed(panel: Columns | Pair, stats: Stats) -> None:
     """Count the observed entries of every row, and the columns that have none."""
     if isinstance(panel, Columns):
-        rows, columns = panel.rows, np.repeat(np.arange(len(panel.starts) - 1), np.diff(panel.starts))
-        used = panel.weights > 0
-        stats.seen += np.bincount(rows[used], minlength=len(stats.seen))
-        stats.unseen_columns += int((np.bincount(columns[used], minlength=len(panel.starts) - 1) == 0).sum())
+        stats.unseen_columns += int(_count_stored(panel.starts, panel.rows, panel.weights, stats.seen))
         return
-    observed = panel.weights > 0
-    stats.seen += observed.sum(axis=1)
-    stats.unseen_columns += int((~observed.any(axis=0)).sum())
+    known = np.zeros(panel.weights.shape[1], np.bool_)
+    _count_dense(panel.weights, stats.seen, known)
+    stats.unseen_columns += int((~known).sum())
+
+
+@kernel
+def _count_stored(starts, rows, weights, seen):  # type: ignore[no-untyped-def]
+    """Count the entries of every row that count, and return the number of columns without one."""
+    unseen = 0
+    for column in range(len(starts) - 1):
+        known = 0
+        for entry in range(starts[column], starts[column + 1]):
+            used = 1 if weights[entry] > 0 else 0
+            seen[rows[entry]] += used
+            known += used
+        unseen += known == 0
+    return unseen
+
+
+@kernel
+def _count_dense(weights, seen, known):  # type: ignore[no-untyped-def]
+    """Count the entries of every row that count, and mark the columns with one."""
+    for row in range(weights.shape[0]):
+        for column in range(weights.shape[1]):
+            if weights[row, column] > 0:
+                seen[row] += 1
+                known[column] = True

@@ -17,7 +17,18 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
-from dnmf.kernels.panels import LEAST_SQUARE, BadEntry, Block, Columns, Panel, panel_width, panels, slices, square_sum
+from dnmf.kernels.panels import (
+    LEAST_SQUARE,
+    BadEntry,
+    Block,
+    Columns,
+    Panel,
+    panel_width,
+    panels,
+    part_width,
+    slices,
+    square_sum,
+)
 from dnmf.kernels.scale import limits
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.tiles import Float, kernel
@@ -90,20 +101,27 @@ class Entries:
         """Whether every entry counts, by 1."""
         return self.missing == "none" and not self.weighted
 
-    def panels(self, V: Block, dtype: np.dtype[Any], scratch: Scratch) -> Iterator[tuple[slice, "Panel | Pair"]]:
-        """Yield the panels of a block with the columns they stand for; a panel is valid until the next one."""
+    def panels(
+        self, V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = False
+    ) -> Iterator[tuple[slice, "Panel | Pair"]]:
+        """Yield the panels of a block with the columns they stand for; a panel is valid until the next one.
+
+        Those with weights are narrow in any case.
+        """
         values, weights = V if isinstance(V, Weighted) else (V, None)
         if scipy.sparse.issparse(values) and self.missing == "zeros":
             yield from _stored_panels(values, weights, dtype, scratch)
         elif scipy.sparse.issparse(values) and (self.dense or weights is not None):
-            for columns in slices(values.shape[1], panel_width(values.shape[0], dtype)):
-                part = values[:, columns].toarray().astype(dtype, copy=False)
+            width = (part_width if narrow or weights is not None else panel_width)(values.shape[0], dtype)
+            for columns in slices(values.shape[1], width):
+                stored = values[:, columns].astype(dtype, copy=False)
+                part = stored.toarray(out=scratch.array("panel", stored.shape, dtype))
                 yield columns, part if weights is None else _pair(part, weights[:, columns], dtype, scratch)
         elif self.missing == "nan" or weights is not None:
-            for columns, panel in panels(values, dtype, scratch):
+            for columns, panel in panels(values, dtype, scratch, narrow=True):
                 yield columns, _pair(panel, None if weights is None else weights[:, columns], dtype, scratch)
         else:
-            yield from panels(values, dtype, scratch)
+            yield from panels(values, dtype, scratch, narrow=narrow and not scipy.sparse.issparse(values))
 
     def square_sum(self, V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
         """Return Σ weight · v² of a block in float64, having seen that its entries and weights are what they may be.
@@ -184,7 +202,7 @@ def _stored_panels(
     values: Any, weights: Any, dtype: np.dtype[Any], scratch: Scratch
 ) -> Iterator[tuple[slice, Columns]]:
     """Yield the stored entries with their weights."""
-    for columns, panel in panels(values, dtype, scratch):
+    for columns, panel in panels(values, dtype, scratch, narrow=True):
         assert isinstance(panel, Columns)
         if weights is None:
             given = np.ones_like(panel.values)
@@ -234,11 +252,11 @@ def _refuse_zeros(V: Block) -> None:
         raise BadEntry(0.0, int(np.argmax(zeros[:, column])), column)
 
 
-def entries_of(panel: Float | Pair, base: float) -> Columns:
+def entries_of(panel: Float | Pair, base: float, scratch: Scratch) -> Columns:
     """Return the entries of a dense panel that count by another weight than `base`, with their weights less `base`.
 
     Without weights, every entry counts by 1; then those above 0 are returned, since for the Kullback–Leibler divergence
-    the others count by Wᵀ1 alone.
+    the others count by Wᵀ1 alone. They are valid until the next call.
     """
     values, weights = panel if isinstance(panel, Pair) else (panel, NONE.astype(panel.dtype))
     height, width = values.shape
@@ -246,8 +264,11 @@ def entries_of(panel: Float | Pair, base: float) -> Columns:
     _count_entries(values, weights, base, counts)
     starts = np.zeros(width + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
-    rows, found = np.empty(starts[-1], np.int32 if height < 2**31 else np.int64), np.empty(starts[-1], values.dtype)
-    different = np.empty(starts[-1] if weights.size else 0, values.dtype)
+    # room for all entries, so that it need not grow from one panel to the next
+    index = np.dtype(np.int32 if height < 2**31 else np.int64)
+    rows = scratch.array("listed rows", (values.size,), index)[: starts[-1]]
+    found = scratch.array("listed", (values.size,), values.dtype)[: starts[-1]]
+    different = scratch.array("listed weights", (weights.size,), values.dtype)[: starts[-1] if weights.size else 0]
     _list_entries(values, weights, base, starts[:-1].copy(), rows, found, different)
     return Columns(starts, rows, found, height, different, every=not isinstance(panel, Pair))
 

@@ -44,7 +44,7 @@ def _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own):  #
         row = W[rows[entry]]
         for k in range(len(w)):
             w[k] = row[k]
-        add_square(w, weights[entry], packed)
+        add_square(w, np.float64(weights[entry]), packed)
     _unpack(packed, base, gram, own)
 
 

@@ -29,7 +29,7 @@ def minimise_columns(panel: Columns, W: Float, beta: float, penalty: Penalty) ->
     assert beta == 1 or not panel.every
     H = np.empty((len(panel.starts) - 1, W.shape[1]))
     totals = W.sum(axis=0, dtype=np.float64) if panel.every else np.empty(0)
-    values, weights = panel.values, panel.weights.astype(np.float64)
+    values, weights = panel.values, panel.weights.astype(panel.values.dtype, copy=False)
     how = (float(beta), float(penalty.l1), float(penalty.l2))
     _minimise_columns(panel.starts, panel.rows, values, weights, np.ascontiguousarray(W), totals, how, H)
     return H.T

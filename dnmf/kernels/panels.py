@@ -19,6 +19,8 @@ from dnmf.kernels.tiles import LANES, Float, kernel
 # What ‖V‖² of a block is taken for where its squares are 0 in float64, and its entries are not.
 LEAST_SQUARE = float(np.nextafter(0, 1))
 PANEL_BYTES = 8 * 2**20
+# What lists and weights are made of is smaller, since several arrays of its size are made of it.
+PART_BYTES = 2 * 2**20
 SPARSE_COLUMNS = 4096
 
 Block = Any
@@ -66,18 +68,32 @@ def panel_width(rows: int, dtype: DTypeLike) -> int:
     return max(1, PANEL_BYTES // (rows * np.dtype(dtype).itemsize * LANES)) * LANES
 
 
-def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch) -> Iterator[tuple[slice, Panel]]:
-    """Yield the panels of a block with the columns they stand for; a panel is valid until the next one."""
+def part_width(rows: int, dtype: DTypeLike) -> int:
+    """Return the columns of a dense panel that is listed or weighted: `PART_BYTES` or less, unless a column is more.
+
+    >>> part_width(2000, "float32"), part_width(10**7, "float64")
+    (256, 1)
+    """
+    width = max(1, PART_BYTES // (rows * np.dtype(dtype).itemsize))
+    return width - width % LANES if width > LANES else width
+
+
+def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = False) -> Iterator[tuple[slice, Panel]]:
+    """Yield the panels of a block with the columns they stand for; a panel is valid until the next one.
+
+    Narrow ones have about `PART_BYTES` of entries.
+    """
     height, width = V.shape
     if scipy.sparse.issparse(V):
-        for columns in slices(width, SPARSE_COLUMNS):
+        entries = PART_BYTES // dtype.itemsize if narrow else None
+        for columns in stored_slices(V.indptr, SPARSE_COLUMNS, entries):
             starts = V.indptr[columns.start : columns.stop + 1]
             stored = slice(starts[0], starts[-1])
             values = V.data[stored].astype(dtype, copy=False)
             yield columns, Columns(starts - starts[0], V.indices[stored], values, height)
         return
     by_rows = V.strides[1] <= V.strides[0]
-    for columns in slices(width, panel_width(height, dtype)):
+    for columns in slices(width, (part_width if narrow else panel_width)(height, dtype)):
         part = V[:, columns]
         if part.dtype != dtype or not part.flags.aligned:
             shape = part.shape if by_rows else part.shape[::-1]
@@ -96,6 +112,22 @@ def slices(width: int, step: int) -> Iterator[slice]:
     """
     for start in range(0, width, step):
         yield slice(start, min(start + step, width))
+
+
+def stored_slices(starts: NDArray[Any], step: int, entries: int | None) -> Iterator[slice]:
+    """Cut the columns of a sparse block into slices of `step` or less, with so many entries, unless one has more.
+
+    >>> list(stored_slices(np.array([0, 2, 4, 9, 9]), 3, 4))
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    width, start = len(starts) - 1, 0
+    while start < width:
+        stop = min(start + step, width)
+        if entries is not None and starts[stop] - starts[start] > entries:
+            reach = int(np.searchsorted(starts[start : stop + 1] - starts[start], entries, side="right")) - 1
+            stop = start + max(reach, 1)
+        yield slice(start, stop)
+        start = stop
 
 
 def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch, beta: float = 2.0) -> float:

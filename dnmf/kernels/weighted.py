@@ -9,7 +9,6 @@ that the work is proportional to the entries that are different. For W's rows th
 import dataclasses
 
 import numpy as np
-import scipy.sparse
 
 from dnmf.kernels.divergence import count_observed
 from dnmf.kernels.entries import Entries, Pair, entries_of, weighted_squares
@@ -73,8 +72,7 @@ class WeightedQuadratic:
         penalty = self.penalty_H
         how = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         sums = np.zeros((2, len(h)))
-        weights = different.weights.astype(np.float64)
-        update_columns(different.starts, different.rows, weights, model.W, model.gram, C, h, how, sums)
+        update_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, h, how, sums)
         stats.missed += sums[0]
         stats.met += sums[1]
         h32 = h.astype(model.W.dtype)
@@ -83,7 +81,7 @@ class WeightedQuadratic:
         stats.squares += float(np.vdot(h, h))
         if base:
             stats.gram += h @ h.T
-        add_row_grams(different, weights, h, stats.grams)
+        add_row_grams(different, h, stats.grams, scratch)
         add_outer_product(product, h32, stats.cross, scratch)
         stats.fit += weighted_residual(panel, model.W, h32, scratch)
 
@@ -94,10 +92,10 @@ class WeightedQuadratic:
             assert not isinstance(panel, np.ndarray)
             base, different, product = against_base(panel, scratch)
             C = cross_product(product, model.W, scratch)
-            weights, penalty = different.weights.astype(np.float64), self.penalty_H
+            penalty = self.penalty_H
             how = (base, float(penalty.l1), float(penalty.l2))
             h = np.zeros((len(H), C.shape[1]))
-            solve_columns(different.starts, different.rows, weights, model.W, model.gram, C, how, h)
+            solve_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, how, h)
             H[:, columns] = h
         return H
 
@@ -123,16 +121,35 @@ class WeightedQuadratic:
 def against_base(panel: Columns | Pair, scratch: Scratch) -> tuple[float, Columns, Panel]:
     """Return the weight that most entries have, the entries of another one, with what they differ by, and m ∘ v."""
     if isinstance(panel, Columns):
-        return 0.0, panel, panel._replace(values=panel.values * panel.weights)
+        product = scratch.array("weighted", panel.values.shape, panel.values.dtype)
+        return 0.0, panel, panel._replace(values=np.multiply(panel.values, panel.weights, out=product))
     base = 1.0 if 2 * np.count_nonzero(panel.weights == 1) >= panel.weights.size else 0.0
-    return base, entries_of(panel, base), panel.product(scratch)
+    return base, entries_of(panel, base, scratch), panel.product(scratch)
 
 
-def add_row_grams(panel: Columns, weights: Float, H: Float, grams: Float) -> None:
+def add_row_grams(panel: Columns, H: Float, grams: Float, scratch: Scratch) -> None:
     """Add the weighted h hᵀ of every row's entries to its Gram matrix, row by row, so that each is in the cache."""
-    place = (weights, panel.rows, panel.starts)
-    rows = scipy.sparse.csc_array(place, shape=(panel.height, len(panel.starts) - 1)).tocsr()
-    _add_row_grams(rows.indptr, rows.indices, rows.data, np.ascontiguousarray(H.T), grams)
+    starts = np.zeros(panel.height + 1, np.int64)
+    columns = scratch.array("columns by rows", panel.rows.shape, np.dtype(np.int32))
+    weights = scratch.array("weights by rows", panel.rows.shape, panel.weights.dtype)
+    _sort_by_rows(panel.starts, panel.rows, panel.weights, starts, columns, weights)
+    _add_row_grams(starts, columns, weights, np.ascontiguousarray(H.T), grams)
+
+
+@kernel
+def _sort_by_rows(starts, rows, weights, row_starts, columns, sorted_weights):  # type: ignore[no-untyped-def]
+    """Fill in the same entries compressed by rows; those of a row are in the order of their columns."""
+    for entry in range(starts[0], starts[-1]):
+        row_starts[rows[entry] + 1] += 1
+    for row in range(len(row_starts) - 1):
+        row_starts[row + 1] += row_starts[row]
+    places = row_starts[:-1].copy()
+    for column in range(len(starts) - 1):
+        for entry in range(starts[column], starts[column + 1]):
+            place = places[rows[entry]]
+            places[rows[entry]] += 1
+            columns[place] = column
+            sorted_weights[place] = weights[entry]
 
 
 @kernel
@@ -140,7 +157,7 @@ def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyp
     for row in range(len(starts) - 1):
         own = grams[row]
         for entry in range(starts[row], starts[row + 1]):
-            add_square(H[columns[entry]], weights[entry], own)
+            add_square(H[columns[entry]], np.float64(weights[entry]), own)
 
 
 def share(missed: Float, met: Float) -> float:
@@ -152,7 +169,7 @@ def weighted_residual(panel: Columns | Pair, W: Float, H: Float, scratch: Scratc
     """Return ½ Σ m (v − wh)² of a panel."""
     if isinstance(panel, Columns):
         return 0.5 * float(_stored_residual(panel.starts, panel.rows, panel.values, panel.weights, W, H))
-    product = np.matmul(W, H, out=scratch.array("residual", panel.values.shape, H.dtype))
+    product = np.matmul(W, H, out=scratch.array("weighted", panel.values.shape, H.dtype))
     np.subtract(panel.values, product, out=product)
     return 0.5 * weighted_squares(Pair(product, panel.weights))
 

@@ -175,7 +175,7 @@ class Compare:
         """Check a block and compare it."""
         assert H is not None
         self.entries.square_sum(V, self.W.dtype, scratch)
-        for columns, panel in self.entries.panels(V, self.W.dtype, scratch):
+        for columns, panel in self.entries.panels(V, self.W.dtype, scratch, narrow=True):
             h = np.ascontiguousarray(H[:, columns])
             rows, found = panel_residuals(panel, self.W, h, self.beta, scratch)
             if isinstance(panel, Columns) and panel.every:
