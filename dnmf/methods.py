@@ -17,6 +17,9 @@ from dnmf.sources.layout import Layout
 
 # The Hessians of the rows of W are added up where the sums of one task take no more than this for them.
 CURVED_BYTES = 64 * 2**20
+# Arrays of a narrow panel's size that are made of it where entries are listed or weighted: a cast, values, weights and
+# their product, a list of both with the places, and of weights and places once more, by rows.
+LISTS = 10
 # Sweeps over H in a pass of a sketch: the W it looks at may be far from the one that H was made for.
 SKETCH_SWEEPS = 12
 
@@ -81,7 +84,7 @@ def several(settings: Settings, rule: Rule, layout: Layout) -> bool:
 def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
     """Return what a run with the settings works with beside V."""
     rank, rule = settings.rank, rule_of(settings, layout, weighted=weighted)
-    load = Load.plain(rank, sums_per_row(rule, rank))
+    load = Load.plain(rank, sums_per_row(rule, rank), 0 if isinstance(rule, Quadratic) else LISTS)
     if isinstance(rule, Divergence):  # the W that was evaluated, and the one of the step
         load = load._replace(kept=load.kept + rank)
     if several(settings, rule, layout):

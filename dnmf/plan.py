@@ -5,8 +5,8 @@ import math
 from typing import NamedTuple
 
 from dnmf.errors import BudgetError
-from dnmf.kernels.panels import SPARSE_COLUMNS, panel_width
-from dnmf.sources.layout import BLOCK_BYTES, Layout
+from dnmf.kernels.panels import PART_BYTES, SPARSE_COLUMNS, panel_width, part_width
+from dnmf.sources.layout import BLOCK_BYTES, Layout, even_bounds
 
 # The interpreter with its libraries and the compiled kernels: measured at 80 MB, and 170 MB where it compiles them.
 RUNTIME_BYTES = 180 * 10**6
@@ -93,7 +93,9 @@ class Load(NamedTuple):
     extra
         Other bytes that the driver holds.
     panels
-        Arrays of a panel's size that a task makes of it: weights, ratios, and products with them.
+        Arrays of the size of a narrow panel that a task makes of it: weights, lists of entries, products with them.
+    copies
+        Copies of a block that a task makes.
     """
 
     sums: int
@@ -102,11 +104,17 @@ class Load(NamedTuple):
     kept: int
     extra: int = 0
     panels: int = 0
+    copies: int = 0
 
     @classmethod
-    def plain(cls, rank: int, sums: int | None = None) -> "Load":
+    def plain(cls, rank: int, sums: int | None = None, panels: int = 0) -> "Load":
         """Return that of a rule alone: H and the next H, W and what updates it."""
-        return cls(sums or rank, rank, 2 * rank, 8 * rank, panels=0 if sums in (None, rank) else 3)
+        return cls(sums or rank, rank, 2 * rank, 8 * rank, panels=panels)
+
+    def at_most(self, rank: int, before: int) -> "Load":
+        """Return what a lower rank works with at most: sums of products of components fall faster than the rank."""
+        sums, worked, held, kept = (math.ceil(size * rank / before) for size in self[:4])
+        return self._replace(sums=sums, worked=worked, held=held, kept=kept)
 
     def times(self, models: int) -> "Load":
         """Return that of several models side by side, whose next H's may have to be chosen from."""
@@ -137,14 +145,7 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int 
         used -= 1
     peak = peak_bytes(layout, rank, used, share, load)
     if peak > limit:
-        whose = "a worker may use" if workers else "memory_limit is"
-        raise BudgetError(
-            f"{whose} {amount(limit)}, and rank {rank} on this matrix needs {amount(peak)}: "
-            f"{amount(RUNTIME_BYTES)} for the interpreter, {amount(thread_bytes(layout, rank, load))} to work on one "
-            f"block of {layout.widest} {'rows' if layout.transposed else 'columns'}. "
-            f"{'Take larger workers' if workers else 'Raise memory_limit'}, or cut the matrix "
-            f"into smaller blocks with `dnmf convert --by {'rows' if layout.transposed else 'columns'}`."
-        )
+        raise BudgetError(refusal(layout, rank, limit, workers, load))
     return Plan(
         shape=layout.user_shape,
         rank=rank,
@@ -182,35 +183,83 @@ def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load
     """Return the memory in bytes that a run holds at most, a matrix that was given in memory not counted.
 
     `share` is the part of the long factors that is in the memory of this process, or of one worker.
-
-    ```
-    interpreter | names | W and what updates it | sums on their way up the tree | threads × (block, panel, sums) | H, H'
-    ```
     """
-    load = load or Load.plain(rank)
+    return sum(memory_terms(layout, rank, threads, share, load or Load.plain(rank)).values())
+
+
+def memory_terms(layout: Layout, rank: int, threads: int, share: float, load: Load) -> dict[str, int]:
+    """Return what a run holds at most, in bytes, by what it is for.
+
+    Each thread has a block with what is made of it, its part of H, and its sums; more sums wait on their way up the
+    tree. The factor along the axis that is not cut is held whole, with what updates it.
+    """
     rows, columns = layout.shape
-    held = layout.held_bytes + layout.names.held_bytes
-    small, large = held + rows * load.kept * 8 + load.extra, rows * load.sums * 8
+    size = layout.work_dtype.itemsize
+    streamed, held = ("rows", "columns") if layout.transposed else ("columns", "rows")
     waiting = threads + math.ceil(math.log2(max(count_groups(layout), 2)))
-    factor = int(load.held * columns * layout.work_dtype.itemsize * share)
-    return RUNTIME_BYTES + small + waiting * large + threads * thread_bytes(layout, rank, load) + factor
+    panel, part = panel_columns(layout), rows * min(part_width(rows, layout.work_dtype), layout.widest) * size
+    casts = max(BLOCK_BYTES, layout.read_bytes - layout.weights_bytes) if layout.sparse else 2 * rows * panel * size
+    casts += load.copies * rows * layout.widest * size
+    at_once = "" if threads == 1 else f" on each of {threads} threads"
+    return {
+        "for the interpreter": RUNTIME_BYTES,
+        "for names and places of V": layout.held_bytes + layout.names.held_bytes,
+        f"for a block of {layout.widest} {streamed} of V{at_once}": threads
+        * (layout.read_bytes - layout.weights_bytes + casts),
+        f"for its weights{at_once}": threads * layout.weights_bytes,
+        f"for lists of its entries{at_once}": threads * load.panels * max(part, PART_BYTES if layout.sparse else 0),
+        f"for its part of the factor of the {streamed}{at_once}": threads
+        * (3 * load.worked * layout.widest * size + 6 * rank * panel * 8),
+        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (2 * rank + load.sums)) * rows * 8,
+        f"for the factor of the {rows} {held}, held whole": rows * load.kept * 8,
+        "for the sketch of V": load.extra,
+        f"for the factor of all {columns} {streamed}": int(load.held * columns * size * share),
+    }
+
+
+def refusal(layout: Layout, rank: int, limit: int, workers: int, load: Load) -> str:
+    """Return why a run does not fit, by all of its terms, and the ways out that are ways out."""
+    terms = memory_terms(layout, rank, 1, 0.0, load)
+    peak = sum(terms.values())
+    listed = ", ".join(f"{amount(size)} {purpose}" for purpose, size in terms.items() if size)
+    ways = [f"{'Take larger workers' if workers else 'Raise memory_limit (--memory-limit)'} to at least {amount(peak)}"]
+    streamed, other = ("rows", "columns") if layout.transposed else ("columns", "rows")
+
+    def fits(layout: Layout, rank: int, load: Load) -> bool:
+        return peak_bytes(layout, rank, 1, 0.0, load) <= limit
+
+    if fits(recut(layout, layout.shape), rank, load):
+        ways.append(f"cut V into smaller blocks with `dnmf convert --by {streamed}`")
+    elif layout.shape[0] > layout.shape[1] and fits(recut(layout, layout.shape[::-1]), rank, load):
+        ways.append(
+            f"cut V along its longer axis with `dnmf convert --by {other}`, since the factor of the {other} is held "
+            "whole and that is the long one"
+        )
+    lower = next((r for r in range(rank - 1, 0, -1) if fits(layout, r, load.at_most(r, rank))), 0)
+    if lower:
+        ways.append(f"take a rank of {lower} or lower")
+    last = f", or {ways.pop()}" if len(ways) > 1 else ""
+    return (
+        f"{'a worker may use' if workers else 'memory_limit is'} {amount(limit)}, and rank {rank} on this matrix needs "
+        f"{amount(peak)} with one thread: {listed}. {', '.join(ways)}{last}."
+    )
+
+
+def recut(layout: Layout, shape: tuple[int, int]) -> Layout:
+    """Return the layout of a matrix of a streamed shape as `dnmf convert` would cut it, into blocks that are small."""
+    rows, columns = shape
+    width = min(columns, max(1, BLOCK_BYTES // (rows * layout.work_dtype.itemsize)))
+    width = min(width, layout.widest) if shape == layout.shape else width
+    part = 1 if layout.sparse else rows * width / (layout.shape[0] * layout.widest)
+    read, weights = (math.ceil(size * part) for size in (layout.read_bytes, layout.weights_bytes))
+    bounds = even_bounds(columns, width)
+    return dataclasses.replace(layout, shape=shape, bounds=bounds, read_bytes=read, weights_bytes=weights)
 
 
 def panel_columns(layout: Layout) -> int:
     """Return the columns that are worked on at once."""
     width = SPARSE_COLUMNS if layout.sparse else panel_width(layout.shape[0], layout.work_dtype)
     return min(width, layout.widest)
-
-
-def thread_bytes(layout: Layout, rank: int, load: Load) -> int:
-    """Return the memory in bytes that one thread needs to work on a block."""
-    rows, size = layout.shape[0], layout.work_dtype.itemsize
-    panel = panel_columns(layout)
-    casts = max(BLOCK_BYTES, layout.read_bytes) if layout.sparse else 2 * rows * panel * size
-    casts += load.panels * rows * min(panel_width(rows, layout.work_dtype), layout.widest) * size
-    sums = (2 * rank + load.sums) * rows * 8
-    factor = 3 * load.worked * layout.widest * size + 6 * rank * panel * 8
-    return layout.read_bytes + casts + sums + factor
 
 
 def amount(count: float) -> str:

@@ -225,7 +225,7 @@ def measure_residuals(
     W = np.ascontiguousarray(result.short, layout.work_dtype)
     entries = make_rule(settings, transposed=layout.transposed, weighted=weighted).entries
     work = Compare(entries, settings.beta, W, Model.of(W).gram, layout.bounds)
-    load = Load(sums=4, worked=settings.rank, held=0, kept=2 * settings.rank, panels=3)
+    load = Load(sums=4, worked=settings.rank, held=0, kept=2 * settings.rank, panels=6)
 
     def read(count: int) -> None:
         for watcher in watchers:

@@ -55,6 +55,8 @@ class Layout:
         is pickled for a worker has none.
     held_bytes
         Memory that the source holds beside what is read, in bytes; 0 where it was in memory before.
+    weights_bytes
+        The share of `read_bytes` that the weights of the entries have.
     """
 
     shape: tuple[int, int]
@@ -69,6 +71,7 @@ class Layout:
     location: str | None = None
     names: Names = NO_NAMES
     held_bytes: int = 0
+    weights_bytes: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = [field.name for field in dataclasses.fields(self)]

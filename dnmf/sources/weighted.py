@@ -35,6 +35,8 @@ class WeightedSource:
         self.layout: Layout = dataclasses.replace(
             mine,
             read_bytes=mine.read_bytes + theirs.read_bytes,
+            held_bytes=mine.held_bytes + theirs.held_bytes,
+            weights_bytes=theirs.read_bytes,
             stored_bytes=mine.stored_bytes + theirs.stored_bytes,
             kind=f"{mine.kind}, with weights",
         )

@@ -23,7 +23,6 @@ import numpy as np
 from dnmf.errors import BudgetError
 from dnmf.factor import FlatFactor
 from dnmf.kernels.model import Rule, Step
-from dnmf.kernels.panels import panel_width
 from dnmf.kernels.rules import make_rule, sums_per_row
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
@@ -102,14 +101,14 @@ def survey_load(
         sums = hidden
     sums += sum(sums_per_row(rule, rank) for rank in ranks)
     sketches = (1 + asked.folds) * WIDTH * asked.settings.rank
-    copies = -(-layout.widest // panel_width(layout.shape[0], layout.work_dtype))  # of a block, in panels
     return Load(
         sums=max(sums, sketches),
         worked=2 * rows + sum(folds),
         held=3 * rows if kept else 0,
         kept=8 * max(rows, sketches),
         extra=SAMPLE * sketches * layout.work_dtype.itemsize + 3 * PILOT_BYTES,
-        panels=(5 if speckled else 1) + (copies if folds else 0),
+        panels=20 if speckled else 10,
+        copies=1 if folds else 0,
     )
 
 
