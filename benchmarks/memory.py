@@ -66,9 +66,7 @@ def write_zarr(
 
     rows, columns = shape if by == "columns" else shape[::-1]
     chunks = (rows, width) if by == "columns" else (width, rows)
-    array = zarr.create_array(
-        path, shape=shape, chunks=chunks, dtype=dtype, compressors="auto" if compressed else None
-    )
+    array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype, compressors="auto" if compressed else None)
     for start in range(0, columns, width):
         where = slice(start, min(start + width, columns))
         part = numbers(where, rows, dtype, seed)
@@ -195,10 +193,13 @@ def minibatches(V: Any, folder: Path, limit: int, options: dict[str, Any]) -> An
 def fitted(V: Any, folder: Path, limit: int, options: dict[str, Any]) -> Any:
     """Make a result from random factors, as if it had been fitted to V."""
     options = {"rank": 10, "max_passes": 1, "memory_limit": "4GB", **options}
-    wanted = {name: options[name] for name in ("rank", "loss", "solver", "missing", "max_passes", "init")
-              if name in options}
+    wanted = {
+        name: options[name] for name in ("rank", "loss", "solver", "missing", "max_passes", "init") if name in options
+    }
     weights = options.get("weights")
-    return dnmf.factorize(V, store=str(folder / "fitted"), **wanted, **({} if weights is None else {"weights": weights}))
+    return dnmf.factorize(
+        V, store=str(folder / "fitted"), **wanted, **({} if weights is None else {"weights": weights})
+    )
 
 
 def transform(V: Any, folder: Path, limit: int, options: dict[str, Any]) -> Any:

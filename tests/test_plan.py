@@ -15,10 +15,12 @@ from dnmf.plan import (
     LARGE_GROUP_BYTES,
     MANY_GROUPS,
     RUNTIME_BYTES,
+    Load,
     amount,
     count_groups,
     group_bounds,
     make_plan,
+    memory_terms,
     peak_bytes,
 )
 from dnmf.settings import parse_bytes
@@ -102,11 +104,91 @@ def test_a_refusal_says_what_was_given_what_is_needed_and_what_to_do(transposed)
         make_plan(shape, 20, 10**8, 4)
     sentence = str(caught.value)
     assert sentence.startswith("memory_limit is 100 MB, and rank 20 on this matrix needs ")
-    assert f"one block of 5000 {'rows' if transposed else 'columns'}. Raise memory_limit, or cut" in sentence
+    assert f"for a block of 5000 {'rows' if transposed else 'columns'} of V" in sentence
     # What the sentence asks for is enough, to the three digits that it is written with.
-    needed = parse_bytes(re.search(r"needs ([0-9.e+]+ [kMGT]?B):", sentence)[1])
+    needed = parse_bytes(re.search(r"Raise memory_limit .* to at least ([0-9.e+]+ [kMGT]?B)", sentence)[1])
     assert make_plan(shape, 20, int(needed * 1.01), 4).threads == 1
     assert isinstance(caught.value, MemoryError)
+
+
+def amounts_of(sentence):
+    """Return what a refusal says is needed, and its terms, in bytes by what they are for."""
+    needed, listed = re.search(r"needs ([0-9.e+]+ [kMGT]?B) with one thread: (.*?)\. ", sentence).groups()
+    terms = re.findall(r"([0-9.e+]+ [kMGT]?B) (for [^,]*(?:, held whole)?)", listed)
+    return parse_bytes(needed), {purpose: parse_bytes(size) for size, purpose in terms}
+
+
+loads = st.builds(
+    Load,
+    sums=st.integers(1, 500),
+    worked=st.integers(1, 200),
+    held=st.integers(0, 200),
+    kept=st.integers(1, 800),
+    extra=st.integers(0, 10**8),
+    panels=st.integers(0, 20),
+    copies=st.integers(0, 1),
+)
+
+
+@given(sizes, st.integers(1, 100), loads, st.integers(0, 10**8), st.integers(0, 10**7))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_the_terms_of_a_refusal_add_up_to_what_is_needed(layout, rank, load, weights, held):
+    layout = dataclasses.replace(layout, read_bytes=layout.read_bytes + weights, weights_bytes=weights, held_bytes=held)
+    with pytest.raises(BudgetError) as caught:
+        make_plan(layout, rank, 10**6, 4, load=load)
+    needed, terms = amounts_of(str(caught.value))
+    assert needed == pytest.approx(peak_bytes(layout, rank, 1, 0, load), rel=6e-3)
+    assert sum(terms.values()) == pytest.approx(needed, rel=1.2e-2)
+    known = {purpose: size for purpose, size in memory_terms(layout, rank, 1, 0, load).items() if size}
+    assert terms == {purpose: pytest.approx(size, rel=6e-3, abs=1) for purpose, size in known.items()}
+
+
+def ways_out(layout, rank, limit, load=None):
+    with pytest.raises(BudgetError) as caught:
+        make_plan(layout, rank, limit, 4, load=load)
+    return str(caught.value)
+
+
+def test_a_refusal_advises_smaller_blocks_where_they_fit():
+    shape = layout(width=50000)
+    sentence = ways_out(shape, 20, 300 * 10**6)
+    assert "cut V into smaller blocks with `dnmf convert --by columns`" in sentence
+    assert "longer axis" not in sentence
+    smaller = layout(width=2000)
+    assert make_plan(smaller, 20, 300 * 10**6, 1).peak_bytes <= 300 * 10**6
+
+
+def test_a_refusal_advises_the_other_axis_where_the_factor_held_whole_is_the_long_one():
+    shape = layout(rows=10**6, columns=500, width=25, transposed=True)
+    sentence = ways_out(shape, 20, 400 * 10**6)
+    assert "cut V along its longer axis with `dnmf convert --by columns`" in sentence
+    assert "smaller blocks" not in sentence
+    assert make_plan(layout(rows=500, columns=10**6, width=8000), 20, 400 * 10**6, 1).threads == 1
+
+
+def test_a_refusal_advises_a_lower_rank_that_fits():
+    shape = layout(rows=50000, columns=60000, width=80)
+    limit = 500 * 10**6
+    lower = int(re.search(r"take a rank of (\d+) or lower", ways_out(shape, 100, limit))[1])
+    assert 1 < lower < 100
+    assert make_plan(shape, lower, limit, 1).threads == 1
+
+
+def test_a_refusal_advises_nothing_but_more_memory_where_nothing_else_helps():
+    sentence = ways_out(layout(), 2, 50 * 10**6)
+    assert re.search(r"Raise memory_limit \(--memory-limit\) to at least [0-9.]+ MB\.$", sentence)
+
+
+def test_a_plan_counts_lists_and_weights_on_every_thread():
+    shape, load = layout(rows=500, columns=60000, width=4000), Load.plain(10, 66)
+    one, three = (peak_bytes(shape, 10, threads, 0, load) for threads in (1, 3))
+    listed = load._replace(panels=10)
+    # ten arrays of 2 MiB, less what no whole vectors of columns fill
+    more = peak_bytes(shape, 10, 3, 0, listed) - three
+    assert 3 * 10 * 1.8 * 2**20 < more <= 3 * 10 * 2 * 2**20
+    assert peak_bytes(shape, 10, 1, 0, listed) - one == more / 3
+    weighted = dataclasses.replace(shape, read_bytes=2 * shape.read_bytes, weights_bytes=shape.read_bytes)
+    assert peak_bytes(weighted, 10, 3, 0, load) - three == 3 * shape.read_bytes
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
