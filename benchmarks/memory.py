@@ -1,6 +1,6 @@
 """The memory that runs of every kind hold, against what their plans say and what they are allowed.
 
-    python benchmarks/memory.py [--only WORD ...] [--cold] [--folder FOLDER]
+    python benchmarks/memory.py [--only WORD ...] [--exactly NAME ...] [--cold] [--folder FOLDER]
 
 Every setting runs in a process of its own, whose anonymous memory is read from outside every 2 ms. A plan is that of
 the run itself, the largest one where it makes several. V given in memory is not counted, as in plans. `--cold` lets
@@ -421,6 +421,7 @@ def main() -> None:
     """Measure the settings, and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="words of the settings to measure")
+    parser.add_argument("--exactly", nargs="*", default=[], help="names of the settings to measure")
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--folder", type=Path, help="where matrices are kept for the next time")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -428,7 +429,8 @@ def main() -> None:
     if given.child:
         child(Setting(**json.loads(given.child)), given.folder)
         return
-    settings = [one for one in SETTINGS if not given.only or any(word in one.name for word in given.only)]
+    settings = [one for one in SETTINGS if one.name in given.exactly or any(word in one.name for word in given.only)]
+    settings = settings if given.exactly or given.only else SETTINGS
     with tempfile.TemporaryDirectory() as name:
         folder = given.folder or Path(name)
         folder.mkdir(exist_ok=True)

@@ -16,6 +16,8 @@ RUNTIME_BYTES = 180 * 10**6
 # on threads, workers or memory, since the sums are taken group by group; a task costs a cluster some milliseconds.
 SMALL_GROUP_BYTES, LARGE_GROUP_BYTES = 32 * 2**20, 256 * 2**20
 FEW_GROUPS, MANY_GROUPS = 16, 64
+# Advice is given where it saves this factor of memory.
+MUCH = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Plan:
     workers
         Number of the workers of a cluster that do the work when the run begins; 0 where this process does it. Memory
         is that of the smallest worker then, and `threads` those of one.
+    advice
+        What would take much less memory, if something would.
     """
 
     shape: tuple[int, int]
@@ -57,6 +61,7 @@ class Plan:
     limit_bytes: int
     bytes_per_pass: int
     workers: int = 0
+    advice: str = ""
 
     def __str__(self) -> str:
         rows, columns = self.shape
@@ -73,6 +78,7 @@ class Plan:
                 f"memory      {amount(self.peak_bytes)} at most{where}, of {amount(self.limit_bytes)} allowed; "
                 f"the long factor {place}",
                 f"one pass    reads {amount(self.bytes_per_pass)}",
+                *([f"advice      {self.advice}"] if self.advice else []),
             ]
         )
 
@@ -161,6 +167,7 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int 
         limit_bytes=limit,
         bytes_per_pass=layout.stored_bytes,
         workers=workers,
+        advice=advice_on(layout, rank, used, share, load),
     )
 
 
@@ -215,6 +222,23 @@ def memory_terms(layout: Layout, rank: int, threads: int, share: float, load: Lo
         "for the sketch of V": load.extra,
         f"for the factor of all {columns} {streamed}": int(load.held * columns * size * share),
     }
+
+
+def advice_on(layout: Layout, rank: int, threads: int, share: float, load: Load) -> str:
+    """Return the advice to cut V along its longer axis, where that takes a small part of the memory."""
+    if layout.shape[0] <= MUCH * layout.shape[1]:
+        return ""
+    now, then = (
+        peak_bytes(one, rank, threads, share, load) - RUNTIME_BYTES
+        for one in (layout, recut(layout, layout.shape[::-1]))
+    )
+    if now <= MUCH * then:
+        return ""
+    other = "columns" if layout.transposed else "rows"
+    return (
+        f"V is cut along its shorter axis; cut along the longer one by `dnmf convert --by {other}` it needs "
+        f"{amount(then + RUNTIME_BYTES)}"
+    )
 
 
 def refusal(layout: Layout, rank: int, limit: int, workers: int, load: Load) -> str:

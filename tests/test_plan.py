@@ -166,6 +166,18 @@ def test_a_refusal_advises_the_other_axis_where_the_factor_held_whole_is_the_lon
     assert make_plan(layout(rows=500, columns=10**6, width=8000), 20, 400 * 10**6, 1).threads == 1
 
 
+def test_a_plan_advises_the_longer_axis_where_that_takes_a_fifth_of_the_memory():
+    short = make_plan(layout(rows=10**6, columns=500, width=25, transposed=True), 20, 10**11, 1)
+    line = str(short).splitlines()[-1]
+    assert line.startswith(
+        "advice      V is cut along its shorter axis; cut along the longer one by `dnmf convert --by columns`"
+    )
+    longer = make_plan(layout(rows=500, columns=10**6, width=8388), 20, 10**11, 1)
+    assert longer.advice == ""
+    assert 5 * (longer.peak_bytes - RUNTIME_BYTES) < short.peak_bytes - RUNTIME_BYTES
+    assert line.endswith(f"it needs {amount(longer.peak_bytes)}")
+
+
 def test_a_refusal_advises_a_lower_rank_that_fits():
     shape = layout(rows=50000, columns=60000, width=80)
     limit = 500 * 10**6

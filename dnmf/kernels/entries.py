@@ -245,11 +245,12 @@ def _refuse_zeros(V: Block) -> None:
             column = int(short[0])
             stored = set(V.indices[V.indptr[column] : V.indptr[column + 1]].tolist())
             raise BadEntry(0.0, next(row for row in range(V.shape[0]) if row not in stored), column)
-        V = V.toarray()
-    zeros = V == 0
-    if zeros.any():
-        column = int(np.argmax(zeros.any(axis=0)))
-        raise BadEntry(0.0, int(np.argmax(zeros[:, column])), column)
+    for columns in slices(V.shape[1], part_width(V.shape[0], V.dtype)):
+        part = V[:, columns].toarray() if scipy.sparse.issparse(V) else V[:, columns]
+        zeros = part == 0
+        if zeros.any():
+            column = int(np.argmax(zeros.any(axis=0)))
+            raise BadEntry(0.0, int(np.argmax(zeros[:, column])), columns.start + column)
 
 
 def entries_of(panel: Float | Pair, base: float, scratch: Scratch) -> Columns:
