@@ -81,10 +81,15 @@ def several(settings: Settings, rule: Rule, layout: Layout) -> bool:
     return settings.n_runs > 1 and not chosen_on_surrogate
 
 
+def listed_panels(rule: Rule) -> int:
+    """Return how many arrays of a narrow panel's size a rule makes of it."""
+    return 0 if isinstance(rule, Quadratic) else LISTS
+
+
 def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
     """Return what a run with the settings works with beside V."""
     rank, rule = settings.rank, rule_of(settings, layout, weighted=weighted)
-    load = Load.plain(rank, sums_per_row(rule, rank), 0 if isinstance(rule, Quadratic) else LISTS)
+    load = Load.plain(rank, sums_per_row(rule, rank), listed_panels(rule))
     if isinstance(rule, Divergence):  # the W that was evaluated, and the one of the step
         load = load._replace(kept=load.kept + rank)
     if several(settings, rule, layout):

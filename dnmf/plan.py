@@ -217,7 +217,7 @@ def memory_terms(layout: Layout, rank: int, threads: int, share: float, load: Lo
         f"for lists of its entries{at_once}": threads * load.panels * max(part, PART_BYTES if layout.sparse else 0),
         f"for its part of the factor of the {streamed}{at_once}": threads
         * (3 * load.worked * layout.widest * size + 6 * rank * panel * 8),
-        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (2 * rank + load.sums)) * rows * 8,
+        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (2 * rank + 4 + load.sums)) * rows * 8,
         f"for the factor of the {rows} {held}, held whole": rows * load.kept * 8,
         "for the sketch of V": load.extra,
         f"for the factor of all {columns} {streamed}": int(load.held * columns * size * share),

@@ -9,17 +9,18 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from dnmf.checkpoint import appearing, check_target, inputs_in, write_long
-from dnmf.engine import ThreadEngine, single_threaded_products
+from dnmf.engine import SpillFolder, ThreadEngine, single_threaded_products
 from dnmf.errors import BudgetError, unknown
-from dnmf.factor import Factor, MemoryFactor
+from dnmf.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.model import Model, Rule
 from dnmf.kernels.panels import Block
-from dnmf.kernels.rules import altered, make_rule
+from dnmf.kernels.rules import altered, make_rule, sums_per_row
 from dnmf.kernels.scratch import Scratch
 from dnmf.kernels.stats import Stats
 from dnmf.kernels.tiles import Float
-from dnmf.plan import amount
+from dnmf.methods import listed_panels
+from dnmf.plan import Load, amount
 from dnmf.result import Result, as_dask, whole
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
@@ -189,17 +190,36 @@ def solved(
             watcher.block_read(count)
 
     with crewed(client, source, watchers, None) as crew, single_threaded_products():
-        plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weighted)
+        load = load_of_solving(rule, settings.rank, kept, measured)
+        plan = crew.plan(source, settings, load) if crew else plan_of(layout, settings, weighted, load)
         for watcher in watchers:
             watcher.started(plan, 0, 1)
         solve = Solve(rule, Model.of(np.ascontiguousarray(held(), layout.work_dtype)), kept, measured)
         if crew is None:
-            room: Factor = MemoryFactor(layout.blocks)
+            room: Room = MemoryFactor(layout.blocks)
+            if not plan.factor_in_memory:
+                folder = SpillFolder()
+                room = DiskFactor(folder.path, settings.rank, layout.work_dtype, owner=folder)
             yield room, ThreadEngine(source, plan.groups, plan.threads, read).one_pass(solve, room=room)
         else:
             engine = crew.engine(source, plan)
-            engine.on_block, room = read, engine.room()
-            yield room, engine.one_pass(solve, room=room)
+            engine.on_block, there = read, engine.room()
+            yield there, engine.one_pass(solve, room=there)
+
+
+def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
+    """Return what it takes to solve for one factor with the other one held, beside V.
+
+    The one that is held is put together, brought into the order of V and to its dtype. Blocks of the other one are
+    copied when they are handed over.
+    """
+    return Load(
+        sums=sums_per_row(rule, rank) if measured else 0,
+        worked=rank,
+        held=2 * rank if kept else 0,
+        kept=4 * rank,
+        panels=listed_panels(rule),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

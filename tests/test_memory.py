@@ -1,8 +1,10 @@
 """The memory limit is kept: peak anonymous memory of a process, on matrices several times larger than the limit."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +112,27 @@ def test_a_npy_file_is_never_held_whole(shape, order, tmp_path):
     figures = measure(path, tmp_path, rank=10, memory_limit="300MB")
     assert figures["peak"] <= figures["planned"] <= figures["limit"]
     assert 0 < figures["error"] < 1
+
+
+@pytest.fixture(scope="module")
+def matrices(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("matrices")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["weights", "weights, kl, 2 threads", "weights, transform, kl", "half missing", "weights, csr in memory"],
+)
+def test_weights_lists_and_missing_entries_keep_within_the_plan(setting, matrices):
+    script = str(Path(__file__).parent.parent / "benchmarks" / "memory.py")
+    command = [sys.executable, script, "--folder", str(matrices), "--exactly", setting]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (row,) = [line for line in ended.stdout.splitlines() if line.startswith(f"| {setting} |")]
+    plan, peak, limit = (int(cell) for cell in row.split(" | ")[1:4])
+    assert 100 < peak <= plan <= limit
 
 
 SURVEY = (

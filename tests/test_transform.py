@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import zarr
 from click.testing import CliRunner
 from naive import als
-from runs import stored
+from runs import Told, stored
 from scipy.optimize import nnls
 from sklearn.preprocessing import StandardScaler
 
@@ -329,3 +329,25 @@ def test_estimators_find_new_rows_whatever_they_are_in(shape, kind, tmp_path):
     V, expected = SOURCES[kind](new, tmp_path), best(new, None, model.components_, "rows")
     for fit in (model, dnmf.NMF.from_store(tmp_path / "run.zarr")):
         np.testing.assert_allclose(fit.transform(V), expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
+def test_a_factor_that_does_not_fit_into_memory_is_kept_on_the_disk(loss, tmp_path):
+    V = np.random.default_rng(0).random((12, 200000), np.float32) + np.float32(0.01)
+    np.save(tmp_path / "V.npy", V)
+    result = dnmf.factorize(V[:, :400], 8, loss=loss, max_passes=2)
+    roomy, narrow = Told(), Told()
+    inside = dnmf.transform(result, tmp_path / "V.npy", axis="columns", threads=1, memory_limit="2GB", watchers=[roomy])
+    # twice 8 numbers of 4 bytes for every column are what H takes while it is handed over
+    most = roomy.plan.peak_bytes - 2 * 8 * 4 * V.shape[1] // 2
+    outside = dnmf.transform(
+        result, tmp_path / "V.npy", axis="columns", threads=1, memory_limit=most, watchers=[narrow]
+    )
+    assert roomy.plan.factor_in_memory
+    assert not narrow.plan.factor_in_memory
+    assert narrow.plan.peak_bytes == roomy.plan.peak_bytes - 2 * 8 * 4 * V.shape[1]
+    H = np.asarray(outside)
+    assert np.array_equal(np.asarray(inside), H)
+    some = slice(1000, 1003)
+    right = {"frobenius": best, "kullback-leibler": best_divergence}[loss](V[:, some], result.W, None, "columns")
+    np.testing.assert_allclose(H[:, some], right, rtol=2e-3, atol=2e-3)
