@@ -47,7 +47,8 @@ class ZarrSource(Elsewhere):
             dtype=array.dtype,
             bounds=even_bounds(cut[1], width),
             transposed=transposed,
-            read_bytes=padded * width * array.dtype.itemsize * (1 if self.files else 2),
+            # zarr holds the chunks as they are stored, decoded, and the region that they are put together in
+            read_bytes=padded * width * array.dtype.itemsize * (1 if self.files else 3),
             stored_bytes=math.prod(shape) * array.dtype.itemsize,
             sparse=False,
             on_disk=True,
