@@ -16,7 +16,7 @@ from dnmf.kernels.stats import FieldSums
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
-from dnmf.sketch import LARGEST, PILOT_BYTES, SketchSums, low_rank, sketched
+from dnmf.sketch import LARGEST, SketchSums, low_rank, pilot_bytes, sketched
 from dnmf.solve import Bench
 from dnmf.sources.alignment import aligned, aligned_factors
 from dnmf.sources.layout import Layout
@@ -228,7 +228,7 @@ def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
         worked=max(load.worked, width + rank),
         held=max(load.held, width + rank),
         kept=load.kept + 4 * width,
-        extra=load.extra + min(PILOT_BYTES, layout.read_bytes * layout.blocks),
+        extra=load.extra + pilot_bytes(layout),
     )
 
 

@@ -12,7 +12,7 @@ V̂Hᵀ = VHᵀ, so that a point where nothing more is to be gained on V̂ is on
 if the next pass finds it better, and given up otherwise.
 """
 
-from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, basis_of, left_over, lifted, pilot, stride_of
+from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, basis_of, left_over, lifted, pilot, pilot_bytes, stride_of
 from dnmf.sketch.method import LARGEST, corrected, fits, low_rank, pays, sketch_load, sketched, starts
 from dnmf.sketch.passes import Sketch, SketchSums
 from dnmf.sketch.scaled import ScaledBasis, ScaledSketch
@@ -35,6 +35,7 @@ __all__ = [
     "low_rank",
     "pays",
     "pilot",
+    "pilot_bytes",
     "sketch_load",
     "sketched",
     "starts",

@@ -8,7 +8,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dnmf.engine import Engine
-from dnmf.kernels.panels import Block
+from dnmf.kernels.panels import Block, slices
 from dnmf.kernels.products import power_of_two
 from dnmf.kernels.scale import check_scale, limits
 from dnmf.kernels.tiles import Float
@@ -18,6 +18,8 @@ from dnmf.sources.layout import Layout
 GAUSSIAN_SHARE = 4
 # Columns of V that the first basis is made of, in so many runs, with their bytes; and products with them.
 PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
+# Entries of them that are checked at once.
+CHECKED = 2**18
 # Columns of a surrogate that are factorised in this process.
 SAMPLE = 10000
 # A direction that is left of another is dropped where it is smaller than this share of it.
@@ -58,23 +60,45 @@ def pilot(
     wanted = np.unique(np.concatenate([np.arange(first, min(first + length, columns)) for first in firsts]))
     edges = np.searchsorted(wanted, layout.bounds)
     known: dict[int, Block] = {}
-    parts = []
+    parts: list[Any] = []
+    room: Float | None = None
     for block in np.flatnonzero(np.diff(edges)).tolist():
-        here = wanted[edges[block] : edges[block + 1]] - layout.bounds[block]
+        there = slice(edges[block], edges[block + 1])
+        here = wanted[there] - layout.bounds[block]
         if (len(known) + 1) * layout.read_bytes <= PILOT_BYTES:
             known[block] = engine.fetch(block)
-            parts.append(known[block][:, here].astype(layout.work_dtype))
+            part = known[block][:, here]
         else:
-            parts.append(engine.fetch(block, here).astype(layout.work_dtype))
-    M = scipy.sparse.hstack(parts, "csc") if layout.sparse else np.concatenate(parts, axis=1)
-    values: Any = M.data if layout.sparse else M
-    values[~((values >= 0) & (values <= limits(M.dtype, 2.0)[1]))] = 0  # the pass will name what is wrong
-    largest = float(values.max(initial=0))
-    if largest > 0:
-        squares = float(np.square(values / largest, dtype=np.float64).sum())
-        check_scale(largest * math.sqrt(squares / math.prod(M.shape)), M.dtype, 2.0)
-    values *= 1 / power_of_two(largest)  # so that its squares fit floats
+            part = engine.fetch(block, here)
+        if layout.sparse:
+            parts.append(part.astype(layout.work_dtype))
+            continue
+        if room is None:
+            order: Any = "F" if part.strides[0] < part.strides[1] else "C"
+            room = np.empty((rows, len(wanted)), layout.work_dtype, order)
+        room[:, there] = part
+    M: Any = scipy.sparse.hstack(parts, "csc") if room is None else room
+    scale_down(M.data if room is None else room, math.prod(M.shape))
     return M, wanted, known
+
+
+def pilot_bytes(layout: Layout) -> int:
+    """Return what the blocks of a pilot, or its columns, take of memory."""
+    whole = layout.stored_bytes if layout.sparse else math.prod(layout.shape) * layout.work_dtype.itemsize
+    return min(PILOT_BYTES, max(layout.read_bytes * layout.blocks, whole))
+
+
+def scale_down(values: Float, size: int) -> None:
+    """Divide what a matrix of a size stores by a power of two, so that its squares fit floats, a part at a time."""
+    parts = [values[part] for part in slices(len(values), max(1, CHECKED * len(values) // max(values.size, 1)))]
+    most, largest, squares = limits(values.dtype, 2.0)[1], 0.0, 0.0
+    for part in parts:
+        part[~((part >= 0) & (part <= most))] = 0  # the pass will name what is wrong
+        largest = max(largest, float(part.max(initial=0)))
+    if largest > 0:
+        squares = sum(float(np.square(part / largest, dtype=np.float64).sum()) for part in parts)
+        check_scale(largest * math.sqrt(squares / size), values.dtype, 2.0)
+    values *= 1 / power_of_two(largest)
 
 
 def stride_of(layout: Layout) -> int:

@@ -12,7 +12,7 @@ from dnmf.kernels.quadratic import Quadratic
 from dnmf.kernels.tiles import Float
 from dnmf.plan import Load
 from dnmf.settings import Settings
-from dnmf.sketch.basis import PILOT_BYTES, SAMPLE, first_basis, left_over, lifted, orthonormal, stride_of
+from dnmf.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
 from dnmf.sketch.columns import SpreadColumns
 from dnmf.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.sketch.scaled import scaled_start
@@ -59,13 +59,12 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
     are starts make of it, and the first columns of V.
     """
     sample = 4 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
-    pilot = min(PILOT_BYTES, layout.read_bytes * layout.blocks)
     return load._replace(
         sums=max(load.sums, WIDTH * rank),
         worked=LARGEST * rank,
         held=(LARGEST + 4) * rank,
         kept=load.kept + 4 * LARGEST * rank,
-        extra=sample + pilot,
+        extra=sample + pilot_bytes(layout),
     )
 
 
