@@ -363,6 +363,8 @@ def damaged(stage: Stage, rng: random.Random) -> Case:
         del bad[name]
     else:
         bad[name] = {"flipped": flipped(files[name], place), "cut": files[name][: place // 8], "empty": b""}[kind]
+    if kind == "gone" and "commits/" in name:  # records alone say which checkpoints there are
+        files = bad
     store = stage.new_store(scene)
     write_files(store, bad)
     short = re.sub(r"-[0-9a-f]{12}", "", name)
@@ -402,16 +404,36 @@ def used(stage: Stage, scene: Scene, store: Any, files: dict[str, bytes], passes
         if again.end == "done":
             return loaded(stage, scene, files, again, expected, passes)
     else:
-        page = stage.folder / "page.html"
-        again = account_of(lambda _: dnmf.write_report(store, page, V, overwrite=True, threads=1))
-        page.unlink(missing_ok=True)
-    if again.end == "done":
-        return Verdict(SAME)
+        again, page = reported_on(stage, store, V)
+        if again.end == "done":
+            _, expected = stage.once(("page", scene, passes, len(files)), lambda: report_on_files(stage, files, V))
+            old = name == "spent.json" or (whole and f"/{whole[-1]:06d}" not in name and name.count("/"))
+            same = page == expected or old
+            return Verdict(SAME if same else SENTENCE if again.warned else WRONG, f"the page; {again.warned}")
     if again.end == "other" or not is_clear(again.text):
         return Verdict(OTHER, again.text)
     if not scene.is_survey and not header and len(whole) > 1:
         return Verdict(LOST, again.text)
     return Verdict(SENTENCE, again.text)
+
+
+def reported_on(stage: Stage, store: Any, V: Any) -> tuple[Account, str]:
+    """Return how the report on a store ended, and its page without the store's name."""
+    page = stage.folder / "page.html"
+    account = account_of(lambda _: dnmf.write_report(store, page, V, overwrite=True, threads=1))
+    text = page.read_text() if account.end == "done" else ""
+    page.unlink(missing_ok=True)
+    return account, text.replace(str(store), "store").replace(str(store).rpartition("/")[2], "store")
+
+
+def report_on_files(stage: Stage, files: dict[str, bytes], V: Any) -> tuple[Account, str]:
+    """Return the same of a store that is not damaged."""
+    store = stage.new_store(Scene("", "", "disk"))
+    write_files(store, files)
+    try:
+        return reported_on(stage, store, V)
+    finally:
+        stage.sweep(store)
 
 
 def loaded(
