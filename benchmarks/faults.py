@@ -9,8 +9,9 @@ used; a worker of a cluster meets any of these. Every case is drawn from its see
 `--only`. What is right is the bits of a run without the fault. A run that a fault has ended is gone on with, and has to
 give these bits too, from the newest checkpoint that was reported as saved or from a newer one.
 
-Cases that fail are listed, and the exit code is 1. A kind runs in a process of its own, which is killed where a case
-takes longer than `--patience` seconds. Needs moto[server] and boto3 for the requests, and anndata for .h5ad files.
+Cases that fail are listed, and the exit code is 1. They are tried in a process of their own, which is killed where a
+case takes longer than `--patience` seconds; another one tries the rest. Needs moto[server] and boto3 for the requests,
+and anndata for .h5ad files.
 """
 
 import argparse
@@ -33,30 +34,30 @@ from measure import machine
 from scenes import HANG, OTHER, OUTCOMES, SAME, SENTENCE, staged
 from trials import KINDS, tried
 
+Case = tuple[str, int]
 # Starting, loading and compiling, before the first case of a process.
 START = 120
 
 
-def drawn_kinds(count: int, seed: int, kinds: Sequence[str]) -> dict[str, list[int]]:
-    """Return the numbers of the cases of each kind: in all so many, by their shares, and one of each at least."""
+def drawn_cases(count: int, seed: int, kinds: Sequence[str]) -> list[Case]:
+    """Return so many cases, of each kind by its share and one at least, in the order of the kinds."""
     rng = random.Random(f"{seed}")
     chosen = [*kinds[:count], *rng.choices(kinds, [KINDS[kind][1] for kind in kinds], k=max(count - len(kinds), 0))]
     counts = Counter(chosen)
-    return {kind: list(range(counts[kind])) for kind in kinds if counts[kind]}
+    return [(kind, number) for kind in kinds for number in range(counts[kind])]
 
 
 class Child:
-    """A process that tries cases of one kind, one line of JSON to each."""
+    """A process that tries cases one after another, one line of JSON to each."""
 
-    def __init__(self, kind: str, seed: int, numbers: Sequence[int], folder: str) -> None:
-        command = [sys.executable, __file__, "--child", folder, "--seed", str(seed), "--only", kind]
-        environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+    def __init__(self, seed: int, cases: Sequence[Case], folder: Path) -> None:
+        (folder / "cases.json").write_text(json.dumps(cases))
         self.process = subprocess.Popen(
-            [*command, *map(str, numbers)],
+            [sys.executable, __file__, "--child", str(folder), "--seed", str(seed)],
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env=environment,
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
         )
 
     def lines(self, patience: float) -> Iterator[dict[str, Any]]:
@@ -65,11 +66,21 @@ class Child:
         for index in range(sys.maxsize):
             timer = threading.Timer(patience + (START if index == 0 else 0), self.end)
             timer.start()
-            line = self.process.stdout.readline()
-            timer.cancel()
+            try:
+                line = self.process.stdout.readline()
+            finally:
+                timer.cancel()
             if not line:
                 break
             yield json.loads(line)
+        self.process.wait()
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *given: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def end(self) -> None:
@@ -80,29 +91,30 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def cases(kind: str, seed: int, numbers: Sequence[int], patience: float, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield the outcome of every case of a kind, whatever becomes of the processes that try them."""
-    left = list(numbers)
+def outcomes(seed: int, cases: Sequence[Case], patience: float, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield how every case ended, whatever becomes of the processes that try them."""
+    left = list(cases)
     while left:
-        child = Child(kind, seed, left, folder)
-        for line in child.lines(patience):
-            left.remove(line["number"])
-            yield line
-        if left:  # the one that was tried has not come to an end
-            code, number = child.process.returncode, left.pop(0)
+        with Child(seed, left, folder) as child:
+            for line in child.lines(patience):
+                left.pop(0)
+                yield line
+        if left:  # the first of them has not come to an end
+            code, (kind, number) = child.process.returncode, left.pop(0)
             outcome = HANG if code in (-signal.SIGABRT, -signal.SIGKILL) else OTHER
-            yield {"number": number, "words": "", "outcome": outcome, "why": f"the process ended with {code}"}
+            why = f"its process ended with {code}"
+            yield {"kind": kind, "number": number, "words": "", "outcome": outcome, "why": why}
 
 
-def be_child(kind: str, seed: int, numbers: Sequence[int], folder: str) -> None:
+def be_child(seed: int, folder: Path) -> None:
     """Try cases and report them on stdout; what they write there themselves goes nowhere."""
     report = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    with staged(folder) as stage:
-        for number in numbers:
-            words, verdict = tried(stage, kind, seed, number)
-            outcome = {"number": number, "words": words, "outcome": verdict.outcome, "why": verdict.why}
-            report.write(json.dumps(outcome) + "\n")
+    with staged(str(folder)) as stage:
+        for kind, number in json.loads((folder / "cases.json").read_text()):
+            words, (outcome, why) = tried(stage, kind, seed, number)
+            found = {"kind": kind, "number": number, "words": words, "outcome": outcome, "why": why}
+            report.write(json.dumps(found) + "\n")
             report.flush()
         if "exits" in stage.known:
             stage.known["exits"].close()
@@ -123,7 +135,7 @@ def chosen_kinds(words: Sequence[str]) -> list[str]:
 
 
 def main() -> int:
-    """Run the benchmark; return how many cases failed, at most 1."""
+    """Run the benchmark; return 1 where a case has failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=1000, metavar="N", help="Cases in all.")
     parser.add_argument("--seed", type=int, default=0)
@@ -135,23 +147,21 @@ def main() -> int:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        be_child(options.only[0], options.seed, list(map(int, options.only[1:])), options.child)
+        be_child(options.seed, Path(options.child))
         return 0
-    drawn = drawn_kinds(options.count, options.seed, chosen_kinds(options.kinds))
+    drawn = drawn_cases(options.count, options.seed, chosen_kinds(options.kinds))
     if options.only:
-        drawn = {options.only[0]: list(map(int, options.only[1:]))}
-    counts, failures, start = {kind: Counter[str]() for kind in drawn}, 0, time.perf_counter()
+        drawn = [(options.only[0], number) for number in map(int, options.only[1:])]
+    counts = {kind: Counter[str]() for kind, _ in drawn}
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="faults-", dir=options.folder) as folder:
-        for kind, numbers in drawn.items():
-            for case in cases(kind, options.seed, numbers, options.patience, str(Path(folder))):
-                counts[kind][case["outcome"]] += 1
-                failed = case["outcome"] not in (SAME, SENTENCE)
-                failures += failed
-                if failed or options.verbose or options.only:
-                    print(f"{kind} {case['number']}: {case['outcome']}: {case['words']}\n{case['why']}\n", flush=True)
+        for found in outcomes(options.seed, drawn, options.patience, Path(folder)):
+            counts[found["kind"]][found["outcome"]] += 1
+            if options.verbose or options.only or found["outcome"] not in (SAME, SENTENCE):
+                print("{kind} {number}: {outcome}: {words}\n{why}\n".format(**found), flush=True)
     print(f"{machine()}, seed {options.seed}, {time.perf_counter() - start:.0f} s\n")
     print("\n".join(table(counts)))
-    return min(failures, 1)
+    return int(any(set(found) - {SAME, SENTENCE} for found in counts.values()))
 
 
 if __name__ == "__main__":

@@ -508,7 +508,7 @@ def two_workers() -> Iterator[Any]:
         yield client
 
 
-# Each kind of fault, and its share of the cases.
+# Each kind of fault, and its share of the cases; those that fork come before those that start servers.
 KINDS: dict[str, tuple[Callable[[Stage, random.Random], Case], int]] = {
     "file operation fails": (failed, 24),
     "process killed at one": (killed, 20),
@@ -516,9 +516,9 @@ KINDS: dict[str, tuple[Callable[[Stage, random.Random], Case], int]] = {
     "delayed": (delayed, 2),
     "read of V fails": (reads, 8),
     "V changes in a run": (changed, 10),
-    "request to S3 fails": (requests, 6),
     "signal to a command": (signalled, 8),
     "damaged store": (damaged, 16),
+    "request to S3 fails": (requests, 6),
     "worker of a cluster": (workers, 1),
 }
 
