@@ -1,6 +1,6 @@
 """dnmf beside others, in tables: one command that installs them, runs all of them in turn, and writes `RESULTS.md`.
 
-    python benchmarks/tables.py [dense sparse counts larger growth blocks scripts] [--size 1] [--rounds 3]
+    python benchmarks/tables.py [dense sparse counts larger growth blocks faults scripts] [--size 1] [--rounds 3]
                                 [--out benchmarks/RESULTS.md] [--place .venv-peers] [--small]
 
 Every table is a section of the file and may be made alone. `--small` takes seconds, installs nothing, and runs those
@@ -170,16 +170,26 @@ SCRIPTS = [
 ]
 
 
+def said_by(script: str) -> list[str]:
+    """Return the lines that a script of this folder writes, or those of its error."""
+    print(f"  {script}", flush=True)
+    command = [sys.executable, *(str(HERE / word) if word.endswith(".py") else word for word in script.split())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout if done.returncode == 0 else done.stdout + done.stderr).strip().splitlines()
+
+
 def scripts(setting: Setting) -> list[str]:
     """Run the scripts that measure one thing each, in smaller forms than the README's figures are from."""
     lines = []
     for script in SCRIPTS[-1:] if setting.given.small else SCRIPTS:
-        print(f"  {script}", flush=True)
-        command = [sys.executable, *(str(HERE / word) if word.endswith(".py") else word for word in script.split())]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        said = done.stdout if done.returncode == 0 else done.stderr
-        lines += [f"`benchmarks/{script}`", "", "```text", *said.strip().splitlines(), "```", ""]
+        lines += [f"`benchmarks/{script}`", "", "```text", *said_by(script), "```", ""]
     return lines[:-1]
+
+
+def faults(setting: Setting) -> list[str]:
+    """Inject faults, and return the table of how they end."""
+    script = f"faults.py {20 if setting.given.small else 1200} --seed 1"
+    return [f"`benchmarks/{script}`", "", *said_by(script)]
 
 
 def dense(setting: Setting) -> list[str]:
@@ -203,6 +213,7 @@ TABLES: dict[str, tuple[str, Callable[[Setting], list[str]]]] = {
     "larger": ("Larger than memory", larger),
     "growth": ("Growth with the number of rows", growth),
     "blocks": ("Growth with the number of blocks", blocks),
+    "faults": ("Faults", faults),
     "scripts": ("Scripts of their own", scripts),
 }
 
