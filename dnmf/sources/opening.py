@@ -195,24 +195,25 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
         return _open_zarr(address, streamed)
     check_readable(path, given)
     opener = opener_of(path, address.part)
-    if opener is None and path.is_file():
-        raise unknown_kind(path, given)
     with reading_part(str(address), str(address)):
+        if opener is None and path.is_file():
+            raise unknown_kind(path, given)
         return (opener or _open_zarr)(address, streamed)
 
 
 def opener_of(path: Path, part: str | None) -> Opener | None:
     """Return what opens a file, by its ending or its first bytes, or a folder that is no Zarr."""
     found = _opener_of_name(path.name)
-    if path.is_dir():
-        return open_table if found is open_table and not (path / "zarr.json").exists() else None
-    if found in WHOLE and part is not None:
-        raise DataError(f"{path} holds one matrix, and has no parts; give it without {MARK}{part}.")
-    if found is None and part is not None and RAW.fullmatch(part):
-        return open_raw
-    if found is None:
-        with open(path, "rb") as file:
-            return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
+    with reading_part(str(path), str(path)):
+        if path.is_dir():
+            return open_table if found is open_table and not (path / "zarr.json").exists() else None
+        if found in WHOLE and part is not None:
+            raise DataError(f"{path} holds one matrix, and has no parts; give it without {MARK}{part}.")
+        if found is None and part is not None and RAW.fullmatch(part):
+            return open_raw
+        if found is None:
+            with open(path, "rb") as file:
+                return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
     return found
 
 

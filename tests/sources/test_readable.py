@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import itertools
 import os
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 import zarr
 from click.testing import CliRunner
 from formats import STORED, read_back
-from strategies import low_rank
+from strategies import SOURCES, low_rank
 
 import dnmf
 from dnmf.cli import main
 from dnmf.convert import convert
-from dnmf.errors import DataError, ReadError, SettingsError
+from dnmf.errors import DataError, DnmfError, ReadError, SettingsError
 from dnmf.sources import open_matrix
 from dnmf.sources.names import Names
 
@@ -57,6 +58,33 @@ def test_a_file_without_leave_to_read_is_no_damaged_one(ending, number, tmp_path
     assert_refused(tmp_path / f"V.{ending}", tmp_path, sentence)
     with pytest.raises(ReadError, match="could not be read"):
         open_matrix(tmp_path / f"V.{ending}")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE], ids=errno.errorcode.get)
+@pytest.mark.parametrize("kind", ["zarr", "zarr, compressed", "npy"])
+def test_a_system_that_does_not_answer_as_a_matrix_is_opened_ends_it_in_a_sentence(kind, number, tmp_path, monkeypatch):
+    """Whichever of its questions it is that is not answered."""
+    path, real, told = tmp_path / SOURCES[kind](V, tmp_path), os.stat, []
+    for count in itertools.count():
+        left = [count]
+
+        def stat(given, *more, left=left, **options):
+            if isinstance(given, (str, os.PathLike)) and str(given).startswith(str(path)):
+                left[0] -= 1
+                if left[0] == -1:
+                    raise OSError(number, os.strerror(number), str(given))
+            return real(given, *more, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", stat)
+            try:
+                convert(path, tmp_path / "new.zarr", overwrite=True)
+            except DnmfError as error:
+                told.append(str(error))
+        if left[0] >= 0:
+            break
+    assert len(told) >= 3
+    assert all(os.strerror(number) in text for text in told)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
