@@ -527,7 +527,7 @@ KINDS: dict[str, tuple[Callable[[Stage, random.Random], Case], int]] = {
     "V changes in a run": (changed, 10),
     "signal to a command": (signalled, 8),
     "damaged store": (damaged, 16),
-    "request to S3 fails": (requests, 6),
+    "request to S3 fails": (requests, 3),
     "worker of a cluster": (workers, 1),
 }
 
