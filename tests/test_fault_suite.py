@@ -17,13 +17,13 @@ def rows(text):
 
 
 def test_faults_end_in_the_same_bits_or_a_clear_sentence():
-    command = [sys.executable, SCRIPT, "80", "--seed", "0", "--kinds", *KINDS]
+    command = [sys.executable, SCRIPT, "64", "--seed", "0", "--kinds", *KINDS]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = rows(ended.stdout)
     assert len(found) == 8
     for row in found.values():
         assert row["cases"] == row["same bits"] + row["clear sentence"] > 0
-    assert found["all"]["cases"] == 80
+    assert found["all"]["cases"] == 64
     assert found["all"]["same bits"] > 0
     assert found["all"]["clear sentence"] > 0
