@@ -1,6 +1,7 @@
 """Small runs to interrupt, to resume and to compare bit by bit."""
 
 import dataclasses
+import json
 import threading
 import time
 
@@ -9,6 +10,7 @@ import zarr
 
 import dnmf
 import dnmf.start
+from dnmf.checkpoint.commit import seal_of
 from dnmf.watch import Watcher
 
 # A run that makes a pass of the rule and nothing else, from the first read on.
@@ -104,3 +106,13 @@ def until(condition, seconds=60):
         if time.monotonic() > end:
             return False
     return True
+
+
+def change_header(store, **changes):
+    """Change the header, and seal it again as anybody can; `...` leaves a field, or the seal, out."""
+    content = json.loads((store / "zarr.json").read_bytes())
+    header = content["attributes"]["dnmf"] | changes
+    seal = header.pop("seal")
+    header = {name: value for name, value in header.items() if value is not ...}
+    content["attributes"]["dnmf"] = header if seal is ... else header | {"seal": seal_of(header)}
+    (store / "zarr.json").write_text(json.dumps(content))

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from click.testing import CliRunner
 from hypothesis import given, settings
-from runs import assert_same_bits, factors, interrupt_at, matrix, stored
+from runs import assert_same_bits, change_header, factors, interrupt_at, matrix, stored
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import StandardScaler
 from strategies import SOURCES, cut_matrices, low_rank
@@ -251,16 +251,10 @@ HOSTILE = {
 }
 
 
-def change_header(store, steps):
-    content = json.loads((store / "zarr.json").read_bytes())
-    content["attributes"]["dnmf"]["prepared"] = steps
-    (store / "zarr.json").write_text(json.dumps(content))
-
-
 @pytest.mark.parametrize("steps", HOSTILE.values(), ids=HOSTILE)
 def test_steps_that_no_run_writes_are_refused(steps, tmp_path):
     dnmf.factorize(matrix(), 3, max_passes=2, store=tmp_path / "run.zarr")
-    change_header(tmp_path / "run.zarr", steps)
+    change_header(tmp_path / "run.zarr", prepared=steps)
     with pytest.raises(StoreError, match=r"is no store that dnmf wrote: the preparation is wrong"):
         dnmf.load(tmp_path / "run.zarr")
 
@@ -273,16 +267,14 @@ def test_factors_that_were_changed_are_refused(change, tmp_path):
         step = prep.unit_variance(matrix(rows=23), samples="columns").steps[0].to_json()
     else:
         step[change] = "A" + step[change][1:] if step[change][0] != "A" else "B" + step[change][1:]
-    change_header(tmp_path / "run.zarr", [step])
+    change_header(tmp_path / "run.zarr", prepared=[step])
     with pytest.raises(StoreError, match="the preparation is wrong"):
         dnmf.load(tmp_path / "run.zarr")
 
 
 def test_the_store_of_an_older_version_has_no_steps(tmp_path):
     dnmf.factorize(matrix(), 3, max_passes=2, tol=0, store=tmp_path / "run.zarr")
-    content = json.loads((tmp_path / "run.zarr" / "zarr.json").read_bytes())
-    del content["attributes"]["dnmf"]["prepared"]
-    (tmp_path / "run.zarr" / "zarr.json").write_text(json.dumps(content))
+    change_header(tmp_path / "run.zarr", format=1, prepared=..., seal=...)
     assert dnmf.load(tmp_path / "run.zarr").steps == ()
     assert dnmf.resume(tmp_path / "run.zarr", matrix(), max_passes=3).passes == 3
 

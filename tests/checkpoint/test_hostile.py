@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from runs import matrix
+from runs import change_header, matrix
 
 import dnmf
 from dnmf.checkpoint import Store
@@ -27,16 +27,6 @@ PASS = Record(1, 1.0, 0.5, 0.1, 1.0, 100, "hals").to_dict()
 def store(tmp_path):
     dnmf.factorize(V, 3, max_passes=4, tol=0, store=tmp_path / "run.zarr")
     return tmp_path / "run.zarr"
-
-
-def change_header(store, **changes):
-    """Change the header, and seal it again as anybody can; `...` leaves a field out."""
-    content = json.loads((store / "zarr.json").read_bytes())
-    header = content["attributes"]["dnmf"] | changes
-    del header["seal"]
-    header = {name: value for name, value in header.items() if value is not ...}
-    content["attributes"]["dnmf"] = header | {"seal": commits.seal_of(header)}
-    (store / "zarr.json").write_text(json.dumps(content))
 
 
 def change_commit(store, **changes):

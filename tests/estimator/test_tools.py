@@ -8,6 +8,7 @@ import dask.array as da
 import joblib
 import numpy as np
 import pytest
+from runs import change_header
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -15,7 +16,6 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 import dnmf
 from dnmf import NMF, MiniBatchNMF
-from dnmf.checkpoint.commit import seal_of
 from dnmf.errors import Interrupted, StoreError
 
 rng = np.random.default_rng(0)
@@ -132,11 +132,7 @@ def json_seed(path):
 def test_a_store_that_says_what_dnmf_does_not_write_is_refused(tmp_path, change):
     path = tmp_path / "run.zarr"
     NMF(3, random_state=0, store=path).fit(X)
-    group = json.loads((path / "zarr.json").read_text())
-    header = {**group["attributes"]["dnmf"], "estimator": change}
-    del header["seal"]
-    group["attributes"]["dnmf"] = {**header, "seal": seal_of(header)}
-    (path / "zarr.json").write_text(json.dumps(group))
+    change_header(path, estimator=change)
     with pytest.raises(StoreError, match="does not say of its estimator what dnmf writes; do not trust it"):
         NMF.from_store(path)
 
