@@ -319,7 +319,7 @@ SETTINGS = [
     Setting("MiniBatchNMF", "tall.zarr", "minibatches", 400),
     Setting("MiniBatchNMF, h5ad", "csr.h5ad", "minibatches", 400),
     Setting("transform", "wide.zarr", "transform", 300),
-    Setting("transform, other axis", "wide.zarr", "transform", 400, {"axis": "rows"}),
+    Setting("transform, other axis", "wide.zarr", "transform", 700, {"axis": "rows"}),
     Setting("transform, kl", "wide.zarr", "transform", 300, KL),
     Setting("transform, β=0.5", "wide.zarr", "transform", 400, {"loss": 0.5}),
     Setting("transform, csr.h5ad", "csr.h5ad", "transform", 300),
