@@ -123,7 +123,7 @@ def matrices(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "setting",
-    ["weights", "weights, kl, 2 threads", "weights, transform, kl", "half missing", "weights, csr in memory"],
+    ["weights", "weights, kl, 2 threads", "weights, transform", "half missing", "weights, csr in memory"],
 )
 def test_weights_lists_and_missing_entries_keep_within_the_plan(setting, matrices):
     script = str(Path(__file__).parent.parent / "benchmarks" / "memory.py")
