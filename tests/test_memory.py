@@ -123,7 +123,7 @@ def matrices(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "setting",
-    ["weights", "weights, kl, 2 threads", "weights, transform", "half missing", "weights, csr in memory"],
+    ["weights", "weights, kl, 2 threads", "weights, transform", "half missing", "weights, csr in memory", "convert"],
 )
 def test_weights_lists_and_missing_entries_keep_within_the_plan(setting, matrices):
     script = str(Path(__file__).parent.parent / "benchmarks" / "memory.py")
@@ -132,7 +132,7 @@ def test_weights_lists_and_missing_entries_keep_within_the_plan(setting, matrice
     assert ended.returncode == 0, ended.stderr
     (row,) = [line for line in ended.stdout.splitlines() if line.startswith(f"| {setting} |")]
     plan, peak, limit = (int(cell) for cell in row.split(" | ")[1:4])
-    assert 100 < peak <= plan <= limit
+    assert 100 < peak <= (plan or limit) <= limit  # what is not planned keeps the limit
 
 
 SURVEY = (

@@ -20,6 +20,7 @@ from dnmf.convert.origin import open_origin
 from dnmf.convert.sparse import write_entries, write_sparse
 from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.floats import own_errors
+from dnmf.plan import RUNTIME_BYTES
 from dnmf.settings import parse_bytes
 from dnmf.sources.layout import Axis, Source
 from dnmf.start import inputs_of
@@ -85,7 +86,8 @@ def convert(
     check_compressor(compressor)
     if by not in (None, *AXES):
         raise unknown("by", by, AXES)
-    room = parse_bytes(memory_limit) // 4
+    limit = parse_bytes(memory_limit)
+    room = max(limit - RUNTIME_BYTES, limit // 4) // 4  # a region is there as it is stored, decoded, and on its way out
     check_target(target, overwrite, [origin])
     with open_origin(origin, target) as (source, folder):
         if chunks is not None and not (isinstance(source, Source) and not source.layout.sparse):

@@ -38,20 +38,29 @@ def write_dense(
     chunks = (min(chunks[0], shape[0]), min(chunks[1], shape[1]))
     done, total = 0, math.prod(shape) * dtype.itemsize
     array: Any = None
-    for rows, columns, part in _parts(source, chunks, max(1, room // dtype.itemsize)):
-        if array is None:
-            array = zarr.create_array(
-                draft,
-                shape=shape,
-                chunks=chunks,
-                dtype=dtype,
-                compressors=compressors_for(compressor, part[: chunks[0], : chunks[1]]),
-                filters=None,
-                attributes=_attributes(source.layout.names),
-            )
-        array[rows, columns] = part
-        done += part.nbytes
-        on_progress(done, total)
+    with zarr.config.set({"async.concurrency": chunks_at_once(source, math.prod(chunks) * dtype.itemsize, room)}):
+        for rows, columns, part in _parts(source, chunks, max(1, room // dtype.itemsize)):
+            if array is None:
+                array = zarr.create_array(
+                    draft,
+                    shape=shape,
+                    chunks=chunks,
+                    dtype=dtype,
+                    compressors=compressors_for(compressor, part[: chunks[0], : chunks[1]]),
+                    filters=None,
+                    attributes=_attributes(source.layout.names),
+                )
+            array[rows, columns] = part
+            done += part.nbytes
+            on_progress(done, total)
+
+
+def chunks_at_once(source: Source, size: int, room: int) -> int:
+    """Return how many chunks Zarr may read or write at once, those of the target being of a size in bytes."""
+    stored = getattr(source, "array", None)
+    if isinstance(stored, zarr.Array):
+        size = max(size, math.prod(stored.chunks) * stored.dtype.itemsize)
+    return max(1, min(int(zarr.config.get("async.concurrency")), room // max(size, 1)))
 
 
 def default_chunks(shape: tuple[int, int], itemsize: int, by: Axis | None = None) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from zarr.storage import StoreLike
 
 from dnmf.convert.buckets import Part, Parts, sort_entries
 from dnmf.convert.compressors import compressors_for
+from dnmf.kernels.panels import slices
 from dnmf.kernels.scratch import Scratch
 from dnmf.sources.blocks import as_dtype, read_block
 from dnmf.sources.layout import Axis, Source
@@ -24,6 +25,8 @@ from dnmf.sources.names import Names
 from dnmf.sources.triplets import Entries, Extent, read_through
 
 CHUNK_ENTRIES = 2**20
+# Entries of a block that are distributed at once.
+AT_ONCE = 2**18
 
 
 def write_sparse(
@@ -53,8 +56,11 @@ def write_sparse(
         def parts() -> Iterator[Part]:
             for block in range(layout.blocks):
                 part, first = _stored(source, block, scratch), layout.columns(block)
-                near = np.repeat(np.arange(first.start, first.stop), np.diff(part.indptr))
-                yield Part(part.indices.astype(np.int64), near, part.data, first.stop / layout.shape[1])
+                share = first.stop / layout.shape[1]
+                for some in slices(max(1, part.nnz), AT_ONCE):
+                    entries = np.arange(some.start, min(some.stop, part.nnz))
+                    near = first.start + np.searchsorted(part.indptr, entries, side="right") - 1
+                    yield Part(part.indices[some].astype(np.int64), near, part.data[some], share)
 
         counts = Counts()
         for part in _told(parts, 0, total, on_progress)():
