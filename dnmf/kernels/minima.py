@@ -15,7 +15,7 @@ from dnmf.kernels.stored import longest_column, match_column
 from dnmf.kernels.tiles import Float, Penalty, kernel, reordered
 
 # Sweeps over a column end when the largest move, in mass of Wh, is this share of the mass, or after so many.
-STILL = 1e-12
+STILL = 1e-10
 MOST_SWEEPS = 2000
 # Multiplicative updates of a column before them, where there may be several minima.
 FIRST_SWEEPS = 300
