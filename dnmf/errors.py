@@ -68,7 +68,7 @@ class ClusterWarning(UserWarning):
 
 
 def keep_before(error: BaseException, keep: Callable[[], object], what: str) -> None:
-    """Keep what an error would lose, before it goes on to whoever handles it.
+    """Keep what an error would lose, before it is raised again.
 
     Where that fails too, the error gets a note. Who asks a run to stop relies on what is kept: there, the failure is
     raised, unless no worker is left that could send it.

@@ -19,7 +19,7 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Allowed:
-    """How many passes are allowed, in the words of whoever allowed them: their number, a noun, and an option."""
+    """How many passes are allowed, in the words of the interface in use: their number, a noun, and an option."""
 
     count: int
     noun: str = "passes"

@@ -1,8 +1,8 @@
 """An engine that compares every block with what it was when this process read it first.
 
-A pass that finds another block ends with an error before anything follows from it. So whatever reads V, the start, the
-passes or what a survey measures, V is one matrix for all of it: a disk that is gone, or a file that is written to
-meanwhile, is never taken for data.
+A pass that finds another block ends with an error before its sums are used. So V is one matrix for the start, the
+passes and the measurements of a survey: a disk that is gone, or a file that is written to meanwhile, is never taken
+for data.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from dnmf.kernels.stats import FieldSums
 from dnmf.kernels.tiles import Float
 from dnmf.sources.layout import Layout
 
-# How far ‖V_j‖² of a block that is computed anew in every pass, perhaps by another processor, may be from the first.
+# How far ‖V_j‖² of a block that is computed again in every pass, perhaps by another processor, may be from the first.
 ROUNDED = 1e-6
 
 
@@ -50,7 +50,7 @@ class Audit(Generic[S]):
     known, digests
         Whether a block was read before (blocks,), and its digest for this turn.
     norms
-        ‖V_j‖² of the blocks, where they are computed anew for every pass and may be rounded otherwise; else None.
+        ‖V_j‖² of the blocks, where they are computed again for every pass and may be rounded otherwise; else None.
     """
 
     inner: Work[S]
@@ -143,6 +143,6 @@ class AuditEngine:
 
 
 def is_computed(source: Any) -> bool:
-    """Return whether the blocks of a source, or of those it is made of, are computed anew whenever they are read."""
+    """Return whether the blocks of a source, or of those it is made of, are computed again at every read."""
     parts = (getattr(source, name, None) for name in ("values", "weights", "source"))
     return bool(getattr(source, "computed", False)) or any(is_computed(part) for part in parts if part is not None)

@@ -27,7 +27,7 @@ PATIENCE = 10.0
 STILL = 5.0
 # How often a worker that cannot be reached is tried; each try takes `distributed.comm.timeouts.connect`.
 TRIES = 3
-# Seconds without any worker after which a person is told of it, and a cluster that was started here is asked for its
+# Seconds without any worker after which a warning is given, and a cluster that was started here is asked for its
 # workers again; and how often that is done before somebody has to look into it.
 ALONE, CALLS = 60.0, 5
 

@@ -146,16 +146,6 @@ def _mismatch(H, top, low, l1, l2, masses, missed):  # type: ignore[no-untyped-d
         missed[k] = total
 
 
-@kernel
-def add_mismatch(h, top, linear, l2, mass, k, missed):  # type: ignore[no-untyped-def]
-    """Add the squared violation of one entry, in a column of such a mass, to that of its component."""
-    bottom = linear + l2 * h
-    slope = 1.0 - top / bottom if bottom > 0.0 else 0.0
-    if slope > 0.0:
-        slope *= min(h * bottom / mass, 1.0) if mass > 0.0 else 0.0
-    missed[k] += slope * slope * mass
-
-
 def ratio(missed: Float, met: Float) -> float:
     """Return √(Σ missed / Σ met), 0 where there is nothing to meet."""
     return float(np.sqrt(missed.sum() / met.sum())) if met.sum() > 0 else 0.0

@@ -191,7 +191,9 @@ class Divergence:
         if isinstance(panel, Columns):
             return panel
         if isinstance(panel, np.ndarray) and self.beta != 1:  # zeros count, each by a term of its own
-            panel = Pair(panel, np.ones_like(panel))
+            ones = scratch.array("ones", panel.shape, panel.dtype)
+            ones[...] = 1
+            panel = Pair(panel, ones)
         return entries_of(panel, 0.0, scratch)
 
     def finish(self, W: Float, stats: Stats) -> Step:

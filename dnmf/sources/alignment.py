@@ -35,7 +35,7 @@ def names_in(table: Any) -> Names:
 def aligned(table: Any, wanted: tuple[NDArray[Any] | None, NDArray[Any] | None], whose: str) -> Any:
     """Return a factor, or some columns of one, in the order of the names that its rows and columns are to have.
 
-    Names are compared where both have some; a factor that is brought into another order is told once. One without
+    Names are compared where both have some; a factor that is brought into another order causes one warning. One without
     names, and one that will be refused for its shape, is returned as it is.
 
     Raises
