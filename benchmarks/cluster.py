@@ -40,7 +40,7 @@ from threadpoolctl import threadpool_limits
 
 import dnmf
 from dnmf.errors import StoreError
-from dnmf.watch import Watcher
+from dnmf.run.watcher import Watcher
 
 median = statistics.median
 

@@ -29,7 +29,7 @@ import dnmf
 from dnmf.convert import convert
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
-from dnmf.sources.hdf5_array import Hdf5Array
+from dnmf.sources.formats.hdf5_array import Hdf5Array
 
 DENSE_ROWS = 2000
 forget: Callable[[], bool] = drop_caches

@@ -343,18 +343,18 @@ SETTINGS = [
 
 def child(setting: Setting, folder: Path) -> None:
     """Run a setting in this process, and print a line of JSON."""
-    import dnmf.join
-    import dnmf.start
+    import dnmf.engine.cluster.crew
+    import dnmf.run.open
 
     plans: list[int] = []
-    make_plan = dnmf.start.make_plan
+    make_plan = dnmf.run.open.make_plan
 
     def noted(*given: Any, **named: Any) -> Any:
         plan = make_plan(*given, **named)
         plans.append(plan.peak_bytes)
         return plan
 
-    dnmf.start.make_plan = noted  # type: ignore[attr-defined]
+    dnmf.run.open.make_plan = noted  # type: ignore[attr-defined]
     V, inside = opened(setting.kind, folder)
     options = dict(setting.options)
     if "weights" in options:

@@ -19,7 +19,7 @@ import numpy as np
 import zarr
 from zarr.storage import FsspecStore
 
-from dnmf.sources.objects import zarr_store
+from dnmf.storage.objects import zarr_store
 
 PORT = 5057
 SMALL = 200

@@ -20,10 +20,10 @@ from measure import drop_caches, machine, peak_memory
 
 import dnmf
 from dnmf.engine import ThreadEngine
-from dnmf.kernels.stats import Stats
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.run.open import plan_of
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
-from dnmf.start import plan_of
 
 
 def write_matrix(path: Path, rows: int, columns: int, rank: int = 20, width: int = 4000) -> None:

@@ -27,13 +27,13 @@ from sklearn.decomposition import NMF
 from threadpoolctl import threadpool_limits
 
 import dnmf
-from dnmf.bundle import bundle, bundled
 from dnmf.engine import ThreadEngine
-from dnmf.factor import MemoryFactor
-from dnmf.initialise import random_state
-from dnmf.kernels.rules import make_rule
+from dnmf.engine.factor import MemoryFactor
+from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
-from dnmf.solve import Bench, after_plain, iterate
+from dnmf.solvers.bundle import bundle, bundled
+from dnmf.solvers.initialise import random_state
+from dnmf.solvers.iteration import Bench, after_plain, iterate
 from dnmf.sources import open_matrix
 
 RANKS = (2, 5, 8, 11, 14, 17, 20, 23, 26, 29)

@@ -21,9 +21,9 @@ import zarr
 from broken_objects import BUCKET
 
 import dnmf
-from dnmf.checkpoint.placing import place_at
 from dnmf.errors import DnmfError, StoreWarning
-from dnmf.sources.objects import zarr_store
+from dnmf.storage.objects import zarr_store
+from dnmf.storage.open_location import place_at
 
 ROWS, COLUMNS, WIDTH, RANK = 16, 48, 8, 2
 FLAGS = {"max_passes": 4, "tol": 0.0, "threads": 1}
@@ -333,14 +333,14 @@ def is_clear(text: str) -> bool:
 @contextlib.contextmanager
 def staged(folder: str | None = None) -> Iterator[Stage]:
     """Give a stage in a folder of its own, where reads are tried again without a wait."""
-    from dnmf.checkpoint import patience
+    from dnmf.storage import retries
 
-    before, patience.wait = patience.wait, lambda seconds: None
+    before, retries.wait = retries.wait, lambda seconds: None
     name = tempfile.mkdtemp(prefix="faults-", dir=folder)
     try:
         yield Stage(Path(name))
     finally:
-        patience.wait = before
+        retries.wait = before
         shutil.rmtree(name, ignore_errors=True)
 
 

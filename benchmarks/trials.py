@@ -46,7 +46,7 @@ from scenes import (
 )
 
 import dnmf
-import dnmf.run
+import dnmf.run.run
 from dnmf.checkpoint import Store
 
 NUMBERS = (errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EACCES, errno.ESTALE)
@@ -313,7 +313,7 @@ def command_of(scene: Scene, V: str, store: Any) -> list[str]:
 
 def run_command(command: list[str]) -> None:
     """Run a command as the command line does, and exit with its code."""
-    from dnmf.cli import main
+    from dnmf.cli.app import main
 
     try:
         main(command)
@@ -325,13 +325,13 @@ def run_command(command: list[str]) -> None:
 @contextlib.contextmanager
 def watched_by(watcher: dnmf.Watcher) -> Iterator[None]:
     """Let a watcher be told of all runs."""
-    real = dnmf.run.Run.__init__
+    real = dnmf.run.run.Run.__init__
 
     def begun(run: Any, *given: Any, **options: Any) -> None:
         real(run, *given, **options)
         run.watchers.append(watcher)
 
-    with mock.patch.object(dnmf.run.Run, "__init__", begun):
+    with mock.patch.object(dnmf.run.run.Run, "__init__", begun):
         yield
 
 

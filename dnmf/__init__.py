@@ -4,7 +4,7 @@ V (m, n) ≈ W (m, r) · H (r, n), all non-negative: V is read block by block, o
 run can be killed at any moment and resumed to the same bits.
 """
 
-from dnmf import entry  # noqa: F401 - before all that takes time: where this is the command, Ctrl-C is to end it
+from dnmf.cli import entry  # noqa: F401 - before all that takes time: where this is the command, Ctrl-C is to end it
 
 # isort: split
 from importlib import import_module
@@ -12,16 +12,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from dnmf import preprocessing
-from dnmf.annotation import write_anndata
 from dnmf.api import factorize, iterate, load, plan, resume, transform
+from dnmf.engine.plan import Plan
 from dnmf.errors import DnmfError
-from dnmf.export import export
-from dnmf.plan import Plan
-from dnmf.rank import load_survey, select_rank
+from dnmf.exports.anndata import write_anndata
+from dnmf.exports.factors import export
 from dnmf.report import write_report
-from dnmf.result import Result
+from dnmf.run.result import Result
+from dnmf.run.watcher import Watcher
 from dnmf.settings import Settings
-from dnmf.watch import Record, Watcher
+from dnmf.solvers.history import Record
+from dnmf.survey.api import load_survey, select_rank
 
 if TYPE_CHECKING:
     from dnmf.estimator import NMF, MiniBatchNMF, non_negative_factorization

@@ -1,5 +1,5 @@
 """`python -m dnmf`."""
 
-from dnmf.cli import main
+from dnmf.cli.app import main
 
 main()

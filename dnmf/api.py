@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from dnmf.arguments import Options, shows_options
+from dnmf.engine.plan import Plan
 from dnmf.kernels.floats import own_errors
-from dnmf.plan import Plan
-from dnmf.result import Result
+from dnmf.run.open import new_run, old_run, plan_of
+from dnmf.run.options import Options, shows_options
+from dnmf.run.result import Result
+from dnmf.run.stored import stored_result
+from dnmf.run.transform import transform as transform
+from dnmf.run.watcher import Watcher
 from dnmf.settings import BESIDE, Settings
 from dnmf.sources import open_matrix
-from dnmf.start import new_run, old_run, plan_of
-from dnmf.stored import stored_result
-from dnmf.transform import transform as transform
-from dnmf.watch import Watcher
 
 
 @own_errors

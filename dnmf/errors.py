@@ -1,12 +1,14 @@
 """Every error and warning of the package: a sentence of what was given, what is allowed and what to do."""
 
 import difflib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 
-from dnmf.markup import seen
-
+# What no browser shows as it is, and what moves the cursor of a terminal: controls, and signs that turn the direction
+# of the text around them.
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # The packages whose own lines nobody can mend: a warning points past them, at the line that called.
 PASSED_OVER = {"dnmf", "sklearn", "joblib", "contextlib"}
 
@@ -142,3 +144,12 @@ def unknown(
     near = [other] if other else difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return SettingsError(f"{what}={given!r} is not known; allowed are {listed}.{hint}")
+
+
+def seen(given: str) -> str:
+    r"""Return a text with what cannot be seen in it written out: names and paths of a store may be anybody's.
+
+    >>> print(seen("a \x1b[2J b"))
+    a \x1b[2J b
+    """
+    return UNSEEN.sub(lambda sign: ascii(sign[0])[1:-1], given)

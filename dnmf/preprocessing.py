@@ -16,17 +16,17 @@ from typing import Any, Literal
 
 from dnmf.engine import ThreadEngine
 from dnmf.errors import SettingsError, unknown
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
-from dnmf.kernels.moments import Moments, row_moments
-from dnmf.kernels.panels import Block
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.steps import Step
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.preparation.moments import Moments, row_moments
+from dnmf.kernels.preparation.steps import Step
+from dnmf.run.open import crewed, plan_of
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
-from dnmf.sources.layout import Axis
+from dnmf.sources.base import Axis
 from dnmf.sources.prepared import Prepared
-from dnmf.start import crewed, plan_of
 
 __all__ = ["Prepared", "clip", "log_normalise", "prepare", "tfidf", "unit_variance"]
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from dnmf.checkpoint import patience
+from dnmf.storage import retries
 
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch):
     """Let no time pass between two tries to read; return the seconds that would have."""
     waited = []
-    monkeypatch.setattr(patience, "wait", waited.append)
+    monkeypatch.setattr(retries, "wait", waited.append)
     return waited

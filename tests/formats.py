@@ -10,7 +10,7 @@ import numpy as np
 import scipy.io
 import scipy.sparse as sp
 
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
 
 ROWS, COLUMNS = 30, 200
 CELLS, GENES = [f"cell {i}" for i in range(ROWS)], [f"gene {j}" for j in range(COLUMNS)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from dnmf.cli import main
+from dnmf.cli.app import main
 
 
 def run(page: str, *languages: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import numpy as np
 import zarr
 
 import dnmf
-import dnmf.start
+import dnmf.run.open
 from dnmf.checkpoint.commit import seal_of
-from dnmf.watch import Watcher
+from dnmf.run.watcher import Watcher
 
 # A run that makes a pass of the rule and nothing else, from the first read on.
 PLAIN = {"solver": "hals", "init": "random"}
@@ -73,9 +73,9 @@ class Told(Watcher):
 
 def spill(monkeypatch):
     """Let every plan keep the long factor on the disk."""
-    plan = dnmf.start.make_plan
+    plan = dnmf.run.open.make_plan
     monkeypatch.setattr(
-        dnmf.start, "make_plan", lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
+        dnmf.run.open, "make_plan", lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
     )
 
 

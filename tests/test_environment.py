@@ -13,8 +13,8 @@ import pytest
 from runs import assert_same_bits, matrix, stored
 
 import dnmf
-from dnmf import entry
-from dnmf.cli import main
+from dnmf.cli import entry
+from dnmf.cli.app import main
 from dnmf.engine import SpillFolder
 from dnmf.errors import DiskError
 
@@ -193,7 +193,7 @@ def test_a_hang_up_that_is_ignored_stops_nothing(path, tmp_path, ended, monkeypa
 
 def monkeypatch_passes(monkeypatch, passes, act):
     """Do something when the plain lines of a run have come to a pass; return what shows that it was done."""
-    from dnmf.progress import Lines
+    from dnmf.cli.progress import Lines
 
     told, done = Lines.passed, []
 

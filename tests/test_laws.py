@@ -15,10 +15,10 @@ from strategies import SOURCES, awkward, cut_matrices, low_rank
 
 import dnmf
 from dnmf.engine import ThreadEngine
-from dnmf.factor import RandomFactor
+from dnmf.engine.factor import RandomFactor
+from dnmf.run.open import plan_of
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
-from dnmf.start import plan_of
 
 RULES = [
     ("frobenius", "hals"),

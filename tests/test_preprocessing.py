@@ -16,9 +16,9 @@ from strategies import SOURCES, cut_matrices, low_rank
 
 import dnmf
 from dnmf import preprocessing as prep
-from dnmf.cli import main
+from dnmf.cli.app import main
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
 from dnmf.sources.memory import ArraySource
 
@@ -97,7 +97,7 @@ def test_the_panels_of_a_block_do_not_show(monkeypatch):
     forms = (counts(), sp.csr_array(counts()))
     ways = [(act, V, samples) for act, _ in PREPARED.values() for V in forms for samples in AXES]
     expected = [read_back(act(V, samples=samples)) for act, V, samples in ways]
-    monkeypatch.setattr("dnmf.kernels.moments.PANEL_BYTES", 100)
+    monkeypatch.setattr("dnmf.kernels.preparation.moments.PANEL_BYTES", 100)
     found = [read_back(act(V, samples=samples)) for act, V, samples in ways]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 import dnmf
-from dnmf.cli import main
+from dnmf.cli.app import main
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -23,9 +23,9 @@ from dnmf import NMF, MiniBatchNMF
 from dnmf.convert import convert
 from dnmf.errors import DataError, DnmfError
 from dnmf.preprocessing import clip, unit_variance
-from dnmf.report.residuals import measure_residuals
+from dnmf.run.residuals import measure_residuals
 from dnmf.sources import open_matrix
-from dnmf.sources.layout import Elsewhere, Layout, fingerprint
+from dnmf.sources.base import Elsewhere, Layout, fingerprint
 
 HEIGHT, WIDTH, BLOCKS = 8, 15, 3
 SHAPE = (HEIGHT * BLOCKS, WIDTH)
@@ -434,5 +434,5 @@ def test_reads_of_blocks_go_through_the_door():
             scratch = len(node.args) == 2 and "cratch" in ast.unparse(node.args[1])
             if node.func.attr == "read" and scratch:  # a source may read itself
                 assert owner == "self" or owner.startswith("here(self."), f"{path.name}:{node.lineno} reads {owner}"
-            if node.func.attr == "part" and path.parent.name != "kernels":
+            if node.func.attr == "part" and "kernels" not in path.parts:
                 assert owner == "self", f"{path.name}:{node.lineno} sends parts of {owner}"

@@ -17,9 +17,9 @@ condition that there is none, and the lock is a name that is checked before each
 from dnmf.checkpoint.arrays import StoredFactor, write_long
 from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.names import read_names, write_names
-from dnmf.checkpoint.opened import Gone, read_array
-from dnmf.checkpoint.placing import appearing, check_target, inputs_in, working_folder
+from dnmf.checkpoint.read import Gone, read_array
 from dnmf.checkpoint.store import Store, is_store
+from dnmf.checkpoint.targets import appearing, check_target, inputs_in, working_folder
 
 __all__ = [
     "Commit",

@@ -13,11 +13,11 @@ import zarr
 from zarr.codecs import Crc32cCodec
 from zarr.storage import LocalStore, StoreLike
 
-from dnmf.checkpoint.durable import explained, sync
-from dnmf.checkpoint.opened import read_array
-from dnmf.checkpoint.place import Place
-from dnmf.factor import Factor
-from dnmf.kernels.tiles import Float
+from dnmf.checkpoint.read import read_array
+from dnmf.engine.factor import Factor
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.storage.durable import explained, sync
+from dnmf.storage.location import Place
 
 # Narrow blocks are put together to chunks of about this size.
 CHUNK_BYTES = 4 * 2**20

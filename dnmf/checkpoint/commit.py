@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dnmf.markup import seen
-from dnmf.watch import Record
+from dnmf.errors import seen
+from dnmf.solvers.history import Record
 
 FORMAT = 1
 GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")

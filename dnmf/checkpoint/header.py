@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dnmf.checkpoint.commit import seal_of
-from dnmf.checkpoint.place import Place
 from dnmf.errors import StoreError
-from dnmf.kernels.steps import Step
+from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
 from dnmf.sources.prepared import check_steps
+from dnmf.storage.location import Place
 
 NAME = "zarr.json"
 RUN, SURVEY = "dnmf", "dnmf_survey"

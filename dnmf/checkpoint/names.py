@@ -3,11 +3,11 @@
 from typing import Any
 
 from dnmf.checkpoint.commit import sealed, unsealed
-from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.header import MOST_BYTES, read_json
-from dnmf.checkpoint.place import Place
 from dnmf.errors import StoreWarning, warn
 from dnmf.sources.names import NO_NAMES, Names
+from dnmf.storage.durable import explained
+from dnmf.storage.location import Place
 
 NAMES = "names.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.header import read_json
-from dnmf.checkpoint.place import Place
+from dnmf.storage.location import Place
 
 NAME = re.compile(r"[0-9]{6,18}\.json")
 # What the content of a record may be like that no run wrote; that it cannot be read is another thing.

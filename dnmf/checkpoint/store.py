@@ -8,26 +8,26 @@ from typing import Any
 import zarr
 
 from dnmf.checkpoint.arrays import write_factors, write_whole
+from dnmf.checkpoint.cleanup import is_begun, sweep_checkpoints, sweep_drafts
 from dnmf.checkpoint.commit import GUIDE, Commit, is_finished
-from dnmf.checkpoint.durable import explained, remove_tree
-from dnmf.checkpoint.faults import fault_of
-from dnmf.checkpoint.guarded import Guarded
 from dnmf.checkpoint.header import FORMAT, find_header, read_header, write_header
 from dnmf.checkpoint.names import NAMES, write_names
-from dnmf.checkpoint.opened import open_array, read_array
-from dnmf.checkpoint.place import Hold
-from dnmf.checkpoint.placing import place_at
+from dnmf.checkpoint.read import open_array, read_array
 from dnmf.checkpoint.records import DAMAGE, Records, new_group
-from dnmf.checkpoint.sweeping import is_begun, sweep_checkpoints, sweep_drafts
 from dnmf.checkpoint.targets import check_apart
 from dnmf.checkpoint.telling import told
+from dnmf.checkpoint.verify import fault_of
+from dnmf.engine.factor import Factor
 from dnmf.errors import StoreError, StoreWarning, warn
-from dnmf.factor import Factor
-from dnmf.kernels.tiles import Float
-from dnmf.markup import card
+from dnmf.inspection.html import card
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.names import NO_NAMES, Names
-from dnmf.sources.objects import WRITABLE
-from dnmf.sources.urls import is_url
+from dnmf.storage.durable import explained, remove_tree
+from dnmf.storage.guarded import Guarded
+from dnmf.storage.location import Hold
+from dnmf.storage.objects import WRITABLE
+from dnmf.storage.open_location import place_at
+from dnmf.storage.urls import is_url
 
 
 class Store:

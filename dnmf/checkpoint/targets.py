@@ -1,20 +1,29 @@
 """What a new matrix, factor or store may take the place of: only what dnmf wrote, and never what it is made from."""
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dnmf.checkpoint.header import NAME, attributes_of, read_json
-from dnmf.checkpoint.place import Place
-from dnmf.drafts import DRAFT
+from zarr.storage import StoreLike
+
+from dnmf.checkpoint.header import NAME, RUN, SURVEY, attributes_of, find_header, read_json
 from dnmf.errors import StoreError
 from dnmf.sources.addresses import Address
-from dnmf.sources.objects import SCHEMES
-from dnmf.sources.urls import is_url
-from dnmf.sources.zarr_array import NAMES
+from dnmf.sources.formats.zarr_array import NAMES
+from dnmf.storage import drafts, durable
+from dnmf.storage.bucket import Bucket
+from dnmf.storage.folder import Folder
+from dnmf.storage.guarded import Guarded
+from dnmf.storage.location import Place
+from dnmf.storage.objects import SCHEMES
+from dnmf.storage.open_location import full_path, place_at
+from dnmf.storage.urls import is_url
 
 ARRAY = re.compile(r"zarr\.json|c(/[0-9]+){0,2}")
 GROUP = re.compile(
@@ -88,7 +97,7 @@ def _there(place: Place) -> bool:
         names = place.names()
     except NotADirectoryError:
         return True
-    return any(not DRAFT.fullmatch(name) for name in names) or (not names and place.exists())
+    return any(not drafts.DRAFT.fullmatch(name) for name in names) or (not names and place.exists())
 
 
 def _foreign(place: Place) -> str | None:
@@ -108,7 +117,7 @@ def _foreign(place: Place) -> str | None:
         return "is no Zarr array or sparse matrix"
     for file in place.files():
         base = file.partition("/")[0]
-        inner = file[len(base) + 1 :] if DRAFT.fullmatch(base) else file
+        inner = file[len(base) + 1 :] if drafts.DRAFT.fullmatch(base) else file
         if written is None or not written.fullmatch(inner):
             return f"holds {file[:80]}, which dnmf did not write"
     return None
@@ -116,7 +125,7 @@ def _foreign(place: Place) -> str | None:
 
 def _pattern(place: Place, names: list[str]) -> re.Pattern[str] | None:
     """Return how the files of the Zarr node at a place, or of its draft, are called; None where there is none."""
-    for name in (NAME, *(f"{name}/{NAME}" for name in names if DRAFT.fullmatch(name))):
+    for name in (NAME, *(f"{name}/{NAME}" for name in names if drafts.DRAFT.fullmatch(name))):
         try:
             node = json.loads(read_json(place, name))
             attributes = node.get("attributes") or {}
@@ -129,3 +138,96 @@ def _pattern(place: Place, names: list[str]) -> re.Pattern[str] | None:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
     return None
+
+
+def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Guarded:
+    """Return the place of a new matrix or factor, before any work is done for it.
+
+    Raises
+    ------
+    StoreError
+        If there is something that is not to be overwritten, or is not dnmf's; or if the target is, contains or lies in
+        a place that it is made from.
+    """
+    place = place_at(target)
+    check_apart(full_path(target) if isinstance(place.inner, Folder) else target, origins)
+    with durable.explained(str(place), "opened"):
+        if isinstance(place.inner, Folder) and place.inner.root.is_symlink():
+            raise StoreError(f"{place} is a link; give the path that it leads to.")
+        check_free(place, overwrite)
+    return place
+
+
+def inputs_in(store: str | Path | None) -> list[Any]:
+    """Return the path of a store, and where the matrix and the weights of its run or survey lie."""
+    if store is None:
+        return []
+    place = place_at(store)
+    header = find_header(place, RUN) or find_header(place, SURVEY) or {}
+    weights = header.get("weights")
+    return [store, header.get("location"), weights.get("location") if isinstance(weights, dict) else None]
+
+
+@contextlib.contextmanager
+def appearing(target: str | Path, overwrite: bool = False, origins: Iterable[Any] = ()) -> Iterator[StoreLike]:
+    """Give a place to write an array to that becomes `target` when all has gone well, and is deleted when not."""
+    check = partial(check_target, target, overwrite, list(origins))
+    place = check().inner
+    with durable.explained(str(place)):
+        if isinstance(place, Folder):
+            with appearing_here(place.root, check) as draft:
+                yield draft
+        elif isinstance(place, Bucket):
+            with _objects_appearing(place, check) as objects:
+                yield objects
+
+
+@contextlib.contextmanager
+def appearing_here(target: Path, check: Callable[[], object]) -> Iterator[Path]:
+    """Give a path for a file or a folder that takes the place of `target` when all has gone well.
+
+    `check` raises where `target` may not be replaced; it is called at the end once more.
+    """
+    check()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    drafts.sweep(target)
+    draft = target.with_name(drafts.draft_name(target.name))
+    try:
+        yield draft
+        (durable.sync_tree if draft.is_dir() else durable.sync)(draft)
+        check()
+        durable.take_place(draft, target, target.with_name(drafts.draft_name(target.name)))
+    finally:
+        drafts.remove(draft)
+
+
+@contextlib.contextmanager
+def working_folder(target: str | Path) -> Iterator[Path]:
+    """Give a folder on the disk of a target, or for a URL one for temporary files, that lasts as long as this."""
+    beside = Path(tempfile.gettempdir(), "convert") if is_url(target) else full_path(target)
+    folder = beside.with_name(drafts.draft_name(beside.name))
+    with durable.explained(f"A folder beside {beside}"):
+        drafts.sweep(beside)
+        folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        drafts.remove(folder)
+
+
+@contextlib.contextmanager
+def _objects_appearing(bucket: Bucket, check: Callable[[], object]) -> Iterator[StoreLike]:
+    draft = drafts.draft_name("")
+    for name in bucket.names():
+        if drafts.is_abandoned(name, ""):
+            bucket.remove_tree(name)
+    try:
+        yield bucket.zarr(draft)
+        check()
+        bucket.remove("zarr.json")
+        for name in bucket.names():
+            if not drafts.DRAFT.fullmatch(name):
+                bucket.remove_tree(name)
+        bucket.copy_tree(draft, "")
+    finally:
+        bucket.remove_tree(draft)

@@ -18,12 +18,12 @@ from dnmf.convert.compressors import COMPRESSORS, check_compressor
 from dnmf.convert.dense import write_dense
 from dnmf.convert.origin import open_origin
 from dnmf.convert.sparse import write_entries, write_sparse
+from dnmf.engine.plan import RUNTIME_BYTES
 from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.floats import own_errors
-from dnmf.plan import RUNTIME_BYTES
+from dnmf.run.open import inputs_of
 from dnmf.settings import parse_bytes
-from dnmf.sources.layout import Axis, Source
-from dnmf.start import inputs_of
+from dnmf.sources.base import Axis, Source
 
 __all__ = ["COMPRESSORS", "convert"]
 

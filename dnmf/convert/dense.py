@@ -10,12 +10,12 @@ from zarr.storage import StoreLike
 
 from dnmf.convert.compressors import compressors_for
 from dnmf.errors import SettingsError
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.sources.base import Axis, Source
 from dnmf.sources.blocks import as_dtype, read_block
-from dnmf.sources.damage import reading_part
-from dnmf.sources.layout import Axis, Source
+from dnmf.sources.formats.zarr_array import NAMES
 from dnmf.sources.names import Names
-from dnmf.sources.zarr_array import NAMES
+from dnmf.sources.read_errors import reading_part
 
 # Chunks of this size are read at the disk's speed.
 CHUNK_BYTES = 16 * 2**20

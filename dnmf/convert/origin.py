@@ -7,17 +7,17 @@ from typing import Any
 
 from dnmf.checkpoint import working_folder
 from dnmf.sources.addresses import Address
-from dnmf.sources.damage import reading_part
-from dnmf.sources.layout import Source
-from dnmf.sources.market import Market, MarketArray, MarketEntries, open_market
-from dnmf.sources.market import unpacked as unpacked_array
-from dnmf.sources.npz_file import NpzEntries, kind_of, open_npz, unpacked
+from dnmf.sources.base import Source
+from dnmf.sources.formats.entry_list import Entries
+from dnmf.sources.formats.matrix_market import Market, MarketArray, MarketEntries, open_market
+from dnmf.sources.formats.matrix_market import unpacked as unpacked_array
+from dnmf.sources.formats.npz_file import NpzEntries, kind_of, open_npz, unpacked
+from dnmf.sources.formats.raw_array import open_raw
+from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.opening import Opener, open_matrix, open_table, opener_of
-from dnmf.sources.plain_file import open_raw
+from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable
-from dnmf.sources.tables import TableEntries
-from dnmf.sources.triplets import Entries
-from dnmf.sources.urls import is_url
+from dnmf.storage.urls import is_url
 
 
 @contextmanager

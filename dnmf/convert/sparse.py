@@ -17,12 +17,12 @@ from zarr.storage import StoreLike
 
 from dnmf.convert.buckets import Part, Parts, sort_entries
 from dnmf.convert.compressors import compressors_for
-from dnmf.kernels.panels import slices
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import slices
+from dnmf.sources.base import Axis, Source
 from dnmf.sources.blocks import as_dtype, read_block
-from dnmf.sources.layout import Axis, Source
+from dnmf.sources.formats.entry_list import Entries, Extent, read_through
 from dnmf.sources.names import Names
-from dnmf.sources.triplets import Entries, Extent, read_through
 
 CHUNK_ENTRIES = 2**20
 # Entries of a block that are distributed at once.

@@ -7,8 +7,8 @@ blocks ──► groups, by the matrix alone ──► one task each: visit its 
 
 from dnmf.engine import forks  # noqa: F401 - sees to what a child made by fork inherits
 from dnmf.engine.audit import AuditEngine
-from dnmf.engine.groups import H_ALONE, Engine, Scope, Sums, Work
 from dnmf.engine.machine import Each, SpillFolder, at_once, cores, single_threaded_products, usable_memory
+from dnmf.engine.passes import H_ALONE, Engine, Scope, Sums, Work
 from dnmf.engine.threads import ThreadEngine
 
 __all__ = [

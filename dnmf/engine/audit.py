@@ -12,16 +12,16 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.engine.groups import WHOLE, Engine, S, Scope, Work
+from dnmf.engine.factor import Factor
+from dnmf.engine.passes import WHOLE, Engine, S, Scope, Work
 from dnmf.errors import DataError
-from dnmf.factor import Factor
-from dnmf.kernels.digests import Digests, digest_of, digests_of
-from dnmf.kernels.entries import Entries
-from dnmf.kernels.panels import Block
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import FieldSums
-from dnmf.kernels.tiles import Float
-from dnmf.sources.layout import Layout
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.digests import Digests, digest_of, digests_of
+from dnmf.kernels.blocks.entries import Entries
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.sources.base import Layout
 
 # How far ‖V_j‖² of a block that is computed again in every pass, perhaps by another processor, may be from the first.
 ROUNDED = 1e-6

@@ -10,15 +10,15 @@ import numpy as np
 from dask._task_spec import Task, TaskRef
 from numpy.typing import NDArray
 
-from dnmf.engine.groups import WHOLE, S, Scope, Work, visit_block
+from dnmf.engine.factor import Factor, Room
+from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
+from dnmf.engine.plan import group_bounds
 from dnmf.errors import Interrupted
-from dnmf.factor import Factor, Room
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry, Block
 from dnmf.kernels.floats import own_errors
-from dnmf.kernels.panels import BadEntry, Block
-from dnmf.kernels.scratch import Scratch
-from dnmf.plan import group_bounds
+from dnmf.sources.base import Source
 from dnmf.sources.blocks import read_block
-from dnmf.sources.layout import Source
 
 
 class ThreadEngine:

@@ -21,14 +21,14 @@ from sklearn.utils.validation import validate_data
 
 from dnmf.errors import DataError, DataWarning, warn
 from dnmf.estimator.rows import Rows, products, solve_products, solve_rows
-from dnmf.kernels.panels import work_dtype
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.blocks.panels import work_dtype
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Missing
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.alignment import names_in
+from dnmf.sources.base import BLOCK_BYTES
 from dnmf.sources.blocks import as_matrix, compressed
 from dnmf.sources.dask_array import factor_array, verified
-from dnmf.sources.layout import BLOCK_BYTES
 from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
 from dnmf.sources.preparing import open_along

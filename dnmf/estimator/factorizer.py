@@ -14,13 +14,13 @@ from dnmf.errors import DataWarning, warn
 from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
 from dnmf.estimator.parameters import settings_by_hand
 from dnmf.estimator.rows import Rows
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
-from dnmf.kernels.steps import Step
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.preparation.steps import Step
+from dnmf.run.transform import solved
 from dnmf.settings import Settings
 from dnmf.sources import Source
 from dnmf.sources.prepared import Prepared
-from dnmf.transform import solved
 
 INFINITE = float("inf")
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from dnmf.engine import single_threaded_products
 from dnmf.estimator.parameters import for_rows
-from dnmf.kernels.model import Model
-from dnmf.kernels.quadratic import Quadratic, change
-from dnmf.kernels.rules import altered, make_rule
-from dnmf.kernels.tiles import Float
-from dnmf.run import Run
-from dnmf.solve import Update
-from dnmf.transform import Solve
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.quadratic.rule import Quadratic, change
+from dnmf.kernels.registry import altered, make_rule
+from dnmf.kernels.rule import Model
+from dnmf.run.run import Run
+from dnmf.run.transform import Solve
+from dnmf.solvers.iteration import Update
 
 
 def measured(run: Run, components: Float) -> float:

@@ -7,11 +7,12 @@ import numpy as np
 from sklearn.base import _fit_context
 
 from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
+from dnmf.engine.factor import DiskFactor, MemoryFactor, Room
 from dnmf.errors import DataError
 from dnmf.estimator.batches import Batches, BlockBatches, OneBatch, RowBatches
 from dnmf.estimator.containers import Table, opened
+from dnmf.estimator.convergence import Progress
 from dnmf.estimator.factorizer import Factorizer
-from dnmf.estimator.online import Online, first_components
 from dnmf.estimator.parameters import (
     OF_MINIBATCH,
     SHARED,
@@ -26,15 +27,14 @@ from dnmf.estimator.parameters import (
     rank_of,
     seed_of,
 )
-from dnmf.estimator.progress import Progress
-from dnmf.factor import DiskFactor, MemoryFactor, Room
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry, Block, square_sum, work_dtype
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
-from dnmf.kernels.panels import BadEntry, Block, square_sum, work_dtype
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import Float
+from dnmf.run.open import plan_of
 from dnmf.settings import Settings, check_penalties
+from dnmf.solvers.online import Online, first_components
 from dnmf.sources.alignment import aligned
-from dnmf.start import plan_of
 
 # The share of memory that W of all batches may take before it is kept on the disk.
 KEPT_SHARE = 0.3

@@ -10,6 +10,7 @@ import numpy as np
 
 from dnmf.errors import SettingsError
 from dnmf.estimator.containers import Table, opened
+from dnmf.estimator.convergence import Told
 from dnmf.estimator.factorizer import Factorizer
 from dnmf.estimator.measuring import measured
 from dnmf.estimator.parameters import (
@@ -25,15 +26,14 @@ from dnmf.estimator.parameters import (
     options_of,
     rank_of,
 )
-from dnmf.estimator.progress import Told
-from dnmf.estimator.storing import fitted_in, is_store, told_of
-from dnmf.kernels.tiles import Float
-from dnmf.result import Result
-from dnmf.run import Run
+from dnmf.estimator.persistence import fitted_in, is_store, told_of
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.run.open import new_run, old_run
+from dnmf.run.result import Result
+from dnmf.run.run import Run
 from dnmf.settings import Settings
+from dnmf.solvers.stopping import Allowed
 from dnmf.sources.alignment import aligned, aligned_factors
-from dnmf.start import new_run, old_run
-from dnmf.stopping import Allowed
 
 
 class NMF(Factorizer):

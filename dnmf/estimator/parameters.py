@@ -10,8 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
 from dnmf.errors import DataError, SettingsError, warn
-from dnmf.kernels.rules import solvers_for
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.registry import solvers_for
 from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
 
 SPECTRAL = ("nndsvd", "nndsvda", "nndsvdar")

@@ -8,14 +8,14 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.errors import DataError
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry, Block, panels, work_dtype
+from dnmf.kernels.blocks.products import cross_product
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
-from dnmf.kernels.model import Model
-from dnmf.kernels.panels import BadEntry, Block, panels, work_dtype
-from dnmf.kernels.products import cross_product
-from dnmf.kernels.quadratic import Quadratic
-from dnmf.kernels.rules import make_rule
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.registry import make_rule
+from dnmf.kernels.rule import Model
 from dnmf.settings import Missing, Settings
 from dnmf.sources import Source
 from dnmf.sources.blocks import read_block

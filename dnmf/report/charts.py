@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnmf.markup import Markup, join, tag
-from dnmf.report.numbers import labels, number
+from dnmf.inspection.html import Markup, join, tag
+from dnmf.inspection.numbers import labels, number
 
 # Where a point lies in a chart, and its words.
 Point = tuple[float, float, str]

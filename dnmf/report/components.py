@@ -4,16 +4,16 @@ from functools import partial
 
 import numpy as np
 
-from dnmf.markup import Markup, join, tag
-from dnmf.profiles import Runs
-from dnmf.report.account import Account, in_runs
+from dnmf.inspection.html import Markup, join, tag
+from dnmf.inspection.numbers import number, percent, shortened
+from dnmf.inspection.profiles import Runs
+from dnmf.inspection.summary import POINTS, image
 from dnmf.report.charts import Mark, Series, bar_chart, histogram, line_chart, small_curve
+from dnmf.report.facts import Account, in_runs
 from dnmf.report.images import picture
-from dnmf.report.numbers import number, percent, shortened
 from dnmf.report.page import Section, figure, more, note, paragraphs, table
-from dnmf.report.residuals import Residuals, Spread, Tops, relative
-from dnmf.showing import POINTS, image
-from dnmf.sources.layout import Axis
+from dnmf.run.residuals import Residuals, Spread, Tops, relative
+from dnmf.sources.base import Axis
 
 # Up to so many components are told by a bar each, more by a curve.
 BARS = 24

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dnmf.markup import Markup, tag
+from dnmf.inspection.html import Markup, tag
 
 # From nothing to the most: dark blue, teal, green, pale yellow, each lighter than the one before.
 ANCHORS = np.array([[13, 16, 44], [33, 62, 112], [31, 122, 140], [92, 184, 122], [253, 243, 178]], np.float64)

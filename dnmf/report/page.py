@@ -7,7 +7,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from dnmf.markup import Markup, join, tag
+from dnmf.inspection.html import Markup, join, tag
 
 
 class Section(NamedTuple):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dnmf.kernels.tiles import Float
-from dnmf.pictures import plot_images
+from dnmf.inspection.figures import plot_images
+from dnmf.kernels.blocks.tiles import Float
 
 
 def draw_parts(W: Float, shape: tuple[int, ...], path: str | Path, title: str = "") -> None:

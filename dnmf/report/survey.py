@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.kernels.tiles import Float
-from dnmf.markup import Markup, join, tag
-from dnmf.pictures.survey import PANELS
-from dnmf.report.again import flags
+from dnmf.inspection.figures.survey import PANELS
+from dnmf.inspection.html import Markup, join, tag
+from dnmf.inspection.numbers import duration, number
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.report.charts import WIDTH, Mark, Scale, Series, line_chart, svg
 from dnmf.report.components import legend
 from dnmf.report.images import picture, smaller
-from dnmf.report.numbers import duration, number
 from dnmf.report.page import Section, Tile, command, facts, figure, more, note, page, paragraphs, table
+from dnmf.report.reproduce import flags
 from dnmf.survey import RankSurvey
 from dnmf.survey.columns import order, tree
 from dnmf.survey.table import HEADS

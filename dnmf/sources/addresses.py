@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dnmf.errors import DataError
-from dnmf.sources.paths import absolute
-from dnmf.sources.urls import check_url, is_url, without_file_scheme
+from dnmf.storage.paths import absolute
+from dnmf.storage.urls import check_url, is_url, without_file_scheme
 
 MARK = "::"
 KNOWN = (

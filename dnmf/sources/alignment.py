@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError, DataWarning, warn
+from dnmf.sources.base import Axis, Layout, Source
+from dnmf.sources.formats.xarray_array import names_of
 from dnmf.sources.frames import labels_of
-from dnmf.sources.layout import Axis, Layout, Source
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.names import NO_NAMES, Names, Order, order_of, warn_of_order
 from dnmf.sources.weighted import MemoryWeights
-from dnmf.sources.xarray_array import names_of
 
 AXES: tuple[Axis, Axis] = ("rows", "columns")
 

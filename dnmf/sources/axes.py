@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple, get_args
 
 from dnmf.errors import DataError
-from dnmf.sources.layout import Axis
+from dnmf.sources.base import Axis
 from dnmf.sources.names import Names, difference
 
 FITTED = "the fitted factor"

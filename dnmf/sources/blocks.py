@@ -13,14 +13,14 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
-from dnmf.kernels.entries import Weighted
-from dnmf.kernels.order import rises
-from dnmf.kernels.panels import Block, work_dtype
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import Weighted
+from dnmf.kernels.blocks.index_order import rises
+from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 if TYPE_CHECKING:
-    from dnmf.sources.layout import Layout, Part, Source
+    from dnmf.sources.base import Layout, Part, Source
 
 REBUILD = "build it again from its entries, as by scipy.sparse.coo_array((values, (rows, columns))).tocsr()"
 

@@ -15,12 +15,12 @@ from dask._task_spec import DataNode
 from dask.optimization import cull
 
 from dnmf.errors import DataError, DataWarning, ReadError, exhausted, warn
-from dnmf.kernels.panels import Block, work_dtype
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
+from dnmf.sources.base import Axis, Layout, check_shape, streams_rows
 from dnmf.sources.blocks import as_matrix, name_of_block
-from dnmf.sources.layout import Axis, Layout, check_shape, streams_rows
-from dnmf.sources.urls import told
+from dnmf.storage.urls import told
 
 Key = tuple[Any, ...]
 # A block that is put together from the chunks of an array that is cut along its other axis has about this size.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
+from dnmf.sources.base import Axis, Source
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.layout import Axis, Source
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.names import Names
 

@@ -9,11 +9,11 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from dnmf.errors import DataError
-from dnmf.kernels.panels import Block, work_dtype
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
+from dnmf.sources.base import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, even_bounds
 from dnmf.sources.blocks import as_matrix, canonical, with_nan
-from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, even_bounds
 from dnmf.sources.sparse_array import to_scipy
 
 SPARSE_BLOCK_COLUMNS = 16384

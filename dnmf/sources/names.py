@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError, DataWarning, warn
-from dnmf.sources.paths import absolute
+from dnmf.storage.paths import absolute
 
 # About what a name takes in memory: a text of some twenty letters, and the place in the array that leads to it.
 NAME_BYTES = 80

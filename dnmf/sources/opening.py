@@ -15,27 +15,27 @@ from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.settings import Missing
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.alignment import aligned_weights
-from dnmf.sources.damage import reading_part
+from dnmf.sources.base import Axis, Layout, Source
 from dnmf.sources.dask_array import DaskSource
+from dnmf.sources.formats.entry_list import held
+from dnmf.sources.formats.hdf5_file import open_hdf5
+from dnmf.sources.formats.matrix_market import open_market
+from dnmf.sources.formats.netcdf_file import open_netcdf
+from dnmf.sources.formats.npz_file import open_npz
+from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
+from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.formats.xarray_array import open_dataarray
+from dnmf.sources.formats.zarr_group import open_array, open_group
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
-from dnmf.sources.hdf5_file import open_hdf5
-from dnmf.sources.layout import Axis, Layout, Source
-from dnmf.sources.market import open_market
 from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, unmasked
 from dnmf.sources.names import NO_NAMES, Names
-from dnmf.sources.netcdf_file import open_netcdf
-from dnmf.sources.npz_file import open_npz
-from dnmf.sources.objects import Bucket, zarr_store
-from dnmf.sources.plain_file import RAW, open_npy, open_raw
 from dnmf.sources.prepared import Prepared
+from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
 from dnmf.sources.sparse_array import is_sparse_array
-from dnmf.sources.tables import TableEntries
-from dnmf.sources.triplets import held
-from dnmf.sources.urls import is_url, told
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
-from dnmf.sources.xarray_array import open_dataarray
-from dnmf.sources.zarr_group import open_array, open_group
+from dnmf.storage.objects import Bucket, zarr_store
+from dnmf.storage.urls import is_url, told
 
 Opener = Callable[[Address, Axis | None], Source]
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dnmf.errors import DataError
-from dnmf.kernels.moments import DENSE_BYTES, SPARSE_BYTES
-from dnmf.kernels.panels import Block
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.steps import Step, prepare
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.preparation.moments import DENSE_BYTES, SPARSE_BYTES
+from dnmf.kernels.preparation.steps import Step, prepare
+from dnmf.sources.base import BLOCK_BYTES, Axis, Layout, Source
 from dnmf.sources.blocks import CheckedPart, part_for, read_block
-from dnmf.sources.layout import BLOCK_BYTES, Axis, Layout, Source
 
 
 class Prepared:

@@ -8,17 +8,17 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.errors import DataError
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.steps import Step
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Missing
+from dnmf.sources.base import Axis, Source
 from dnmf.sources.blocks import read_block
-from dnmf.sources.compressed import CompressedSource
-from dnmf.sources.layout import Axis, Source
+from dnmf.sources.formats.compressed_sparse import CompressedSource
+from dnmf.sources.formats.entry_list import HELD_ENTRIES
 from dnmf.sources.memory import SparseSource
 from dnmf.sources.names import NO_NAMES, Names, Order
 from dnmf.sources.opening import open_matrix
 from dnmf.sources.prepared import Prepared
-from dnmf.sources.triplets import HELD_ENTRIES
 
 
 def open_prepared(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dnmf.sources.addresses import Address
-from dnmf.sources.layout import Axis, Elsewhere, Layout
+from dnmf.sources.base import Axis, Elsewhere, Layout
 
 
 class Reopened(Elsewhere):

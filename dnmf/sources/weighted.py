@@ -8,11 +8,11 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.errors import DataError
-from dnmf.kernels.entries import Weighted
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.steps import Step
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import Weighted
+from dnmf.kernels.preparation.steps import Step
+from dnmf.sources.base import Layout, Pieces, Source, check_shape
 from dnmf.sources.blocks import CheckedPart, as_matrix, part_for, read_block
-from dnmf.sources.layout import Layout, Pieces, Source, check_shape
 from dnmf.sources.memory import as_columns, columns_of
 from dnmf.sources.prepared import Prepared
 

@@ -6,14 +6,14 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.kernels.panels import Block, panels, square_sum
-from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.products import add_gram, add_outer_product, cross_product
-from dnmf.kernels.quadratic import Quadratic, match_scale, update_free
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import FieldSums, Several
-from dnmf.kernels.tiles import Float
-from dnmf.sketch import Sketch, SketchSums
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block, panels, square_sum
+from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product
+from dnmf.kernels.blocks.sums import FieldSums, Several
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
+from dnmf.solvers.sketch import Sketch, SketchSums
 from dnmf.survey.holdout import Halves
 
 

@@ -20,12 +20,12 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from dnmf.kernels.entries import Entries, Pair, Weighted
-from dnmf.kernels.hashing import drop_hashed, drop_hashed_entries, hash_halves
-from dnmf.kernels.panels import Block, Columns
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import FieldSums
-from dnmf.kernels.tiles import Float
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import Entries, Pair, Weighted
+from dnmf.kernels.blocks.hashing import drop_hashed, drop_hashed_entries, hash_halves
+from dnmf.kernels.blocks.panels import Block, Columns
+from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.tiles import Float
 
 # The largest share of the entries that one fold of speckles holds out.
 SHARE = 0.1

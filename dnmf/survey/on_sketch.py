@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.bundle import Together
 from dnmf.engine import Scope, single_threaded_products
+from dnmf.engine.factor import StackedFactor
+from dnmf.engine.plan import Load
 from dnmf.errors import StoreError
-from dnmf.factor import StackedFactor
-from dnmf.kernels.model import Rule
-from dnmf.kernels.quadratic import Quadratic
-from dnmf.kernels.tiles import Float
-from dnmf.plan import Load
-from dnmf.ranking import sparsity
-from dnmf.sketch import Sketch, SketchSums, Surrogate, basis_of, left_over, lifted, pilot, stride_of
-from dnmf.solve import Bench
-from dnmf.sources.layout import Layout
-from dnmf.state import State
-from dnmf.survey.asked import (
+from dnmf.inspection.components import sparsity
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.rule import Rule
+from dnmf.solvers.bundle import Together
+from dnmf.solvers.iteration import Bench
+from dnmf.solvers.sketch import Sketch, SketchSums, Surrogate, basis_of, left_over, lifted, pilot, stride_of
+from dnmf.solvers.state import State
+from dnmf.sources.base import Layout
+from dnmf.survey.bicross import PredictBlock, SketchOfRest
+from dnmf.survey.holdout import Halves
+from dnmf.survey.passes import Beside, Verify
+from dnmf.survey.request import (
     FOLD_STARTS,
     ROUNDS,
     WIDTH,
@@ -34,10 +37,7 @@ from dnmf.survey.asked import (
     model_piece,
     survey_load,
 )
-from dnmf.survey.bicross import PredictBlock, SketchOfRest
-from dnmf.survey.cabinet import Cabinet
-from dnmf.survey.holdout import Halves
-from dnmf.survey.works import Beside, Verify
+from dnmf.survey.store import Cabinet
 
 
 def sketches(asked: Asked) -> list[str]:

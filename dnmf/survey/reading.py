@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from dnmf.checkpoint.durable import explained
 from dnmf.checkpoint.header import SURVEY, find_header
-from dnmf.checkpoint.placing import place_at
 from dnmf.errors import StoreError
-from dnmf.result import Result
+from dnmf.run.result import Result
 from dnmf.settings import Settings
-from dnmf.sources.objects import WRITABLE
-from dnmf.sources.urls import is_url
-from dnmf.survey.asked import Asked
-from dnmf.survey.cabinet import Cabinet
+from dnmf.storage.durable import explained
+from dnmf.storage.objects import WRITABLE
+from dnmf.storage.open_location import place_at
+from dnmf.storage.urls import is_url
 from dnmf.survey.columns import hashed_sample
+from dnmf.survey.request import Asked
+from dnmf.survey.store import Cabinet
 from dnmf.survey.table import RankSurvey, SurveyModel
 
 

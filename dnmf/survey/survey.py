@@ -7,23 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from dnmf.engine.plan import Load, Plan
 from dnmf.errors import SettingsError, unknown
-from dnmf.initialise import check_init
-from dnmf.kernels.rules import solver_of
-from dnmf.methods import rule_of
-from dnmf.plan import Load, Plan
+from dnmf.kernels.registry import solver_of
+from dnmf.run.open import check_missing, crewed, inputs_of, make_run, plan_of
+from dnmf.run.watcher import Watcher
 from dnmf.settings import MOST_RUNS, Settings, check_penalties
-from dnmf.sketch import fits
+from dnmf.solvers.initialise import check_init
+from dnmf.solvers.selection import rule_of
+from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
-from dnmf.sources.layout import Layout
+from dnmf.sources.base import Layout
 from dnmf.sources.weighted import is_weighted
-from dnmf.start import check_missing, crewed, inputs_of, make_run, plan_of
-from dnmf.survey.asked import Asked, named_for_passes, sketchable, survey_load
-from dnmf.survey.cabinet import Cabinet
 from dnmf.survey.columns import hashed_sample
-from dnmf.survey.making import Maker, header_of
+from dnmf.survey.request import Asked, named_for_passes, sketchable, survey_load
+from dnmf.survey.runner import Maker, header_of
+from dnmf.survey.store import Cabinet
 from dnmf.survey.table import RankSurvey
-from dnmf.watch import Watcher
 
 # Passes that models make side by side, unless it is said how many.
 PASSES = 30

@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
+from dnmf.inspection.html import card
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
-from dnmf.kernels.tiles import Float
-from dnmf.markup import card
-from dnmf.result import Result
+from dnmf.run.result import Result
+from dnmf.run.stored import stored_result
+from dnmf.run.transform import transform
 from dnmf.settings import Settings
-from dnmf.stored import stored_result
 from dnmf.survey.columns import consensus_matrix, cophenetic, dispersion, order, tree
 from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
-from dnmf.survey.spent import Spent
+from dnmf.survey.costs import Spent
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
-from dnmf.transform import transform
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -204,20 +204,20 @@ class RankSurvey:
 
     def plot(self) -> Any:
         """Return a figure with the curves of the survey and the suggested rank; needs `pip install 'dnmf[plot]'`."""
-        from dnmf.pictures import plot_survey
+        from dnmf.inspection.figures import plot_survey
 
         return plot_survey(self.table(), suggested=self.suggest().rank)
 
     def plot_consensus(self, rank: int) -> Any:
         """Return a heat map of the connectivity at a rank, ordered by clusters."""
-        from dnmf.pictures import plot_consensus
+        from dnmf.inspection.figures import plot_consensus
 
         C = self.connectivity(rank)
         return plot_consensus(C, order(C, tree(C)), f"Consensus of {len(self.of(rank))} runs at rank {rank}")
 
     def plot_silhouettes(self, rank: int) -> Any:
         """Return a plot of the silhouettes of the components of all runs at a rank."""
-        from dnmf.pictures import plot_silhouettes
+        from dnmf.inspection.figures import plot_silhouettes
 
         found = self.stability(rank)
         if found is None:

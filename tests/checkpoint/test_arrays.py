@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from dnmf.checkpoint import arrays
 from dnmf.checkpoint.arrays import StoredFactor, chunk_columns, digest, write_factors
-from dnmf.checkpoint.faults import damaged_chunk
-from dnmf.checkpoint.folder import Folder
-from dnmf.factor import ArrayFactor
+from dnmf.checkpoint.verify import damaged_chunk
+from dnmf.engine.factor import ArrayFactor
+from dnmf.storage.folder import Folder
 
 bounds_of = st.lists(st.integers(1, 9), min_size=1, max_size=12).map(
     lambda widths: [0, *(int(b) for b in np.cumsum(widths))]

@@ -10,7 +10,7 @@ from runs import assert_same_bits, factors, interrupt_at, matrix, stored
 
 import dnmf
 import dnmf.checkpoint.arrays
-import dnmf.checkpoint.faults
+import dnmf.checkpoint.verify
 from dnmf.errors import Interrupted, StoreError, StoreWarning
 
 PASSES = 6
@@ -230,7 +230,7 @@ def test_a_checkpoint_deleted_while_it_is_looked_at_is_no_damage(store, monkeypa
     commits, newer = store / "commits", store / "commits" / "000003.json"
     hidden = newer.read_bytes()
     newer.unlink()
-    damaged = dnmf.checkpoint.faults.damaged_chunk
+    damaged = dnmf.checkpoint.verify.damaged_chunk
 
     def go_on(*given):
         if not newer.exists():
@@ -240,7 +240,7 @@ def test_a_checkpoint_deleted_while_it_is_looked_at_is_no_damage(store, monkeypa
             return "chunk 0 of W"
         return damaged(*given)
 
-    monkeypatch.setattr(dnmf.checkpoint.faults, "damaged_chunk", go_on)
+    monkeypatch.setattr(dnmf.checkpoint.verify, "damaged_chunk", go_on)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert dnmf.load(store).passes == 3

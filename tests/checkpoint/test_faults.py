@@ -14,8 +14,9 @@ import zarr
 from runs import assert_same_bits, factors, interrupt_at, matrix
 
 import dnmf
-from dnmf.checkpoint import Store, durable, patience
+from dnmf.checkpoint import Store
 from dnmf.errors import DnmfError, Interrupted, StoreError, StoreWarning
+from dnmf.storage import durable, retries
 
 V = matrix(24, 60)
 OPTIONS = {"rank": 3, "max_passes": 6, "tol": 0, "checkpoint_every": 2, "init": "random"}
@@ -150,7 +151,7 @@ def test_what_a_run_returns_and_publishes_is_the_checkpoint_it_wrote_and_not_one
 def test_reads_are_tried_again_after_a_while_and_not_for_ever(store, waits):
     with Failing(store, errno.EIO, 1, 10**9, wanted="zarr.json"), pytest.raises(StoreError, match="Input/output error"):
         dnmf.load(store)
-    assert waits == list(patience.DELAYS)
+    assert waits == list(retries.DELAYS)
 
 
 def refusing(monkeypatch, owner, name, number):

@@ -15,9 +15,9 @@ from dnmf.checkpoint import commit as commits
 from dnmf.checkpoint import header as headers
 from dnmf.checkpoint import names as stored_names
 from dnmf.checkpoint.commit import Commit
-from dnmf.cli import main
+from dnmf.cli.app import main
 from dnmf.errors import DnmfError, StoreError, StoreWarning
-from dnmf.watch import Record
+from dnmf.solvers.history import Record
 
 V = matrix(24, 60)
 PASS = Record(1, 1.0, 0.5, 0.1, 1.0, 100, "hals").to_dict()

@@ -12,9 +12,9 @@ from strategies import SOURCES, low_rank
 import dnmf
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.arrays import digest, gather
-from dnmf.checkpoint.durable import write_once
+from dnmf.engine.factor import ArrayFactor
 from dnmf.errors import StoreError
-from dnmf.factor import ArrayFactor
+from dnmf.storage.durable import write_once
 
 
 @pytest.fixture

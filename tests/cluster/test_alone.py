@@ -8,9 +8,9 @@ from distributed import Client, LocalCluster
 from runs import assert_same_bits, matrix, stored
 
 import dnmf
-from dnmf.engine import clusters, workers
+from dnmf.engine.cluster import launch, workers
 from dnmf.errors import ClusterWarning, Interrupted
-from dnmf.watch import Watcher
+from dnmf.run.watcher import Watcher
 
 OPTIONS = {"rank": 3, "max_passes": 6, "checkpoint_every": 2, "tol": 0}
 FORM = {
@@ -59,7 +59,7 @@ class Losing(Watcher):
 @pytest.mark.parametrize("keeps", [True, False], ids=["with a store", "without one"])
 def test_a_cluster_of_our_own_gets_new_workers_each_time(keeps, path, tmp_path):
     expected = dnmf.factorize(path, client="threads", **OPTIONS)
-    with clusters.made(FORM) as cluster:
+    with launch.made(FORM) as cluster:
         fault = Losing(cluster, 3, 5)
         with pytest.warns(ClusterWarning, match=r"no worker for 0\.2 seconds.*Its 1 workers are started again"):
             found = dnmf.factorize(
@@ -81,7 +81,7 @@ def test_how_often_workers_are_started_again_is_bounded(path, tmp_path, monkeypa
             return super().slots(*given)
 
     monkeypatch.setattr(workers, "Workers", Look)
-    with clusters.made(FORM) as cluster:
+    with launch.made(FORM) as cluster:
         given = {"watchers": [Losing(cluster, 3)], "cancel": cancel, "store": tmp_path / "s"}
         with pytest.warns(ClusterWarning), pytest.raises(Interrupted):
             dnmf.factorize(path, client=cluster, **given, **OPTIONS)

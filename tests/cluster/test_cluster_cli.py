@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
-from dnmf.cli import main
+from dnmf.cli.app import main
 
 FIT = ["--rank", "3", "--max-passes", "6", "--tol", "0"]
 

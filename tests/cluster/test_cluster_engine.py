@@ -15,17 +15,17 @@ import threadpoolctl
 from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, stored, until
 
 import dnmf
-import dnmf.engine.cluster
-import dnmf.join
-import dnmf.run
-import dnmf.sketch.basis
-import dnmf.solve
+import dnmf.engine.cluster.crew
+import dnmf.engine.cluster.engine
+import dnmf.run.run
+import dnmf.solvers.iteration
+import dnmf.solvers.sketch.basis
 from dnmf.engine import ThreadEngine
-from dnmf.engine.cluster import ClusterEngine
-from dnmf.engine.spread import SpreadFactor
-from dnmf.engine.workers import Workers
+from dnmf.engine.cluster.distributed_factor import SpreadFactor
+from dnmf.engine.cluster.engine import ClusterEngine
+from dnmf.engine.cluster.workers import Workers
 from dnmf.errors import BudgetError, ClusterError, ClusterWarning, DataError, Interrupted, ReadError, SettingsError
-from dnmf.kernels.panels import BadEntry
+from dnmf.kernels.blocks.panels import BadEntry
 from dnmf.sources import open_matrix
 
 V = matrix(24, 600)
@@ -153,7 +153,7 @@ def test_the_same_bits_where_entries_are_missing_or_weighted(client, tmp_path):
 @pytest.mark.parametrize("tall", [False, True])
 @pytest.mark.parametrize("sample", [10000, 90], ids=["sample is all", "sample is a part"])
 def test_a_sketch_has_the_same_bits_and_is_resumed_to_them(sample, tall, client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.sketch.basis, "SAMPLE", sample)
+    monkeypatch.setattr(dnmf.solvers.sketch.basis, "SAMPLE", sample)
     path = stored(tmp_path / "V.zarr", V.T.copy() if tall else V, (17, 24) if tall else (24, 17))
     options = {"rank": 4, "solver": "sketch", "max_passes": 8, "tol": 0, "checkpoint_every": 2}
     expected = dnmf.factorize(path, client="threads", **options)
@@ -167,7 +167,7 @@ def test_a_sketch_has_the_same_bits_and_is_resumed_to_them(sample, tall, client,
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_factor_that_stays_where_a_pass_is_refused_is_saved_again(kept, client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.solve, "extrapolate", lambda new, *given: np.ones_like(new))
+    monkeypatch.setattr(dnmf.solvers.iteration, "extrapolate", lambda new, *given: np.ones_like(new))
     path = stored(tmp_path / "V.zarr", V, (24, 17))
     options = {"rank": 3, "max_passes": 8, "tol": 0, "checkpoint_every": 1, "extrapolate": True, **PLAIN}
     expected = dnmf.factorize(path, client="threads", **options)
@@ -186,16 +186,16 @@ def test_the_tree_of_sums_is_that_of_the_threads(groups, client):
 def test_every_group_is_told_once_and_no_more_than_a_window_is_under_way(client, monkeypatch):
     run, told, most = engine(client, 40, 20), [], []
     run.on_block = told.append
-    take_off = dnmf.engine.flight.Flight._take_off
+    take_off = dnmf.engine.cluster.task_queue.Flight._take_off
     monkeypatch.setattr(
-        dnmf.engine.flight.Flight,
+        dnmf.engine.cluster.task_queue.Flight,
         "_take_off",
         lambda flight, index: (take_off(flight, index), most.append(len(flight.under_way))),
     )
     run.one_pass(Job())
     assert sum(told) == 2 * 120 * 8
     assert len(told) == 20
-    assert max(most) <= dnmf.engine.flight.AHEAD * 2
+    assert max(most) <= dnmf.engine.cluster.task_queue.AHEAD * 2
 
 
 def test_a_cancelled_pass_ends(client):
@@ -257,7 +257,7 @@ def test_an_interrupted_run_goes_on_elsewhere_to_the_same_bits(client, tmp_path)
 
 
 def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.join.Crew, "sees", lambda crew, store: False)
+    monkeypatch.setattr(dnmf.engine.cluster.crew.Crew, "sees", lambda crew, store: False)
     options = {"max_passes": 7, "checkpoint_every": 2, "tol": 0, "init": "nndsvd"}
     result = dnmf.factorize(V, 3, store=tmp_path / "a", client=client, **options)
     assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
@@ -266,14 +266,14 @@ def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_pa
 
 
 def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(client, tmp_path, monkeypatch):
-    kept, write_long, sent = [], dnmf.run.write_long, []
+    kept, write_long, sent = [], dnmf.run.run.write_long, []
 
     def writing(path, *given):
         kept.append(path)
         assert len(list(path.parent.iterdir())) <= 1
         return write_long(path, *given)
 
-    monkeypatch.setattr(dnmf.run, "write_long", writing)
+    monkeypatch.setattr(dnmf.run.run, "write_long", writing)
     monkeypatch.setattr(SpreadFactor, "_send", lambda *given: sent.append(given))
     options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0, **PLAIN}
     with dask.config.set({"temporary-directory": str(tmp_path)}):
@@ -286,8 +286,8 @@ def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(c
 
 
 def test_where_workers_see_no_folder_H_goes_by_this_process_with_a_warning_above_a_size(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.join.Crew, "sees_folder", lambda crew, path: False)
-    monkeypatch.setattr("dnmf.engine.cluster.SENT_BYTES", 4000)
+    monkeypatch.setattr(dnmf.engine.cluster.crew.Crew, "sees_folder", lambda crew, path: False)
+    monkeypatch.setattr("dnmf.engine.cluster.engine.SENT_BYTES", 4000)
     options = {"max_passes": 4, "checkpoint_every": 2, "tol": 0}
     array = stored(tmp_path / "V.zarr", V, (24, 17))
     with pytest.warns(ClusterWarning, match=r"The workers see no folder .*Give store= at a path or URL that all"):
@@ -381,28 +381,28 @@ def test_a_chunk_that_cannot_be_computed_is_told(client):
 
 def test_a_path_that_the_workers_do_not_see_is_found_out_before_the_first_pass(client, tmp_path, monkeypatch):
     path = stored(tmp_path / "V.zarr", V, (24, 17))
-    monkeypatch.setattr(dnmf.join, "all_missing", _moved)
+    monkeypatch.setattr(dnmf.engine.cluster.crew, "all_missing", _moved)
     with pytest.raises(DataError, match=r"does not see V at .*V\.zarr: .*does not exist.*shared file system"):
         dnmf.factorize(path, 3, client=client, store=tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 
 def _moved(places):
-    from dnmf.join import missing
+    from dnmf.engine.cluster.crew import missing
 
     return {name: missing(location + "-moved", expected) for name, (location, expected) in places.items()}
 
 
 def test_a_path_with_other_numbers_on_a_worker_is_found_out(client, tmp_path):
     path = stored(tmp_path / "V.zarr", V, (24, 17))
-    expected = dnmf.sources.layout.fingerprint(open_matrix(path))
+    expected = dnmf.sources.base.fingerprint(open_matrix(path))
     stored(tmp_path / "U.zarr", V + 1, (24, 17))
-    assert dnmf.join.missing(path, expected) is None
-    assert dnmf.join.missing(str(tmp_path / "U.zarr"), expected) == "what is there has another sample."
+    assert dnmf.engine.cluster.crew.missing(path, expected) is None
+    assert dnmf.engine.cluster.crew.missing(str(tmp_path / "U.zarr"), expected) == "what is there has another sample."
 
 
 def test_a_matrix_in_memory_is_sent_with_a_warning_above_a_size(client, monkeypatch):
-    monkeypatch.setattr("dnmf.engine.cluster.SENT_BYTES", 10**4)
+    monkeypatch.setattr("dnmf.engine.cluster.engine.SENT_BYTES", 10**4)
     with pytest.warns(ClusterWarning, match="Write V as a Zarr array where the workers can read it"):
         dnmf.factorize(V, 3, max_passes=2, client=client)
 

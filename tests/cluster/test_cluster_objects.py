@@ -11,7 +11,7 @@ from runs import assert_same_bits, interrupt_at, matrix, stored
 import dnmf
 from dnmf.convert import convert
 from dnmf.errors import DataError, Interrupted
-from dnmf.watch import Watcher
+from dnmf.run.watcher import Watcher
 
 OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 4, "tol": 0}
 

@@ -7,7 +7,7 @@ import pytest
 from runs import matrix, stored
 
 import dnmf
-from dnmf.report.residuals import measure_residuals
+from dnmf.run.residuals import measure_residuals
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -25,8 +25,8 @@ from distributed import Client, LocalCluster, Worker
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
-from dnmf.cli import main
-from dnmf.engine import clusters
+from dnmf.cli.app import main
+from dnmf.engine.cluster import launch
 from dnmf.errors import ClusterError, MissingExtraError, SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +117,7 @@ def test_local_workers_give_the_same_bits(daemons, path, expected, tmp_path):
 @pytest.mark.parametrize("name", QUEUES)
 def test_the_job_script_of_a_queue(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make, arguments = clusters._maker(FORMS[name])
+    make, arguments = launch._maker(FORMS[name])
     with make(**arguments) as cluster:
         lines = cluster.job_script().splitlines()
         inspect.signature(cluster.adapt).bind(**FORMS[name]["adapt"])
@@ -151,7 +151,7 @@ def test_a_job_that_ends_is_replaced(daemons, tmp_path, monkeypatch):
     form["arguments"] = {**SMALL, "scheduler_options": {"dashboard_address": ":0"}}
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
-        clusters.made(form) as cluster,
+        launch.made(form) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         client.wait_for_workers(1, timeout=60)
@@ -165,7 +165,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(name, lacking, tmp_pa
     monkeypatch.chdir(tmp_path)
     package = PACKAGES[name]
     lacking(package)
-    extra = clusters.EXTRAS[package]
+    extra = launch.EXTRAS[package]
     ended = CliRunner().invoke(main, ["fit", "V.zarr", "--rank", "3", "--cluster", str(CONFIGS / name)])
     assert ended.exit_code == 2
     told = f"needs the package {package.replace('_', '-')}; install it with: pip install 'dnmf[{extra}]'"
@@ -181,7 +181,7 @@ def test_a_package_that_lacks_a_part_is_named_with_its_extra(name, package, part
     lacking(part, package)
     with (
         pytest.raises(MissingExtraError, match=rf"needs the package {package.replace('_', '-')}; .*dnmf\["),
-        clusters.from_file(CONFIGS / name),
+        launch.from_file(CONFIGS / name),
     ):
         pass
 
@@ -206,16 +206,16 @@ def test_a_package_that_lacks_a_part_is_named_with_its_extra(name, package, part
 def test_a_mistake_in_a_file_ends_in_a_sentence(change, error, sentence, tmp_path):
     local = {"cluster": "distributed.LocalCluster", "arguments": {"n_workers": 0, "dashboard_address": ":0"}}
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump({**local, **change}))
-    with pytest.raises(error, match=sentence), clusters.from_file(tmp_path / "odd.yaml"):
+    with pytest.raises(error, match=sentence), launch.from_file(tmp_path / "odd.yaml"):
         pass
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_arguments_are_those_of_the_class(name):
-    make, arguments = clusters._maker(FORMS[name])
+    make, arguments = launch._maker(FORMS[name])
     taken = names(make)
     assert set(arguments) <= taken, sorted(set(arguments) - taken)
-    assert set(FORMS[name]) <= set(clusters.KEYS)
+    assert set(FORMS[name]) <= set(launch.KEYS)
     assert ("workers" in FORMS[name]) + ("adapt" in FORMS[name]) == (name != "ssh.yaml")
 
 

@@ -19,7 +19,7 @@ from distributed import LocalCluster, Security
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
-from dnmf.engine.clusters import at_address
+from dnmf.engine.cluster.launch import at_address
 from dnmf.errors import ClusterError
 
 OPTIONS = {"rank": 3, "max_passes": 20, "checkpoint_every": 5, "tol": 0}

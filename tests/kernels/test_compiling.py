@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numba.core import caching
 
-from dnmf.kernels import compiling
-from dnmf.kernels.compiling import cache_of, compiled, temporary_folder
+from dnmf.kernels.blocks import compiling
+from dnmf.kernels.blocks.compiling import cache_of, compiled, temporary_folder
 
 
 def dot(a, b):
@@ -99,7 +99,7 @@ def test_the_package_is_imported_without_any_folder_to_write(tmp_path):
         "from numba.core import caching; import tempfile\n"
         "for kind in caching.CacheImpl._locator_classes: kind.from_function = classmethod(lambda *given: None)\n"
         "tempfile.tempdir = '/dev/null'\n"
-        "import dnmf; from dnmf.kernels.tiles import load_tile; import numpy as np\n"
+        "import dnmf; from dnmf.kernels.blocks.tiles import load_tile; import numpy as np\n"
         "tile = np.zeros((2, 3)); assert load_tile(np.ones((2, 2)), 0, tile) == 2; print(tile.sum())"
     )
     environment = {**os.environ, "HOME": "/dev/null", "NUMBA_NUM_THREADS": "1"}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from dnmf.kernels.curvature import ROW_LEAST, add_curvature, newton_rows
-from dnmf.kernels.panels import panels
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import Penalty
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import panels
+from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.divergence.newton_rows import ROW_LEAST, add_curvature, newton_rows
 
 RANK = 3
 

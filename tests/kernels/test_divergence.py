@@ -5,13 +5,13 @@ import pytest
 import scipy.sparse as sp
 from naive import beta_update, divergence, kl_update, objective
 
-from dnmf.kernels.beta import divergence_of, exponent, majorise, mismatch
-from dnmf.kernels.divergence import Divergence
-from dnmf.kernels.entries import Entries, Weighted
-from dnmf.kernels.model import Model
-from dnmf.kernels.powers import LANES, logarithms
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import Penalty
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import Entries, Weighted
+from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.divergence.beta import divergence_of, exponent, majorise, mismatch
+from dnmf.kernels.divergence.elementwise import LANES, logarithms
+from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.rule import Model
 
 BETAS = [-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
 FORMS = {"C": np.asarray, "Fortran": np.asfortranarray, "CSC": sp.csc_array}

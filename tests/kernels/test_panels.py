@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from strategies import awkward
 
 from dnmf.errors import DataError
-from dnmf.kernels import panels as module
-from dnmf.kernels.panels import BadEntry, Columns, panel_width, panels, square_sum, work_dtype
-from dnmf.kernels.products import add_outer_product, cross_product, power_of_two
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import Stats
-from dnmf.kernels.tiles import LANES
+from dnmf.kernels.blocks import panels as module
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry, Columns, panel_width, panels, square_sum, work_dtype
+from dnmf.kernels.blocks.products import add_outer_product, cross_product, power_of_two
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.tiles import LANES
 
 FORMS = {
     "C": np.asarray,

@@ -5,8 +5,8 @@ import pytest
 from naive import violation
 from scipy.optimize import nnls
 
-from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.tiles import Penalty
+from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 
 PENALTIES = [Penalty(), Penalty(0.4, 0.0), Penalty(0.0, 0.3), Penalty(0.4, 0.3)]
 

@@ -9,14 +9,14 @@ from naive import hals as naive_hals
 from naive import mu as naive_mu
 from naive import objective
 
-from dnmf.kernels import quadratic
-from dnmf.kernels.model import Model
-from dnmf.kernels.panels import square_sum
-from dnmf.kernels.quadratic import Quadratic, block_fit, match_scale, precision, relative
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.stats import Stats
-from dnmf.kernels.tiles import Penalty
-from dnmf.kernels.updates import hals, moments, multiplicative
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import square_sum
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.quadratic import rule as quadratic
+from dnmf.kernels.quadratic.row_updates import hals, moments, multiplicative
+from dnmf.kernels.quadratic.rule import Quadratic, block_fit, match_scale, precision, relative
+from dnmf.kernels.rule import Model
 
 FORMS = [np.asarray, np.asfortranarray, sp.csc_array]
 

@@ -6,12 +6,12 @@ import scipy.sparse as sp
 from naive import hals as naive_hals
 from scipy.optimize import nnls
 
-from dnmf.kernels.panels import BadEntry, square_sum
-from dnmf.kernels.pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.products import add_outer_product, cross_product
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import LANES, Penalty
-from dnmf.kernels.updates import hals, moments, multiplicative
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry, square_sum
+from dnmf.kernels.blocks.products import add_outer_product, cross_product
+from dnmf.kernels.blocks.tiles import LANES, Penalty
+from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.row_updates import hals, moments, multiplicative
 
 
 def problem(width, rank=7, rows=30, dtype="float64", seed=0):

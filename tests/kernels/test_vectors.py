@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-from dnmf.kernels.powers import LANES, log_sum, logarithm_32
-from dnmf.kernels.vectors import add_to_rows, row_products, weighted_rows
+from dnmf.kernels.blocks.simd import add_to_rows, row_products, weighted_rows
+from dnmf.kernels.divergence.elementwise import LANES, log_sum, logarithm_32
 
 
 @numba.njit

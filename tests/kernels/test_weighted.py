@@ -8,14 +8,14 @@ import scipy.sparse as sp
 from naive import hals, objective, weighted_pass
 
 from dnmf.errors import DataError
-from dnmf.kernels.entries import Entries, Weighted
-from dnmf.kernels.model import Model
-from dnmf.kernels.panels import BadEntry
-from dnmf.kernels.quadratic import Quadratic
-from dnmf.kernels.scratch import Scratch
-from dnmf.kernels.tiles import Penalty
-from dnmf.kernels.updates import hals as hals_update
-from dnmf.kernels.weighted import W_SWEEPS, WeightedQuadratic
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import Entries, Weighted
+from dnmf.kernels.blocks.panels import BadEntry
+from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.quadratic.row_updates import hals as hals_update
+from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.quadratic.weighted import W_SWEEPS, WeightedQuadratic
+from dnmf.kernels.rule import Model
 
 PENALTIES = [Penalty(), Penalty(0.05, 0.1)]
 

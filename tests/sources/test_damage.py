@@ -7,7 +7,7 @@ import zarr
 from strategies import SOURCES, low_rank
 
 from dnmf.errors import ReadError
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
 
 V = low_rank(30, 200, 3)

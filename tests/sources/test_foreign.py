@@ -12,12 +12,12 @@ from strategies import low_rank
 
 import dnmf
 import dnmf.convert
-from dnmf.cli import main
+from dnmf.cli.app import main
 from dnmf.errors import DataError, MissingExtraError, ReadError
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import Address, convert_command
-from dnmf.sources.hdf5_array import Hdf5Array
+from dnmf.sources.formats.hdf5_array import Hdf5Array
 
 V = low_rank(30, 200, 3)
 
@@ -124,7 +124,7 @@ def test_a_table_that_lists_no_entries_is_refused(text, sentence, tmp_path):
 
 
 def test_numbers_of_a_column_may_become_other_ones_after_the_first_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.tables.CSV_BYTES", 64)
+    monkeypatch.setattr("dnmf.sources.formats.tables.CSV_BYTES", 64)
     lines = [f"{i};0;{i + 1}" for i in range(50)] + ["50;0;0.5"]
     (tmp_path / "V.csv").write_text("\n".join(lines))
     np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.csv"))[:, 0], [*range(1, 51), 0.5])
@@ -373,7 +373,7 @@ def test_what_cannot_be_reached_to_open_a_compressed_matrix_tells_no_secret(monk
         raise RuntimeError("no answer to\nGET /V.zarr?X-Amz-Signature=abcdef")
 
     stored_csr("memory://unreached/V.zarr")
-    monkeypatch.setattr("dnmf.sources.vectors.ZarrVector.read", read)
+    monkeypatch.setattr("dnmf.sources.formats.stored_vectors.ZarrVector.read", read)
     with pytest.raises(ReadError, match=r"^indptr of memory://unreached/V.zarr could not be read \(.*to GET") as caught:
         open_matrix("memory://unreached/V.zarr")
     assert "abcdef" not in str(caught.value)
@@ -418,7 +418,7 @@ def test_variables_that_xarray_decodes_are_read_through_it(tmp_path):
 def test_a_lazy_array_is_read_a_block_at_a_time(tmp_path, monkeypatch):
     import xarray
 
-    monkeypatch.setattr("dnmf.sources.layout.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("dnmf.sources.base.BLOCK_BYTES", 4000)
     with quiet():
         dataset(V).to_netcdf(tmp_path / "V.nc", engine="h5netcdf")
     with xarray.open_dataset(tmp_path / "V.nc", engine="h5netcdf") as data:
@@ -676,7 +676,7 @@ def test_variables_in_groups_of_netcdf_are_found(tmp_path):
 def test_a_filter_that_is_not_there_is_named_as_the_file_is_opened(tmp_path, monkeypatch):
     import h5py
 
-    monkeypatch.setattr("dnmf.sources.hdf5_filters.PLUGIN", "no_such_plugin")
+    monkeypatch.setattr("dnmf.sources.formats.hdf5_filters.PLUGIN", "no_such_plugin")
     with h5py.File(tmp_path / "V.h5", "w") as file:
         created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         created.set_chunk((2, 2))

@@ -11,7 +11,7 @@ from strategies import low_rank
 
 import dnmf
 from dnmf.errors import DataError
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
 
 KINDS = STORED | GIVEN

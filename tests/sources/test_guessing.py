@@ -171,8 +171,8 @@ def test_a_table_that_cannot_be_read_is_refused(text, part, sentence, tmp_path):
 
 
 def test_ids_that_are_digits_first_and_texts_later_are_texts_from_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.table_files.SAMPLE_BYTES", 200)
-    monkeypatch.setattr("dnmf.sources.tables.CSV_BYTES", 500)
+    monkeypatch.setattr("dnmf.sources.formats.table_files.SAMPLE_BYTES", 200)
+    monkeypatch.setattr("dnmf.sources.formats.tables.CSV_BYTES", 500)
     lines = [f"{i % 50},{1000 + i % 70},{1 + i % 5}" for i in range(600)]
     path = written(tmp_path, "books.csv", "\n".join(["user,item,rating", *lines, "7,000100039X,5"]))
     frame = pd.read_csv(path, dtype={"item": str}).groupby(["user", "item"])["rating"].sum()

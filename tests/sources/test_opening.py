@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from strategies import SOURCES, awkward, cuts, low_rank
 
 from dnmf.errors import DataError
-from dnmf.kernels.panels import BadEntry
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry
 from dnmf.sources import open_matrix
-from dnmf.sources.layout import BLOCK_BYTES, even_bounds, fingerprint, uncut_bounds
+from dnmf.sources.base import BLOCK_BYTES, even_bounds, fingerprint, uncut_bounds
 from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, SparseSource, bounds_by_entries
 
 
@@ -53,7 +53,7 @@ def test_a_source_says_what_it_is(kind, tmp_path):
 @pytest.mark.parametrize("streamed", ["rows", "columns"])
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array, sp.csc_array])
 def test_an_uncut_matrix_is_cut_into_blocks_of_bounded_size(form, streamed, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.layout.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("dnmf.sources.base.BLOCK_BYTES", 4000)
     monkeypatch.setattr("dnmf.sources.memory.BLOCK_BYTES", 4000)
     V = low_rank(30, 200, 3)
     source = open_matrix(form(V), streamed)

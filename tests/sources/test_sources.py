@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import zarr
 from strategies import SOURCES, low_rank
 
-from dnmf.kernels.scratch import Scratch
+from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
 from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, bounds_by_entries
 

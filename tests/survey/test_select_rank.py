@@ -14,20 +14,20 @@ from rich.console import Console
 from runs import Told
 
 import dnmf
+from dnmf.cli.progress import Bar
 from dnmf.engine import ThreadEngine
-from dnmf.engine.groups import WHOLE
+from dnmf.engine.passes import WHOLE
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
-from dnmf.kernels.hashing import drop_hashed
-from dnmf.kernels.scratch import Scratch
-from dnmf.progress import Bar
-from dnmf.rank import load_survey, select_rank
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.hashing import drop_hashed
+from dnmf.run.watcher import Watcher
 from dnmf.sources import open_matrix
-from dnmf.survey import making, on_sketch, table
-from dnmf.survey.cabinet import Cabinet
+from dnmf.survey import on_sketch, runner, table
+from dnmf.survey.api import load_survey, select_rank
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
-from dnmf.survey.side_by_side import shown
+from dnmf.survey.on_data import shown
 from dnmf.survey.stability import stability
-from dnmf.watch import Watcher
+from dnmf.survey.store import Cabinet
 
 
 def planted(rank=4, rows=60, columns=400, noise=0.05, seed=0, dtype=np.float64):
@@ -177,7 +177,7 @@ def test_the_passes_of_a_sketch_are_announced_and_told(tmp_path):
 
 
 def test_passes_of_models_that_do_not_fit_together_are_announced_and_told_in_one_count(monkeypatch):
-    monkeypatch.setattr(making, "in_batches", lambda models, fits: [(model,) for model in models])
+    monkeypatch.setattr(runner, "in_batches", lambda models, fits: [(model,) for model in models])
     told = Announced()
     survey = select_rank(counts(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=2, watchers=[told])
     passes = [("passed", number) for number in (1, 2, 4, 5)]  # pass 3 and pass 6 judge what the folds predict
@@ -212,7 +212,7 @@ def test_every_rank_has_its_share_of_passes_and_seconds(options, tmp_path):
 
 
 def test_passes_count_for_the_ranks_that_took_part(monkeypatch):
-    for module in (making, on_sketch):
+    for module in (runner, on_sketch):
         monkeypatch.setattr(module, "in_batches", lambda models, fits: [(model,) for model in models])
     survey = select_rank(planted(), [2, 4], n_runs=2, cv=2)
     # The sketch; two models each, the folds of both beside the first; the best of each.
@@ -268,7 +268,7 @@ def test_missing_and_weighted_entries_are_surveyed_too():
 
 
 def test_no_block_that_is_held_out_changes_a_fold(monkeypatch):
-    from dnmf.survey import cabinet
+    from dnmf.survey import store as cabinet
 
     V, folds = planted(), 2
     pieces = []
@@ -297,7 +297,7 @@ def test_no_block_that_is_held_out_changes_a_fold(monkeypatch):
 
 @pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
 def test_no_entry_that_is_held_out_changes_a_fold(loss, tmp_path, monkeypatch):
-    from dnmf.survey import side_by_side
+    from dnmf.survey import on_data
 
     V = counts()
     hidden = np.ones(V.shape)
@@ -308,12 +308,12 @@ def test_no_entry_that_is_held_out_changes_a_fold(loss, tmp_path, monkeypatch):
         changed = V.copy()
         changed[row, column] = value
 
-        def keeping(bench, asked, cabinet, state, models, folds, keep=side_by_side.keep_advanced):
+        def keeping(bench, asked, cabinet, state, models, folds, keep=on_data.keep_advanced):
             states.append(state)
             return keep(bench, asked, cabinet, state, models, folds)
 
         with monkeypatch.context() as patch:
-            patch.setattr(side_by_side, "keep_advanced", keeping)
+            patch.setattr(on_data, "keep_advanced", keeping)
             select_rank(changed, [2, 3], n_runs=1, cv=2, holdout="speckled", loss=loss, max_passes=4)
     # Models of both ranks come first, then those of fold 0 and of fold 1, which does not see the entry.
     for part in (4, 5):
@@ -596,7 +596,7 @@ def test_a_store_that_was_moved_is_a_survey(tmp_path):
 def test_visits_see_blocks_without_what_is_hidden():
     V = counts()
     block = Speckles(0, 0, 2).hide(V, 0)
-    from dnmf.kernels.entries import Entries
+    from dnmf.kernels.blocks.entries import Entries
 
     pairs = list(Entries(weighted=True).panels(block, np.dtype(float), Scratch()))
     assert sum((pair.weights == 0).sum() for _, pair in pairs) == pytest.approx(0.1 * V.size, rel=0.1)

@@ -8,7 +8,7 @@ from components import noisy_runs
 from sklearn.metrics import silhouette_samples
 
 from dnmf.errors import DataError
-from dnmf.ranking import sparsity
+from dnmf.inspection.components import sparsity
 from dnmf.survey.stability import cosines, silhouettes, stability
 
 

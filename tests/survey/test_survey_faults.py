@@ -13,8 +13,8 @@ from runs import matrix
 import dnmf
 from dnmf import select_rank
 from dnmf.checkpoint.commit import seal_of
-from dnmf.checkpoint.folder import Folder
 from dnmf.errors import DnmfError, StoreError, StoreWarning
+from dnmf.storage.folder import Folder
 
 V = matrix(24, 80)
 ASKED = {"ranks": [2, 3], "n_runs": 2, "cv": 2}

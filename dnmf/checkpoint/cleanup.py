@@ -1,0 +1,49 @@
+"""What runs that were killed have left in a store."""
+
+import contextlib
+import re
+
+from dnmf.checkpoint.commit import Commit
+from dnmf.checkpoint.records import DAMAGE, Records, passes_of
+from dnmf.storage.location import LOCK, Place
+
+# A file or folder of a run or survey on its way to its name.
+DRAFT = re.compile(r"\.((zarr|names|spent|[0-9]{6,18})\.json|W|H|\.lock|[a-z0-9-]+\.npz)-.+")
+
+
+def sweep_drafts(place: Place, *folders: str) -> None:
+    """Delete what was on its way to a name in some folders; the lock is held, so nobody is at work on it."""
+    for folder in folders:
+        for name in place.names(folder):
+            if DRAFT.fullmatch(name):
+                path = f"{folder}/{name}" if folder else name
+                place.remove_tree(path)
+                with contextlib.suppress(IsADirectoryError, NotADirectoryError):
+                    if name in place.names(folder):
+                        place.remove(path)
+
+
+def sweep_checkpoints(records: Records, newest: Commit | None) -> None:
+    """Delete records that are newer than the newest whole one or damaged, and groups that no record speaks of.
+
+    What cannot be read ends in an error before anything is deleted.
+    """
+    names, groups, damaged = records.names(), set[str](), []
+    for name in names:
+        try:
+            groups.add(records.read(name).group)
+        except FileNotFoundError:
+            continue
+        except DAMAGE:
+            damaged.append(name)
+    newer = [name for name in names if newest is not None and passes_of(name) > newest.passes]
+    for name in {*newer, *damaged}:
+        records.remove(name)
+    for group in records.place.names("checkpoints"):
+        if f"checkpoints/{group}" not in groups:
+            records.place.remove_tree(f"checkpoints/{group}")
+
+
+def is_begun(names: list[str]) -> bool:
+    """Say whether there is more in a folder than a run leaves that was killed before it had a header."""
+    return not all(name.startswith(LOCK) or DRAFT.fullmatch(name) for name in names)

@@ -1,0 +1,189 @@
+"""One pass on the workers of a Dask cluster.
+
+```
+job: W, what is done to a block, bytes ─┐ one submit a pass
+H of a group, where it was computed ────┼─► visit_group ─► H of the group, stays there
+V of the group, read by the worker ─────┘             └──► sums ─► add_sums, eight at a time ─► the driver
+```
+
+Every task can be run again from what the driver and the scheduler hold, so a worker may be lost at any moment.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dask
+import numpy as np
+from dask._task_spec import Task, TaskRef, parse_input
+from distributed import Future, KilledWorker
+from numpy.typing import NDArray
+
+from dnmf.engine.cluster import tasks
+from dnmf.engine.cluster.distributed_factor import SENDING, SpreadFactor, parts_of, placed
+from dnmf.engine.cluster.task_queue import Flight
+from dnmf.engine.cluster.workers import Workers
+from dnmf.engine.factor import Factor
+from dnmf.engine.passes import WHOLE, S, Scope, Work
+from dnmf.engine.plan import amount, group_bounds
+from dnmf.errors import ClusterError, ClusterWarning, warn
+from dnmf.kernels.blocks.panels import Block
+from dnmf.sources.base import Source
+from dnmf.sources.blocks import part_for
+
+# What may go through the scheduler without a word.
+SENT_BYTES = 500 * 10**6
+
+
+class ClusterEngine:
+    """The engine of a cluster.
+
+    Parameters
+    ----------
+    source
+        What is read.
+    groups, threads
+        Number of tasks of a pass, and how many of them a worker has memory for at once.
+    need
+        Memory in bytes that a worker takes with one task, to be told where it has too little.
+    workers
+        Where the tasks run. Once they are `cancelled`, a pass ends with `Interrupted`.
+    on_block
+        Called with the bytes of every group that was visited.
+    shared
+        Whether the workers see the store of the run.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        groups: int,
+        threads: int,
+        need: int,
+        workers: Workers,
+        on_block: Callable[[int], None] = lambda count: None,
+        shared: bool = False,
+    ) -> None:
+        self.source, self.workers, self.client = source, workers, workers.client
+        self.threads, self.need = threads, need
+        self.on_block, self.shared = on_block, shared
+        self.groups = group_bounds(source.layout.blocks, groups)
+        self._parts: list[tuple[Future, Sequence[Any]]] = []
+
+    def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
+        """Return a block, or some of its columns, which a worker reads."""
+        index = next(index for index, group in enumerate(self.groups) if block in group)
+        with self.workers.explained():
+            self.workers.check()
+            self._send_matrix()
+            part, needs = self._parts[index]
+            try:
+                read = self.client.submit(tasks.fetch_block, part, list(needs), block, columns, pure=False)
+                packed = self.workers.gather([read])[0]
+            except KilledWorker as error:
+                raise self.explain(index, error) from None
+        self.on_block(self.source.layout.block_bytes(block))
+        return tasks.unpack(packed)
+
+    def room(self) -> SpreadFactor:
+        """Return a factor for a pass to fill."""
+        return SpreadFactor(self.workers, self.groups, self.shared)
+
+    def settle(self, H: Factor, stored: Factor | None) -> None:
+        """Let the workers read H from where it is stored, or have it from this process, and forget how it was made."""
+        if isinstance(H, SpreadFactor):
+            with self.workers.explained():
+                sent = H.settle(stored)
+            if sent > SENT_BYTES:
+                warn(
+                    f"The workers see no folder that H could be kept in: {amount(sent)} of it go through this process "
+                    "and the scheduler whenever the run is to be kept safe. Give store= at a path or URL that all "
+                    "workers see.",
+                    ClusterWarning,
+                )
+
+    def close(self, H: Factor | None) -> None:
+        """Let the workers forget V and H."""
+        self._parts = []
+        if H is not None:
+            H.drop()
+
+    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
+        """Visit every block once and return the sums; `Engine` says more.
+
+        Raises ClusterError if the scheduler is lost, or a group has killed one worker after another.
+        """
+        assert room is None or isinstance(room, SpreadFactor)
+        with self.workers.explained():
+            self.workers.check()
+            self._send_matrix()
+            parts = [placed(self.workers, self.groups, part) for part in parts_of(H)]
+            packed = tasks.pack(tasks.Job(work, [(part.H, part.make) for part in parts], self.threads, scope.reading))
+            with dask.config.set(SENDING):
+                job = self.client.submit(tasks.hold, packed, pure=False)
+
+            def submit(indices: Sequence[int]) -> list[Future]:
+                graph: dict[str, Task] = {}
+                sums, kept = [], []
+                for index in indices:
+                    matrix, needs = self._parts[index]
+                    given = [part.given[index] for part in parts]
+                    group = self.groups[index]
+                    here = {block: scope.known[block] for block in group if block in scope.known}
+                    values = list(needs) if scope.reading and len(here) < len(group) else []
+                    told = job, matrix, values, group, given, tasks.pack(here)
+                    pair = _enter(graph, index, tasks.visit_group, *told)
+                    sums.append(_enter(graph, index, tasks.second, TaskRef(pair)))
+                    if room is not None:
+                        kept.append(_enter(graph, index, tasks.first, TaskRef(pair)))
+                with dask.config.set(SENDING):
+                    futures = self.client.get(graph, [sums, kept], sync=False, fifo_timeout=0)
+                for index, blocks in zip(indices, futures[1], strict=False):
+                    room.futures[index] = blocks  # type: ignore[union-attr]
+                return list(futures[0])
+
+            indices = range(len(self.groups)) if scope.part is None else scope.part
+            total: S = Flight(self, indices, submit, lambda block: scope.reading and block not in scope.known).land()
+            return total
+
+    def explain(self, index: int, error: KilledWorker) -> ClusterError:
+        """Return what to raise where one worker after another has died with a group."""
+        limit = getattr(error.last_worker, "memory_limit", 0)
+        group = self.groups[index]
+        names = self.source.layout.name(group[0])
+        if len(group) > 1:
+            names += f" to {self.source.layout.name(group[-1])}"
+        return ClusterError(
+            f"{names} of V ended {error.allowed_failures + 1} workers one after another. A worker needs "
+            f"{amount(self.need)} for it and has {amount(limit) if limit else 'no limit'}; give the workers more "
+            "memory or fewer threads, or cut the matrix into smaller blocks with `dnmf convert`. Their logs may say "
+            "more."
+        )
+
+    def _send_matrix(self) -> None:
+        """Tell the workers, once a run, where V is; of a matrix in memory, send them the blocks."""
+        if self._parts:
+            return
+        sent = 0
+        for part in (part_for(self.source, group) for group in self.groups):
+            packed = tasks.pack(part)
+            sent += len(packed)
+            with dask.config.set(SENDING):
+                future = self.client.submit(tasks.unpack, packed, pure=False)
+            if part.small:
+                self._parts = [(future, ())] * len(self.groups)
+                break
+            self._parts.append((future, part.needs))
+        if sent > SENT_BYTES:
+            warn(
+                f"V is in the memory of this process: {amount(sent)} of it go to the workers once, by way of the "
+                "scheduler, which keeps them. Write V as a Zarr array where the workers can read it.",
+                ClusterWarning,
+            )
+
+
+def _enter(graph: dict[str, Task], index: int, act: Callable[..., Any], *given: Any) -> str:
+    """Put a task for a group into a graph, and return its key; by their keys, groups have their turns in order."""
+    key = f"{act.__name__}-{index:06d}-{uuid.uuid4()}"
+    graph[key] = Task(key, act, *map(parse_input, given))
+    return key

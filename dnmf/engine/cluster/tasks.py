@@ -1,0 +1,173 @@
+"""What runs on the workers of a cluster."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from distributed import Worker, WorkerPlugin
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+import dnmf.kernels.registry  # noqa: F401 - loads every library whose threads are to be limited
+from dnmf.engine.factor import Factor
+from dnmf.engine.machine import multiplier, usable_memory
+from dnmf.engine.passes import BadBlock, Work, add_up, visit_block
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.floats import own_errors
+from dnmf.sources.blocks import CheckedPart, read_block
+
+_local = threading.local()
+_gates: dict[int, threading.Semaphore] = {}
+_gates_lock = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """What every task of a pass is told.
+
+    Attributes
+    ----------
+    work
+        What is done to a block.
+    H
+        For every factor that is read, and whose rows are put on top of each other: the factor, if every worker can
+        read it, and what makes a block of it from one that the tasks are given, if it is not that itself.
+    threads
+        How many tasks of this kind a worker has memory for at once.
+    reading
+        Whether V is read.
+    """
+
+    work: Work[Any]
+    H: Sequence[tuple[Factor | None, Callable[[int, Float], Float] | None]]
+    threads: int
+    reading: bool
+
+    def block(self, block: int, given: Sequence[Float | None]) -> Float | None:
+        """Return a block of H, from what the task was given of each factor."""
+        rows = []
+        for (everywhere, make), part in zip(self.H, given, strict=True):
+            if everywhere is not None:
+                rows.append(everywhere.read(block))
+            elif part is not None:
+                whole = np.array(part, order="C")
+                rows.append(whole if make is None else make(block, whole))
+        return np.concatenate(rows) if len(rows) > 1 else rows[0] if rows else None
+
+
+def pack(thing: Any) -> bytes:
+    """Pickle a thing so that its arrays come back aligned, and the reader's own.
+
+    Arrays that travel as buffers of their own arrive at any address, where NumPy takes other paths through BLAS, and
+    read-only, for which the kernels would be compiled again.
+    """
+    packed: bytes = cloudpickle.dumps(thing, protocol=4)
+    return packed
+
+
+def unpack(packed: bytes) -> Any:
+    """Return what `pack` was given."""
+    return cloudpickle.loads(packed)
+
+
+@own_errors
+def visit_group(
+    packed: bytes,
+    part: CheckedPart,
+    values: Sequence[Any],
+    group: range,
+    given: Sequence[Sequence[Float] | None],
+    known: bytes,
+) -> tuple[list[Float | None], Any]:
+    """Visit the blocks of a group; return the blocks of H that are kept, and the sums.
+
+    Raises
+    ------
+    BadBlock
+        For the first entry of the group that is negative or not finite.
+    """
+    job: Job = unpack(packed)
+    matrix = (part.given(values) if values else part) if job.reading else None
+    here = unpack(known)
+    scratch: Scratch = _local.__dict__.setdefault("scratch", Scratch())
+    sums = job.work.zero()
+    kept: list[Float | None] = []
+    with gate(job.threads):
+        for index, block in enumerate(group):
+            h = job.block(block, [None if blocks is None else blocks[index] for blocks in given])
+            try:
+                if block in here:
+                    kept.append(job.work.visit(block, here[block], h, sums, scratch))
+                else:
+                    kept.append(visit_block(matrix, job.work, block, block == group[-1], h, sums, scratch))
+            except BadEntry as error:
+                raise BadBlock(block, error) from None
+    return kept, sums
+
+
+def fetch_block(part: CheckedPart, values: Sequence[Any], block: int, columns: NDArray[np.int64] | None) -> bytes:
+    """Return a block, or some of its columns, packed."""
+    V = read_block(part.given(values) if values else part, block, Scratch())
+    return pack(V if columns is None else V[:, columns])
+
+
+@own_errors
+def act_on_chunks(
+    packed: bytes, starts: range, width: int, offset: int, groups: Sequence[Sequence[Float]]
+) -> list[Any]:
+    """Return what an act returns for the chunks of H that begin at `starts`, in groups that begin at `offset`."""
+    act = unpack(packed)
+    columns = np.concatenate([block for blocks in groups for block in blocks], axis=1)
+    return [act(start, columns[:, start - offset : start - offset + width]) for start in starts]
+
+
+def first(pair: tuple[Any, Any]) -> Any:
+    """Return the first of two."""
+    return pair[0]
+
+
+def second(pair: tuple[Any, Any]) -> Any:
+    """Return the second of two."""
+    return pair[1]
+
+
+def hold(thing: Any) -> Any:
+    """Return what is given, so that it is on a worker, and can be again if that one is lost."""
+    return thing
+
+
+@own_errors
+def add_sums(*level: Any) -> Any:
+    """Add up sums that stand next to each other."""
+    return add_up(level)
+
+
+def gate(threads: int) -> threading.Semaphore:
+    """Return what lets so many tasks of this worker through at once."""
+    with _gates_lock:
+        return _gates.setdefault(threads, threading.Semaphore(threads))
+
+
+class OneThreadedProducts(WorkerPlugin):  # type: ignore[misc]
+    """Keeps BLAS to one thread on every worker, those that come later included, for as long as the worker lives."""
+
+    name = "dnmf-one-threaded-products"
+    idempotent = True
+
+    def setup(self, worker: Worker) -> None:
+        """Set the limit."""
+        ThreadpoolController().limit(limits=1, user_api="blas")
+
+
+def look(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, str, Any]:
+    """Return a worker's version of dnmf, the bytes that it may use, its threads, what multiplies, and what it sees."""
+    from dnmf import __version__
+
+    memory = min(filter(None, [dask_worker.memory_manager.memory_limit, usable_memory()]))
+    sight = unpack(packed)
+    return __version__, memory, dask_worker.state.nthreads, multiplier(), None if sight is None else sight()

@@ -1,0 +1,1 @@
+"""Factors as tables and as AnnData."""

@@ -1,0 +1,196 @@
+"""The factors as files for other programs: tables, or an AnnData. They are written part by part."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
+from dnmf.errors import DataError, SettingsError, StoreError, unknown
+from dnmf.exports.anndata import PLACES, describe
+from dnmf.inspection.components import component_names
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.floats import own_errors
+from dnmf.run.result import Result
+from dnmf.run.stored import stored_result, whole_checkpoint
+from dnmf.sources.base import Axis
+from dnmf.sources.extras import needed
+from dnmf.storage.durable import explained
+from dnmf.storage.open_location import full_path
+from dnmf.storage.urls import is_url
+
+Format = Literal["csv", "parquet", "h5ad"]
+# The two tables, and the axis of V for whose rows or columns each has a line.
+TABLES: dict[str, Axis] = {"W": "rows", "H": "columns"}
+# What a table has above the names of an axis.
+LABELS = {"rows": "row", "columns": "column"}
+# Numbers that are written as text at once, and those of a row group of Parquet.
+TEXT_NUMBERS, GROUP_NUMBERS = 2**17, 2**21
+
+
+@own_errors
+def export(
+    fitted: Result | str | Path, path: str | Path, *, format: Format | None = None, overwrite: bool = False
+) -> Path:
+    """Write both factors, with their names, as tables or as an AnnData, and return the path of what is written.
+
+    `"csv"` and `"parquet"` make a folder of two tables, `W` with a line for each row of V and `H`, transposed, with a
+    line for each column. Their first column, `row` or `column`, has the names, or places that count from 0; the others
+    are the components `NMF_1`, `NMF_2`, …. `"h5ad"` makes a file with W in `obsm["X_nmf"]`, Hᵀ in `varm["NMF"]`, and
+    in `uns["nmf"]` what `write_anndata` says there; it has no X. What is written appears whole or not at all.
+
+    Parameters
+    ----------
+    fitted
+        A result, or the path or URL of a store.
+    path
+        Of the folder, or the file; on this machine.
+    format
+        None is `"h5ad"` for a path that ends in it, else `"csv"`.
+    overwrite
+        Replace what an export has written there before.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such format.
+    MissingExtraError
+        If a package is missing: pyarrow for Parquet, anndata for h5ad.
+    StoreError
+        If there is something at the path, or it cannot be written.
+
+    Examples
+    --------
+    >>> import dnmf, numpy as np, tempfile
+    >>> result = dnmf.factorize(np.outer([1, 2], [2, 1, 1]), rank=1, init=(np.ones((2, 1)), np.ones((1, 3))))
+    >>> folder = export(result, tempfile.mkdtemp() + "/factors")
+    >>> sorted(file.name for file in folder.iterdir())
+    ['H.csv', 'W.csv']
+    """
+    chosen = format or ("h5ad" if str(path).endswith(".h5ad") else "csv")
+    if chosen not in get_args(Format):
+        raise unknown("format", chosen, get_args(Format))
+    if is_url(path):
+        raise SettingsError(f"path={str(path)!r} is a URL, and exports go to this machine; give a path.")
+    target = full_path(path)
+    if chosen != "h5ad" and target.suffix == f".{chosen}":
+        raise SettingsError(
+            f"path={str(path)!r} ends as a file does, and {chosen} makes a folder of two tables; name the folder."
+        )
+    for module, extra in EXTRAS[chosen].items():
+        needed(module, f"format={chosen!r}", extra)
+    check_apart(target, inputs_in(fitted.store if isinstance(fitted, Result) else fitted))
+    check = partial(refuse, target, chosen, overwrite)
+    check()
+
+    def write() -> None:
+        result = fitted if isinstance(fitted, Result) else stored_result(fitted)
+        with explained(str(target)), appearing_here(target, check) as draft:
+            WRITERS[chosen](result, draft)
+
+    write() if isinstance(fitted, Result) else whole_checkpoint(write)
+    return target
+
+
+def refuse(target: Path, format: str, overwrite: bool) -> None:
+    """Raise StoreError if there is something that an export may not take the place of."""
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise StoreError(f"{target} exists already; give another path, or say overwrite.")
+    if not (is_exported_file(target) if format == "h5ad" else is_exported_folder(target)):
+        raise StoreError(
+            f"{target} is not what an export as {format} makes, and is not overwritten; delete it, or give another "
+            "path."
+        )
+
+
+def is_exported_folder(path: Path) -> bool:
+    """Say whether a folder holds the tables of an export and nothing else."""
+    made = {f"{name}.{format}" for name in TABLES for format in ("csv", "parquet")}
+    return path.is_dir() and not path.is_symlink() and set(os.listdir(path)) <= made
+
+
+def is_exported_file(path: Path) -> bool:
+    """Say whether a file is an AnnData of factors and nothing else: one that holds a matrix is somebody's data."""
+    try:
+        with needed("h5py", "h5ad").File(path, "r") as file:
+            # Older releases of anndata write that there is no X.
+            without = "X" not in file or file["X"].attrs.get("encoding-type") == "null"
+            return without and f"uns/{PLACES[2]}" in file
+    except OSError:
+        return False
+
+
+def labelled(result: Result, axis: Axis, most: int) -> Iterator[tuple[NDArray[Any], Float]]:
+    """Yield the factor along an axis in parts (w, r) of so many numbers, each with the names or places of its rows."""
+    names = result.names.rows if axis == "rows" else result.names.columns
+    for places, part in result.parts(axis, most):
+        yield np.arange(places.start, places.stop) if names is None else names[places], part
+
+
+def write_csv(result: Result, folder: Path) -> None:
+    """Write both tables as text; numbers are as short as they can be and still be read as what they are."""
+    folder.mkdir()
+    for name, axis in TABLES.items():
+        with open(folder / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
+            file.write(",".join([LABELS[axis], *component_names(result.settings.rank)]) + "\n")
+            for labels, part in labelled(result, axis, TEXT_NUMBERS):
+                lines = zip(labels.tolist(), part.astype(str).tolist(), strict=True)
+                file.writelines(f"{quoted(str(label))},{','.join(numbers)}\n" for label, numbers in lines)
+
+
+def quoted(name: str) -> str:
+    """Return a name as a field of CSV; Python's own writer leaves a carriage return without quotes.
+
+    >>> print(quoted("CD3E"), quoted('5" ruler, old'))
+    CD3E "5"" ruler, old"
+    """
+    if any(sign in name for sign in ',"\n\r'):
+        return '"' + name.replace('"', '""') + '"'
+    return name
+
+
+def write_parquet(result: Result, folder: Path) -> None:
+    """Write both tables in row groups."""
+    arrow, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
+    folder.mkdir()
+    number = arrow.from_numpy_dtype(result.short.dtype)
+    columns = [(name, number) for name in component_names(result.settings.rank)]
+    for name, axis in TABLES.items():
+        named = (result.names.rows if axis == "rows" else result.names.columns) is not None
+        schema = arrow.schema([(LABELS[axis], arrow.string() if named else arrow.int64()), *columns])
+        with parquet.ParquetWriter(folder / f"{name}.parquet", schema) as writer:
+            for labels, part in labelled(result, axis, GROUP_NUMBERS):
+                writer.write_table(arrow.table([labels, *np.ascontiguousarray(part.T)], schema=schema))
+
+
+def write_h5ad(result: Result, path: Path) -> None:
+    """Write an AnnData without X: its frame by anndata, and the factors part by part into what it has made."""
+    anndata, pandas, h5py = (needed(module, "h5ad", "anndata") for module in ("anndata", "pandas", "h5py"))
+    axes = [
+        pandas.DataFrame(index=np.arange(size).astype(str) if names is None else names)
+        for names, size in zip((result.names.rows, result.names.columns), result.shape, strict=True)
+    ]
+    if any("\0" in name for axis in axes for name in axis.index):
+        raise DataError("A name holds the character NUL, which HDF5 cannot; export as parquet, or rename it.")
+    anndata.AnnData(obs=axes[0], var=axes[1], uns={PLACES[2]: describe(result)}).write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        for place, axis, frame in zip((f"obsm/{PLACES[0]}", f"varm/{PLACES[1]}"), TABLES.values(), axes, strict=True):
+            array = file.create_dataset(place, (len(frame), result.settings.rank), result.short.dtype)
+            array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+            for places, part in result.parts(axis):
+                array[places] = part
+
+
+WRITERS = {"csv": write_csv, "parquet": write_parquet, "h5ad": write_h5ad}
+# The packages that a format needs, each with the extra that brings it.
+EXTRAS: dict[str, dict[str, str]] = {
+    "csv": {},
+    "parquet": {"pyarrow": "parquet"},
+    "h5ad": {"anndata": "anndata", "h5py": "anndata"},
+}

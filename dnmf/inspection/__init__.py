@@ -1,0 +1,1 @@
+"""Components, profiles and figures of factors."""

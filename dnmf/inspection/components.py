@@ -1,0 +1,123 @@
+"""What each component is made of: its strongest rows or columns of V, and how much of WH it carries.
+
+W and H share an arbitrary scale: a component's column of W may be doubled and its row of H halved. Nothing here depends
+on it.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dnmf.kernels.blocks.tiles import Float
+
+
+class Part(NamedTuple):
+    """Consecutive rows of W, or of Hᵀ: which ones, and their numbers (w, r)."""
+
+    places: slice
+    numbers: Float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Component:
+    """What a component is made of.
+
+    Attributes
+    ----------
+    name
+        `"NMF_1"` for the first, as in everything that is exported.
+    share
+        The part of the sum of all entries of WH that it carries.
+    top
+        Its strongest rows or columns of V, the strongest first: their names, or their places where they have none, and
+        the part of the component's sum that each has.
+    """
+
+    name: str
+    share: float
+    top: list[tuple[str | int, float]]
+
+
+def component_names(rank: int) -> list[str]:
+    """Return what the components are called.
+
+    >>> component_names(2)
+    ['NMF_1', 'NMF_2']
+    """
+    return [f"NMF_{k + 1}" for k in range(rank)]
+
+
+def describe_components(
+    parts: Iterator[Part], others: Iterator[Part], names: NDArray[np.object_] | None, rank: int, most: int
+) -> list[Component]:
+    """Return what the components are made of along an axis, from the factor along it and the other one, in parts."""
+    tops, sums = rank_entries(parts, rank, most)
+    carried = shares(sums, sum((part.numbers.sum(axis=0, dtype=np.float64) for part in others), np.zeros(rank)))
+    named = [[(place if names is None else names[place], weight) for place, weight in top] for top in tops]
+    return [Component(*told) for told in zip(component_names(rank), carried.tolist(), named, strict=True)]
+
+
+def rank_entries(
+    parts: Iterator[Part], rank: int, most: int
+) -> tuple[list[list[tuple[int, float]]], NDArray[np.float64]]:
+    """Return the places and weights of each component's strongest entries, and the sums of all (r,).
+
+    Each part is dropped before the next. A weight is the part of its component's
+    sum that an entry has. Of entries that are equal, the first ones are taken, so that no cut into parts changes
+    anything; entries of 0 are not.
+
+    >>> parts = Part(slice(0, 2), np.array([[1.0], [4.0]])), Part(slice(2, 4), np.array([[0.0], [3.0]]))
+    >>> rank_entries(iter(parts), rank=1, most=2)
+    ([[(1, 0.5), (3, 0.375)]], array([8.]))
+    """
+    sums = np.zeros(rank)
+    best = [(np.empty(0, np.int64), np.empty(0)) for _ in range(rank)]
+    for where, part in parts:
+        sums += part.sum(axis=0, dtype=np.float64)
+        for k, (places, values) in enumerate(best):
+            found = _strongest(part[:, k], most)
+            places, values = np.concatenate([places, where.start + found]), np.concatenate([values, part[found, k]])
+            kept = np.argsort(-values, kind="stable")[:most]
+            best[k] = places[kept], values[kept]
+    totals = np.where(sums > 0, sums, 1)
+    tops = [
+        list(zip(places.tolist(), (values / total).tolist(), strict=True))
+        for (places, values), total in zip(best, totals, strict=True)
+    ]
+    return tops, sums
+
+
+def _strongest(values: Float, most: int) -> NDArray[np.int64]:
+    """Return where the largest entries above 0 are, in their order; among equal ones at the end, too many."""
+    least = np.partition(values, -most)[-most] if most < len(values) else 0
+    return np.flatnonzero((values >= least) & (values > 0))
+
+
+def shares(sums: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the part of the sum of WH that each component has, from the sums of W and H along their axes (r,).
+
+    >>> shares(np.array([1.0, 2.0]), np.array([3.0, 0.5])).tolist()
+    [0.75, 0.25]
+    """
+    carried = sums * others
+    return np.asarray(carried / (carried.sum() or 1.0))
+
+
+def sparsity(total: ArrayLike, squares: ArrayLike, count: int) -> Any:
+    """Return the sparsity of vectors of so many entries from their sums Σ|x| and Σx² (Hoyer 2004).
+
+    (√n − Σ|x| / √Σx²) / (√n − 1): 0 where all entries are the same, 1 where one alone is not 0. Sums may be taken
+    block by block. A vector that is 0 everywhere, or has one entry, counts as sparse: 1.
+
+    >>> sparsity([3.0, 4.0], [9.0, 4.0], 4).tolist()
+    [1.0, 0.0]
+    """
+    total, squares = np.asarray(total, np.float64), np.asarray(squares, np.float64)
+    if count == 1:
+        return np.ones_like(total)[()]
+    root = np.sqrt(count)
+    ratio = np.divide(total, np.sqrt(squares), out=np.ones_like(total), where=squares > 0)
+    return np.clip((root - ratio) / (root - 1), 0, 1)[()]

@@ -1,0 +1,146 @@
+"""A factor along an axis in few numbers for each component, from one read, however long the axis is."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.errors import SettingsError
+from dnmf.inspection.components import Part, sparsity
+
+
+class Bins(Protocol):
+    """Which of few bins each place of an axis belongs to."""
+
+    @property
+    def count(self) -> int:
+        """Number of bins."""
+
+    def of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the bin of each place."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runs:
+    """An axis of so many places cut into even runs, at most so many.
+
+    >>> Runs(10, most=4).of(np.arange(10)).tolist()
+    [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
+    """
+
+    size: int
+    most: int
+
+    @property
+    def count(self) -> int:
+        """Number of runs."""
+        return min(self.size, self.most)
+
+    @property
+    def longest(self) -> int:
+        """Places of the longest run."""
+        return -(-self.size // self.count)
+
+    def of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the run of each place."""
+        return places * self.count // self.size
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pixels:
+    """An axis that is an image of rows and columns, and of colours if there are three numbers, made no larger than so.
+
+    >>> Pixels((4, 6), most=3).image
+    (2, 3)
+    """
+
+    shape: tuple[int, ...]
+    most: int
+
+    @property
+    def _step(self) -> int:
+        return -(-max(self.shape[:2]) // self.most)
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The shape of what is drawn."""
+        return (-(-self.shape[0] // self._step), -(-self.shape[1] // self._step), *self.shape[2:])
+
+    @property
+    def count(self) -> int:
+        """Numbers of what is drawn."""
+        return int(np.prod(self.image))
+
+    def of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where each place is drawn."""
+        down, across, *colour = np.unravel_index(places, self.shape)
+        return np.ravel_multi_index((down // self._step, across // self._step, *colour), self.image)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of a factor along an axis.
+
+    Attributes
+    ----------
+    size
+        Length of the axis.
+    totals, squares, nonzero
+        Of every component (r,) the sum, the sum of squares, and how many entries are above 0.
+    most, means
+        Of every component the largest entry and the mean in each bin (r, b).
+    """
+
+    size: int
+    totals: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    nonzero: NDArray[np.int64]
+    most: NDArray[np.float64]
+    means: NDArray[np.float64]
+
+    @property
+    def sparsity(self) -> NDArray[np.float64]:
+        """Hoyer's sparsity of every component (r,): 0 where all entries are the same, 1 where one alone is not 0."""
+        return np.asarray(sparsity(self.totals, self.squares, self.size))
+
+
+def profile(parts: Iterator[Part], rank: int, bins: Bins) -> Profile:
+    """Return the profile of a factor that comes in parts, each of which is dropped before the next.
+
+    >>> parts = Part(slice(0, 2), np.array([[1.0], [3.0]])), Part(slice(2, 3), np.array([[0.0]]))
+    >>> found = profile(iter(parts), 1, Runs(3, most=2))
+    >>> found.most.tolist(), found.means.tolist(), found.nonzero.tolist()
+    ([[3.0, 0.0]], [[2.0, 0.0]], [2])
+    """
+    totals, squares, nonzero = np.zeros(rank), np.zeros(rank), np.zeros(rank, np.int64)
+    most, sums = np.zeros((rank, bins.count)), np.zeros((rank, bins.count))
+    counts = np.zeros(bins.count, np.int64)
+    size = 0
+    for where, part in parts:
+        place = bins.of(np.arange(where.start, where.start + len(part)))
+        size += len(part)
+        counts += np.bincount(place, minlength=bins.count)
+        totals += part.sum(axis=0, dtype=np.float64)
+        squares += np.square(part, dtype=np.float64).sum(axis=0)
+        nonzero += np.count_nonzero(part, axis=0)
+        for k in range(rank):
+            np.maximum.at(most[k], place, part[:, k])
+            sums[k] += np.bincount(place, weights=part[:, k], minlength=bins.count)
+    return Profile(size, totals, squares, nonzero, most, sums / np.maximum(counts, 1))
+
+
+def check_image(shape: tuple[int, ...], sizes: dict[str, int]) -> None:
+    """Raise SettingsError where no axis of V is an image of this shape.
+
+    >>> check_image((3, 5), {"rows": 12, "columns": 15})
+    """
+    if len(shape) not in (2, 3) or min(shape) < 1 or (len(shape) == 3 and shape[2] != 3):
+        raise SettingsError(f"shape={shape} is no image; give rows and columns, and 3 after them for colours.")
+    if int(np.prod(shape)) not in sizes.values():
+        told = " and ".join(f"{size} {axis}" for axis, size in sizes.items())
+        raise SettingsError(
+            f"shape={shape} is an image of {int(np.prod(shape))} numbers, and V has {told}; give a shape whose "
+            "product is one of these."
+        )

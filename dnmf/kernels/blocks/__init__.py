@@ -1,0 +1,1 @@
+"""Blocks of V, and the arithmetic that all rules share."""

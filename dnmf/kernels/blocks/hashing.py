@@ -1,0 +1,47 @@
+"""Numbers from a hash of a place: random as far as statistics can tell, and the same for every cut into blocks."""
+
+import numpy as np
+
+from dnmf.kernels.blocks.tiles import kernel
+
+
+@kernel
+def mix(x):  # type: ignore[no-untyped-def]
+    """Return 64 mixed bits (SplitMix64, Steele et al. 2014)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@kernel
+def drop_hashed(seed, first, low, high, weights):  # type: ignore[no-untyped-def]
+    """Set the weights (m, w) of entries to 0 whose hash, of 63 bits, is at least `low` and below `high`.
+
+    `first` is the number of the first column.
+    """
+    key, rows = mix(seed), np.uint64(weights.shape[0])
+    for i in range(weights.shape[0]):
+        for j in range(weights.shape[1]):
+            hashed = mix(key ^ ((first + np.uint64(j)) * rows + np.uint64(i))) >> np.uint64(1)
+            if low <= hashed and hashed < high:
+                weights[i, j] = 0
+
+
+@kernel
+def drop_hashed_entries(seed, first, rows, low, high, places, weights):  # type: ignore[no-untyped-def]
+    """Do the same to the weights of single entries, whose rows and columns are `places` (2, N) of a block."""
+    key = mix(seed)
+    for entry in range(len(weights)):
+        i, j = np.uint64(places[0, entry]), np.uint64(places[1, entry])
+        hashed = mix(key ^ ((first + j) * rows + i)) >> np.uint64(1)
+        if low <= hashed and hashed < high:
+            weights[entry] = 0
+
+
+@kernel
+def hash_halves(seed, first, out):  # type: ignore[no-untyped-def]
+    """Say of the numbers from `first` on whether they are in one half (w,), by a hash."""
+    key = mix(seed)
+    for j in range(len(out)):
+        out[j] = (mix(key ^ (first + np.uint64(j))) >> np.uint64(63)) == 1

@@ -1,0 +1,111 @@
+"""What the compiled row updates share.
+
+They work on tiles of `LANES` columns, copied into a small array of fixed width: every loop over the columns then
+has a length known when it is compiled, and becomes a run of vector instructions. A column takes the same arithmetic
+in whichever lane it lies, so that its result does not depend on its neighbours.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.kernels.blocks.compiling import compiled
+
+Float = NDArray[np.floating[Any]]
+
+LANES = 128
+
+
+class Penalty(NamedTuple):
+    """The penalty l1‖X‖₁ + ½ l2‖X‖² on a factor X ≥ 0."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def value(self, total: float, squares: float) -> float:
+        """Return the penalty of a factor from the sum of its entries and of their squares.
+
+        >>> Penalty(l1=2.0, l2=1.0).value(total=3.0, squares=5.0)
+        8.5
+        """
+        return self.l1 * total + 0.5 * self.l2 * squares
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that releases the interpreter lock, and keep its machine code on disk.
+
+    Products and sums may be contracted (one rounding in place of two); nothing is reordered.
+    """
+    return compiled(function, {"contract", "nsz"})
+
+
+def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as `kernel` does, with sums of vectors taken in the order that the vector instructions like best.
+
+    The order depends on the lengths and on the processor, and on nothing else: the same bits every time.
+    """
+    return compiled(function, {"contract", "nsz", "reassoc"})
+
+
+@kernel
+def load_tile(source, start, tile):  # type: ignore[no-untyped-def]
+    """Copy the columns from `start` on into the tile, as many as there are."""
+    width = min(tile.shape[1], source.shape[1] - start)
+    for k in range(tile.shape[0]):
+        for j in range(width):
+            tile[k, j] = source[k, start + j]
+    return width
+
+
+@kernel
+def store_tile(tile, target, start):  # type: ignore[no-untyped-def]
+    """Copy the tile back to the columns from `start` on."""
+    width = min(tile.shape[1], target.shape[1] - start)
+    for k in range(tile.shape[0]):
+        for j in range(width):
+            target[k, start + j] = tile[k, j]
+
+
+@kernel
+def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
+    """Write row k of gram · tile into `out` (LANES,)."""
+    rank = gram.shape[0]
+    for j in range(LANES):
+        out[j] = gram[k, 0] * tile[0, j]
+    i = 1
+    while i + 4 <= rank:
+        g0, g1, g2, g3 = gram[k, i], gram[k, i + 1], gram[k, i + 2], gram[k, i + 3]
+        for j in range(LANES):
+            out[j] += g0 * tile[i, j] + g1 * tile[i + 1, j] + g2 * tile[i + 2, j] + g3 * tile[i + 3, j]
+        i += 4
+    while i < rank:
+        g0 = gram[k, i]
+        for j in range(LANES):
+            out[j] += g0 * tile[i, j]
+        i += 1
+
+
+@kernel
+def gram_pair(gram, k, tile, out, below):  # type: ignore[no-untyped-def]
+    """Write rows k and k + 1 of gram · tile into `out` and `below` (LANES,), each part of the tile loaded once."""
+    rank = gram.shape[0]
+    for j in range(LANES):
+        out[j] = gram[k, 0] * tile[0, j]
+        below[j] = gram[k + 1, 0] * tile[0, j]
+    i = 1
+    while i + 4 <= rank:
+        g0, g1, g2, g3 = gram[k, i], gram[k, i + 1], gram[k, i + 2], gram[k, i + 3]
+        b0, b1, b2, b3 = gram[k + 1, i], gram[k + 1, i + 1], gram[k + 1, i + 2], gram[k + 1, i + 3]
+        for j in range(LANES):
+            t0, t1, t2, t3 = tile[i, j], tile[i + 1, j], tile[i + 2, j], tile[i + 3, j]
+            out[j] += g0 * t0 + g1 * t1 + g2 * t2 + g3 * t3
+            below[j] += b0 * t0 + b1 * t1 + b2 * t2 + b3 * t3
+        i += 4
+    while i < rank:
+        g0, b0 = gram[k, i], gram[k + 1, i]
+        for j in range(LANES):
+            out[j] += g0 * tile[i, j]
+            below[j] += b0 * tile[i, j]
+        i += 1

@@ -1,0 +1,1 @@
+"""β-divergences: multiplicative updates and second-order steps."""

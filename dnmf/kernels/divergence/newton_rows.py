@@ -1,0 +1,102 @@
+"""The second-order step of W for the Kullback–Leibler divergence: Newton's method for a row, damped.
+
+With H held, every row w of W has an objective of its own, Σ_j (y_j − v_j log y_j) + penalties with y = wH. Its
+gradient is Σ_j h_j − Σ_j v_j h_j/y_j and its Hessian Σ_j v_j/y_j² h_j h_jᵀ, which a pass can add up for all rows. The
+step minimises the quadratic of both over the row, damped, as Levenberg and Marquardt do, by the curvature
+Σ_j v_j h_j/(y_j w) of the majoriser that the multiplicative update minimises (Lee & Seung 2001).
+"""
+
+import numpy as np
+
+from dnmf.kernels.blocks.panels import Columns
+from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
+
+# Sweeps over a row, and the share of an entry that a step leaves: what is 0 stays so.
+ROW_SWEEPS, ROW_LEAST = 10, 0.02
+
+
+def add_curvature(panel: Columns, W: Float, H: Float, grams: Float) -> None:
+    """Add v/y² h hᵀ of every entry of a panel to the lower triangle of its row (m, r(r+1)/2), packed by rows.
+
+    H (p, r) has a row for every column of the panel.
+    """
+    _add_curvature(panel.starts, panel.rows, panel.values, W, H, grams)
+
+
+@reordered
+def _add_curvature(starts, rows, values, W, H, grams):  # type: ignore[no-untyped-def]
+    rank = W.shape[1]
+    h = np.empty(rank, np.float64)
+    products = np.empty(rank * (rank + 1) // 2, np.float64)
+    for column in range(len(starts) - 1):
+        begin, end = starts[column], starts[column + 1]
+        if begin == end:
+            continue
+        place = 0
+        for k in range(rank):
+            h[k] = H[column, k]
+            for i in range(k + 1):
+                products[place] = h[k] * h[i]
+                place += 1
+        for entry in range(begin, end):
+            row = rows[entry]
+            w, sums = W[row], grams[row]
+            y = 0.0
+            for k in range(rank):
+                y += np.float64(w[k]) * h[k]
+            if y > 0.0:
+                pull = np.float64(values[entry]) / (y * y)
+                for i in range(len(products)):
+                    sums[i] += pull * products[i]
+
+
+def newton_rows(
+    W: Float, top: Float, totals: Float, grams: Float, penalty: Penalty, damping: float, held: int
+) -> Float:
+    """Return W (m, r) after a damped step of every row, in float64.
+
+    Parameters
+    ----------
+    W
+        The factor that the sums were taken at.
+    top, totals, grams
+        Σ v h/y (m, r), Σ h (r,), and the Hessians (m, r(r+1)/2).
+    penalty
+        On W.
+    damping
+        The weight of the majoriser's curvature.
+    held
+        How many columns stay as they are.
+    """
+    wide = W.astype(np.float64)
+    new = np.empty_like(wide)
+    _newton_rows(wide, top, totals, grams, penalty.l1, penalty.l2, damping, held, new)
+    return new
+
+
+@kernel
+def _newton_rows(W, top, totals, grams, l1, l2, damping, held, new):  # type: ignore[no-untyped-def]
+    rank = W.shape[1]
+    step, slope = np.empty(rank), np.empty(rank)
+    for row in range(W.shape[0]):
+        w, packed = W[row], grams[row]
+        for k in range(rank):
+            step[k] = 0.0
+            slope[k] = totals[k] - top[row, k] + l1 + l2 * w[k]
+        for _ in range(ROW_SWEEPS):
+            for k in range(held, rank):
+                if w[k] <= 0.0:
+                    continue
+                extra = l2 + damping * top[row, k] / w[k]
+                bend = packed[k * (k + 1) // 2 + k] + extra
+                if not bend < np.inf:
+                    continue  # an entry so near 0 that its curvature overflows
+                lowest = (ROW_LEAST - 1.0) * w[k] - step[k]
+                move = max(-slope[k] / bend, lowest) if bend > 0.0 else lowest if slope[k] > 0.0 else 0.0
+                step[k] += move
+                slope[k] += move * extra
+                for i in range(rank):
+                    high, low = max(i, k), min(i, k)
+                    slope[i] += move * packed[high * (high + 1) // 2 + low]
+        for k in range(rank):
+            new[row, k] = w[k] + step[k]

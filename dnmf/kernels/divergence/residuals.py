@@ -1,0 +1,108 @@
+"""What the factors leave of V, row by row and column by column: Σ w d(v, y) and Σ w v^β, with Y = WH.
+
+Their ratio is free of the scale of V: for β = 2 the root of twice that is ‖v − y‖/‖v‖.
+"""
+
+import numpy as np
+
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import NONE, Pair
+from dnmf.kernels.blocks.panels import Columns, Panel
+from dnmf.kernels.blocks.tiles import Float, kernel, reordered
+from dnmf.kernels.divergence.beta import divergence_of
+
+
+def panel_residuals(panel: Panel | Pair, W: Float, H: Float, beta: float, scratch: Scratch) -> tuple[Float, Float]:
+    """Return the residuals of the rows (2, m) and of the columns (2, p) of a panel: Σ w d(v, y) above Σ w v^β.
+
+    Of a sparse panel whose zeros count, those of the entries that are not stored are in neither: `unstored` has them.
+    Nothing larger than the panel is formed.
+    """
+    if isinstance(panel, Columns):
+        rows, columns = np.zeros((2, panel.height)), np.zeros((2, len(panel.starts) - 1))
+        _stored(panel.starts, panel.rows, panel.values, panel.weights, panel.every, W, H, beta, rows, columns)
+        return rows, columns
+    values, weights = panel if isinstance(panel, Pair) else (panel, NONE.astype(panel.dtype))
+    rows, columns = np.zeros((2, len(W))), np.zeros((2, H.shape[1]))
+    by_columns = values.strides[0] < values.strides[1]
+    if by_columns:
+        values, weights, W, H, rows, columns = values.T, weights.T, H.T, W.T, columns, rows
+    Y = np.matmul(W, H, out=scratch.array("model", values.shape, W.dtype))
+    if beta == 2 and not weights.size:
+        _squares(values, Y, rows[0], rows[1], columns[0], columns[1])
+    else:
+        _dense(values, weights, Y, beta, rows, columns)
+    return (columns, rows) if by_columns else (rows, columns)
+
+
+def unstored(X: Float, gram: Float, mass: Float, beta: float) -> Float:
+    """Return Σ d(0, y) of the rows (m,) of Y = X Z, for β of 2 and 1, from ZZᵀ (r, r) or the sums of Z's rows (r,).
+
+    >>> unstored(np.array([[1.0, 2.0]]), np.eye(2), np.ones(2), 2.0).tolist()
+    [2.5]
+    """
+    wide = X.astype(np.float64)
+    return np.asarray(0.5 * ((wide @ gram) * wide).sum(axis=1) if beta == 2 else wide @ mass)
+
+
+@kernel
+def _power(v, beta):  # type: ignore[no-untyped-def]
+    if beta == 2.0:
+        return v * v
+    if beta == 1.0 or v == 0.0:
+        return v
+    return v**beta
+
+
+@reordered
+def _squares(values, Y, row_parts, row_sizes, parts, sizes):  # type: ignore[no-untyped-def]
+    """Do the same as `_dense` for β = 2 without weights, in loops that become vector instructions."""
+    for i in range(values.shape[0]):
+        v, y = values[i], Y[i]
+        part, size = 0.0, 0.0
+        for j in range(len(v)):
+            wide = np.float64(v[j])
+            left = wide - np.float64(y[j])
+            part += 0.5 * left * left
+            size += wide * wide
+            parts[j] += 0.5 * left * left
+            sizes[j] += wide * wide
+        row_parts[i] += part
+        row_sizes[i] += size
+
+
+@kernel
+def _dense(values, weights, Y, beta, rows, columns):  # type: ignore[no-untyped-def]
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            weight = np.float64(weights[i, j]) if weights.size else 1.0
+            if weight > 0.0:
+                v = np.float64(values[i, j])
+                part = weight * divergence_of(v, np.float64(Y[i, j]), beta)
+                size = weight * _power(v, beta)
+                rows[0, i] += part
+                rows[1, i] += size
+                columns[0, j] += part
+                columns[1, j] += size
+
+
+@kernel
+def _stored(starts, places, values, weights, every, W, H, beta, rows, columns):  # type: ignore[no-untyped-def]
+    """Take the stored entries; where zeros count, less what they would be if they were 0."""
+    for j in range(len(starts) - 1):
+        for entry in range(starts[j], starts[j + 1]):
+            i = places[entry]
+            weight = np.float64(weights[entry]) if weights.size else 1.0
+            y = 0.0
+            for k in range(W.shape[1]):
+                y += np.float64(W[i, k]) * np.float64(H[k, j])
+            v = np.float64(values[entry])
+            if weight > 0.0:
+                part = weight * divergence_of(v, y, beta)
+                if every:
+                    part -= divergence_of(0.0, y, beta)
+                size = weight * _power(v, beta)
+                rows[0, i] += part
+                rows[1, i] += size
+                columns[0, j] += part
+                columns[1, j] += size

@@ -1,0 +1,289 @@
+"""The β-divergences D(V, WH) with penalties: multiplicative updates, and Newton's method for Kullback–Leibler.
+
+`beta.py` has the formulas. A visit updates H several times, since its block of V is in memory; W takes one majorised
+step a pass, because its sums Σ v y^(β−2) h and Σ y^(β−1) h depend on W. The loss of a pass is that of the new H and the
+W that the pass was made with; the W of the step is evaluated by the next pass.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import NONE, Entries, Pair, entries_of
+from dnmf.kernels.blocks.panels import Block, Columns, slices
+from dnmf.kernels.blocks.products import add_outer_product
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.divergence.beta import majorise, mismatch, ratio
+from dnmf.kernels.divergence.elementwise import add_loss, divide, divide_and_add, ratios
+from dnmf.kernels.divergence.exact_columns import minimise_columns
+from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
+from dnmf.kernels.divergence.newton_columns import descend_columns
+from dnmf.kernels.divergence.newton_rows import add_curvature, newton_rows
+from dnmf.kernels.quadratic.row_updates import KEPT
+from dnmf.kernels.rule import Model, Step
+
+RATIO_BYTES = 2**20
+FINISH_ROWS = 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Divergence:
+    """The rule of a β-divergence.
+
+    Attributes
+    ----------
+    beta
+        β; 1 is Kullback–Leibler.
+    newton
+        Whether H is updated by Newton's method, for β = 1, and not by the multiplicative rule.
+    sweeps
+        Updates of H in a visit.
+    penalty_W, penalty_H
+        Penalties.
+    entries
+        Which entries of V count.
+    held_W, held_H
+        How many of the first components of each factor are not updated.
+    curved
+        Whether a visit adds up the Hessians of the rows of W, for `second_order`: where H is updated by Newton's method
+        and every entry counts.
+    """
+
+    beta: float
+    newton: bool
+    sweeps: int
+    penalty_W: Penalty
+    penalty_H: Penalty
+    entries: Entries = dataclasses.field(default_factory=Entries)
+    held_W: int = 0
+    held_H: int = 0
+    curved: bool = False
+
+    @property
+    def by_totals(self) -> bool:
+        """Whether Σ y^(β−1) w is the same for every column: for β = 1, where every entry counts by 1."""
+        return self.beta == 1 and self.entries.all
+
+    @property
+    def least(self) -> float:
+        """How far W may be put down from outside: W is multiplied, and what is 0 stays so."""
+        return KEPT
+
+    @property
+    def scaled(self) -> bool:
+        """Whether no penalty sees the scale of a component."""
+        return not any(self.penalty_W + self.penalty_H)
+
+    def zero(self, rows: int, rank: int) -> Stats:
+        """Return the statistics of no block."""
+        stats = Stats.zero(rows, rank)
+        if not self.by_totals:
+            stats.low = np.zeros((rows, rank))
+        if self.curved:
+            stats.grams = np.zeros((rows, rank * (rank + 1) // 2))
+        if not self.entries.all:
+            stats.seen = np.zeros(rows, np.int64)
+        return stats
+
+    def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
+        """Update H (r, w) in place, then add up the sums of W."""
+        totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
+        for columns, whole in self.entries.panels(V, H.dtype, scratch, narrow=self.newton):
+            if isinstance(whole, Columns) or self.newton:
+                panel = self._listed(whole, scratch)
+                H[:, columns] = self._by_columns(panel, H[:, columns], model, totals, stats, fresh)
+                self._count(panel, stats)
+                continue
+            self._count(whole, stats)
+            height, width = (whole.values if isinstance(whole, Pair) else whole).shape
+            for part in slices(width, narrow_width(height, H.itemsize)):
+                chosen = slice(columns.start + part.start, columns.start + part.stop)
+                narrow = whole[:, part] if not isinstance(whole, Pair) else whole.part(part)
+                H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
+        mass = H.sum(axis=1, dtype=np.float64)
+        stats.mass += mass
+        stats.squares += sum(float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H))
+        if self.by_totals:
+            stats.fit += float(totals.astype(np.float64) @ mass)
+
+    def _by_columns(self, panel: Columns, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool) -> Float:
+        """Update columns one by one, each while its entries are in the cache."""
+        W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
+        sums = np.zeros((3, h.shape[1]))
+        penalty = self.penalty_H
+        how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
+        weights = panel.weights.astype(h.dtype, copy=False)
+        values, low = panel.values, stats.low
+        update = descend_columns if self.newton else multiply_columns
+        update(panel.starts, panel.rows, values, weights, W, totals, h, how, stats.cross, low, sums)
+        if self.curved:
+            add_curvature(panel, W, h, stats.grams)
+        stats.missed += sums[0]
+        stats.met += sums[1]
+        stats.fit += float(sums[2, 0])
+        return h.T
+
+    def _by_products(
+        self, panel: Float | Pair, H: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
+    ) -> Float:
+        """Update all columns of a dense panel together, by products of matrices."""
+        values, weights = panel if isinstance(panel, Pair) else (packed(panel, scratch), NONE.astype(H.dtype))
+        W, h = model.W, np.ascontiguousarray(H)
+        if fresh:
+            product = product_like(values, W, h, scratch)
+            top, low = self._ratios(values, weights, product, scratch)
+            fitted = column_products(top, product)
+            bottom = totals.astype(np.float64) @ h if self.by_totals else column_products(low, product)
+            best = np.divide(fitted, bottom, out=np.zeros_like(bottom), where=bottom > 0)
+            h[self.held_H :] *= best.astype(h.dtype)
+        for sweep in range(self.sweeps):
+            product = product_like(values, W, h, scratch)
+            if self.by_totals:
+                divide(values.ravel("K"), product.ravel("K"))
+                top, low = product, totals[:, None]
+            else:
+                top, low = self._ratios(values, weights, product, scratch)
+            up = np.matmul(W.T, top, out=scratch.array("up", h.shape, h.dtype))
+            down = low if self.by_totals else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
+            if sweep == self.sweeps - 1:
+                missed, met = mismatch(h, up, down, self.penalty_H)
+                stats.missed[self.held_H :] += missed[self.held_H :]
+                stats.met[self.held_H :] += met[self.held_H :]
+            new = majorise(h, up, down, self.beta, self.penalty_H)
+            new[: self.held_H] = h[: self.held_H]
+            h = new
+        product = product_like(values, W, h, scratch)
+        if self.by_totals:
+            stats.fit += divide_and_add(values.ravel("K"), product.ravel("K"))
+            add_outer_product(product, h, stats.cross, scratch)
+            return h
+        top, low = self._ratios(values, weights, product, scratch)
+        stats.fit += add_loss(values, weights, product, self.beta)
+        add_outer_product(top, h, stats.cross, scratch)
+        add_outer_product(low, h, stats.low, scratch)
+        return h
+
+    def _ratios(self, values: Float, weights: Float, product: Float, scratch: Scratch) -> tuple[Float, Float]:
+        """Return v y^(β−2) and y^(β−1), both times their weights, of a product y."""
+        by_columns = values.strides[0] < values.strides[1]
+        V, M, Y = (values.T, weights.T, product.T) if by_columns else (values, weights, product)
+        top, low = (scratch.array(name, Y.shape, Y.dtype) for name in ("top", "low"))
+        ratios(V, M, Y, self.beta, top, low)
+        return (top.T, low.T) if by_columns else (top, low)
+
+    def _count(self, panel: Columns | Float | Pair, stats: Stats) -> None:
+        """Count what was observed of every row, and the columns without anything."""
+        if self.entries.all or isinstance(panel, np.ndarray):
+            return
+        count_observed(panel, stats)
+
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
+        """Return the H (r, w) that minimises the objective with W held, column by column."""
+        H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
+        for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
+            H[:, columns] = minimise_columns(self._listed(panel, scratch), model.W, self.beta, self.penalty_H)
+        return H
+
+    def _listed(self, panel: Columns | Float | Pair, scratch: Scratch) -> Columns:
+        """Return the entries of a panel that count, column by column."""
+        if isinstance(panel, Columns):
+            return panel
+        if isinstance(panel, np.ndarray) and self.beta != 1:  # zeros count, each by a term of its own
+            ones = scratch.array("ones", panel.shape, panel.dtype)
+            ones[...] = 1
+            panel = Pair(panel, ones)
+        return entries_of(panel, 0.0, scratch)
+
+    def finish(self, W: Float, stats: Stats) -> Step:
+        """Take one majorised step of W, some rows at a time."""
+        new = np.empty(W.shape, W.dtype)
+        missed, met = np.zeros(W.shape[1]), np.zeros(W.shape[1])
+        penalty = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
+        for part in slices(len(W), FINISH_ROWS):
+            rows, top = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
+            low = stats.mass[:, None] if self.by_totals else stats.low[part].T
+            for total, more in zip((missed, met), mismatch(rows, top, low, self.penalty_W), strict=True):
+                total += more
+            new[part] = majorise(rows, top, low, self.beta, self.penalty_W).T
+            penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
+        new[:, : self.held_W] = W[:, : self.held_W]
+        optimality = max(ratio(missed[self.held_W :], met[self.held_W :]), ratio(stats.missed, stats.met))
+        fit = max(stats.fit, 0.0)
+        norm = sum(stats.norms)
+        error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
+        return Step(new, fit + penalty, error, optimality, stats.unseen, evaluated=W)
+
+    def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
+        """Return W after a damped step of Newton's method for every row, whose loss nobody knows yet."""
+        new = newton_rows(W, stats.cross, stats.mass, stats.grams, self.penalty_W, damping, self.held_W)
+        return np.ascontiguousarray(new, dtype=W.dtype)
+
+
+def narrow_width(rows: int, itemsize: int) -> int:
+    """Return the columns that are worked on at once by products: about `RATIO_BYTES`, in whole vectors.
+
+    >>> narrow_width(2000, 4), narrow_width(10**7, 4)
+    (128, 1)
+    """
+    width = RATIO_BYTES // (rows * itemsize)
+    return max(1, width - width % 32 if width > 32 else width)
+
+
+def product_like(values: Float, W: Float, H: Float, scratch: Scratch) -> Float:
+    """Return WH in the memory order of the values."""
+    by_columns = values.strides[0] < values.strides[1]
+    room = scratch.array("product", values.shape[::-1] if by_columns else values.shape, H.dtype)
+    return np.matmul(H.T, W.T, out=room).T if by_columns else np.matmul(W, H, out=room)
+
+
+def column_products(A: Float, B: Float) -> Float:
+    """Return the products of the columns of two panels (p,), in float64."""
+    products: Float = np.einsum("ij,ij->j", A, B, dtype=np.float64)
+    return products
+
+
+def packed(panel: Float, scratch: Scratch) -> Float:
+    """Return a panel without gaps between its rows, or columns, whichever lie together."""
+    if panel.flags.c_contiguous or panel.flags.f_contiguous:
+        return panel
+    by_columns = panel.strides[0] < panel.strides[1]
+    room = scratch.array("packed", panel.shape[::-1] if by_columns else panel.shape, panel.dtype)
+    room = room.T if by_columns else room
+    room[...] = panel
+    return room
+
+
+def count_observed(panel: Columns | Pair, stats: Stats) -> None:
+    """Count the observed entries of every row, and the columns that have none."""
+    if isinstance(panel, Columns):
+        stats.unseen_columns += int(_count_stored(panel.starts, panel.rows, panel.weights, stats.seen))
+        return
+    known = np.zeros(panel.weights.shape[1], np.bool_)
+    _count_dense(panel.weights, stats.seen, known)
+    stats.unseen_columns += int((~known).sum())
+
+
+@kernel
+def _count_stored(starts, rows, weights, seen):  # type: ignore[no-untyped-def]
+    """Count the entries of every row that count, and return the number of columns without one."""
+    unseen = 0
+    for column in range(len(starts) - 1):
+        known = 0
+        for entry in range(starts[column], starts[column + 1]):
+            used = 1 if weights[entry] > 0 else 0
+            seen[rows[entry]] += used
+            known += used
+        unseen += known == 0
+    return unseen
+
+
+@kernel
+def _count_dense(weights, seen, known):  # type: ignore[no-untyped-def]
+    """Count the entries of every row that count, and mark the columns with one."""
+    for row in range(weights.shape[0]):
+        for column in range(weights.shape[1]):
+            if weights[row, column] > 0:
+                seen[row] += 1
+                known[column] = True

@@ -1,0 +1,1 @@
+"""Preprocessing steps, and the moments that they are fitted to."""

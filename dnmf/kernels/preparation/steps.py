@@ -1,0 +1,170 @@
+"""Steps that prepare a block before it is factorised: functions of single entries, and factors along an axis.
+
+All of them take 0 to 0, so that a sparse block stays as sparse as it is. A step along the axis that a block holds in
+parts was fitted to all of V before; one along the other axis finds its factors in the block.
+"""
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.preparation.moments import Dense, Moments, Vector, views
+
+
+def by_variance(moments: Moments, total: float) -> Vector:
+    """Return 1/σ with the standard deviation σ of a population, without one for what is constant."""
+    variance = moments.squares / np.maximum(moments.count, 1)
+    rounding = (moments.count * np.finfo(np.float64).eps * moments.mean) ** 2
+    return np.where(variance > rounding, 1 / np.sqrt(variance), 1)
+
+
+def by_documents(moments: Moments, total: float) -> Vector:
+    """Return the smooth inverse document frequency, ln((1 + n) / (1 + df)) + 1."""
+    return np.asarray(np.log((1 + moments.count) / (1 + moments.nonzero)) + 1)
+
+
+def by_total(moments: Moments, total: float) -> Vector:
+    """Return what makes the sum the given total."""
+    return np.asarray(total / (moments.mean * moments.count))
+
+
+def by_length(moments: Moments, total: float) -> Vector:
+    """Return what makes the Euclidean length 1."""
+    return np.asarray(1 / np.sqrt(moments.squares + moments.count * moments.mean**2))
+
+
+def clip(values: Float) -> None:
+    """Take entries below 0 as 0."""
+    np.maximum(values, 0, out=values)
+
+
+def log1p(values: Float) -> None:
+    """Take ln(1 + x) of the entries above 0; others stay, to be found when V is read."""
+    np.log1p(values, out=values, where=values > 0)
+
+
+def sublinear(values: Float) -> None:
+    """Take 1 + ln x of the entries above 0."""
+    there = values > 0
+    np.log(values, out=values, where=there)
+    np.add(values, 1, out=values, where=there)
+
+
+ENTRYWISE: Mapping[str, Callable[[Float], None]] = {"clip": clip, "log1p": log1p, "sublinear": sublinear}
+ALONG: Mapping[str, Callable[[Moments, float], Vector]] = {
+    "variance": by_variance,
+    "idf": by_documents,
+    "total": by_total,
+    "length": by_length,
+}
+AXES = ("rows", "columns")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One step.
+
+    Attributes
+    ----------
+    name
+        One of `ENTRYWISE`, or of `ALONG`.
+    along
+        `"rows"` or `"columns"` of the user's V: each has a factor; None for a function of single entries.
+    total
+        What the sums are to be, for the step of that name.
+    factors
+        The factors, where the step was fitted to all of V; None where every block has what it takes.
+
+    Examples
+    --------
+    >>> step = Step("idf", "columns", factors=np.array([1.0, 2.5]))
+    >>> Step.from_json(step.to_json()) == step
+    True
+    """
+
+    name: str
+    along: str | None = None
+    total: float = 1.0
+    factors: Vector | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as plain values, its factors to the last bit."""
+        told: dict[str, Any] = {"name": self.name, "along": self.along, "total": self.total, "factors": None}
+        if self.factors is not None:
+            packed = self.factors.astype("<f8").tobytes()
+            told["factors"] = base64.b64encode(packed).decode()
+            told["digest"] = hashlib.blake2b(packed, digest_size=16).hexdigest()
+        return told
+
+    @classmethod
+    def from_json(cls, told: Any) -> Self:
+        """Return the step that plain values speak of; ValueError where no step can have been told so."""
+        if not isinstance(told, dict) or told.keys() - {"digest"} != {"name", "along", "total", "factors"}:
+            raise ValueError("a step is not told as one")
+        name, along, total, factors = (told[key] for key in ("name", "along", "total", "factors"))
+        known = (name in ENTRYWISE and along is None) or (name in ALONG and along in AXES)
+        if not isinstance(name, str) or not known:
+            raise ValueError(f"a step is {str(name)[:40]!r} along {str(along)[:40]!r}")
+        if not isinstance(total, float) or not 0 < total < math.inf:
+            raise ValueError(f"a total is {str(total)[:40]!r}")
+        if factors is None:
+            return cls(name, along, total)
+        try:
+            packed = base64.b64decode(factors, validate=True)
+            values = np.frombuffer(packed, "<f8").astype(np.float64)
+        except (TypeError, ValueError, binascii.Error) as error:
+            raise ValueError(f"factors that cannot be read ({error})") from error
+        if hashlib.blake2b(packed, digest_size=16).hexdigest() != told.get("digest"):
+            raise ValueError("factors that are not what their digest says")
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError("factors that are not above 0 and finite")
+        return cls(name, along, total, values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.along, self.total))
+
+    def fitted(self, moments: Moments) -> Self:
+        """Return the step with its factors from the moments of all of V."""
+        return dataclasses.replace(self, factors=factors_of(self, moments))
+
+
+def factors_of(step: Step, moments: Moments) -> Vector:
+    """Return the factors of a step; what cannot be scaled, as it is 0 or not finite, keeps its scale."""
+    with np.errstate(all="ignore"):
+        factors = ALONG[step.name](moments, step.total)
+    return np.where(np.isfinite(factors) & (factors > 0), factors, 1.0)
+
+
+def prepare(V: Block, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scratch) -> Block:
+    """Return a block (m, w) after all steps, in a dtype, in a buffer of the thread; the block stays as it is."""
+    if scipy.sparse.issparse(V):
+        room = scipy.sparse.csc_array(V.shape, dtype=dtype)
+        room.data, room.indices, room.indptr = V.data.astype(dtype), V.indices, V.indptr
+    else:
+        by_rows = V.strides[1] <= V.strides[0]
+        room = scratch.array("prepared", V.shape if by_rows else V.shape[::-1], dtype)
+        room = room if by_rows else room.T
+    for columns, panel in views(room):
+        if isinstance(panel, Dense):
+            np.copyto(panel.values, V[:, columns], casting="unsafe")
+        for step in steps:
+            if step.along is None:
+                ENTRYWISE[step.name](panel.values)
+            elif step.factors is not None:
+                panel.scale_rows(step.factors.astype(dtype))
+            else:
+                panel.scale_columns(factors_of(step, panel.moments(0)).astype(dtype))
+    return room

@@ -1,0 +1,1 @@
+"""Least squares: row updates, block pivoting, weights."""

@@ -1,0 +1,220 @@
+"""Non-negative least squares, solved exactly.
+
+By block principal pivoting (Kim & Park 2011, SIAM J. Sci. Comput.), and where a passive set is singular by adding one
+component at a time (Lawson & Hanson 1974, chapter 23), which leaves out those that depend on others.
+"""
+
+import numpy as np
+
+from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+
+# Full exchanges allowed without progress before one variable at a time is exchanged (p̄ in the paper).
+FULL_EXCHANGES = 3
+
+# Sweeps of coordinate descent allowed where neither method ends.
+PIVOT_SWEEPS = 1000
+
+# A pivot of the Gram matrix, scaled to a diagonal of ones, is 0 below this, or below a few roundings of its dtype.
+SINGULAR, ROUNDINGS = 1e-11, 8
+
+
+def pivot(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
+    """Set every column h of H (r, p) to the minimum of ½hᵀ(G + l2 I)h − (c − l1)ᵀh over h ≥ 0.
+
+    The positive entries of H are the first guess of the passive set. Where G is singular, as with more components than
+    V has rows, there is more than one minimum, and one with few components is returned. A component with nothing to
+    fit (G_kk + l2 = 0) is left as it is, so that it can come back, or set to 0 where l1 > 0. Should rounding keep both
+    methods from an end, coordinate descent solves the column, by at most `sweeps` sweeps.
+    """
+    gram = np.asarray(G, np.float64) + penalty.l2 * np.eye(len(G))
+    scale = np.sqrt(np.diag(gram))
+    scale = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    least = max(SINGULAR, ROUNDINGS * float(np.finfo(G.dtype).eps))
+    _pivot(H, C, gram * scale * scale[:, None], scale, penalty.l1, least, sweeps)
+
+
+@kernel
+def _pivot(H, C, gram, scale, l1, least, sweeps):  # type: ignore[no-untyped-def]
+    rank, width = H.shape
+    x, slope, c = np.empty(rank), np.empty(rank), np.empty(rank)
+    passive = np.empty(rank, np.bool_)
+    chosen = np.empty(rank, np.int64)
+    factor = np.empty((rank, rank))
+    for column in range(width):
+        for k in range(rank):
+            c[k] = (C[k, column] - l1) * scale[k]
+            x[k] = H[k, column] / scale[k] if scale[k] > 0 else 0.0
+        solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor)
+        for k in range(rank):
+            if scale[k] > 0 or l1 > 0:
+                H[k, column] = max(x[k], 0.0) * scale[k]
+
+
+@kernel
+def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
+    """Set x to the minimum of ½xᵀGx − cᵀx over x ≥ 0, for a G with a diagonal of ones, or of 0 where `scale` is 0.
+
+    What is positive in x is the first guess. The last four arguments are buffers.
+    """
+    rank = len(c)
+    largest = 0.0
+    for k in range(rank):
+        passive[k] = x[k] > 0 and scale[k] > 0
+        largest = max(largest, c[k])  # what l1 has made negative says nothing of the scale of x
+    if _exchange(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
+        return
+    if not _add_components(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
+        _descend(gram, c, scale, x, sweeps)
+
+
+@kernel
+def _exchange(gram, c, scale, least, slack, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
+    """Exchange variables between the sets until x ≥ 0 and slope ≥ 0; return whether that was reached."""
+    rank = len(c)
+    fewest, patience = rank + 1, FULL_EXCHANGES
+    for _ in range(20 + 5 * rank):
+        if not _solve_passive(gram, c, least, x, passive, chosen, factor):
+            return False
+        wrong, last = 0, -1
+        for k in range(rank):
+            slope[k] = -c[k]
+            for i in range(rank):
+                slope[k] += gram[k, i] * x[i]
+            if scale[k] > 0 and (x[k] < -slack if passive[k] else slope[k] < -slack):
+                wrong += 1
+                last = k
+        if wrong == 0:
+            return True
+        if wrong < fewest:
+            fewest, patience = wrong, FULL_EXCHANGES
+        else:
+            patience -= 1
+        for k in range(rank):
+            if scale[k] > 0 and (patience >= 0 or k == last):
+                bad = x[k] < -slack if passive[k] else slope[k] < -slack
+                passive[k] = passive[k] != bad
+    return False
+
+
+@kernel
+def _add_components(gram, c, scale, least, slack, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
+    """Add the component of the steepest slope to the passive set again and again; return whether none was left.
+
+    One that depends on those in the set has a slope of 0, but for rounding: it is left out until the set loses another.
+    """
+    rank, count = len(c), 0
+    z, left_out = np.empty(rank), np.zeros(rank, np.bool_)
+    x[:], passive[:] = 0.0, False
+    for _ in range(10 * rank):
+        new, steepest = -1, -slack
+        for k in range(rank):
+            if passive[k] or left_out[k] or scale[k] == 0:
+                continue
+            total = -c[k]
+            for a in range(count):
+                total += gram[k, chosen[a]] * x[chosen[a]]
+            if total < steepest:
+                new, steepest = k, total
+        if new < 0:
+            return True
+        chosen[count] = new
+        if not _factorise(gram, chosen, count, count + 1, least, factor):
+            left_out[new] = True
+            continue
+        passive[new] = True
+        count += 1
+        while True:
+            for a in range(count):
+                z[a] = c[chosen[a]]
+            _back_substitute(factor, z, count)
+            share, first = 1.0, -1
+            for a in range(count):
+                before = x[chosen[a]]
+                reach = before / (before - z[a]) if before > 0.0 else 0.0
+                if z[a] <= 0.0 and reach <= share:
+                    share, first = reach, a
+            kept = 0
+            for a in range(count):
+                k = chosen[a]
+                x[k] += share * (z[a] - x[k])
+                if a == first or (z[a] <= 0.0 and x[k] <= 0.0):
+                    x[k], passive[k] = 0.0, False
+                else:
+                    chosen[kept] = k
+                    kept += 1
+            if kept == count:
+                break
+            left_out[:] = False
+            left_out[new] = not passive[new]
+            count = kept
+            _factorise(gram, chosen, 0, count, least, factor)
+    return False
+
+
+@kernel
+def _solve_passive(gram, c, least, x, passive, chosen, factor):  # type: ignore[no-untyped-def]
+    """Solve for the passive variables by Cholesky, the others 0; return False where the Gram matrix is singular."""
+    rank, count = len(c), 0
+    for k in range(rank):
+        if passive[k]:
+            chosen[count] = k
+            count += 1
+    if not _factorise(gram, chosen, 0, count, least, factor):
+        return False
+    z = np.empty(count)
+    for a in range(count):
+        z[a] = c[chosen[a]]
+    _back_substitute(factor, z, count)
+    x[:] = 0.0
+    for a in range(count):
+        x[chosen[a]] = z[a]
+    return True
+
+
+@kernel
+def _factorise(gram, chosen, first, count, least, factor):  # type: ignore[no-untyped-def]
+    """Set the rows from `first` on of the Cholesky factor of the chosen components; return False at a pivot of 0."""
+    for a in range(first, count):
+        for b in range(a + 1):
+            total = gram[chosen[a], chosen[b]]
+            for i in range(b):
+                total -= factor[a, i] * factor[b, i]
+            if a > b:
+                factor[a, b] = total / factor[b, b]
+            elif total > least:
+                factor[a, a] = np.sqrt(total)
+            else:
+                return False
+    return True
+
+
+@kernel
+def _back_substitute(factor, z, count):  # type: ignore[no-untyped-def]
+    """Solve LLᵀz = z in place, for the Cholesky factor L of `count` components."""
+    for a in range(count):
+        for i in range(a):
+            z[a] -= factor[a, i] * z[i]
+        z[a] /= factor[a, a]
+    for a in range(count - 1, -1, -1):
+        for i in range(a + 1, count):
+            z[a] -= factor[i, a] * z[i]
+        z[a] /= factor[a, a]
+
+
+@kernel
+def _descend(gram, c, scale, x, sweeps):  # type: ignore[no-untyped-def]
+    """Minimise by cyclic coordinate descent, until a sweep moves nothing by more than 1e-10 of the largest entry."""
+    for _ in range(sweeps):
+        moved, largest = 0.0, 0.0
+        for k in range(len(c)):
+            if scale[k] == 0:
+                continue
+            slope = -c[k]
+            for i in range(len(c)):
+                slope += gram[k, i] * x[i]
+            new = max(0.0, x[k] - slope)
+            moved = max(moved, abs(new - x[k]))
+            largest = max(largest, new)
+            x[k] = new
+        if moved <= 1e-10 * largest:
+            break

@@ -1,0 +1,173 @@
+"""Row updates that lower a quadratic objective: HALS and the multiplicative rule.
+
+Each takes H (r, p), the cross products C = WᵀV (r, p) and the Gram matrix G = WᵀW (r, r), of one float dtype, and
+lowers ½ tr(HᵀGH) − tr(CᵀH) + l1‖H‖₁ + ½ l2‖H‖² in place. The update of W is the same one on the transposes.
+"""
+
+import dataclasses
+import hashlib
+from typing import Protocol
+
+import numpy as np
+
+from dnmf.kernels.blocks.tiles import (
+    LANES,
+    Float,
+    Penalty,
+    gram_pair,
+    gram_row,
+    kernel,
+    load_tile,
+    reordered,
+    store_tile,
+)
+
+LEAST = 1e-16
+# What an extrapolation leaves of an entry at least, where updates multiply.
+KEPT = 0.1
+
+# Columns of GH that are formed at once.
+COLUMNS = 2048
+
+
+class RowUpdate(Protocol):
+    """A function that lowers the quadratic objective of H (r, p) in place."""
+
+    def __call__(self, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None: ...
+
+
+def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
+    """Sweep over the rows of H, each set to its minimum with the others held.
+
+    h_k ← max(0, h_k + (c_k − l1 − (GH)_k − l2 h_k) / (G_kk + l2)): Cichocki, Zdunek & Amari 2007, and Gillis &
+    Glineur 2012 for several sweeps to one product. A component with nothing to fit (G_kk + l2 = 0) is left as it
+    is, or set to 0 where l1 > 0.
+    """
+    l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
+    curvature = np.diag(G) + l2
+    least = np.finfo(curvature.dtype).tiny  # of which the inverse is still a float
+    inverse = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature >= least)
+    _hals(H, C, G, l1, l2, inverse, sweeps)
+
+
+@kernel
+def _hals(H, C, G, l1, l2, inverse, sweeps):  # type: ignore[no-untyped-def]
+    rank, width = H.shape
+    h = np.zeros((rank, LANES), H.dtype)
+    c = np.zeros((rank, LANES), H.dtype)
+    slope = np.empty(LANES, H.dtype)
+    below = np.empty(LANES, H.dtype)
+    zero = l1 - l1
+    for start in range(0, width, LANES):
+        load_tile(H, start, h)
+        load_tile(C, start, c)
+        for _ in range(sweeps):
+            for pair in range(rank // 2):
+                k = 2 * pair
+                gram_pair(G, k, h, slope, below)
+                _minimise(h[k], c[k], slope, below, G[k + 1, k], l1, l2, inverse[k])
+                _minimise(h[k + 1], c[k + 1], below, slope, zero, l1, l2, inverse[k + 1])
+            if rank % 2:
+                gram_row(G, rank - 1, h, slope)
+                _minimise(h[rank - 1], c[rank - 1], slope, below, zero, l1, l2, inverse[rank - 1])
+        store_tile(h, H, start)
+
+
+@kernel
+def _minimise(h, c, slope, below, coupling, l1, l2, inverse):  # type: ignore[no-untyped-def]
+    """Set a row h to its minimum, and bring the next row of GH, of which `coupling` times h is a part, up to date."""
+    zero = l1 - l1
+    if inverse == zero and l1 == zero:
+        return
+    for j in range(LANES):
+        old = h[j]
+        new = old + (c[j] - l1 - slope[j] - l2 * old) * inverse
+        new = new if new > zero and inverse > zero else zero
+        below[j] += coupling * (new - old)
+        h[j] = new
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shuffled:
+    """An update with the components in a random order: one for every Gram matrix, so the same for a whole pass."""
+
+    update: RowUpdate
+    seed: int
+
+    def __call__(self, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
+        """Update H (r, p) in place."""
+        digest = hashlib.blake2b(np.ascontiguousarray(G).tobytes(), digest_size=8).digest()
+        order = np.random.default_rng([self.seed, int.from_bytes(digest)]).permutation(len(H))
+        h = H[order]
+        self.update(h, C[order], np.ascontiguousarray(G[order][:, order]), penalty, sweeps)
+        H[order] = h
+
+
+def multiplicative(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
+    """Multiply H by C / (GH + l2 H + l1), `sweeps` times: Lee & Seung 2001, eq. 4.
+
+    Where the denominator is 0, so is the numerator or the entry, and the entry stays. Several updates to one
+    product: Gillis & Glineur 2012. An entry shrinks to `LEAST` of C / G_kk and no further, so that it can
+    come back (the floor of Takahashi & Hibi 2014, made relative; it keeps the descent, since it lies between the
+    old entry and the new one), and never enters the subnormal numbers, which are some 20 times slower.
+    """
+    dtype = H.dtype.type
+    _multiplicative(H, C, G, dtype(penalty.l1), dtype(penalty.l2), dtype(LEAST), sweeps)
+
+
+@kernel
+def _multiplicative(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-def]
+    rank, width = H.shape
+    h = np.zeros((rank, LANES), H.dtype)
+    c = np.zeros((rank, LANES), H.dtype)
+    new = np.empty((rank, LANES), H.dtype)
+    bottom = np.empty(LANES, H.dtype)
+    zero = l1 - l1
+    for start in range(0, width, LANES):
+        load_tile(H, start, h)
+        load_tile(C, start, c)
+        for _ in range(sweeps):
+            for k in range(rank):
+                gram_row(G, k, h, bottom)
+                for j in range(LANES):
+                    below = bottom[j] + l2 * h[k, j] + l1
+                    value = h[k, j] * (c[k, j] / below) if below > zero else h[k, j]
+                    floor = least * c[k, j] / G[k, k] if G[k, k] > zero else zero
+                    floor = floor if floor < h[k, j] else h[k, j]
+                    new[k, j] = value if value > floor else floor
+            h[:] = new
+        store_tile(h, H, start)
+
+
+def moments(H: Float, C: Float, G: Float, penalty: Penalty) -> Float:
+    """Return three sums of every component (3, r) in float64: violation squared, C squared, and C times H.
+
+    The violation of one entry is min(g, (G_kk + l2) h), where g = (GH)_k − c + l2 h + l1 is its gradient: the
+    projected gradient, made continuous at h = 0. It is 0 exactly where the Karush–Kuhn–Tucker conditions hold.
+    """
+    sums = np.zeros((3, len(H)))
+    l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
+    product = np.empty((len(H), min(H.shape[1], COLUMNS)), H.dtype)
+    for start in range(0, H.shape[1], COLUMNS):
+        h, c = H[:, start : start + COLUMNS], C[:, start : start + COLUMNS]
+        slope = np.matmul(G, h, out=product[:, : h.shape[1]])
+        _moments(h, c, slope, np.diag(G) + l2, l1, l2, sums)
+    return sums
+
+
+@reordered
+def _moments(H, C, slope, curvature, l1, l2, sums):  # type: ignore[no-untyped-def]
+    for k in range(H.shape[0]):
+        missed, met, product = 0.0, 0.0, 0.0
+        bend = curvature[k]
+        for j in range(H.shape[1]):
+            gradient = slope[k, j] + l1 - C[k, j] + l2 * H[k, j]
+            bound = bend * H[k, j]
+            short = np.float64(gradient if gradient < bound else bound)
+            wide = np.float64(C[k, j])
+            missed += short * short
+            met += wide * wide
+            product += wide * np.float64(H[k, j])
+        sums[0, k] += missed
+        sums[1, k] += met
+        sums[2, k] += product

@@ -1,0 +1,269 @@
+"""The Frobenius loss ½‖V − WH‖² with penalties, for any row update."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import Entries
+from dnmf.kernels.blocks.panels import Block, Columns, Panel, panels, slices
+from dnmf.kernels.blocks.products import add_outer_product, cross_product
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, moments, multiplicative
+from dnmf.kernels.rule import Model, Step
+
+# W's update costs no read of V: it goes on until its relative violation is this share of H's in the same pass, or of
+# its own before, or as small as the tolerance, or for so many rounds of sweeps. To be more exact saves no passes.
+W_SHARE_OF_H = 0.1
+W_SHARE_LEFT = 0.01
+W_TOLERANCE = 1e-6
+W_ROUNDS = 10
+
+# Rows of W that are worked on at once, so that they stay in the cache.
+ROWS = 2048
+# Between this and its inverse, sums of products of V's entries have squares that are floats.
+WELL_SIZED = 1e-100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quadratic:
+    """The rule of the Frobenius loss.
+
+    With W held, H's objective is quadratic with cross products C = WᵀV and Gram matrix G = WᵀW, and the other way
+    round with A = VHᵀ and B = HHᵀ. So one visit of V serves any number of updates of H's block, and the sums A and
+    B any number of updates of W.
+    """
+
+    update: RowUpdate
+    sweeps: int
+    penalty_W: Penalty
+    penalty_H: Penalty
+    held_W: int = 0
+    held_H: int = 0
+
+    @property
+    def entries(self) -> Entries:
+        """All entries count."""
+        return Entries()
+
+    @property
+    def least(self) -> float:
+        """How far W may be put down from outside: the multiplicative update hardly moves what is 0."""
+        return KEPT if self.update is multiplicative else 0.0
+
+    @property
+    def scaled(self) -> bool:
+        """Whether no penalty sees the scale of a component."""
+        return not any(self.penalty_W + self.penalty_H)
+
+    def zero(self, rows: int, rank: int) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(rows, rank)
+
+    def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
+        """Update H (r, w) in place from C = WᵀV, then add up A = VHᵀ and B = HHᵀ."""
+        share = Share(self, model, stats, fresh)
+        visit_together(V, H, (share,), model.W, stats.cross, scratch)
+
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
+        """Return the H (r, w) that minimises the objective with W held, exactly, column by column."""
+        H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
+        for columns, panel in panels(V, H.dtype, scratch):
+            H[:, columns] = self.best(cross_product(panel, model.W, scratch), model.gram)
+        return H
+
+    def best(self, C: Float, gram: Float) -> Float:
+        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) and WᵀW (r, r)."""
+        H = np.zeros(C.shape, C.dtype)
+        pivot(H, C, gram, self.penalty_H, PIVOT_SWEEPS)
+        return H
+
+    def finish(self, W: Float, stats: Stats) -> Step:
+        """Minimise over W from A and B alone; the loss follows from H's by the exact change of the quadratic."""
+        rows = W.T.astype(np.float64, order="C")
+        cross = np.ascontiguousarray(stats.cross.T)
+        optimality_W = self._missed_by_W(rows, cross, stats.gram)
+        optimality_H = relative(stats.missed, stats.met, np.einsum("ki,ki->k", rows, rows))
+        enough = max(W_SHARE_OF_H * optimality_H, W_SHARE_LEFT * optimality_W, W_TOLERANCE)
+        for _ in range(W_ROUNDS):
+            update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.held_W)
+            if self._missed_by_W(rows, cross, stats.gram) <= enough:
+                break
+        new = np.ascontiguousarray(rows.T, dtype=W.dtype)
+        fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
+        norm = sum(stats.norms)
+        penalty = self.penalty_H.value(float(stats.mass.sum()), float(np.trace(stats.gram)))
+        penalty += self.penalty_W.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
+        error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
+        return Step(new, fit + penalty, error, max(optimality_W, optimality_H))
+
+    def _missed_by_W(self, rows: Float, cross: Float, gram: Float) -> float:
+        """Return the relative violation of the optimality conditions by the rows of Wᵀ that are not held."""
+        penalty, size = self.penalty_W, float(cross.max(initial=0))
+        if size > 0 and not WELL_SIZED < size < 1 / WELL_SIZED:  # squares of products of V need not be floats
+            unit = 2.0 ** int(np.frexp(size)[1])
+            cross, gram, penalty = cross / unit, gram / unit, Penalty(penalty.l1 / unit, penalty.l2 / unit)
+        missed, met, _ = moments(rows, cross, gram, penalty)
+        free = slice(self.held_W, None)
+        return relative(missed[free], met[free], np.diag(gram)[free])
+
+
+class Share(NamedTuple):
+    """What one of the models that are updated together has of its own; its `cross` is part of a sum for all."""
+
+    rule: Quadratic
+    model: Model
+    stats: Stats
+    fresh: bool
+
+
+def visit_together(V: Block, H: Float, shares: Sequence[Share], W: Float, cross: Float, scratch: Scratch) -> None:
+    """Visit a block for several models by one product each way.
+
+    Parameters
+    ----------
+    V
+        The block (m, w).
+    H
+        Their factors on top of each other (Σr, w), updated in place.
+    shares
+        What is each model's own, in the order of the rows of H.
+    W
+        Their W's side by side (m, Σr).
+    cross
+        What VHᵀ (m, Σr) is added to: of each model, its `stats.cross`.
+    """
+    dtype = H.dtype
+    edges = np.cumsum([0, *(len(share.model.gram) for share in shares)])
+    rows = [slice(*pair) for pair in itertools.pairwise(edges)]
+    grams = [share.model.gram.astype(dtype) for share in shares]
+    block_grams = [np.zeros_like(share.model.gram) for share in shares]
+    crossed = [0.0] * len(shares)
+    for columns, panel in panels(V, dtype, scratch):
+        C = cross_product(panel, W, scratch)
+        h = np.ascontiguousarray(H[:, columns])
+        for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
+            crossed[k] += improve(share, h[own], C[own], grams[k], block_grams[k])
+        H[:, columns] = h
+        add_outer_product(panel, h, cross, scratch)
+    for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
+        stats = share.stats
+        stats.gram += block_grams[k]
+        stats.fit += block_fit(V, H[own], share.model, stats.norms[-1], crossed[k], block_grams[k], scratch)
+
+
+def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) -> float:
+    """Update the columns h (r, p) of a panel in place, add what they are to the sums, and return ⟨C, h⟩."""
+    rule, stats = share.rule, share.stats
+    if share.fresh:
+        match_scale(h, C, gram, rule.held_H)
+    update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.held_H)
+    missed, met, product = moments(h, C, gram, rule.penalty_H)
+    stats.missed[rule.held_H :] += missed[rule.held_H :]
+    stats.met[rule.held_H :] += met[rule.held_H :]
+    wide = h.astype(np.float64)
+    block_gram += wide @ wide.T
+    stats.mass += wide.sum(axis=1)
+    return float(product.sum())
+
+
+def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, held: int) -> None:
+    """Update the rows of H (r, p) behind the first `held`, which take part as they are, in place.
+
+    With held rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu.
+    """
+    if held == 0:
+        update(H, C, G, penalty, sweeps)
+    elif held < len(H):
+        free = np.ascontiguousarray(H[held:])
+        update(free, C[held:] - G[held:, :held] @ H[:held], np.ascontiguousarray(G[held:, held:]), penalty, sweeps)
+        H[held:] = free
+
+
+def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
+    """Return by how much ½ tr(WBWᵀ) − tr(AWᵀ) changes from an old W (m, r) to a new one, given A and B.
+
+    It is quadratic, so its change is the product of W's with the slope half-way, in which nothing large cancels.
+    """
+    total = 0.0
+    for rows in slices(len(old), ROWS):
+        moved, middle = new[rows].astype(np.float64), old[rows].astype(np.float64)
+        moved -= middle
+        middle += 0.5 * moved
+        slope = middle @ gram
+        slope -= cross[rows]
+        total += float(np.vdot(moved, slope))
+    return total
+
+
+def relative(missed: Float, met: Float, weights: Float) -> float:
+    """Return √(Σ missed_k/w_k / Σ met_k/w_k) over the components of weight w_k > 0: free of the scale of each."""
+    used = weights > 0
+    top, bottom = (missed[used] / weights[used]).sum(), (met[used] / weights[used]).sum()
+    return float(np.sqrt(top / bottom)) if bottom > 0 else float(top > 0)
+
+
+def match_scale(H: Float, C: Float, G: Float, held: int = 0) -> None:
+    """Scale every column h of H by the best factor cᵀh / hᵀGh, in place, but for the first `held` entries."""
+    top = np.einsum("kj,kj->j", C, H)
+    bottom = np.einsum("kj,kj->j", H, G @ H)
+    H[held:] *= np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+
+
+def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch) -> float:
+    """Return ½‖V − WH‖² of a block, as ½‖V‖² − ⟨C, H⟩ + ½⟨G, HHᵀ⟩ where that is precise, else from the residual."""
+    fit = 0.5 * norm - crossed + 0.5 * float(np.vdot(model.gram, gram))
+    if fit > 0.5 * norm * precision(H.dtype):
+        return fit
+    residual = 0.0
+    for columns, panel in panels(V, H.dtype, scratch):
+        residual += residual_square(panel, model, np.ascontiguousarray(H[:, columns]), scratch)
+    if scipy.sparse.issparse(V):
+        residual += float(np.vdot(model.gram, gram))
+    return 0.5 * max(residual, 0.0)
+
+
+def precision(dtype: "np.dtype[np.floating]") -> float:
+    """Return the share of ‖V‖² below which the loss drowns in the rounding of the expanded square."""
+    return 3 * float(np.sqrt(np.finfo(dtype).eps))
+
+
+def residual_square(panel: Panel, model: Model, H: Float, scratch: Scratch) -> float:
+    """Return ‖V − WH‖² of a dense panel; of a sparse one, the part of its stored entries less their (WH)²."""
+    if isinstance(panel, Columns):
+        return float(_stored_residual(panel.starts, panel.rows, panel.values, model.W, H))
+    residual = scratch.array("residual", panel.shape, H.dtype)
+    np.matmul(model.W, H, out=residual)
+    np.subtract(panel, residual, out=residual)
+    return float(_squares(residual))
+
+
+@kernel
+def _squares(X):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(X.shape[0]):
+        for j in range(X.shape[1]):
+            total += np.float64(X[i, j]) * np.float64(X[i, j])
+    return total
+
+
+@kernel
+def _stored_residual(starts, rows, values, W, H):  # type: ignore[no-untyped-def]
+    total = 0.0
+    h = np.empty(len(H))
+    for column in range(len(starts) - 1):
+        for k in range(len(h)):
+            h[k] = H[k, column]
+        for entry in range(starts[column], starts[column + 1]):
+            product, w = 0.0, W[rows[entry]]
+            for k in range(len(h)):
+                product += np.float64(w[k]) * h[k]
+            value = np.float64(values[entry])
+            total += value * value - 2.0 * value * product
+    return total

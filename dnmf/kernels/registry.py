@@ -1,0 +1,105 @@
+"""The table of rules: which loss goes with which solver, and what they are made of."""
+
+import dataclasses
+from typing import Any, cast
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.errors import SettingsError
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.digests import digests_of
+from dnmf.kernels.blocks.entries import Entries, Weighted
+from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.row_updates import RowUpdate, Shuffled, hals, multiplicative
+from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.quadratic.weighted import WeightedQuadratic
+from dnmf.kernels.rule import Model, Rule
+from dnmf.settings import Settings
+
+# The solvers of the Frobenius loss, with the sweeps over H in a visit. Cyclic coordinate descent is HALS.
+QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
+    "sketch": (hals, 4),
+    "hals": (hals, 4),
+    "cd": (hals, 4),
+    "als": (pivot, PIVOT_SWEEPS),
+    "mu": (multiplicative, 10),
+    "minibatch": (hals, 8),
+}
+# Those of the other losses, with the same.
+DIVERGENT = {"newton": 6, "mu": 4, "cd": 4}
+
+
+def solvers_for(beta: float) -> list[str]:
+    """Return the solvers that go with a loss, the one that `"auto"` takes first."""
+    if beta == 2:
+        return list(QUADRATIC)
+    return ["newton", "mu", "cd"] if beta == 1 else ["mu"]
+
+
+def solver_of(settings: Settings) -> str:
+    """Return the solver that the settings name, or the best one for their loss.
+
+    Raises
+    ------
+    SettingsError
+        If solver and loss do not go together.
+    """
+    fitting = solvers_for(settings.beta)
+    solver = fitting[0] if settings.solver == "auto" else settings.solver
+    if solver not in fitting:
+        needs = "the quadratic loss, or kullback-leibler," if solver == "cd" else "a quadratic loss"
+        use = " or ".join(f"solver={name!r}" for name in fitting)
+        raise SettingsError(
+            f"solver={solver!r} needs {needs} and got loss={settings.loss!r}; use {use}, or loss='frobenius'."
+        )
+    return solver
+
+
+def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = False) -> Rule:
+    """Return the rule that the settings describe, for a matrix that is streamed as its transpose or not."""
+    solver, beta = solver_of(settings), settings.beta
+    entries = Entries(settings.missing, weighted, positive=beta <= 0, dense=beta not in (1, 2), beta=beta)
+    held = (0, settings.fixed) if transposed else (settings.fixed, 0)
+    of = settings.swapped() if transposed else settings
+    penalties = Penalty(of.l1_W, of.l2_W), Penalty(of.l1_H, of.l2_H)
+    if beta == 2 and entries.all:
+        update, sweeps = QUADRATIC[solver]
+        if settings.shuffle and update is hals:
+            update = Shuffled(update, settings.seed)
+        return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
+    if solver == "minibatch":
+        raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
+    if beta == 2 and solver != "mu":
+        return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
+    sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])
+    return Divergence(beta, solver in ("cd", "newton"), sweeps, *penalties, entries, *held)
+
+
+def altered(rule: Rule, **changes: Any) -> Rule:
+    """Return a rule with other sweeps or penalties; without sweeps, a visit only adds up and measures."""
+    new: Rule = dataclasses.replace(cast(Any, rule), **changes)
+    return new
+
+
+def sums_per_row(rule: Rule, rank: int) -> int:
+    """Return how many numbers the sums of a pass hold for every row of V as streamed."""
+    if isinstance(rule, Divergence):
+        return (rank if rule.by_totals else 2 * rank + 1) + rule.curved * rank * (rank + 1) // 2
+    return rank if isinstance(rule, Quadratic) else rank + rank * (rank + 1) // 2 + 1
+
+
+def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
+    """Have everything compiled that a pass will call, on a matrix of four entries, so that no pass waits for it."""
+    V: Any = np.ones((2, 2), stored)
+    for dense in [V] if sparse else [V, np.asfortranarray(V)]:
+        block = scipy.sparse.csc_array(dense) if sparse else dense
+        if rule.entries.weighted:
+            block = Weighted(block, np.ones((2, 2), dtype))
+        scratch, stats, W = Scratch(), rule.zero(2, 1), np.ones((2, 1), dtype)
+        digests_of(block)
+        stats.norms.append(rule.entries.square_sum(block, dtype, scratch))
+        rule.visit(block, np.ones((1, 2), dtype), Model.of(W), stats, scratch, fresh=True)
+        rule.finish(W, stats)

@@ -1,0 +1,202 @@
+"""The door: a run or a survey, as one file to be read in a browser."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dnmf.checkpoint import Gone
+from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
+from dnmf.engine.plan import amount
+from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
+from dnmf.inspection.html import tag
+from dnmf.inspection.numbers import duration, number, shortened, times
+from dnmf.inspection.summary import feature_axis
+from dnmf.kernels.floats import own_errors
+from dnmf.report import components, convergence, reproduce
+from dnmf.report.facts import Account, gather_account
+from dnmf.report.page import Tile, page
+from dnmf.report.survey import survey_page
+from dnmf.run.residuals import Residuals, measure_residuals
+from dnmf.run.result import Result
+from dnmf.run.stored import stored_result, whole_checkpoint
+from dnmf.run.watcher import Watcher
+from dnmf.sources.base import Axis
+from dnmf.storage.durable import explained
+from dnmf.storage.open_location import full_path
+from dnmf.storage.urls import is_url
+from dnmf.survey import RankSurvey, is_survey, stored_survey
+
+# How a page begins, by which one is known that may be written anew.
+FIRST = b'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+# Features of each component, at most.
+MOST_FEATURES = 50
+
+SECTIONS = (
+    convergence.what_was_run,
+    convergence.convergence,
+    convergence.time_and_bytes,
+    components.components,
+    components.contribution,
+    components.sparsity,
+    components.residuals,
+    convergence.checkpoints,
+    reproduce.going_on,
+)
+
+
+@own_errors
+def write_report(
+    fitted: Result | RankSurvey | str | Path,
+    path: str | Path,
+    V: Any = None,
+    *,
+    weights: Any = None,
+    residuals: bool = True,
+    shape: tuple[int, ...] | None = None,
+    axis: Axis | None = None,
+    n: int = 8,
+    title: str | None = None,
+    overwrite: bool = False,
+    memory_limit: int | str | None = None,
+    threads: int | None = None,
+    watchers: Sequence[Watcher] = (),
+    client: Any = None,
+) -> Path:
+    """Write a page about a run or a survey: one HTML file that needs no network and stays below 2 MB.
+
+    The factors are read part by part. Residuals by row and by column take one read of V; where it is not to be found,
+    the page says so, and how to give it.
+
+    Parameters
+    ----------
+    fitted
+        A result, a survey, or the path of the store of either.
+    path
+        Of the page; on this machine.
+    V, weights
+        The matrix and its weights, where the store does not know where they lie.
+    residuals
+        Whether to read V.
+    shape
+        Rows and columns of an image, and 3 for colours, where components are images.
+    axis
+        Where the features are, as for `Result.components`; with a shape, the axis that is as long as it.
+    n
+        Features of each component.
+    title
+        Of the page; the name of the store by default.
+    overwrite
+        Write a page anew.
+    memory_limit, threads, watchers, client
+        For the read of V, as for `factorize`.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    SettingsError
+        If an option is not allowed, or no axis is an image of the shape.
+    StoreError
+        If there is something at the path, or no store where one is named.
+
+    Examples
+    --------
+    >>> import dnmf, numpy as np, tempfile
+    >>> V = np.outer([1, 2, 1], [1, 3, 0, 4])
+    >>> page = write_report(dnmf.factorize(V, rank=1), tempfile.mkdtemp() + "/report.html", V)
+    >>> page.read_text()[:15]
+    '<!doctype html>'
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MOST_FEATURES:
+        raise SettingsError(f"n={n!r} is not allowed; give a whole number from 1 to {MOST_FEATURES}.")
+    target = free_path(path, overwrite)
+    store = fitted if isinstance(fitted, str | Path) else fitted.store
+    check_apart(target, [V, weights, *inputs_in(store)])
+
+    def content() -> str:
+        known = opened(fitted)
+        name = title or shortened(Path(str(known.store)).name if known.store else "A factorisation", 200)
+        if isinstance(known, RankSurvey):
+            return survey_page(known, name)
+        feature_axis(known, axis, shape)
+        left: Residuals | str = (
+            "They were left out, since they take a read of V; leave out --no-residuals to have them."
+        )
+        if residuals:
+            left = measured(known, V, weights, memory_limit, threads, watchers, client)
+        return run_page(gather_account(known, axis, shape, n, left), name)
+
+    written = whole_checkpoint(content) if isinstance(fitted, str | Path) else content()
+    with explained(str(target)), appearing_here(target, partial(free_path, path, overwrite)) as draft:
+        draft.write_text(written, encoding="utf-8")
+    return target
+
+
+def opened(fitted: Result | RankSurvey | str | Path) -> Result | RankSurvey:
+    """Return a result or a survey, from its store if that is what is given."""
+    if isinstance(fitted, Result | RankSurvey):
+        return fitted
+    return stored_survey(fitted) if is_survey(fitted) else stored_result(fitted)
+
+
+def free_path(path: str | Path, overwrite: bool) -> Path:
+    """Return where a page may be written, or raise SettingsError or StoreError."""
+    if is_url(path):
+        raise SettingsError(f"path={str(path)!r} is a URL, and pages are written on this machine; give a path.")
+    target = full_path(path)
+    if not os.path.lexists(target):
+        return target
+    if not overwrite:
+        raise StoreError(f"{target} exists already; give another path, or say overwrite.")
+    if not is_page(target):
+        raise StoreError(f"{target} is no report, and is not overwritten; delete it, or give another path.")
+    return target
+
+
+def is_page(path: Path) -> bool:
+    """Say whether a file is a page that was written here."""
+    if not path.is_file() or path.is_symlink():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(FIRST)) == FIRST
+
+
+def measured(result: Result, V: Any, weights: Any, *options: Any) -> Residuals | str:
+    """Return what is left of V, or where V is not given and cannot be had, a sentence that says so."""
+    try:
+        return measure_residuals(result, V, weights, *options)
+    except Gone:
+        raise
+    except (DataError, MissingExtraError, ReadError, StoreError) as error:
+        if V is not None:
+            raise
+        return (
+            f"They take a read of V, and it could not be read. {shortened(error, 600)} To have them, give the matrix "
+            "to dnmf report by --matrix, or to write_report by V."
+        )
+
+
+def run_page(account: Account, title: str) -> str:
+    """Return the whole page of a run."""
+    result = account.result
+    last = result.history[-1] if result.history else None
+    verdict = tag("p", shortened(result.verdict, 1000), class_="verdict good" if result.converged else "verdict")
+    rows, columns = result.shape
+    tiles = [Tile("matrix", times((rows, columns)), f"{rows * columns:,} entries, rank {account.rank:,}")]
+    if result.relative_error is not None:
+        words = f"{number(100 * (1 - result.relative_error**2), 3)} % of the sum of squares"
+        tiles.append(Tile("relative error", number(result.relative_error), words))
+    else:
+        tiles.append(Tile("loss", number(result.loss), str(result.settings.loss)))
+    if last is not None:
+        tiles += [
+            Tile("optimality", number(last.optimality, 3), f"asked for: {number(result.settings.tol)}"),
+            Tile("reads of V", f"{last.passes:,}", amount(last.bytes_read)),
+            Tile("time", duration(last.seconds)),
+        ]
+    return page(title, "Non-negative matrix factorization", verdict, tiles, [make(account) for make in SECTIONS])

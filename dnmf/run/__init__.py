@@ -1,0 +1,1 @@
+"""Open a run, iterate, save, resume, and return the result."""

@@ -1,0 +1,236 @@
+"""Start a run, or take one up again: everything is opened and checked in full before the first pass."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnmf.checkpoint import Store
+from dnmf.checkpoint.run_names import kept_names, named_axes, names_of
+from dnmf.engine import cores, usable_memory
+from dnmf.engine.cluster.client import connected
+from dnmf.engine.cluster.crew import Crew
+from dnmf.engine.plan import Load, Plan, make_plan
+from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.kernels.registry import solver_of
+from dnmf.run.run import Run
+from dnmf.run.stored import stored_steps
+from dnmf.run.watcher import Watcher
+from dnmf.settings import ADJUSTABLE, BESIDE, Settings, check_penalties
+from dnmf.solvers.initialise import check_fixed, check_given, check_init
+from dnmf.solvers.selection import load_of
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.base import Layout, fingerprint
+from dnmf.sources.names import Names
+from dnmf.sources.preparing import open_prepared
+from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
+
+# What a run takes of the memory that the process may use, if it is not told.
+MEMORY_SHARE = 0.6
+
+
+def plan_of(layout: Layout, settings: Settings, weighted: bool = False, load: Load | None = None) -> Plan:
+    """Plan a run, or other work, with the memory and the threads that the settings, or the machine, allow."""
+    limit = memory_of(settings)
+    threads = settings.threads or cores() + layout.on_disk
+    load = load or load_of(settings, layout, weighted)
+    return make_plan(layout, settings.rank, limit, threads, 0, load)
+
+
+def memory_of(settings: Settings) -> int:
+    """Return the bytes that the settings, or the machine, allow."""
+    return settings.memory_limit or int(MEMORY_SHARE * usable_memory())
+
+
+@contextmanager
+def new_run(
+    V: Any,
+    options: Mapping[str, Any],
+    store: str | Path | None,
+    overwrite: bool,
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+    client: Any = None,
+) -> Iterator[Run]:
+    """Open everything a new run needs, checked in full before the first pass, and close it at the end."""
+    init: Any = options.get("init", "auto")
+    weights, fixed = options.get("weights"), options.get("fixed_W")
+    named = isinstance(init, str)
+    if "fixed" in options:
+        raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
+    plain = {name: value for name, value in options.items() if name not in BESIDE}
+    known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
+    settings = Settings.from_options({**plain, "init": init if named else "auto", "fixed": known})
+    solver_of(settings)
+    check_penalties(settings)
+    names = Names.of(options.get("row_names"), options.get("column_names"))
+    source = open_matrix(V, weights=weights, names=names, missing=settings.missing)
+    layout = source.layout
+    names = names_of(options, layout)
+    check_missing(settings, layout)
+    check_init(settings, layout, weights is not None)
+    given = None if named else check_given(init, layout.user_shape, settings.rank, names)
+    if given is not None and settings.n_runs > 1:
+        raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
+    fixed = None if fixed is None else check_fixed(fixed, layout.user_shape, names)
+    with crewed(client, source, watchers, cancel) as crew:
+        plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weights is not None)
+        kept = None
+        if store is not None:
+            header = {
+                "fingerprint": fingerprint(source),
+                "settings": settings.to_options(),
+                "location": layout.location,
+                "transposed": layout.transposed,
+                "bounds": list(layout.bounds),
+                "given": given is not None or fixed is not None,
+                "named": named_axes(options),
+                "weights": None if weights is None else {"location": location_of_weights(source)},
+                "prepared": [step.to_json() for step in steps_of(source)],
+            }
+            kept = Store.create(store, header, overwrite, names, inputs_of(source))
+        run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+        run.names = names
+        try:
+            run.begin(given, fixed)
+            yield run
+        finally:
+            run.close()
+
+
+@contextmanager
+def crewed(
+    client: Any, source: Source, watchers: Sequence[Watcher], cancel: threading.Event | None
+) -> Iterator[Crew | None]:
+    """Give the workers that a run is to use, or None where the threads of this process do the work."""
+    with connected(client) as found:
+        yield None if found is None else Crew.of(found, source, watchers, cancel)
+
+
+def make_run(
+    source: Source,
+    settings: Settings,
+    plan: Plan,
+    store: Store | None,
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+    crew: Crew | None,
+) -> Run:
+    """Make a run, here or on a cluster."""
+    if crew is None:
+        return Run(source, settings, plan, store, watchers, cancel)
+    engine = crew.engine(source, plan)
+    run = Run(source, settings, plan, store, watchers, cancel, engine)
+    engine.shared = crew.sees_folder(run.spill()) if store is None else crew.sees(store)
+    return run
+
+
+@contextmanager
+def old_run(
+    store: str | Path,
+    V: Any,
+    options: Mapping[str, Any],
+    watchers: Sequence[Watcher],
+    cancel: threading.Event | None,
+    client: Any = None,
+) -> Iterator[Run]:
+    """Open a run again where its newest whole checkpoint left it, and close it at the end."""
+    kept = Store.open(store, write=True)
+    try:
+        weights = options.get("weights")
+        plain = ("weights", "row_names", "column_names")
+        settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
+        source = reopen(kept, V, weights)
+        names = kept_names(kept, options, source.layout, V is not None)
+        with crewed(client, source, watchers, cancel) as crew:
+            plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings, is_weighted(source))
+            commit = kept.newest()
+            if commit is None and (kept.begun() or kept.header["given"]):
+                raise StoreError(f"{kept} has no whole checkpoint left to go on from; start the run anew.")
+            location = source.layout.location or kept.header["location"]
+            kept.amend({"settings": settings.to_options(), "location": location})
+            run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+            run.names = names
+            try:
+                if commit is None:
+                    run.begin(None)
+                else:
+                    run.go_on(commit)
+                yield run
+            finally:
+                run.close()
+    finally:
+        kept.discard_scratch()
+        kept.close()
+
+
+def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
+    """Return the settings of a stored run with some of those changed that may change."""
+    settings = Settings.from_options(store.header["settings"])
+    new = settings.replace(options)
+    for name in options:
+        before, now = getattr(settings, name), getattr(new, name)
+        if name not in ADJUSTABLE and before != now:
+            raise StoreError(
+                f"The run in {store} has {name}={before!r} and was to be resumed with {name}={now!r}; resume it "
+                f"as it is, or start a new run. Only {', '.join(ADJUSTABLE)} may change."
+            )
+    return new
+
+
+def inputs_of(source: Source) -> list[str | None]:
+    """Return where a matrix, and its weights, lie: nothing is written over them."""
+    return [source.layout.location, location_of_weights(source)]
+
+
+def location_of_weights(source: Source) -> str | None:
+    """Return where the weights of a matrix can be opened again, if they can."""
+    return source.weights.layout.location if isinstance(source, WeightedSource) else None
+
+
+def check_missing(settings: Settings, layout: Layout) -> None:
+    """Raise SettingsError where what is called missing is nothing that the blocks of V can tell."""
+    if settings.missing == "nan" and layout.sparse:
+        raise SettingsError("missing='nan' needs a dense V, and this one is sparse; use missing='zeros', or weights=.")
+    if settings.missing == "zeros" and not layout.sparse:
+        raise SettingsError(
+            "missing='zeros' takes what a sparse V does not store as missing, and this V is dense; give a CSR or CSC "
+            "matrix, or missing='nan' with NaN in place of what is missing."
+        )
+
+
+def reopen(store: Store, V: Any, weights: Any = None) -> Source:
+    """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
+    location, weighted = store.header["location"], store.header.get("weights")
+    if V is None and location is None:
+        raise StoreError(f"The run in {store} was given its matrix in memory; give V again to resume it.")
+    weights = weighted["location"] if weights is None and weighted else weights
+    if weights is None and weighted:
+        raise StoreError(f"The run in {store} was given its weights in memory; give weights= again to resume it.")
+    try:
+        given, bounds = location if V is None else V, store.header["bounds"]
+        missing = store.header["settings"].get("missing", "none")
+        source = open_prepared(given, stored_steps(store), weights=weights, bounds=bounds, missing=missing)
+    except DataError as error:
+        if V is not None:
+            raise
+        raise StoreError(
+            f"The matrix of the run in {store} cannot be opened: {error} If it has moved, give V again."
+        ) from error
+    before, now = store.header["fingerprint"], fingerprint(source)
+    words = {
+        "sample": "a digest of its first block of",
+        "blocks": "blocks:",
+        "streamed": "blocks cut along its",
+    }
+    for name, value in now.items():
+        if before.get(name) != value:
+            what = words.get(name, name)
+            raise StoreError(
+                f"The run in {store} is of a matrix with {what} {before.get(name)}, and the one given has "
+                f"{what} {value}; give the matrix that the run was started on, or start a new run."
+            )
+    return source

@@ -1,0 +1,257 @@
+"""What comes back from a run."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from dnmf.checkpoint.arrays import gather
+from dnmf.engine.factor import DiskFactor, Factor
+from dnmf.errors import SettingsError, unknown
+from dnmf.inspection.components import Component, Part, describe_components
+from dnmf.inspection.figures import plot_history
+from dnmf.inspection.html import card
+from dnmf.inspection.summary import draw_components, facts
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.floats import own_errors
+from dnmf.kernels.preparation.steps import Step
+from dnmf.settings import Settings
+from dnmf.solvers.history import Record
+from dnmf.sources.base import Axis
+from dnmf.sources.dask_array import factor_array
+from dnmf.sources.names import Names
+
+# A factor is gone through in parts of so many numbers.
+PART_NUMBERS = 2**20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The factors of V ≈ WH and how they came about.
+
+    The factor along the axis that V is cut along is a Dask array, read when it is computed; the other one is NumPy.
+
+    Attributes
+    ----------
+    history
+        One record a pass.
+    settings
+        What was asked.
+    converged
+        Whether the run stopped because the optimality reached `tol`.
+    store
+        Path of the store, if there is one.
+    runs
+        Where the best of several runs was kept, the losses of all, in the order of their seeds; those of a sketch of V
+        where the runs were made on one.
+    names
+        Of V's rows and columns, where they have names.
+    steps
+        What prepared V, if it was; `transform` prepares new data by the same.
+    """
+
+    history: tuple[Record, ...]
+    settings: Settings
+    converged: bool
+    store: str | None
+    names: Names
+    _verdict: str
+    _short: Float
+    _long: Factor
+    _bounds: Sequence[int]
+    _transposed: bool
+    runs: tuple[float, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def W(self) -> Any:
+        """The left factor (m, r)."""
+        return self._dask() if self._transposed else self._short
+
+    @property
+    def H(self) -> Any:
+        """The right factor (r, n)."""
+        return np.ascontiguousarray(self._short.T) if self._transposed else self._dask()
+
+    @property
+    def short(self) -> Float:
+        """The factor that is held whole, one row to every row (or column) of V that is not streamed: W, or Hᵀ."""
+        return self._short
+
+    @property
+    def rows_streamed(self) -> bool:
+        """Whether V was cut along its rows, so that W is the long factor."""
+        return self._transposed
+
+    @property
+    def long(self) -> Factor:
+        """The other factor, in blocks: H, or Wᵀ."""
+        return self._long
+
+    @property
+    def bounds(self) -> Sequence[int]:
+        """Block j of the long factor holds the columns bounds[j] … bounds[j + 1]."""
+        return self._bounds
+
+    @property
+    def verdict(self) -> str:
+        """Why the run stopped, as a sentence."""
+        return self._verdict
+
+    @property
+    def passes(self) -> int:
+        """Reads of V."""
+        return self.history[-1].passes if self.history else 0
+
+    @property
+    def loss(self) -> float:
+        """The objective after the last pass, penalties included."""
+        return self.history[-1].loss if self.history else float("inf")
+
+    @property
+    def relative_error(self) -> float | None:
+        """‖V − WH‖/‖V‖ after the last pass; None for a loss other than Frobenius."""
+        return self.history[-1].relative_error if self.history else None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of V."""
+        short, long = len(self._short), self._bounds[-1]
+        return (long, short) if self._transposed else (short, long)
+
+    def parts(self, axis: Axis, most: int | None = None) -> Iterator[Part]:
+        """Yield the factor along an axis of V in parts: W for `"rows"`, Hᵀ for `"columns"`.
+
+        A part has at most so many numbers, or some megabytes of them.
+        """
+        width = max(1, (most or PART_NUMBERS) // self._short.shape[1])
+        start = 0
+        for part in self._cut(axis, width):
+            yield Part(slice(start, start + len(part)), part)
+            start += len(part)
+
+    def _cut(self, axis: Axis, width: int) -> Iterator[Float]:
+        if (axis == "rows") == self._transposed:
+            return (part.T for part in gather(self._long, self._bounds, width))
+        return (self._short[start : start + width] for start in range(0, len(self._short), width))
+
+    @own_errors
+    def components(self, n: int = 10, axis: Axis | None = None) -> list[Component]:
+        """Return what each component is made of: its share of WH and its strongest features.
+
+        Neither depends on the scale that W and H share. The long factor is read once, part by part.
+
+        Parameters
+        ----------
+        n
+            How many features of each component, or fewer where fewer are above 0.
+        axis
+            Where the features are: the `"columns"` of V, or its `"rows"`. None is the columns, but for a V whose rows
+            alone have names.
+
+        Raises
+        ------
+        SettingsError
+            If `n` is no whole number of at least 1, or `axis` is none.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> V = np.outer([1, 2, 1], [1, 3, 0, 4])
+        >>> dnmf.factorize(V, rank=1, column_names=["red", "green", "blue", "gold"]).components(2)
+        [Component(name='NMF_1', share=1.0, top=[('gold', 0.5), ('green', 0.375)])]
+        """
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise SettingsError(f"n={n!r} is not allowed; give a whole number of at least 1.")
+        if axis not in (None, *get_args(Axis)):
+            raise unknown("axis", axis, get_args(Axis))
+        axis = axis or ("rows" if self.names.columns is None and self.names.rows is not None else "columns")
+        other: Axis = "columns" if axis == "rows" else "rows"
+        names = self.names.rows if axis == "rows" else self.names.columns
+        return describe_components(self.parts(axis), self.parts(other), names, self._short.shape[1], n)
+
+    @own_errors
+    def top(self, n: int = 10, axis: Axis | None = None) -> list[list[tuple[str | int, float]]]:
+        """Return the strongest features of each component, as `components` tells them: their names and weights.
+
+        A weight is the part of the component's sum that the feature has.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> dnmf.factorize(np.outer([1, 2, 1], [1, 3, 0, 4]), rank=1).top(2)
+        [[(3, 0.5), (1, 0.375)]]
+        """
+        return [component.top for component in self.components(n, axis)]
+
+    def plot_history(self) -> Any:
+        """Return a figure of the error, or the loss, and the optimality by pass; needs `pip install 'dnmf[plot]'`."""
+        return plot_history(self.history, self.settings.tol)
+
+    def plot_components(
+        self, axis: Axis | None = None, *, shape: tuple[int, ...] | None = None, n: int = 8, most: int = 12
+    ) -> Any:
+        """Return a figure of the components: as images, by their strongest features, or as curves.
+
+        The factor is read once, part by part; a long axis is drawn in runs, by the largest entry of each.
+
+        Parameters
+        ----------
+        axis
+            Where the features are, as for `components`; with a shape, the axis that is as long as it.
+        shape
+            Rows and columns of an image, and 3 for colours.
+        n
+            Features of each component, where they have names.
+        most
+            Components that are drawn: those with the largest shares.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        SettingsError
+            If no axis is an image of the shape.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> result = dnmf.factorize(np.outer([1, 2, 1, 0], [1, 3, 0, 4]), rank=1)
+        >>> len(result.plot_components(shape=(2, 2)).axes)
+        1
+        """
+        return draw_components(self, axis, shape, n, most)
+
+    def _repr_html_(self) -> str:
+        return card("Non-negative matrix factorization", facts(self))
+
+    def __repr__(self) -> str:
+        error = "" if self.relative_error is None else f", relative error {self.relative_error:.6g}"
+        shape = f"W {self.W.shape}, H {self.H.shape}"
+        return f"<dnmf.Result: {shape}, {self.passes} passes, loss {self.loss:.6g}{error}. {self.verdict}>"
+
+    def _dask(self) -> Any:
+        return as_dask(self._long, self._bounds, self._short.shape[1], self._short.dtype, self._transposed)
+
+
+def whole(result: Result, axis: Axis) -> Float:
+    """Return the factor along an axis, (m, r) or (n, r), as one array that is the caller's."""
+    size = result.shape[0 if axis == "rows" else 1]
+    factor = np.empty((size, result.settings.rank), result.short.dtype)
+    for places, part in result.parts(axis):
+        factor[places] = part
+    return factor
+
+
+def as_dask(long: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool) -> Any:
+    """Return a long factor as a Dask array that any of Dask's schedulers can compute.
+
+    What is in memory goes into its graph, block by block; what is on a disk is read when it is computed.
+    """
+    now = not (long.everywhere or isinstance(long, DiskFactor))
+    return factor_array(long.read, now, bounds, rank, dtype, transposed)

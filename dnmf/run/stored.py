@@ -1,0 +1,77 @@
+"""What a store holds, finished or not, and while a run goes on with it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dnmf.checkpoint import Gone, Store, StoredFactor, read_array, read_names
+from dnmf.engine.factor import Factor, MadeFactor, Rows
+from dnmf.errors import StoreError
+from dnmf.kernels.preparation.steps import Step
+from dnmf.run.result import Result
+from dnmf.settings import Settings
+from dnmf.solvers.history import Record
+
+# How many checkpoints a reader chooses one after the other, where a run deletes them before they are read.
+NEWER = 10
+Found = TypeVar("Found")
+
+
+def stored_steps(store: Store) -> tuple[Step, ...]:
+    """Return the steps that prepared the matrix of a stored run."""
+    return tuple(map(Step.from_json, store.header.get("prepared") or ()))
+
+
+def whole_checkpoint(act: Callable[[], Found]) -> Found:
+    """Return what is made of the newest checkpoint of a store, of a newer one where the run deletes it meanwhile.
+
+    Raises
+    ------
+    Gone
+        If every one of some was deleted before it was read.
+    """
+    for _ in range(NEWER):
+        with suppress(Gone):
+            return act()
+    return act()
+
+
+def stored_result(store: str | Path) -> Result:
+    """Return what a store holds, finished or not."""
+    kept = Store.open(store)
+    return whole_checkpoint(lambda: _stored_result(kept))
+
+
+def _stored_result(kept: Store) -> Result:
+    commit = kept.newest()
+    if commit is None:
+        raise StoreError(f"{kept} has no whole checkpoint yet; resume the run to make one.")
+    W, H = kept.arrays(commit)
+    transposed = bool(kept.header["transposed"])
+    short: Any = read_array(H).T if transposed else read_array(W)
+    settings = Settings.from_options(kept.header["settings"])
+    long: Factor = StoredFactor(W if transposed else H, kept.header["bounds"], transposed)
+    if commit.state.get("parts"):
+        losses = [float("inf") if part.get("loss") is None else part["loss"] for part in commit.state["parts"]]
+        first = settings.rank * losses.index(min(losses))
+        rows = Rows(first, first + settings.rank)
+        short, long = short[:, rows.start : rows.stop], MadeFactor(long, rows)
+    verdict = commit.verdict or {
+        "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
+        "converged": False,
+    }
+    return Result(
+        history=tuple(Record(**record) for record in commit.history),
+        settings=settings,
+        converged=bool(verdict["converged"]),
+        store=str(kept),
+        names=read_names(kept.place, (W.shape[0], H.shape[1])),
+        _verdict=str(verdict["sentence"]),
+        _short=short,
+        _long=long,
+        _bounds=kept.header["bounds"],
+        _transposed=transposed,
+        runs=tuple(commit.state.get("runs", ())),
+        steps=stored_steps(kept),
+    )

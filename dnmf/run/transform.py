@@ -1,0 +1,245 @@
+"""The factor of new rows, or of new columns, with the other factor held."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+
+from dnmf.checkpoint import appearing, check_target, inputs_in, write_long
+from dnmf.engine import SpillFolder, ThreadEngine, single_threaded_products
+from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, Room
+from dnmf.engine.plan import Load, amount
+from dnmf.errors import BudgetError, unknown
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.floats import own_errors
+from dnmf.kernels.registry import altered, make_rule, sums_per_row
+from dnmf.kernels.rule import Model, Rule
+from dnmf.run.open import check_missing, crewed, inputs_of, memory_of, plan_of
+from dnmf.run.result import Result, as_dask, whole
+from dnmf.run.stored import stored_result, whole_checkpoint
+from dnmf.run.watcher import Watcher
+from dnmf.settings import Settings
+from dnmf.solvers.selection import listed_panels
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.axes import FITTED, Fitted, advice_on, axis_for, other
+from dnmf.sources.base import Axis, Layout
+from dnmf.sources.names import Names, Order, order_of, warn_of_order
+from dnmf.sources.prepared import Prepared
+from dnmf.sources.preparing import open_along, open_prepared, steps_along
+from dnmf.sources.weighted import is_weighted
+
+
+@own_errors
+def transform(
+    fitted: Result | str | Path,
+    V: Any,
+    *,
+    axis: Axis | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    memory_limit: int | str | None = None,
+    threads: int | None = None,
+    watchers: Sequence[Watcher] = (),
+    client: Any = None,
+    weights: Any = None,
+    row_names: Any = None,
+    column_names: Any = None,
+) -> Any:
+    """Project new rows, or new columns, on the fitted factors: W with H held, or H with W held, in one read of V.
+
+    Every row (or column) is solved by itself: exactly for the Frobenius loss, with the penalties of the run. It does
+    not depend on the others.
+
+    Parameters
+    ----------
+    fitted
+        A result, or the path of a store.
+    V
+        New data of any kind that `factorize` takes, with as many columns (or rows) as what was fitted; they are
+        prepared as that was. Where both have names for them, they may be in another order: the factor that is held
+        follows the order of V, with a `DataWarning`. Other names are refused.
+    axis
+        `"rows"` for the W of new rows, with H held; `"columns"` for the H of new columns, with W held. None is the one
+        that the shape of V allows. For V of the very shape that was fitted it is the one along which the names of the
+        held factor alone agree, or else the one that the fit read along: that of the factor it returned as a Dask
+        array. A square V without such names needs `axis`.
+    out
+        Where to write the factor as a Zarr array, which then appears whole or not at all.
+    overwrite
+        Replace a factor or matrix at `out` that dnmf wrote; nothing else is deleted.
+    weights
+        Weights of the new entries, where they are to have some; what is missing is missing as it was in the fit.
+    row_names, column_names
+        Names of the rows and columns of V, where it has none or others than the fit, as for `factorize`.
+
+    Returns
+    -------
+    dask.array.Array
+        W (m, r), or H (r, n).
+
+    Raises
+    ------
+    DataError
+        If V does not fit the factors in its shape or its names, or fits both ways and nothing decides.
+    BudgetError
+        If the factor that is held does not fit into memory.
+
+    Examples
+    --------
+    >>> import dnmf, numpy as np
+    >>> V = np.array([[1.0, 0, 2, 1], [0, 3, 0, 1], [2, 0, 4, 2]])
+    >>> result = dnmf.factorize(V, rank=2)
+    >>> transform(result, V[:, :2]).shape, transform(result, V[:1]).shape
+    ((2, 2), (1, 2))
+    """
+    options: dict[str, Any] = {"axis": axis, "memory_limit": memory_limit, "threads": threads, "watchers": watchers}
+    options |= {"client": client, "weights": weights, "row_names": row_names, "column_names": column_names}
+    if not isinstance(fitted, Result):
+        again = {"out": out, "overwrite": overwrite, **options}
+        return whole_checkpoint(lambda: transform(stored_result(fitted), V, **again))
+    result = fitted
+    origins = [V, weights, *inputs_in(result.store)] if out is not None else []
+    if out is not None:
+        check_target(out, overwrite, origins)
+    settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
+    new = open_new(result, V, axis, Names.of(row_names, column_names), weights)
+    layout = new.source.layout
+    check_held(layout, settings, new.axis)
+
+    def held() -> Float:
+        factor = whole(result, other(new.axis)) if (new.axis == "rows") != result.rows_streamed else result.short
+        return factor if new.order is None else factor[new.order]
+
+    with solved(new.source, held, settings, watchers, client) as (room, _):
+        bounds, rank, dtype, by_rows = layout.bounds, settings.rank, layout.work_dtype, new.axis == "rows"
+        if out is not None:
+            with appearing(out, overwrite, [*origins, *inputs_of(new.source)]) as draft:
+                write_long(draft, room, bounds, rank, dtype, by_rows)
+        return as_dask(room, bounds, rank, dtype, by_rows)
+
+
+class New(NamedTuple):
+    """New data, opened to be read along the axis that is solved for, and the order that the other factor is to have."""
+
+    source: Source
+    axis: Axis
+    order: Order | None
+
+
+def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: Any) -> New:
+    """Open new data for a result, and prepare them by its steps."""
+    if axis not in (None, *get_args(Axis)):
+        raise unknown("axis", axis, get_args(Axis))
+    missing = result.settings.missing
+    given = V if isinstance(V, Prepared) else open_matrix(V, missing=missing)
+    shape = given.layout.user_shape
+    own = names.filled(given.layout.names).checked(shape)
+    fitted = Fitted(result.shape, result.names, result.rows_streamed)
+    axis = axis_for(fitted, shape, own, axis)
+    held = other(axis)
+    wanted, known = getattr(own, held), getattr(result.names, held)
+    order = order_of(wanted, known, held, FITTED, advice_on(held, also_new=shape == result.shape))
+    steps = steps_along(result.steps, axis, order)
+    along = given if given.layout.transposed == (axis == "rows") else open_along(V, axis, missing)
+    source = open_prepared(along, steps, axis, weights, names=own, missing=missing)
+    warn_of_order((order, None) if held == "rows" else (None, order), FITTED)
+    return New(source, axis, order)
+
+
+def check_held(layout: Layout, settings: Settings, axis: Axis) -> None:
+    """Raise BudgetError where the factor that is held does not fit into memory as the model of every block."""
+    size = 2 * layout.shape[0] * settings.rank * layout.work_dtype.itemsize
+    limit = memory_of(settings)
+    if size > limit:
+        name, of = ("H", "columns") if axis == "rows" else ("W", "rows")
+        raise BudgetError(
+            f"axis={axis!r} holds {name} of {layout.shape[0]} {of}, which takes {amount(size)}, and memory_limit is "
+            f"{amount(limit)}; raise memory_limit (--memory-limit), or solve along the other axis."
+        )
+
+
+@contextmanager
+def solved(
+    source: Source,
+    held: Callable[[], Float],
+    settings: Settings,
+    watchers: Sequence[Watcher] = (),
+    client: Any = None,
+    *,
+    kept: bool = True,
+    measured: bool = False,
+) -> Iterator[tuple[Factor, Stats]]:
+    """Give the factor along the axis that is read, in blocks, with the other one held, and the sums of the pass.
+
+    The one that is held is asked for when all else is checked. Blocks that are not to be kept are not there. The sums
+    include the loss, without penalties, where it is to be measured. On a cluster, the blocks last as long as this.
+    """
+    layout = source.layout
+    weighted = is_weighted(source)
+    rule = make_rule(settings, transposed=layout.transposed, weighted=weighted)
+    check_missing(settings, layout)
+
+    def read(count: int) -> None:
+        for watcher in watchers:
+            watcher.block_read(count)
+
+    with crewed(client, source, watchers, None) as crew, single_threaded_products():
+        load = load_of_solving(rule, settings.rank, kept, measured)
+        plan = crew.plan(source, settings, load) if crew else plan_of(layout, settings, weighted, load)
+        for watcher in watchers:
+            watcher.started(plan, 0, 1)
+        solve = Solve(rule, Model.of(np.ascontiguousarray(held(), layout.work_dtype)), kept, measured)
+        if crew is None:
+            room: Room = MemoryFactor(layout.blocks)
+            if not plan.factor_in_memory:
+                folder = SpillFolder()
+                room = DiskFactor(folder.path, settings.rank, layout.work_dtype, owner=folder)
+            yield room, ThreadEngine(source, plan.groups, plan.threads, read).one_pass(solve, room=room)
+        else:
+            engine = crew.engine(source, plan)
+            engine.on_block, there = read, engine.room()
+            yield there, engine.one_pass(solve, room=there)
+
+
+def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
+    """Return what it takes to solve for one factor with the other one held, beside V.
+
+    The one that is held is put together, brought into the order of V and to its dtype. Blocks of the other one are
+    copied when they are handed over.
+    """
+    return Load(
+        sums=sums_per_row(rule, rank) if measured else 0,
+        worked=rank,
+        held=2 * rank if kept else 0,
+        kept=4 * rank,
+        panels=listed_panels(rule),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Solve:
+    """The work of a pass that finds the best H with W held, and measures the loss where that is asked for."""
+
+    rule: Rule
+    model: Model
+    kept: bool = True
+    measured: bool = False
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        rows, rank = self.model.W.shape if self.measured else (1, 1)  # each block is solved by itself
+        return self.rule.zero(rows, rank) if self.measured else Stats.zero(rows, rank)
+
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
+        """Check a block and solve for its H (r, w)."""
+        stats.norms.append(self.rule.entries.square_sum(V, self.model.W.dtype, scratch))
+        best = self.rule.transform(V, self.model, scratch)
+        if self.measured:
+            altered(self.rule, sweeps=0).visit(V, best, self.model, stats, scratch, fresh=False)
+        return best if self.kept else None

@@ -1,0 +1,1 @@
+"""The iteration over passes, and the methods that run in it."""

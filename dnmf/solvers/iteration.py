@@ -1,0 +1,201 @@
+"""The loop: an endless, silent iterator over the states of a run."""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from dnmf.engine import Engine, single_threaded_products
+from dnmf.engine.factor import Factor, Rows
+from dnmf.errors import DataError
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.rule import Model, Rule
+from dnmf.kernels.scale import check_scale
+from dnmf.solvers.extrapolation import EASED, LEAST_DAMPING, TIGHTENED, extrapolate
+from dnmf.solvers.state import State
+from dnmf.sources.base import Layout
+
+MakeRoom = Callable[[int], Factor]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bench:
+    """What passes are made with.
+
+    Attributes
+    ----------
+    engine, rule
+        Who reads V, and what is done with it.
+    make_room
+        Makes room for a long factor of so many rows.
+    check
+        Whether the blocks are checked: against what is allowed, and against what the state knows of them.
+    threads
+        How many of this process may work on what is between two passes.
+    """
+
+    engine: Engine
+    rule: Rule
+    make_room: MakeRoom
+    check: bool = True
+    threads: int = 1
+
+
+# Makes the state that follows on a state by a pass.
+Method = Callable[[Bench, State], State]
+# Makes it of what the rule's visits added up, and the H they left.
+Follow = Callable[[Rule, State, Stats, Factor], State]
+
+
+def iterate(bench: Bench, state: State, method: Method) -> Iterator[State]:
+    """Yield the state after every pass, for ever; each pass reads V once. The first one checks the blocks."""
+    while True:
+        with single_threaded_products():
+            previous, state = state, method(bench, state)
+        if state.H is not previous.H:
+            previous.H.drop()
+        if bench.check:
+            check_scale_of(bench, state)
+        bench = dataclasses.replace(bench, check=False)
+        yield state
+
+
+def check_scale_of(bench: Bench, state: State) -> None:
+    """Raise DataError where the scale of V, known from a first pass, is too small or too large for its sums."""
+    layout = bench.engine.source.layout
+    beta = bench.rule.beta if isinstance(bench.rule, Divergence) else 2.0
+    size = math.sqrt(sum(state.norms or ())) / math.sqrt(math.prod(layout.shape))
+    check_scale(size, layout.work_dtype, beta)
+
+
+def stepping(follow: Follow) -> Method:
+    """Return the method that makes a pass of the rule, and lets `follow` choose what comes after it."""
+
+    def step(bench: Bench, state: State) -> State:
+        H = bench.make_room(state.W.shape[1])
+        stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
+        new = follow(bench.rule, state, stats, H)
+        if new.H is not H:
+            H.drop()
+        return new
+
+    return step
+
+
+def after_plain(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+    """Return the state after a pass of the rule alone."""
+    return state.after(rule.finish(state.point, stats), H, tuple(stats.norms))
+
+
+def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+    """Return the state after a pass from a point beyond W, with the next point; W and H stay where it was no better."""
+    step = rule.finish(state.point, stats)
+    norms = tuple(stats.norms)
+    if not state.accepts(step):
+        return state.refused(norms, "extrapolated")
+    momentum = state.guide.momentum if state.guide.ahead is None else state.guide.momentum.grown()
+    begun = state.loss < float("inf")
+    ahead = extrapolate(step.W, state.latest, momentum.step, rule.least, rule.scaled) if begun else None
+    new = state.after(step, H, norms)
+    guide = dataclasses.replace(new.guide, ahead=ahead, momentum=momentum)
+    return dataclasses.replace(new, method="extrapolated", guide=guide)
+
+
+def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+    """Return the state after a pass of the Kullback–Leibler rule; next is where a second-order step of W leads to.
+
+    What is kept is the majorised step, which cannot raise the loss, as long as the next pass has not found the other
+    one to be better.
+    """
+    assert isinstance(rule, Divergence)
+    step = rule.finish(state.point, stats)
+    norms, guide = tuple(stats.norms), state.guide
+    if not state.accepts(step):
+        new = state.refused(norms, "newton")
+        damping = min(TIGHTENED * guide.damping, 1.0)
+        return dataclasses.replace(new, guide=dataclasses.replace(new.guide, damping=damping, bold=None))
+    damping = guide.damping if guide.ahead is None else max(EASED * guide.damping, LEAST_DAMPING)
+    bold = rule.second_order(state.point, stats, damping)
+    ahead, momentum = bold, guide.momentum
+    if guide.bold is not None:
+        momentum = momentum.grown()
+        ahead = extrapolate(bold, guide.bold, momentum.step, rule.least, rule.scaled)
+    new = state.after(step, H, norms)
+    guide = dataclasses.replace(new.guide, ahead=ahead, bold=bold, momentum=momentum, damping=damping)
+    return dataclasses.replace(new, method="newton", guide=guide)
+
+
+plain, extrapolated, second_order = map(stepping, (after_plain, after_extrapolated, after_second_order))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Update:
+    """The work of a pass: check the block, update its H, add up what updates W."""
+
+    rule: Rule
+    model: Model
+    fresh: bool
+    norms: tuple[float, ...] | None
+    check: bool
+    layout: Layout
+
+    @classmethod
+    def of(cls, bench: Bench, state: State) -> "Update":
+        """Return the work of the pass that follows on a state."""
+        layout = bench.engine.source.layout
+        return cls(bench.rule, Model.of(state.point), state.H.fresh, state.norms, bench.check, layout)
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        rows, rank = self.model.W.shape
+        return self.rule.zero(rows, rank)
+
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
+        """Update a block (r, w) of H in place."""
+        assert H is not None
+        self.look(block, V, stats, H.dtype, scratch)
+        self.rule.visit(V, H, self.model, stats, scratch, fresh=self.fresh)
+        return H
+
+    def look(self, block: int, V: Block, stats: Stats, dtype: np.dtype[Any], scratch: Scratch) -> None:
+        """Check a block against what may be and what it was, and note its ‖V_j‖²."""
+        known = self.norms[block] if self.norms else None
+        norm = self.rule.entries.square_sum(V, dtype, scratch) if self.check or known is None else known
+        if known is not None and not same_sum(norm, known, math.prod(V.shape)):
+            raise DataError(
+                f"{self.layout.name(block)} of V is not what it was: the sum of its squares is {norm!r} and "
+                f"was {known!r}. Give the matrix that the run was started on, or start a new run."
+            )
+        stats.norms.append(norm)
+
+
+def same_sum(one: float, other: float, count: int) -> bool:
+    """Return whether two sums of so many squares are of the same numbers, which may have been added in another order.
+
+    >>> same_sum(14.5 + 1e-15, 14.5, 3), same_sum(14.5001, 14.5, 3)
+    (True, False)
+    """
+    return abs(one - other) <= 4 * sys.float_info.epsilon * math.sqrt(count) * max(one, other)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keep:
+    """The work of a pass over a long factor that keeps some of its rows as one of their own."""
+
+    rows: Rows
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)  # there is nothing to add up
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
+        """Return the rows of a block."""
+        assert H is not None
+        return self.rows(block, H)

@@ -1,0 +1,135 @@
+"""Passes that update W after every few blocks, in an order drawn anew for each pass.
+
+The sums are exact all along: when H_j becomes H_j', A = VHᵀ grows by V_j (H_j' − H_j)ᵀ and B = HHᵀ likewise. So every
+update is one of block coordinate descent on the objective itself, over W and the blocks of H, as Neal & Hinton 1998 are
+incremental in EM: it never rises, and no step has to be chosen. In the first pass the blocks that were not seen count
+for nothing, a row of W that had no data yet keeps its start, and the penalty of W counts by the columns that were seen.
+With forgetting, W follows sums in which older blocks count for less (Mairal, Bach, Ponce & Sapiro 2010), which gets
+further in the first passes and no further later on; the loss reported is that of the exact sums.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from dnmf.engine import H_ALONE, Scope
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block, panels
+from dnmf.kernels.blocks.products import add_gram, add_outer_product
+from dnmf.kernels.blocks.sums import FieldSums, Stats
+from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.quadratic.rule import Quadratic, update_free
+from dnmf.kernels.rule import Model
+from dnmf.solvers.iteration import Bench, Method, Update
+from dnmf.solvers.state import Guide, State
+
+# Updates of W in a pass, where there are groups of blocks for so many, and its sweeps in each.
+BATCHES, W_SWEEPS = 16, 4
+
+
+@dataclasses.dataclass(slots=True)
+class Batch(FieldSums):
+    """Sums over some blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the H that was there before."""
+
+    stats: Stats
+    cross: Float
+    gram: Float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UpdateBatch:
+    """The work of a batch: the update of its H, and what the sums held of it before, if they did."""
+
+    update: Update
+    seen: bool
+
+    def zero(self) -> Batch:
+        """Return the sums of no block."""
+        rows, rank = self.update.model.W.shape
+        return Batch(self.update.zero(), np.zeros((rows, rank)), np.zeros((rank, rank)))
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Batch, scratch: Scratch) -> Float | None:
+        """Update a block (r, w) of H in place."""
+        assert H is not None
+        if self.seen:
+            for columns, panel in panels(V, H.dtype, scratch):
+                add_outer_product(panel, np.ascontiguousarray(H[:, columns]), sums.cross, scratch)
+            add_gram(H, sums.gram)
+        return self.update.visit(block, V, H, sums.stats, scratch)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GramOf:
+    """The work of a pass over H (r, n) alone that adds up HHᵀ."""
+
+    rank: int
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, self.rank)
+
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> None:
+        """Add a block's."""
+        assert H is not None
+        add_gram(H, stats.gram)
+
+
+def minibatch(seed: int, forget: float) -> Method:
+    """Return the method, for an order that depends on a seed, and the share of the sums that a batch leaves."""
+    return partial(one_epoch, seed=seed, forget=forget)
+
+
+def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
+    """Make a pass, batch by batch."""
+    rule, engine = bench.rule, bench.engine
+    assert isinstance(rule, Quadratic)
+    rank, layout = state.W.shape[1], engine.source.layout
+    columns = layout.shape[1]
+    seen = state.guide.sums is not None
+    cross = state.guide.sums.copy() if state.guide.sums is not None else np.zeros(state.W.shape)
+    gram = engine.one_pass(GramOf(rank), state.H, scope=H_ALONE).gram if seen else np.zeros((rank, rank))
+    followed = cross * (1 - forget), gram * (1 - forget)
+    weight = float(seen) if forget == 1 else seen * (1 - forget)
+    room = bench.make_room(rank)
+    norms: dict[int, float] = {}
+    W, total = state.W, rule.zero(*state.W.shape)
+    for indices in drawn(len(engine.groups), [seed, state.passes]):
+        update = dataclasses.replace(Update.of(bench, state), model=Model.of(W))
+        batch: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, room, Scope(part=indices))
+        blocks = [block for index in indices for block in engine.groups[index]]
+        norms |= dict(zip(blocks, batch.stats.norms, strict=True))
+        total = total.add(batch.stats)
+        cross, gram = cross + (batch.stats.cross - batch.cross), gram + (batch.stats.gram - batch.gram)
+        followed = forget * followed[0] + batch.stats.cross, forget * followed[1] + batch.stats.gram
+        weight = forget * weight + sum(layout.bounds[block + 1] - layout.bounds[block] for block in blocks) / columns
+        sums = followed if forget < 1 else (cross, gram)
+        new = updated(rule, W, *sums, weight)
+        known = seen or len(norms) == layout.blocks or sums[0].any(axis=1, keepdims=True)
+        W = np.where(known & new.any(axis=0), new, W)  # as what is 0 here would stay 0, and H with it
+    wide = W.astype(np.float64)
+    ordered = [norms[block] for block in sorted(norms)]
+    fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
+    exact = dataclasses.replace(total, cross=cross, gram=gram, fit=fit, norms=ordered)
+    step = rule.finish(W, exact)
+    return dataclasses.replace(state.after(step, room, tuple(ordered)), method="minibatch", guide=Guide(sums=cross))
+
+
+def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:
+    """Return the groups of blocks in a random order, in `BATCHES` batches of almost one size.
+
+    >>> [len(batch) for batch in drawn(40, [0, 1])] == [2, 3] * 8
+    True
+    """
+    order = [int(index) for index in np.random.default_rng(seed).permutation(groups)]
+    count = min(BATCHES, groups)
+    return [order[groups * b // count : groups * (b + 1) // count] for b in range(count)]
+
+
+def updated(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float) -> Float:
+    """Return W (m, r) after some sweeps with VHᵀ and HHᵀ held, which stand for a share of all columns."""
+    rows, share = np.ascontiguousarray(W.T, np.float64), min(weight, 1.0)
+    penalty = Penalty(rule.penalty_W.l1 * share, rule.penalty_W.l2 * share)
+    update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, penalty, W_SWEEPS, rule.held_W)
+    return np.ascontiguousarray(rows.T, W.dtype)

@@ -1,0 +1,43 @@
+"""Sketch and correct: passes over V alternate with a factorisation of a surrogate of V, which costs no read.
+
+```
+first pass    R = QᵀV, Y = VRᵀ                              V̂ = QR + (I − QQᵀ) Y (RRᵀ)⁺ R
+later passes  H from W, A = VHᵀ, B = HHᵀ, R = QᵀV, W ∈ Q     V̂ = QR + (I − QQᵀ) A B⁺ H
+between       V̂ ≈ WH, some dozen updates of both
+```
+
+The first surrogate is the single-pass low-rank approximation of Tropp, Yurtsever, Udell & Cevher 2017 with a basis Q
+that comes from some columns of V. The later ones are exact to first order: at the W and H of the pass, WᵀV̂ = WᵀV and
+V̂Hᵀ = VHᵀ, so that a point where nothing more is to be gained on V̂ is one for V. What a surrogate proposes is taken
+if the next pass finds it better, and given up otherwise.
+"""
+
+from dnmf.solvers.sketch.basis import PILOT_BYTES, SAMPLE, basis_of, left_over, lifted, pilot, pilot_bytes, stride_of
+from dnmf.solvers.sketch.method import LARGEST, corrected, fits, low_rank, pays, sketch_load, sketched, starts
+from dnmf.solvers.sketch.passes import Sketch, SketchSums
+from dnmf.solvers.sketch.scaled import ScaledBasis, ScaledSketch
+from dnmf.solvers.sketch.surrogate import Surrogate
+
+__all__ = [
+    "LARGEST",
+    "PILOT_BYTES",
+    "SAMPLE",
+    "ScaledBasis",
+    "ScaledSketch",
+    "Sketch",
+    "SketchSums",
+    "Surrogate",
+    "basis_of",
+    "corrected",
+    "fits",
+    "left_over",
+    "lifted",
+    "low_rank",
+    "pays",
+    "pilot",
+    "pilot_bytes",
+    "sketch_load",
+    "sketched",
+    "starts",
+    "stride_of",
+]

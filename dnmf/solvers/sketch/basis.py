@@ -1,0 +1,152 @@
+"""The basis that V is projected on."""
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dnmf.engine import Engine
+from dnmf.kernels.blocks.panels import Block, slices
+from dnmf.kernels.blocks.products import power_of_two
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.scale import check_scale, limits
+from dnmf.sources.base import Layout
+
+# The part of the first basis that is Gaussian: one in so many.
+GAUSSIAN_SHARE = 4
+# Columns of V that the first basis is made of, in so many runs, with their bytes; and products with them.
+PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
+# Entries of them that are checked at once.
+CHECKED = 2**18
+# Columns of a surrogate that are factorised in this process.
+SAMPLE = 10000
+# A direction that is left of another is dropped where it is smaller than this share of it.
+DEPENDENT = 1e-9
+
+
+def first_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, dict[int, Block]]:
+    """Return a basis (m, width) of what some columns of V have in common, and the blocks that were read for it."""
+    M, _, known = pilot(engine, width, generator)
+    return basis_of(M, width, generator), known
+
+
+def basis_of(M: Any, width: int, generator: np.random.Generator) -> Float:
+    """Return a basis (m, width) of some columns M (m, n), a part of it Gaussian, for what they do not know."""
+    leading = width - width // GAUSSIAN_SHARE
+    Y = M @ generator.standard_normal((M.shape[1], min(width, M.shape[1]))).astype(M.dtype)
+    for _ in range(PILOT_ROUNDS):
+        Y = M @ (M.T @ np.linalg.qr(Y)[0])
+    U = np.linalg.svd(Y.astype(np.float64), full_matrices=False)[0][:, :leading]
+    noise = generator.standard_normal((len(U), width - U.shape[1]))
+    return orthonormal(np.hstack([U, noise / np.sqrt(len(U))]))
+
+
+def pilot(
+    engine: Engine, width: int, generator: np.random.Generator
+) -> tuple[Any, NDArray[np.int64], dict[int, Block]]:
+    """Return some runs of V's columns, their numbers, which depend on V's shape alone, and the blocks they are in.
+
+    Blocks that would take too much memory are not among them, and read again by the pass.
+    """
+    layout = engine.source.layout
+    rows, columns = layout.shape
+    most = PILOT_COLUMNS
+    if not layout.sparse:
+        most = min(most, max(2 * width, PILOT_BYTES // (rows * layout.work_dtype.itemsize)))
+    length = -(-min(most, columns) // PILOT_RUNS)
+    firsts = generator.integers(0, columns - length + 1, PILOT_RUNS) if columns > most else range(0, columns, length)
+    wanted = np.unique(np.concatenate([np.arange(first, min(first + length, columns)) for first in firsts]))
+    edges = np.searchsorted(wanted, layout.bounds)
+    known: dict[int, Block] = {}
+    parts: list[Any] = []
+    room: Float | None = None
+    for block in np.flatnonzero(np.diff(edges)).tolist():
+        there = slice(edges[block], edges[block + 1])
+        here = wanted[there] - layout.bounds[block]
+        if (len(known) + 1) * layout.read_bytes <= PILOT_BYTES:
+            known[block] = engine.fetch(block)
+            part = known[block][:, here]
+        else:
+            part = engine.fetch(block, here)
+        if layout.sparse:
+            parts.append(part.astype(layout.work_dtype))
+            continue
+        if room is None:
+            order: Any = "F" if part.strides[0] < part.strides[1] else "C"
+            room = np.empty((rows, len(wanted)), layout.work_dtype, order)
+        room[:, there] = part
+    M: Any = scipy.sparse.hstack(parts, "csc") if room is None else room
+    scale_down(M.data if room is None else room, math.prod(M.shape))
+    return M, wanted, known
+
+
+def pilot_bytes(layout: Layout) -> int:
+    """Return what the blocks of a pilot, or its columns, take of memory."""
+    whole = layout.stored_bytes if layout.sparse else math.prod(layout.shape) * layout.work_dtype.itemsize
+    return min(PILOT_BYTES, max(layout.read_bytes * layout.blocks, whole))
+
+
+def scale_down(values: Float, size: int) -> None:
+    """Divide what a matrix of a size stores by a power of two, so that its squares fit floats, a part at a time."""
+    parts = [values[part] for part in slices(len(values), max(1, CHECKED * len(values) // max(values.size, 1)))]
+    most, largest, squares = limits(values.dtype, 2.0)[1], 0.0, 0.0
+    for part in parts:
+        part[~((part >= 0) & (part <= most))] = 0  # the pass will name what is wrong
+        largest = max(largest, float(part.max(initial=0)))
+    if largest > 0:
+        squares = sum(float(np.square(part / largest, dtype=np.float64).sum()) for part in parts)
+        check_scale(largest * math.sqrt(squares / size), values.dtype, 2.0)
+    values *= 1 / power_of_two(largest)
+
+
+def stride_of(layout: Layout) -> int:
+    """Return the distance of the columns that are taken as a sample."""
+    return -(-int(layout.bounds[-1]) // SAMPLE)
+
+
+def sampled(block: Float, start: int, stride: int) -> Float:
+    """Return those columns of a block that begins at column `start` of V whose numbers are multiples of the stride."""
+    return block[:, -start % stride :: stride].copy()
+
+
+def orthonormal(X: Float) -> Float:
+    """Return an orthonormal basis of the columns of X (m, q), those first that come first; dependent ones are dropped.
+
+    A column is dropped by what is left of it relative to its own length: relative to what is left of others, rounding
+    would be taken for a direction.
+    """
+    largest = np.abs(X).max(axis=0, initial=0)
+    X = X[:, largest > 0] / largest[largest > 0]
+    X /= np.linalg.norm(X, axis=0)
+    Q, count = np.empty((X.shape[1], len(X))), 0
+    for column in X.T:
+        known = Q[:count]
+        left = column - (known @ column) @ known
+        size = np.linalg.norm(left)
+        if size > DEPENDENT:
+            left /= size
+            left -= (known @ left) @ known
+            Q[count] = left / np.linalg.norm(left)
+            count += 1
+    return np.ascontiguousarray(Q[:count].T)
+
+
+def pseudo_inverse(gram: Float, dtype: np.dtype[Any]) -> Float:
+    """Return the pseudo-inverse of a Gram matrix (q, q), taken with a unit diagonal so that scales do not matter."""
+    scale = np.sqrt(np.diag(gram))
+    scale = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    scales = np.outer(scale, scale)
+    least = 10 * float(np.finfo(dtype).eps)
+    return np.asarray(np.linalg.pinv(gram * scales, rcond=least, hermitian=True) * scales)
+
+
+def lifted(Q: Float, product: Float, gram: Float, dtype: np.dtype[Any]) -> Float:
+    """Return (I − QQᵀ) VRᵀ (RRᵀ)⁺ (m, q): how V goes with R (q, n) outside of a basis Q, for VRᵀ (m, q) and RRᵀ."""
+    return (product - Q @ (Q.T @ product)) @ pseudo_inverse(gram, dtype)
+
+
+def left_over(norm: float, left: Float, gram: Float) -> float:
+    """Return ‖V‖² − ‖L S‖², at least 0: what no factors of a surrogate account for, for L (m, q) and SSᵀ (q, q)."""
+    return max(norm - float(np.vdot(left.T @ left, gram)), 0.0)

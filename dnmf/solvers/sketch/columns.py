@@ -1,0 +1,170 @@
+"""The columns of a surrogate with their part of the factorisation, in this process or in blocks."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol, Self
+
+import numpy as np
+
+from dnmf.engine import H_ALONE, Each, Engine
+from dnmf.engine.factor import ArrayFactor, Factor, StackedFactor
+from dnmf.engine.passes import add_up
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import PANEL_BYTES, Block, slices
+from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product, power_of_two
+from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.quadratic.row_updates import hals
+from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
+
+# Sweeps over H in a round, and over an H that has no values yet.
+SWEEPS, FIRST_SWEEPS = 6, 20
+# Columns, or rows of W, that one thread works on at once: so many whatever the threads, for the same bits.
+TOGETHER = 2048
+
+
+@dataclasses.dataclass(slots=True)
+class SurrogateSums(FieldSums):
+    """SHᵀ (q, r), HHᵀ (r, r), and the sum of every row of H (r,)."""
+
+    cross: Float
+    gram: Float
+    mass: Float
+
+    @classmethod
+    def zero(cls, width: int, rank: int) -> Self:
+        """Return the sums of no column."""
+        return cls(np.zeros((width, rank)), np.zeros((rank, rank)), np.zeros(rank))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Round:
+    """What is done to some columns of the surrogate in a round.
+
+    Attributes
+    ----------
+    rule
+        With the penalties of H, and how many of its rows are held.
+    projected, gram
+        LᵀW (q, r) and WᵀW (r, r), in the working dtype.
+    """
+
+    rule: Quadratic
+    projected: Float
+    gram: Float
+
+    def act(self, S: Float, H: Float | None, sums: SurrogateSums, scratch: Scratch) -> Float:
+        """Return the new H (r, w) of columns S (q, w), and add them up."""
+        rank, width = len(self.gram), S.shape[1]
+        new = np.empty((rank, width), S.dtype)
+        for columns in slices(width, max(128, PANEL_BYTES // (len(S) * S.itemsize))):
+            part = S[:, columns]
+            C = cross_product(part, self.projected, scratch)
+            if H is None:
+                h = np.maximum(C, 0)
+                h /= power_of_two(float(h.max(initial=0)))
+                match_scale(h, C, self.gram)
+            else:
+                h = np.ascontiguousarray(H[:, columns])
+            sweeps = FIRST_SWEEPS if H is None else SWEEPS
+            update_free(hals, h, C, self.gram, self.rule.penalty_H, sweeps, 0 if H is None else self.rule.held_H)
+            new[:, columns] = h
+            add_outer_product(part, h, sums.cross, scratch)
+            add_gram(h, sums.gram)
+            sums.mass += h.sum(axis=1, dtype=np.float64)
+        return new
+
+
+class Columns(Protocol):
+    """The columns S of a surrogate with their H, wherever they are."""
+
+    @property
+    def dtype(self) -> "np.dtype[np.floating]":
+        """Of S and H."""
+
+    def update(self, round_: Round) -> SurrogateSums:
+        """Do a round to all of them."""
+
+    def factor(self, bounds: Sequence[int]) -> Factor:
+        """Return H (r, n) in the blocks with these bounds."""
+
+
+class LocalColumns:
+    """Columns S (q, n) in this process, with the H (r, n) that they have, if any; `each` goes through parts of them."""
+
+    def __init__(self, S: Float, H: Float | None = None, each: Each = map) -> None:
+        self.S, self.H, self.dtype = S, H, S.dtype
+        self._each = each
+        self._parts = [(part, Scratch()) for part in slices(S.shape[1], TOGETHER)]
+
+    def update(self, round_: Round) -> SurrogateSums:
+        """Do a round to all of them."""
+        begun = self.H is not None
+        H = self.H = self.H if self.H is not None else np.empty((len(round_.gram), self.S.shape[1]), self.dtype)
+
+        def act(part: tuple[slice, Scratch]) -> SurrogateSums:
+            columns, scratch = part
+            sums = SurrogateSums.zero(len(self.S), len(H))
+            H[:, columns] = round_.act(self.S[:, columns], H[:, columns] if begun else None, sums, scratch)
+            return sums
+
+        sums: list[SurrogateSums] = list(self._each(act, self._parts))
+        return add_up(sums)
+
+    def factor(self, bounds: Sequence[int]) -> Factor:
+        """Return H, once it was updated."""
+        assert self.H is not None
+        return ArrayFactor(self.H, bounds)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundOfBlock:
+    """The work of a round as a pass over the blocks of S, with those of H on top of them where there are some.
+
+    `below` are rows under those of S that are none of it.
+    """
+
+    round: Round
+    begun: bool
+    below: int
+
+    def zero(self) -> SurrogateSums:
+        """Return the sums of no block."""
+        return SurrogateSums.zero(*self.round.projected.shape)
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: SurrogateSums, scratch: Scratch) -> Float:
+        """Return the block's new H."""
+        assert H is not None
+        rank = len(self.round.gram) if self.begun else 0
+        return self.round.act(H[rank : len(H) - self.below], H[:rank] if self.begun else None, sums, scratch)
+
+
+class SpreadColumns:
+    """Columns in the blocks of a long factor; H is written anew in every round."""
+
+    def __init__(
+        self, engine: Engine, make_room: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0
+    ) -> None:
+        self.engine, self.make_room = engine, make_room
+        self.S, self.H, self.below = S, H, below
+        self.dtype = engine.source.layout.work_dtype
+        self._own = False
+
+    def update(self, round_: Round) -> SurrogateSums:
+        """Do a round to all of them."""
+        room = self.make_room(len(round_.gram))
+        known: Factor = self.S if self.H is None else StackedFactor(self.H, self.S)
+        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, room, H_ALONE)
+        self.drop()
+        self.H, self._own = room, True
+        return sums
+
+    def factor(self, bounds: Sequence[int]) -> Factor:
+        """Return H, once it was updated."""
+        assert self.H is not None
+        return self.H
+
+    def drop(self) -> None:
+        """Give up H, where it was made here."""
+        if self.H is not None and self._own:
+            self.H.drop()

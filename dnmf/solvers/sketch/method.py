@@ -1,0 +1,154 @@
+"""The method: what happens in a pass, and between two."""
+
+import dataclasses
+
+import numpy as np
+
+from dnmf.engine import H_ALONE, Scope, at_once
+from dnmf.engine.factor import Factor, Rows
+from dnmf.engine.plan import Load
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.rule import Rule
+from dnmf.settings import Settings
+from dnmf.solvers.iteration import Bench, Keep, Update, extrapolated
+from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
+from dnmf.solvers.sketch.columns import SpreadColumns
+from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
+from dnmf.solvers.sketch.scaled import scaled_start
+from dnmf.solvers.sketch.surrogate import Surrogate
+from dnmf.solvers.state import Guide, State
+from dnmf.sources.base import Layout
+
+# Columns of the first basis for every component, and of those that later ones keep of it.
+WIDTH, KEPT_WIDTH = 3, 2
+# Rows of [H; R] in a later pass, for every component: H, W, what is kept of the basis, and the last change.
+LARGEST = 3 + KEPT_WIDTH
+# Random starts on the first surrogate.
+STARTS = 8
+# Rounds of updates on a surrogate, in this process and over all columns.
+ROUNDS, SPREAD_ROUNDS = 200, 4
+# A sketch that proposed nothing better so many times, one after another, is given up.
+REFUSALS = 2
+
+
+def fits(rule: Rule, layout: Layout, rank: int) -> bool:
+    """Say whether a sketch can serve a rule on a matrix: it is to be smaller than V, in both directions."""
+    return isinstance(rule, Quadratic) and LARGEST * rank < min(layout.shape)
+
+
+def starts(rule: Rule, layout: Layout, rank: int) -> bool:
+    """Say whether a sketch can be where a rule starts from: every entry of V is to count, and no component be known."""
+    if not isinstance(rule, (Quadratic, Divergence)) or rule.held_W or rule.held_H:
+        return False
+    return rule.entries.all and LARGEST * rank < min(layout.shape)
+
+
+def pays(layout: Layout, rank: int) -> bool:
+    """Say whether reading V costs more than its sketch: not where V is in memory and so sparse as to be smaller."""
+    sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
+    return layout.on_disk or not layout.sparse or layout.stored_bytes > 2 * sketch
+
+
+def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
+    """Return what a run works with beside V if it makes sketches.
+
+    Long are [H; R] of a pass, the H before it and after it, and the H of the surrogate with the next one. The driver
+    has the basis, what it is made of, and the left factor of the surrogate; the sample, what as many threads as there
+    are starts make of it, and the first columns of V.
+    """
+    sample = 4 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
+    return load._replace(
+        sums=max(load.sums, WIDTH * rank),
+        worked=LARGEST * rank,
+        held=(LARGEST + 4) * rank,
+        kept=load.kept + 4 * LARGEST * rank,
+        extra=sample + pilot_bytes(layout),
+    )
+
+
+def sketched(bench: Bench, settings: Settings) -> State:
+    """Make the first pass, and return factors of its surrogate as the state to start from."""
+    engine, rule, rank = bench.engine, bench.rule, settings.rank
+    if isinstance(rule, Divergence):
+        return scaled_start(bench, settings, WIDTH * rank, STARTS, (ROUNDS, SPREAD_ROUNDS))
+    assert isinstance(rule, Quadratic)
+    layout = engine.source.layout
+    dtype, stride = layout.work_dtype, stride_of(layout)
+    left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
+    norm = sum(sums.norms)
+    beyond = left_over(norm, left, sums.gram)
+    S = np.concatenate(sums.sample, axis=1)
+    everywhere = SpreadColumns(engine, bench.make_room, room)
+    with at_once(bench.threads) as each:
+        surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each)
+        runs: tuple[float, ...]
+        if settings.n_runs == 1:
+            W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
+        else:
+            W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
+        W, columns = surrogate.solve(S, W, everywhere, stride, (ROUNDS, SPREAD_ROUNDS))
+    room.drop()
+    probes = orthonormal(sums.product).astype(dtype)
+    guide = Guide(probes=probes if probes.size else None)
+    H, norms = columns.factor(layout.bounds), tuple(sums.norms)
+    return State(1, W.astype(dtype), H, norms, method="sketch", guide=guide, runs=runs)
+
+
+def low_rank(
+    bench: Bench, width: int, generator: np.random.Generator, summed: bool = False
+) -> tuple[Float, Factor, SketchSums]:
+    """Return L (m, K) and R (K, n) of a matrix L R close to V, by one pass, and the sums of the pass; K ≤ width."""
+    layout = bench.engine.source.layout
+    Q, known = first_basis(bench.engine, width, generator)
+    R = bench.make_room(Q.shape[1])
+    work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
+    sums: SketchSums = bench.engine.one_pass(work, room=R, scope=Scope(known=known))
+    known.clear()
+    return Q + lifted(Q, sums.product, sums.gram, layout.work_dtype), R, sums
+
+
+def corrected(bench: Bench, state: State) -> State:
+    """Make a pass at the point that the surrogate before it led to, and find the next one."""
+    if state.guide.probes is None or state.guide.refused >= REFUSALS:
+        return extrapolated(bench, state)
+    rank = state.W.shape[1]
+    assert isinstance(bench.rule, Quadratic)
+    layout = bench.engine.source.layout
+    stride = stride_of(layout)
+    Q = orthonormal(np.hstack([state.point, state.guide.probes]).astype(np.float64))
+    both = bench.make_room(rank + Q.shape[1])
+    work = Correct(Update.of(bench, state), np.ascontiguousarray(Q, layout.work_dtype), stride)
+    sums: CorrectSums = bench.engine.one_pass(work, state.H, both)
+    step = bench.rule.finish(state.point, sums.stats)
+    norms = tuple(sums.stats.norms)
+    if not state.accepts(step):
+        both.drop()
+        guide = dataclasses.replace(state.guide, ahead=None, refused=state.guide.refused + 1)
+        return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", guide=guide)
+    H = bench.make_room(rank)
+    bench.engine.one_pass(Keep(Rows(0, rank)), both, H, H_ALONE)
+    new = state.after(step, H, norms)
+
+    change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
+    S = np.concatenate(sums.sample, axis=1)
+    everywhere = SpreadColumns(bench.engine, bench.make_room, both, H)
+    start = step.W.astype(np.float64)
+    left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
+    beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
+    with at_once(bench.threads) as each:
+        surrogate = Surrogate(left, bench.rule, norm, beyond, each)
+        ahead, _ = surrogate.solve(S, start, everywhere, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
+    everywhere.drop()
+    both.drop()
+
+    width = min(KEPT_WIDTH * rank, Q.shape[1])
+    values, vectors = np.linalg.eigh(sums.gram)
+    leading = Q @ vectors[:, np.argsort(values)[::-1][:width]]
+    size = float(np.linalg.norm(change))
+    probes = np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading
+    # A pass at W itself, after a point that was refused, says nothing of what the surrogates propose.
+    refused = state.guide.refused if state.guide.ahead is None else 0
+    guide = Guide(ahead=ahead.astype(layout.work_dtype), probes=probes.astype(layout.work_dtype), refused=refused)
+    return dataclasses.replace(new, method="sketch", guide=guide)

@@ -1,0 +1,180 @@
+"""A start for the divergences: the sketch of V scaled as correspondence analysis scales it, and scaled back.
+
+With p_i and l_j the sums of rows and columns, X = V/√(p lᵀ) has entries of one variance where V is counts (Greenacre
+1984), so that the best factors of X in the Frobenius sense are close to good ones of V in the sense of Kullback and
+Leibler. The sums of rows are those of a few columns: they only have to be about right.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.engine import H_ALONE, Each, Scope, at_once
+from dnmf.engine.factor import Factor, StackedFactor
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.quadratic.row_updates import hals
+from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.settings import Settings
+from dnmf.solvers.bundle import bundle
+from dnmf.solvers.iteration import Bench
+from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
+from dnmf.solvers.sketch.columns import SpreadColumns
+from dnmf.solvers.sketch.passes import Sketch, SketchSums
+from dnmf.solvers.sketch.surrogate import Surrogate
+from dnmf.solvers.state import State
+from dnmf.sources.base import Layout
+
+# The share of a flat factor that is mixed into the start: what is 0 is so for ever under updates that multiply.
+FLAT = 1e-3
+# The share of their mean that is added to the sums of rows.
+EVEN = 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScaledBack:
+    """The work of a pass over [H; R; √l] that makes H that of V.
+
+    Attributes
+    ----------
+    scale
+        What every row of H is multiplied with (r,), beside √l.
+    """
+
+    scale: Float
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)  # there is nothing to add up
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
+        """Return H (r, w) of a block."""
+        assert H is not None
+        root = H[-1]
+        scaled = H[: len(self.scale)] * self.scale.astype(H.dtype)[:, None]
+        scaled *= root
+        scaled += FLAT / len(self.scale) * root * root
+        return scaled
+
+
+class ScaledBasis(NamedTuple):
+    """√p (m, 1) and a basis Q (m, K) of X, both of some columns of V."""
+
+    root: Float
+    Q: Float
+
+    @classmethod
+    def of(cls, M: Any, width: int, generator: np.random.Generator) -> Self:
+        """Return those of columns M (m, n), dense or sparse, with so many directions."""
+        rows = np.asarray(M.sum(axis=1, dtype=np.float64)).reshape(-1, 1)
+        mean = float(rows.mean())
+        root = np.sqrt(rows + EVEN * mean) if mean > 0 else np.ones_like(rows)
+        column = np.sqrt(np.asarray(M.sum(axis=0, dtype=np.float64)).reshape(1, -1))
+        inverse = np.divide(1, column, out=np.zeros_like(column), where=column > 0)
+        if scipy.sparse.issparse(M):
+            X = M.multiply(1 / root).multiply(inverse).tocsc().astype(M.dtype)
+        else:
+            X = M * (1 / root).astype(M.dtype)
+            X *= inverse.astype(M.dtype)
+        return cls(root, basis_of(X, width, generator))
+
+    def work(self, layout: Layout) -> Sketch:
+        """Return the work of the pass that makes the sketch."""
+        Q = np.ascontiguousarray(self.Q / self.root, layout.work_dtype)
+        return Sketch(Q, layout.bounds, stride_of(layout), scaled=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScaledSketch:
+    """A surrogate of the scaled V.
+
+    Attributes
+    ----------
+    surrogate
+        X̂ = L S.
+    sample
+        Some columns of S (q, p), every `stride`-th.
+    root
+        √p (m, 1).
+    norms
+        ‖V_j‖² of every block.
+    """
+
+    surrogate: Surrogate
+    sample: Float
+    stride: int
+    root: Float
+    norms: tuple[float, ...]
+
+    @classmethod
+    def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: Each = map) -> Self:
+        """Return what the sums of the pass lead to, to be solved by what `each` goes through parts with."""
+        dtype, Q = layout.work_dtype, basis.Q
+        product = sums.product / basis.root
+        left = Q + lifted(Q, product, sums.gram, dtype)
+        rule = Quadratic(hals, 1, Penalty(), Penalty())
+        surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)), each=each)
+        sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
+        return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
+
+    def scaled_back(self, W: Float) -> tuple[Float, Float]:
+        """Return the W (m, r) for V that belongs to one for X, with columns of sum 1, and what they summed to (r,)."""
+        wide = W * self.root
+        wide += FLAT * wide.mean(axis=0) * self.root**2 / float((self.root**2).mean())
+        lengths = wide.sum(axis=0)
+        lengths = np.where(lengths > 0, lengths, 1)
+        return np.ascontiguousarray(wide / lengths, self.sample.dtype), lengths
+
+    def W(self, rank: int, seed: int, rounds: int) -> Float:
+        """Return the W (m, r) that a random start leads to on the sample."""
+        W, _ = self.surrogate.fitted(self.sample, rank, seed, self.stride, 1, rounds)
+        return self.scaled_back(W)[0]
+
+    def state(self, bench: Bench, columns: Factor, rank: int, seed: int, starts: int, rounds: tuple[int, int]) -> State:
+        """Return the state that the best of some random starts leads to, given the columns [S; √l] in the blocks of V.
+
+        After rounds in this process and over all columns.
+        """
+        bounds = bench.engine.source.layout.bounds
+        W = self.surrogate.best_of(self.sample, rank, starts, seed)
+        everywhere = SpreadColumns(bench.engine, bench.make_room, columns, below=1)
+        W, found = self.surrogate.solve(self.sample, W, everywhere, self.stride, rounds)
+        new, lengths = self.scaled_back(W)
+        H = bench.make_room(rank)
+        bench.engine.one_pass(ScaledBack(lengths), StackedFactor(found.factor(bounds), columns), H, H_ALONE)
+        everywhere.drop()
+        return State(1, new, H, self.norms, method="sketch")
+
+
+def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, rounds: tuple[int, int]) -> State:
+    """Make the pass, and return the state that its surrogate leads to; of several runs, those of all.
+
+    Parameters
+    ----------
+    bench, settings
+        What V is read with, rank, seed and runs.
+    width
+        Columns of the basis.
+    starts, rounds
+        Random starts on the surrogate, and rounds of updates in this process and over all columns.
+    """
+    engine, layout = bench.engine, bench.engine.source.layout
+    generator = np.random.default_rng(settings.seed)
+    M, _, known = pilot(engine, width, generator)
+    basis = ScaledBasis.of(M, width, generator)
+    columns = bench.make_room(basis.Q.shape[1] + 1)
+    sums: SketchSums = engine.one_pass(basis.work(layout), room=columns, scope=Scope(known=known))
+    known.clear()
+    with at_once(bench.threads) as each:
+        sketch = ScaledSketch.of(basis, sums, layout, each)
+        if settings.n_runs == 1:
+            state = sketch.state(bench, columns, settings.rank, settings.seed, starts, rounds)
+        else:
+            seeds = range(settings.seed, settings.seed + settings.n_runs)
+            state = bundle([sketch.state(bench, columns, settings.rank, seed, 1, rounds) for seed in seeds])
+    columns.drop()
+    return state

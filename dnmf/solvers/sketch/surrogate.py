@@ -1,0 +1,218 @@
+"""The factorisation of a matrix of low rank that is close to V, without a read of V.
+
+The surrogate is V̂ = L S with L (m, q) on the driver and S (q, n) in blocks, as a long factor is. With W held, H needs
+WᵀV̂ = (LᵀW)ᵀ S, and with H held W needs V̂Hᵀ = L (S Hᵀ): an update of both costs q/m of what a pass costs.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from dnmf.engine import Each
+from dnmf.kernels.blocks.panels import slices
+from dnmf.kernels.blocks.products import add_gram, power_of_two
+from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.quadratic.row_updates import hals
+from dnmf.kernels.quadratic.rule import Quadratic, update_free
+from dnmf.solvers.extrapolation import Momentum, extrapolate
+from dnmf.solvers.sketch.columns import (
+    FIRST_SWEEPS,
+    TOGETHER,
+    Columns,
+    LocalColumns,
+    Round,
+    SpreadColumns,
+    SurrogateSums,
+)
+
+# Sweeps over W in a round.
+W_SWEEPS = 6
+# A solution ends when a round lowers the loss by less than this share of it.
+TOLERANCE = 1e-6
+# Rounds of every random start, on so many rows and columns at most, before the better half goes on with twice as many.
+TRIAL_ROUNDS, TRIAL_SIZE = 16, 4000
+# Losses of two starts are close together where they differ by less than the first share of them, or the second of ‖V̂‖².
+CLOSE, TIE = 1e-3, 1e-6
+
+
+Trial = tuple[LocalColumns, Float, float]
+
+
+def better_half(trials: list[Trial], close: float) -> list[Trial]:
+    """Return the half with the lower losses; of those that are close together, rounding is not to choose: the first."""
+    left, chosen = list(trials), list[Trial]()
+    while len(chosen) < len(trials) // 2:
+        bar = min(loss for _, _, loss in left) * (1 + CLOSE) + close
+        chosen.append(left.pop(next(index for index, trial in enumerate(left) if trial[2] <= bar)))
+    return chosen
+
+
+def squares(left: Float, S: Float) -> float:
+    """Return ‖L S‖² for L (m, q) and S (q, n).
+
+    >>> squares(np.eye(3)[:, :2], np.ones((2, 5)))
+    10.0
+    """
+    gram = np.zeros((len(S), len(S)))
+    for part in slices(S.shape[1], TOGETHER):
+        add_gram(S[:, part], gram)
+    # ‖L S‖² = Σ ‖row of L‖² in the metric SSᵀ, in parts so that few of its rows are wide at once.
+    parts = (left[part].astype(np.float64) for part in slices(len(left), TOGETHER))
+    return sum(float(np.vdot(part @ gram, part)) for part in parts)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Surrogate:
+    """V̂ = L S, and what is asked of its factors.
+
+    Attributes
+    ----------
+    left
+        L (m, q), in the dtype of the columns.
+    rule
+        Penalties and held components.
+    norm
+        ‖V‖², for the size of the loss.
+    beyond
+        ‖V‖² − ‖V̂‖², which no factors of V̂ account for.
+    each
+        Goes through parts of W, parts of the columns, and random starts: as `map` does, or with several threads.
+    """
+
+    left: Float
+    rule: Quadratic
+    norm: float
+    beyond: float = 0.0
+    each: Each = map
+
+    def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
+        """Return a better W (m, r) and its loss, after so many rounds or as soon as they bring little.
+
+        Extrapolated as in `accelerate.py`, with H as good as `SWEEPS` make it. The step after one that is taken back is
+        compared with no other: `least` is infinite then, and `found` remains the loss of the W that is returned.
+        """
+        momentum, point = Momentum(), W
+        best, previous, least, found = W, None, np.inf, np.inf
+        for _ in range(rounds):
+            new, loss = self._step(columns, point)
+            if loss > least:
+                momentum, point, previous, least = momentum.cut(), best, None, np.inf
+                continue
+            settled = least - loss < TOLERANCE * loss
+            best, least, found = new, loss, loss
+            if settled:
+                break
+            point = new
+            if previous is not None:
+                point = extrapolate(new, previous, momentum.step, 0.0, self.rule.scaled)
+                momentum = momentum.grown()
+            previous = new
+        return best, found
+
+    def solve(
+        self,
+        S: Float,
+        W: Float,
+        everywhere: SpreadColumns,
+        stride: int,
+        rounds: tuple[int, int],
+        H: Float | None = None,
+    ) -> tuple[Float, Columns]:
+        """Return a better W (m, r), and the columns with the H that belongs to it.
+
+        On a sample S (q, p) of the columns, every so-manieth, in this process; then, where that is not all of them, on
+        all of them. `rounds` are those of both, and H (r, p) is what the sample begins with.
+        """
+        local = LocalColumns(S, H, self.each)
+        W, _ = self._on(S, stride).descend(local, W, rounds[0])
+        columns: Columns = everywhere if stride > 1 else local
+        if stride > 1:
+            W, _ = self.descend(everywhere, W, rounds[1])
+        columns.update(self.round(W, S.dtype))
+        return W, columns
+
+    def all_of(
+        self, S: Float, rank: int, seeds: Sequence[int], stride: int, rounds: int
+    ) -> tuple[Float, tuple[float, ...]]:
+        """Return the best W (m, r) of random starts that are all carried to their end, and the losses of all.
+
+        On a sample S (q, p) of the columns, every so-manieth.
+        """
+        ends = [self.fitted(S, rank, seed, stride, 1, rounds) for seed in seeds]
+        losses = tuple(loss for _, loss in ends)
+        return ends[losses.index(min(losses))][0], losses
+
+    def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
+        """Return the W (m, r) that the best of random starts leads to, on every so-manieth column, and its loss."""
+        small = self._on(S, stride)
+        W, loss = small.descend(LocalColumns(S, each=self.each), self.best_of(S, rank, starts, seed), rounds)
+        return W, stride * loss
+
+    def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
+        """Return what a round with W (m, r) is, in the dtype of the columns."""
+        wide = W.astype(np.float64)
+        return Round(self.rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
+
+    def _on(self, S: Float, stride: int) -> "Surrogate":
+        """Return the surrogate of every so-manieth column, S (q, p) of it.
+
+        These may be larger than the others, and the loss is small beside them: the size is to be their own.
+        """
+        if stride == 1:
+            return self
+        return dataclasses.replace(self, norm=squares(self.left, S) + self.beyond / stride)
+
+    def _step(self, columns: Columns, W: Float) -> tuple[Float, float]:
+        """Update H, then W (m, r); return the new W and the loss with both."""
+        sums = columns.update(self.round(W, columns.dtype))
+        new = self._improved(W, sums, W_SWEEPS)
+        wide = new.astype(np.float64)
+        fit = 0.5 * self.norm - np.vdot(sums.cross, self._projected(new)) + 0.5 * np.vdot(sums.gram, wide.T @ wide)
+        penalty = self.rule.penalty_H.value(float(sums.mass.sum()), float(np.trace(sums.gram)))
+        penalty += self.rule.penalty_W.value(float(wide.sum()), float(np.vdot(wide, wide)))
+        return new, max(float(fit), 0.0) + penalty
+
+    def _improved(self, W: Float, sums: SurrogateSums, sweeps: int) -> Float:
+        """Return a better W (m, r) for the sums of a round, which are divided by their size so that they fit floats."""
+        dtype, size = self.left.dtype, power_of_two(float(sums.gram.max(initial=0)))
+        cross, gram = (sums.cross / size).astype(dtype).T, (sums.gram / size).astype(dtype)
+        penalty = Penalty(*(weight / size for weight in self.rule.penalty_W))
+        new = np.empty(W.shape, dtype)
+
+        def improve(rows: slice) -> None:
+            some = np.ascontiguousarray(W[rows].T, dtype)
+            update_free(hals, some, cross @ self.left[rows].T, gram, penalty, sweeps, self.rule.held_W)
+            new[rows] = some.T
+
+        list(self.each(improve, slices(len(W), TOGETHER)))
+        return new
+
+    def _projected(self, W: Float) -> Float:
+        """Return LᵀW (q, r)."""
+        parts = self.each(lambda rows: self.left[rows].T @ W[rows], slices(len(W), TOGETHER))
+        return functools.reduce(np.add, parts)
+
+    def tried(self, trial: Trial, rounds: int) -> Trial:
+        """Return a random start after so many more rounds, with its loss."""
+        columns, W, _ = trial
+        return columns, *self.descend(columns, W, rounds)
+
+    def best_of(self, S: Float, rank: int, starts: int, seed: int) -> Float:
+        """Return the best W (m, r) of some random starts, judged by some columns S (q, n) of the surrogate.
+
+        They are tried on few rows and columns; the better half goes on, until one is left.
+        """
+        left, few = self.left[:: -(-len(self.left) // TRIAL_SIZE)], S[:, :: -(-S.shape[1] // TRIAL_SIZE)]
+        left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
+        small = dataclasses.replace(self, left=left, norm=squares(left, few), each=map)
+        generator = np.random.default_rng(seed)
+        trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
+        rounds = TRIAL_ROUNDS
+        while len(trials) > 1:
+            trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
+            rounds *= 2
+            trials = better_half(trials, TIE * small.norm)
+        columns, W, _ = trials[0]
+        return self._improved(np.zeros((len(self.left), rank)), columns.update(small.round(W, few.dtype)), FIRST_SWEEPS)

@@ -1,0 +1,300 @@
+"""How a matrix is cut into blocks of columns, and what every source can do.
+
+The columns are what is streamed. A matrix that is cut along its rows is streamed as its transpose, and `transposed`
+says so; everything here speaks of the matrix as it is streamed, except where it says otherwise.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+import scipy.sparse
+
+from dnmf.errors import DataError
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import BadEntry, Block, work_dtype
+from dnmf.sources.blocks import name_of_block, read_block
+from dnmf.sources.names import NO_NAMES, Names
+
+# A matrix that is not cut is read in blocks of about this size; one that is, in its own chunks.
+BLOCK_BYTES = 16 * 2**20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """The shape of a matrix and its blocks.
+
+    Attributes
+    ----------
+    shape
+        Rows m and columns n, as streamed.
+    dtype
+        As stored.
+    bounds
+        Block j holds the columns bounds[j] … bounds[j + 1].
+    transposed
+        Whether the user's matrix is the transpose.
+    read_bytes
+        Memory that one read of the largest block takes, in bytes; 0 where a block is a view.
+    stored_bytes
+        Bytes of V that a pass reads.
+    sparse
+        Whether the blocks are sparse.
+    on_disk
+        Whether a read waits for a disk or a network.
+    kind
+        In words, for people.
+    location
+        Path or URL, with its part, where the matrix can be opened again, if there is one.
+    names
+        Of rows and columns, in the user's orientation. They stay in the process that opened the matrix: a layout that
+        is pickled for a worker has none.
+    held_bytes
+        Memory that the source holds beside what is read, in bytes; 0 where it was in memory before.
+    weights_bytes
+        The share of `read_bytes` that the weights of the entries have.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    bounds: tuple[int, ...]
+    transposed: bool
+    read_bytes: int
+    stored_bytes: int
+    sparse: bool
+    on_disk: bool
+    kind: str
+    location: str | None = None
+    names: Names = NO_NAMES
+    held_bytes: int = 0
+    weights_bytes: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = [field.name for field in dataclasses.fields(self)]
+        return Layout, tuple(NO_NAMES if name == "names" else getattr(self, name) for name in fields)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.bounds) - 1
+
+    @property
+    def widest(self) -> int:
+        """Columns of the widest block."""
+        return max(stop - start for start, stop in itertools.pairwise(self.bounds))
+
+    @property
+    def user_shape(self) -> tuple[int, int]:
+        """Shape of the matrix that the user gave."""
+        return self.shape[::-1] if self.transposed else self.shape
+
+    @property
+    def work_dtype(self) -> np.dtype[Any]:
+        """The float dtype of the factors."""
+        return work_dtype(self.dtype)
+
+    def columns(self, block: int) -> slice:
+        """Return the columns of a block."""
+        return slice(self.bounds[block], self.bounds[block + 1])
+
+    def block_bytes(self, block: int) -> int:
+        """Return the share of `stored_bytes` that a block has, by its columns."""
+        columns = self.columns(block)
+        before, after = (self.stored_bytes * edge // self.shape[1] for edge in (columns.start, columns.stop))
+        return int(after - before)
+
+    def name(self, block: int) -> str:
+        """Return words for a block, in the user's orientation."""
+        columns = self.columns(block)
+        return name_of_block(block, columns.start, columns.stop, self.transposed)
+
+    def place(self, block: int, error: BadEntry) -> DataError:
+        """Return the error that names a bad entry by its place in the user's matrix."""
+        row, column = error.row, self.bounds[block] + error.column
+        at = (column, row) if self.transposed else (row, column)
+        name = error.matrix or "V"
+        if error.value == 0:
+            return DataError(
+                f"V[{at[0]}, {at[1]}] is 0, where this loss is infinite; add a small constant to V, or take a loss "
+                "whose β is above 0, as kullback-leibler."
+            )
+        if 0 < error.value < np.inf:
+            return DataError(
+                f"{name}[{at[0]}, {at[1]}] is {error.value:g}, and sums of such numbers leave the range of "
+                f"{self.work_dtype}; divide {name} by a constant, or clip such entries."
+            )
+        what = "negative" if error.value < 0 and np.isfinite(error.value) else "not finite"
+        hint = " NaN is taken as missing with missing='nan'." if np.isnan(error.value) and name == "V" else ""
+        return DataError(
+            f"{name}[{at[0]}, {at[1]}] is {error.value:g}, which is {what}; {name} must hold finite numbers of at "
+            f"least 0. Clip, fill or drop such entries first.{hint}"
+        )
+
+
+Axis = Literal["rows", "columns"]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A matrix that can be read block by block, from several threads at once."""
+
+    layout: Layout
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block (m, w), a dense array or CSC, valid until the thread's next read."""
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+
+    def part(self, blocks: range) -> "Part":
+        """Return what another process needs to read these blocks."""
+
+
+class Part(Protocol):
+    """Blocks of a matrix as another process is told of them; it is pickled, but for `needs`.
+
+    `small` says that it holds no entries of V but a place to read them from, the same for all blocks. `needs` are
+    futures on the cluster that computes the blocks; what they are of comes back by `given`.
+    """
+
+    @property
+    def small(self) -> bool:
+        """Whether it holds no entries of V."""
+
+    @property
+    def needs(self) -> Sequence[Any]:
+        """Futures."""
+
+    def given(self, values: Sequence[Any]) -> "Part":
+        """Return the part with the values of its needs."""
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block, as the source does."""
+
+    def expect(self, block: int) -> None:
+        """Be told that a block will be read soon."""
+
+
+class Elsewhere:
+    """A source that reads from where every process can: it is its own part."""
+
+    small: ClassVar[bool] = True
+    needs: ClassVar[Sequence[Any]] = ()
+
+    def given(self, values: Sequence[Any]) -> Self:
+        """Return itself, which needs nothing."""
+        return self
+
+    def part(self, blocks: range) -> Self:
+        """Return itself."""
+        return self
+
+
+class Pieces:
+    """Blocks of a matrix in memory, on their way to another process."""
+
+    small: ClassVar[bool] = False
+    needs: ClassVar[Sequence[Any]] = ()
+
+    def __init__(self, blocks: Mapping[int, Block]) -> None:
+        self.blocks = blocks
+
+    def given(self, values: Sequence[Any]) -> Self:
+        """Return itself, which needs nothing."""
+        return self
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block."""
+        return self.blocks[block]
+
+    def expect(self, block: int) -> None:
+        """Do nothing: it is there."""
+
+
+def even_bounds(columns: int, width: int) -> tuple[int, ...]:
+    """Cut columns into blocks of one width, the last one narrower.
+
+    >>> even_bounds(10, 4)
+    (0, 4, 8, 10)
+    """
+    return (*range(0, columns, width), columns)
+
+
+def uncut_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Cut a matrix that can be read anywhere into blocks of about `BLOCK_BYTES` in the working dtype.
+
+    >>> uncut_bounds((2000, 5000), np.dtype("float32"))
+    (0, 2097, 4194, 5000)
+    """
+    rows, columns = shape
+    width = max(1, BLOCK_BYTES // (rows * work_dtype(dtype).itemsize))
+    return even_bounds(columns, width)
+
+
+def streams_rows(shape: tuple[int, int], grid: tuple[int, int]) -> bool:
+    """Say whether to stream the rows of a matrix cut into a grid of chunks: the axis that is cut, or the longer one.
+
+    >>> streams_rows((50, 100), (5, 1)), streams_rows((50, 100), (5, 5)), streams_rows((100, 50), (1, 1))
+    (True, False, True)
+    """
+    if 1 in grid and grid != (1, 1):
+        return grid[1] == 1
+    return shape[0] > shape[1]
+
+
+def cut_tiles(
+    shape: tuple[int, int], tiles: tuple[int, int], dtype: np.dtype[Any], streamed: Axis | None
+) -> tuple[bool, tuple[int, ...]]:
+    """Cut a matrix that is stored in tiles, which may be small, into blocks of whole ones of about `BLOCK_BYTES`.
+
+    Returns whether the rows are streamed, and the bounds of the blocks.
+
+    >>> cut_tiles((2000, 5000), (100, 100), np.dtype("float32"), None)
+    (False, (0, 2000, 4000, 5000))
+    """
+    rows, columns = (math.ceil(size / tile) for size, tile in zip(shape, tiles, strict=True))
+    transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
+    (tall, wide), tile = (shape[::-1], tiles[0]) if transposed else (shape, tiles[1])
+    width = BLOCK_BYTES // (tall * work_dtype(dtype).itemsize)
+    return transposed, even_bounds(wide, max(1, width // tile) * tile)
+
+
+def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
+    """Return a shape of two axes that are not empty, or raise DataError."""
+    if len(shape) != 2:
+        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; V must be a matrix.")
+    if 0 in shape:
+        raise DataError(f"{what} is empty: its shape is {tuple(shape)}; V needs at least one row and column.")
+    return int(shape[0]), int(shape[1])
+
+
+def _digest(block: Block, digest: Any) -> None:
+    """Take in a sparse block, or the first columns of a dense one."""
+    if scipy.sparse.issparse(block):
+        for part in (block.indptr, block.indices):
+            digest.update(part.astype(np.int64).tobytes())
+        digest.update(block.data.tobytes())
+        return
+    for column in range(min(block.shape[1], 64)):
+        digest.update(block[:, column].tobytes())
+
+
+def fingerprint(source: Source) -> dict[str, Any]:
+    """Return what a store remembers of V to know it again: shape, dtype, blocks, and a digest of the first block."""
+    layout = source.layout
+    block = read_block(source, 0, Scratch())
+    digest = hashlib.blake2b(digest_size=16)
+    for matrix in block if isinstance(block, tuple) else (block,):
+        _digest(matrix, digest)
+    bounds = hashlib.blake2b(np.asarray(layout.bounds, np.int64).tobytes(), digest_size=8)
+    return {
+        "shape": list(layout.user_shape),
+        "dtype": layout.dtype.str,
+        "streamed": "rows" if layout.transposed else "columns",
+        "blocks": f"{layout.blocks} of up to {layout.widest}, {bounds.hexdigest()}",
+        "sample": digest.hexdigest(),
+    }

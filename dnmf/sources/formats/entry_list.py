@@ -1,0 +1,210 @@
+"""Matrices as lists of their entries: row, column, value. They can be read through, and nowhere begun in the middle.
+
+Small ones are read into memory when they are opened. Larger ones are for `dnmf convert`, which reads them twice.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError, DataWarning, DnmfError, exhausted, warn
+from dnmf.sources.addresses import Address, NotInPlace, convert_command
+from dnmf.sources.base import Axis, check_shape
+from dnmf.sources.memory import SparseSource
+from dnmf.sources.names import Names
+
+# So many entries are read into memory as they are opened: 64 MB, and some three times as much while they are sorted.
+HELD_ENTRIES = 4 * 10**6
+MOST_PLACES = 2**28
+# An axis of so many places may be one of ids, of which few have entries.
+GAPS_FROM = 10**4
+
+Found = TypeVar("Found")
+
+
+class Batch(NamedTuple):
+    """Some entries, and the share of the file that has been read with them."""
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    values: NDArray[Any]
+    share: float
+
+
+class Entries(Protocol):
+    """A list of entries that can be read through, again and again.
+
+    `shape` and `count` are None where only reading through tells them; `names` are whole after that. The rows and the
+    columns of an entry may come again: its values are added up then.
+    """
+
+    address: Address
+    dtype: np.dtype[Any]
+    shape: tuple[int, int] | None
+    count: int | None
+
+    @property
+    def what(self) -> str:
+        """What it is, in words."""
+
+    @property
+    def names(self) -> Names:
+        """Of the rows and columns that have been met."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Read through, in batches of bounded size and always the same order."""
+
+    @property
+    def naming(self) -> str:
+        """How numbers that are not places are given as names, in words."""
+
+
+class ReadAgain(DnmfError):
+    """A list of entries must be read again from its start: a column of digits holds texts further on."""
+
+    def __init__(self, column: int) -> None:
+        super().__init__(f"column {column} holds digits first, and texts after that; read the list again.")
+        self.column = column
+
+
+class Extent:
+    """How far a list of entries goes, as far as it has been read."""
+
+    def __init__(self) -> None:
+        self.rows, self.columns, self.count = 0, 0, 0
+
+    def add(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
+        """Take in the places of some entries."""
+        if len(rows):
+            self.rows, self.columns = max(self.rows, int(rows.max()) + 1), max(self.columns, int(columns.max()) + 1)
+            self.count += len(rows)
+
+    def check(self, entries: Entries) -> None:
+        """Raise DataError where places are too far away to be any."""
+        if entries.shape is None and max(self.rows, self.columns) > MOST_PLACES:
+            raise DataError(
+                f"{entries.address} has an entry at row or column {max(self.rows, self.columns) - 1}: its numbers are "
+                f"no places, counted from 0. Number them from 0, or {entries.naming}."
+            )
+
+    def shape_of(self, entries: Entries) -> tuple[int, int]:
+        """Return the shape of the matrix, or raise DataError where it is empty."""
+        return check_shape(entries.shape or (self.rows, self.columns), str(entries.address))
+
+
+def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
+    """Read a small list of entries into memory, as CSR or CSC.
+
+    Raises
+    ------
+    NotInPlace
+        If it has more than `HELD_ENTRIES`.
+    """
+    if (entries.count or 0) > HELD_ENTRIES:
+        raise _too_many(entries)
+    extent, parts = read_through(entries, _gathered)
+    shape = extent.shape_of(entries)
+    nothing = Batch(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, entries.dtype), 1.0)
+    rows, columns, values = (np.concatenate(list(some)) for some in list(zip(nothing, *parts, strict=True))[:3])
+    _warn_of_gaps(entries, shape, (rows, columns))
+    index = np.int32 if max(shape) < 2**31 else np.int64
+    matrix = scipy.sparse.coo_array((values, (rows.astype(index), columns.astype(index))), shape=shape)
+    by_rows = shape[0] > shape[1] if streamed is None else streamed == "rows"
+    source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
+    source.layout = dataclasses.replace(
+        source.layout,
+        kind=f"{entries.what} of {extent.count} entries, read into memory",
+        location=str(entries.address),
+        names=entries.names.checked(shape),
+        held_bytes=source.layout.stored_bytes,
+    )
+    return source
+
+
+def read_through(entries: Entries, read: Callable[[Entries], Found]) -> Found:
+    """Read a list with a function, again where the list asks for that."""
+    while True:
+        try:
+            return read(entries)
+        except ReadAgain:
+            continue
+
+
+def _gathered(entries: Entries) -> tuple[Extent, list[Batch]]:
+    """Return all entries of a list, if they are not too many."""
+    extent, parts = Extent(), []
+    for batch in entries.batches():
+        extent.add(batch.rows, batch.columns)
+        extent.check(entries)
+        if extent.count > HELD_ENTRIES:
+            raise _too_many(entries)
+        parts.append(batch)
+    return extent, parts
+
+
+def _warn_of_gaps(entries: Entries, shape: tuple[int, int], places: tuple[NDArray[Any], NDArray[Any]]) -> None:
+    """Warn of an axis whose numbers look like ids: most of its places have no entry."""
+    if entries.shape is not None:
+        return
+    for axis, size, found in zip(("rows", "columns"), shape, places, strict=True):
+        used = len(np.unique(found)) if size >= GAPS_FROM else size
+        if size > 5 * used:
+            warn(
+                f"{entries.address} has {size} {axis}, of which {used} have entries: its numbers are taken as places "
+                f"from 0, and look like ids; {entries.naming}.",
+                DataWarning,
+            )
+
+
+def _too_many(entries: Entries) -> NotInPlace:
+    known = "" if entries.shape is None else f"{entries.shape[0]} × {entries.shape[1]}, "
+    many = f"{entries.count} entries" if entries.count else f"more than {HELD_ENTRIES} entries"
+    return NotInPlace(
+        f"{entries.address} is a list of {many}, and lists of up to {HELD_ENTRIES} are read into memory; write it as a "
+        f"sparse matrix that is read block by block, with: {convert_command(entries.address)}",
+        {"matrix": f"{known}{entries.what} of {many}"},
+    )
+
+
+class Text:
+    """A file that is read through, whether it is compressed by gzip or not, and how much of it has been."""
+
+    def __init__(self, path: Path) -> None:
+        self.size = max(1, path.stat().st_size)
+        self._raw: Any = open(path, "rb")  # noqa: SIM115 - it is closed with what wraps it
+        self.file: Any = gzip.GzipFile(fileobj=self._raw) if path.name.lower().endswith(".gz") else self._raw
+
+    @property
+    def share(self) -> float:
+        """Share of the bytes that has been read."""
+        return min(1.0, self._raw.tell() / self.size) if not self._raw.closed else 1.0
+
+    def __enter__(self) -> "Text":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+        self._raw.close()
+
+
+@contextlib.contextmanager
+def explained(address: Address, what: str) -> Iterator[None]:
+    """Turn what goes wrong in reading a text into a sentence."""
+    try:
+        yield
+    except (DnmfError, Warning):
+        raise
+    except Exception as error:
+        if exhausted(error):
+            raise
+        told = " ".join(str(error).split())
+        raise DataError(
+            f"{address} is no {what}, or a damaged one ({told}); write it again from its origin."
+        ) from error

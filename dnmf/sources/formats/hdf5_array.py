@@ -1,0 +1,278 @@
+"""Numbers in HDF5 datasets. Their bytes are read past the HDF5 library, which lets one thread in at a time.
+
+The library tells once where the bytes lie. Contiguous datasets are read as they are; chunks are inflated and unshuffled
+here, which several threads do at once. What is stored in other ways, as with LZF, is read through the library.
+"""
+
+import itertools
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError, ReadError
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block, work_dtype
+from dnmf.sources.base import Axis, Layout, check_shape, cut_tiles
+from dnmf.sources.extras import needed
+from dnmf.sources.formats.hdf5_filters import check_filters, filters_of
+from dnmf.sources.formats.raw_array import FileSource, Plain, flat_bytes
+from dnmf.sources.formats.raw_bytes import fill, opened
+from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.read_errors import reading
+from dnmf.sources.reopened import Reopened
+
+# What is known of the filters by their numbers in HDF5.
+DEFLATE, SHUFFLE = 1, 2
+MOST_CHUNKS = 10**7
+
+
+class Hdf5Array:
+    """The numbers of a dataset with one or two axes.
+
+    Attributes
+    ----------
+    offset
+        Where the numbers start in the file, if they lie there one after the other.
+    table
+        Where the chunks are: offset, size and mask of filters left out, of each in their grid; or None, where the
+        dataset is read through the library.
+    """
+
+    def __init__(self, path: Path, dataset: Any) -> None:
+        h5py = needed("h5py", "HDF5")
+        check_filters(dataset)
+        self.path, self.name = path, dataset.name
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype = np.dtype(dataset.dtype.str)
+        self.chunks: tuple[int, ...] | None = dataset.chunks
+        self.offset: int | None = None
+        self.table: NDArray[np.int64] | None = None
+        created, file = dataset.id.get_create_plist(), dataset.file
+        self.filters = filters_of(dataset)
+        plain = (
+            file.driver == "sec2"
+            and file.userblock_size == 0
+            and created.get_external_count() == 0
+            and h5py.h5t.py_create(self.dtype) == dataset.id.get_type()
+        )
+        kind = created.get_layout()
+        if plain and kind == h5py.h5d.CONTIGUOUS:
+            self.offset = dataset.id.get_offset()
+        elif plain and kind == h5py.h5d.CHUNKED and set(self.filters) <= {DEFLATE, SHUFFLE}:
+            self.table = _chunk_table(dataset)
+            self.empty = dataset.fillvalue
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def direct(self) -> bool:
+        """Whether it is read past the library."""
+        return self.offset is not None or self.table is not None
+
+    def read(self, first: int | Sequence[int], out: NDArray[Any]) -> None:
+        """Fill `out`, of the stored dtype and contiguous, with the entries from `first` on along every axis."""
+        corner = (first,) if isinstance(first, int) else tuple(first)
+        if self.table is not None:
+            with opened(self.path) as descriptor:
+                for place in itertools.product(*self._places(corner, out.shape)):
+                    self._take(descriptor, place, corner, out)
+        elif self.offset is not None and len(self.shape) == 1:
+            with opened(self.path) as descriptor:
+                fill(descriptor, self.path, self.offset + corner[0] * self.dtype.itemsize, flat_bytes(out))
+        else:
+            chosen = tuple(slice(start, start + size) for start, size in zip(corner, out.shape, strict=True))
+            with needed("h5py", "HDF5").File(self.path, "r") as file:
+                file[self.name].read_direct(out, chosen)
+
+    def __getitem__(self, chosen: tuple[slice, slice]) -> NDArray[Any]:
+        ranges = [range(size)[part] for size, part in zip(self.shape, chosen, strict=True)]
+        out = np.empty([len(part) for part in ranges], self.dtype)
+        self.read([part.start for part in ranges], out)
+        return out
+
+    def expect(self, start: int | Sequence[int], stop: int | Sequence[int]) -> None:
+        """Ask the system to read ahead what lies between two corners."""
+        low = (start,) if isinstance(start, int) else tuple(start)
+        high = (stop,) if isinstance(stop, int) else tuple(stop)
+        if not self.direct or not hasattr(os, "posix_fadvise"):
+            return
+        if self.table is None:
+            size = self.dtype.itemsize
+            stretches = np.array([[(self.offset or 0) + low[0] * size, (high[0] - low[0]) * size]])
+        else:
+            places = self._places(low, [b - a for a, b in zip(low, high, strict=True)])
+            stretches = self.table[np.ix_(*places)].reshape(-1, 3)[:, :2]
+        with opened(self.path) as descriptor:
+            for offset, length in _joined(stretches):
+                os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+
+    def _places(self, corner: Sequence[int], extent: Sequence[int]) -> list[range]:
+        """Return where in their grid the chunks are that a region touches."""
+        axes = zip(corner, extent, self.chunks or (), strict=True)
+        return [range(start // chunk, -(-(start + size) // chunk)) for start, size, chunk in axes]
+
+    def _take(self, descriptor: int, place: tuple[int, ...], corner: tuple[int, ...], out: NDArray[Any]) -> None:
+        """Fill the part of a region that lies in one chunk."""
+        chunks, table = self.chunks or (), self.table
+        assert table is not None
+        offset, size, mask = (int(value) for value in table[place])
+        here, there = [], []
+        for index, chunk, start, extent in zip(place, chunks, corner, out.shape, strict=True):
+            low, high = max(index * chunk, start), min((index + 1) * chunk, start + extent)
+            here.append(slice(low - index * chunk, high - index * chunk))
+            there.append(slice(low - start, high - start))
+        target = out[tuple(there)]
+        if size == 0:
+            target[...] = self.empty
+        elif len(chunks) == 1 and not self.filters:
+            fill(descriptor, self.path, offset + here[0].start * self.dtype.itemsize, flat_bytes(target))
+        else:
+            raw = np.empty(size, np.uint8)
+            fill(descriptor, self.path, offset, raw)
+            target[...] = self._decoded(raw, mask, place)[tuple(here)]
+
+    def _decoded(self, raw: Any, mask: int, place: tuple[int, ...]) -> NDArray[Any]:
+        """Return a chunk from its bytes, undoing the filters in the reverse of their order."""
+        itemsize, expected = self.dtype.itemsize, math.prod(self.chunks or ()) * self.dtype.itemsize
+        try:
+            for number, code in reversed(list(enumerate(self.filters))):
+                if mask >> number & 1:
+                    continue
+                if code == DEFLATE:
+                    raw = np.frombuffer(zlib.decompress(raw, bufsize=expected), np.uint8)
+                else:
+                    raw = _unshuffled(raw, itemsize)
+        except (zlib.error, ValueError):
+            raw = raw[:0]
+        if len(raw) != expected:
+            raise ReadError(
+                f"{self.path} is damaged: chunk {place} of {self.name} cannot be unpacked. Write it again from its "
+                "origin."
+            )
+        unpacked: NDArray[Any] = raw.view(self.dtype).reshape(self.chunks)
+        return unpacked
+
+
+class Hdf5Source(Reopened):
+    """A dense matrix in an HDF5 dataset that is stored in chunks; a block is a run of whole ones."""
+
+    def __init__(
+        self, array: Hdf5Array, what: str, location: str, streamed: Axis | None = None, names: Names = NO_NAMES
+    ) -> None:
+        shape = check_shape(array.shape, location)
+        work_dtype(array.dtype)
+        tiles = array.chunks or (1, 1)
+        transposed, bounds = cut_tiles(shape, (tiles[0], tiles[1]), array.dtype, streamed)
+        cut = shape[::-1] if transposed else shape
+        self.array = array
+        self.layout = Layout(
+            shape=cut,
+            dtype=array.dtype,
+            bounds=bounds,
+            transposed=transposed,
+            read_bytes=cut[0] * bounds[1] * array.dtype.itemsize + 3 * math.prod(tiles) * array.dtype.itemsize,
+            stored_bytes=math.prod(shape) * array.dtype.itemsize,
+            sparse=False,
+            on_disk=True,
+            kind=f"{what}, {f'chunks of {tiles[0]} × {tiles[1]}' if array.chunks else 'contiguous'}, "
+            f"{'read directly' if array.direct else 'read through h5py'}",
+            location=location,
+            names=names.checked(shape),
+            held_bytes=0 if array.table is None else array.table.nbytes,
+        )
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Read the chunks of a block into one buffer."""
+        low, high = self._corners(block)
+        out = scratch.array("block", (high[0] - low[0], high[1] - low[1]), self.layout.dtype)
+        with reading(self.layout, block, "the chunk is damaged, or its file cannot be reached"):
+            self.array.read(low, out)
+        return out.T if self.layout.transposed else out
+
+    def expect(self, block: int) -> None:
+        """Ask the system to read a block ahead."""
+        if self.array.table is not None:
+            self.array.expect(*self._corners(block))
+
+    def regions(self) -> Any:
+        """Return the matrix as something that gives the entries of any rows and columns."""
+        return self.array
+
+    def _corners(self, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the first entry of a block and the one behind its last, in the orientation of the file."""
+        columns, rows = self.layout.columns(block), self.layout.shape[0]
+        if self.layout.transposed:
+            return (columns.start, 0), (columns.stop, rows)
+        return (0, columns.start), (rows, columns.stop)
+
+
+def open_dataset(
+    dataset: Any, what: str, location: str, streamed: Axis | None, names: Names
+) -> FileSource | Hdf5Source:
+    """Open a dense matrix, in the way in which it is read fastest."""
+    what = f"{what or 'dataset'} in HDF5"
+    if dataset.dtype.kind not in "buif":
+        raise DataError(f"{location} has dtype {dataset.dtype}, which is no real number; give a dataset of numbers.")
+    array = array_of(dataset)
+    if array.offset is None:
+        return Hdf5Source(array, what, location, streamed, names)
+    rows, columns = array.shape
+    numbers = Plain(array.path, array.offset, (rows, columns), array.dtype, in_columns=False)
+    return FileSource(numbers, f"{what}, contiguous, read directly", location, streamed, names)
+
+
+def array_of(dataset: Any) -> Hdf5Array:
+    """Return the numbers of a dataset, in the file that it is in: a link may lead to another one."""
+    return Hdf5Array(Path(dataset.file.filename), dataset)
+
+
+def _chunk_table(dataset: Any) -> NDArray[np.int64] | None:
+    """Ask the library where the chunks of a dataset are, where it can tell in one go and they are not too many."""
+    chunks = dataset.chunks
+    grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, chunks, strict=True)]
+    if not hasattr(dataset.id, "chunk_iter") or math.prod(grid) > MOST_CHUNKS:
+        return None
+    table = np.zeros((*grid, 3), np.int64)
+
+    def note(found: Any) -> None:
+        place = tuple(start // chunk for start, chunk in zip(found.chunk_offset, chunks, strict=True))
+        table[place] = found.byte_offset, found.size, found.filter_mask
+
+    dataset.id.chunk_iter(note)
+    return table
+
+
+def _unshuffled(raw: NDArray[np.uint8], itemsize: int) -> NDArray[np.uint8]:
+    """Put together numbers whose first bytes come first, and then their second ones, and so on.
+
+    >>> _unshuffled(np.array([1, 2, 3, 10, 20, 30], np.uint8), 2).tolist()
+    [1, 10, 2, 20, 3, 30]
+    """
+    whole = np.empty((len(raw) // itemsize, itemsize), np.uint8)
+    for place, plane in enumerate(raw.reshape(itemsize, -1)):
+        whole[:, place] = plane
+    return whole.reshape(-1)
+
+
+def _joined(stretches: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Join stretches of a file that lie side by side, given as offset and length.
+
+    >>> _joined(np.array([[0, 5], [20, 2], [5, 5]]))
+    [(0, 10), (20, 2)]
+    """
+    found: list[tuple[int, int]] = []
+    for offset, length in sorted(map(tuple, stretches.tolist())):
+        if found and sum(found[-1]) >= offset:
+            found[-1] = found[-1][0], offset + length - found[-1][0]
+        elif length:
+            found.append((offset, length))
+    return found

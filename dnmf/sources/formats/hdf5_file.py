@@ -1,0 +1,47 @@
+"""HDF5 files: AnnData's `.h5ad`, counts of 10x Genomics, and datasets of two axes."""
+
+from pathlib import Path
+
+from dnmf.errors import DataError
+from dnmf.sources.addresses import Address
+from dnmf.sources.base import Axis, Source
+from dnmf.sources.extras import needed
+from dnmf.sources.formats.anndata_groups import find
+from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
+from dnmf.sources.formats.hdf5_array import array_of, open_dataset
+from dnmf.sources.formats.netcdf_file import open_packed
+from dnmf.sources.formats.packing import is_packed
+from dnmf.sources.read_errors import reading_part
+
+
+def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
+    """Open a matrix in an HDF5 file.
+
+    Raises
+    ------
+    MissingExtraError
+        If h5py is not installed.
+    DataError
+        If the file is none of HDF5, or holds no such matrix.
+    ReadError
+        If what it holds cannot be read.
+    """
+    annotated = address.place.lower().endswith((".h5ad", ".h5mu"))
+    h5py = needed("h5py", address.place, "anndata" if annotated else "hdf5")
+    path = Path(address.place)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(
+            f"{path} is no HDF5 file, or a damaged one ({error}); write it again from its origin."
+        ) from error
+    with file, reading_part(str(address), str(address)):
+        found = find(file, address, "an HDF5")
+        if found.form is None and is_packed(found.node.attrs):
+            return open_packed(found.node, str(address), streamed)
+        if found.form is None:
+            return open_dataset(found.node, found.what, str(address), streamed, found.names)
+        shape, by = found.form
+        parts = [array_of(found.node[name]) for name in ("data", "indices", "indptr")]
+    what = f"{found.what or 'sparse matrix'} in HDF5"
+    return CompressedSource(Compressed(shape, by, *parts), what, str(address), streamed, found.names)

@@ -1,0 +1,172 @@
+"""MatrixMarket files (`.mtx`, `.mtx.gz`): coordinates as lists of entries, arrays column by column."""
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError
+from dnmf.sources.addresses import Address, NotInPlace, convert_command
+from dnmf.sources.base import Axis, Source, check_shape
+from dnmf.sources.formats.entry_list import HELD_ENTRIES, Batch, Text, explained, held
+from dnmf.sources.memory import ArraySource
+from dnmf.sources.names import NO_NAMES, Names
+
+TEXT_BYTES = 8 * 2**20
+BANNER = "%%matrixmarket"
+WHAT = "MatrixMarket file"
+LINE = [("row", np.int64), ("column", np.int64), ("value", np.float64)]
+
+
+class Market:
+    """The head of a MatrixMarket file, and its lines.
+
+    Attributes
+    ----------
+    form, field, symmetry
+        The words of its first line, as `coordinate`, `real` and `general`.
+    size, sizes
+        Rows and columns, and all numbers of the line of sizes.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        with explained(address, WHAT), Text(Path(address.place)) as text:
+            words = text.file.readline().decode("latin-1").lower().split()
+            if len(words) != 5 or words[0] != BANNER or words[1] != "matrix":
+                raise ValueError("its first line is not %%MatrixMarket matrix …")
+            self.form, self.field, self.symmetry = words[2:]
+            self.sizes = [int(word) for word in _sizes(text.file).split()]
+            if len(self.sizes) != (3 if self.form == "coordinate" else 2):
+                raise ValueError("its line of sizes is incomplete")
+        if self.field == "complex":
+            raise DataError(f"{address} holds complex numbers; give real ones of at least 0.")
+        self.size = check_shape(self.sizes[:2], str(address))
+
+    def parts(self) -> Iterator[tuple[io.StringIO, float]]:
+        """Yield runs of whole lines, and the share of the file that has been read."""
+        rest = b""
+        with Text(Path(self.address.place)) as text:
+            _sizes(text.file)
+            while piece := text.file.read(TEXT_BYTES):
+                whole, _, rest = (rest + piece).rpartition(b"\n")
+                if whole.strip():
+                    yield io.StringIO(whole.decode("latin-1")), text.share
+            if rest.strip():
+                yield io.StringIO(rest.decode("latin-1")), 1.0
+
+
+class MarketEntries(Market):
+    """A MatrixMarket file of coordinates, as a list of entries; symmetric ones are written out."""
+
+    what = "MatrixMarket coordinates"
+    naming = "write them as texts"
+    names: Names = NO_NAMES
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self.shape: tuple[int, int] | None = self.size
+        self.dtype = np.dtype(np.float32 if self.field == "pattern" else np.float64)
+        self.count: int | None = self.sizes[2] * (1 if self.symmetry == "general" else 2)
+
+    def batches(self) -> Iterator[Batch]:
+        """Read through, each run of lines as a small file of its own."""
+        met = 0
+        with explained(self.address, WHAT):
+            for text, share in self.parts():
+                part = np.loadtxt(text, LINE[: 2 if self.field == "pattern" else 3], comments="%", ndmin=1)
+                met += len(part)
+                rows, columns = (part[name] - 1 for name in ("row", "column"))
+                for places, size in ((rows, self.size[0]), (columns, self.size[1])):
+                    if len(places) and (int(places.min()) < 0 or int(places.max()) >= size):
+                        raise ValueError(f"it has an entry at {places.min() + 1} or {places.max() + 1} of {size}")
+                values = np.ones(len(part)) if self.field == "pattern" else part["value"]
+                yield from self._written_out(rows, columns, values.astype(self.dtype), share)
+            if met != self.sizes[2]:
+                raise ValueError(f"it has {met} entries, and its head promises {self.sizes[2]}")
+
+    def _written_out(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[Any], share: float
+    ) -> Iterator[Batch]:
+        """Yield entries, and those on the other side of the diagonal that they stand for."""
+        yield Batch(rows, columns, values, share)
+        if self.symmetry != "general":
+            mirrored = rows != columns
+            sign = -1 if self.symmetry == "skew-symmetric" else 1
+            yield Batch(columns[mirrored], rows[mirrored], sign * values[mirrored], share)
+
+
+class MarketArray(Market):
+    """A MatrixMarket file of all numbers, column by column."""
+
+    def values(self) -> Iterator[tuple[NDArray[np.float64], float]]:
+        """Yield runs of numbers, column by column, with the share of the file that has been read.
+
+        Raises
+        ------
+        DataError
+            If there are not as many numbers as the head promises, or they are those of a triangle.
+        """
+        if self.symmetry != "general":
+            raise DataError(
+                f"{self.address} holds a triangle of a {self.symmetry} array; write it whole, as by "
+                "scipy.io.mmwrite(…, symmetry='general')."
+            )
+        met = 0
+        with explained(self.address, WHAT):
+            for text, share in self.parts():
+                part = np.loadtxt(text, comments="%", ndmin=1)
+                if part.ndim != 1:
+                    raise ValueError("it has more than one number in a line")
+                met += len(part)
+                yield part, share
+            if met != self.size[0] * self.size[1]:
+                raise ValueError(f"it has {met} numbers, and its head promises {self.size[0]} × {self.size[1]}")
+
+
+def unpacked(market: MarketArray, folder: Path) -> Address:
+    """Write the numbers of an array into a folder as they are, and return where."""
+    target = folder / "unpacked.bin"
+    with open(target, "wb") as file:
+        for part, _ in market.values():
+            part.astype(np.float64).tofile(file)
+    return Address(str(target), "float64,{}x{},F".format(*market.size))
+
+
+def open_market(address: Address, streamed: Axis | None = None) -> Source:
+    """Open a MatrixMarket file that is small enough to be read into memory.
+
+    Raises
+    ------
+    NotInPlace
+        If it is not.
+    """
+    if Market(address).form == "coordinate":
+        return held(MarketEntries(address), streamed)
+    market = MarketArray(address)
+    rows, columns = market.size
+    if rows * columns > HELD_ENTRIES:
+        raise NotInPlace(
+            f"{address} is a text of {rows} × {columns} numbers, and up to {HELD_ENTRIES} are read into memory; write "
+            f"it as a matrix that is read block by block, with: {convert_command(address)}",
+            {"matrix": f"{rows} × {columns}, MatrixMarket array"},
+        )
+    values = np.concatenate([part for part, _ in market.values()])
+    source = ArraySource(values.reshape((rows, columns), order="F"), streamed)
+    source.layout = dataclasses.replace(
+        source.layout, kind="MatrixMarket array, read into memory", location=str(address), held_bytes=values.nbytes
+    )
+    return source
+
+
+def _sizes(file: Any) -> str:
+    """Read on to the line of sizes, and return it."""
+    while line := file.readline():
+        text = line.decode("latin-1").strip()
+        if text and not text.startswith("%"):
+            return str(text)
+    raise ValueError("it ends before its line of sizes")

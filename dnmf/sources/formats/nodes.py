@@ -1,0 +1,84 @@
+"""The nodes of HDF5 and Zarr groups, some of which may not open: they are passed over where others are looked for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import zarr
+from zarr.core.sync import sync
+
+from dnmf.sources.formats.hdf5_filters import check_filters
+
+
+def is_group(node: Any) -> bool:
+    """Say whether a node is a group."""
+    return hasattr(node, "keys")
+
+
+def names_in(group: Any) -> list[str]:
+    """Return the names of what lies in a group, sorted; Zarr lists none where it cannot open one of them."""
+    try:
+        return sorted(group.keys())
+    except Exception:
+        if not isinstance(group, zarr.Group):
+            raise
+        return sorted(sync(_listed(group)))
+
+
+async def _listed(group: zarr.Group) -> list[str]:
+    listed = group.store_path.store.list_dir(group.path)
+    return [name async for name in listed if not name.startswith((".z", "zarr.json"))]
+
+
+def child(group: Any, path: str) -> Any:
+    """Return a node below a group, or None where there is none, or it does not open."""
+    try:
+        return group[path]
+    except Exception:
+        return None
+
+
+def axes_of(node: Any) -> int | None:
+    """Return the number of axes of an array; None where a node is none, as a named datatype, or holds nothing."""
+    shape = getattr(node, "shape", None)
+    return None if shape is None or is_group(node) else len(shape)
+
+
+def is_matrix(node: Any) -> bool:
+    """Say whether a node is an array of two axes, or a group that holds a compressed sparse matrix."""
+    if is_group(node):
+        return {"data", "indices", "indptr"} <= set(names_in(node))
+    return axes_of(node) == 2
+
+
+def matrices(group: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the matrices of numbers below a group, by their paths; links that lead back up are not followed."""
+    if not is_group(group):
+        return
+    for name in names_in(group):
+        node = child(group, name)
+        if node is None:
+            continue
+        if is_matrix(node):
+            if is_group(node) or (node.dtype.kind in "buif" and 0 not in node.shape):
+                yield name, node
+        elif is_group(node) and all(node != other for other in (*above, group)):
+            yield from ((f"{name}/{inner}", matrix) for inner, matrix in matrices(node, (*above, group)))
+
+
+def values_of(node: Any) -> Any:
+    """Return all that an array holds."""
+    check_filters(node)
+    return node[...]
+
+
+def broken_link(root: Any, path: str) -> str | None:
+    """Return where a link of HDF5 leads, in words, if there is one at a path that leads nowhere."""
+    steps = path.split("/")
+    for count in range(1, len(steps) + 1):
+        inner = "/".join(steps[:count])
+        if child(root, inner) is None and not isinstance(root, zarr.Group):
+            link = root.get(inner, getlink=True)
+            target = getattr(link, "path", None)
+            file = getattr(link, "filename", None)
+            return None if target is None else f"{target} of {file}" if file else str(target)
+    return None

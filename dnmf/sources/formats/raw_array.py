@@ -1,0 +1,169 @@
+"""Numbers as they are, one after the other, in a file: `.npy`, raw ones, and what other formats store so.
+
+They are read in the task and never mapped: a file cut short is an error, not a crash.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.errors import DataError, ReadError
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block, work_dtype
+from dnmf.sources.addresses import Address
+from dnmf.sources.base import Axis, Elsewhere, Layout, check_shape, uncut_bounds
+from dnmf.sources.formats.raw_bytes import expect_file, fill, opened, read_into
+from dnmf.sources.names import NO_NAMES, Names
+
+RAW = re.compile(r"(?P<dtype>[^,]+),(?P<rows>\d+)x(?P<columns>\d+)(,(?P<order>[CF]))?(,(?P<offset>\d+))?")
+
+
+class Plain(NamedTuple):
+    """Where numbers lie in a file, row by row or column by column."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    in_columns: bool
+
+
+class FileSource(Elsewhere):
+    """A matrix of numbers as they are in a file."""
+
+    def __init__(
+        self, numbers: Plain, kind: str, location: str, streamed: Axis | None = None, names: Names = NO_NAMES
+    ) -> None:
+        self.numbers = numbers
+        path, offset, given, dtype, in_columns = numbers
+        shape = check_shape(given, location)
+        work_dtype(dtype)
+        expected = offset + shape[0] * shape[1] * dtype.itemsize
+        if path.stat().st_size < expected:
+            raise ReadError(
+                f"{path} is truncated: it has {path.stat().st_size} bytes and its header promises {expected}. "
+                "Write it again from its origin."
+            )
+        transposed = _streams_rows(shape, not in_columns) if streamed is None else streamed == "rows"
+        cut = shape[::-1] if transposed else shape
+        self.together = in_columns != transposed
+        bounds = uncut_bounds(cut, dtype)
+        self.layout = Layout(
+            shape=cut,
+            dtype=dtype,
+            bounds=bounds,
+            transposed=transposed,
+            read_bytes=cut[0] * bounds[1] * dtype.itemsize,
+            stored_bytes=shape[0] * shape[1] * dtype.itemsize,
+            sparse=False,
+            on_disk=True,
+            kind=kind,
+            location=location,
+            names=names.checked(shape),
+        )
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Read a block; where its columns are spread over the file, row by row."""
+        rows, columns = self.layout.shape
+        path, offset = self.numbers.path, self.numbers.offset
+        chosen = self.layout.columns(block)
+        width = chosen.stop - chosen.start
+        size = self.layout.dtype.itemsize
+        if self.together:
+            block_T = scratch.array("block", (width, rows), self.layout.dtype)
+            read_into(path, offset + chosen.start * rows * size, flat_bytes(block_T))
+            return block_T.T
+        part = scratch.array("block", (rows, width), self.layout.dtype)
+        with opened(path) as descriptor:
+            for row in range(rows):
+                fill(descriptor, path, offset + (row * columns + chosen.start) * size, flat_bytes(part[row]))
+        return part
+
+    def expect(self, block: int) -> None:
+        """Ask the system to read ahead, where a block is one stretch of the file."""
+        if self.together:
+            start = self.layout.bounds[block] * self.layout.shape[0] * self.layout.dtype.itemsize
+            expect_file(self.numbers.path, self.numbers.offset + start, self.layout.read_bytes)
+
+    def regions(self) -> Any:
+        """Return the matrix as something that gives the entries of any rows and columns."""
+        path, offset, shape, dtype, in_columns = self.numbers
+        return np.memmap(path, dtype, "r", offset, shape, "F" if in_columns else "C")
+
+
+def flat_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the bytes of a contiguous array."""
+    return array.reshape(-1).view(np.uint8)
+
+
+def open_npy(address: Address, streamed: Axis | None = None) -> FileSource:
+    """Open a file in NumPy's own format."""
+    path = Path(address.place)
+    shape, in_columns, dtype, offset = header(path)
+    return FileSource(Plain(path, offset, shape, dtype, in_columns), ".npy file", str(address), streamed)  # type: ignore[arg-type]
+
+
+def open_raw(address: Address, streamed: Axis | None = None) -> FileSource:
+    """Open numbers without a header, whose part tells what a header would: dtype, shape, order and offset.
+
+    Raises
+    ------
+    DataError
+        If the part does not, or the file has not as many bytes.
+    """
+    path = Path(address.place)
+    found = RAW.fullmatch(address.part or "")
+    try:
+        dtype = np.dtype(found["dtype"]) if found else None
+    except TypeError:
+        dtype = None
+    if found is None or dtype is None:
+        raise DataError(
+            f"{address} does not say what its numbers are; give their type and shape, as "
+            f"{path.name}::float32,2000x1000, and F behind it where they lie column by column, and the bytes before "
+            "the first one where there are some."
+        )
+    shape, offset = (int(found["rows"]), int(found["columns"])), int(found["offset"] or 0)
+    numbers = Plain(path, offset, shape, dtype, found["order"] == "F")
+    has, needs = path.stat().st_size, offset + shape[0] * shape[1] * dtype.itemsize
+    if has != needs:
+        raise DataError(
+            f"{path} has {has} bytes, and {shape[0]} × {shape[1]} numbers of {dtype} behind {offset} others are "
+            f"{needs}; give their true type, shape and offset."
+        )
+    return FileSource(numbers, f"raw {'columns' if numbers.in_columns else 'rows'}", str(address), streamed)
+
+
+def header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, whether columns lie together, dtype and where the data start, of a `.npy` file."""
+    try:
+        with open(path, "rb") as file:
+            shape, in_columns, dtype = npy_header(file)
+            return shape, in_columns, dtype, file.tell()
+    except ValueError as error:
+        raise DataError(f"{path} is no .npy file ({error}); write it with numpy.save.") from error
+
+
+def npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an array in NumPy's format; the file stands at its numbers afterwards."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+def _streams_rows(shape: tuple[int, int], rows_are_near: bool) -> bool:
+    """Say whether to stream the rows: the longer axis, unless the lengths are alike.
+
+    The factor of the axis that is not streamed is held whole, so that axis should be the short one. Where they
+    differ by less than 4 times, the axis whose neighbours lie together in the file is read much faster.
+
+    >>> _streams_rows((20000, 2000), rows_are_near=True), _streams_rows((2000, 10**6), rows_are_near=True)
+    (True, False)
+    """
+    rows, columns = shape
+    if 4 * columns <= rows:
+        return True
+    return rows_are_near and columns < 4 * rows

@@ -1,0 +1,86 @@
+"""Arrays of one axis that are stored somewhere, of which any stretch can be read from several threads at once."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from dnmf.sources.formats.presence import Presence
+from dnmf.sources.formats.raw_array import flat_bytes
+from dnmf.sources.formats.raw_bytes import expect_file, fill, opened, read_into
+from dnmf.sources.formats.zarr_array import plain_root
+
+
+class Vector(Protocol):
+    """What a compressed sparse matrix is stored in."""
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As stored."""
+
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Fill `out`, of the stored dtype, with the entries from `start` on."""
+
+    def expect(self, start: int, stop: int) -> None:
+        """Be told that a stretch will be read soon."""
+
+
+class FileVector(NamedTuple):
+    """Numbers one after the other in a file."""
+
+    path: Path
+    offset: int
+    size: int
+    dtype: np.dtype[Any]
+
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Read."""
+        read_into(self.path, self.offset + start * self.dtype.itemsize, flat_bytes(out))
+
+    def expect(self, start: int, stop: int) -> None:
+        """Ask the system to read ahead."""
+        size = self.dtype.itemsize
+        expect_file(self.path, self.offset + start * size, (stop - start) * size)
+
+
+class ZarrVector:
+    """A Zarr array of one axis; plain chunks in files are read directly."""
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self.array, self.fill = Presence(array), array.fill_value or 0
+        self.size, self.dtype, self.chunk = int(array.size), array.dtype, int(array.chunks[0])
+        self.root = plain_root(array)
+
+    def read(self, start: int, out: NDArray[Any]) -> None:
+        """Read, chunk by chunk or through zarr."""
+        if self.root is None:
+            out[...] = self.array[(slice(start, start + len(out)),)]
+            return
+        done, missing = 0, []
+        while done < len(out):
+            chunk, inside = divmod(start + done, self.chunk)
+            part = out[done : done + self.chunk - inside]
+            path = self._path(chunk)
+            if path.exists():
+                with opened(path) as descriptor:
+                    fill(descriptor, path, inside * self.dtype.itemsize, flat_bytes(part))
+            else:
+                missing.append(self.array.key((chunk,)))
+                part[...] = self.fill
+            done += len(part)
+        self.array.take(((start, start + len(out)),), missing)
+
+    def expect(self, start: int, stop: int) -> None:
+        """Ask the system to read the chunks ahead, where they are files."""
+        if self.root is not None:
+            for chunk in range(start // self.chunk, -(-stop // self.chunk)):
+                expect_file(self._path(chunk), 0, self.chunk * self.dtype.itemsize)
+
+    def _path(self, chunk: int) -> Path:
+        return Path(self.root or "") / self.array.key((chunk,))

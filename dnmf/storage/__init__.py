@@ -1,0 +1,1 @@
+"""Bytes behind a path or a URL: folders, buckets, durable writes, and unfinished files."""

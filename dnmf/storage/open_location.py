@@ -1,0 +1,21 @@
+"""From a path or a URL to a place, for a store or for an array that appears when it is whole."""
+
+import os
+from pathlib import Path
+
+from dnmf.storage.bucket import Bucket
+from dnmf.storage.folder import Folder
+from dnmf.storage.guarded import Guarded
+from dnmf.storage.objects import open_objects
+from dnmf.storage.paths import absolute
+from dnmf.storage.urls import is_url
+
+
+def place_at(given: str | Path) -> Guarded:
+    """Return the place of a path or a URL."""
+    return Guarded(Bucket(open_objects(str(given)), str(given)) if is_url(given) else Folder(full_path(given)))
+
+
+def full_path(given: str | Path) -> Path:
+    """Return an absolute path; links on the way to it are followed when it is used, and not before."""
+    return Path(os.path.normpath(absolute(given)))

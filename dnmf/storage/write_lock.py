@@ -1,0 +1,66 @@
+"""The right to write, where no lock ends with its process: a name that is looked at before each record."""
+
+import contextlib
+import json
+import socket
+import uuid
+from typing import Any
+
+import psutil
+
+from dnmf.errors import StoreError
+from dnmf.storage.location import LOCK, Place
+
+# Names of the runs of this process that are over.
+_given_up: set[str] = set()
+
+
+class NamedHold:
+    """The right to write to a place: it belongs to the run whose name was written last.
+
+    An object store, and a file system without locks, has none that ends with its process. So a run that starts takes
+    the right, unless the one that has it is seen to live on this machine; and the other one ends at its next
+    checkpoint, which it does not write.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        process = psutil.Process()
+        before = self._found()
+        if before.get("host") == socket.gethostname() and _lives(before) and before.get("run") not in _given_up:
+            raise StoreError(
+                f"{place} is in use by another run, process {before['process']} of this machine; wait for it to end, "
+                "or give another store."
+            )
+        mine = {"host": socket.gethostname(), "process": process.pid, "since": process.create_time()}
+        self._name = uuid.uuid4().hex
+        place.replace(LOCK, json.dumps({"run": self._name, **mine}).encode())
+
+    def _found(self) -> dict[str, Any]:
+        found: Any = None
+        with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
+            found = json.loads(self._place.read(LOCK))
+        return found if isinstance(found, dict) else {}
+
+    def check(self) -> None:
+        """Raise StoreError if another run has started here."""
+        found = self._found()
+        if found.get("run") != self._name:
+            raise StoreError(
+                f"Another run took over {self._place} (on {found.get('host', 'an unknown machine')}), and this one "
+                "wrote no more to it; let one run at a time use a store."
+            )
+
+    def close(self) -> None:
+        """Take the name away, if it is ours; this process remembers that it may go, if the place cannot be reached."""
+        _given_up.add(self._name)
+        if self._found().get("run") == self._name:
+            self._place.remove(LOCK)
+
+
+def _lives(owner: dict[str, Any]) -> bool:
+    """Say whether a process of this machine is the one that it was, and runs."""
+    try:
+        return bool(psutil.Process(int(owner["process"])).create_time() == owner["since"])
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
+        return False

@@ -1,0 +1,74 @@
+"""What the store of a survey may say: its header and its pieces can come from anywhere."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from dnmf.checkpoint.header import SURVEY, SURVEY_FIELDS, attributes_of, checked_header, fault_in, is_count
+from dnmf.errors import StoreError
+from dnmf.settings import MOST_RUNS
+from dnmf.storage.location import Place
+from dnmf.survey.columns import MOST_COLUMNS
+
+# The arrays of a piece by the first word of its name, with their axes.
+ARRAYS: dict[str, dict[str, int]] = {
+    "sketch": {"left": 2, "sample": 2, "norms": 1, "beyond": 0},
+    "fit": {"W": 2, "loss": 0},
+    "model": {"W": 2, "loss": 0, "relative_error": 0, "optimality": 0, "labels": 1, "sparsity": 1},
+    "held": {"error": 0},
+    "finished": {"seed": 0},
+}
+SCHEMES = ("bicross", "speckled")
+
+
+def read_survey_header(place: Place) -> dict[str, Any]:
+    """Return what a survey's store says of it, checked.
+
+    Raises
+    ------
+    StoreError
+        If there is no survey, if a newer version of dnmf wrote it, or if no dnmf can have written it.
+    """
+    header = attributes_of(place, SURVEY)
+    if header is None:
+        raise StoreError(f"{place} is no survey; give the store of one, as made by `dnmf rank --store`.")
+    return checked_header(place, header, "survey", _fault_of)
+
+
+def _fault_of(header: Mapping[str, Any]) -> str | None:
+    """Return what is wrong in the header of a survey, or None."""
+    fault = fault_in(header, SURVEY_FIELDS)
+    if fault:
+        return fault
+    ranks, most = header["ranks"], min(header["fingerprint"]["shape"])
+    if not isinstance(ranks, list) or not ranks or not all(is_count(rank, most + 1) for rank in ranks):
+        return f"ranks is {str(ranks)[:60]}"
+    if any(after <= before for before, after in itertools.pairwise(ranks)) or ranks[-1] != header["settings"]["rank"]:
+        return f"ranks is {str(ranks)[:60]}"
+    sound = {
+        "n_runs": is_count(header["n_runs"], MOST_RUNS + 1),
+        "cv": header["cv"] == 0 or (is_count(header["cv"], MOST_RUNS + 1) and header["cv"] > 1),
+        "sample": is_count(header["sample"], MOST_COLUMNS + 1),
+        "holdout": header["holdout"] in SCHEMES,
+    }
+    wrong = [name for name, good in sound.items() if not good]
+    return f"{wrong[0]} is {str(header[wrong[0]])[:60]!r}" if wrong else None
+
+
+def fault_of_piece(name: str, piece: Mapping[str, Any]) -> str | None:
+    """Return what a piece has that a survey does not write under its name, or None.
+
+    >>> import numpy as np
+    >>> fault_of_piece("held-3-0", {"error": np.float64(0.5)}), fault_of_piece("held-3-0", {"errpr": np.float64(0.5)})
+    (None, 'no numbers called error')
+    """
+    kind, *numbers = name.split("-")
+    for array, axes in ARRAYS[kind].items():
+        found = piece.get(array)
+        if found is None or found.dtype.kind not in "iuf" or found.ndim != axes:
+            return f"no numbers called {array}"
+    if "W" in piece and piece["W"].shape[1] != int(numbers[0]):
+        return f"W with {piece['W'].shape[1]} columns"
+    if "sparsity" in piece and piece["sparsity"].shape != (2,):
+        return f"sparsity of shape {piece['sparsity'].shape}"
+    return None

@@ -1,0 +1,275 @@
+"""The command line: what it prints where, how it ends, and that it can be stopped and resumed."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+from click.testing import CliRunner
+from strategies import SOURCES, low_rank
+
+import dnmf
+from dnmf.cli.app import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    return SOURCES["zarr"](low_rank(30, 200, 3), tmp_path)
+
+
+def test_fit_writes_one_json_object_a_pass_on_stdout_and_nothing_else(matrix, tmp_path):
+    ended = run(
+        "fit",
+        matrix,
+        "--rank",
+        3,
+        "--max-passes",
+        4,
+        "--tol",
+        0,
+        "--init",
+        "random",
+        "--store",
+        tmp_path / "run.zarr",
+        "--json",
+    )
+    assert ended.exit_code == 0, ended.output
+    records = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [record["passes"] for record in records] == [1, 2, 3, 4]
+    history = dnmf.load(tmp_path / "run.zarr").history
+    assert records == [record.to_dict() for record in history]
+
+
+def test_fit_tells_people_on_stderr(matrix, tmp_path):
+    ended = run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", tmp_path / "run.zarr")
+    assert ended.stdout == ""
+    assert "pass    4  loss" in ended.stderr
+    assert "The 4 passes allowed were spent" in ended.stderr
+    assert f"W and H are in {tmp_path / 'run.zarr'}" in ended.stderr
+
+
+def test_fit_warns_that_nothing_is_kept_without_a_store(matrix, tmp_path):
+    told = "The factors are kept nowhere: give --store to keep them."
+    assert told in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    assert told not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
+
+
+def test_options_reach_the_run(matrix, tmp_path):
+    options = {
+        "loss": "kullback-leibler",
+        "solver": "mu",
+        "l1_W": 0.5,
+        "l2_H": 0.25,
+        "seed": 3,
+        "threads": 1,
+        "keep": 1,
+    }
+    flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
+    run(
+        "fit", matrix, "--rank", 3, "--max-passes", 3, "--store", tmp_path / "run.zarr", "--memory-limit", "1GB", *flags
+    )
+    settings = dnmf.load(tmp_path / "run.zarr").settings
+    assert {name: getattr(settings, name) for name in options} == options
+    assert settings.memory_limit == 10**9
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--init", "random"], ["--solver", "sketch"], ["--loss", "kullback-leibler"], ["--solver", "mu"]],
+    ids=str,
+)
+def test_fit_tells_how_the_losses_of_several_runs_spread(options, tmp_path):
+    matrix, on_sketch = SOURCES["zarr"](low_rank(60, 200, 3) + 0.1, tmp_path), "sketch" in options
+    asked = ["fit", matrix, "--rank", 3, "--n-runs", 4, "--max-passes", 4, "--store", tmp_path / "run.zarr", *options]
+    ended = run(*asked, "--json")
+    assert ended.exit_code == 0, ended.output
+    result = dnmf.load(tmp_path / "run.zarr")
+    *records, spread = map(json.loads, ended.stdout.splitlines())
+    assert records == [record.to_dict() for record in result.history]
+    assert spread["runs"] == list(result.runs)
+    assert len(spread["runs"]) == 4
+    assert [spread[name] for name in ("least", "median", "largest")] == [
+        pytest.approx(f(result.runs)) for f in (min, np.median, max)
+    ]
+    assert spread["on_sketch"] == on_sketch
+    where = " on the sketch" if on_sketch else ""
+    line = f"The best of 4 runs, whose losses{where} are from {min(result.runs):.6e} to {max(result.runs):.6e}, "
+    assert line in ended.stderr
+    assert line in run("resume", tmp_path / "run.zarr", "--max-passes", 6).stderr
+    assert "runs" not in run("fit", matrix, "--rank", 3, "--max-passes", 2).output
+
+
+def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
+    asked = ["rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2]
+    plain = run(*asked)
+    assert plain.exit_code == 0, plain.output
+    head, *lines = plain.stdout.splitlines()
+    assert head.split()[0] == "rank"
+    assert head.split()[-2:] == ["passes", "seconds"]
+    assert [line.split()[0] for line in lines[:3]] == ["2", "3", "4"]
+    *passes, two, three, four, found = map(json.loads, run(*asked, "--json").stdout.splitlines())
+    assert [record["passes"] for record in passes] == [2, 3]
+    assert [row["rank"] for row in (two, three, four)] == [2, 3, 4]
+    assert {row["passes"] for row in (two, three, four)} == {3}
+    assert all(row["seconds"] > 0 for row in (two, three, four))
+    assert found["suggested"] in (2, 3, 4)
+
+
+@pytest.mark.parametrize("width", [160, 80, 40])
+def test_a_narrow_terminal_shows_whole_figures_of_fewer_columns(width, matrix, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2).stdout
+    assert "held out" in shown
+    assert "…" not in shown
+    assert ("A wider terminal shows" in shown) == (width < 160)
+
+
+def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
+    store = tmp_path / "run.zarr"
+    run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", store)
+    ended = run("resume", store, "--max-passes", 6)
+    assert ended.exit_code == 0, ended.output
+    assert "The run goes on after pass 4" in ended.stderr
+    described = run("info", store).stdout
+    assert "passes        6" in described
+    assert "The 6 passes allowed were spent" in described
+
+
+def test_info_says_what_a_survey_found(matrix, tmp_path):
+    store = tmp_path / "survey.zarr"
+    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    described = run("info", store)
+    assert described.stderr == ""
+    assert "models        6, 2 runs of each rank" in described.stdout
+    assert str(dnmf.load_survey(store).suggest()) in described.stdout
+
+
+def test_a_survey_where_a_run_is_asked_for_is_refused_with_the_way_to_its_runs(matrix, tmp_path):
+    store = tmp_path / "survey.zarr"
+    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    ended = run("top", store)
+    assert ended.exit_code == 2
+    assert f"{store} is a survey of ranks" in ended.stderr
+    assert run("top", store / "best" / "rank-004.zarr").exit_code == 0
+
+
+def test_info_shows_the_plan(matrix):
+    shown = run("info", matrix, "--rank", 3, "--memory-limit", "1GB").stdout
+    assert "30 × 200, float64, Zarr array" in shown
+    assert "at most, of 1 GB allowed" in shown
+
+
+def test_transform_writes_the_factor_of_new_data(matrix, tmp_path):
+    run("fit", matrix, "--rank", 3, "--max-passes", 4, "--store", tmp_path / "run.zarr")
+    ended = run("transform", tmp_path / "run.zarr", matrix, "--out", tmp_path / "H.zarr")
+    assert ended.exit_code == 0, ended.output
+    expected = dnmf.transform(tmp_path / "run.zarr", matrix)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "H.zarr", mode="r")[...], expected.compute())
+    again = run("transform", tmp_path / "run.zarr", matrix, "--out", tmp_path / "H.zarr")
+    assert again.exit_code == 2
+    assert "exists already; give another path, or say overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "npy", "npy Fortran"])
+@pytest.mark.parametrize("flags", [(), ("--chunks", "30,70"), ("--chunks", "7,200", "--compressor", "zstd")])
+def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
+    V = low_rank(30, 200, 3)
+    ended = run("convert", SOURCES[kind](V, tmp_path), tmp_path / "new.zarr", "--memory-limit", "20kB", *flags)
+    assert ended.exit_code == 0, ended.output
+    array = zarr.open_array(tmp_path / "new.zarr", mode="r")
+    np.testing.assert_array_equal(array[...], V)
+    assert array.chunks == {(): (30, 200), "30,70": (30, 70), "7,200": (7, 200)}[flags[1] if flags else ()]
+    assert run("convert", tmp_path / "new.zarr", tmp_path / "new.zarr").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "nowhere.zarr", "--rank", "2"], "dnmf: nowhere.zarr does not exist"),
+        (["fit", "MATRIX", "--rank", "0"], "dnmf: rank=0 is not allowed"),
+        (["fit", "MATRIX", "--rank", "2", "--solver", "hasl"], "Did you mean 'hals'?"),
+        (["fit", "MATRIX"], "Missing option '--rank'"),
+        (["rank", "MATRIX", "--ranks", "6:2"], "'6:2' names no ranks"),
+        (["fit", "MATRIX", "--rank", "2", "--memory-limit", "1MB"], "dnmf: memory_limit is 1 MB"),
+        (["resume", "nowhere.zarr"], "does not exist; give the store of a run"),
+        (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
+        (["convert", "MATRIX", "new.zarr", "--compressor", "zst"], "Did you mean 'zstd'?"),
+        (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' names no chunk"),
+    ],
+)
+def test_mistakes_end_in_a_sentence_and_exit_code_2(arguments, message, matrix):
+    ended = run(*[matrix if argument == "MATRIX" else argument for argument in arguments])
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_run_with_a_checkpoint_and_the_way_to_resume(number, code, tmp_path):
+    V = np.asfortranarray(low_rank(2000, 10000, 3, dtype="float32"))
+    matrix, store = tmp_path / "V.npy", tmp_path / "run.zarr"
+    np.save(matrix, V)
+    command = [sys.executable, "-m", "dnmf", "fit", matrix, "--rank", "3", "--max-passes", "100000", "--tol", "0"]
+    command += ["--store", store, "--checkpoint-every", "100000", "--json"]
+    with subprocess.Popen(list(map(str, command)), stdout=-1, stderr=-1, text=True) as child:
+        child.stdout.readline()
+        child.stdout.readline()
+        child.send_signal(number)
+        _, told = child.communicate()
+    assert child.returncode == code
+    assert f"go on with: dnmf resume {store}" in told
+    result = dnmf.load(store)
+    assert result.passes >= 2
+    whole = dnmf.factorize(matrix, 3, max_passes=result.passes + 1, tol=0)
+    np.testing.assert_array_equal(dnmf.resume(store, max_passes=result.passes + 1).W, np.asarray(whole.W))
+
+
+def test_the_demo_runs_in_a_small_form(tmp_path):
+    ended = run("demo", "--folder", tmp_path / "demo", "--step", 8, "--max-passes", 3)
+    assert ended.exit_code == 0, ended.output
+    assert zarr.open_array(tmp_path / "demo" / "patches.zarr", mode="r").shape == (768, 52 * 79 * 2)
+    assert (tmp_path / "demo" / "parts.png").read_bytes().startswith(b"\x89PNG")
+    assert dnmf.load(tmp_path / "demo" / "run.zarr").passes == 3
+
+
+def test_the_help_says_of_every_command_what_it_does_in_a_whole_sentence():
+    said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    lines = said.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(main.commands)
+    assert all(line.endswith(".") and not line.endswith("..") for line in lines)
+
+
+def test_the_version_is_told():
+    assert run("--version").stdout == f"dnmf, version {dnmf.__version__}\n"
+
+
+def test_missing_weighted_and_known_parts_are_told_by_options(tmp_path):
+    V = low_rank(20, 60, 3)
+    M = np.random.default_rng(0).random(V.shape) < 0.8
+    known = np.random.default_rng(1).random((20, 2))
+    for name, array in (("V", V), ("holes", np.where(M, V, np.nan)), ("M", 1.0 * M), ("known", known)):
+        np.save(tmp_path / f"{name}.npy", array)
+    options = ["--rank", "3", "--max-passes", "4", "--tol", "0", "--loss", "0.5", "--fixed-W", tmp_path / "known.npy"]
+    for matrix, name, value in (("holes", "missing", "nan"), ("V", "weights", tmp_path / "M.npy")):
+        more = [f"--{name}", value]
+        command = ["fit", tmp_path / f"{matrix}.npy", *options, *more, "--store", tmp_path / f"{matrix}.zarr"]
+        ended = CliRunner().invoke(main, [str(word) for word in command])
+        assert ended.exit_code == 0, ended.output
+        found = dnmf.load(tmp_path / f"{matrix}.zarr")
+        asked = {"loss": 0.5, "fixed_W": known, "max_passes": 4, "tol": 0, name: value}
+        expected = dnmf.factorize(tmp_path / f"{matrix}.npy", 3, **asked)
+        np.testing.assert_array_equal(np.asarray(found.W), np.asarray(expected.W))
+        np.testing.assert_array_equal(np.asarray(found.W)[:, :2], known)
+    ended = CliRunner().invoke(main, ["resume", str(tmp_path / "V.zarr"), "--max-passes", "6"])
+    assert ended.exit_code == 0, ended.output
+    (tmp_path / "text.npy").write_text("no numbers")
+    command = ["fit", tmp_path / "V.npy", "--rank", "3", "--fixed-W", tmp_path / "text.npy"]
+    assert "is no .npy file of numbers" in CliRunner().invoke(main, [str(word) for word in command]).output

@@ -1,0 +1,173 @@
+"""One pass: every block once, sums in a fixed order, and an end when it is told to or when something fails."""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+
+import dask.array as da
+import numpy as np
+import pytest
+import threadpoolctl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnmf.engine import ThreadEngine, cores, single_threaded_products, usable_memory
+from dnmf.errors import DataError, Interrupted
+from dnmf.kernels.blocks.panels import BadEntry
+from dnmf.sources import open_matrix
+
+
+@dataclasses.dataclass
+class Order:
+    """Sums that remember how they were added up."""
+
+    blocks: list
+    tree: object = None
+
+    def add(self, other):
+        return Order(self.blocks + other.blocks, (self.shape, other.shape))
+
+    @property
+    def shape(self):
+        return tuple(self.blocks) if self.tree is None else self.tree
+
+
+@dataclasses.dataclass
+class Job:
+    """The work of a pass that is one function, and reads and writes no factor."""
+
+    function: Callable
+
+    def zero(self):
+        return Order([])
+
+    def visit(self, block, V, H, sums, scratch):
+        self.function(block, V, sums, scratch)
+
+
+def engine(blocks, groups, threads, **options):
+    return ThreadEngine(open_matrix(da.ones((2, 3 * blocks), chunks=(2, 3))), groups, threads, **options)
+
+
+def note(block, V, sums, scratch):
+    sums.blocks.append(block)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(derandomize=True, deadline=None, max_examples=40)
+def test_every_block_is_visited_once_and_added_in_the_order_of_the_matrix(blocks, groups):
+    sums = engine(blocks, min(groups, blocks), 3).one_pass(Job(note))
+    assert sums.blocks == list(range(blocks))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5, 7, 8])
+def test_the_tree_of_sums_depends_on_the_groups_alone(groups):
+    trees = [engine(11, groups, threads).one_pass(Job(note)).shape for threads in (1, 2, 5)]
+    assert trees[0] == trees[1] == trees[2]
+
+
+def test_the_tree_is_the_one_that_is_documented():
+    assert engine(5, 5, 2).one_pass(Job(note)).shape == ((((0,), (1,)), ((2,), (3,))), (4,))
+
+
+def test_the_blocks_visited_are_those_of_the_source_and_each_is_told():
+    told, V = [], np.arange(20.0).reshape(2, 10)
+    source = open_matrix(da.from_array(V, chunks=(2, 4)))
+    seen = {}
+    ThreadEngine(source, 2, 2, told.append).one_pass(
+        Job(lambda block, part, sums, scratch: seen.update({block: part.copy()}))
+    )
+    np.testing.assert_array_equal(np.concatenate([seen[block] for block in range(3)], axis=1), V)
+    assert sum(told) == V.nbytes
+    assert len(told) == 3
+
+
+def test_a_thread_keeps_its_buffers_from_block_to_block_and_pass_to_pass():
+    used = {}
+
+    def visit(block, V, sums, scratch):
+        used.setdefault(threading.get_ident(), set()).add(scratch)
+
+    run = engine(20, 4, 2)
+    for _ in range(3):
+        run.one_pass(Job(visit))
+    assert all(len(scratches) == 1 for scratches in used.values())
+    assert len(set.union(*used.values())) == len(used)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_cancelled_pass_ends_before_the_next_block(threads):
+    cancel, visited = threading.Event(), []
+
+    def visit(block, V, sums, scratch):
+        visited.append(block)
+        cancel.set()
+
+    with pytest.raises(Interrupted, match="asked to stop"):
+        engine(30, 3, threads, cancelled=cancel).one_pass(Job(visit))
+    assert 1 <= len(visited) <= threads
+
+
+def test_an_engine_that_was_cancelled_reads_nothing(monkeypatch):
+    cancel = threading.Event()
+    cancel.set()
+    run = engine(3, 3, 2, cancelled=cancel)
+    monkeypatch.setattr(run.source, "read", None)
+    with pytest.raises(Interrupted):
+        run.one_pass(Job(note))
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), KeyError(3), MemoryError(), DataError("a sentence")])
+def test_an_error_in_a_block_is_raised_as_itself(error):
+    def visit(block, V, sums, scratch):
+        if block == 7:
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        engine(10, 4, 2).one_pass(Job(visit))
+    assert caught.value.args == error.args
+
+
+def test_after_an_error_the_other_tasks_end_before_their_next_block():
+    under_way, raised, visited = threading.Event(), threading.Event(), []
+
+    def visit(block, V, sums, scratch):
+        if block < 50:
+            under_way.wait(60)
+            raise ValueError(block)
+        under_way.set()
+        raised.wait(60)
+        visited.append(block)
+
+    run, both = engine(100, 2, 2), threading.Barrier(2)
+    with pytest.raises(ValueError, match="0"):
+        run.one_pass(Job(visit))
+    raised.set()
+    # Two tasks that wait for each other need both threads: the one left over has ended when they meet.
+    engine(2, 2, 2).one_pass(Job(lambda *given: both.wait(60)))
+    assert visited == [50]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_of_several_bad_entries_the_first_is_named(threads):
+    def visit(block, V, sums, scratch):
+        if block in (13, 14, 38):
+            raise BadEntry(-2.0, 1, 2)
+
+    with pytest.raises(DataError, match=r"V\[1, 41\] is -2, which is negative"):
+        engine(40, 4, threads).one_pass(Job(visit))
+
+
+def test_products_use_one_thread_for_as_long_as_it_lasts_and_not_longer():
+    def threads():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    with single_threaded_products():
+        assert set(threads()) == {1}
+    assert threads() == before
+
+
+def test_the_machine_has_cores_and_memory():
+    assert cores() >= 1
+    assert usable_memory() > 10**8

@@ -1,0 +1,245 @@
+"""The plan is a pure function of sizes: it fits its limit, or refuses in a sentence that says what would."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnmf.engine.plan import (
+    FEW_GROUPS,
+    LARGE_GROUP_BYTES,
+    MANY_GROUPS,
+    RUNTIME_BYTES,
+    Load,
+    amount,
+    count_groups,
+    group_bounds,
+    make_plan,
+    memory_terms,
+    peak_bytes,
+)
+from dnmf.errors import BudgetError
+from dnmf.settings import parse_bytes
+from dnmf.sources import Layout, open_matrix
+from dnmf.sources.base import even_bounds
+
+
+def layout(rows=2000, columns=10**6, width=5000, dtype="float32", **options):
+    dtype = np.dtype(dtype)
+    given = {
+        "shape": (rows, columns),
+        "dtype": dtype,
+        "bounds": even_bounds(columns, width),
+        "transposed": False,
+        "read_bytes": rows * width * dtype.itemsize,
+        "stored_bytes": rows * columns * dtype.itemsize,
+        "sparse": False,
+        "on_disk": True,
+        "kind": "Zarr array",
+    }
+    return Layout(**(given | options))
+
+
+sizes = st.builds(
+    layout,
+    rows=st.integers(1, 10**5),
+    columns=st.integers(1, 10**6),
+    width=st.integers(1000, 10**5),
+    dtype=st.sampled_from(["uint8", "float32", "float64"]),
+    sparse=st.booleans(),
+)
+
+
+@given(sizes, st.integers(1, 100), st.integers(1, 16), st.integers(10**6, 10**11))
+@settings(derandomize=True, deadline=None, max_examples=300)
+def test_a_plan_keeps_its_limit_or_is_refused(layout, rank, threads, limit):
+    least = peak_bytes(layout, rank, 1, share=0)
+    try:
+        plan = make_plan(layout, rank, limit, threads)
+    except BudgetError:
+        assert least > limit
+        return
+    assert RUNTIME_BYTES < plan.peak_bytes <= plan.limit_bytes == limit
+    assert 1 <= plan.threads <= threads
+    assert plan.peak_bytes == peak_bytes(layout, rank, plan.threads, float(plan.factor_in_memory))
+
+
+@given(sizes, st.integers(1, 100), st.integers(1, 16))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_neither_threads_nor_memory_nor_rank_change_the_blocks_and_the_groups(layout, rank, threads):
+    least = peak_bytes(layout, rank, 1, share=0)
+    plans = [make_plan(layout, rank, least, threads), make_plan(layout, 1, 10**12, 1)]
+    cut = {(plan.blocks, plan.block_columns, plan.panel_columns, plan.groups, plan.bytes_per_pass) for plan in plans}
+    assert len(cut) == 1
+
+
+@given(sizes, st.integers(1, 50))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_more_of_anything_needs_more(layout, rank):
+    base = peak_bytes(layout, rank, 2, share=0)
+    assert peak_bytes(layout, rank, 3, share=0) > base
+    assert peak_bytes(layout, rank + 1, 2, share=0) > base
+    assert peak_bytes(layout, rank, 2, share=1) > base
+
+
+def test_the_long_factor_leaves_memory_before_a_thread_is_given_up():
+    shape = layout(rows=100, columns=10**7, width=10**5)
+    all_in, spilled = (peak_bytes(shape, 20, 4, share=place) for place in (True, False))
+    plan = make_plan(shape, 20, all_in, 4)
+    assert (plan.factor_in_memory, plan.threads) == (True, 4)
+    plan = make_plan(shape, 20, all_in - 1, 4)
+    assert (plan.factor_in_memory, plan.threads) == (False, 4)
+    plan = make_plan(shape, 20, spilled - 1, 4)
+    assert (plan.factor_in_memory, plan.threads) == (False, 3)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_refusal_says_what_was_given_what_is_needed_and_what_to_do(transposed):
+    shape = layout(transposed=transposed)
+    with pytest.raises(BudgetError) as caught:
+        make_plan(shape, 20, 10**8, 4)
+    sentence = str(caught.value)
+    assert sentence.startswith("memory_limit is 100 MB, and rank 20 on this matrix needs ")
+    assert f"for a block of 5000 {'rows' if transposed else 'columns'} of V" in sentence
+    # What the sentence asks for is enough, to the three digits that it is written with.
+    needed = parse_bytes(re.search(r"Raise memory_limit .* to at least ([0-9.e+]+ [kMGT]?B)", sentence)[1])
+    assert make_plan(shape, 20, int(needed * 1.01), 4).threads == 1
+    assert isinstance(caught.value, MemoryError)
+
+
+def amounts_of(sentence):
+    """Return what a refusal says is needed, and its terms, in bytes by what they are for."""
+    needed, listed = re.search(r"needs ([0-9.e+]+ [kMGT]?B) with one thread: (.*?)\. ", sentence).groups()
+    terms = re.findall(r"([0-9.e+]+ [kMGT]?B) (for [^,]*(?:, held whole)?)", listed)
+    return parse_bytes(needed), {purpose: parse_bytes(size) for size, purpose in terms}
+
+
+loads = st.builds(
+    Load,
+    sums=st.integers(1, 500),
+    worked=st.integers(1, 200),
+    held=st.integers(0, 200),
+    kept=st.integers(1, 800),
+    extra=st.integers(0, 10**8),
+    panels=st.integers(0, 20),
+    copies=st.integers(0, 1),
+)
+
+
+@given(sizes, st.integers(1, 100), loads, st.integers(0, 10**8), st.integers(0, 10**7))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_the_terms_of_a_refusal_add_up_to_what_is_needed(layout, rank, load, weights, held):
+    layout = dataclasses.replace(layout, read_bytes=layout.read_bytes + weights, weights_bytes=weights, held_bytes=held)
+    with pytest.raises(BudgetError) as caught:
+        make_plan(layout, rank, 10**6, 4, load=load)
+    needed, terms = amounts_of(str(caught.value))
+    assert needed == pytest.approx(peak_bytes(layout, rank, 1, 0, load), rel=6e-3)
+    assert sum(terms.values()) == pytest.approx(needed, rel=1.2e-2)
+    known = {purpose: size for purpose, size in memory_terms(layout, rank, 1, 0, load).items() if size}
+    assert terms == {purpose: pytest.approx(size, rel=6e-3, abs=1) for purpose, size in known.items()}
+
+
+def ways_out(layout, rank, limit, load=None):
+    with pytest.raises(BudgetError) as caught:
+        make_plan(layout, rank, limit, 4, load=load)
+    return str(caught.value)
+
+
+def test_a_refusal_advises_smaller_blocks_where_they_fit():
+    shape = layout(width=50000)
+    sentence = ways_out(shape, 20, 300 * 10**6)
+    assert "cut V into smaller blocks with `dnmf convert --by columns`" in sentence
+    assert "longer axis" not in sentence
+    smaller = layout(width=2000)
+    assert make_plan(smaller, 20, 300 * 10**6, 1).peak_bytes <= 300 * 10**6
+
+
+def test_a_refusal_advises_the_other_axis_where_the_factor_held_whole_is_the_long_one():
+    shape = layout(rows=10**6, columns=500, width=25, transposed=True)
+    sentence = ways_out(shape, 20, 400 * 10**6)
+    assert "cut V along its longer axis with `dnmf convert --by columns`" in sentence
+    assert "smaller blocks" not in sentence
+    assert make_plan(layout(rows=500, columns=10**6, width=8000), 20, 400 * 10**6, 1).threads == 1
+
+
+def test_a_plan_advises_the_longer_axis_where_that_takes_a_fifth_of_the_memory():
+    short = make_plan(layout(rows=10**6, columns=500, width=25, transposed=True), 20, 10**11, 1)
+    line = str(short).splitlines()[-1]
+    assert line.startswith(
+        "advice      V is cut along its shorter axis; cut along the longer one by `dnmf convert --by columns`"
+    )
+    longer = make_plan(layout(rows=500, columns=10**6, width=8388), 20, 10**11, 1)
+    assert longer.advice == ""
+    assert 5 * (longer.peak_bytes - RUNTIME_BYTES) < short.peak_bytes - RUNTIME_BYTES
+    assert line.endswith(f"it needs {amount(longer.peak_bytes)}")
+
+
+def test_a_refusal_advises_a_lower_rank_that_fits():
+    shape = layout(rows=50000, columns=60000, width=80)
+    limit = 500 * 10**6
+    lower = int(re.search(r"take a rank of (\d+) or lower", ways_out(shape, 100, limit))[1])
+    assert 1 < lower < 100
+    assert make_plan(shape, lower, limit, 1).threads == 1
+
+
+def test_a_refusal_advises_nothing_but_more_memory_where_nothing_else_helps():
+    sentence = ways_out(layout(), 2, 50 * 10**6)
+    assert re.search(r"Raise memory_limit \(--memory-limit\) to at least [0-9.]+ MB\.$", sentence)
+
+
+def test_a_plan_counts_lists_and_weights_on_every_thread():
+    shape, load = layout(rows=500, columns=60000, width=4000), Load.plain(10, 66)
+    one, three = (peak_bytes(shape, 10, threads, 0, load) for threads in (1, 3))
+    listed = load._replace(panels=10)
+    # ten arrays of 2 MiB, less what no whole vectors of columns fill
+    more = peak_bytes(shape, 10, 3, 0, listed) - three
+    assert 3 * 10 * 1.8 * 2**20 < more <= 3 * 10 * 2 * 2**20
+    assert peak_bytes(shape, 10, 1, 0, listed) - one == more / 3
+    weighted = dataclasses.replace(shape, read_bytes=2 * shape.read_bytes, weights_bytes=shape.read_bytes)
+    assert peak_bytes(weighted, 10, 3, 0, load) - three == 3 * shape.read_bytes
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_groups_are_of_almost_one_size_and_hold_every_block_in_order(blocks, groups):
+    groups = min(blocks, groups)
+    found = group_bounds(blocks, groups)
+    assert [block for group in found for block in group] == list(range(blocks))
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+    assert len(found) == groups
+
+
+def test_groups_are_as_many_as_blocks_or_enough_or_as_large_as_they_may_be():
+    assert count_groups(layout(columns=10**5, width=5000)) == 20
+    assert count_groups(layout(rows=10, columns=10**6, width=1000)) == FEW_GROUPS
+    assert count_groups(layout()) == MANY_GROUPS
+    large = layout(rows=10000, columns=10**7, width=1000)
+    assert large.stored_bytes / count_groups(large) <= LARGE_GROUP_BYTES
+
+
+def test_a_sparse_matrix_is_not_planned_as_if_its_panels_were_dense():
+    starts = np.arange(10**6 + 1, dtype=np.int32)
+    V = sp.csc_array((np.ones(10**6, np.float32), starts[:-1], starts), shape=(10**6, 10**6))
+    sparse = open_matrix(V).layout
+    dense = dataclasses.replace(sparse, sparse=False)
+    assert peak_bytes(sparse, 2, 1, share=1) + 8 * 10**8 < peak_bytes(dense, 2, 1, share=1)
+
+
+def test_a_plan_is_written_for_people():
+    lines = str(make_plan(layout(), 20, 10**9, 2)).splitlines()
+    assert lines[0] == "matrix      2000 × 1000000, float32, Zarr array"
+    assert lines[1].startswith("blocks      200 of up to 5000 columns, in panels of 1024")
+    assert lines[2] == "tasks       64 a pass, 2 at once"
+    assert re.fullmatch(r"memory      \S+ MB at most, of 1 GB allowed; the long factor (in memory|on disk)", lines[3])
+    assert lines[4] == "one pass    reads 8 GB"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (1000, "1 kB"), (123456, "123 kB"), (8 * 10**9, "8 GB"), (5 * 10**15, "5e+03 TB")]
+)
+def test_bytes_are_written_with_three_digits(count, words):
+    assert amount(count) == words

@@ -1,0 +1,196 @@
+"""Several models on one read: each becomes what it becomes alone, the best is kept, and nothing is lost."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from strategies import SOURCES, low_rank
+
+import dnmf
+from dnmf.engine import ThreadEngine
+from dnmf.engine.factor import MemoryFactor
+from dnmf.errors import SettingsError
+from dnmf.kernels.registry import make_rule
+from dnmf.settings import Settings
+from dnmf.solvers.bundle import alone, bundle, bundled
+from dnmf.solvers.initialise import random_state
+from dnmf.solvers.iteration import Bench, after_extrapolated, after_plain, after_second_order, iterate, stepping
+from dnmf.sources import open_matrix
+
+FOLLOWS = [
+    ({"solver": "hals"}, after_plain),
+    ({"solver": "als"}, after_plain),
+    ({"solver": "hals"}, after_extrapolated),
+    ({"solver": "mu"}, after_extrapolated),
+    ({"loss": "kullback-leibler", "solver": "cd"}, after_extrapolated),
+    ({"loss": "kullback-leibler", "solver": "newton"}, after_second_order),
+    ({"loss": 0.5}, after_plain),
+]
+KINDS = ["dask, columns", "csr", "zarr, rows"]
+RUNS = [{"solver": "hals"}, {"solver": "hals", "extrapolate": True}, {"loss": "kullback-leibler"}, {"missing": "nan"}]
+
+
+def begin(V, options, ranks, seeds):
+    """Return a bench, and the random starts of some ranks and seeds."""
+    source = open_matrix(V)
+    layout = source.layout
+    settings = Settings(rank=1, **options)
+    rule = make_rule(settings, transposed=layout.transposed)
+    if options.get("solver") == "newton":
+        rule = make_rule(settings).__class__(
+            **{name: getattr(rule, name) for name in rule.__slots__} | {"curved": True}
+        )
+    engine = ThreadEngine(source, min(layout.blocks, 3), 2)
+    bench = Bench(engine, rule, lambda rows: MemoryFactor(layout.blocks))
+    starts = [random_state(settings.replace({"rank": rank, "seed": seed}), layout) for rank in ranks for seed in seeds]
+    return bench, starts
+
+
+def whole(H, blocks):
+    return np.concatenate([H.read(block) for block in range(blocks)], axis=1)
+
+
+def passes(bench, state, method, count):
+    return next(itertools.islice(iterate(bench, state, method), count - 1, None))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("options", "follow"), FOLLOWS)
+def test_a_bundle_of_one_is_the_single_run_to_the_bit(kind, options, follow, tmp_path):
+    bench, (start,) = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [3], [0])
+    single = passes(bench, start, stepping(follow), 6)
+    (part,) = passes(bench, bundle([start]), bundled(follow), 6).parts
+    blocks = bench.engine.source.layout.blocks
+    np.testing.assert_array_equal(part.W, single.W)
+    np.testing.assert_array_equal(whole(part.H, blocks), whole(single.H, blocks))
+    assert (part.loss, part.optimality, part.passes) == (single.loss, single.optimality, single.passes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("options", "follow"), FOLLOWS)
+def test_every_part_is_what_it_is_alone_but_for_rounding(kind, options, follow, tmp_path):
+    bench, starts = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [2, 4], [0, 1])
+    together = passes(bench, bundle(starts), bundled(follow), 5)
+    blocks = bench.engine.source.layout.blocks
+    assert together.W.shape[1] == 12
+    for start, part in zip(starts, together.parts, strict=True):
+        single = passes(bench, start, stepping(follow), 5)
+        assert part.loss == pytest.approx(single.loss, rel=1e-9)
+        np.testing.assert_allclose(part.W, single.W, rtol=1e-5, atol=1e-7 * single.W.max())
+        np.testing.assert_allclose(
+            whole(part.H, blocks), whole(single.H, blocks), rtol=1e-5, atol=1e-7 * whole(single.H, blocks).max()
+        )
+
+
+def test_a_part_that_is_refused_keeps_its_factors_while_others_go_on():
+    bench, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [3], [0, 1, 2])
+
+    def stubborn(rule, state, stats, H):
+        new = after_plain(rule, state, stats, H)
+        return state.refused(new.norms, "stubborn") if state.W is refusing else new
+
+    start = bundle(starts)
+    first = passes(bench, start, bundled(after_plain), 1)
+    refusing = first.parts[1].W
+    second = passes(bench, first, bundled(stubborn), 1)
+    np.testing.assert_array_equal(second.parts[1].W, first.parts[1].W)
+    np.testing.assert_array_equal(second.parts[1].H.read(0), first.parts[1].H.read(0))
+    for k in (0, 2):
+        alone_ = passes(bench, passes(bench, starts[k], stepping(after_plain), 1), stepping(after_plain), 1)
+        np.testing.assert_allclose(second.parts[k].H.read(0), alone_.H.read(0), rtol=1e-9, atol=1e-12)
+
+
+def test_the_best_of_the_parts_goes_on_alone():
+    bench, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [2, 4], [0, 1])
+    state = passes(bench, bundle(starts), bundled(after_plain), 3)
+    best = alone(bench, state)
+    assert best.loss == min(part.loss for part in state.parts) == state.loss
+    assert best.runs == tuple(part.loss for part in state.parts)
+    assert best.W.shape == (30, 4)
+    assert not best.parts
+    np.testing.assert_array_equal(best.H.read(0), next(p for p in state.parts if p.loss == best.loss).H.read(0))
+
+
+@pytest.mark.parametrize("options", RUNS, ids=str)
+def test_several_runs_are_those_of_their_seeds_and_the_best_is_kept(options):
+    V = low_rank(30, 200, 3)
+    common = {"init": "random", "max_passes": 8, "tol": 0, **options}
+    many = dnmf.factorize(V, 3, seed=5, n_runs=3, **common)
+    singles = [dnmf.factorize(V, 3, seed=seed, **common) for seed in (5, 6, 7)]
+    assert many.runs == pytest.approx([single.loss for single in singles], rel=1e-9)
+    assert many.loss == min(many.runs)
+    assert many.passes == 8
+    best = min(singles, key=lambda single: single.loss)
+    np.testing.assert_allclose(many.W @ np.asarray(many.H), best.W @ np.asarray(best.H), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("options", RUNS, ids=str)
+def test_several_runs_are_resumed_to_the_same_bits(options, tmp_path):
+    V = low_rank(30, 200, 3)
+    common = {"init": "random", "max_passes": 9, "tol": 0, "n_runs": 3, "checkpoint_every": 2, **options}
+    straight = dnmf.factorize(V, 3, store=tmp_path / "straight.zarr", **common)
+    steps = dnmf.iterate(V, 3, store=tmp_path / "run.zarr", **common)
+    step = next(itertools.islice(steps, 4, None))
+    steps.close()
+    found = dnmf.load(tmp_path / "run.zarr")  # the best after the checkpoint of pass 4
+    assert found.W.shape == step.W.shape
+    assert found.loss >= step.loss
+    resumed = dnmf.resume(tmp_path / "run.zarr", V)
+    np.testing.assert_array_equal(resumed.W, straight.W)
+    np.testing.assert_array_equal(np.asarray(resumed.H), np.asarray(straight.H))
+    assert resumed.runs == straight.runs == dnmf.load(tmp_path / "run.zarr").runs
+    assert len(straight.runs) == 3
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_runs_on_a_sketch_cost_no_read(form):
+    V = form(low_rank(60, 900, 4))
+    many = dnmf.factorize(V, 4, solver="sketch", n_runs=5, max_passes=4, tol=0)
+    assert [record.bytes_read for record in many.history] == [
+        record.bytes_read for record in dnmf.factorize(V, 4, solver="sketch", max_passes=4, tol=0).history
+    ]
+    assert len(many.runs) == 5
+    assert many.loss <= min(many.runs) * (1 + 1e-3)
+
+
+def test_runs_on_a_sample_of_a_sketch_are_judged_by_its_own_size():
+    V = low_rank(30, 25_000, 6)
+    many = dnmf.factorize(V, 5, solver="sketch", n_runs=4, max_passes=3, tol=0)
+    assert min(many.runs) == pytest.approx(many.loss, rel=0.05)
+    V[:, ::3] *= 2  # every third column is in the sample, of at most 10,000
+    larger = dnmf.factorize(V, 5, solver="sketch", n_runs=4, max_passes=3, tol=0)
+    assert min(larger.runs) > many.loss
+    assert len(set(larger.runs)) > 1
+
+
+def test_runs_of_a_divergence_share_the_pass_of_the_sketch():
+    V = np.random.default_rng(0).poisson(low_rank(60, 900, 4)).astype(float)
+    many = dnmf.factorize(V, 4, loss="kullback-leibler", n_runs=3, max_passes=5, tol=0)
+    assert len(many.history) == 4
+    assert len(many.runs) == 3
+    assert many.history[-1].bytes_read <= 6 * V.nbytes  # five passes, and the blocks that the first basis is made of
+
+
+def test_known_columns_stay_in_every_run():
+    V = low_rank(30, 200, 3)
+    fixed = np.random.default_rng(1).random((30, 1))
+    result = dnmf.factorize(V, 3, fixed_W=fixed, n_runs=3, max_passes=5, tol=0)
+    np.testing.assert_array_equal(result.W[:, :1], fixed)
+    assert len(result.runs) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"init": "nndsvda"},
+            "n_runs=3 is for random starts .* init='nndsvda' makes one",
+        ),
+        ({"solver": "minibatch"}, "n_runs=3 is for random starts .* solver='minibatch' makes one run"),
+        ({"init": (np.ones((30, 3)), np.ones((3, 200)))}, "n_runs=3 is for random starts, and init gives one"),
+    ],
+)
+def test_several_runs_of_one_start_are_refused(options, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        dnmf.factorize(low_rank(30, 200, 3), 3, n_runs=3, **options)

@@ -1,0 +1,179 @@
+"""Where a run starts: the same place for any chunks, close to scikit-learn's, at the price of the passes it counts."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.decomposition._nmf import _initialize_nmf
+from strategies import SOURCES, low_rank
+
+import dnmf
+from dnmf.engine import ThreadEngine
+from dnmf.engine.factor import ArrayFactor, MemoryFactor, RandomFactor
+from dnmf.kernels.registry import make_rule
+from dnmf.settings import Settings
+from dnmf.solvers.initialise import check_given, initial_state
+from dnmf.solvers.iteration import Bench
+from dnmf.sources import open_matrix
+
+SPECTRAL = ["nndsvd", "nndsvda", "nndsvdar"]
+
+
+def gapped(rows=30, columns=200, rank=4, seed=0, dtype="float64"):
+    """A matrix with a gap after its `rank` singular values, which differ clearly."""
+    rng = np.random.default_rng(seed)
+    V = (rng.random((rows, rank)) ** 3 * 2.0 ** -np.arange(rank)) @ (rng.random((rank, columns)) ** 3)
+    return (V + 1e-6 * rng.random(V.shape)).astype(dtype)
+
+
+def begin(V, rank=4, init="random", seed=0, given=None, threads=2):
+    """Return W and H at the start as they are streamed, the state, and the blocks that were read."""
+    source, read = open_matrix(V), []
+    layout = source.layout
+    engine = ThreadEngine(source, min(layout.blocks, 3), threads, read.append)
+    settings = Settings(rank=rank, init=init, seed=seed)
+    bench = Bench(engine, make_rule(settings), lambda rows: MemoryFactor(layout.blocks))
+    state = initial_state(bench, settings, given, init)
+    return state.W, np.concatenate([state.H.read(block) for block in range(layout.blocks)], axis=1), state, read
+
+
+def cut(V, width, folder):
+    return SOURCES["dask, columns"](V, folder).rechunk((-1, width))
+
+
+@pytest.mark.parametrize("width", [1, 37, 200])
+@pytest.mark.parametrize("init", ["random", *SPECTRAL])
+def test_no_cut_into_blocks_changes_the_start(init, width, tmp_path):
+    V = gapped()
+    W, H, _, _ = begin(V, init=init)
+    Wc, Hc, _, _ = begin(cut(V, width, tmp_path), init=init)
+    if init == "random":
+        np.testing.assert_array_equal(W, Wc)
+        np.testing.assert_array_equal(H, Hc)
+    # What is negative by rounding alone is 0 and filled: equal to rounding of the largest entry.
+    np.testing.assert_allclose(Wc, W, rtol=1e-8, atol=1e-8 * W.max())
+    np.testing.assert_allclose(Hc, H, rtol=1e-8, atol=1e-8 * H.max())
+
+
+@pytest.mark.parametrize("init", ["random", *SPECTRAL])
+@pytest.mark.parametrize("form", [np.asfortranarray, sp.csc_array])
+def test_sparse_and_dense_start_alike(form, init):
+    V = gapped()
+    W, H, _, _ = begin(V, init=init)
+    Wf, Hf, _, _ = begin(form(V), init=init)
+    np.testing.assert_allclose(Wf, W, rtol=1e-8, atol=1e-8 * W.max())
+    np.testing.assert_allclose(Hf, H, rtol=1e-8, atol=1e-8 * H.max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("init", ["nndsvd", "nndsvda"])
+def test_singular_vectors_are_scikit_learns_up_to_the_scale_of_columns(init, dtype):
+    V = gapped(dtype=dtype)
+    W, H, _, _ = begin(V, init=init)
+    Wx, Hx = _initialize_nmf(V.astype(np.float64), 4, init=init, random_state=0)
+    assert W.dtype == H.dtype == dtype
+    # The gap is 1e5 wide in float64; in float32 the products are rounded, and the smallest of the vectors suffer most.
+    tolerance = 1e-6 if dtype == "float64" else 1e-3
+    for k in range(4):
+        np.testing.assert_allclose(W[:, k] / W[:, k].max(), Wx[:, k] / Wx[:, k].max(), atol=tolerance)
+        np.testing.assert_allclose(H[k] / H[k].max(), Hx[k] / Hx[k].max(), atol=tolerance)
+        np.testing.assert_allclose(np.outer(W[:, k], H[k]), np.outer(Wx[:, k], Hx[k]), atol=tolerance * V.max())
+
+
+def test_the_filled_start_has_no_zeros_and_the_plain_one_has():
+    V = gapped()
+    W, H, _, _ = begin(V, init="nndsvd")
+    assert (W == 0).any()
+    assert (H == 0).any()
+    for init in ("nndsvda", "nndsvdar"):
+        Wf, Hf, _, _ = begin(V, init=init)
+        assert (Wf > 0).all()
+        assert (Hf > 0).all()
+        np.testing.assert_array_equal(Wf[W > 0], W[W > 0])
+        np.testing.assert_array_equal(Hf[H > 0], H[H > 0])
+
+
+def test_a_matrix_of_lower_rank_than_asked_starts_without_nan():
+    V = np.outer(np.arange(6.0), np.arange(40.0))
+    for init in SPECTRAL:
+        W, H, _, _ = begin(V, rank=5, init=init)
+        assert np.isfinite(W).all()
+        assert np.isfinite(H).all()
+        np.testing.assert_allclose(np.outer(W[:, 0], H[0])[1:, 1:], V[1:, 1:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("init", SPECTRAL)
+def test_a_matrix_of_zeros_starts_at_zero(init):
+    W, H, _, _ = begin(np.zeros((5, 20)), rank=3, init=init)
+    assert not (W @ H).any()
+
+
+@pytest.mark.parametrize("init", ["random", *SPECTRAL])
+def test_the_reads_of_the_start_are_counted(init, tmp_path):
+    _, _, state, read = begin(cut(gapped(), 50, tmp_path), init=init)
+    passes = 0 if init == "random" else 1
+    assert state.passes == passes
+    assert len(read) == 4 * passes
+    result = dnmf.factorize(gapped(), 4, init=init, max_passes=passes + 2, tol=0)
+    assert [record.passes for record in result.history] == [passes + 1, passes + 2]
+    assert result.history[0].bytes_read == (passes + 1) * gapped().nbytes
+
+
+def test_seeds_differ_and_repeat():
+    V = gapped()
+    for init in ("random", "nndsvdar"):
+        runs = [begin(V, init=init, seed=seed)[:2] for seed in (0, 0, 1, 2**64 - 1)]
+        for k in (0, 1):
+            np.testing.assert_array_equal(runs[0][k], runs[1][k])
+            assert (runs[0][k] != runs[2][k]).any()
+            assert np.isfinite(runs[3][k]).all()
+
+
+def test_random_entries_are_half_normal_and_all_different():
+    H = RandomFactor(50, (0, 2000), np.dtype("float64"), 3).read(0)
+    assert len(np.unique(H)) == H.size
+    # 10⁵ draws: the mean of |N(0, 1)| is √(2/π), its standard error 0.002; four of them are allowed.
+    assert H.mean() == pytest.approx(np.sqrt(2 / np.pi), abs=4 * 0.002)
+    assert (H**2).mean() == pytest.approx(1, abs=4 * 0.0045)
+    # Neighbours in either direction are not correlated: 0 within four times 1/√10⁵.
+    for one, other in ((H[:, 1:], H[:, :-1]), (H[1:], H[:-1])):
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(10**5)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "csr", "dask, rows"])
+def test_given_factors_are_the_start_and_stay_as_they_are(kind, tmp_path):
+    V = low_rank(30, 200, 3)
+    rng = np.random.default_rng(0)
+    given = rng.random((30, 3)), rng.random((3, 200))
+    kept = given[0].copy(), given[1].copy()
+    for solver in ("hals", "mu", "als"):
+        dnmf.factorize(SOURCES[kind](V, tmp_path), 3, solver=solver, init=given, max_passes=3)
+    for one, other in zip(given, kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_given_factors_may_be_lists_integers_dask_arrays_and_read_only():
+    V = low_rank(6, 20, 2)
+    W, H = np.ones((6, 2)), np.arange(40).reshape(2, 20) + 1.0
+    expected = dnmf.factorize(V, 2, init=(W, H), max_passes=2)
+    frozen = H.copy()
+    frozen.flags.writeable = False
+    dask_H = SOURCES["dask, columns"](H, None)
+    for left, right in ((W.tolist(), H.astype(int)), (np.asfortranarray(W), frozen), (W, dask_H)):
+        result = dnmf.factorize(V, 2, init=(left, right), max_passes=2)
+        np.testing.assert_array_equal(result.W, expected.W)
+        np.testing.assert_array_equal(np.asarray(result.H), np.asarray(expected.H))
+
+
+def test_a_given_factor_is_read_as_a_copy():
+    H = np.ones((2, 6))
+    block = ArrayFactor(H, (0, 4, 6)).read(1)
+    block += 1
+    assert (H == 1).all()
+
+
+def test_given_factors_are_checked_by_place():
+    W, H = np.ones((3, 2)), np.ones((2, 5))
+    H[1, 4] = -0.5
+    with pytest.raises(dnmf.DnmfError, match=r"H\[1, 4\] in init is -0.5; give finite numbers of at least 0"):
+        check_given((W, H), (3, 5), 2)
+    assert check_given([W, np.abs(H)], (3, 5), 2)[0] is W
