@@ -343,18 +343,17 @@ SETTINGS = [
 
 def child(setting: Setting, folder: Path) -> None:
     """Run a setting in this process, and print a line of JSON."""
-    import dnmf.engine.cluster.crew
-    import dnmf.run.open
+    import dnmf.engine.session
 
     plans: list[int] = []
-    make_plan = dnmf.run.open.make_plan
+    make_plan = dnmf.engine.session.make_plan
 
     def noted(*given: Any, **named: Any) -> Any:
         plan = make_plan(*given, **named)
         plans.append(plan.peak_bytes)
         return plan
 
-    dnmf.run.open.make_plan = noted  # type: ignore[attr-defined]
+    dnmf.engine.session.make_plan = noted  # type: ignore[attr-defined]
     V, inside = opened(setting.kind, folder)
     options = dict(setting.options)
     if "weights" in options:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from dnmf.engine import ThreadEngine
+from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
@@ -22,8 +22,8 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.moments import Moments, row_moments
 from dnmf.kernels.preparation.steps import Step
-from dnmf.run.open import crewed, plan_of
 from dnmf.settings import Settings
+from dnmf.solvers.selection import load_of
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.base import Axis
 from dnmf.sources.prepared import Prepared
@@ -232,11 +232,9 @@ def _moments(source: Source, client: Any, memory_limit: int | str | None, cancel
     """Return the moments of every row of a matrix, as it is streamed, in one read."""
     settings = Settings.from_options({"rank": LIKE_RANK, "solver": "mu", "memory_limit": memory_limit})
     work = Fit(source.layout.shape[0])
-    with crewed(client, source, (), cancel) as crew:
-        if crew is None:
-            plan = plan_of(source.layout, settings)
-            return ThreadEngine(source, plan.groups, plan.threads, cancelled=cancel).one_pass(work)
-        return crew.engine(source, crew.plan(source, settings)).one_pass(work)
+    with open_session(client, source, cancel=cancel) as session:
+        plan = session.plan(settings, load_of(settings, source.layout))
+        return session.engine(plan).one_pass(work)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

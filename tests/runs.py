@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 import dnmf
-import dnmf.run.open
+import dnmf.engine.session
 from dnmf.checkpoint.commit import seal_of
 from dnmf.run.watcher import Watcher
 
@@ -73,9 +73,9 @@ class Told(Watcher):
 
 def spill(monkeypatch):
     """Let every plan keep the long factor on the disk."""
-    plan = dnmf.run.open.make_plan
+    plan = dnmf.engine.session.make_plan
     monkeypatch.setattr(
-        dnmf.run.open, "make_plan", lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
+        dnmf.engine.session, "make_plan", lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
     )
 
 

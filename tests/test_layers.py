@@ -1,14 +1,32 @@
-"""The structure of the package: which folder may import which, where heavy packages are imported, how long code may be."""
+"""The structure of the package: the order of its folders, the homes of heavy packages, and the length of code."""
 
 import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "dnmf"
 # A folder or module imports only from those before it, within functions and for types too.
-ORDER = """
-    errors settings storage kernels sources engine solvers checkpoint inspection run exports survey report
-    preprocessing convert estimator api cli __init__ __main__
-""".split()
+ORDER = [
+    "errors",
+    "settings",
+    "storage",
+    "kernels",
+    "sources",
+    "engine",
+    "solvers",
+    "checkpoint",
+    "inspection",
+    "run",
+    "exports",
+    "survey",
+    "report",
+    "preprocessing",
+    "convert",
+    "estimator",
+    "api",
+    "cli",
+    "__init__",
+    "__main__",
+]
 HOMES = {
     "obstore": {"storage"},
     "fsspec": {"storage"},

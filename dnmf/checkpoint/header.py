@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dnmf.checkpoint.commit import seal_of
-from dnmf.errors import StoreError
+from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
 from dnmf.sources.prepared import check_steps
 from dnmf.storage.location import Place
+from dnmf.storage.open_location import place_at
+from dnmf.storage.urls import object_errors
 
 NAME = "zarr.json"
 RUN, SURVEY = "dnmf", "dnmf_survey"
@@ -186,3 +188,11 @@ def _is_place(given: Any) -> bool:
 def is_count(given: Any, most: int = 2**62) -> bool:
     """Say whether something is a whole number above 0 and below another one."""
     return type(given) is int and 0 < given < most
+
+
+def has_header(location: str, header: dict[str, Any]) -> bool:
+    """Return whether the run at a path or URL has this header; False where it cannot be read."""
+    try:
+        return find_header(place_at(location)) == header
+    except object_errors(DnmfError):
+        return False

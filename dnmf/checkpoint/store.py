@@ -15,11 +15,9 @@ from dnmf.checkpoint.names import NAMES, write_names
 from dnmf.checkpoint.read import open_array, read_array
 from dnmf.checkpoint.records import DAMAGE, Records, new_group
 from dnmf.checkpoint.targets import check_apart
-from dnmf.checkpoint.telling import told
 from dnmf.checkpoint.verify import fault_of
 from dnmf.engine.factor import Factor
 from dnmf.errors import StoreError, StoreWarning, warn
-from dnmf.inspection.html import card
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.storage.durable import explained, remove_tree
@@ -47,9 +45,6 @@ class Store:
 
     def __str__(self) -> str:
         return str(self.place)
-
-    def _repr_html_(self) -> str:
-        return card(str(self), told(self.header, next(self.commits(), None)))
 
     @classmethod
     def create(

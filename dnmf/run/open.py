@@ -10,15 +10,13 @@ import numpy as np
 
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.run_names import kept_names, named_axes, names_of
-from dnmf.engine import cores, usable_memory
-from dnmf.engine.cluster.client import connected
-from dnmf.engine.cluster.crew import Crew
-from dnmf.engine.plan import Load, Plan, make_plan
+from dnmf.engine.plan import Plan
+from dnmf.engine.session import open_session, plan_here
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.kernels.registry import solver_of
 from dnmf.run.run import Run
 from dnmf.run.stored import stored_steps
-from dnmf.run.watcher import Watcher
+from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import ADJUSTABLE, BESIDE, Settings, check_penalties
 from dnmf.solvers.initialise import check_fixed, check_given, check_init
 from dnmf.solvers.selection import load_of
@@ -28,21 +26,10 @@ from dnmf.sources.names import Names
 from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
 
-# What a run takes of the memory that the process may use, if it is not told.
-MEMORY_SHARE = 0.6
 
-
-def plan_of(layout: Layout, settings: Settings, weighted: bool = False, load: Load | None = None) -> Plan:
-    """Plan a run, or other work, with the memory and the threads that the settings, or the machine, allow."""
-    limit = memory_of(settings)
-    threads = settings.threads or cores() + layout.on_disk
-    load = load or load_of(settings, layout, weighted)
-    return make_plan(layout, settings.rank, limit, threads, 0, load)
-
-
-def memory_of(settings: Settings) -> int:
-    """Return the bytes that the settings, or the machine, allow."""
-    return settings.memory_limit or int(MEMORY_SHARE * usable_memory())
+def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
+    """Plan a run in this process."""
+    return plan_here(layout, settings, load_of(settings, layout, weighted))
 
 
 @contextmanager
@@ -76,8 +63,9 @@ def new_run(
     if given is not None and settings.n_runs > 1:
         raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
     fixed = None if fixed is None else check_fixed(fixed, layout.user_shape, names)
-    with crewed(client, source, watchers, cancel) as crew:
-        plan = crew.plan(source, settings) if crew else plan_of(layout, settings, weights is not None)
+    watchers = Watchers(watchers)
+    with open_session(client, source, watchers.workers, cancel) as session:
+        plan = session.plan(settings, load_of(settings, layout, weights is not None))
         kept = None
         if store is not None:
             header = {
@@ -92,40 +80,13 @@ def new_run(
                 "prepared": [step.to_json() for step in steps_of(source)],
             }
             kept = Store.create(store, header, overwrite, names, inputs_of(source))
-        run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+        run = Run(session, settings, plan, kept, watchers)
         run.names = names
         try:
             run.begin(given, fixed)
             yield run
         finally:
             run.close()
-
-
-@contextmanager
-def crewed(
-    client: Any, source: Source, watchers: Sequence[Watcher], cancel: threading.Event | None
-) -> Iterator[Crew | None]:
-    """Give the workers that a run is to use, or None where the threads of this process do the work."""
-    with connected(client) as found:
-        yield None if found is None else Crew.of(found, source, watchers, cancel)
-
-
-def make_run(
-    source: Source,
-    settings: Settings,
-    plan: Plan,
-    store: Store | None,
-    watchers: Sequence[Watcher],
-    cancel: threading.Event | None,
-    crew: Crew | None,
-) -> Run:
-    """Make a run, here or on a cluster."""
-    if crew is None:
-        return Run(source, settings, plan, store, watchers, cancel)
-    engine = crew.engine(source, plan)
-    run = Run(source, settings, plan, store, watchers, cancel, engine)
-    engine.shared = crew.sees_folder(run.spill()) if store is None else crew.sees(store)
-    return run
 
 
 @contextmanager
@@ -145,14 +106,15 @@ def old_run(
         settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
         source = reopen(kept, V, weights)
         names = kept_names(kept, options, source.layout, V is not None)
-        with crewed(client, source, watchers, cancel) as crew:
-            plan = crew.plan(source, settings) if crew else plan_of(source.layout, settings, is_weighted(source))
+        watchers = Watchers(watchers)
+        with open_session(client, source, watchers.workers, cancel) as session:
+            plan = session.plan(settings, load_of(settings, source.layout, is_weighted(source)))
             commit = kept.newest()
             if commit is None and (kept.begun() or kept.header["given"]):
                 raise StoreError(f"{kept} has no whole checkpoint left to go on from; start the run anew.")
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
-            run = make_run(source, settings, plan, kept, watchers, cancel, crew)
+            run = Run(session, settings, plan, kept, watchers)
             run.names = names
             try:
                 if commit is None:

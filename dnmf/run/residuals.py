@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.run_names import check_same_names, named_in
-from dnmf.engine import ThreadEngine, single_threaded_products
-from dnmf.engine.passes import Engine
+from dnmf.engine import single_threaded_products
 from dnmf.engine.plan import Load
+from dnmf.engine.session import open_session
 from dnmf.errors import DataError, StoreError
 from dnmf.inspection.profiles import Runs
 from dnmf.kernels.blocks.buffers import Scratch
@@ -24,9 +24,9 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.residuals import panel_residuals, unstored
 from dnmf.kernels.registry import make_rule
 from dnmf.kernels.rule import Model
-from dnmf.run.open import check_missing, crewed, plan_of, reopen
+from dnmf.run.open import check_missing, reopen
 from dnmf.run.result import Result
-from dnmf.run.watcher import Watcher
+from dnmf.run.watcher import Watcher, Watchers
 from dnmf.sources import Source
 from dnmf.sources.base import Axis
 from dnmf.sources.preparing import open_prepared
@@ -221,23 +221,17 @@ def measure_residuals(
     source = _source(result, V, weights)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
     check_missing(settings, source.layout)
-    layout, weighted = source.layout, is_weighted(source)
+    layout = source.layout
     W = np.ascontiguousarray(result.short, layout.work_dtype)
-    entries = make_rule(settings, transposed=layout.transposed, weighted=weighted).entries
+    entries = make_rule(settings, transposed=layout.transposed, weighted=is_weighted(source)).entries
     work = Compare(entries, settings.beta, W, Model.of(W).gram, layout.bounds)
     load = Load(sums=4, worked=settings.rank, held=0, kept=2 * settings.rank, panels=6)
 
-    def read(count: int) -> None:
-        for watcher in watchers:
-            watcher.block_read(count)
-
-    with crewed(client, source, watchers, None) as crew, single_threaded_products():
-        plan = crew.plan(source, settings, load) if crew else plan_of(layout, settings, weighted, load)
-        for watcher in watchers:
-            watcher.started(plan, 0, 1)
-        engine: Engine = crew.engine(source, plan) if crew else ThreadEngine(source, plan.groups, plan.threads, read)
-        engine.on_block = read
-        sums = engine.one_pass(work, H=result.long)
+    watchers = Watchers(watchers)
+    with open_session(client, source, watchers.workers) as session, single_threaded_products():
+        plan = session.plan(settings, load)
+        watchers.started(plan, 0, 1)
+        sums = session.engine(plan, watchers.block_read).one_pass(work, H=result.long)
     sums.rows[0] = np.maximum(sums.rows[0] + unstored(W, sums.gram, sums.mass, settings.beta), 0)
     short = Spread.zero(len(W), settings.beta)
     short.take(0, sums.rows)

@@ -5,18 +5,21 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor, write_long
+from dnmf.checkpoint.header import has_header
 from dnmf.checkpoint.state import save_state, saved_state
-from dnmf.engine import AuditEngine, Engine, SpillFolder, ThreadEngine, cores, single_threaded_products, usable_memory
+from dnmf.engine import AuditEngine, Engine, SpillFolder, cores, single_threaded_products, usable_memory
 from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, Room
 from dnmf.engine.plan import Plan
+from dnmf.engine.session import Session
 from dnmf.errors import keep_before, warn_of_unseen
 from dnmf.kernels.registry import warm_up
 from dnmf.run.result import Result
-from dnmf.run.watcher import Watcher
+from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import alone, best_of
 from dnmf.solvers.history import Record, Verdict
@@ -25,7 +28,6 @@ from dnmf.solvers.iteration import Bench, iterate
 from dnmf.solvers.selection import init_of, method_of, plain_name, rule_of
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import Allowed, Stopping, check_range
-from dnmf.sources import Source
 from dnmf.sources.weighted import is_weighted, steps_of
 
 if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
@@ -40,36 +42,31 @@ class Run:
 
     Parameters
     ----------
-    source, settings, plan
-        What is factorised, how, and within which bounds.
+    session
+        The matrix, and where its passes are made.
+    settings, plan
+        How it is factorised, and within which bounds.
     store
         Where checkpoints go, locked; None keeps none.
     watchers
-        Who is told.
-    cancel
-        Once this is set, the run saves what it has and raises `Interrupted`.
-    cluster
-        The engine that does the work on a cluster; without it, the threads of this process do.
+        Called as the run goes.
     """
 
     def __init__(
         self,
-        source: Source,
+        session: Session,
         settings: Settings,
         plan: Plan,
-        store: Store | None,
+        store: Store | None = None,
         watchers: Sequence[Watcher] = (),
-        cancel: threading.Event | None = None,
-        cluster: "ClusterEngine | None" = None,
     ) -> None:
-        self.source, self.settings, self.plan, self.store = source, settings, plan, store
-        self.watchers = list(watchers)
+        self.source, self.settings, self.plan, self.store = session.source, settings, plan, store
+        source = session.source
+        self.watchers = Watchers(watchers)
         self.rule = rule_of(settings, source.layout, weighted=is_weighted(source))
-        self.cluster = cluster
-        if cluster is not None:
-            cluster.on_block = self._block_read
-        here = cluster or ThreadEngine(source, plan.groups, plan.threads, self._block_read, cancel)
-        self.engine: Engine = AuditEngine(here, self.rule.entries)
+        engine: Any = session.engine(plan, self._block_read)
+        self.cluster: ClusterEngine | None = engine if plan.workers else None
+        self.engine: Engine = AuditEngine(engine, self.rule.entries)
         self.history: list[Record] = []
         self.state: State | None = None
         self.verdict: Verdict | None = None
@@ -77,6 +74,12 @@ class Run:
         self._beside: Path | None = None
         self.names = source.layout.names
         self._told, self.allowed = False, Allowed(settings.max_passes)
+        if self.cluster is not None:
+            self.cluster.shared = (
+                session.sees_folder(self.spill())
+                if store is None
+                else session.all_see(partial(has_header, str(store), dict(store.header)))
+            )
 
     def begin(self, given: Any, fixed: Any = None) -> None:
         """Start anew, from given factors of the user's matrix or from an initialisation, with fixed columns of W."""
@@ -127,8 +130,7 @@ class Run:
                 verdict = stopping.verdict(self.state)
                 if verdict is not None:
                     self._end(stopping, verdict)
-                for watcher in self.watchers:
-                    watcher.passed(self.history[-1])
+                self.watchers.passed(self.history[-1])
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
                     self.save()
                     self._settle()
@@ -143,8 +145,7 @@ class Run:
             raise
         if self.store is not None:
             self.store.publish()
-        for watcher in self.watchers:
-            watcher.stopped(self.verdict)
+        self.watchers.stopped(self.verdict)
 
     def _end(self, stopping: Stopping, verdict: Verdict) -> None:
         """Keep the best of several models alone, and then give the verdict: a run that is stopped here has none yet."""
@@ -165,8 +166,8 @@ class Run:
         new = save_state(self.store, state, self.history, self.verdict, layout, self.settings.keep)
         if new and isinstance(state.H, StoredFactor):  # a pass that was refused has left H as it was
             state.H.follow(self._stored())
-        for watcher in self.watchers if new else ():
-            watcher.saved(state.passes, str(self.store))
+        if new:
+            self.watchers.saved(state.passes, str(self.store))
 
     def _settle(self) -> None:
         """Let a cluster forget how H was made, now that it is saved: else what it remembers would grow for ever."""
@@ -244,8 +245,7 @@ class Run:
 
     def set_out(self, passes: int, most: int | None = None) -> None:
         """Tell the watchers, have everything compiled that a pass will call, and start the clock; `most` are passes."""
-        for watcher in self.watchers:
-            watcher.started(self.plan, passes, most or self.settings.max_passes)
+        self.watchers.started(self.plan, passes, most or self.settings.max_passes)
         layout = self.source.layout
         warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse)
         self._clock()
@@ -259,8 +259,7 @@ class Run:
     def _block_read(self, count: int) -> None:
         with self._lock:
             self._counted += count
-        for watcher in self.watchers:
-            watcher.block_read(count)
+        self.watchers.block_read(count)
 
     def _remember(self) -> None:
         state = self.state

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from dnmf.checkpoint import appearing, check_target, inputs_in, write_long
-from dnmf.engine import SpillFolder, ThreadEngine, single_threaded_products
-from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, Room
+from dnmf.engine import single_threaded_products
+from dnmf.engine.factor import Factor
 from dnmf.engine.plan import Load, amount
+from dnmf.engine.session import memory_of, open_session
 from dnmf.errors import BudgetError, unknown
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
@@ -20,10 +21,10 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.registry import altered, make_rule, sums_per_row
 from dnmf.kernels.rule import Model, Rule
-from dnmf.run.open import check_missing, crewed, inputs_of, memory_of, plan_of
+from dnmf.run.open import check_missing, inputs_of
 from dnmf.run.result import Result, as_dask, whole
 from dnmf.run.stored import stored_result, whole_checkpoint
-from dnmf.run.watcher import Watcher
+from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import Settings
 from dnmf.solvers.selection import listed_panels
 from dnmf.sources import Source, open_matrix
@@ -181,30 +182,17 @@ def solved(
     include the loss, without penalties, where it is to be measured. On a cluster, the blocks last as long as this.
     """
     layout = source.layout
-    weighted = is_weighted(source)
-    rule = make_rule(settings, transposed=layout.transposed, weighted=weighted)
+    rule = make_rule(settings, transposed=layout.transposed, weighted=is_weighted(source))
     check_missing(settings, layout)
 
-    def read(count: int) -> None:
-        for watcher in watchers:
-            watcher.block_read(count)
-
-    with crewed(client, source, watchers, None) as crew, single_threaded_products():
-        load = load_of_solving(rule, settings.rank, kept, measured)
-        plan = crew.plan(source, settings, load) if crew else plan_of(layout, settings, weighted, load)
-        for watcher in watchers:
-            watcher.started(plan, 0, 1)
+    watchers = Watchers(watchers)
+    with open_session(client, source, watchers.workers) as session, single_threaded_products():
+        plan = session.plan(settings, load_of_solving(rule, settings.rank, kept, measured))
+        watchers.started(plan, 0, 1)
         solve = Solve(rule, Model.of(np.ascontiguousarray(held(), layout.work_dtype)), kept, measured)
-        if crew is None:
-            room: Room = MemoryFactor(layout.blocks)
-            if not plan.factor_in_memory:
-                folder = SpillFolder()
-                room = DiskFactor(folder.path, settings.rank, layout.work_dtype, owner=folder)
-            yield room, ThreadEngine(source, plan.groups, plan.threads, read).one_pass(solve, room=room)
-        else:
-            engine = crew.engine(source, plan)
-            engine.on_block, there = read, engine.room()
-            yield there, engine.one_pass(solve, room=there)
+        engine = session.engine(plan, watchers.block_read)
+        factor = session.factor(plan, engine)
+        yield factor, engine.one_pass(solve, room=factor)
 
 
 def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:

@@ -40,3 +40,42 @@ class Watcher:
 
     def stopped(self, verdict: Verdict) -> None:
         """The run is over."""
+
+
+class Watchers(list[Watcher]):
+    """Watchers that are called as one, in their order."""
+
+    def started(self, plan: Plan, passes: int, max_passes: int) -> None:
+        """Call `Watcher.started` of each."""
+        for watcher in self:
+            watcher.started(plan, passes, max_passes)
+
+    def workers(self, count: int, link: str) -> None:
+        """Call `Watcher.workers` of each."""
+        for watcher in self:
+            watcher.workers(count, link)
+
+    def block_read(self, count: int) -> None:
+        """Call `Watcher.block_read` of each."""
+        for watcher in self:
+            watcher.block_read(count)
+
+    def passed(self, record: Record) -> None:
+        """Call `Watcher.passed` of each."""
+        for watcher in self:
+            watcher.passed(record)
+
+    def modelled(self, done: int, total: int) -> None:
+        """Call `Watcher.modelled` of each."""
+        for watcher in self:
+            watcher.modelled(done, total)
+
+    def saved(self, passes: int, store: str) -> None:
+        """Call `Watcher.saved` of each."""
+        for watcher in self:
+            watcher.saved(passes, store)
+
+    def stopped(self, verdict: Verdict) -> None:
+        """Call `Watcher.stopped` of each."""
+        for watcher in self:
+            watcher.stopped(verdict)

@@ -2,23 +2,24 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnmf.engine.plan import Load, Plan
+from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.registry import solver_of
-from dnmf.run.open import check_missing, crewed, inputs_of, make_run, plan_of
-from dnmf.run.watcher import Watcher
+from dnmf.run.open import check_missing, inputs_of
+from dnmf.run.run import Run
+from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import MOST_RUNS, Settings, check_penalties
 from dnmf.solvers.initialise import check_init
 from dnmf.solvers.selection import rule_of
 from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
-from dnmf.sources.weighted import is_weighted
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.request import Asked, named_for_passes, sketchable, survey_load
 from dnmf.survey.runner import Maker, header_of
@@ -63,18 +64,16 @@ def make_survey(
         settings,
         hashed_sample(layout.shape[1], sample, settings.seed),
     )
-    with crewed(client, source, watchers, cancel) as crew:
-
-        def plan(load: Load) -> Plan:
-            return crew.plan(source, settings, load) if crew else plan_of(layout, settings, is_weighted(source), load)
-
+    watchers = Watchers(watchers)
+    with open_session(client, source, watchers.workers, cancel) as session:
         header = header_of(source, asked)
         cabinet = Cabinet() if store is None else Cabinet.create(store, header, overwrite, inputs_of(source))
         try:
             last = asked.ranks[-1:]
             models = last if asked.scheme == "bicross" else len(asked.seeds) * last
+            plan = partial(session.plan, settings)
             widest = plan(survey_load(asked, layout, rule, models, last if asked.folds else (), kept=True))
-            run = make_run(source, settings, widest, None, watchers, cancel, crew)
+            run = Run(session, settings, widest, watchers=watchers)
             try:
                 survey = Maker(run, asked, cabinet, plan, cancel).make()
             finally:

@@ -257,7 +257,7 @@ def test_an_interrupted_run_goes_on_elsewhere_to_the_same_bits(client, tmp_path)
 
 
 def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.engine.cluster.crew.Crew, "sees", lambda crew, store: False)
+    monkeypatch.setattr(dnmf.engine.cluster.crew.Crew, "all_see", lambda crew, predicate: False)
     options = {"max_passes": 7, "checkpoint_every": 2, "tol": 0, "init": "nndsvd"}
     result = dnmf.factorize(V, 3, store=tmp_path / "a", client=client, **options)
     assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
@@ -398,7 +398,9 @@ def test_a_path_with_other_numbers_on_a_worker_is_found_out(client, tmp_path):
     expected = dnmf.sources.base.fingerprint(open_matrix(path))
     stored(tmp_path / "U.zarr", V + 1, (24, 17))
     assert dnmf.engine.cluster.crew.missing(path, expected) is None
-    assert dnmf.engine.cluster.crew.missing(str(tmp_path / "U.zarr"), expected) == "what is there has another sample."
+    assert (
+        dnmf.engine.cluster.crew.missing(str(tmp_path / "U.zarr"), expected) == "the matrix there has another sample."
+    )
 
 
 def test_a_matrix_in_memory_is_sent_with_a_warning_above_a_size(client, monkeypatch):
@@ -420,7 +422,7 @@ def test_a_worker_that_is_too_small_is_refused_before_the_first_pass(client, tmp
 
 
 def test_another_version_on_a_worker_is_told(client, monkeypatch):
-    monkeypatch.setattr(dnmf, "__version__", "9.9.9")
+    monkeypatch.setattr("dnmf.engine.cluster.workers.VERSION", "9.9.9")
     with pytest.raises(
         ClusterError, match=rf"has dnmf {version('dnmf')}, and this is 9.9.9; install one version on all"
     ):

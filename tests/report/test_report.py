@@ -17,7 +17,6 @@ from runs import assert_same_bits, factors, matrix, stored
 
 import dnmf
 import dnmf.run.result
-from dnmf.checkpoint import Store
 from dnmf.cli.app import main
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.report import write_report
@@ -342,11 +341,10 @@ def test_notebooks_show_results_and_stores_without_matplotlib(tmp_path, monkeypa
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.chdir(tmp_path)
     result = fit(store="<i>.zarr", row_names=ROWS)
-    for shown in (result._repr_html_(), Store.open("<i>.zarr")._repr_html_()):
-        page = Page(shown)
-        assert {tag for tag, _ in page.elements} == {"table", "caption", "tbody", "tr", "th", "td"}
-        assert result.verdict in page.text
-        assert "<i>.zarr" in page.text
+    page = Page(result._repr_html_())
+    assert {tag for tag, _ in page.elements} == {"table", "caption", "tbody", "tr", "th", "td"}
+    assert result.verdict in page.text
+    assert "<i>.zarr" in page.text
 
 
 def test_a_result_draws_its_history_and_its_components():

@@ -17,7 +17,7 @@ from dnmf.errors import StoreError
 # The child says where it is on stdout and waits there for a line that never comes.
 DRIVER = """
 import dataclasses, os, sys, zarr
-import dnmf, dnmf.run.open, dnmf.checkpoint.store as store, dnmf.storage.durable as durable
+import dnmf, dnmf.engine.session, dnmf.checkpoint.store as store, dnmf.storage.durable as durable
 
 matrix, target, place, number, where = sys.argv[1:6]
 number = int(number)
@@ -49,8 +49,8 @@ def before(name):
 if place not in ("block", "pass"):
     before(place)
 if where == "disk":
-    plan = dnmf.run.open.make_plan
-    dnmf.run.open.make_plan = lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
+    plan = dnmf.engine.session.make_plan
+    dnmf.engine.session.make_plan = lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
 dnmf.factorize(matrix, 3, max_passes=9, tol=0, checkpoint_every=3, store=target, watchers=[Watch()], threads=1)
 """
 
@@ -141,7 +141,7 @@ def test_a_run_killed_while_it_takes_the_place_of_another_is_begun_again_or_goes
 
 FULL = """
 import dataclasses, resource, sys
-import dnmf, dnmf.run.open
+import dnmf, dnmf.engine.session
 
 class Full(dnmf.Watcher):
     def passed(self, record):
@@ -149,8 +149,8 @@ class Full(dnmf.Watcher):
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 
 if sys.argv[4] == "disk":
-    plan = dnmf.run.open.make_plan
-    dnmf.run.open.make_plan = lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
+    plan = dnmf.engine.session.make_plan
+    dnmf.engine.session.make_plan = lambda *given: dataclasses.replace(plan(*given), factor_in_memory=False)
 try:
     dnmf.factorize(sys.argv[1], 3, max_passes=9, tol=0, checkpoint_every=3, store=sys.argv[2], watchers=[Full()])
 except dnmf.DnmfError as error:

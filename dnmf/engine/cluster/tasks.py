@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import cloudpickle
@@ -20,6 +21,8 @@ from dnmf.kernels.blocks.panels import BadEntry
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.sources.blocks import CheckedPart, read_block
+
+VERSION = version("dnmf")
 
 _local = threading.local()
 _gates: dict[int, threading.Semaphore] = {}
@@ -166,8 +169,6 @@ class OneThreadedProducts(WorkerPlugin):  # type: ignore[misc]
 
 def look(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, str, Any]:
     """Return a worker's version of dnmf, the bytes that it may use, its threads, what multiplies, and what it sees."""
-    from dnmf import __version__
-
     memory = min(filter(None, [dask_worker.memory_manager.memory_limit, usable_memory()]))
     sight = unpack(packed)
-    return __version__, memory, dask_worker.state.nthreads, multiplier(), None if sight is None else sight()
+    return VERSION, memory, dask_worker.state.nthreads, multiplier(), None if sight is None else sight()

@@ -17,6 +17,7 @@ from distributed.comm import CommClosedError
 
 from dnmf.engine.cluster import tasks
 from dnmf.engine.cluster.launch import start_again
+from dnmf.engine.cluster.tasks import VERSION
 from dnmf.errors import ClusterError, ClusterWarning, DnmfError, Interrupted, warn
 
 # Seconds between two looks at whether the run was asked to stop, and at the workers.
@@ -79,8 +80,6 @@ class Workers:
         ClusterError
             If a worker has no dnmf or another version of it, or cannot be reached.
         """
-        from dnmf import __version__
-
         with self.explained():
             # An adaptive cluster starts workers for those who wait for a result, and keeps one that holds it.
             asked = self.client.submit(tasks.hold, None, pure=False)
@@ -93,11 +92,11 @@ class Workers:
             if isinstance(found, Exception):
                 raise ClusterError(
                     f"The worker {worker} cannot run dnmf ({type(found).__name__}: {found}); install dnmf "
-                    f"{__version__} where the workers run, with the same versions of its packages as here."
+                    f"{VERSION} where the workers run, with the same versions of its packages as here."
                 )
-            if found[0] != __version__:
+            if found[0] != VERSION:
                 raise ClusterError(
-                    f"The worker {worker} has dnmf {found[0]}, and this is {__version__}; install one version on all."
+                    f"The worker {worker} has dnmf {found[0]}, and this is {VERSION}; install one version on all."
                 )
         return {worker: Seen(*found[1:]) for worker, found in seen.items()}
 
