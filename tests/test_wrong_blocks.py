@@ -25,7 +25,8 @@ from dnmf.errors import DataError, DnmfError
 from dnmf.preprocessing import clip, unit_variance
 from dnmf.run.residuals import measure_residuals
 from dnmf.sources import open_matrix
-from dnmf.sources.base import Elsewhere, Layout, fingerprint
+from dnmf.sources.base import Elsewhere, Layout
+from dnmf.sources.identity import fingerprint
 
 HEIGHT, WIDTH, BLOCKS = 8, 15, 3
 SHAPE = (HEIGHT * BLOCKS, WIDTH)

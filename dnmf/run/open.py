@@ -21,7 +21,8 @@ from dnmf.settings import ADJUSTABLE, BESIDE, Settings, check_penalties
 from dnmf.solvers.initialise import check_fixed, check_given, check_init
 from dnmf.solvers.selection import load_of
 from dnmf.sources import Source, open_matrix
-from dnmf.sources.base import Layout, fingerprint
+from dnmf.sources.base import Layout
+from dnmf.sources.identity import fingerprint
 from dnmf.sources.names import Names
 from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of

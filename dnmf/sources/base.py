@@ -5,19 +5,16 @@ says so; everything here speaks of the matrix as it is streamed, except where it
 """
 
 import dataclasses
-import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
-import scipy.sparse
 
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, work_dtype
-from dnmf.sources.blocks import name_of_block, read_block
 from dnmf.sources.names import NO_NAMES, Names
 
 # A matrix that is not cut is read in blocks of about this size; one that is, in its own chunks.
@@ -263,6 +260,15 @@ def cut_tiles(
     return transposed, even_bounds(wide, max(1, width // tile) * tile)
 
 
+def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:
+    """Return words for a block of the columns start … stop, as streamed.
+
+    >>> name_of_block(2, 20, 30, transposed=True)
+    'block 2 (rows 20 to 29)'
+    """
+    return f"block {block} ({'rows' if transposed else 'columns'} {start} to {stop - 1})"
+
+
 def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
     """Return a shape of two axes that are not empty, or raise DataError."""
     if len(shape) != 2:
@@ -270,31 +276,3 @@ def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
     if 0 in shape:
         raise DataError(f"{what} is empty: its shape is {tuple(shape)}; V needs at least one row and column.")
     return int(shape[0]), int(shape[1])
-
-
-def _digest(block: Block, digest: Any) -> None:
-    """Take in a sparse block, or the first columns of a dense one."""
-    if scipy.sparse.issparse(block):
-        for part in (block.indptr, block.indices):
-            digest.update(part.astype(np.int64).tobytes())
-        digest.update(block.data.tobytes())
-        return
-    for column in range(min(block.shape[1], 64)):
-        digest.update(block[:, column].tobytes())
-
-
-def fingerprint(source: Source) -> dict[str, Any]:
-    """Return what a store remembers of V to know it again: shape, dtype, blocks, and a digest of the first block."""
-    layout = source.layout
-    block = read_block(source, 0, Scratch())
-    digest = hashlib.blake2b(digest_size=16)
-    for matrix in block if isinstance(block, tuple) else (block,):
-        _digest(matrix, digest)
-    bounds = hashlib.blake2b(np.asarray(layout.bounds, np.int64).tobytes(), digest_size=8)
-    return {
-        "shape": list(layout.user_shape),
-        "dtype": layout.dtype.str,
-        "streamed": "rows" if layout.transposed else "columns",
-        "blocks": f"{layout.blocks} of up to {layout.widest}, {bounds.hexdigest()}",
-        "sample": digest.hexdigest(),
-    }

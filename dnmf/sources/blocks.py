@@ -6,7 +6,7 @@ CSC as the layout is, and if it is sparse, with indices that lie in it, sorted a
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -17,10 +17,8 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Weighted
 from dnmf.kernels.blocks.index_order import rises
 from dnmf.kernels.blocks.panels import Block, work_dtype
+from dnmf.sources.base import Layout, Part, Source
 from dnmf.sources.sparse_array import is_sparse_array, to_scipy
-
-if TYPE_CHECKING:
-    from dnmf.sources.base import Layout, Part, Source
 
 REBUILD = "build it again from its entries, as by scipy.sparse.coo_array((values, (rows, columns))).tocsr()"
 
@@ -43,7 +41,7 @@ def read_block(source: "Source | CheckedPart", block: int, scratch: Scratch, wha
     return checked(found.read(block, scratch), source.layout, block, what)
 
 
-def part_for(source: "Source", blocks: range) -> "CheckedPart":
+def part_for(source: Source, blocks: range) -> "CheckedPart":
     """Return what another process needs to read some blocks, which are checked there."""
     return CheckedPart(source.part(blocks), source.layout)
 
@@ -52,8 +50,8 @@ def part_for(source: "Source", blocks: range) -> "CheckedPart":
 class CheckedPart:
     """Blocks of a matrix in the form sent to another process, with the layout that they are checked against."""
 
-    part: "Part"
-    layout: "Layout"
+    part: Part
+    layout: Layout
 
     @property
     def small(self) -> bool:
@@ -78,7 +76,7 @@ class CheckedPart:
         self.part.expect(block)
 
 
-def checked(V: Any, layout: "Layout", block: int, what: str = "V") -> Block:
+def checked(V: Any, layout: Layout, block: int, what: str = "V") -> Block:
     """Return a block as its layout promises it: dense, or canonical CSC.
 
     Raises
@@ -96,7 +94,7 @@ def checked(V: Any, layout: "Layout", block: int, what: str = "V") -> Block:
     return scipy.sparse.csc_array(V.astype(storable(V.dtype), copy=False)) if layout.sparse else V.toarray()
 
 
-def _checked(V: Any, shape: tuple[int, int], layout: "Layout", block: int, what: str) -> Block:
+def _checked(V: Any, shape: tuple[int, int], layout: Layout, block: int, what: str) -> Block:
     """Return a block of a shape (m, w), dense or canonical CSC."""
     if type(V) is np.ndarray and V.shape == shape and V.dtype.kind in "buif" and V.dtype.itemsize <= 8:
         return V
@@ -138,15 +136,6 @@ def as_dtype(block: Block, dtype: np.dtype[Any], name: str) -> Block:
             "of one dtype, as by V.astype('float64')."
         )
     return cast
-
-
-def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:
-    """Return words for a block of the columns start … stop, as streamed.
-
-    >>> name_of_block(2, 20, 30, transposed=True)
-    'block 2 (rows 20 to 29)'
-    """
-    return f"block {block} ({'rows' if transposed else 'columns'} {start} to {stop - 1})"
 
 
 def as_matrix(given: Any, name: str) -> Any:

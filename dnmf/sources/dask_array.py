@@ -18,8 +18,8 @@ from dnmf.errors import DataError, DataWarning, ReadError, exhausted, warn
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
-from dnmf.sources.base import Axis, Layout, check_shape, streams_rows
-from dnmf.sources.blocks import as_matrix, name_of_block
+from dnmf.sources.base import Axis, Layout, check_shape, name_of_block, streams_rows
+from dnmf.sources.blocks import as_matrix
 from dnmf.storage.urls import told
 
 Key = tuple[Any, ...]

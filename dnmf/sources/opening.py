@@ -32,6 +32,7 @@ from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
+from dnmf.sources.reopened import Reopened
 from dnmf.sources.sparse_array import is_sparse_array
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.storage.objects import Bucket, zarr_store
@@ -294,3 +295,6 @@ def _location(array: zarr.Array[Any] | zarr.Group) -> str | None:
         return str(array.store_path)
     url = str(array.store_path)
     return url.removeprefix("file://") if url.startswith("file://") else None
+
+
+Reopened.opener = open_matrix

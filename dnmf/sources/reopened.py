@@ -2,11 +2,12 @@
 
 import copyreg
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dnmf.sources.addresses import Address
-from dnmf.sources.base import Axis, Elsewhere, Layout
+from dnmf.sources.base import Axis, Elsewhere, Layout, Source
 
 
 class Reopened(Elsewhere):
@@ -16,12 +17,14 @@ class Reopened(Elsewhere):
     """
 
     layout: Layout
+    # Opens a matrix by its address; `dnmf.sources.opening`, which imports every kind of source, sets it.
+    opener: ClassVar[Callable[[str, Axis], Source]]
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.layout.location is None:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
         axis: Axis = "rows" if self.layout.transposed else "columns"
-        return reopened, (self.layout.location, axis, stamp(self.layout.location))
+        return reopened, (Reopened.opener, self.layout.location, axis, stamp(self.layout.location))
 
 
 def stamp(location: str) -> tuple[int, int]:
@@ -34,8 +37,6 @@ def stamp(location: str) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=4)
-def reopened(location: str, streamed: Axis, stamp: tuple[int, int]) -> Any:
+def reopened(opener: Callable[[str, Axis], Source], location: str, streamed: Axis, stamp: tuple[int, int]) -> Source:
     """Open a matrix as another process did, unless this one has it open already."""
-    from dnmf.sources.opening import open_matrix  # which opens what is here
-
-    return open_matrix(location, streamed)
+    return opener(location, streamed)

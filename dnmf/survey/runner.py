@@ -22,7 +22,7 @@ from dnmf.solvers.iteration import after_plain
 from dnmf.solvers.sketch import stride_of
 from dnmf.solvers.state import State
 from dnmf.sources import Source
-from dnmf.sources.base import fingerprint
+from dnmf.sources.identity import fingerprint
 from dnmf.sources.weighted import is_weighted, steps_of
 from dnmf.survey.on_data import advance_all
 from dnmf.survey.on_sketch import fit_all, measure, piece_of, sketch_all, sketches, to_measure

@@ -395,7 +395,7 @@ def _moved(places):
 
 def test_a_path_with_other_numbers_on_a_worker_is_found_out(client, tmp_path):
     path = stored(tmp_path / "V.zarr", V, (24, 17))
-    expected = dnmf.sources.base.fingerprint(open_matrix(path))
+    expected = dnmf.sources.identity.fingerprint(open_matrix(path))
     stored(tmp_path / "U.zarr", V + 1, (24, 17))
     assert dnmf.engine.cluster.crew.missing(path, expected) is None
     assert (

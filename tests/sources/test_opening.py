@@ -14,7 +14,8 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry
 from dnmf.sources import open_matrix
-from dnmf.sources.base import BLOCK_BYTES, even_bounds, fingerprint, uncut_bounds
+from dnmf.sources.base import BLOCK_BYTES, even_bounds, uncut_bounds
+from dnmf.sources.identity import fingerprint
 from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, SparseSource, bounds_by_entries
 
 

@@ -15,7 +15,7 @@ from dnmf.engine.plan import Load, Plan, make_plan
 from dnmf.errors import ClusterWarning, DataError, warn
 from dnmf.settings import Settings
 from dnmf.sources import Source, open_matrix
-from dnmf.sources.base import fingerprint
+from dnmf.sources.identity import fingerprint
 from dnmf.sources.weighted import parts_of
 
 # The share of a worker's memory that a run takes without a memory_limit: above it, Dask pauses the worker.
