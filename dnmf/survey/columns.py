@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import squareform
 
 from dnmf.errors import DataError
+from dnmf.kernels.blocks.hashing import mix
 
 # A consensus matrix has as many rows as there are columns in the sample: at this size it takes 100 MB.
 MOST_COLUMNS = 5000
@@ -36,15 +37,8 @@ def hashed_sample(n: int, size: int = 1000, seed: int = 0) -> NDArray[np.int64]:
         )
     count = min(n, size)
     edges = np.array([n * place // count for place in range(count + 1)], np.int64)
-    hashed = _mix(_mix(np.full(count, seed % 2**64, np.uint64)) ^ np.arange(count, dtype=np.uint64))
+    hashed = mix(mix(np.uint64(seed % 2**64)) ^ np.arange(count, dtype=np.uint64))
     return np.asarray(edges[:-1] + (hashed % np.diff(edges).astype(np.uint64)).astype(np.int64))
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def strongest(H: ArrayLike, lengths: ArrayLike) -> NDArray[np.intp]:

@@ -17,7 +17,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import scipy.special
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
@@ -25,7 +24,8 @@ from dnmf.kernels.blocks.entries import Entries, Pair, Weighted
 from dnmf.kernels.blocks.hashing import drop_hashed, drop_hashed_entries, hash_halves
 from dnmf.kernels.blocks.panels import Block, Columns
 from dnmf.kernels.blocks.sums import FieldSums
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.divergence.beta import divergence_of
 
 # The largest share of the entries that one fold of speckles holds out.
 SHARE = 0.1
@@ -208,16 +208,18 @@ def products(W: Float, H: Float, places: NDArray[np.int64], at_once: int = 2**16
 
 
 def divergence(v: NDArray[Any], y: NDArray[Any], beta: float, least: float) -> float:
-    """Return Σ d_β(v, y) (Févotte & Idier 2011, eq. 2), times 2 for β = 2; for others, y counts as at least `least`."""
+    """Return Σ d_β(v, y), times 2 for β = 2; for other β, y is raised to at least `least`."""
     if beta == 2:
         return float(np.square(v - y).sum())
-    y = np.clip(y, max(least, float(np.finfo(np.float64).tiny)), None)
-    if beta == 1:
-        return float((scipy.special.kl_div(v, y)).sum())
-    if beta == 0:
-        return float((v / y - np.log(v / y) - 1).sum())
-    total = (v**beta if beta > 0 else np.where(v > 0, v, np.inf) ** beta) + (beta - 1) * y**beta
-    return float((total - beta * v * y ** (beta - 1)).sum() / (beta * (beta - 1)))
+    terms = np.empty(len(v))
+    _divergences(v, np.maximum(y, least), beta, terms)
+    return float(terms.sum())
+
+
+@kernel
+def _divergences(v, y, beta, terms):  # type: ignore[no-untyped-def]
+    for entry in range(len(v)):
+        terms[entry] = divergence_of(v[entry], y[entry], beta)
 
 
 def scale_of(v: NDArray[Any], beta: float) -> float:
