@@ -18,8 +18,8 @@ from dnmf.cli.progress import summary
 from dnmf.cli.terminal import chosen_cluster, conclude, say, stoppable, watching
 from dnmf.convert import COMPRESSORS, convert
 from dnmf.engine.plan import amount
+from dnmf.inspection.figures import plot_images
 from dnmf.preprocessing import NAMED, prepare
-from dnmf.report import draw_parts
 from dnmf.run.open import plan_of
 from dnmf.settings import ADJUSTABLE, Settings
 from dnmf.sources import open_matrix
@@ -230,7 +230,8 @@ def demo_command(folder: Path, step: int, max_passes: int) -> None:
         )
         conclude(result)
     patch = demonstration.PATCH
-    draw_parts(result.W, (patch, patch, 3), picture, f"{rank} parts of two photographs")
+    parts = [part.reshape(patch, patch, 3) for part in result.W.T]
+    plot_images(parts, title=f"{rank} parts of two photographs").savefig(picture, dpi=120)
     say(f"The parts are drawn in {picture}.")
 
 

@@ -1,66 +1,39 @@
-"""HTML and SVG that is well formed, and text for terminals, in which no name or path becomes more than text."""
+"""HTML in which no name or path becomes more than text."""
 
-from collections.abc import Iterable, Mapping
-from html import escape
+import functools
+from collections.abc import Mapping
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dnmf.errors import seen
 
-VOID = ("meta", "input", "img", "br", "link")
 
+@functools.cache
+def templates(package: str) -> Environment:
+    r"""Return the templates of a package, which escape HTML and control characters in every value.
 
-class Markup(str):
-    """Text that is HTML already, and is not escaped again."""
-
-    __slots__ = ()
-
-
-def tag(name: str, /, *content: Any, **attributes: Any) -> Markup:
-    """Return an element; whatever of its content is no `Markup` is escaped, and so are the attributes.
-
-    An underscore in the name of an attribute is a hyphen, and one at its end is dropped; those that are None or False
-    are left out.
-
-    Examples
-    --------
-    >>> print(tag("p", "a < b ", tag("b", "!"), class_="note", aria_label='"x"', hidden=None))
-    <p class="note" aria-label="&quot;x&quot;">a &lt; b <b>!</b></p>
+    >>> print(templates("dnmf.inspection").from_string("<b>{{ name }}</b>").render(name="<i>\x00é"))
+    <b>&lt;i&gt;\x00é</b>
     """
-    given = "".join(
-        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{text(value)}"')
-        for key, value in attributes.items()
-        if value is not None and value is not False
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        finalize=_escape_controls,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return Markup(f"<{name}{given}>" if name in VOID else f"<{name}{given}>{join(content)}</{name}>")
 
 
-def join(parts: Iterable[Any], between: str = "") -> Markup:
-    """Return parts one after the other, escaped where they are not markup."""
-    return Markup(between.join(part if isinstance(part, Markup) else text(part) for part in parts))
-
-
-def text(given: Any) -> Markup:
-    r"""Return anything as text in HTML, with what cannot be seen written out.
-
-    >>> print(text("<script>\x00é"))
-    &lt;script&gt;\x00é
-    """
-    return Markup(escape(seen(str(given))))
+def _escape_controls(value: Any) -> Any:
+    return value if hasattr(value, "__html__") else seen(str(value))
 
 
 def card(title: str, facts: Mapping[str, str]) -> str:
-    """Return a small table for a notebook: a title, and what is known.
+    """Return a small table for a notebook, with a title and a row for each fact.
 
     >>> card("run.zarr", {"rank": "3"}).count("<tr>")
     1
     """
-    rows = [
-        tag(
-            "tr",
-            tag("th", name, scope="row", style="text-align:left;font-weight:600;vertical-align:top"),
-            tag("td", value, style="text-align:left;overflow-wrap:anywhere"),
-        )
-        for name, value in facts.items()
-    ]
-    caption = tag("caption", title, style="text-align:left;font-weight:600;caption-side:top;color:inherit")
-    return str(tag("table", caption, tag("tbody", *rows)))
+    return templates("dnmf.inspection").get_template("card.html").render(title=title, facts=facts)

@@ -101,6 +101,11 @@ class Profile:
     means: NDArray[np.float64]
 
     @property
+    def longest(self) -> int:
+        """Places of the longest run, where the bins are runs."""
+        return -(-self.size // int(self.most.shape[1]))
+
+    @property
     def sparsity(self) -> NDArray[np.float64]:
         """Hoyer's sparsity of every component (r,): 0 where all entries are the same, 1 where one alone is not 0."""
         return np.asarray(sparsity(self.totals, self.squares, self.size))

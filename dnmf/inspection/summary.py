@@ -1,31 +1,117 @@
-"""What of a result is shown to people, wherever that is: components along an axis, and the facts in a few lines."""
+"""What notebooks, pages and terminals show of a result: its facts, and its components along an axis."""
 
+import dataclasses
+import functools
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.errors import SettingsError, unknown
-from dnmf.inspection.figures import plot_components, plot_images
+from dnmf.inspection.components import Component
 from dnmf.inspection.profiles import Pixels, Profile, Runs, check_image, profile
 from dnmf.sources.base import Axis
 
 Look = Literal["images", "names", "curves"]
-# A curve has no more points than this; an image no more pixels along its longer side.
+# The most points of a curve, and the most pixels along the longer side of an image.
 POINTS, SIDE = 240, 96
 
 
-def other(axis: Axis) -> Axis:
-    """Return the other axis."""
-    return "rows" if axis == "columns" else "columns"
+@dataclasses.dataclass(frozen=True, slots=True)
+class Panel:
+    """One component as it is drawn.
+
+    Attributes
+    ----------
+    index, name, share
+        Number of the component from 0, its name, and its part of WH.
+    top
+        Names and weights of its strongest features.
+    values
+        Its image (h, w) or (h, w, 3), or its curve (b,); None where features have names.
+    """
+
+    index: int
+    name: str
+    share: float
+    top: list[tuple[str, float]]
+    values: NDArray[np.float64] | None
+
+    @property
+    def title(self) -> str:
+        """Name and share."""
+        return f"{self.name}, {100 * self.share:.1f} %"
+
+
+@dataclasses.dataclass(frozen=True)  # without slots: the profile is kept
+class ComponentView:
+    """The components of a result along an axis: as images, by the names of features, or as curves.
+
+    Attributes
+    ----------
+    result
+        The run.
+    axis, look, shape
+        Axis of the features, how components are drawn along it, and the shape of an image.
+    side
+        The most pixels along the longer side of an image.
+    components, shown
+        All components, and the places of those with the largest shares.
+    """
+
+    result: Any
+    axis: Axis
+    look: Look
+    shape: tuple[int, ...] | None
+    side: int
+    components: list[Component]
+    shown: list[int]
+
+    @functools.cached_property
+    def profile(self) -> Profile:
+        """The factor along the axis, in the pixels of an image or in runs of places; one read of the factor."""
+        return profile_along(self.result, self.axis, None if self.shape is None else Pixels(self.shape, self.side))
+
+    @property
+    def reduced(self) -> bool:
+        """Whether images are drawn smaller than they are."""
+        return self.shape is not None and max(self.shape[:2]) > self.side
+
+    @property
+    def panels(self) -> list[Panel]:
+        """The components that are drawn."""
+        return [self._panel(k, self.components[k]) for k in self.shown]
+
+    def _panel(self, k: int, component: Component) -> Panel:
+        values = None
+        if self.shape is not None:
+            values = self.profile.means[k].reshape(Pixels(self.shape, self.side).image)
+        elif self.look == "curves":
+            values = self.profile.most[k]
+        top = [(name if isinstance(name, str) else f"#{name}", weight) for name, weight in component.top]
+        return Panel(k, component.name, component.share, top, values)
+
+
+def view_components(
+    result: Any, axis: Axis | None, shape: tuple[int, ...] | None, n: int, most: int, side: int = SIDE
+) -> ComponentView:
+    """Return at most `most` components of a result, with `n` features each; `Result.plot_components` describes them."""
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise SettingsError(f"most={most!r} is not allowed; give a whole number of at least 1.")
+    axis = feature_axis(result, axis, shape)
+    look: Look = "curves" if getattr(result.names, axis) is None else "names"
+    components = result.components(n, axis)
+    shown = largest([component.share for component in components], most)
+    return ComponentView(result, axis, "images" if shape else look, shape, side, components, shown)
 
 
 def feature_axis(result: Any, axis: Axis | None = None, shape: tuple[int, ...] | None = None) -> Axis:
-    """Return where the features are: where it is said, or where there are images, or names, or else the columns.
+    """Return the axis of the features: the one given, or the one with images, or with names, or else the columns.
 
     Raises
     ------
     SettingsError
-        If `axis` is none, or if no axis, or not the one that is said, is an image of the shape.
+        If `axis` is not the name of an axis, or if the length of no axis, or not of this one, is that of an image.
     """
     if axis not in (None, *get_args(Axis)):
         raise unknown("axis", axis, get_args(Axis))
@@ -37,45 +123,19 @@ def feature_axis(result: Any, axis: Axis | None = None, shape: tuple[int, ...] |
     return axis or (usual if sizes[usual] == int(np.prod(shape)) else other(usual))
 
 
-def look_of(result: Any, axis: Axis, shape: tuple[int, ...] | None) -> Look:
-    """Return how the components along an axis are best shown."""
-    if shape is not None:
-        return "images"
-    return "curves" if getattr(result.names, axis) is None else "names"
+def other(axis: Axis) -> Axis:
+    """Return the other axis."""
+    return "rows" if axis == "columns" else "columns"
 
 
-def along(result: Any, axis: Axis, shape: tuple[int, ...] | None = None, side: int = SIDE) -> Profile:
-    """Return the profile of the factor along an axis: in the pixels of an image, or in runs of its places."""
+def profile_along(result: Any, axis: Axis, pixels: Pixels | None = None) -> Profile:
+    """Return the profile of the factor along an axis, in the pixels of an image or in runs of places."""
     size = result.shape[0 if axis == "rows" else 1]
-    bins = Runs(size, POINTS) if shape is None else Pixels(shape, side)
-    return profile(result.parts(axis), result.settings.rank, bins)
-
-
-def image(values: Any, shape: tuple[int, ...], side: int = SIDE) -> Any:
-    """Return the bins of one component as the image that they are."""
-    return values.reshape(Pixels(shape, side).image)
-
-
-def draw_components(result: Any, axis: Axis | None, shape: tuple[int, ...] | None, n: int, most: int) -> Any:
-    """Return a figure of the components with the largest shares; `Result.plot_components` describes it."""
-    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
-        raise SettingsError(f"most={most!r} is not allowed; give a whole number of at least 1.")
-    axis = feature_axis(result, axis, shape)
-    told = result.components(n, axis)
-    kept = largest([component.share for component in told], most)
-    shown = [told[k] for k in kept]
-    look = look_of(result, axis, shape)
-    if look == "names":
-        return plot_components(shown)
-    found = along(result, axis, shape)
-    if shape is not None:
-        titles = [f"{one.name}, {100 * one.share:.1f} %" for one in shown]
-        return plot_images([image(found.means[k], shape) for k in kept], titles)
-    return plot_components(shown, found.most[kept], found.size, axis if found.size <= POINTS else f"{axis}, in runs")
+    return profile(result.parts(axis), result.settings.rank, pixels or Runs(size, POINTS))
 
 
 def largest(shares: list[float], most: int) -> list[int]:
-    """Return the places of the largest numbers, as many as may be, in their order.
+    """Return the places of the largest numbers, at most `most`, in rising order.
 
     >>> largest([0.1, 0.5, 0.4], 2)
     [1, 2]
@@ -84,21 +144,21 @@ def largest(shares: list[float], most: int) -> list[int]:
 
 
 def facts(result: Any) -> dict[str, str]:
-    """Return what there is to know of a result in a few lines."""
+    """Return the facts of a result in a few lines."""
     rows, columns = result.shape
     settings = result.settings
-    told = {
+    lines = {
         "factors": f"W {rows:,} × {settings.rank:,}, H {settings.rank:,} × {columns:,}",
         "loss, solver": f"{settings.loss}, {settings.solver}",
         "passes": str(result.passes),
         "loss after them": f"{result.loss:.6g}",
     }
     if result.relative_error is not None:
-        told["relative error"] = f"{result.relative_error:.6g}"
+        lines["relative error"] = f"{result.relative_error:.6g}"
     if result.history:
-        told["optimality"] = f"{result.history[-1].optimality:.3g}"
-        told["time"] = f"{result.history[-1].seconds:.1f} s"
+        lines["optimality"] = f"{result.history[-1].optimality:.3g}"
+        lines["time"] = f"{result.history[-1].seconds:.1f} s"
     names = [axis for axis in get_args(Axis) if getattr(result.names, axis) is not None]
-    told |= {"names of": " and ".join(names)} if names else {}
-    told |= {"store": result.store} if result.store else {}
-    return {**told, "state": result.verdict}
+    lines |= {"names of": " and ".join(names)} if names else {}
+    lines |= {"store": result.store} if result.store else {}
+    return {**lines, "state": result.verdict}

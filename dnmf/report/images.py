@@ -5,9 +5,10 @@ import struct
 import zlib
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from dnmf.inspection.html import Markup, tag
+from dnmf.errors import seen
 
 # From nothing to the most: dark blue, teal, green, pale yellow, each lighter than the one before.
 ANCHORS = np.array([[13, 16, 44], [33, 62, 112], [31, 122, 140], [92, 184, 122], [253, 243, 178]], np.float64)
@@ -46,12 +47,13 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     )
 
 
-def picture(values: ArrayLike, alt: str, most: float | None = None, class_: str = "pixels") -> Markup:
+def picture(values: ArrayLike, alt: str, most: float | None = None) -> Markup:
     """Return numbers as an image in the page."""
     pixels = coloured(values, most)
     content = base64.b64encode(png(pixels)).decode()
     height, width, _ = pixels.shape
-    return tag("img", src=f"data:image/png;base64,{content}", alt=alt, width=width, height=height, class_=class_)
+    element = Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}" class="pixels">')
+    return element.format(content, seen(alt), width, height)
 
 
 def smaller(matrix: NDArray[np.floating], most: int) -> NDArray[np.float64]:

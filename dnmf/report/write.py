@@ -8,15 +8,12 @@ from typing import Any
 
 from dnmf.checkpoint import Gone
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
-from dnmf.engine.plan import amount
 from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
-from dnmf.inspection.html import tag
-from dnmf.inspection.numbers import duration, number, shortened, times
+from dnmf.inspection.numbers import shortened
 from dnmf.inspection.summary import feature_axis
 from dnmf.kernels.floats import own_errors
-from dnmf.report import components, convergence, reproduce
-from dnmf.report.facts import Account, gather_account
-from dnmf.report.page import Tile, page
+from dnmf.report.facts import gather_facts
+from dnmf.report.run import run_page
 from dnmf.report.survey import survey_page
 from dnmf.run.residuals import Residuals, measure_residuals
 from dnmf.run.result import Result
@@ -32,18 +29,6 @@ from dnmf.survey import RankSurvey, is_survey, stored_survey
 FIRST = b'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
 # Features of each component, at most.
 MOST_FEATURES = 50
-
-SECTIONS = (
-    convergence.what_was_run,
-    convergence.convergence,
-    convergence.time_and_bytes,
-    components.components,
-    components.contribution,
-    components.sparsity,
-    components.residuals,
-    convergence.checkpoints,
-    reproduce.going_on,
-)
 
 
 @own_errors
@@ -129,7 +114,7 @@ def write_report(
         )
         if residuals:
             left = measured(known, V, weights, memory_limit, threads, watchers, client)
-        return run_page(gather_account(known, axis, shape, n, left), name)
+        return run_page(gather_facts(known, axis, shape, n, left), name)
 
     written = whole_checkpoint(content) if isinstance(fitted, str | Path) else content()
     with explained(str(target)), appearing_here(target, partial(free_path, path, overwrite)) as draft:
@@ -179,24 +164,3 @@ def measured(result: Result, V: Any, weights: Any, *options: Any) -> Residuals |
             f"They take a read of V, and it could not be read. {shortened(error, 600)} To have them, give the matrix "
             "to dnmf report by --matrix, or to write_report by V."
         )
-
-
-def run_page(account: Account, title: str) -> str:
-    """Return the whole page of a run."""
-    result = account.result
-    last = result.history[-1] if result.history else None
-    verdict = tag("p", shortened(result.verdict, 1000), class_="verdict good" if result.converged else "verdict")
-    rows, columns = result.shape
-    tiles = [Tile("matrix", times((rows, columns)), f"{rows * columns:,} entries, rank {account.rank:,}")]
-    if result.relative_error is not None:
-        words = f"{number(100 * (1 - result.relative_error**2), 3)} % of the sum of squares"
-        tiles.append(Tile("relative error", number(result.relative_error), words))
-    else:
-        tiles.append(Tile("loss", number(result.loss), str(result.settings.loss)))
-    if last is not None:
-        tiles += [
-            Tile("optimality", number(last.optimality, 3), f"asked for: {number(result.settings.tol)}"),
-            Tile("reads of V", f"{last.passes:,}", amount(last.bytes_read)),
-            Tile("time", duration(last.seconds)),
-        ]
-    return page(title, "Non-negative matrix factorization", verdict, tiles, [make(account) for make in SECTIONS])

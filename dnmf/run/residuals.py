@@ -39,7 +39,7 @@ LOW, HIGH, PER_DECADE = -6, 3, 400
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Tops:
+class TopK:
     """The places with the largest of some sizes, and their residuals (2, k); of equal ones the first."""
 
     places: NDArray[np.int64]
@@ -50,15 +50,15 @@ class Tops:
         """Return no place."""
         return cls(np.zeros(0, np.int64), np.zeros((2, 0)))
 
-    def with_more(self, more: "Tops", size: Callable[[Float], Float]) -> "Tops":
+    def with_more(self, more: "TopK", size: Callable[[Float], Float]) -> "TopK":
         """Return the largest of these and those that follow."""
         places, found = np.concatenate([self.places, more.places]), np.concatenate([self.found, more.found], axis=1)
         first = np.argsort(-size(found), kind="stable")[:WORST]
-        return Tops(places[first], found[:, first])
+        return TopK(places[first], found[:, first])
 
 
 @dataclasses.dataclass(slots=True)
-class Spread:
+class AxisResiduals:
     """The residuals along an axis, in bounded memory.
 
     Attributes
@@ -82,15 +82,15 @@ class Spread:
     parts: Float
     counts: NDArray[np.int64]
     empty: int
-    worst: Tops
-    heaviest: Tops
+    worst: TopK
+    heaviest: TopK
 
     @classmethod
     def zero(cls, size: int, beta: float) -> Self:
         """Return the residuals of no place of an axis."""
         runs = Runs(size, RUNS)
         bins = (HIGH - LOW) * PER_DECADE
-        return cls(beta, runs, np.zeros((2, runs.count)), np.zeros(bins, np.int64), 0, Tops.none(), Tops.none())
+        return cls(beta, runs, np.zeros((2, runs.count)), np.zeros(bins, np.int64), 0, TopK.none(), TopK.none())
 
     def take(self, start: int, found: Float) -> None:
         """Take the residuals (2, p) of the places from `start` on."""
@@ -103,9 +103,9 @@ class Spread:
         sizes = relative(found[:, there], self.beta)
         bins = np.floor((np.log10(np.maximum(sizes, 10.0**LOW)) - LOW) * PER_DECADE)
         self.counts += np.bincount(np.minimum(bins, len(self.counts) - 1).astype(np.int64), minlength=len(self.counts))
-        self._keep(Tops(places[there], found[:, there]), Tops(places, found))
+        self._keep(TopK(places[there], found[:, there]), TopK(places, found))
 
-    def _keep(self, worst: Tops, heaviest: Tops) -> None:
+    def _keep(self, worst: TopK, heaviest: TopK) -> None:
         self.worst = self.worst.with_more(worst, partial(relative, beta=self.beta))
         self.heaviest = self.heaviest.with_more(heaviest, itemgetter(0))
 
@@ -150,7 +150,7 @@ class ResidualSums(FieldSums):
     """The residuals of every row (2, m), those of the columns, and HHᵀ and the sums of H for what is not stored."""
 
     rows: Float
-    columns: Spread
+    columns: AxisResiduals
     gram: Float
     mass: Float
 
@@ -168,7 +168,7 @@ class Compare:
     def zero(self) -> ResidualSums:
         """Return the sums of no block."""
         rows, rank = self.W.shape
-        spread = Spread.zero(self.bounds[-1], self.beta)
+        spread = AxisResiduals.zero(self.bounds[-1], self.beta)
         return ResidualSums(np.zeros((2, rows)), spread, np.zeros((rank, rank)), np.zeros(rank))
 
     def visit(self, block: int, V: Block, H: Float | None, sums: ResidualSums, scratch: Scratch) -> None:
@@ -192,8 +192,8 @@ class Compare:
 class Residuals:
     """What a run leaves of V along both of its axes, and in all: Σ w d(v, y) above Σ w v^β (2,)."""
 
-    rows: Spread
-    columns: Spread
+    rows: AxisResiduals
+    columns: AxisResiduals
     total: Float
 
     @property
@@ -233,7 +233,7 @@ def measure_residuals(
         watchers.started(plan, 0, 1)
         sums = session.engine(plan, watchers.block_read).one_pass(work, H=result.long)
     sums.rows[0] = np.maximum(sums.rows[0] + unstored(W, sums.gram, sums.mass, settings.beta), 0)
-    short = Spread.zero(len(W), settings.beta)
+    short = AxisResiduals.zero(len(W), settings.beta)
     short.take(0, sums.rows)
     streamed, held = sums.columns, short
     rows, columns = (streamed, held) if layout.transposed else (held, streamed)

@@ -2,17 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from dnmf.checkpoint.arrays import gather
 from dnmf.engine.factor import DiskFactor, Factor
-from dnmf.errors import SettingsError, unknown
+from dnmf.errors import SettingsError
 from dnmf.inspection.components import Component, Part, describe_components
-from dnmf.inspection.figures import plot_history
+from dnmf.inspection.figures import plot_components, plot_history
 from dnmf.inspection.html import card
-from dnmf.inspection.summary import draw_components, facts
+from dnmf.inspection.summary import facts, feature_axis, other, view_components
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import Step
@@ -164,12 +164,9 @@ class Result:
         """
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise SettingsError(f"n={n!r} is not allowed; give a whole number of at least 1.")
-        if axis not in (None, *get_args(Axis)):
-            raise unknown("axis", axis, get_args(Axis))
-        axis = axis or ("rows" if self.names.columns is None and self.names.rows is not None else "columns")
-        other: Axis = "columns" if axis == "rows" else "rows"
+        axis = feature_axis(self, axis)
         names = self.names.rows if axis == "rows" else self.names.columns
-        return describe_components(self.parts(axis), self.parts(other), names, self._short.shape[1], n)
+        return describe_components(self.parts(axis), self.parts(other(axis)), names, self._short.shape[1], n)
 
     @own_errors
     def top(self, n: int = 10, axis: Axis | None = None) -> list[list[tuple[str | int, float]]]:
@@ -225,7 +222,7 @@ class Result:
         >>> len(result.plot_components(shape=(2, 2)).axes)
         1
         """
-        return draw_components(self, axis, shape, n, most)
+        return plot_components(view_components(self, axis, shape, n, most))
 
     def _repr_html_(self) -> str:
         return card("Non-negative matrix factorization", facts(self))

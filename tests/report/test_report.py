@@ -20,7 +20,7 @@ import dnmf.run.result
 from dnmf.cli.app import main
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.report import write_report
-from dnmf.run.residuals import WORST, Spread, measure_residuals, relative
+from dnmf.run.residuals import WORST, AxisResiduals, measure_residuals, relative
 from dnmf.solvers.history import Record
 
 V = matrix() + 0.01
@@ -128,7 +128,7 @@ def test_residuals_are_those_of_the_textbook(case, tmp_path):
 
 
 def test_residuals_hold_no_more_for_a_longer_axis():
-    spread, more = Spread.zero(10**12, 2.0), Spread.zero(10**12, 2.0)
+    spread, more = AxisResiduals.zero(10**12, 2.0), AxisResiduals.zero(10**12, 2.0)
     spread.take(0, np.array([[1.0, 8.0], [2.0, 2.0]]))
     more.take(10**12 - 2, np.array([[2.0, 0.0], [2.0, 0.0]]))
     both = spread.add(more)

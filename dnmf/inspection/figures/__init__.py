@@ -1,7 +1,4 @@
-"""Pictures of runs and of surveys, for notebooks.
-
-They are figures of matplotlib that know nothing of pyplot: save them, or let a notebook show them.
-"""
+"""Figures of runs and surveys for notebooks, drawn with matplotlib and unknown to pyplot."""
 
 from dnmf.inspection.figures.canvas import new_figure
 from dnmf.inspection.figures.run import plot_components, plot_history, plot_images

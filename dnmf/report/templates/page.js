@@ -76,14 +76,14 @@ for (const figure of document.querySelectorAll("figure[data-name]")) {
       line.setAttribute("d", `M${x} 14V${chart.viewBox.baseVal.height - 42}`);
       dot.setAttribute("cx", x);
       dot.setAttribute("cy", y);
-      if (chart.dataset.lying === undefined) chart.append(line);
+      if (chart.dataset.rows === undefined) chart.append(line);
       chart.append(dot);
       told.textContent = words;
     };
     const near = (event) => {
       const box = chart.getBoundingClientRect(), scale = chart.viewBox.baseVal.width / box.width;
       const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
-      const far = ([a, b]) => (chart.dataset.lying === undefined ? Math.abs(a - x) * 20 : 0) + Math.abs(b - y);
+      const far = ([a, b]) => (chart.dataset.rows === undefined ? Math.abs(a - x) * 20 : 0) + Math.abs(b - y);
       show(points.reduce((best, point, i) => (far(point) < far(points[best]) ? i : best), 0));
     };
     chart.addEventListener("pointermove", near);
