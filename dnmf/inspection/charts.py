@@ -34,28 +34,18 @@ class Mark(NamedTuple):
     vertical: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Chart:
-    """The texts of a chart.
-
-    Attributes
-    ----------
-    title, caption
-        Text above and below the chart.
-    alt
-        Description for readers who cannot see the chart.
-    xlabel, ylabel
-        Labels of the axes.
-    """
+    """The texts of a chart: its title, a description for readers who cannot see it, its axes, and a caption."""
 
     title: str
     alt: str
-    caption: str = ""
-    xlabel: str = ""
-    ylabel: str = ""
+    xlabel: str
+    ylabel: str
+    caption: str = dataclasses.field(default="", kw_only=True)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class LineChart(Chart):
     """Curves over one horizontal axis.
 
@@ -78,7 +68,7 @@ class LineChart(Chart):
     filled: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class BarChart(Chart):
     """Horizontal bars from 0 up to `most`, with a name before and a text behind each."""
 
@@ -88,7 +78,7 @@ class BarChart(Chart):
     most: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Histogram(Chart):
     """Counts between consecutive edges."""
 
@@ -97,7 +87,7 @@ class Histogram(Chart):
     marks: Sequence[Mark] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class SilhouetteChart(Chart):
     """Silhouettes in falling order, cluster by cluster, with the names of the clusters and the mean of all."""
 
@@ -106,7 +96,7 @@ class SilhouetteChart(Chart):
     mean: float | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class HeatMap(Chart):
     """A matrix (h, w) with entries from 0 to 1, the meaning of an entry, and the names of 0 and 1."""
 
@@ -121,49 +111,37 @@ def history_charts(history: Sequence[Record], tol: float | None = None) -> dict[
     >>> list(history_charts([Record(1, 9.0, None, 0.1, 0.2, 800, "hals")]))
     ['loss', 'optimality', 'loss-by-time']
     """
-    passes = [record.passes for record in history]
-    losses = [record.loss for record in history]
-    optimality = [record.optimality for record in history]
+    passes, seconds = [record.passes for record in history], [record.seconds for record in history]
+    losses, optimality = [record.loss for record in history], [record.optimality for record in history]
     errors = [record.relative_error for record in history if record.relative_error is not None]
-    charts = {}
+    charts, log = {}, spans(losses)
     if history and len(errors) == len(history):
+        part = number(100 * (1 - errors[-1] ** 2), 3)
         charts["relative-error"] = LineChart(
-            title="Relative error",
-            alt="Relative error by pass",
-            caption=f"{number(errors[-1])} at the end: WH has {number(100 * (1 - errors[-1] ** 2), 3)} % of the sum of "
-            "squares of V.",
-            xlabel="pass",
-            ylabel="‖V − WH‖ / ‖V‖",
-            series=[Series("", passes, errors)],
+            "Relative error",
+            "Relative error by pass",
+            "pass",
+            "‖V − WH‖ / ‖V‖",
+            [Series("", passes, errors)],
+            caption=f"{number(errors[-1])} at the end: WH has {part} % of the sum of squares of V.",
         )
-    charts["loss"] = LineChart(
-        title="Loss",
-        alt="Loss by pass",
-        caption="The objective, penalties included.",
-        xlabel="pass",
-        ylabel="objective",
-        series=[Series("", passes, losses)],
-        log=spans(losses),
-    )
+    caption = "The objective, penalties included."
+    curve = [Series("", passes, losses)]
+    charts["loss"] = LineChart("Loss", "Loss by pass", "pass", "objective", curve, log=log, caption=caption)
     charts["optimality"] = LineChart(
-        title="Optimality",
-        alt="Relative optimality by pass",
-        caption="Violation of the optimality conditions; the run has converged below the dashed line.",
-        xlabel="pass",
-        ylabel="relative optimality",
-        series=[Series("", passes, optimality)],
+        "Optimality",
+        "Relative optimality by pass",
+        "pass",
+        "relative optimality",
+        [Series("", passes, optimality)],
         marks=[Mark(tol, f"tol = {tol:g}")] if tol else [],
         log=any(value > 0 for value in optimality),
+        caption="Violation of the optimality conditions; the run has converged below the dashed line.",
     )
+    caption = "The same loss over the time of the run."
+    curve = [Series("", seconds, losses)]
     charts["loss-by-time"] = LineChart(
-        title="Loss over time",
-        alt="Loss by time",
-        caption="The same loss over the time of the run.",
-        xlabel="seconds",
-        ylabel="objective",
-        series=[Series("", [record.seconds for record in history], losses)],
-        log=spans(losses),
-        whole=False,
+        "Loss over time", "Loss by time", "seconds", "objective", curve, log=log, whole=False, caption=caption
     )
     return charts
 

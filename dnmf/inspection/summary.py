@@ -17,32 +17,6 @@ Look = Literal["images", "names", "curves"]
 POINTS, SIDE = 240, 96
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Panel:
-    """One component as it is drawn.
-
-    Attributes
-    ----------
-    index, name, share
-        Number of the component from 0, its name, and its part of WH.
-    top
-        Names and weights of its strongest features.
-    values
-        Its image (h, w) or (h, w, 3), or its curve (b,); None where features have names.
-    """
-
-    index: int
-    name: str
-    share: float
-    top: list[tuple[str, float]]
-    values: NDArray[np.float64] | None
-
-    @property
-    def title(self) -> str:
-        """Name and share."""
-        return f"{self.name}, {100 * self.share:.1f} %"
-
-
 @dataclasses.dataclass(frozen=True)  # without slots: the profile is kept
 class ComponentView:
     """The components of a result along an axis: as images, by the names of features, or as curves.
@@ -77,19 +51,11 @@ class ComponentView:
         """Whether images are drawn smaller than they are."""
         return self.shape is not None and max(self.shape[:2]) > self.side
 
-    @property
-    def panels(self) -> list[Panel]:
-        """The components that are drawn."""
-        return [self._panel(k, self.components[k]) for k in self.shown]
-
-    def _panel(self, k: int, component: Component) -> Panel:
-        values = None
-        if self.shape is not None:
-            values = self.profile.means[k].reshape(Pixels(self.shape, self.side).image)
-        elif self.look == "curves":
-            values = self.profile.most[k]
-        top = [(name if isinstance(name, str) else f"#{name}", weight) for name, weight in component.top]
-        return Panel(k, component.name, component.share, top, values)
+    def values(self, k: int) -> NDArray[np.float64]:
+        """Return the image (h, w) or (h, w, 3) of a component, or its curve (b,)."""
+        if self.shape is None:
+            return np.asarray(self.profile.most[k])
+        return np.asarray(self.profile.means[k].reshape(Pixels(self.shape, self.side).image))
 
 
 def view_components(

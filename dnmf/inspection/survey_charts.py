@@ -65,17 +65,9 @@ def survey_charts(table: Mapping[str, Any], suggested: int | None = None) -> lis
     charts = []
     for title, label, curves in SURVEY:
         drawn = [curve for curve in curves if np.isfinite(columns.get(curve[0], np.nan)).any()]
-        charts.append(
-            LineChart(
-                title=title,
-                alt=f"{title} by rank",
-                caption=" and ".join(name for _, _, name in drawn).capitalize() + "." if drawn else "",
-                xlabel="rank",
-                ylabel=label,
-                series=[_by_rank(name, ranks, columns[y], columns.get(errors)) for y, errors, name in drawn],
-                marks=marks,
-            )
-        )
+        series = [_by_rank(name, ranks, columns[y], columns.get(errors)) for y, errors, name in drawn]
+        caption = " and ".join(one.name for one in series).capitalize() + "." if series else ""
+        charts.append(LineChart(title, f"{title} by rank", "rank", label, series, marks, caption=caption))
     return charts
 
 
@@ -105,14 +97,14 @@ def silhouette_chart(values: ArrayLike, labels: ArrayLike, title: str) -> Silhou
         raise DataError(f"{len(heights)} silhouettes have {len(clusters)} labels; give one label for each.")
     names = np.unique(clusters[clusters >= 0]).tolist()
     return SilhouetteChart(
-        title=title,
-        alt="Silhouettes of the components of all runs, by cluster",
-        caption="A bar for each component of each run, cluster by cluster.",
-        xlabel="silhouette (−1 to 1)",
-        ylabel="cluster",
+        title,
+        "Silhouettes of the components of all runs, by cluster",
+        "silhouette (−1 to 1)",
+        "cluster",
         clusters=[np.sort(heights[clusters == name])[::-1] for name in names],
         names=[str(name + 1) for name in names],
         mean=float(heights[clusters >= 0].mean()) if names else None,
+        caption="A bar for each component of each run, cluster by cluster.",
     )
 
 
@@ -129,12 +121,6 @@ def consensus_map(C: ArrayLike, order: ArrayLike | None, title: str) -> HeatMap:
     if order is not None:
         places, label = np.asarray(order, np.intp), "columns, ordered by clusters"
         matrix = matrix[np.ix_(places, places)]
-    return HeatMap(
-        title=title,
-        alt=f"Heat map of the consensus of {len(matrix)} columns",
-        xlabel=label,
-        ylabel=label,
-        values=matrix,
-        scale="share of the runs that put two columns together",
-        ends=("never", "always"),
-    )
+    alt = f"Heat map of the consensus of {len(matrix)} columns"
+    scale = "share of the runs that put two columns together"
+    return HeatMap(title, alt, label, label, matrix, scale, ("never", "always"))

@@ -25,38 +25,26 @@ def activity_map(run: RunFacts) -> HeatMap:
     tops = means.max(axis=1, keepdims=True)
     runs = f" in runs of up to {found.longest:,}, by the mean" if found.longest > 1 else ""
     first, last = (run.view.components[shown[k]].name for k in (0, -1))
-    return HeatMap(
-        title=f"Activity along the {axis}",
-        alt=f"Heat map: {len(shown)} components from top to bottom, {axis} from left to right",
-        caption=f"From left to right the {found.size:,} {axis}{runs}; from top to bottom {first} to {last}, each from "
-        "0 to its own largest value.",
-        xlabel=axis,
-        ylabel="component",
-        values=means / np.where(tops > 0, tops, 1),
+    alt = f"Heat map: {len(shown)} components from top to bottom, {axis} from left to right"
+    caption = (
+        f"From left to right the {found.size:,} {axis}{runs}; from top to bottom {first} to {last}, each from 0 to its "
+        "own largest value."
     )
+    values = means / np.where(tops > 0, tops, 1)
+    return HeatMap(f"Activity along the {axis}", alt, axis, "component", values, caption=caption)
 
 
 def share_charts(run: RunFacts) -> dict[str, Chart]:
     """Return charts of the share of each component, and of the largest together."""
     order, shares = largest_first(run)
     counts = list(range(1, run.rank + 1))
+    names, texts = [run.view.components[k].name for k in order], list(map(percent, shares))
     bars = BarChart(
-        title="Share",
-        alt="Share of WH by component",
-        xlabel="part of the sum of WH",
-        names=[run.view.components[k].name for k in order],
-        values=shares,
-        texts=list(map(percent, shares)),
-        most=shares[0],
+        "Share", "Share of WH by component", "part of the sum of WH", "", names, shares, texts, most=shares[0]
     )
-    together = LineChart(
-        title="The largest together",
-        alt="Share of the largest components together",
-        xlabel="components",
-        ylabel="share",
-        series=[Series("", counts, np.cumsum(shares).tolist())],
-        marks=[Mark(0.9, "90 %")],
-    )
+    title, alt = "The largest together", "Share of the largest components together"
+    series, marks = [Series("", counts, np.cumsum(shares).tolist())], [Mark(0.9, "90 %")]
+    together = LineChart(title, alt, "components", "share", series, marks)
     return {"contribution": _bars_or_curve(bars, counts, "from the largest on"), "cumulated-share": together}
 
 
@@ -74,18 +62,12 @@ def number_for_most(run: RunFacts) -> int:
 
 def sparsity_charts(run: RunFacts) -> dict[str, Chart]:
     """Return charts of the sparsity of each component in W and in H."""
-    charts = {}
+    charts, names = {}, [run.view.components[k].name for k in run.view.shown]
     for factor, axis in zip("WH", get_args(Axis), strict=True):
         values = run.profiles[axis].sparsity[run.view.shown].tolist()
-        bars = BarChart(
-            title=f"{factor}, along the {axis}",
-            alt=f"Sparsity of {factor} by component",
-            xlabel="Hoyer's sparsity",
-            names=[run.view.components[k].name for k in run.view.shown],
-            values=values,
-            texts=[number(value, digits=3) for value in values],
-            most=1.0,
-        )
+        title, alt = f"{factor}, along the {axis}", f"Sparsity of {factor} by component"
+        texts = [number(value, digits=3) for value in values]
+        bars = BarChart(title, alt, "Hoyer's sparsity", "", names, values, texts, most=1.0)
         charts[f"sparsity-{factor}"] = _bars_or_curve(bars, [k + 1 for k in run.view.shown], "component")
     return charts
 
@@ -95,7 +77,7 @@ def _bars_or_curve(bars: BarChart, places: Sequence[int], xlabel: str) -> Chart:
     if len(bars.names) <= BARS:
         return bars
     series = [Series("", places, bars.values)]
-    return LineChart(title=bars.title, alt=bars.alt, xlabel=xlabel, ylabel=bars.xlabel, series=series, filled=True)
+    return LineChart(bars.title, bars.alt, xlabel, bars.xlabel, series, filled=True)
 
 
 def component_rows(run: RunFacts) -> list[Sequence[Cell]]:
@@ -114,24 +96,13 @@ def component_rows(run: RunFacts) -> list[Sequence[Cell]]:
 def residual_charts(axis: Axis, found: AxisResiduals) -> dict[str, Chart]:
     """Return charts of the relative residuals along an axis, and of their distribution."""
     places = [round((k + 0.5) * found.runs.size / found.runs.count - 0.5) for k in range(found.runs.count)]
-    median, (edges, counts) = found.quantile(0.5), found.histogram()
+    median, (edges, counts), label = found.quantile(0.5), found.histogram(), "relative residual"
+    marks = [Mark(median, "median", vertical=True)] if np.isfinite(median) else []
+    series, alt = [Series("", places, found.along.tolist())], f"Relative residual along the {axis}"
+    spread = f"Distribution of the relative residual of the {axis}"
     return {
-        f"residuals-{axis}": LineChart(
-            title=f"Along the {axis}",
-            alt=f"Relative residual along the {axis}",
-            xlabel=axis[:-1],
-            ylabel="relative residual",
-            series=[Series("", places, found.along.tolist())],
-        ),
-        f"residuals-{axis}-spread": Histogram(
-            title="Distribution",
-            alt=f"Distribution of the relative residual of the {axis}",
-            xlabel="relative residual",
-            ylabel="number",
-            edges=edges,
-            counts=counts,
-            marks=[Mark(median, "median", vertical=True)] if np.isfinite(median) else [],
-        ),
+        f"residuals-{axis}": LineChart(f"Along the {axis}", alt, axis[:-1], label, series),
+        f"residuals-{axis}-spread": Histogram("Distribution", spread, label, "number", edges, counts, marks),
     }
 
 

@@ -88,14 +88,7 @@ def cost_charts(history: Sequence[Record]) -> dict[str, LineChart]:
     read = [0.0, *(record.bytes_read / unit for record in history)]
     curves = (("seconds", "Time", seconds, "seconds"), ("bytes", "Bytes of V read", read, name))
     return {
-        key: LineChart(
-            title=title,
-            alt=f"{title} by pass",
-            xlabel="pass",
-            ylabel=label,
-            series=[Series("", passes, values)],
-            filled=True,
-        )
+        key: LineChart(title, f"{title} by pass", "pass", label, [Series("", passes, values)], filled=True)
         for key, title, values, label in curves
     }
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from dnmf.inspection.charts import history_charts
+from dnmf.inspection.components import Component
 from dnmf.inspection.figures.canvas import INK, PALETTE, draw_lines, new_figure, style
-from dnmf.inspection.summary import POINTS, ComponentView, Panel
+from dnmf.inspection.summary import POINTS, ComponentView
 from dnmf.solvers.history import Record
 
 # Longer names are shortened.
@@ -75,41 +76,35 @@ def plot_components(view: ComponentView) -> Any:
     -------
     matplotlib.figure.Figure
     """
-    panels = view.panels
+    titles = [f"{view.components[k].name}, {100 * view.components[k].share:.1f} %" for k in view.shown]
     if view.look == "images":
-        return plot_images([panel.values for panel in panels], [panel.title for panel in panels])
-    across = min(3, len(panels))
-    down = -(-len(panels) // across)
-    tops = max(len(panel.top) for panel in panels)
+        return plot_images([view.values(k) for k in view.shown], titles)
+    across = min(3, len(titles))
+    down = -(-len(titles) // across)
+    tops = max(len(view.components[k].top) for k in view.shown)
     figure = new_figure(3.0 * across, (1.5 if view.look == "curves" else 0.7 + 0.18 * tops) * down)
     places = figure.subplots(down, across, squeeze=False).ravel()
-    for axes in places[len(panels) :]:
+    for axes in places[len(titles) :]:
         axes.set_axis_off()
-    for axes, panel in zip(places, panels, strict=False):
-        if panel.values is None:
-            _draw_features(axes, panel)
-        else:
-            label = view.axis if view.profile.size <= POINTS else f"{view.axis}, in runs"
-            _draw_curve(axes, panel, view.profile.size, label)
+    for axes, k, title in zip(places, view.shown, titles, strict=False):
+        colour = PALETTE[k % len(PALETTE)]
+        if view.look == "names":
+            style(axes, title, "% of the component", "")
+            _draw_features(axes, view.components[k], colour)
+            continue
+        values, size = view.values(k), view.profile.size
+        style(axes, title, view.axis if size <= POINTS else f"{view.axis}, in runs", "")
+        x = np.linspace(0, size, len(values), endpoint=False)
+        axes.fill_between(x, values, color=colour, alpha=0.7, linewidth=0)
+        axes.set_yticks([])
     return figure
 
 
-def _draw_curve(axes: Any, panel: Panel, size: int, label: str) -> None:
-    """Draw a component over an axis of V of length `size`."""
-    assert panel.values is not None
-    style(axes, panel.title, label, "")
-    x = np.linspace(0, size, len(panel.values), endpoint=False)
-    axes.fill_between(x, panel.values, color=PALETTE[panel.index % len(PALETTE)], alpha=0.7, linewidth=0)
-    axes.set_yticks([])
-
-
-def _draw_features(axes: Any, panel: Panel) -> None:
+def _draw_features(axes: Any, component: Component, colour: str) -> None:
     """Draw the strongest features of a component as bars."""
-    style(axes, panel.title, "% of the component", "")
-    rows = np.arange(len(panel.top))
-    widths = [100 * weight for _, weight in panel.top]
-    axes.barh(rows, widths, color=PALETTE[panel.index % len(PALETTE)], alpha=0.8)
-    axes.set_yticks(rows, [_safe(name) for name, _ in panel.top])
+    rows = np.arange(len(component.top))
+    axes.barh(rows, [100 * weight for _, weight in component.top], color=colour, alpha=0.8)
+    axes.set_yticks(rows, [_safe(str(name)) for name, _ in component.top])
     axes.grid(False, axis="y")
     axes.invert_yaxis()
 
