@@ -1,7 +1,6 @@
-"""What each component is made of: its strongest rows or columns of V, and how much of WH it carries.
+"""Components: their strongest rows or columns of V, and the part of WH that each carries.
 
-W and H share an arbitrary scale: a component's column of W may be doubled and its row of H halved. Nothing here depends
-on it.
+W and H share an arbitrary scale: a column of W may be doubled and the same row of H halved. Nothing here depends on it.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from dnmf.kernels.blocks.tiles import Float
 
 
 class Part(NamedTuple):
-    """Consecutive rows of W, or of Hᵀ: which ones, and their numbers (w, r)."""
+    """Consecutive rows of W, or of Hᵀ: their places, and their entries (w, r)."""
 
     places: slice
     numbers: Float
@@ -23,17 +22,17 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Component:
-    """What a component is made of.
+    """One component of a factorisation.
 
     Attributes
     ----------
     name
-        `"NMF_1"` for the first, as in everything that is exported.
+        `"NMF_1"` for the first, as in exported tables.
     share
-        The part of the sum of all entries of WH that it carries.
+        Part of the sum of all entries of WH that it carries.
     top
-        Its strongest rows or columns of V, the strongest first: their names, or their places where they have none, and
-        the part of the component's sum that each has.
+        Its strongest rows or columns of V, the strongest first: for each its name, or its place without one, and its
+        part of the sum of the component.
     """
 
     name: str
@@ -42,7 +41,7 @@ class Component:
 
 
 def component_names(rank: int) -> list[str]:
-    """Return what the components are called.
+    """Return the names of the components.
 
     >>> component_names(2)
     ['NMF_1', 'NMF_2']
@@ -53,21 +52,20 @@ def component_names(rank: int) -> list[str]:
 def describe_components(
     parts: Iterator[Part], others: Iterator[Part], names: NDArray[np.object_] | None, rank: int, most: int
 ) -> list[Component]:
-    """Return what the components are made of along an axis, from the factor along it and the other one, in parts."""
+    """Return the components along an axis of V, from the factor along it and the other factor, both in parts."""
     tops, sums = rank_entries(parts, rank, most)
     carried = shares(sums, sum((part.numbers.sum(axis=0, dtype=np.float64) for part in others), np.zeros(rank)))
     named = [[(place if names is None else names[place], weight) for place, weight in top] for top in tops]
-    return [Component(*told) for told in zip(component_names(rank), carried.tolist(), named, strict=True)]
+    return list(map(Component, component_names(rank), carried.tolist(), named))
 
 
 def rank_entries(
     parts: Iterator[Part], rank: int, most: int
 ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float64]]:
-    """Return the places and weights of each component's strongest entries, and the sums of all (r,).
+    """Return the places and weights of the strongest entries of each component, and the sums of the components (r,).
 
-    Each part is dropped before the next. A weight is the part of its component's
-    sum that an entry has. Of entries that are equal, the first ones are taken, so that no cut into parts changes
-    anything; entries of 0 are not.
+    Each part is dropped before the next is read. The weight of an entry is its part of the sum of the component. Of
+    equal entries the first are taken, so that the result does not depend on the cut into parts; zeros are left out.
 
     >>> parts = Part(slice(0, 2), np.array([[1.0], [4.0]])), Part(slice(2, 4), np.array([[0.0], [3.0]]))
     >>> rank_entries(iter(parts), rank=1, most=2)
@@ -91,13 +89,13 @@ def rank_entries(
 
 
 def _strongest(values: Float, most: int) -> NDArray[np.int64]:
-    """Return where the largest entries above 0 are, in their order; among equal ones at the end, too many."""
+    """Return the places of the `most` largest entries above 0, in their order, with all that equal the smallest."""
     least = np.partition(values, -most)[-most] if most < len(values) else 0
     return np.flatnonzero((values >= least) & (values > 0))
 
 
 def shares(sums: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the part of the sum of WH that each component has, from the sums of W and H along their axes (r,).
+    """Return the part of the sum of WH that each component carries, from the sums (r,) of both factors.
 
     >>> shares(np.array([1.0, 2.0]), np.array([3.0, 0.5])).tolist()
     [0.75, 0.25]
@@ -107,10 +105,10 @@ def shares(sums: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np
 
 
 def sparsity(total: ArrayLike, squares: ArrayLike, count: int) -> Any:
-    """Return the sparsity of vectors of so many entries from their sums Σ|x| and Σx² (Hoyer 2004).
+    """Return the sparsity of vectors with `count` entries from their sums Σ|x| and Σx² (Hoyer 2004).
 
-    (√n − Σ|x| / √Σx²) / (√n − 1): 0 where all entries are the same, 1 where one alone is not 0. Sums may be taken
-    block by block. A vector that is 0 everywhere, or has one entry, counts as sparse: 1.
+    (√n − Σ|x| / √Σx²) / (√n − 1) is 0 if all entries are equal and 1 if a single one is not 0. The sums may be taken
+    block by block. The sparsity of a vector of zeros, or of a single entry, is 1.
 
     >>> sparsity([3.0, 4.0], [9.0, 4.0], 4).tolist()
     [1.0, 0.0]

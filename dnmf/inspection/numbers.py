@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Format numbers and names for people."""
 
 import itertools
 import math
@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-# From which size on the labels of an axis are written in which unit.
+# The least value that is written in a unit on an axis, the unit, and its sign.
 UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (2e4, 1e3, "k"))
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """Write a number in four digits, or so many.
+    """Format a number with `digits` significant digits.
 
     >>> number(0.123456), number(123456), number(1.5e-7), number(2e12), number(None), number(1e-3)
     ('0.1235', '123,456', '1.5·10⁻⁷', '2·10¹²', '–', '0.001')
@@ -33,7 +31,7 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def labels(values: Sequence[float]) -> list[str]:
-    """Write the values at the ticks of an axis, in as many digits as tell them apart.
+    """Format the ticks of an axis, with as many digits as distinguish them.
 
     >>> labels([0.1222, 0.12225, 0.1223]), labels([2e6, 4e6]), labels([1e-4, 1e-2]), labels([1496e6, 1497e6])
     (['0.12220', '0.12225', '0.12230'], ['2M', '4M'], ['10⁻⁴', '0.01'], ['1.496G', '1.497G'])
@@ -50,7 +48,7 @@ def labels(values: Sequence[float]) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Write a time.
+    """Format a duration.
 
     >>> duration(0.0123), duration(75), duration(7300)
     ('12 ms', '1 min 15 s', '2 h 1 min')
@@ -67,7 +65,7 @@ def duration(seconds: float) -> str:
 
 
 def percent(part: float) -> str:
-    """Write a part of 1.
+    """Format a part of 1 as a percentage.
 
     >>> percent(0.3123), percent(0.00031234)
     ('31.2 %', '0.031 %')
@@ -78,7 +76,7 @@ def percent(part: float) -> str:
 
 
 def times(shape: tuple[int, ...]) -> str:
-    """Write a shape.
+    """Format a shape.
 
     >>> times((2000, 1000000))
     '2,000 × 1,000,000'
@@ -87,7 +85,7 @@ def times(shape: tuple[int, ...]) -> str:
 
 
 def shortened(name: Any, most: int = 80) -> str:
-    """Return a text, or its beginning where it is longer than a page has room for.
+    """Return a text, cut to at most `most` characters.
 
     >>> shortened("abcdef", 4)
     'abc…'

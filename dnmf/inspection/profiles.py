@@ -1,4 +1,4 @@
-"""A factor along an axis in few numbers for each component, from one read, however long the axis is."""
+"""Profiles: a factor along an axis, summarised in a few hundred bins by one read."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from dnmf.inspection.components import Part, sparsity
 
 
 class Bins(Protocol):
-    """Which of few bins each place of an axis belongs to."""
+    """A map from the places of an axis to bins."""
 
     @property
     def count(self) -> int:
@@ -24,7 +24,7 @@ class Bins(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Runs:
-    """An axis of so many places cut into even runs, at most so many.
+    """An axis of `size` places, cut into at most `most` even runs.
 
     >>> Runs(10, most=4).of(np.arange(10)).tolist()
     [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
@@ -50,7 +50,7 @@ class Runs:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pixels:
-    """An axis that is an image of rows and columns, and of colours if there are three numbers, made no larger than so.
+    """An axis that is an image (h, w) or (h, w, 3), reduced to at most `most` pixels along its longer side.
 
     >>> Pixels((4, 6), most=3).image
     (2, 3)
@@ -65,32 +65,32 @@ class Pixels:
 
     @property
     def image(self) -> tuple[int, ...]:
-        """The shape of what is drawn."""
+        """Shape of the reduced image."""
         return (-(-self.shape[0] // self._step), -(-self.shape[1] // self._step), *self.shape[2:])
 
     @property
     def count(self) -> int:
-        """Numbers of what is drawn."""
+        """Number of entries of the reduced image."""
         return int(np.prod(self.image))
 
     def of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where each place is drawn."""
+        """Return the entry of the reduced image for each place."""
         down, across, *colour = np.unravel_index(places, self.shape)
         return np.ravel_multi_index((down // self._step, across // self._step, *colour), self.image)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Profile:
-    """What is known of a factor along an axis.
+    """Statistics of a factor along an axis.
 
     Attributes
     ----------
     size
         Length of the axis.
     totals, squares, nonzero
-        Of every component (r,) the sum, the sum of squares, and how many entries are above 0.
+        Sum, sum of squares, and number of entries above 0, for each component (r,).
     most, means
-        Of every component the largest entry and the mean in each bin (r, b).
+        Largest entry and mean of each component in each bin (r, b).
     """
 
     size: int
@@ -107,12 +107,12 @@ class Profile:
 
     @property
     def sparsity(self) -> NDArray[np.float64]:
-        """Hoyer's sparsity of every component (r,): 0 where all entries are the same, 1 where one alone is not 0."""
+        """Hoyer's sparsity of every component (r,): 0 if all entries are equal, 1 if a single one is not 0."""
         return np.asarray(sparsity(self.totals, self.squares, self.size))
 
 
 def profile(parts: Iterator[Part], rank: int, bins: Bins) -> Profile:
-    """Return the profile of a factor that comes in parts, each of which is dropped before the next.
+    """Return the profile of a factor given in parts, each of which is dropped before the next is read.
 
     >>> parts = Part(slice(0, 2), np.array([[1.0], [3.0]])), Part(slice(2, 3), np.array([[0.0]]))
     >>> found = profile(iter(parts), 1, Runs(3, most=2))
@@ -137,15 +137,15 @@ def profile(parts: Iterator[Part], rank: int, bins: Bins) -> Profile:
 
 
 def check_image(shape: tuple[int, ...], sizes: dict[str, int]) -> None:
-    """Raise SettingsError where no axis of V is an image of this shape.
+    """Raise SettingsError if no axis of V has the length of an image of this shape.
 
     >>> check_image((3, 5), {"rows": 12, "columns": 15})
     """
     if len(shape) not in (2, 3) or min(shape) < 1 or (len(shape) == 3 and shape[2] != 3):
-        raise SettingsError(f"shape={shape} is no image; give rows and columns, and 3 after them for colours.")
+        raise SettingsError(f"shape={shape} is not an image; give rows and columns, and 3 after them for colours.")
     if int(np.prod(shape)) not in sizes.values():
-        told = " and ".join(f"{size} {axis}" for axis, size in sizes.items())
+        given = " and ".join(f"{size} {axis}" for axis, size in sizes.items())
         raise SettingsError(
-            f"shape={shape} is an image of {int(np.prod(shape))} numbers, and V has {told}; give a shape whose "
-            "product is one of these."
+            f"shape={shape} is an image of {int(np.prod(shape))} numbers, and V has {given}; give a shape whose product "
+            "is one of these."
         )

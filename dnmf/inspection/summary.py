@@ -1,4 +1,4 @@
-"""What notebooks, pages and terminals show of a result: its facts, and its components along an axis."""
+"""Summaries of a result for notebooks and pages: its facts, and its components along an axis."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Pictures of numbers as PNG in the page itself: parts as images, and heat maps."""
+"""Images within the page as PNG: components as images, and heat maps."""
 
 import base64
 import struct
@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from dnmf.errors import seen
 
-# From nothing to the most: dark blue, teal, green, pale yellow, each lighter than the one before.
+# The colours of a heat map from the lowest to the highest: dark blue, teal, green, pale yellow, each lighter than the last.
 ANCHORS = np.array([[13, 16, 44], [33, 62, 112], [31, 122, 140], [92, 184, 122], [253, 243, 178]], np.float64)
 
 
-def coloured(values: ArrayLike, most: float | None = None) -> NDArray[np.uint8]:
-    """Return numbers (h, w) from 0 to the most as colours (h, w, 3); three colours (h, w, 3) stay what they are.
+def to_pixels(values: ArrayLike, most: float | None = None) -> NDArray[np.uint8]:
+    """Return numbers (h, w), or colours (h, w, 3), from 0 to `most` or to their maximum, as pixels (h, w, 3).
 
-    >>> coloured([[0.0, 1.0]]).tolist()
+    >>> to_pixels([[0.0, 1.0]]).tolist()
     [[[13, 16, 44], [253, 243, 178]]]
     """
     numbers = np.asarray(values, np.float64)
@@ -26,13 +26,12 @@ def coloured(values: ArrayLike, most: float | None = None) -> NDArray[np.uint8]:
     if numbers.ndim == 3:
         return np.asarray((255 * part).round(), np.uint8)
     steps = np.linspace(0, 1, len(ANCHORS))
-    return np.stack([np.interp(part, steps, ANCHORS[:, colour]).round() for colour in range(3)], axis=-1).astype(
-        np.uint8
-    )
+    pixels = [np.interp(part, steps, colour).round() for colour in ANCHORS.T]
+    return np.stack(pixels, axis=-1).astype(np.uint8)
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return colours (h, w, 3) as a PNG.
+    """Return pixels (h, w, 3) as a PNG.
 
     >>> png(np.zeros((2, 3, 3), np.uint8))[:4]
     b'\\x89PNG'
@@ -48,8 +47,8 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def picture(values: ArrayLike, alt: str, most: float | None = None) -> Markup:
-    """Return numbers as an image in the page."""
-    pixels = coloured(values, most)
+    """Return numbers as an image element of the page."""
+    pixels = to_pixels(values, most)
     content = base64.b64encode(png(pixels)).decode()
     height, width, _ = pixels.shape
     element = Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}" class="pixels">')
@@ -57,7 +56,7 @@ def picture(values: ArrayLike, alt: str, most: float | None = None) -> Markup:
 
 
 def smaller(matrix: NDArray[np.floating], most: int) -> NDArray[np.float64]:
-    """Return a matrix by the means of its tiles, so that it has at most so many rows and columns.
+    """Return the means of the tiles of a matrix, at most `most` of them along each axis.
 
     >>> smaller(np.arange(16.0).reshape(4, 4), 2).tolist()
     [[2.5, 4.5], [10.5, 12.5]]

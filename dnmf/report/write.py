@@ -1,4 +1,4 @@
-"""The door: a run or a survey, as one file to be read in a browser."""
+"""Write a run or a survey as one HTML file for a browser."""
 
 import os
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ from dnmf.storage.open_location import full_path
 from dnmf.storage.urls import is_url
 from dnmf.survey import RankSurvey, is_survey, stored_survey
 
-# How a page begins, by which one is known that may be written anew.
+# The beginning of a page, by which a file that may be overwritten is recognised.
 FIRST = b'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-# Features of each component, at most.
+# The most features of each component.
 MOST_FEATURES = 50
 
 
@@ -51,43 +51,43 @@ def write_report(
 ) -> Path:
     """Write a page about a run or a survey: one HTML file that needs no network and stays below 2 MB.
 
-    The factors are read part by part. Residuals by row and by column take one read of V; where it is not to be found,
-    the page says so, and how to give it.
+    The factors are read part by part. Residuals by row and by column take one read of V; if V cannot be found, the page
+    explains how to give it.
 
     Parameters
     ----------
     fitted
         A result, a survey, or the path of the store of either.
     path
-        Of the page; on this machine.
+        Path of the page, on this machine.
     V, weights
-        The matrix and its weights, where the store does not know where they lie.
+        The matrix and its weights, if the store does not record their locations.
     residuals
-        Whether to read V.
+        Whether to read V and show its residuals.
     shape
-        Rows and columns of an image, and 3 for colours, where components are images.
+        Shape of the images if components are images: rows and columns, and 3 after them for colours.
     axis
-        Where the features are, as for `Result.components`; with a shape, the axis that is as long as it.
+        Axis of the features, as for `Result.components`; with a shape, the axis of that length.
     n
-        Features of each component.
+        Number of features of each component.
     title
-        Of the page; the name of the store by default.
+        Title of the page, by default the name of the store.
     overwrite
-        Write a page anew.
+        Whether to replace an existing page.
     memory_limit, threads, watchers, client
-        For the read of V, as for `factorize`.
+        Options for the read of V, as for `factorize`.
 
     Returns
     -------
     Path
-        Of the page.
+        Path of the page.
 
     Raises
     ------
     SettingsError
-        If an option is not allowed, or no axis is an image of the shape.
+        If an option is not allowed, or if no axis has the length of an image.
     StoreError
-        If there is something at the path, or no store where one is named.
+        If the path already exists, or if there is no store at a path given as `fitted`.
 
     Examples
     --------
@@ -104,17 +104,15 @@ def write_report(
     check_apart(target, [V, weights, *inputs_in(store)])
 
     def content() -> str:
-        known = opened(fitted)
+        known = load_fitted(fitted)
         name = title or shortened(Path(str(known.store)).name if known.store else "A factorisation", 200)
         if isinstance(known, RankSurvey):
             return survey_page(known, name)
         feature_axis(known, axis, shape)
-        left: Residuals | str = (
-            "They were left out, since they take a read of V; leave out --no-residuals to have them."
-        )
+        found: Residuals | str = "They were left out, since they take a read of V; omit --no-residuals to show them."
         if residuals:
-            left = measured(known, V, weights, memory_limit, threads, watchers, client)
-        return run_page(gather_facts(known, axis, shape, n, left), name)
+            found = try_residuals(known, V, weights, memory_limit, threads, watchers, client)
+        return run_page(gather_facts(known, axis, shape, n, found), name)
 
     written = whole_checkpoint(content) if isinstance(fitted, str | Path) else content()
     with explained(str(target)), appearing_here(target, partial(free_path, path, overwrite)) as draft:
@@ -122,37 +120,37 @@ def write_report(
     return target
 
 
-def opened(fitted: Result | RankSurvey | str | Path) -> Result | RankSurvey:
-    """Return a result or a survey, from its store if that is what is given."""
+def load_fitted(fitted: Result | RankSurvey | str | Path) -> Result | RankSurvey:
+    """Return a result or a survey, loaded from its store if a path is given."""
     if isinstance(fitted, Result | RankSurvey):
         return fitted
     return stored_survey(fitted) if is_survey(fitted) else stored_result(fitted)
 
 
 def free_path(path: str | Path, overwrite: bool) -> Path:
-    """Return where a page may be written, or raise SettingsError or StoreError."""
+    """Return the full path of a page, or raise SettingsError or StoreError if it may not be written."""
     if is_url(path):
         raise SettingsError(f"path={str(path)!r} is a URL, and pages are written on this machine; give a path.")
     target = full_path(path)
     if not os.path.lexists(target):
         return target
     if not overwrite:
-        raise StoreError(f"{target} exists already; give another path, or say overwrite.")
+        raise StoreError(f"{target} already exists; choose another path or pass overwrite=True (--overwrite).")
     if not is_page(target):
-        raise StoreError(f"{target} is no report, and is not overwritten; delete it, or give another path.")
+        raise StoreError(f"{target} is not a report and is not overwritten; delete it or choose another path.")
     return target
 
 
 def is_page(path: Path) -> bool:
-    """Say whether a file is a page that was written here."""
+    """Return whether a file is a page written by dnmf."""
     if not path.is_file() or path.is_symlink():
         return False
     with open(path, "rb") as file:
         return file.read(len(FIRST)) == FIRST
 
 
-def measured(result: Result, V: Any, weights: Any, *options: Any) -> Residuals | str:
-    """Return what is left of V, or where V is not given and cannot be had, a sentence that says so."""
+def try_residuals(result: Result, V: Any, weights: Any, *options: Any) -> Residuals | str:
+    """Return the residuals of V, or a sentence that explains why a matrix that was not given cannot be read."""
     try:
         return measure_residuals(result, V, weights, *options)
     except Gone:
@@ -161,6 +159,6 @@ def measured(result: Result, V: Any, weights: Any, *options: Any) -> Residuals |
         if V is not None:
             raise
         return (
-            f"They take a read of V, and it could not be read. {shortened(error, 600)} To have them, give the matrix "
-            "to dnmf report by --matrix, or to write_report by V."
+            f"They take a read of V, which could not be read. {shortened(error, 600)} To show them, pass the matrix to "
+            "dnmf report by --matrix, or to write_report by V."
         )

@@ -265,7 +265,7 @@ def test_what_is_not_allowed_is_refused_before_V_is_read(tmp_path, monkeypatch):
     result = fit()
     monkeypatch.setattr("dnmf.report.write.measure_residuals", lambda *given: pytest.fail("V was read"))
     for options, words in (
-        ({"n": 0}, "from 1 to 50"), ({"shape": (5, 5)}, "24 rows and 60 columns"), ({"shape": (24,)}, "no image"),
+        ({"n": 0}, "from 1 to 50"), ({"shape": (5, 5)}, "24 rows and 60 columns"), ({"shape": (24,)}, "not an image"),
         ({"axis": "row"}, "Did you mean 'rows'"), ({"shape": (6, 4), "axis": "columns"}, "60 columns"),
     ):  # fmt: skip
         with pytest.raises(SettingsError, match=words):
@@ -274,9 +274,9 @@ def test_what_is_not_allowed_is_refused_before_V_is_read(tmp_path, monkeypatch):
         write_report(result, "s3://bucket/page.html", V)
     mine = tmp_path / "mine.html"
     mine.write_text("<!doctype html>")
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(StoreError, match="already exists"):
         write_report(result, mine, V)
-    with pytest.raises(StoreError, match="is no report"):
+    with pytest.raises(StoreError, match="is not a report"):
         write_report(result, mine, V, overwrite=True)
     assert mine.read_text() == "<!doctype html>"
     with pytest.raises(StoreError, match="does not exist"):
@@ -323,7 +323,7 @@ def test_the_command_writes_a_page(tmp_path):
     command = ["report", str(tmp_path / "run.zarr"), "-o", str(page), "--shape", "6x4", "--axis", "rows", "-n", "3"]
     assert CliRunner().invoke(main, command).exit_code == 0
     assert "as images" in page.read_text()
-    assert "exists already" in CliRunner().invoke(main, command).output
+    assert "already exists" in CliRunner().invoke(main, command).output
     again = CliRunner().invoke(main, [*command, "--overwrite", "--no-residuals"])
     assert again.exit_code == 0
     assert "They were left out" in page.read_text()
