@@ -146,6 +146,6 @@ def check_image(shape: tuple[int, ...], sizes: dict[str, int]) -> None:
     if int(np.prod(shape)) not in sizes.values():
         given = " and ".join(f"{size} {axis}" for axis, size in sizes.items())
         raise SettingsError(
-            f"shape={shape} is an image of {int(np.prod(shape))} numbers, and V has {given}; give a shape whose product "
-            "is one of these."
+            f"shape={shape} is an image of {int(np.prod(shape))} numbers, and V has {given}; give a shape whose "
+            "product is one of these."
         )

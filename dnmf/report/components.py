@@ -98,7 +98,7 @@ def residual_charts(axis: Axis, found: AxisResiduals) -> dict[str, Chart]:
     places = [round((k + 0.5) * found.runs.size / found.runs.count - 0.5) for k in range(found.runs.count)]
     median, (edges, counts), label = found.quantile(0.5), found.histogram(), "relative residual"
     marks = [Mark(median, "median", vertical=True)] if np.isfinite(median) else []
-    series, alt = [Series("", places, found.along.tolist())], f"Relative residual along the {axis}"
+    series, alt = [Series("", places, found.by_run.tolist())], f"Relative residual along the {axis}"
     spread = f"Distribution of the relative residual of the {axis}"
     return {
         f"residuals-{axis}": LineChart(f"Along the {axis}", alt, axis[:-1], label, series),
@@ -109,8 +109,8 @@ def residual_charts(axis: Axis, found: AxisResiduals) -> dict[str, Chart]:
 def residual_rows(run: RunFacts, axis: Axis, tops: TopK, residuals: Residuals) -> list[Sequence[Cell]]:
     """Return name, relative residual and part of the loss of some rows or columns."""
     loss = float(residuals.total[0]) or 1.0
-    sizes = relative(tops.found, residuals.rows.beta).tolist()
-    parts = (tops.found[0] / loss).tolist()
+    sizes = relative(tops.residuals, residuals.rows.beta).tolist()
+    parts = (tops.residuals[0] / loss).tolist()
     return [
         (run.name(axis, place), (number(size), size), (percent(part), part))
         for place, size, part in zip(tops.places.tolist(), sizes, parts, strict=True)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dnmf.errors import seen
 
-# The colours of a heat map from the lowest to the highest: dark blue, teal, green, pale yellow, each lighter than the last.
+# Colours of a heat map from the lowest to the highest, each lighter than the last: dark blue, teal, green, pale yellow.
 ANCHORS = np.array([[13, 16, 44], [33, 62, 112], [31, 122, 140], [92, 184, 122], [253, 243, 178]], np.float64)
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves of V, by row and by column, in one read: the worst by name, the rest as a distribution."""
+"""Residuals of V by row and by column in one read: the largest by name, the others as a distribution."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -32,101 +32,92 @@ from dnmf.sources.base import Axis
 from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import is_weighted
 
-# How many of the worst are named, and in how many runs an axis is drawn.
+# The largest residuals that are kept by place, and the runs into which an axis is cut.
 WORST, RUNS = 12, 240
-# Relative residuals are counted in bins of a logarithm, finer than a chart shows.
+# Relative residuals are counted in bins of their logarithm, which are finer than the bars of a chart.
 LOW, HIGH, PER_DECADE = -6, 3, 400
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TopK:
-    """The places with the largest of some sizes, and their residuals (2, k); of equal ones the first."""
+    """Places (k,) with the largest residuals by some measure, and these residuals (2, k); of equal ones the first."""
 
-    places: NDArray[np.int64]
-    found: Float
+    places: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    residuals: Float = dataclasses.field(default_factory=lambda: np.zeros((2, 0)))
 
-    @classmethod
-    def none(cls) -> Self:
-        """Return no place."""
-        return cls(np.zeros(0, np.int64), np.zeros((2, 0)))
-
-    def with_more(self, more: "TopK", size: Callable[[Float], Float]) -> "TopK":
-        """Return the largest of these and those that follow."""
-        places, found = np.concatenate([self.places, more.places]), np.concatenate([self.found, more.found], axis=1)
-        first = np.argsort(-size(found), kind="stable")[:WORST]
-        return TopK(places[first], found[:, first])
+    def merge(self, later: "TopK", measure: Callable[[Float], Float]) -> "TopK":
+        """Return the largest of these and of those at later places."""
+        places = np.concatenate([self.places, later.places])
+        residuals = np.concatenate([self.residuals, later.residuals], axis=1)
+        first = np.argsort(-measure(residuals), kind="stable")[:WORST]
+        return TopK(places[first], residuals[:, first])
 
 
 @dataclasses.dataclass(slots=True)
 class AxisResiduals:
     """The residuals along an axis, in bounded memory.
 
+    The residual of a place is a pair, Σ w d(v, y) and Σ w v^β over its entries.
+
     Attributes
     ----------
     beta
-        Of the loss.
-    runs
-        The axis in runs.
-    parts
-        Σ w d(v, y) above Σ w v^β of every run (2, b).
+        β of the loss.
+    runs, sums
+        The axis in runs, and the sum of the residuals of each run (2, b).
     counts
-        How many places have a relative residual in each bin.
+        Number of places with a relative residual in each bin.
     empty
-        Places where V is 0.
+        Number of places where V is 0.
     worst, heaviest
-        The places with the largest relative residuals, and those that carry most of the loss.
+        Places with the largest relative residuals, and with the largest parts of the loss.
     """
 
     beta: float
     runs: Runs
-    parts: Float
+    sums: Float
     counts: NDArray[np.int64]
-    empty: int
-    worst: TopK
-    heaviest: TopK
+    empty: int = 0
+    worst: TopK = dataclasses.field(default_factory=TopK)
+    heaviest: TopK = dataclasses.field(default_factory=TopK)
 
     @classmethod
     def zero(cls, size: int, beta: float) -> Self:
         """Return the residuals of no place of an axis."""
         runs = Runs(size, RUNS)
-        bins = (HIGH - LOW) * PER_DECADE
-        return cls(beta, runs, np.zeros((2, runs.count)), np.zeros(bins, np.int64), 0, TopK.none(), TopK.none())
+        return cls(beta, runs, np.zeros((2, runs.count)), np.zeros((HIGH - LOW) * PER_DECADE, np.int64))
 
-    def take(self, start: int, found: Float) -> None:
-        """Take the residuals (2, p) of the places from `start` on."""
-        places = np.arange(start, start + found.shape[1])
+    def add_places(self, start: int, residuals: Float) -> None:
+        """Add the residuals (2, p) of the places from `start` on."""
+        places = np.arange(start, start + residuals.shape[1])
         run = self.runs.of(places)
-        for part, values in zip(self.parts, found, strict=True):
-            part += np.bincount(run, weights=values, minlength=self.runs.count)
-        there = found[1] > 0
-        self.empty += int((~there).sum())
-        sizes = relative(found[:, there], self.beta)
+        for total, values in zip(self.sums, residuals, strict=True):
+            total += np.bincount(run, weights=values, minlength=self.runs.count)
+        known = residuals[1] > 0
+        self.empty += int((~known).sum())
+        sizes = relative(residuals[:, known], self.beta)
         bins = np.floor((np.log10(np.maximum(sizes, 10.0**LOW)) - LOW) * PER_DECADE)
         self.counts += np.bincount(np.minimum(bins, len(self.counts) - 1).astype(np.int64), minlength=len(self.counts))
-        self._keep(TopK(places[there], found[:, there]), TopK(places, found))
+        self._merge(TopK(places[known], residuals[:, known]), TopK(places, residuals))
 
-    def _keep(self, worst: TopK, heaviest: TopK) -> None:
-        self.worst = self.worst.with_more(worst, partial(relative, beta=self.beta))
-        self.heaviest = self.heaviest.with_more(heaviest, itemgetter(0))
+    def _merge(self, worst: TopK, heaviest: TopK) -> None:
+        self.worst = self.worst.merge(worst, partial(relative, beta=self.beta))
+        self.heaviest = self.heaviest.merge(heaviest, itemgetter(0))
 
     def add(self, other: Self) -> Self:
-        """Return these residuals and the others."""
-        both = dataclasses.replace(
-            self,
-            parts=self.parts + other.parts,
-            counts=self.counts + other.counts,
-            empty=self.empty + other.empty,
-        )
-        both._keep(other.worst, other.heaviest)
+        """Return the residuals of these places and of others."""
+        sums, counts, empty = self.sums + other.sums, self.counts + other.counts, self.empty + other.empty
+        both = dataclasses.replace(self, sums=sums, counts=counts, empty=empty)
+        both._merge(other.worst, other.heaviest)
         return both
 
     @property
-    def along(self) -> Float:
-        """The relative residual of every run (b,), NaN where V is 0."""
-        return np.where(self.parts[1] > 0, relative(self.parts, self.beta), np.nan)
+    def by_run(self) -> Float:
+        """Relative residual of every run (b,), NaN where V is 0."""
+        return np.where(self.sums[1] > 0, relative(self.sums, self.beta), np.nan)
 
     def quantile(self, part: float) -> float:
-        """Return the relative residual below which a part of the places is, to the width of a bin."""
+        """Return a quantile of the relative residuals, to the width of a bin."""
         total = np.cumsum(self.counts)
         if not len(total) or total[-1] == 0:
             return float("nan")
@@ -147,7 +138,7 @@ class AxisResiduals:
 
 @dataclasses.dataclass(slots=True)
 class ResidualSums(FieldSums):
-    """The residuals of every row (2, m), those of the columns, and HHᵀ and the sums of H for what is not stored."""
+    """Residuals of the rows (2, m) and of the columns, with HHᵀ and the row sums of H for entries not stored."""
 
     rows: Float
     columns: AxisResiduals
@@ -157,7 +148,7 @@ class ResidualSums(FieldSums):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Compare:
-    """The work of the pass that compares V with WH, panel by panel."""
+    """Compare V with WH, panel by panel."""
 
     entries: Entries
     beta: float
@@ -168,29 +159,29 @@ class Compare:
     def zero(self) -> ResidualSums:
         """Return the sums of no block."""
         rows, rank = self.W.shape
-        spread = AxisResiduals.zero(self.bounds[-1], self.beta)
-        return ResidualSums(np.zeros((2, rows)), spread, np.zeros((rank, rank)), np.zeros(rank))
+        columns = AxisResiduals.zero(self.bounds[-1], self.beta)
+        return ResidualSums(np.zeros((2, rows)), columns, np.zeros((rank, rank)), np.zeros(rank))
 
     def visit(self, block: int, V: Block, H: Float | None, sums: ResidualSums, scratch: Scratch) -> None:
-        """Check a block and compare it."""
+        """Check a block, and add its residuals."""
         assert H is not None
         self.entries.square_sum(V, self.W.dtype, scratch)
         for columns, panel in self.entries.panels(V, self.W.dtype, scratch, narrow=True):
             h = np.ascontiguousarray(H[:, columns])
-            rows, found = panel_residuals(panel, self.W, h, self.beta, scratch)
+            rows, residuals = panel_residuals(panel, self.W, h, self.beta, scratch)
             if isinstance(panel, Columns) and panel.every:
                 wide = h.astype(np.float64)
                 sums.gram += wide @ wide.T
                 sums.mass += wide.sum(axis=1)
-                found[0] += unstored(h.T, self.gram, self.W.sum(axis=0, dtype=np.float64), self.beta)
-                np.maximum(found[0], 0, out=found[0])
+                residuals[0] += unstored(h.T, self.gram, self.W.sum(axis=0, dtype=np.float64), self.beta)
+                np.maximum(residuals[0], 0, out=residuals[0])
             sums.rows += rows
-            sums.columns.take(self.bounds[block] + columns.start, found)
+            sums.columns.add_places(self.bounds[block] + columns.start, residuals)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Residuals:
-    """What a run leaves of V along both of its axes, and in all: Σ w d(v, y) above Σ w v^β (2,)."""
+    """Residuals of V along both axes, and their total Σ w d(v, y) and Σ w v^β (2,)."""
 
     rows: AxisResiduals
     columns: AxisResiduals
@@ -198,7 +189,7 @@ class Residuals:
 
     @property
     def relative(self) -> float:
-        """The relative residual of V."""
+        """Relative residual of V."""
         return float(relative(self.total, self.rows.beta))
 
 
@@ -211,12 +202,12 @@ def measure_residuals(
     watchers: Sequence[Watcher] = (),
     client: Any = None,
 ) -> Residuals:
-    """Compare V with the factors of a result in one read of V, which may be left out where a store knows its place.
+    """Compare V with the factors of a result in one read of V, which is not needed if the store records its location.
 
     Raises
     ------
     DnmfError
-        If V is not there, or is not what was factorised.
+        If V is missing, or if it is not the matrix that was factorised.
     """
     source = _source(result, V, weights)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
@@ -233,38 +224,38 @@ def measure_residuals(
         watchers.started(plan, 0, 1)
         sums = session.engine(plan, watchers.block_read).one_pass(work, H=result.long)
     sums.rows[0] = np.maximum(sums.rows[0] + unstored(W, sums.gram, sums.mass, settings.beta), 0)
-    short = AxisResiduals.zero(len(W), settings.beta)
-    short.take(0, sums.rows)
-    streamed, held = sums.columns, short
-    rows, columns = (streamed, held) if layout.transposed else (held, streamed)
+    held = AxisResiduals.zero(len(W), settings.beta)
+    held.add_places(0, sums.rows)
+    rows, columns = (sums.columns, held) if layout.transposed else (held, sums.columns)
     return Residuals(rows, columns, sums.rows.sum(axis=1))
 
 
 def _source(result: Result, V: Any, weights: Any) -> Source:
-    """Open the matrix of a result, which must be cut as its factor is."""
+    """Open the matrix of a result, which must be cut into the blocks of its factor."""
     if result.store is not None:
         store = Store.open(result.store)
         source = reopen(store, V, weights)
         check_same_names(result.names, source.layout, named_in(store.header))
         return source
     if V is None:
-        raise StoreError("The run kept no store, so that its matrix is not known; give V.")
+        raise StoreError("The run has no store that records the location of its matrix; give V.")
     streamed: Axis = "rows" if result.rows_streamed else "columns"
     source = open_prepared(V, result.steps, streamed, weights, missing=result.settings.missing)
     if source.layout.user_shape != result.shape or source.layout.bounds != tuple(result.bounds):
         raise DataError(
-            f"V has shape {source.layout.user_shape} in {source.layout.blocks} blocks, and what was factorised had "
-            f"shape {result.shape} in {len(result.bounds) - 1}; give the matrix that was factorised, cut as it was."
+            f"V has shape {source.layout.user_shape} in {source.layout.blocks} blocks, and the factorised matrix had "
+            f"shape {result.shape} in {len(result.bounds) - 1}; give the same matrix with the same blocks."
         )
     check_same_names(result.names, source.layout)
     return source
 
 
-def relative(found: Float, beta: float) -> Float:
-    """Return the residuals (2, …) as one number each: ‖v − y‖/‖v‖ for β = 2, else D(v, y) / Σ v^β; 0 where V is 0.
+def relative(residuals: Float, beta: float) -> Float:
+    """Return relative residuals from pairs (2, …): ‖v − y‖/‖v‖ for β = 2, else D(v, y) / Σ v^β; 0 where V is 0.
 
     >>> relative(np.array([[2.0, 0.0], [4.0, 0.0]]), 2.0).tolist()
     [1.0, 0.0]
     """
-    ratio = np.divide(found[0], found[1], out=np.zeros(np.shape(found[0])), where=np.asarray(found[1]) > 0)
+    known = np.asarray(residuals[1]) > 0
+    ratio = np.divide(residuals[0], residuals[1], out=np.zeros(np.shape(residuals[0])), where=known)
     return np.asarray(np.sqrt(2 * ratio) if beta == 2 else ratio)

@@ -116,11 +116,11 @@ def test_residuals_are_those_of_the_textbook(case, tmp_path):
     beta = result.settings.beta
     expected = naive(np.nan_to_num(dense), np.matmul(*factors(result)), beta, weights)
     for spread, truth in zip((found.rows, found.columns), expected, strict=True):
-        np.testing.assert_allclose(spread.along, relative(truth, beta), rtol=2e-4)  # each run is one place here
+        np.testing.assert_allclose(spread.by_run, relative(truth, beta), rtol=2e-4)  # each run is one place here
         order = np.argsort(-relative(truth, beta), kind="stable")
         worst = relative(truth, beta)[spread.worst.places]
         np.testing.assert_allclose(worst, relative(truth, beta)[order[:WORST]], rtol=2e-4)
-        np.testing.assert_allclose(spread.heaviest.found[0], np.sort(truth[0])[::-1][:WORST], rtol=2e-4)
+        np.testing.assert_allclose(spread.heaviest.residuals[0], np.sort(truth[0])[::-1][:WORST], rtol=2e-4)
         assert spread.counts.sum() == (truth[1] > 0).sum()
     assert found.total[0] <= result.loss * 1.001  # W takes a step after the loss of a divergence is measured
     if result.relative_error is not None:
@@ -129,11 +129,11 @@ def test_residuals_are_those_of_the_textbook(case, tmp_path):
 
 def test_residuals_hold_no_more_for_a_longer_axis():
     spread, more = AxisResiduals.zero(10**12, 2.0), AxisResiduals.zero(10**12, 2.0)
-    spread.take(0, np.array([[1.0, 8.0], [2.0, 2.0]]))
-    more.take(10**12 - 2, np.array([[2.0, 0.0], [2.0, 0.0]]))
+    spread.add_places(0, np.array([[1.0, 8.0], [2.0, 2.0]]))
+    more.add_places(10**12 - 2, np.array([[2.0, 0.0], [2.0, 0.0]]))
     both = spread.add(more)
     assert both.worst.places.tolist() == [1, 10**12 - 2, 0]
-    assert (both.counts.sum(), both.empty, both.parts.shape) == (3, 1, (2, 240))
+    assert (both.counts.sum(), both.empty, both.sums.shape) == (3, 1, (2, 240))
     assert both.quantile(0.5) == pytest.approx(np.sqrt(2), rel=0.01)
     assert sum(both.histogram()[1]) == 3
 
@@ -256,9 +256,9 @@ def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path):
     assert "They were left out" in left
     with pytest.raises(StoreError, match="of a matrix with"):
         read(tmp_path, tmp_path / "run.zarr", V + 1)
-    with pytest.raises(DataError, match="cut as it was"):
+    with pytest.raises(DataError, match="with the same blocks"):
         read(tmp_path, fit(), V[:, :50])
-    assert "kept no store" in Page(read(tmp_path, fit())).text
+    assert "The run has no store" in Page(read(tmp_path, fit())).text
 
 
 def test_what_is_not_allowed_is_refused_before_V_is_read(tmp_path, monkeypatch):
