@@ -1,4 +1,4 @@
-"""Many ranks, seeds and folds beside each other, to choose the rank; `asked.py` shows the passes."""
+"""Surveys of many ranks, seeds and folds, to choose the rank; `request.py` shows the passes."""
 
 from dnmf.survey.reading import is_survey, stored_survey
 from dnmf.survey.survey import make_survey

@@ -1,4 +1,4 @@
-"""The work of bi-cross-validation: a sketch of what a fold leaves, and how well it predicts what it holds out."""
+"""Bi-cross-validation: sketches of the entries that a fold leaves, and predictions of those that it holds out."""
 
 import dataclasses
 import itertools
@@ -26,18 +26,18 @@ def part_of(V: Block, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Bl
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SketchOfRest:
-    """The work of a sketch of the rows and columns that a fold does not hold out.
+    """Sketch the rows and columns of V that a fold does not hold out.
 
     Attributes
     ----------
     inner
         The sketch, whose Q (m', K) has the rows that are left.
     halves
-        What is held out.
+        The rows and columns held out.
     rows
-        Of V.
+        Number of rows of V.
     stride
-        The distance of the columns that are taken as a sample.
+        Distance between the columns of the sample.
     """
 
     inner: Sketch
@@ -50,7 +50,7 @@ class SketchOfRest:
         return self.inner.zero()
 
     def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> None:
-        """Add up what is left of a block."""
+        """Add the rows and columns of a block that are not held out."""
         first, last = self.inner.bounds[block : block + 2]
         left = ~self.halves.columns(first, last)
         if not left.any():
@@ -62,7 +62,7 @@ class SketchOfRest:
 
 @dataclasses.dataclass(slots=True)
 class PredictionSums(FieldSums):
-    """Sums of a fold over the columns that are not held out (0) and those that are (1).
+    """Sums of a fold over the columns that are not held out (index 0) and those that are (index 1).
 
     V_I Hᵀ (2, |I|, Σr), HHᵀ of every rank (2, r, r), and ‖V_IJ‖².
     """
@@ -74,21 +74,21 @@ class PredictionSums(FieldSums):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PredictBlock:
-    """The work of bi-cross-validation: how well factors of the rest predict the block that a fold holds out.
+    """Predict the block that a fold holds out from factors of the other rows and columns.
 
-    Owen & Perry 2009, section 5, for non-negative factors: H from the rows that are not held out, W_I from the columns
-    that are not.
+    Owen & Perry 2009, section 5, for non-negative factors: H is fitted to the rows that are not held out, W_I to the
+    columns that are not.
 
     Attributes
     ----------
     rule
-        With the penalties and the sweeps over H.
+        Rule with the penalties and the sweeps over H.
     halves
-        What is held out.
+        The rows and columns held out.
     W
         Factors (|−I|, Σr) of all ranks, side by side.
     ranks
-        How many columns each has.
+        Number of columns of each factor.
     """
 
     rule: Quadratic
@@ -100,7 +100,7 @@ class PredictBlock:
 
     @property
     def columns(self) -> list[slice]:
-        """The columns of W that each rank has."""
+        """Columns of W of each rank."""
         return [slice(*pair) for pair in itertools.pairwise(np.cumsum([0, *self.ranks]).tolist())]
 
     def zero(self) -> PredictionSums:
@@ -110,7 +110,7 @@ class PredictBlock:
         return PredictionSums(np.zeros((2, held, self.W.shape[1])), grams, 0.0)
 
     def visit(self, block: int, V: Block, H: Float | None, sums: PredictionSums, scratch: Scratch) -> None:
-        """Find H for all columns of a block by the rows that are left, and add up the others."""
+        """Fit H of a block to the rows that are left, and add the rows that are held out."""
         held_rows = self.halves.rows(self.rows)
         held_columns = self.halves.columns(*self.bounds[block : block + 2])
         everywhere = np.ones(len(held_columns), np.bool_)

@@ -1,4 +1,4 @@
-"""Whether the runs of one rank put the same columns together: connectivity on a sample of the columns."""
+"""Connectivity: how often runs of one rank assign two columns to the same component, on a sample of the columns."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,20 +11,20 @@ from scipy.spatial.distance import squareform
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.hashing import mix
 
-# A consensus matrix has as many rows as there are columns in the sample: at this size it takes 100 MB.
+# The largest sample of columns, whose consensus matrix takes 100 MB.
 MOST_COLUMNS = 5000
 
 
 def hashed_sample(n: int, size: int = 1000, seed: int = 0) -> NDArray[np.int64]:
-    """Return the numbers of a sample of n columns, sorted, which depends on these three numbers alone.
+    """Return a sample of n columns, sorted, which depends on the arguments only.
 
-    The columns are cut into `size` runs as even as can be, and one is taken from each by a hash (SplitMix64, Steele et
-    al. 2014), so that the sample costs no more for a longer matrix, and all of it is seen.
+    The columns are cut into `size` even runs, and one column is taken from each by a hash (SplitMix64, Steele et al.
+    2014), so that the cost does not grow with n, and the sample covers the matrix.
 
     Raises
     ------
     DataError
-        If it would be larger than `MOST_COLUMNS`, or empty.
+        If the sample is empty or larger than `MOST_COLUMNS`.
 
     Examples
     --------
@@ -42,15 +42,15 @@ def hashed_sample(n: int, size: int = 1000, seed: int = 0) -> NDArray[np.int64]:
 
 
 def strongest(H: ArrayLike, lengths: ArrayLike) -> NDArray[np.intp]:
-    """Return the component (s,) that is strongest in every column of H (r, s), and −1 where the column is 0.
+    """Return the strongest component (s,) of every column of H (r, s), −1 for a column of zeros.
 
     Parameters
     ----------
     H
         Columns of the factor.
     lengths
-        The Euclidean lengths (r,) of the components, the columns of W. A factorisation leaves it open how a component
-        shares its scale between W and H, and runs share it differently: without them runs that agree would not seem to.
+        Euclidean lengths (r,) of the columns of W, by which the components are weighted, since runs divide the scale of
+        a component between W and H differently.
 
     Examples
     --------
@@ -62,17 +62,17 @@ def strongest(H: ArrayLike, lengths: ArrayLike) -> NDArray[np.intp]:
 
 
 def consensus_matrix(labels: Iterable[ArrayLike]) -> NDArray[np.float32]:
-    """Return how often (s, s), of 0 … 1, two columns have the same label over several runs (Brunet et al. 2004).
+    """Return the share (s, s) of the runs in which two columns have the same label (Brunet et al. 2004).
 
     Parameters
     ----------
     labels
-        For every run the labels (s,) of the same columns, as by `strongest`.
+        Labels (s,) of the same columns for every run, as from `strongest`.
 
     Raises
     ------
     DataError
-        If there is no run, or if the runs do not label as many columns.
+        If there is no run, or if the runs label different numbers of columns.
 
     Examples
     --------
@@ -94,20 +94,20 @@ def consensus_matrix(labels: Iterable[ArrayLike]) -> NDArray[np.float32]:
 
 
 def tree(C: ArrayLike) -> NDArray[np.float64]:
-    """Return the average linkage of the distances 1 − C, as SciPy keeps it, to be shared by those who need it."""
+    """Return the average linkage of the distances 1 − C, in the form of SciPy."""
     return np.asarray(scipy.cluster.hierarchy.linkage(_distances(C), "average"))
 
 
 def cophenetic(C: ArrayLike, linkage: Any = None) -> float:
-    """Return the cophenetic correlation of a consensus matrix C (s, s), which is 1 where all runs agree.
+    """Return the cophenetic correlation of a consensus matrix C (s, s), which is 1 if all runs agree.
 
     It is the Pearson correlation of the distances 1 − C with those at which average linkage joins two columns (Brunet
-    et al. 2004). Where all distances are the same there is none: then it is 1 if the runs agree, and 0 if not.
+    et al. 2004). If all distances are equal, and there is no correlation, it is 1 if the runs agree and 0 otherwise.
 
     Parameters
     ----------
     C
-        As by `consensus_matrix`.
+        Consensus matrix, as from `consensus_matrix`.
     linkage
         Its `tree`, if it is known.
 
@@ -124,7 +124,7 @@ def cophenetic(C: ArrayLike, linkage: Any = None) -> float:
 
 
 def dispersion(C: ArrayLike) -> float:
-    """Return the mean of 4(C − ½)² (Kim & Park 2007): 1 where all runs agree, 0 where all is undecided.
+    """Return the mean of 4(C − ½)² (Kim & Park 2007): 1 if all runs agree, 0 if all entries are ½.
 
     >>> dispersion([[1, 0.5], [0.5, 1]])
     0.5
@@ -134,7 +134,7 @@ def dispersion(C: ArrayLike) -> float:
 
 
 def order(C: ArrayLike, linkage: Any = None) -> NDArray[np.intp]:
-    """Return the columns (s,) in the order of the leaves of the tree of C, in which clusters stand together.
+    """Return the columns (s,) in the order of the leaves of the tree of C, which puts clusters together.
 
     >>> order(consensus_matrix([[0, 1, 0, 1]])).tolist()
     [0, 2, 1, 3]
@@ -145,5 +145,5 @@ def order(C: ArrayLike, linkage: Any = None) -> NDArray[np.intp]:
 
 
 def _distances(C: ArrayLike) -> NDArray[np.float64]:
-    """Return 1 − C between the pairs of columns, as SciPy lists them."""
+    """Return 1 − C for the pairs of columns, in the order of SciPy."""
     return np.asarray(squareform(1 - np.asarray(C, np.float64), checks=False))

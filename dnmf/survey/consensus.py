@@ -1,4 +1,4 @@
-"""Consensus factors: what the components of many runs have in common, as in cNMF (Kotliar et al. 2019)."""
+"""Consensus factors: medians of the components of many runs, as in cNMF (Kotliar et al. 2019)."""
 
 import dataclasses
 import warnings
@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from dnmf.errors import DataError, SettingsError
 from dnmf.survey.stability import PANEL_ROWS, cosines, silhouettes
 
-# The neighbours of a component that say how dense it is around it, as a share of the runs, and how far they may be:
-# what cNMF takes.
+# The number of neighbours by which the density of components is measured, as a part of the runs, and their largest mean
+# distance: the defaults of cNMF.
 NEIGHBOURS = 0.3
 DENSITY_THRESHOLD = 0.5
 
@@ -27,13 +27,13 @@ class Consensus:
     components
         The median (m, r) of each cluster, scaled to the sum 1; the largest cluster comes first.
     labels
-        The cluster (runs, r) of every component, or −1 where it was dropped as an outlier.
+        Cluster (runs, r) of every component, −1 if it was dropped as an outlier.
     densities
-        The mean distance (runs, r) of every component to its nearest neighbours; infinite where it is 0 everywhere.
+        Mean distance (runs, r) of every component to its nearest neighbours; infinite for a component of zeros.
     silhouettes
-        Of every component (runs, r) in its cluster by the distance 1 − cosine; NaN where it was dropped.
+        Silhouette (runs, r) of every component by the distance 1 − cosine; NaN if it was dropped.
     threshold
-        The densities from which on components were dropped.
+        Components of this density or more were dropped.
     """
 
     components: NDArray[np.float64]
@@ -44,12 +44,12 @@ class Consensus:
 
     @property
     def dropped(self) -> int:
-        """How many components were dropped."""
+        """Number of components that were dropped."""
         return int((self.labels == DROPPED).sum())
 
     @property
     def sentence(self) -> str:
-        """What was done, in words."""
+        """Summary of the consensus."""
         return (
             f"{self.dropped} of {self.labels.size} components were dropped, those with a mean distance of "
             f"{self.threshold:g} or more to their nearest neighbours; the medians of {self.components.shape[1]} "
@@ -63,28 +63,29 @@ def consensus(
     neighbours: float = NEIGHBOURS,
     seed: int = 0,
 ) -> Consensus:
-    """Cluster the components of several runs of one rank, without the outliers, and take the median of each cluster.
+    """Cluster the components of several runs of one rank without the outliers, and return the median of each cluster.
 
-    The components are scaled to unit length. One whose mean distance to its nearest neighbours is the threshold or
-    more is dropped, as is one that is 0 everywhere. There are 0.3 · runs neighbours, but at least one, and the
-    threshold is 0.5: the choices of Kotliar et al. (2019). The others are clustered by k-means, whose clusters, unlike
-    those of `stability`, may hold two components of one run or none.
+    The components are scaled to unit length. A component is dropped if its mean distance to its nearest neighbours is
+    at least the threshold, or if it is zero. The defaults, 0.3 · runs neighbours (at least one) and a threshold of 0.5,
+    are those of Kotliar et al. (2019). The others are clustered by k-means; unlike in `stability`, a cluster may hold
+    no component of a run, or several.
 
     Parameters
     ----------
     runs
-        The factors (m, r) whose columns are components, one for each run.
+        Factors (m, r) of the runs, whose columns are components.
     density_threshold
-        Distances between unit vectors that are not negative are at most √2, so that from 1.42 on none is dropped.
+        Least mean distance of an outlier. Distances of non-negative unit vectors are at most √2: from 1.42 on no
+        component is dropped.
     neighbours
-        How many there are to a component, as a share of the runs.
+        Number of neighbours of a component, as a part of the runs.
     seed
-        Of the k-means.
+        Seed of the k-means.
 
     Raises
     ------
     SettingsError
-        If threshold or neighbours are not above 0.
+        If `density_threshold` or `neighbours` is not above 0.
     DataError
         If there are fewer than two runs, if their shapes differ, or if fewer than r different components are left.
 
@@ -120,7 +121,7 @@ def consensus(
 
 
 def density(distances: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
-    """Return the mean distance (N,) of each of N points to so many others that are nearest to it.
+    """Return the mean distance (N,) of each of N points to its nearest neighbours, `neighbours` of them.
 
     >>> density(np.array([[0.0, 1, 3], [1, 0, 2], [3, 2, 0]]), 2).tolist()
     [2.0, 1.5, 2.5]
@@ -134,9 +135,9 @@ def density(distances: NDArray[np.float64], neighbours: int) -> NDArray[np.float
 def clusters(gram: NDArray[np.float64], rank: int, seed: int, of: int) -> NDArray[np.intp]:
     """Return the cluster (N,) of every component by k-means, the largest first, from the cosines (N, N).
 
-    K-means knows the distances alone, so that it is given points of these distances with N coordinates, and not m.
+    K-means depends on distances only, and is given points with N coordinates, and not m, that have the same distances.
     """
-    from sklearn.cluster import KMeans  # they take a second to import, which all else does without
+    from sklearn.cluster import KMeans  # imported here, since it takes a second
     from sklearn.exceptions import ConvergenceWarning
 
     labels = np.empty(0, np.intp)
@@ -144,13 +145,13 @@ def clusters(gram: NDArray[np.float64], rank: int, seed: int, of: int) -> NDArra
         values, vectors = np.linalg.eigh(gram)
         points = (vectors * np.sqrt(np.maximum(values, 0))).round(7)  # beyond that the cosines have no digits
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer points than clusters: told below
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer points than clusters: an error below
             labels = KMeans(rank, n_init=10, random_state=seed % 2**32).fit_predict(points)
     sizes = np.bincount(labels, minlength=rank)
     if not sizes.all():
         raise DataError(
-            f"{len(gram)} of {of} components are no outliers, and not {rank} of them are different; raise "
-            "density_threshold, give more runs, or take a smaller rank."
+            f"{len(gram)} of {of} components are not outliers, and fewer than {rank} of them are different; raise "
+            "density_threshold, give more runs, or choose a smaller rank."
         )
     places = np.empty(rank, np.intp)
     places[np.argsort(-sizes, kind="stable")] = np.arange(rank)

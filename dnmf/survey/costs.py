@@ -1,4 +1,4 @@
-"""What a survey has taken, of passes over V and of seconds, and for which ranks."""
+"""The costs of a survey by rank: passes over V, and seconds."""
 
 import dataclasses
 import math
@@ -8,15 +8,15 @@ from typing import Any, Self
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Work:
-    """What some of the work of a survey took.
+class Cost:
+    """The cost of one step of a survey.
 
     Attributes
     ----------
     passes, seconds
-        How many passes it made, and how long it took by the clock.
+        Passes over V, and seconds by the clock.
     components
-        How many components the models of each rank have together that it was for, those of folds included.
+        Components of all models of each rank that took part, folds included.
     """
 
     passes: int
@@ -25,75 +25,75 @@ class Work:
 
     @classmethod
     def of(cls, passes: int, seconds: float, models: Iterable[int]) -> Self:
-        """Return the work for models of these ranks.
+        """Return a cost shared by models of these ranks.
 
-        >>> Work.of(1, 2.5, [2, 2, 3]).components
+        >>> Cost.of(1, 2.5, [2, 2, 3]).components
         {2: 4, 3: 3}
         """
         return cls(passes, seconds, {rank: rank * count for rank, count in Counter(models).items()})
 
     def share(self, rank: int) -> float:
-        """Return the seconds that count for a rank: the part of all that its components are of all."""
+        """Return the seconds of a rank: its components have this share of all."""
         return self.seconds * self.components.get(rank, 0) / max(sum(self.components.values()), 1)
 
 
 @dataclasses.dataclass(slots=True)
-class Spent:
-    """What a survey has taken.
+class Costs:
+    """The costs of a survey.
 
     Attributes
     ----------
     seconds
-        In all, with what was done between its works.
-    works
-        What it was spent on: `pass-<number>`, `fits-<rank>` and `models-<r>-<r>`.
-    untold
-        Passes that an earlier dnmf counted, which did not say what they were for.
+        Seconds in all, including those between the steps.
+    steps
+        Costs of the steps `pass-<number>`, `fits-<rank>` and `models-<r>-<r>`.
+    unassigned
+        Passes counted by an earlier dnmf, which did not record their steps.
     """
 
     seconds: float = 0.0
-    works: dict[str, Work] = dataclasses.field(default_factory=dict)
-    untold: int = 0
+    steps: dict[str, Cost] = dataclasses.field(default_factory=dict)
+    unassigned: int = 0
 
     @property
     def passes(self) -> int:
         """Reads of V in all."""
-        return self.untold + sum(work.passes for work in self.works.values())
+        return self.unassigned + sum(cost.passes for cost in self.steps.values())
 
     def of(self, rank: int) -> tuple[int, float] | None:
-        """Return the passes in which models of a rank took part, and their share of the seconds; None if not known.
+        """Return the passes that models of a rank took part in, and their share of the seconds; None if not known.
 
-        >>> Spent(9.0, {"pass-1": Work.of(1, 6.0, [2, 4]), "fits-2": Work.of(0, 0.5, [2])}).of(2)
+        >>> Costs(9.0, {"pass-1": Cost.of(1, 6.0, [2, 4]), "fits-2": Cost.of(0, 0.5, [2])}).of(2)
         (1, 2.5)
         """
-        works = [work for work in self.works.values() if rank in work.components]
-        if self.untold or not works:
+        costs = [cost for cost in self.steps.values() if rank in cost.components]
+        if self.unassigned or not costs:
             return None
-        return sum(work.passes for work in works), sum(work.share(rank) for work in works)
+        return sum(cost.passes for cost in costs), sum(cost.share(rank) for cost in costs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a file holds of it."""
-        works = {name: dataclasses.asdict(work) for name, work in self.works.items()}
-        return {"passes": self.passes, "seconds": self.seconds, "works": works}
+        """Return the costs as JSON values."""
+        steps = {name: dataclasses.asdict(cost) for name, cost in self.steps.items()}
+        return {"passes": self.passes, "seconds": self.seconds, "works": steps}
 
     @classmethod
     def from_json(cls, read: Any) -> Self:
-        """Return what a file says; one by an earlier dnmf has no works. ValueError for what is not finite.
+        """Return the costs from JSON values, which of an earlier dnmf have no steps; ValueError if they are not finite.
 
-        >>> spent = Spent.from_json({"passes": 3, "seconds": 1.5})
-        >>> spent.passes, spent.of(2)
+        >>> costs = Costs.from_json({"passes": 3, "seconds": 1.5})
+        >>> costs.passes, costs.of(2)
         (3, None)
         """
-        works = {
-            str(name): Work(
-                int(work["passes"]),
-                float(work["seconds"]),
-                {int(rank): int(count) for rank, count in work["components"].items()},
+        steps = {
+            str(name): Cost(
+                int(cost["passes"]),
+                float(cost["seconds"]),
+                {int(rank): int(count) for rank, count in cost["components"].items()},
             )
-            for name, work in read.get("works", {}).items()
+            for name, cost in read.get("works", {}).items()
         }
-        untold = int(read["passes"]) - sum(work.passes for work in works.values())
-        spent = cls(float(read["seconds"]), works, untold)
-        if not math.isfinite(spent.seconds + sum(work.seconds for work in works.values())):
+        unassigned = int(read["passes"]) - sum(cost.passes for cost in steps.values())
+        costs = cls(float(read["seconds"]), steps, unassigned)
+        if not math.isfinite(costs.seconds + sum(cost.seconds for cost in steps.values())):
             raise ValueError("seconds are finite")
-        return spent
+        return costs

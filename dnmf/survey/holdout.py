@@ -1,4 +1,4 @@
-"""What is held out of a matrix to see whether a rank predicts it, without storing which entries those are.
+"""Entries held out of a matrix to test the predictions of a rank, chosen by a hash and stored nowhere.
 
 Two schemes. *Bi-cross-validation* (Owen & Perry 2009) holds out a block of half of the rows I and half of the columns
 J: factors are fitted to the rest of both, and predict it from the entries that share its rows and its columns.
@@ -9,8 +9,8 @@ J: factors are fitted to the rest of both, and predict it from the entries that 
  I   W_I = argmin ‖V − W H‖    predicted: W_I H_J
 ```
 
-*Speckles* (Wold 1978) hold out single entries, which count for nothing in a fit like missing ones. Which rows, columns
-or entries is a question to a hash of their numbers, so that blocks, threads and workers all give the same answer.
+*Speckles* (Wold 1978) hold out single entries, which are missing in a fit. Rows, columns and entries are chosen by a
+hash of their places, so that the choice does not depend on blocks, threads or workers.
 """
 
 import dataclasses
@@ -27,15 +27,15 @@ from dnmf.kernels.blocks.sums import FieldSums
 from dnmf.kernels.blocks.tiles import Float, kernel
 from dnmf.kernels.divergence.beta import divergence_of
 
-# The largest share of the entries that one fold of speckles holds out.
+# The largest part of the entries that one fold of speckles holds out.
 SHARE = 0.1
-# A prediction that is smaller than this share of the root mean square of V counts as this: 0 would be infinitely wrong.
+# Predictions are raised to this part of the root mean square of V, since the divergence of 0 may be infinite.
 FLOOR = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Halves:
-    """Which rows and columns a fold of bi-cross-validation holds out."""
+    """The rows and columns that a fold of bi-cross-validation holds out."""
 
     seed: int
     fold: int
@@ -45,7 +45,7 @@ class Halves:
         return self._half(2 * self.fold, 0, count)
 
     def columns(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """Return whether each of some columns is held out."""
+        """Return whether each column from `start` to `stop` is held out."""
         return self._half(2 * self.fold + 1, start, stop - start)
 
     def _half(self, stream: int, first: int, count: int) -> NDArray[np.bool_]:
@@ -56,7 +56,7 @@ class Halves:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Speckles:
-    """Which entries one of some folds holds out: no entry is held out by two."""
+    """The entries that one of several folds holds out; no two folds share an entry."""
 
     seed: int
     fold: int
@@ -64,18 +64,18 @@ class Speckles:
 
     @property
     def bounds(self) -> tuple[np.uint64, np.uint64]:
-        """The hashes, of 63 bits, from and below which an entry is held out."""
+        """The range of 63-bit hashes whose entries are held out."""
         width = int(min(SHARE, 1 / self.folds) * 2**63)
         return np.uint64(self.fold * width), np.uint64((self.fold + 1) * width)
 
     def hide(self, block: Block, first: int) -> Weighted:
-        """Return a block whose first column has a number, with weights that are 0 where entries are held out."""
+        """Return a block, whose first column is column `first` of V, with weights of 0 for entries held out."""
         values, weights = block if isinstance(block, Weighted) else (block, None)
         return Weighted(values, HashedWeights(self, values.shape, first, weights))
 
 
 def blanked(fold: Speckles, V: Block, first: int) -> Block:
-    """Return a copy of a block whose first column has a number, with zeros where a fold holds out entries."""
+    """Return a copy of a block from column `first` on, with zeros for the entries that a fold holds out."""
     out = (V.values if isinstance(V, Weighted) else V).copy()
     seed = np.uint64(fold.seed % 2**64)
     if isinstance(out, np.ndarray):
@@ -87,7 +87,7 @@ def blanked(fold: Speckles, V: Block, first: int) -> Block:
 
 
 class HashedWeights:
-    """Weights (m, w) that are made panel by panel, as they are asked for."""
+    """Weights (m, w) of a block, computed panel by panel on access."""
 
     def __init__(self, speckles: Speckles, shape: tuple[int, int], first: int, weights: Any = None) -> None:
         self.speckles, self.shape, self.first, self.weights = speckles, shape, first, weights
@@ -114,38 +114,38 @@ class HashedWeights:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hidden:
-    """Shows every part of a bundle a block without what its fold holds out, or all of it."""
+    """The view of a block for each part of a bundle: without the entries that its fold holds out, or all of it."""
 
     folds: tuple[Speckles | None, ...]
     bounds: tuple[int, ...]
 
     def __call__(self, part: int, block: int, V: Block) -> Block:
-        """Return what a part sees of a block."""
+        """Return the view of a block for a part."""
         fold = self.folds[part]
         return V if fold is None else fold.hide(V, self.bounds[block])
 
 
 @dataclasses.dataclass(slots=True)
-class Predicted(FieldSums):
-    """Sums over the entries that were held out, one for each part: their divergence, its scale, their number."""
+class PredictedSums(FieldSums):
+    """Sums over the held-out entries of each part: their divergence, its scale, their number."""
 
     sums: Float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Predict:
-    """The work of a pass over V and the H's of the folds: how far WH is from what was held out.
+    """Measure the divergence of WH from the held-out entries of every fold.
 
     Attributes
     ----------
     Ws
-        The W (m, r) of every part, whose H's are on top of each other in its order.
+        W (m, r) of every part; their H are stacked in the same order.
     folds
-        What each was not shown.
+        The entries that each part did not see.
     beta
-        Of the divergence.
+        β of the divergence.
     least
-        What a prediction counts as at least.
+        Lower bound of the predictions.
     """
 
     Ws: tuple[Float, ...]
@@ -155,12 +155,12 @@ class Predict:
     entries: Entries
     bounds: tuple[int, ...]
 
-    def zero(self) -> Predicted:
+    def zero(self) -> PredictedSums:
         """Return the sums of no block."""
-        return Predicted(np.zeros((len(self.folds), 3)))
+        return PredictedSums(np.zeros((len(self.folds), 3)))
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: Predicted, scratch: Scratch) -> None:
-        """Add up a block."""
+    def visit(self, block: int, V: Block, H: Float | None, sums: PredictedSums, scratch: Scratch) -> None:
+        """Add the held-out entries of a block."""
         assert H is not None
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
             if isinstance(panel, Columns):
@@ -185,7 +185,7 @@ class Predict:
 def held_places(
     fold: Speckles, first: int, values: NDArray[Any], places: NDArray[np.int64] | None, rows: int
 ) -> NDArray[np.int64]:
-    """Return row and column of the entries of a panel that a fold holds out (2, N); of listed ones their number too."""
+    """Return row and column (2, N) of the held-out entries of a panel, and of a sparse one also their index (3, N)."""
     seed, bounds = np.uint64(fold.seed % 2**64), fold.bounds
     if places is None:
         kept: NDArray[Any] = np.ones(values.shape, np.uint8)
@@ -198,7 +198,7 @@ def held_places(
 
 
 def products(W: Float, H: Float, places: NDArray[np.int64], at_once: int = 2**16) -> Float:
-    """Return the entries of WH (N,) at some places (2, N)."""
+    """Return the entries (N,) of WH at the places (2, N)."""
     out = np.empty(places.shape[1])
     columns = np.ascontiguousarray(H.T)
     for start in range(0, len(out), at_once):
@@ -223,5 +223,5 @@ def _divergences(v, y, beta, terms):  # type: ignore[no-untyped-def]
 
 
 def scale_of(v: NDArray[Any], beta: float) -> float:
-    """Return what a divergence is measured against: Σ v² for β = 2, else the number of entries."""
+    """Return the scale of a divergence: Σ v² for β = 2, else the number of entries."""
     return float(np.square(v, dtype=np.float64).sum()) if beta == 2 else float(len(v))

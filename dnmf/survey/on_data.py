@@ -1,4 +1,4 @@
-"""A survey whose models make their passes side by side, from a sketch of the scaled V or from random factors."""
+"""Surveys whose models make their passes over V together, from a sketch of the scaled V or from random factors."""
 
 import dataclasses
 import itertools
@@ -25,19 +25,23 @@ from dnmf.solvers.selection import follow_of, init_of
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
 from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles, blanked
-from dnmf.survey.passes import Beside, RowSums, SketchOfShown, Take
-from dnmf.survey.request import ROUNDS, WIDTH, Asked, flat, model_piece
-from dnmf.survey.store import Cabinet
+from dnmf.survey.passes import CombinedPass, RowSums, SelectColumns, SketchOfShown
+from dnmf.survey.request import ROUNDS, WIDTH, SurveyRequest, flat, model_piece
+from dnmf.survey.store import SurveyStore
 
 
 def advance_all(
-    bench: Bench, asked: Asked, cabinet: Cabinet, store: Store | None, told: Callable[[State, list[Record]], None]
+    bench: Bench,
+    request: SurveyRequest,
+    store: SurveyStore,
+    checkpoints: Store | None,
+    advanced: Callable[[State, list[Record]], None],
 ) -> State:
-    """Let all models make their passes together and one more to judge folds, keep them, and return where they are."""
-    layout, settings = bench.engine.source.layout, asked.settings
-    models = [(rank, index) for rank in asked.ranks for index in range(len(asked.seeds))]
-    folds = [(rank, fold) for fold in range(asked.folds) for rank in asked.ranks]
-    hidden = [Speckles(settings.seed, fold, asked.folds) for _, fold in folds]
+    """Advance all models together, measure the folds in one more pass, store the results, and return the states."""
+    layout, settings = bench.engine.source.layout, request.settings
+    models = [(rank, index) for rank in request.ranks for index in range(len(request.seeds))]
+    folds = [(rank, fold) for fold in range(request.folds) for rank in request.ranks]
+    hidden = [Speckles(settings.seed, fold, request.folds) for _, fold in folds]
     weighted = make_rule(settings, transposed=layout.transposed, weighted=True) if folds else bench.rule
     rules = [bench.rule] * len(models) + [weighted] * len(folds)
     view = Hidden((*[None] * len(models), *hidden), layout.bounds) if folds else None
@@ -45,37 +49,43 @@ def advance_all(
     def follow(rule: Rule, state: State, stats: Any, H: Any) -> State:
         return follow_of(settings, rule)(rule, state, stats, H)
 
-    commit = None if store is None else store.newest()
-    if commit is None or store is None:
-        state = bundle(first_states(bench, asked, [*models, *folds], [*[None] * len(models), *hidden]))
+    commit = None if checkpoints is None else checkpoints.newest()
+    if commit is None or checkpoints is None:
+        state = bundle(first_states(bench, request, [*models, *folds], [*[None] * len(models), *hidden]))
     else:
-        state = saved_state(store, commit, layout)
-        seen = [dataclasses.replace(part, norms=None) for part in state.parts[len(models) :]]  # theirs are others
-        state = bundle([*state.parts[: len(models)], *seen], state.H)
+        state = saved_state(checkpoints, commit, layout)
+        # Folds see blocks with hidden entries, whose norms are others.
+        of_folds = [dataclasses.replace(part, norms=None) for part in state.parts[len(models) :]]
+        state = bundle([*state.parts[: len(models)], *of_folds], state.H)
     history = [] if commit is None else [Record(**record) for record in commit.history]
     states = iterate(bench, state, bundled(follow, rules, view))
 
     def save() -> None:
-        if store is not None and history and history[-1].passes == state.passes:
-            save_state(store, state, history, None, layout, settings.keep)
+        if checkpoints is not None and history and history[-1].passes == state.passes:
+            save_state(checkpoints, state, history, None, layout, settings.keep)
 
     try:
         while state.passes < settings.max_passes and not state.optimality <= settings.tol:
             state = next(states)
-            told(state, history)
+            advanced(state, history)
             last = state.passes >= settings.max_passes
             if last or state.passes % settings.checkpoint_every == 0:
                 save()
     except BaseException as error:
         keep_before(error, save, f"The checkpoint after pass {state.passes}")
         raise
-    keep_advanced(bench, asked, cabinet, state, models, folds)
+    keep_advanced(bench, request, store, state, models, folds)
     return state
 
 
-def first_states(bench: Bench, asked: Asked, models: Sequence[Any], hidden: Sequence[Speckles | None]) -> list[State]:
-    """Return where models begin: on a sketch of the scaled V where that fits, else at random; folds see their rest."""
-    layout, settings = bench.engine.source.layout, asked.settings
+def first_states(
+    bench: Bench, request: SurveyRequest, models: Sequence[Any], hidden: Sequence[Speckles | None]
+) -> list[State]:
+    """Return the initial states of models: from a sketch of the scaled V if one fits, else at random.
+
+    The sketches of folds are of the entries that they do not hold out.
+    """
+    layout, settings = bench.engine.source.layout, request.settings
     if not isinstance(bench.rule, Divergence) or init_of(settings, bench.rule, layout) != "sketch":
         each = (settings.replace({"rank": rank, "seed": settings.seed + index}) for rank, index in models)
         return [random_state(one, layout) for one in each]
@@ -88,7 +98,7 @@ def first_states(bench: Bench, asked: Asked, models: Sequence[Any], hidden: Sequ
         basis.work(layout) if view is None else SketchOfShown(basis.work(layout), view)
         for basis, view in zip(bases, views, strict=True)
     ]
-    sums = bench.engine.one_pass(Beside(tuple(works)), scope=Scope(known=known)).parts
+    sums = bench.engine.one_pass(CombinedPass(tuple(works)), scope=Scope(known=known)).parts
     known.clear()
     sketches = {
         view: ScaledSketch.of(basis, part, layout) for view, basis, part in zip(views, bases, sums, strict=True)
@@ -101,35 +111,35 @@ def first_states(bench: Bench, asked: Asked, models: Sequence[Any], hidden: Sequ
 
 
 def shown(M: Any, places: Any, fold: Speckles) -> Any:
-    """Return columns of V with these rising numbers, with zeros where a fold holds out entries."""
-    edges = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]  # of runs without a gap
+    """Return columns of V at rising places, with zeros for the entries that a fold holds out."""
+    edges = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]  # edges of runs without a gap
     runs = [slice(*edge) for edge in itertools.pairwise(edges)]
     parts = [blanked(fold, M[:, run], int(places[run.start])) for run in runs]
     return scipy.sparse.hstack(parts, "csc") if scipy.sparse.issparse(M) else np.hstack(parts)
 
 
 def keep_advanced(
-    bench: Bench, asked: Asked, cabinet: Cabinet, state: State, models: list[Any], folds: list[Any]
+    bench: Bench, request: SurveyRequest, store: SurveyStore, state: State, models: list[Any], folds: list[Any]
 ) -> None:
-    """Keep what there is to tell of models that have made their passes, and by one more what those of folds predict."""
+    """Store the results of models after their last pass, and make one more pass for the predictions of folds."""
     engine, layout = bench.engine, bench.engine.source.layout
-    works = Beside((Take(asked.places, layout.bounds), RowSums(state.W.shape[1])))
+    works = CombinedPass((SelectColumns(request.places, layout.bounds), RowSums(state.W.shape[1])))
     found, totals = engine.one_pass(works, state.H, scope=H_ALONE).parts
     samples = np.concatenate(found.parts, axis=1)
     edges = np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist()
     rows = [slice(*pair) for pair in itertools.pairwise(edges)]
     for (rank, index), part, own in zip(models, state.parts, rows, strict=False):
-        thin = sparsity(totals.mass[own].sum(), totals.squares[own].sum(), rank * layout.shape[1])
-        cabinet.put(f"model-{rank}-{asked.seeds[index]}", **model_piece(part, samples[own], float(thin)))
-    if all(cabinet.get("held-{}-{}".format(*fold)) is not None for fold in folds):
+        sparsity_H = sparsity(totals.mass[own].sum(), totals.squares[own].sum(), rank * layout.shape[1])
+        store.put(f"model-{rank}-{request.seeds[index]}", **model_piece(part, samples[own], float(sparsity_H)))
+    if all(store.get("held-{}-{}".format(*fold)) is not None for fold in folds):
         return
     parts = state.parts[len(models) :]
     H = MadeFactor(state.H, Rows(edges[len(models)], edges[-1]))
     entries = dataclasses.replace(bench.rule.entries, dense=True)
-    hidden = tuple(Speckles(asked.settings.seed, fold, asked.folds) for _, fold in folds)
+    hidden = tuple(Speckles(request.settings.seed, fold, request.folds) for _, fold in folds)
     assert state.norms is not None
     least = FLOOR * float(np.sqrt(sum(state.norms) / (layout.shape[0] * layout.shape[1])))
-    work = Predict(tuple(part.W for part in parts), hidden, asked.settings.beta, least, entries, layout.bounds)
+    work = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
     sums = engine.one_pass(work, H).sums
     for (rank, fold), (missed, scale, _) in zip(folds, sums, strict=True):
-        cabinet.put(f"held-{rank}-{fold}", error=missed / scale if scale > 0 else 0.0)
+        store.put(f"held-{rank}-{fold}", error=missed / scale if scale > 0 else 0.0)

@@ -1,4 +1,4 @@
-"""A survey whose models are made on a sketch of V: three reads for any number of them."""
+"""Surveys on a sketch of V: three reads for any number of models."""
 
 import dataclasses
 import time
@@ -11,7 +11,6 @@ import numpy as np
 from dnmf.engine import Scope, single_threaded_products
 from dnmf.engine.factor import StackedFactor
 from dnmf.engine.plan import Load
-from dnmf.errors import StoreError
 from dnmf.inspection.components import sparsity
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic
@@ -23,51 +22,51 @@ from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 from dnmf.survey.bicross import PredictBlock, SketchOfRest
 from dnmf.survey.holdout import Halves
-from dnmf.survey.passes import Beside, Verify
+from dnmf.survey.passes import CombinedPass, Verify
 from dnmf.survey.request import (
     FOLD_STARTS,
     ROUNDS,
     WIDTH,
-    Asked,
-    Reading,
-    Told,
+    Counted,
+    Ready,
+    SurveyRequest,
     fitting,
     flat,
     in_batches,
     model_piece,
     survey_load,
 )
-from dnmf.survey.store import Cabinet
+from dnmf.survey.store import SurveyStore
 
 
-def sketches(asked: Asked) -> list[str]:
-    """Return the names of the sketches, of V and of the rest that each fold leaves."""
-    return ["sketch", *(f"sketch-fold{fold}" for fold in range(asked.folds))]
+def sketches(request: SurveyRequest) -> list[str]:
+    """Return the names of the sketches of V and of the entries that each fold leaves."""
+    return ["sketch", *(f"sketch-fold{fold}" for fold in range(request.folds))]
 
 
-def sketch_all(bench: Bench, asked: Asked, cabinet: Cabinet, reading: Reading) -> None:
-    """Make the first pass: a sketch of V, and of the rest that each fold leaves."""
+def sketch_all(bench: Bench, request: SurveyRequest, store: SurveyStore, counted: Counted) -> None:
+    """Make the first pass: sketches of V and of the entries that each fold leaves."""
     layout = bench.engine.source.layout
-    generator = np.random.default_rng(asked.settings.seed)
-    width, stride = WIDTH * asked.settings.rank, stride_of(layout)
+    generator = np.random.default_rng(request.settings.seed)
+    width, stride = WIDTH * request.settings.rank, stride_of(layout)
     M, _, known = pilot(bench.engine, width, generator)
     Q = basis_of(M, width, generator)
     works: list[Any] = [Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride)]
     bases = [Q]
-    for fold in range(asked.folds):
-        halves = Halves(asked.settings.seed, fold)
+    for fold in range(request.folds):
+        halves = Halves(request.settings.seed, fold)
         left = np.flatnonzero(~halves.rows(layout.shape[0]))
         bases.append(basis_of(M[left, :], min(width, len(left)), generator))
         inner = Sketch(np.ascontiguousarray(bases[-1], layout.work_dtype), layout.bounds, 1)
         works.append(SketchOfRest(inner, halves, layout.shape[0], stride))
-    with reading(asked.ranks * (len(asked.seeds) + asked.folds)):
-        sums = bench.engine.one_pass(Beside(tuple(works)), scope=Scope(known=known)).parts
-    for name, basis, part in zip(sketches(asked), bases, sums, strict=True):
-        cabinet.put(name, **surrogate_piece(basis, part, layout))
+    with counted(request.ranks * (len(request.seeds) + request.folds)):
+        sums = bench.engine.one_pass(CombinedPass(tuple(works)), scope=Scope(known=known)).parts
+    for name, basis, part in zip(sketches(request), bases, sums, strict=True):
+        store.put(name, **surrogate_piece(basis, part, layout))
 
 
 def surrogate_piece(Q: Float, sums: SketchSums, layout: Layout) -> dict[str, Any]:
-    """Return L, a sample of S, and the squares of V and of what is not in it, of the surrogate of a sketch."""
+    """Return the surrogate of a sketch: L, a sample of S, and the squares of V and of its part outside of S."""
     left = Q + lifted(Q, sums.product, sums.gram, layout.work_dtype)
     empty = np.zeros((Q.shape[1], 0), layout.work_dtype)
     sample = np.concatenate([empty, *sums.sample], axis=1)
@@ -75,121 +74,112 @@ def surrogate_piece(Q: Float, sums: SketchSums, layout: Layout) -> dict[str, Any
     return {"left": left.astype(layout.work_dtype), "sample": sample, "norms": np.array(sums.norms), "beyond": beyond}
 
 
-def fit_all(rule: Quadratic, asked: Asked, cabinet: Cabinet, stride: int, threads: int, told: Told) -> dict[int, float]:
-    """Fit every model on its sketch, in this process, and keep each as it is ready; return the seconds of each rank.
+def fit_all(
+    rule: Quadratic, request: SurveyRequest, store: SurveyStore, stride: int, threads: int, ready: Ready
+) -> dict[int, float]:
+    """Fit every model on its sketch in this process, and store each when it is ready; return the seconds of each rank.
 
-    A fit is timed by itself, and as many run at once as there are threads: its share of the seconds is one of so many.
+    Every fit is timed. As many run at once as there are threads, and the time of each is divided by their number.
     """
-    taken = dict.fromkeys(asked.ranks, 0.0)
-    wanted: list[tuple[str, str, int, int]] = []
-    for rank in asked.ranks:
-        wanted += [("sketch", f"fit-{rank}-{seed}", rank, seed) for seed in asked.seeds]
-        wanted += [(f"sketch-fold{fold}", f"fit-{rank}-fold{fold}", rank, fold) for fold in range(asked.folds)]
-
-    beside = min(threads, len(wanted))
+    seconds = dict.fromkeys(request.ranks, 0.0)
+    models: list[tuple[str, str, int, int]] = []
+    for rank in request.ranks:
+        models += [("sketch", f"fit-{rank}-{seed}", rank, seed) for seed in request.seeds]
+        models += [(f"sketch-fold{fold}", f"fit-{rank}-fold{fold}", rank, fold) for fold in range(request.folds)]
+    at_once = min(threads, len(models))
 
     def fit(model: tuple[str, str, int, int]) -> tuple[int, float]:
         sketch, name, rank, seed = model
-        if (known := cabinet.get(name)) is not None:
+        if (known := store.get(name)) is not None:
             return rank, float(known.get("seconds", 0.0))
         start = time.perf_counter()
-        piece = piece_of(cabinet, sketch)
+        piece = store.require(sketch)
         surrogate = Surrogate(piece["left"], rule, float(piece["norms"].sum()), float(piece["beyond"]))
         starts = 1 if sketch == "sketch" else FOLD_STARTS
         with single_threaded_products():
             W, loss = surrogate.fitted(piece["sample"], rank, seed, stride, starts, ROUNDS)
-        seconds = (time.perf_counter() - start) / beside
-        cabinet.put(name, W=W.astype(piece["left"].dtype), loss=loss, seconds=seconds)
-        return rank, seconds
+        taken = (time.perf_counter() - start) / at_once
+        store.put(name, W=W.astype(piece["left"].dtype), loss=loss, seconds=taken)
+        return rank, taken
 
     pool = ThreadPoolExecutor(threads)
     try:
-        for done, (rank, seconds) in enumerate(pool.map(fit, wanted), start=1):
-            taken[rank] += seconds
-            told(done, len(wanted))
+        for done, (rank, taken) in enumerate(pool.map(fit, models), start=1):
+            seconds[rank] += taken
+            ready(done, len(models))
     finally:
         pool.shutdown(cancel_futures=True)
-    return taken
+    return seconds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Measured:
-    """What a pass measures: models by rank and seed, and what folds predict."""
+    """The models (rank, seed) and the folds that a pass measures."""
 
     models: Sequence[tuple[int, int]]
     folds: Sequence[int]
 
 
 def to_measure(
-    asked: Asked, cabinet: Cabinet, layout: Layout, rule: Rule, plan: Callable[[Load], Any]
+    request: SurveyRequest, store: SurveyStore, layout: Layout, rule: Rule, plan: Callable[[Load], Any]
 ) -> list[Measured]:
-    """Return what is still to be measured on V, pass by pass: as many models at a time as fit the memory."""
-    models = [(rank, seed) for rank in asked.ranks for seed in asked.seeds]
-    folds = range(asked.folds)
-    held = [fold for fold in folds if any(cabinet.get(f"held-{rank}-{fold}") is None for rank in asked.ranks)]
+    """Return the models and folds that are not measured yet, pass by pass: as many models as fit into memory."""
+    models = [(rank, seed) for rank in request.ranks for seed in request.seeds]
+    folds = range(request.folds)
+    held = [fold for fold in folds if any(store.get(f"held-{rank}-{fold}") is None for rank in request.ranks)]
     batches = in_batches(
         models,
         lambda batch: fitting(
-            plan, survey_load(asked, layout, rule, [rank for rank, _ in batch], asked.ranks, kept=False)
+            plan, survey_load(request, layout, rule, [rank for rank, _ in batch], request.ranks, kept=False)
         ),
     )
-    # With one model that is missing, those that were beside it are measured again: alone it would be rounded otherwise.
-    missing = [batch for batch in batches if any(cabinet.get("model-{}-{}".format(*one)) is None for one in batch)]
+    # If one model is missing, all of its batch are measured again: alone it would be rounded differently.
+    missing = [batch for batch in batches if any(store.get("model-{}-{}".format(*one)) is None for one in batch)]
     first, *others = missing or [()]
     return [Measured(first, held), *(Measured(batch, ()) for batch in others)] if missing or held else []
 
 
-def measure(bench: Bench, asked: Asked, cabinet: Cabinet, wanted: Measured, reading: Reading) -> list[State]:
-    """Measure models on V, and what folds predict; return the states of the models."""
+def measure(
+    bench: Bench, request: SurveyRequest, store: SurveyStore, wanted: Measured, counted: Counted
+) -> list[State]:
+    """Measure models and the predictions of folds on V; return the states of the models."""
     layout = bench.engine.source.layout
-    norms = piece_of(cabinet, "sketch")["norms"].tolist()
+    norms = store.require("sketch")["norms"].tolist()
     parts = [
-        State(0, piece_of(cabinet, "fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms))
-        for m in wanted.models
+        State(0, store.require("fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms)) for m in wanted.models
     ]
     works: list[Any] = []
     if parts:
         together = Together.of(bench, [bench.rule] * len(parts), parts, None)
-        works.append(Verify(together, asked.places, layout.bounds))
-    predictions = [predict_block(bench.rule, asked, cabinet, layout, fold) for fold in wanted.folds]
+        works.append(Verify(together, request.places, layout.bounds))
+    predictions = [predict_block(bench.rule, request, store, layout, fold) for fold in wanted.folds]
     H = StackedFactor(*(part.H for part in parts)) if parts else None
-    with reading([*(rank for rank, _ in wanted.models), *asked.ranks * len(predictions)]):
-        sums = bench.engine.one_pass(Beside((*works, *predictions)), H).parts
+    with counted([*(rank for rank, _ in wanted.models), *request.ranks * len(predictions)]):
+        sums = bench.engine.one_pass(CombinedPass((*works, *predictions)), H).parts
     for prediction, part in zip(predictions, sums[len(works) :], strict=True):
-        for rank, error in zip(asked.ranks, prediction.errors(part), strict=True):
-            cabinet.put(f"held-{rank}-{prediction.halves.fold}", error=error)
-    return keep_models(bench, wanted.models, parts, sums[0], cabinet) if parts else []
+        for rank, error in zip(request.ranks, prediction.errors(part), strict=True):
+            store.put(f"held-{rank}-{prediction.halves.fold}", error=error)
+    return keep_models(bench, wanted.models, parts, sums[0], store) if parts else []
 
 
-def piece_of(cabinet: Cabinet, name: str) -> dict[str, Any]:
-    """Return a piece that was kept."""
-    piece = cabinet.get(name)
-    if piece is None:
-        raise StoreError(
-            f"The piece {name} of the survey in {cabinet.place} was there, and is not any more; make the survey again "
-            "with the same store to go on from all that is whole."
-        )
-    return piece
-
-
-def predict_block(rule: Rule, asked: Asked, cabinet: Cabinet, layout: Layout, fold: int) -> PredictBlock:
-    """Return the work that tells what the models of a fold predict."""
+def predict_block(rule: Rule, request: SurveyRequest, store: SurveyStore, layout: Layout, fold: int) -> PredictBlock:
+    """Return the computation that measures the predictions of a fold."""
     assert isinstance(rule, Quadratic)
-    W = np.hstack([piece_of(cabinet, f"fit-{rank}-fold{fold}")["W"] for rank in asked.ranks])
-    return PredictBlock(rule, Halves(asked.settings.seed, fold), W, asked.ranks, layout.shape[0], layout.bounds)
+    W = np.hstack([store.require(f"fit-{rank}-fold{fold}")["W"] for rank in request.ranks])
+    return PredictBlock(rule, Halves(request.settings.seed, fold), W, request.ranks, layout.shape[0], layout.bounds)
 
 
 def keep_models(
-    bench: Bench, models: Sequence[tuple[int, int]], parts: Sequence[State], sums: Any, cabinet: Cabinet
+    bench: Bench, models: Sequence[tuple[int, int]], parts: Sequence[State], sums: Any, store: SurveyStore
 ) -> list[State]:
-    """Take the next W of every model from its sums, and keep what there is to tell of it; return their states."""
+    """Compute the next W of every model from its sums, and store its results; return the states of the models."""
     sample = np.concatenate(sums.sample, axis=1)
     start, states = 0, []
     for (rank, seed), state, stats in zip(models, parts, sums.bundle.parts, strict=True):
         step = bench.rule.finish(state.W, stats)
-        thin = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * bench.engine.source.layout.shape[1])
+        sparsity_H = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * bench.engine.source.layout.shape[1])
         H = sample[start : start + rank]
         start += rank
-        cabinet.put(f"model-{rank}-{seed}", **model_piece(step, H, float(thin)))
+        store.put(f"model-{rank}-{seed}", **model_piece(step, H, float(sparsity_H)))
         states.append(state.after(step, state.H, tuple(stats.norms)))
     return states

@@ -1,4 +1,4 @@
-"""The work of the passes of a survey: sketches of what is not held out, all models at once, and their predictions."""
+"""Computations in the passes of a survey: sketches of the entries not held out, and measures of all models at once."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from dnmf.survey.holdout import Speckles, blanked
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Beside:
-    """Several works on one read, each of which is shown the H that the pass reads; nothing is kept of it."""
+class CombinedPass:
+    """Run several computations in one pass; none of them writes H."""
 
     works: tuple[Work[Any], ...]
 
@@ -28,14 +28,14 @@ class Beside:
         return Several([work.zero() for work in self.works])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Several, scratch: Scratch) -> None:
-        """Do each of them."""
+        """Visit a block for each computation."""
         for work, part in zip(self.works, sums.parts, strict=True):
             work.visit(block, V, H, part, scratch)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SketchOfShown:
-    """The work of a sketch in which the entries that a fold of speckles holds out are 0."""
+    """Sketch V with zeros in place of the entries that a fold of speckles holds out."""
 
     inner: Sketch
     fold: Speckles
@@ -45,13 +45,13 @@ class SketchOfShown:
         return self.inner.zero()
 
     def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> None:
-        """Add up what is shown of a block."""
+        """Add the entries of a block that are not held out."""
         self.inner.visit(block, blanked(self.fold, V, self.inner.bounds[block]), None, sums, scratch)
 
 
 @dataclasses.dataclass(slots=True)
 class VerifySums(FieldSums):
-    """The statistics of every model, and its H on a sample of the columns (Σr, s)."""
+    """Statistics of every model, and the H of all on a sample of the columns (Σr, s)."""
 
     bundle: Several
     sample: list[Float]
@@ -59,7 +59,7 @@ class VerifySums(FieldSums):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verify:
-    """The work of a pass that finds the H of every model, measures its loss, and keeps H at some places (s,) only."""
+    """Find the H of every model and its loss, and keep H at some places (s,) only."""
 
     together: Together
     places: NDArray[np.int64]
@@ -73,31 +73,31 @@ class Verify:
         """Visit a block for all models."""
         new = self.together.visit(block, V, H, sums.bundle, scratch)
         assert new is not None
-        sums.sample.append(taken(new, self.places, self.bounds, block))
+        sums.sample.append(columns_at(new, self.places, self.bounds, block))
 
 
 @dataclasses.dataclass(slots=True)
 class Samples(FieldSums):
-    """H (r, s) at some places, block by block."""
+    """H (r, s) at some places, by blocks."""
 
     parts: list[Float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Take:
-    """The work of a pass over H alone that takes it at some places (s,)."""
+class SelectColumns:
+    """Select the columns of H at some places (s,)."""
 
     places: NDArray[np.int64]
     bounds: tuple[int, ...]
 
     def zero(self) -> Samples:
-        """Return nothing taken."""
+        """Return no columns."""
         return Samples([])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Samples, scratch: Scratch) -> None:
-        """Take what is in a block."""
+        """Select the columns of a block."""
         assert H is not None
-        sums.parts.append(taken(H, self.places, self.bounds, block))
+        sums.parts.append(columns_at(H, self.places, self.bounds, block))
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,7 +110,7 @@ class Totals(FieldSums):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RowSums:
-    """The work of a pass over H alone that adds it up."""
+    """Sum the rows of H."""
 
     rows: int
 
@@ -119,13 +119,13 @@ class RowSums:
         return Totals(np.zeros(self.rows), np.zeros(self.rows))
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Totals, scratch: Scratch) -> None:
-        """Add up a block."""
+        """Add a block."""
         assert H is not None
         sums.mass += H.sum(axis=1, dtype=np.float64)
         sums.squares += np.square(H, dtype=np.float64).sum(axis=1)
 
 
-def taken(H: Float, places: NDArray[np.int64], bounds: Sequence[int], block: int) -> Float:
-    """Return those columns of a block (r, w) that are among some places."""
+def columns_at(H: Float, places: NDArray[np.int64], bounds: Sequence[int], block: int) -> Float:
+    """Return the columns of a block (r, w) that are at some places."""
     start, stop = np.searchsorted(places, bounds[block : block + 2])
     return H[:, places[start:stop] - bounds[block]].copy()

@@ -1,4 +1,4 @@
-"""Counts what a survey takes, and tells those who watch it how it goes."""
+"""The progress of a survey: its costs are counted and stored, and watchers are notified."""
 
 import dataclasses
 import threading
@@ -12,80 +12,76 @@ from dnmf.run.run import Run
 from dnmf.solvers.bundle import best_of
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import State
-from dnmf.survey.costs import Work
-from dnmf.survey.store import Cabinet
+from dnmf.survey.costs import Cost
+from dnmf.survey.store import SurveyStore
 
 
-class Tally:
-    """What a survey has spent, as its cabinet remembers it, and its watchers."""
+class SurveyProgress:
+    """The costs of a survey, as its store records them, and its watchers."""
 
-    def __init__(self, run: Run, cabinet: Cabinet, cancel: threading.Event | None) -> None:
-        self.run, self.cabinet, self.cancel = run, cabinet, cancel
-        self.spent = cabinet.spent()
-        self._before = self.spent.seconds
+    def __init__(self, run: Run, store: SurveyStore, cancel: threading.Event | None) -> None:
+        self.run, self.store, self.cancel = run, store, cancel
+        self.costs = store.costs()
+        self._before = self.costs.seconds
         self._start = self._lap = time.perf_counter()
 
-    def set_out(self, most: int) -> None:
-        """Tell how many passes there will be, with those that were made already, and start the clock."""
-        self.run.set_out(self.spent.passes, most)
+    def announce(self, most: int) -> None:
+        """Announce the number of passes, including those already made, and start the clock."""
+        self.run.set_out(self.costs.passes, most)
         self._start = time.perf_counter()
 
     def begin(self) -> None:
-        """Start the clock of a work."""
+        """Start the clock of a step."""
         self._lap = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """The seconds that the survey has taken."""
+        """Seconds of the survey so far."""
         return self._before + time.perf_counter() - self._start
 
-    def spend(self, name: str, passes: int, models: Sequence[int]) -> None:
-        """Set the passes of a work for models of these ranks, and add the seconds since it began or was counted."""
+    def count(self, step: str, passes: int, models: Sequence[int]) -> None:
+        """Set the passes of a step for models of these ranks, and add the seconds since its clock was last read."""
         before, self._lap = self._lap, time.perf_counter()
-        known = self.spent.works.get(name)
-        self.spent.works[name] = Work.of(passes, (known.seconds if known else 0.0) + self._lap - before, models)
+        known = self.costs.steps.get(step)
+        self.costs.steps[step] = Cost.of(passes, (known.seconds if known else 0.0) + self._lap - before, models)
 
-    def fitted(self, taken: Mapping[int, float], models: int) -> None:
-        """Set the seconds that so many models of each rank took on a sketch."""
-        self.spent.works |= {f"fits-{rank}": Work.of(0, taken[rank], [rank] * models) for rank in taken}
-        self.note()
+    def fitted(self, seconds: Mapping[int, float], models: int) -> None:
+        """Set the seconds in which `models` models of each rank were fitted on a sketch."""
+        self.costs.steps |= {f"fits-{rank}": Cost.of(0, seconds[rank], [rank] * models) for rank in seconds}
+        self.save()
 
-    def note(self) -> None:
-        """Remember what was spent."""
-        self.spent.seconds = self.seconds
-        self.cabinet.note(self.spent)
+    def save(self) -> None:
+        """Store the costs."""
+        self.costs.seconds = self.seconds
+        self.store.save_costs(self.costs)
 
     @contextmanager
-    def reading(self, models: Sequence[int]) -> Iterator[None]:
-        """Count the pass that is made within it for models of these ranks, before what it led to is kept."""
+    def counted(self, models: Sequence[int]) -> Iterator[None]:
+        """Count the pass made in this context for models of these ranks, before its results are stored."""
         self.begin()
         yield
-        self.spend(f"pass-{self.spent.passes + 1}", 1, models)
-        self.note()
+        self.count(f"pass-{self.costs.passes + 1}", 1, models)
+        self.save()
 
-    def modelled(self, done: int, total: int) -> None:
-        """Tell how many models are ready, and end the survey where that is wished."""
-        for watcher in self.run.watchers:
-            watcher.modelled(done, total)
+    def ready(self, done: int, total: int) -> None:
+        """Notify watchers that `done` of `total` models are ready, and stop the survey if requested."""
+        self.run.watchers.modelled(done, total)
         if self.cancel is not None and self.cancel.is_set():
             raise Interrupted("The survey was asked to stop.")
 
     def passed(self, models: Sequence[State]) -> None:
-        """Tell of a pass, by the best of its models."""
+        """Notify watchers of a pass, by the best of its models."""
         if not models:
             return
-        record = self.record(dataclasses.replace(best_of(models), passes=self.spent.passes))
-        for watcher in self.run.watchers:
-            watcher.passed(record)
+        self.run.watchers.passed(self.record(dataclasses.replace(best_of(models), passes=self.costs.passes)))
 
-    def stopped(self) -> None:
-        """Tell that the survey is made."""
-        self.note()
-        for watcher in self.run.watchers:
-            watcher.stopped(Verdict(f"The survey read V {self.spent.passes} times.", True))
+    def finish(self) -> None:
+        """Store the costs, and notify watchers that the survey is finished."""
+        self.save()
+        self.run.watchers.stopped(Verdict(f"The survey read V {self.costs.passes} times.", True))
 
     def record(self, state: State) -> Record:
-        """Return the record of a pass."""
+        """Return the record of a model after a pass."""
         return Record(
             passes=state.passes,
             loss=state.loss,

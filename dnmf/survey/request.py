@@ -1,16 +1,16 @@
-"""What a survey is of, and what it takes of memory.
+"""The request of a survey, and the memory that it takes.
 
-Frobenius, where a sketch fits:
+With the Frobenius loss, if a sketch fits:
 
 ```
-pass 1   a sketch of V, and one of what each fold leaves of it
+pass 1   a sketch of V, and a sketch of the entries that each fold leaves
 between  every rank × seed, and every rank × fold, on a sketch
-pass 2   all models at once: H, the true loss, a better W; what the folds predict of what was held out
-pass 3   the best of every rank once more, whose H is kept
+pass 2   all models at once: H, the true loss, a better W; the predictions of the folds for the held-out entries
+pass 3   the best run of every rank once more, to keep its H
 ```
 
-Else, or where a solver that makes passes is named, all models start side by side, from a sketch of the scaled V where
-one fits, and make their passes together; the folds are models that are not shown some entries.
+Otherwise, or with a solver that makes passes, all models make their passes together, from a sketch of the scaled V if
+one fits; the folds are models from which some entries are hidden.
 """
 
 import dataclasses
@@ -33,28 +33,28 @@ from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 from dnmf.survey.columns import strongest
 
-# Columns of the basis of a sketch, for every component of the largest rank.
+# Columns of the basis of a sketch for each component of the largest rank.
 WIDTH = 3
-# Rounds on a sketch, and random starts for a fold; sweeps over an H that has no values yet.
+# Rounds on a sketch, random starts of a fold, and sweeps over an H that starts from a constant.
 ROUNDS, FOLD_STARTS, SWEEPS = 200, 3, 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
-    """What a survey is of.
+class SurveyRequest:
+    """The models of a survey and how they are compared.
 
     Attributes
     ----------
     ranks, seeds
         Every pair is a model.
     folds
-        How many there are; 0 for none.
+        Number of folds, 0 for none.
     scheme
-        `"bicross"` or `"speckled"`, how they hold out.
+        How folds hold out entries, `"bicross"` or `"speckled"`.
     settings
-        Of all models, at the largest rank.
+        Settings of all models, at the largest rank.
     places
-        A sample of the columns (s,) on which runs are compared.
+        Sample of the columns (s,) on which runs are compared.
     """
 
     ranks: tuple[int, ...]
@@ -65,21 +65,21 @@ class Asked:
     places: Any
 
 
-# Is told how many models are ready, and of how many.
-Told = Callable[[int, int], None]
-# Counts the pass that is made within it, for models of these ranks.
-Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
+# Called with the number of models that are ready, and of all models.
+Ready = Callable[[int, int], None]
+# A context in which one pass is made and counted, for models of these ranks.
+Counted = Callable[[Sequence[int]], AbstractContextManager[None]]
 
 
 def sketchable(settings: Settings, rule: Rule, layout: Layout) -> bool:
-    """Say whether the models of a survey can be made on a sketch, and nothing that is asked needs their passes."""
-    return fits(rule, layout, settings.rank) and not named_for_passes(settings)
+    """Return whether the models of a survey can be fitted on a sketch, and no option requires passes over V."""
+    return fits(rule, layout, settings.rank) and not option_for_passes(settings)
 
 
-def named_for_passes(settings: Settings) -> str | None:
-    """Return the option that asks for passes over V itself, if one does.
+def option_for_passes(settings: Settings) -> str | None:
+    """Return the name of an option that requires passes over V itself, or None.
 
-    >>> named_for_passes(Settings(rank=2, solver="mu")), named_for_passes(Settings(rank=2, solver="sketch"))
+    >>> option_for_passes(Settings(rank=2, solver="mu")), option_for_passes(Settings(rank=2, solver="sketch"))
     ('solver', None)
     """
     if settings.solver not in ("auto", "sketch"):
@@ -88,19 +88,19 @@ def named_for_passes(settings: Settings) -> str | None:
 
 
 def survey_load(
-    asked: Asked, layout: Layout, rule: Rule, ranks: Sequence[int], folds: Sequence[int], kept: bool
+    request: SurveyRequest, layout: Layout, rule: Rule, ranks: Sequence[int], folds: Sequence[int], kept: bool
 ) -> Load:
-    """Return what models of some ranks, and folds at some, work with beside V; `kept` says that their H's are kept."""
-    speckled = asked.scheme == "speckled"
-    hidden = asked.folds * sum(folds)
+    """Return the load of models of some ranks and of folds at some ranks; `kept` says whether their H are kept."""
+    speckled = request.scheme == "speckled"
+    hidden = request.folds * sum(folds)
     rows = sum(ranks) + (hidden if speckled else 0)
     if speckled and folds:
-        weighted = make_rule(asked.settings, transposed=layout.transposed, weighted=True)
-        sums = asked.folds * sum(sums_per_row(weighted, rank) for rank in folds)
+        weighted = make_rule(request.settings, transposed=layout.transposed, weighted=True)
+        sums = request.folds * sum(sums_per_row(weighted, rank) for rank in folds)
     else:
         sums = hidden
     sums += sum(sums_per_row(rule, rank) for rank in ranks)
-    sketches = (1 + asked.folds) * WIDTH * asked.settings.rank
+    sketches = (1 + request.folds) * WIDTH * request.settings.rank
     return Load(
         sums=max(sums, sketches),
         worked=2 * rows + sum(folds),
@@ -113,7 +113,7 @@ def survey_load(
 
 
 def in_batches(models: Sequence[Any], fits: Callable[[Sequence[Any]], bool]) -> Iterator[Sequence[Any]]:
-    """Yield models as many at a time as fit the memory, at least one.
+    """Yield batches of models that fit into memory, each with at least one model.
 
     >>> [list(batch) for batch in in_batches([1, 2, 3, 4, 5], lambda models: len(models) < 3)]
     [[1, 2], [3, 4], [5]]
@@ -126,7 +126,7 @@ def in_batches(models: Sequence[Any], fits: Callable[[Sequence[Any]], bool]) -> 
 
 
 def fitting(plan: Callable[[Load], Any], load: Load) -> bool:
-    """Say whether some work can be planned."""
+    """Return whether a load can be planned within the memory limit."""
     try:
         plan(load)
     except BudgetError:
@@ -135,7 +135,7 @@ def fitting(plan: Callable[[Load], Any], load: Load) -> bool:
 
 
 def model_piece(step: Step | State, H: Float, sparsity_H: float) -> dict[str, Any]:
-    """Return what is kept of a model: W (m, r), its figures, and the strongest component of some columns."""
+    """Return the piece of a model: W (m, r), its loss, error, optimality and sparsity, and its labels of the sample."""
     wide = step.W.astype(np.float64)
     return {
         "W": step.W,
@@ -148,5 +148,5 @@ def model_piece(step: Step | State, H: Float, sparsity_H: float) -> dict[str, An
 
 
 def flat(rank: int, layout: Layout) -> FlatFactor:
-    """Return an H that is to be found from the start."""
+    """Return a constant H from which a model starts."""
     return FlatFactor(rank, layout.bounds, layout.work_dtype)

@@ -1,4 +1,4 @@
-"""Whether the runs of one rank find the same components."""
+"""Stability: the agreement of the components of several runs of one rank."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from dnmf.errors import DataError
 
-# Rounds of matching; it comes to rest after a few, since none makes the match worse.
+# Rounds of matching; it converges in a few, since no round makes the match worse.
 MOST_ROUNDS = 100
 
 PANEL_ROWS = 4096
@@ -17,16 +17,16 @@ PANEL_ROWS = 4096
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Stability:
-    """How the components of several runs match.
+    """The match of the components of several runs.
 
     Attributes
     ----------
     labels
-        The cluster (runs, r) of every component; each run has one component in every cluster. The clusters are in the
-        order of the components of the run that is most like the others.
+        Cluster (runs, r) of every component; each run has one component in every cluster. The clusters have the order
+        of the components of the run that is most similar to the others.
     silhouettes
-        Of every component (runs, r), −1 … 1: by how much it is nearer to those it is matched with than to the nearest
-        other cluster. A component that is 0 everywhere is like no other and has 0.
+        Silhouette (runs, r) of every component, −1 … 1: how much nearer it is to its own cluster than to the nearest
+        other one. A component of zeros has 0.
     clusters
         Mean silhouette (r,) of every cluster.
     """
@@ -37,28 +37,28 @@ class Stability:
 
     @property
     def least(self) -> float:
-        """The mean silhouette of the worst cluster, by which NMFk judges a rank."""
+        """Mean silhouette of the worst cluster, the criterion of NMFk."""
         return float(self.clusters.min())
 
     @property
     def mean(self) -> float:
-        """The mean silhouette of all components."""
+        """Mean silhouette of all components."""
         return float(self.silhouettes.mean())
 
 
 def stability(runs: Sequence[ArrayLike]) -> Stability:
-    """Match the components of several runs of one rank, and say how well they match.
+    """Match the components of several runs of one rank, and measure their agreement.
 
     The components are clustered by their cosines, with one component of every run in each cluster (Alexandrov et al.
-    2013; Nebgen et al. 2021): spherical k-means whose assignments are solved exactly, from the run that is most like
-    the others. Neither the order of the runs nor that of their components matters, nor the scale of a component. The
-    silhouettes are those of Rousseeuw (1987) of the distance 1 − cosine; where there is one cluster only, the nearest
-    other one is taken to be as far as non-negative directions can be, at 1.
+    2013; Nebgen et al. 2021): spherical k-means with exact assignments, started from the run that is most similar to
+    the others. The result does not depend on the order of runs and components, or on their scale. The silhouettes are
+    those of Rousseeuw (1987) with the distance 1 − cosine; the neighbour of a single cluster is taken at the distance
+    1, the largest between non-negative directions.
 
     Parameters
     ----------
     runs
-        The factors (m, r) whose columns are components, one for each run.
+        Factors (m, r) of the runs, whose columns are components.
 
     Raises
     ------
@@ -81,9 +81,9 @@ def stability(runs: Sequence[ArrayLike]) -> Stability:
 
 
 def cosines(runs: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """Return the cosines (N, N) between the components of all runs, one run after the other; 0 has the cosine 0.
+    """Return the cosines (N, N) between the components of all runs, run by run; those of a component of zeros are 0.
 
-    Panels of rows are added up, so that nothing of the size of all runs is formed.
+    Products of panels of rows are summed, so that no array of the size of all runs is formed.
     """
     shapes = sorted({np.shape(run) for run in runs})
     if len(runs) < 2 or len(shapes) > 1 or len(shapes[0]) != 2 or 0 in shapes[0]:
@@ -106,11 +106,11 @@ def cosines(runs: Sequence[ArrayLike]) -> NDArray[np.float64]:
 
 
 def matched(gram: NDArray[np.float64], runs: int) -> NDArray[np.intp]:
-    """Return the cluster (runs, r) of every component, by the cosines of `cosines`."""
+    """Return the cluster (runs, r) of every component from the cosines (N, N)."""
     rank = len(gram) // runs
-    likeness = gram.reshape(runs, rank, runs, rank).transpose(0, 2, 1, 3)
-    start = max(range(runs), key=lambda one: sum(_assign(likeness[one, other])[1] for other in range(runs)))
-    labels = np.array([_assign(likeness[run, start])[0] for run in range(runs)])
+    similarity = gram.reshape(runs, rank, runs, rank).transpose(0, 2, 1, 3)
+    start = max(range(runs), key=lambda one: sum(_assign(similarity[one, other])[1] for other in range(runs)))
+    labels = np.array([_assign(similarity[run, start])[0] for run in range(runs)])
     best = -np.inf
     for _ in range(MOST_ROUNDS):
         members = np.zeros((len(gram), rank))
@@ -119,24 +119,24 @@ def matched(gram: NDArray[np.float64], runs: int) -> NDArray[np.intp]:
         length = np.sqrt(np.maximum((members * towards).sum(axis=0), 0))
         towards = (towards / np.where(length > 0, length, 1)).reshape(runs, rank, rank)
         found = [_assign(towards[run]) for run in range(runs)]
-        total = sum(likeness for _, likeness in found)
+        total = sum(similarity for _, similarity in found)
         if total <= best * (1 + 1e-12):
             break
         labels, best = np.array([assigned for assigned, _ in found]), total
     return labels
 
 
-def _assign(likeness: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
-    """Return the cluster of every component, one each, that makes them most alike, and how much they are."""
-    rows, columns = linear_sum_assignment(likeness, maximize=True)
-    return columns, float(likeness[rows, columns].sum())
+def _assign(similarity: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
+    """Return the cluster of every component, one each, with the largest total similarity, and this total."""
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
+    return columns, float(similarity[rows, columns].sum())
 
 
 def silhouettes(distances: NDArray[np.float64], labels: ArrayLike) -> NDArray[np.float64]:
-    """Return the silhouette (N,) of every member of some clusters (Rousseeuw 1987).
+    """Return the silhouette (N,) of every member of several clusters (Rousseeuw 1987).
 
-    (b − a) / max(a, b), with a the mean distance to its own cluster's other members and b that to the members of the
-    nearest other cluster, or 1 where there is none. It is 0 for a member that is alone in its cluster.
+    (b − a) / max(a, b), with a the mean distance to the other members of its own cluster and b that to the members of
+    the nearest other cluster, or 1 without another cluster. The only member of a cluster has 0.
 
     >>> silhouettes(np.array([[0.0, 0.1, 1], [0.1, 0, 1], [1, 1, 0]]), [0, 0, 1]).round(3).tolist()
     [0.9, 0.9, 0.0]

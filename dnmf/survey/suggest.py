@@ -1,4 +1,4 @@
-"""Which rank to take, with the reason as sentences."""
+"""Suggest a rank, with the reason as sentences."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from dnmf.errors import DataError
 
-# Components count as stable where the silhouette of the worst cluster is at least this.
+# Components are stable if the silhouette of the worst cluster is at least this.
 STABLE = 0.8
 
-# A fall of the cophenetic correlation that is smaller than this says nothing.
+# Smaller falls of the cophenetic correlation are ignored.
 LEAST_FALL = 0.01
 
 Column = Sequence[float | None] | None
@@ -19,16 +19,16 @@ Column = Sequence[float | None] | None
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A rank and why it is the one.
+    """A suggested rank and the reason for it.
 
     Attributes
     ----------
     rank
-        The rank, or None where nothing that is known tells the ranks apart.
+        The rank, or None if no criterion distinguishes the ranks.
     reason
-        In sentences: what each criterion says, and what to do where they disagree.
+        Sentences: the result of each criterion, and advice if they disagree.
     agree
-        Whether all criteria that say something name this rank.
+        Whether all criteria that suggest a rank suggest this one.
     """
 
     rank: int | None
@@ -47,30 +47,30 @@ def suggest(
     cophenetic: Column = None,
     bar: float = STABLE,
 ) -> Suggestion:
-    """Name a rank by the held-out error, with the stability of the components beside it.
+    """Suggest a rank by the held-out error, and compare it with the stability of the components.
 
     The rank is the smallest one whose held-out error is within one standard error of the least (Breiman et al. 1984;
-    Hastie et al. 2009, 7.10). Beside it stand the largest rank whose components are stable (Nebgen et al. 2021), and
-    the one after which the cophenetic correlation falls most (Brunet et al. 2004). Where there is no held-out error,
-    the largest stable rank is named, or else the one before the fall.
+    Hastie et al. 2009, 7.10). It is compared with the largest rank whose components are stable (Nebgen et al. 2021),
+    and with the rank after which the cophenetic correlation falls most (Brunet et al. 2004). Without a held-out error,
+    the largest stable rank is suggested, or else the rank before the fall.
 
     Parameters
     ----------
     ranks
-        In any order, each once.
+        The ranks in any order, each once.
     error, spread
-        Of every rank the mean held-out error and its standard error; None or NaN where there is none.
+        Mean held-out error of every rank and its standard error; None or NaN if it is not known.
     stability
-        Of every rank the mean silhouette of the worst cluster of components, as by `Stability.least`.
+        Mean silhouette of the worst cluster of components of every rank, as `Stability.least`.
     cophenetic
-        Of every rank the cophenetic correlation.
+        Cophenetic correlation of every rank.
     bar
-        The silhouette from which on components are stable.
+        Least silhouette of stable components.
 
     Raises
     ------
     DataError
-        If there is no rank, if one is there twice, or if a column has another length.
+        If there is no rank, if a rank is repeated, or if a column has another length.
 
     Examples
     --------
@@ -79,14 +79,14 @@ def suggest(
     (4, True)
     >>> print(found)
     Rank 4 is the smallest whose held-out error, 4, is within one standard error (0.2) of the least, 3.9 at rank 5. \
-Rank 4 is the largest whose components are stable over the runs (silhouette 0.95, at least 0.8 is asked).
+Rank 4 is the largest whose components are stable over the runs (silhouette 0.95, at least 0.8 is required).
     """
     columns = (error, spread, stability, cophenetic)
     lengths = [len(column) for column in columns if column is not None]
     if not len(ranks) or len(set(ranks)) < len(ranks) or any(length != len(ranks) for length in lengths):
         raise DataError(
-            f"ranks={list(ranks)} and columns of the lengths {lengths} make no table; give every rank once, and a "
-            "figure or None for each."
+            f"ranks={list(ranks)} and columns of the lengths {lengths} are not a table; give every rank once, and a "
+            "number or None for each."
         )
     sizes = np.asarray(ranks, np.int64)
     by_size = np.argsort(sizes)
@@ -104,7 +104,7 @@ Rank 4 is the largest whose components are stable over the runs (silhouette 0.95
     if not named:
         return Suggestion(
             None,
-            "Nothing that is known tells the ranks apart: there is no held-out error, no stability and no fall of the "
+            "No criterion distinguishes the ranks: there is no held-out error, no stability and no fall of the "
             "cophenetic correlation. Hold out entries, in two folds or more, or make several runs of every rank.",
             False,
         )
@@ -121,13 +121,13 @@ Rank 4 is the largest whose components are stable over the runs (silhouette 0.95
     return Suggestion(rank, " ".join(sentences), agree)
 
 
-Named = tuple[int, str] | None
+Criterion = tuple[int, str] | None
 Sizes = NDArray[np.int64]
 Figures = NDArray[np.float64]
 
 
-def _by_error(ranks: Sizes, error: Figures, spread: Figures) -> Named:
-    """Name the smallest rank within one standard error of the least held-out error."""
+def _by_error(ranks: Sizes, error: Figures, spread: Figures) -> Criterion:
+    """Return the smallest rank within one standard error of the least held-out error."""
     if not np.isfinite(error).any():
         return None
     best = int(np.nanargmin(np.where(np.isfinite(error), error, np.nan)))
@@ -147,8 +147,8 @@ def _by_error(ranks: Sizes, error: Figures, spread: Figures) -> Named:
     )
 
 
-def _by_stability(ranks: Sizes, stability: Figures, bar: float) -> Named:
-    """Name the largest rank whose components are stable, or the one where they are the most."""
+def _by_stability(ranks: Sizes, stability: Figures, bar: float) -> Criterion:
+    """Return the largest rank whose components are stable, or the one where they are most stable."""
     if not np.isfinite(stability).any():
         return None
     stable = np.flatnonzero(stability >= bar)
@@ -156,17 +156,17 @@ def _by_stability(ranks: Sizes, stability: Figures, bar: float) -> Named:
         place = int(stable[-1])
         return int(ranks[place]), (
             f"Rank {ranks[place]} is the largest whose components are stable over the runs (silhouette "
-            f"{stability[place]:.2f}, at least {bar:g} is asked)."
+            f"{stability[place]:.2f}, at least {bar:g} is required)."
         )
     place = int(np.nanargmax(stability))
     return int(ranks[place]), (
-        f"At no rank are the components stable over the runs (a silhouette of at least {bar:g} is asked); they are "
+        f"At no rank are the components stable over the runs (a silhouette of at least {bar:g} is required); they are "
         f"most so at rank {ranks[place]} ({stability[place]:.2f})."
     )
 
 
-def _by_fall(ranks: Sizes, cophenetic: Figures) -> Named:
-    """Name the rank after which the cophenetic correlation falls most, and is as high at no higher rank again."""
+def _by_fall(ranks: Sizes, cophenetic: Figures) -> Criterion:
+    """Return the rank after which the cophenetic correlation falls most, and is never as high again."""
     known = np.flatnonzero(np.isfinite(cophenetic))
     values = cophenetic[known]
     later = np.maximum.accumulate(values[::-1])[::-1][1:]  # the highest from the next rank on
@@ -182,7 +182,7 @@ def _by_fall(ranks: Sizes, cophenetic: Figures) -> Named:
 
 
 def _advice(rank: int, named: Sequence[tuple[int, str]], silhouette: float, predicts: bool, bar: float) -> str:
-    """Say that the criteria disagree, and what to do."""
+    """Return sentences on the disagreement of the criteria, with advice."""
     *others, last = sorted({other for other, _ in named})
     state = ""
     if np.isfinite(silhouette):
@@ -190,7 +190,7 @@ def _advice(rank: int, named: Sequence[tuple[int, str]], silhouette: float, pred
         state = f" The components of rank {rank} {how} stable (silhouette {silhouette:.2f})."
     hint = f"take rank {rank} to predict or to fill in, and" if predicts else "hold out entries to settle it, or"
     return (
-        f"The criteria disagree: they name the ranks {', '.join(map(str, others))} and {last}.{state} So {hint} "
+        f"The criteria disagree: they suggest the ranks {', '.join(map(str, others))} and {last}.{state} So {hint} "
         "compare the components of these ranks to interpret them; more runs, and more passes for each, make the "
-        "criteria surer."
+        "criteria more certain."
     )

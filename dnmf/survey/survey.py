@@ -1,4 +1,4 @@
-"""Choose the rank: many ranks, seeds and folds in a handful of reads of V."""
+"""Check the request of a survey, and run it."""
 
 import threading
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
 from dnmf.survey.columns import hashed_sample
-from dnmf.survey.request import Asked, named_for_passes, sketchable, survey_load
-from dnmf.survey.runner import Maker, header_of
-from dnmf.survey.store import Cabinet
+from dnmf.survey.request import SurveyRequest, option_for_passes, sketchable, survey_load
+from dnmf.survey.runner import SurveyRunner, header_of
+from dnmf.survey.store import SurveyStore
 from dnmf.survey.table import RankSurvey
 
-# Passes that models make side by side, unless it is said how many.
+# Default number of passes of models that make their passes together.
 PASSES = 30
 
 
@@ -44,7 +44,7 @@ def make_survey(
     client: Any,
     options: dict[str, Any],
 ) -> RankSurvey:
-    """Make a survey; `dnmf.select_rank` describes it."""
+    """Run a survey; `dnmf.select_rank` describes it."""
     weights = options.pop("weights", None)
     ranks = listed(ranks)
     settings = checked(ranks, n_runs, cv, options)
@@ -56,7 +56,7 @@ def make_survey(
     least = min(layout.shape)
     if max(ranks) > least:
         raise SettingsError(f"ranks go up to {max(ranks)}, and V {layout.user_shape} has no more than {least}.")
-    asked = Asked(
+    request = SurveyRequest(
         tuple(sorted(int(rank) for rank in ranks)),
         tuple(range(settings.seed, settings.seed + n_runs)),
         cv,
@@ -66,32 +66,32 @@ def make_survey(
     )
     watchers = Watchers(watchers)
     with open_session(client, source, watchers.workers, cancel) as session:
-        header = header_of(source, asked)
-        cabinet = Cabinet() if store is None else Cabinet.create(store, header, overwrite, inputs_of(source))
+        header = header_of(source, request)
+        kept = SurveyStore() if store is None else SurveyStore.create(store, header, overwrite, inputs_of(source))
         try:
-            last = asked.ranks[-1:]
-            models = last if asked.scheme == "bicross" else len(asked.seeds) * last
+            last = request.ranks[-1:]
+            models = last if request.scheme == "bicross" else len(request.seeds) * last
             plan = partial(session.plan, settings)
-            widest = plan(survey_load(asked, layout, rule, models, last if asked.folds else (), kept=True))
+            widest = plan(survey_load(request, layout, rule, models, last if request.folds else (), kept=True))
             run = Run(session, settings, widest, watchers=watchers)
             try:
-                survey = Maker(run, asked, cabinet, plan, cancel).make()
+                survey = SurveyRunner(run, request, kept, plan, cancel).run_missing()
             finally:
                 run.close()
         finally:
-            cabinet.close()
+            kept.close()
     return survey
 
 
 def listed(ranks: Any) -> list[Any]:
-    """Return the ranks as a list, or raise SettingsError where they are a single thing."""
+    """Return the ranks as a list, or raise SettingsError if they are not a collection."""
     if isinstance(ranks, str) or not np.iterable(ranks):
         raise SettingsError(f"ranks={ranks!r} is not allowed; give several whole numbers, as range(2, 31) or [2, 4].")
     return [*ranks]
 
 
 def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any]) -> Settings:
-    """Return the settings of the models, at the largest rank, having checked what a survey is asked."""
+    """Return the settings of the models, at the largest rank, or raise SettingsError if the request is not allowed."""
     whole = all(isinstance(rank, (int, np.integer)) and rank > 0 for rank in ranks)
     if not ranks or not whole or len(set(ranks)) != len(ranks):
         raise SettingsError(f"ranks={ranks!r} is not allowed; give whole numbers of at least 1, each once.")
@@ -105,8 +105,8 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
         )
     if options.get("max_seconds") is not None:
         raise SettingsError(
-            "max_seconds is not for a survey, which is whole or goes on from its store; leave it out, and stop it "
-            "when you like."
+            "max_seconds is not for a survey, which is finished or continued from its store; leave it out, and stop "
+            "the survey at any time."
         )
     if not isinstance(cv, int) or not 0 <= cv <= MOST_RUNS or cv == 1:
         raise SettingsError(
@@ -121,7 +121,7 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
 
 
 def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> str:
-    """Return how folds hold out, by the name of a scheme or `"auto"`."""
+    """Return the scheme by which folds hold out entries, from its name or `"auto"`."""
     if holdout not in ("auto", "bicross", "speckled"):
         raise unknown("holdout", holdout, ("auto", "bicross", "speckled"))
     if holdout == "bicross" and not fits(rule, layout, settings.rank):
@@ -129,14 +129,14 @@ def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> st
             f"holdout='bicross' is for the Frobenius loss of a matrix with every entry and larger than 5 times the "
             f"largest rank, {settings.rank}, in both directions; use holdout='speckled'."
         )
-    if holdout == "bicross" and (name := named_for_passes(settings)):
+    if holdout == "bicross" and (name := option_for_passes(settings)):
         raise SettingsError(
-            f"holdout='bicross' is for models that are made on a sketch of V, and {name}={getattr(settings, name)!r} "
-            f"is for their passes over V itself; leave {name} out, or use holdout='speckled'."
+            f"holdout='bicross' is for models on a sketch of V, and {name}={getattr(settings, name)!r} is for passes "
+            f"over V itself; leave {name} out, or use holdout='speckled'."
         )
     if holdout == "speckled" and settings.solver == "sketch":
         raise SettingsError(
-            "solver='sketch' makes the models on a sketch of V, and holdout='speckled' is for passes over V itself; "
+            "solver='sketch' fits the models on a sketch of V, and holdout='speckled' is for passes over V itself; "
             "leave one of them out."
         )
     return "bicross" if sketchable(settings, rule, layout) and holdout != "speckled" else "speckled"

@@ -1,4 +1,4 @@
-"""What a survey found, and which rank that speaks for."""
+"""The results of a survey."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from dnmf.run.transform import transform
 from dnmf.settings import Settings
 from dnmf.survey.columns import consensus_matrix, cophenetic, dispersion, order, tree
 from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
-from dnmf.survey.costs import Spent
+from dnmf.survey.costs import Costs
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
 
@@ -30,15 +30,15 @@ class SurveyModel:
     Attributes
     ----------
     rank, seed
-        Which it is.
+        Rank and seed of the run.
     W
-        The factor that is held whole, one row to every row (or column) of V that is not streamed.
+        The factor held in memory, with one row for every row (or column) of V that is not streamed.
     loss, relative_error, optimality
         As in `Record`; the error is NaN for a loss other than Frobenius.
     labels
-        The component (s,) that is strongest in each of a sample of the streamed columns; −1 where none is.
+        Strongest component (s,) in each column of a sample, −1 for a column of zeros.
     sparsity
-        Of W and of H (Hoyer 2004), 0 … 1.
+        Sparsity of W and of H (Hoyer 2004), 0 … 1.
     """
 
     rank: int
@@ -51,29 +51,29 @@ class SurveyModel:
     sparsity: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # without slots, so that what it has worked out can be kept
+@dataclasses.dataclass(frozen=True, eq=False)  # without slots: the rows of the table are kept
 class RankSurvey:
-    """Models of many ranks, seeds and folds, and what they say of the rank.
+    """Models of many ranks, seeds and folds, and the criteria for the rank.
 
     Attributes
     ----------
     ranks
-        In rising order.
+        Ranks in rising order.
     models
-        Of every rank and seed.
+        Models of every rank and seed.
     held_out
-        The held-out error of every rank (ranks, folds): ‖V − WH‖²/‖V‖² over what a fold held out for the Frobenius
-        loss, else the mean divergence of an entry.
+        Held-out error of every rank (ranks, folds): ‖V − WH‖²/‖V‖² over the entries that a fold held out for the
+        Frobenius loss, else the mean divergence of an entry.
     holdout
         `"bicross"` (Owen & Perry 2009) or `"speckled"`.
     places
-        The columns (s,), as streamed, on which the runs are compared.
+        Columns (s,), as streamed, on which the runs are compared.
     passes, seconds
-        What the survey took; `table()` says it for each rank.
+        Costs of the survey; `table()` has those of each rank.
     settings
-        Of all models, at the largest rank.
+        Settings of all models, at the largest rank.
     store
-        Where it is kept, if it is.
+        Path of the store, if there is one.
     """
 
     ranks: tuple[int, ...]
@@ -88,7 +88,7 @@ class RankSurvey:
     location: str | None
     _transposed: bool
     _best: Mapping[int, Result | str]
-    _spent: Spent = dataclasses.field(default_factory=Spent, repr=False)
+    _costs: Costs = dataclasses.field(default_factory=Costs, repr=False)
 
     def of(self, rank: int) -> tuple[SurveyModel, ...]:
         """Return the models of a rank.
@@ -104,29 +104,29 @@ class RankSurvey:
 
     @own_errors
     def stability(self, rank: int) -> Stability | None:
-        """Return how the components of the runs of a rank match, or None where there is one run."""
+        """Return the match of the components of all runs of a rank, or None for a single run."""
         models = self.of(rank)
         return stability([model.W for model in models]) if len(models) > 1 else None
 
     @own_errors
     def connectivity(self, rank: int) -> NDArray[np.float32]:
-        """Return how often (s, s) two columns of the sample have one strongest component (Brunet et al. 2004)."""
+        """Return the part (s, s) of the runs in which two columns share their component (Brunet et al. 2004)."""
         return consensus_matrix([model.labels for model in self.of(rank)])
 
     @own_errors
     def table(self) -> dict[str, list[Any]]:
-        """Return the figures of the survey, a column to each, with an entry for every rank.
+        """Return the criteria of the survey by their names, each with a value for every rank.
 
         `loss`, `relative_error` (best), `relative_error_median`, `explained` (1 − ‖V − WH‖²/‖V‖² of the best),
         `held_out` with its standard error `held_out_se`, `stability` (mean silhouette of the worst cluster of
         components) and `stability_mean`, `cophenetic`, `dispersion`, and `sparsity_W`, `sparsity_H` of the best run;
-        None where there is none.
+        None if a value is not known.
 
-        `passes` are the reads of V in which models of the rank took part, those of its folds included. `seconds` are
-        its share of the time, by the clock: of a pass, and of passes that models make side by side, as much of the
-        whole as its components are of all that took part; of the fits on a sketch what its own took, divided by how
-        many ran at once. What is done between them counts for no rank, so that the column adds up to less than the
-        seconds of the survey. Both are None where an earlier dnmf made some of the survey, which did not keep them.
+        `passes` are the reads of V that models of the rank took part in, folds included. `seconds` are its share of the
+        time: of a pass that models make together, in proportion to its components; of the fits on a sketch, the time of
+        its own, divided by the number that ran at once. Time between these steps belongs to no rank, so that the column
+        adds up to less than the seconds of the survey. Both are None if a part of the survey was made by an earlier
+        dnmf, which did not record them.
         """
         return {name: [row[name] for row in self._rows] for name in self._rows[0]}
 
@@ -139,8 +139,8 @@ class RankSurvey:
         best = min(models, key=lambda model: model.loss)
         found = self.stability(rank)
         C = self.connectivity(rank) if len(models) > 1 and len(self.places) > 1 else None
-        thin = best.sparsity[::-1] if self._transposed else best.sparsity
-        passes, seconds = self._spent.of(rank) or (None, None)
+        sparsity = best.sparsity[::-1] if self._transposed else best.sparsity
+        passes, seconds = self._costs.of(rank) or (None, None)
         return {
             "rank": rank,
             "loss": best.loss,
@@ -154,15 +154,15 @@ class RankSurvey:
             "stability_mean": None if found is None else found.mean,
             "cophenetic": None if C is None else cophenetic(C),
             "dispersion": None if C is None else dispersion(C),
-            "sparsity_W": thin[0],
-            "sparsity_H": thin[1],
+            "sparsity_W": sparsity[0],
+            "sparsity_H": sparsity[1],
             "passes": passes,
             "seconds": seconds,
         }
 
     @own_errors
     def suggest(self) -> Suggestion:
-        """Return the rank to take, with the reason as sentences, and whether the criteria agree."""
+        """Return the suggested rank, with the reason as sentences, and whether the criteria agree."""
         table = self.table()
         return suggest(table["rank"], table["held_out"], table["held_out_se"], table["stability"], table["cophenetic"])
 
@@ -174,24 +174,24 @@ class RankSurvey:
 
     @own_errors
     def consensus(self, rank: int, V: Any = None, density_threshold: float = DENSITY_THRESHOLD) -> "ConsensusResult":
-        """Return what the runs of a rank have in common, with the other factor refitted in one read of V.
+        """Return the consensus of the runs of a rank, with the other factor refitted in one read of V.
 
-        Components that are far from all others are dropped, the rest clustered, and of each cluster the median is taken
-        (Kotliar et al. 2019).
+        Components that are far from all others are dropped, the rest are clustered, and the median of each cluster is
+        the consensus (Kotliar et al. 2019).
 
         Parameters
         ----------
         rank
-            One of the survey's, with two runs or more.
+            A rank of the survey, with two runs or more.
         V
-            The matrix, where the survey cannot know where it lies.
+            The matrix, if the survey does not record its location.
         density_threshold
-            The mean distance to the nearest neighbours from which on a component is an outlier.
+            Least mean distance of an outlier to its nearest neighbours.
 
         Raises
         ------
         DataError
-            If V is not given and was in memory, or too few components are left.
+            If V was in memory and is not given, or if too few components are left.
         """
         found = consensus([model.W for model in self.of(rank)], density_threshold, seed=self.settings.seed)
         if V is None and self.location is None:
@@ -225,7 +225,7 @@ class RankSurvey:
         return plot_silhouettes(found.silhouettes.ravel(), found.labels.ravel(), f"Components of rank {rank}")
 
     def facts(self) -> dict[str, str]:
-        """Return what there is to know of the survey in a few lines."""
+        """Return the facts of the survey in a few lines."""
         runs = len(self.models) // len(self.ranks)
         return {
             "matrix": self.location or "given in memory",
@@ -273,9 +273,9 @@ class ConsensusResult:
     Attributes
     ----------
     W, H
-        The factors, the long one a Dask array.
+        Factors; the long one is a Dask array.
     found
-        How it was found: what was dropped, clusters, silhouettes.
+        The clusters, their silhouettes, and the components that were dropped.
     """
 
     W: Any
@@ -284,7 +284,7 @@ class ConsensusResult:
 
 
 def figure(value: Any) -> str:
-    """Write a figure of the table."""
+    """Format a value of the table."""
     return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.5g}"
 
 

@@ -1,4 +1,4 @@
-"""What the store of a survey may say: its header and its pieces can come from anywhere."""
+"""Checks of the header and the pieces of a survey, which may come from anywhere."""
 
 import itertools
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from dnmf.settings import MOST_RUNS
 from dnmf.storage.location import Place
 from dnmf.survey.columns import MOST_COLUMNS
 
-# The arrays of a piece by the first word of its name, with their axes.
+# The arrays of a piece by the first word of its name, with their numbers of axes.
 ARRAYS: dict[str, dict[str, int]] = {
     "sketch": {"left": 2, "sample": 2, "norms": 1, "beyond": 0},
     "fit": {"W": 2, "loss": 0},
@@ -22,21 +22,21 @@ SCHEMES = ("bicross", "speckled")
 
 
 def read_survey_header(place: Place) -> dict[str, Any]:
-    """Return what a survey's store says of it, checked.
+    """Return the header of the store of a survey, checked.
 
     Raises
     ------
     StoreError
-        If there is no survey, if a newer version of dnmf wrote it, or if no dnmf can have written it.
+        If there is no survey, if a newer version of dnmf wrote it, or if the header is not valid.
     """
     header = attributes_of(place, SURVEY)
     if header is None:
-        raise StoreError(f"{place} is no survey; give the store of one, as made by `dnmf rank --store`.")
+        raise StoreError(f"{place} is not a survey; give the store of a survey, as made by `dnmf rank --store`.")
     return checked_header(place, header, "survey", _fault_of)
 
 
 def _fault_of(header: Mapping[str, Any]) -> str | None:
-    """Return what is wrong in the header of a survey, or None."""
+    """Return the fault in the header of a survey, or None."""
     fault = fault_in(header, SURVEY_FIELDS)
     if fault:
         return fault
@@ -56,7 +56,7 @@ def _fault_of(header: Mapping[str, Any]) -> str | None:
 
 
 def fault_of_piece(name: str, piece: Mapping[str, Any]) -> str | None:
-    """Return what a piece has that a survey does not write under its name, or None.
+    """Return the fault of a piece with this name, or None.
 
     >>> import numpy as np
     >>> fault_of_piece("held-3-0", {"error": np.float64(0.5)}), fault_of_piece("held-3-0", {"errpr": np.float64(0.5)})

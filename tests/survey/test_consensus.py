@@ -88,9 +88,9 @@ def test_one_component_is_its_median():
 
 def test_runs_that_have_nothing_in_common_are_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(DataError, match=r"of 6 components are no outliers.*raise density_threshold"):
+    with pytest.raises(DataError, match=r"of 6 components are not outliers.*raise density_threshold"):
         consensus([rng.random((40, 3)) * (rng.random((40, 3)) < 0.1) for _ in range(2)])
-    with pytest.raises(DataError, match=r"6 of 6 components.*not 3 of them are different"):
+    with pytest.raises(DataError, match=r"6 of 6 components.*fewer than 3 of them are different"):
         consensus([np.ones((4, 3))] * 2)
 
 

@@ -27,7 +27,7 @@ from dnmf.survey.api import load_survey, select_rank
 from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
 from dnmf.survey.on_data import shown
 from dnmf.survey.stability import stability
-from dnmf.survey.store import Cabinet
+from dnmf.survey.store import SurveyStore
 
 
 def planted(rank=4, rows=60, columns=400, noise=0.05, seed=0, dtype=np.float64):
@@ -205,7 +205,7 @@ def test_every_rank_has_its_share_of_passes_and_seconds(options, tmp_path):
     assert 0 < sum(figures["seconds"]) <= survey.seconds
     if options:  # all that takes time is shared by the components of the models
         assert figures["seconds"] == pytest.approx(
-            [survey._spent.works["models-2-6"].seconds * k / 6 for k in (1, 2, 3)]
+            [survey._costs.steps["models-2-6"].seconds * k / 6 for k in (1, 2, 3)]
         )
     assert load_survey(tmp_path / "survey.zarr").table() == figures
     assert [word in str(survey) for word in ("passes", "seconds")] == [True, True]
@@ -224,13 +224,13 @@ def test_a_survey_that_goes_on_adds_to_what_it_took_before(tmp_path):
     arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, "store": where}
     with pytest.raises(Interrupted):
         select_rank(planted(), cancel=event, watchers=[StopAfter(event, models=5)], **arguments)
-    before = Cabinet.open(where).spent()
-    fits = sum(float(Cabinet.open(where).get(path.stem)["seconds"]) for path in (where / "pieces").glob("fit-2-*"))
+    before = SurveyStore.open(where).costs()
+    fits = sum(float(SurveyStore.open(where).get(path.stem)["seconds"]) for path in (where / "pieces").glob("fit-2-*"))
     resumed = select_rank(planted(), **arguments)
-    works = resumed._spent.works
-    assert works["pass-1"] == before.works["pass-1"]
-    assert works["fits-2"].seconds == pytest.approx(fits) != 0
-    assert resumed.seconds > before.seconds > before.works["pass-1"].seconds
+    steps = resumed._costs.steps
+    assert steps["pass-1"] == before.steps["pass-1"]
+    assert steps["fits-2"].seconds == pytest.approx(fits) != 0
+    assert resumed.seconds > before.seconds > before.steps["pass-1"].seconds
     assert resumed.table()["passes"] == [3, 3]
 
 
@@ -268,7 +268,7 @@ def test_missing_and_weighted_entries_are_surveyed_too():
 
 
 def test_no_block_that_is_held_out_changes_a_fold(monkeypatch):
-    from dnmf.survey import store as cabinet
+    from dnmf.survey.store import SurveyStore
 
     V, folds = planted(), 2
     pieces = []
@@ -279,15 +279,15 @@ def test_no_block_that_is_held_out_changes_a_fold(monkeypatch):
         column = int(np.flatnonzero(halves.columns(0, 400))[5])
         changed[row, column] = planted_value
         kept = {}
-        put = cabinet.Cabinet.put
+        put = SurveyStore.put
 
         def spying(self, name, kept=kept, put=put, **piece):
             kept[name] = put(self, name, **piece)
             return kept[name]
 
-        monkeypatch.setattr(cabinet.Cabinet, "put", spying)
+        monkeypatch.setattr(SurveyStore, "put", spying)
         select_rank(changed, [3, 4], n_runs=1, cv=folds)
-        monkeypatch.setattr(cabinet.Cabinet, "put", put)
+        monkeypatch.setattr(SurveyStore, "put", put)
         pieces.append(kept)
     for rank in (3, 4):
         np.testing.assert_array_equal(pieces[0][f"fit-{rank}-fold0"]["W"], pieces[1][f"fit-{rank}-fold0"]["W"])
@@ -308,9 +308,9 @@ def test_no_entry_that_is_held_out_changes_a_fold(loss, tmp_path, monkeypatch):
         changed = V.copy()
         changed[row, column] = value
 
-        def keeping(bench, asked, cabinet, state, models, folds, keep=on_data.keep_advanced):
+        def keeping(bench, request, store, state, models, folds, keep=on_data.keep_advanced):
             states.append(state)
-            return keep(bench, asked, cabinet, state, models, folds)
+            return keep(bench, request, store, state, models, folds)
 
         with monkeypatch.context() as patch:
             patch.setattr(on_data, "keep_advanced", keeping)
@@ -408,7 +408,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_a_survey_that_was_killed_as_it_kept_a_piece_goes_on_to_the_same_bits(options, tmp_path, monkeypatch):
-    V, put, one_pass, reads = counts(), Cabinet.put, ThreadEngine.one_pass, []
+    V, put, one_pass, reads = counts(), SurveyStore.put, ThreadEngine.one_pass, []
     arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
     straight = select_rank(V, **arguments)
 
@@ -431,7 +431,7 @@ def test_a_survey_that_was_killed_as_it_kept_a_piece_goes_on_to_the_same_bits(op
 
         where = tmp_path / f"{count}.zarr"
         with monkeypatch.context() as patch:
-            patch.setattr(Cabinet, "put", dying)
+            patch.setattr(SurveyStore, "put", dying)
             try:
                 select_rank(V, store=where, **arguments)
                 break
@@ -452,7 +452,7 @@ def test_a_finished_survey_reads_nothing_again_and_is_refused_to_others(tmp_path
     again = select_rank(V, [3, 4], n_runs=2, cv=2, store=where, watchers=[reads])
     same(first, again)
     assert reads.bytes == 0
-    with pytest.raises(StoreError, match=r"has ranks=\[3, 4\] and not \[3, 5\]; give what it was begun with"):
+    with pytest.raises(StoreError, match=r"has ranks=\[3, 4\] and not \[3, 5\]; repeat its options"):
         select_rank(V, [3, 5], n_runs=2, cv=2, store=where)
     with pytest.raises(StoreError, match="has fingerprint="):
         select_rank(V + 1, [3, 4], n_runs=2, cv=2, store=where)
@@ -486,17 +486,17 @@ def test_a_damaged_piece_is_made_anew(options, name, tmp_path):
     content = bytearray(piece.read_bytes())
     content[len(content) // 2] ^= 0xFF
     piece.write_bytes(bytes(content))
-    with pytest.warns(UserWarning, match=f"{name}.npz is damaged .* and is made anew"):
+    with pytest.warns(UserWarning, match=f"{name}.npz is damaged .* and is computed again"):
         again = select_rank(V, store=where, **arguments)
     assert piece.exists()
     same(first, again)
 
 
 def test_what_is_no_survey_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="is no survey; give the store of one"):
+    with pytest.raises(StoreError, match="is not a survey; give the store"):
         load_survey(tmp_path / "nothing.zarr")
     dnmf.factorize(planted(), 2, max_passes=2, store=tmp_path / "run.zarr")
-    with pytest.raises(StoreError, match="exists and is no survey"):
+    with pytest.raises(StoreError, match="already exists and is not a survey"):
         select_rank(planted(), [2, 3], store=tmp_path / "run.zarr")
     where = tmp_path / "survey.zarr"
     select_rank(planted(), [2, 3], n_runs=1, cv=0, store=where)

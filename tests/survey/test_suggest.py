@@ -71,7 +71,7 @@ def test_where_nothing_is_known_that_is_said():
     for given in ({}, {"error": [math.nan] * 4, "cophenetic": [0.9, 0.95, 0.95, 0.949]}):
         found = suggest(RANKS, **given)
         assert (found.rank, found.agree) == (None, False)
-        assert found.reason.startswith("Nothing that is known tells the ranks apart")
+        assert found.reason.startswith("No criterion distinguishes the ranks")
 
 
 def test_ranks_that_failed_are_passed_over():
