@@ -569,10 +569,10 @@ def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
         ({"holdout": "bicross", "ranks": [2, 12]}, r"larger than 5 times the largest rank, 12, in both directions"),
         (
             {"holdout": "bicross", "solver": "mu"},
-            "is for models that are made on a sketch of V, and solver='mu' is for their passes over V itself; leave "
+            "is for models on a sketch of V, and solver='mu' is for passes over V itself; leave "
             "solver out, or use holdout='speckled'",
         ),
-        ({"holdout": "bicross", "init": "random"}, "and init='random' is for their passes .* leave init out"),
+        ({"holdout": "bicross", "init": "random"}, "and init='random' is for passes .* leave init out"),
         ({"slover": "hals"}, "the option 'slover' is not known"),
     ],
 )

@@ -45,7 +45,7 @@ def test_criteria_that_agree_stand_beside_each_other():
 def test_criteria_that_disagree_are_told_with_what_to_do():
     found = suggest(RANKS, [9, 5, 4, 3], [0.1] * 4, STABLE, [1, 0.9, 0.89, 0.88])
     assert (found.rank, found.agree) == (5, False)
-    assert "The criteria disagree: they name the ranks 2, 4 and 5." in found.reason
+    assert "The criteria disagree: they suggest the ranks 2, 4 and 5." in found.reason
     assert "The components of rank 5 are not stable (silhouette 0.30)." in found.reason
     assert "take rank 5 to predict or to fill in" in found.reason
     assert found.reason.endswith("Rank 5 is the largest that was tried: try larger ones.")

@@ -85,7 +85,9 @@ def test_a_damaged_piece_is_told_by_readers_and_made_again_by_the_next_survey(na
     path = store / "pieces" / f"{name}.npz"
     path.write_bytes(damage(path.read_bytes()))
     before = files(store)
-    with pytest.raises(StoreError, match=rf"{name}\.npz is damaged \(.*\)\. Make the survey again with the same store"):
+    with pytest.raises(
+        StoreError, match=rf"{name}\.npz is damaged \(.*\)\. Repeat the survey with the same options and store"
+    ):
         dnmf.load_survey(store)
     assert files(store) == before
     with pytest.warns(StoreWarning, match=rf"{name}\.npz is damaged"):
