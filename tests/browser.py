@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to through a pipe by the DevTools protocol, with nothing to install beside it."""
+"""A headless Chromium, driven through a pipe by the DevTools protocol without any other package."""
 
 import base64
 import fcntl
@@ -44,7 +44,7 @@ class Browser:
         self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder), eventsEnabled=True)
 
     def send(self, method, **parameters):
-        """Ask for something, and return the answer; events that come before it are kept."""
+        """Call a method, and return its result; events that arrive before it are kept."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
         if self._session and not method.startswith("Browser."):
@@ -66,13 +66,13 @@ class Browser:
         return json.loads(message)
 
     def event(self, method):
-        """Return the first event of a kind, waiting for it."""
+        """Wait for the first event of a method, and return its parameters."""
         while not (found := [event for event in self._events if event["method"] == method]):
             self._events.append(self._receive())
         return found[0]["params"]
 
-    def told(self, *methods):
-        """Return what was told so far of some kinds."""
+    def events(self, *methods):
+        """Return the parameters of the events received so far from some methods."""
         return [event["params"] for event in self._events if event["method"] in methods]
 
     def open(self, path, width=1200, height=900, dark=False):

@@ -1,4 +1,4 @@
-"""Pages whose code runs."""
+"""Run the code of Markdown pages."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from dnmf.cli.app import main
 def run(page: str, *languages: str) -> dict[str, Any]:
     """Run the Python of a page as one program, and its commands of dnmf in between; return the program's names.
 
-    Of both languages, `python` and `console`, or of one of them.
+    Both languages, `python` and `console`, are run by default.
     """
     names: dict[str, Any] = {}
     wanted = "|".join(languages or ("python", "console"))

@@ -26,7 +26,7 @@ def commands(run: RunFacts) -> dict[str, list[str]]:
     passes = max(2 * run.result.passes, settings.max_passes)
     resume = ["dnmf", "resume", path, *([] if where else ["--matrix", "V.zarr"]), "--max-passes", str(passes)]
     return {
-        "Go on from the newest checkpoint": [
+        "Resume from the newest checkpoint": [
             shlex.join(resume),
             f"result = dnmf.resume({path!r}{'' if where else ', V'}, max_passes={passes})",
         ],

@@ -114,7 +114,7 @@ def test_no_input_is_replaced_nor_what_holds_it_nor_anything_in_it(write, folder
     targets = ["V.zarr", "V.zarr/new", "V.zarr/c/new", ".", "link", "link/new", "elsewhere", "elsewhere/V.zarr/new"]
     for target in (*targets, "../V.zarr", "../letters/../V.zarr", ".."):
         place = target if target.startswith("..") else folder / target
-        with pytest.raises(StoreError, match=r"is an input itself|lies in an input, |contains an input, |is not a report"):
+        with pytest.raises(StoreError, match=r"is an input itself|(lies in|contains) an input, |is not a report"):
             write(folder, place)
         assert content(folder) == before, target
 

@@ -1,4 +1,4 @@
-"""What components are made of: the strongest features and the shares, however V is cut and whatever they are called."""
+"""Components: the strongest features and the shares, for any cut of V and any names."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ def test_shares_are_free_of_scale_and_of_components_that_carry_nothing():
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("axis", ["rows", "columns"])
-def test_components_tell_what_the_factors_hold(cut, axis, tmp_path, monkeypatch):
+def test_components_are_those_of_the_factors(cut, axis, tmp_path, monkeypatch):
     monkeypatch.setattr(dnmf.run.result, "PART_NUMBERS", 30)
     path = stored(tmp_path / "V.zarr", V, CUTS[cut])
     result = dnmf.factorize(path, 3, max_passes=3, store=tmp_path / "run.zarr", column_names=GENES, row_names=CELLS)
@@ -105,7 +105,7 @@ def show(*arguments):
     return ended.stdout.splitlines()
 
 
-def test_the_command_tells_a_component_a_line(tmp_path):
+def test_the_command_prints_a_line_for_each_component(tmp_path):
     result = dnmf.factorize(V, 3, max_passes=3, store=tmp_path / "run.zarr", column_names=GENES)
     lines = show(tmp_path / "run.zarr", "-n", 4)
     assert len(lines) == 3

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn is what was given, and pyplot knows of none of it."""
+"""Figures: they show the given numbers, and are unknown to pyplot."""
 
 import builtins
 import pickle
@@ -48,7 +48,7 @@ def test_a_survey_is_drawn_into_axes_that_are_given():
 
 
 @pytest.mark.parametrize("table", [{}, {"rank": []}, {"rank": [2, 3], "held_out": [0.1]}])
-def test_what_is_no_table_is_refused(table):
+def test_an_incomplete_table_is_refused(table):
     with pytest.raises(DataError, match="rank"):
         plot_survey(table)
 
@@ -61,7 +61,7 @@ def test_a_consensus_is_drawn_in_the_order_given():
         plot_consensus(C[:2])
 
 
-def test_silhouettes_are_drawn_cluster_by_cluster_without_what_was_dropped():
+def test_silhouettes_are_drawn_cluster_by_cluster_without_dropped_components():
     axes = plot_silhouettes([[0.9, -0.2], [0.4, np.nan]], [[0, 1], [0, -1]]).axes[0]
     assert sorted(bar.get_width() for bar in axes.patches) == [-0.2, 0.4, 0.9]
     assert axes.get_xlim()[0] < -0.2
@@ -69,7 +69,7 @@ def test_silhouettes_are_drawn_cluster_by_cluster_without_what_was_dropped():
         plot_silhouettes([0.1], [0, 1])
 
 
-def test_a_notebook_shows_a_figure_and_pyplot_knows_of_none():
+def test_a_notebook_shows_a_figure_that_pyplot_does_not_know():
     figure = plot_survey(TABLE)
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert pickle.loads(pickle.dumps(figure))._repr_png_().startswith(b"\x89PNG")
@@ -77,7 +77,7 @@ def test_a_notebook_shows_a_figure_and_pyplot_knows_of_none():
     assert pyplot is None or pyplot.get_fignums() == []
 
 
-def test_a_missing_matplotlib_is_told_with_what_to_install(monkeypatch):
+def test_a_missing_matplotlib_is_reported_with_the_command_to_install_it(monkeypatch):
     imported = builtins.__import__
 
     def without(name, *given, **named):

@@ -1,4 +1,4 @@
-"""Reports: what they say is so, nobody's names become HTML, nothing is loaded, and they stay small."""
+"""Reports: they are correct, escape all names, load nothing, and stay small."""
 
 import base64
 import builtins
@@ -41,7 +41,7 @@ thead tbody tr th td figure figcaption svg path rect circle text img details sum
 
 
 class Page(html.parser.HTMLParser):
-    """What a page is made of: its elements with their attributes, and its text."""
+    """The elements of a page with their attributes, and its text."""
 
     def __init__(self, content):
         super().__init__()
@@ -182,7 +182,7 @@ def test_what_the_page_says_to_repeat_the_run_repeats_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [None, (6, 4)])
-def test_nobodys_names_become_html(shape, tmp_path, monkeypatch):
+def test_no_name_becomes_html(shape, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bad = "<b onclick=x>.zarr"
     path = stored(tmp_path / "V&lt;<i>.zarr", V, (24, 7))
@@ -212,7 +212,7 @@ def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [None, (150, 20), (50, 20, 3)])
-def test_a_page_is_small_whatever_the_run(shape, tmp_path):
+def test_a_page_is_small_for_any_run(shape, tmp_path):
     names = [f"{place} " + 5000 * "n" for place in range(3000)]
     tall = np.random.default_rng(0).random((3000, 100), dtype=np.float32)
     result = fit(tall, 90, max_passes=2, row_names=names)
@@ -232,21 +232,21 @@ def test_the_factors_are_read_in_parts_and_the_long_one_is_never_whole(tmp_path,
     profiles = importlib.import_module("dnmf.inspection.profiles").profile
 
     def watched(parts, *given):
-        def told():
+        def watched_parts():
             for part in parts:
                 widths.append(len(part.numbers))
                 yield part
 
-        return profiles(told(), *given)
+        return profiles(watched_parts(), *given)
 
     monkeypatch.setattr("dnmf.inspection.summary.profile", watched)
-    monkeypatch.setattr(dnmf.run.result.Result, "_dask", lambda self: pytest.fail("the long factor was asked for"))
+    monkeypatch.setattr(dnmf.run.result.Result, "_dask", lambda self: pytest.fail("the long factor was computed"))
     read(tmp_path, tmp_path / "run.zarr")
     assert max(widths) == 100
     assert sum(widths) == 4020
 
 
-def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path):
+def test_a_matrix_that_cannot_be_read_is_explained_on_the_page(tmp_path):
     fit(store=tmp_path / "run.zarr")
     page = Page(read(tmp_path, tmp_path / "run.zarr"))
     assert "given its matrix in memory" in page.text

@@ -13,13 +13,13 @@ pytestmark = [
     pytest.mark.skipif(FOUND is None, reason="needs chromium, of the package of that name"),
 ]
 LOOKS = {"names": {}, "images": {"shape": (12, 10)}, "curves": {"axis": "columns"}}
-# Elements that reach beyond the right edge, but for what scrolls by itself.
+# Elements that reach beyond the right edge, except within elements that scroll.
 WIDE = """
 [...document.querySelectorAll("body *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, .skip"))
   .map((one) => one.outerHTML.slice(0, 80))
 """
-# What the text of an element is drawn with on what is below it, as WCAG's ratio of their luminances.
+# The least contrast of a text with its background, as the ratio of WCAG.
 CONTRAST = """
 (() => {
   const light = (colour) => colour.match(/[0-9.]+/g).slice(0, 3).map(Number).map((part) => part / 255)
@@ -72,8 +72,8 @@ def test_a_page_fits_a_phone_and_follows_light_and_dark(page, pages, browser):
             assert browser.run(WIDE) == []
             assert browser.run(CONTRAST) >= 4.5
         seen.append(browser.run("getComputedStyle(document.body).backgroundColor"))
-        assert browser.told("Runtime.exceptionThrown", "Log.entryAdded") == []
-        urls = [told["request"]["url"].partition(":")[0] for told in browser.told("Network.requestWillBeSent")]
+        assert browser.events("Runtime.exceptionThrown", "Log.entryAdded") == []
+        urls = [event["request"]["url"].partition(":")[0] for event in browser.events("Network.requestWillBeSent")]
         assert set(urls) <= {"file", "data"}
     assert seen[0] != seen[1]
 
@@ -83,14 +83,14 @@ def test_a_page_goes_by_keyboard(pages, browser):
     browser.press("Tab")
     assert browser.run("document.activeElement.textContent") == "Skip to the report"
     browser.run("document.querySelector('figure[data-name=optimality] svg').focus()")
-    told = []
+    texts = []
     for key in ("ArrowRight", "ArrowRight", "End", "Home"):
         browser.press(key)
-        told.append(browser.run("document.querySelector('figure[data-name=optimality] output').textContent"))
-    assert told[0].startswith("pass 1: ")
-    assert told[1].startswith("pass 2: ")
-    assert told[2].startswith("pass 5: ")
-    assert told[3] == told[0]
+        texts.append(browser.run("document.querySelector('figure[data-name=optimality] output').textContent"))
+    assert texts[0].startswith("pass 1: ")
+    assert texts[1].startswith("pass 2: ")
+    assert texts[2].startswith("pass 5: ")
+    assert texts[3] == texts[0]
     browser.run("document.getElementById('theme').click()")
     browser.run("document.getElementById('theme').click()")
     assert browser.run("getComputedStyle(document.documentElement).colorScheme") == "dark"

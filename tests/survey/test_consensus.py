@@ -44,7 +44,7 @@ def test_the_consensus_is_that_of_the_textbook():
     assert same_columns(components, found.components)
 
 
-def test_outliers_are_dropped_and_told():
+def test_outliers_are_dropped_and_counted():
     found = consensus(with_outliers())
     assert np.argwhere(found.labels == -1).tolist() == [[2, 1], [6, 3]]
     assert found.dropped == 2

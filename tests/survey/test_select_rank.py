@@ -68,7 +68,7 @@ class StopAfter(Watcher):
 
 
 def results(survey):
-    """Return the figures of a survey without what it took."""
+    """Return the table of a survey without its costs."""
     return {name: column for name, column in survey.table().items() if name not in ("passes", "seconds")}
 
 
@@ -106,7 +106,7 @@ def test_models_on_a_sketch_are_as_good_as_runs_of_many_passes():
 
 
 @pytest.mark.parametrize("loss", ["kullback-leibler", 1.5])
-def test_divergences_advance_side_by_side_and_speckles_tell_the_rank(loss):
+def test_models_of_divergences_advance_together_and_speckles_find_the_rank(loss):
     V = counts()
     survey = select_rank(V, range(2, 6), n_runs=3, cv=3, loss=loss, max_passes=20)
     assert (survey.suggest().rank, survey.holdout, survey.passes) == (3, "speckled", 21)
@@ -142,7 +142,7 @@ def test_a_solver_that_is_named_is_that_of_every_model():
     assert (made["mu"].of(4)[0].W != made["hals"].of(4)[0].W).any()
 
 
-def test_what_is_told_of_models_side_by_side_takes_one_pass_over_their_factors_alone(monkeypatch):
+def test_the_results_of_models_on_data_take_one_pass_over_their_factors_alone(monkeypatch):
     passes, one_pass = [], ThreadEngine.one_pass
 
     def spying(self, work, H=None, room=None, scope=WHOLE):
@@ -155,7 +155,7 @@ def test_what_is_told_of_models_side_by_side_takes_one_pass_over_their_factors_a
 
 
 class Announced(Told):
-    """Keeps the losses that are told, too."""
+    """Record the losses of passes, too."""
 
     def __init__(self):
         super().__init__()
@@ -166,24 +166,24 @@ class Announced(Told):
         self.losses.append(record.loss)
 
 
-def test_the_passes_of_a_sketch_are_announced_and_told(tmp_path):
-    told, arguments = Announced(), {"ranks": [2, 4], "n_runs": 2, "cv": 2, "store": tmp_path / "survey.zarr"}
-    survey = select_rank(planted(), watchers=[told], **arguments)
-    assert told.calls == [("started", 0, 3), ("passed", 2), ("passed", 3), ("stopped", True)]
-    assert told.losses == [min(survey.table()["loss"]), survey.best(4).loss]
+def test_the_passes_of_a_sketch_are_announced_and_reported(tmp_path):
+    watcher, arguments = Announced(), {"ranks": [2, 4], "n_runs": 2, "cv": 2, "store": tmp_path / "survey.zarr"}
+    survey = select_rank(planted(), watchers=[watcher], **arguments)
+    assert watcher.calls == [("started", 0, 3), ("passed", 2), ("passed", 3), ("stopped", True)]
+    assert watcher.losses == [min(survey.table()["loss"]), survey.best(4).loss]
     again = Told()
     select_rank(planted(), watchers=[again], **arguments)
     assert again.calls == [("started", 3, 3), ("stopped", True)]
 
 
-def test_passes_of_models_that_do_not_fit_together_are_announced_and_told_in_one_count(monkeypatch):
+def test_passes_of_models_that_do_not_fit_together_are_announced_and_reported_in_one_count(monkeypatch):
     monkeypatch.setattr(runner, "in_batches", lambda models, fits: [(model,) for model in models])
-    told = Announced()
-    survey = select_rank(counts(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=2, watchers=[told])
-    passes = [("passed", number) for number in (1, 2, 4, 5)]  # pass 3 and pass 6 judge what the folds predict
-    assert told.calls == [("started", 0, 6), *passes, ("stopped", True)]
+    watcher = Announced()
+    survey = select_rank(counts(), [2, 3], n_runs=2, cv=2, solver="mu", max_passes=2, watchers=[watcher])
+    passes = [("passed", number) for number in (1, 2, 4, 5)]  # pass 3 and pass 6 measure the predictions of the folds
+    assert watcher.calls == [("started", 0, 6), *passes, ("stopped", True)]
     assert survey.passes == 6
-    assert told.losses[1::2] == survey.table()["loss"]  # of the models, not of the folds, which have fewer entries
+    assert watcher.losses[1::2] == survey.table()["loss"]  # of the models, not of the folds, which have fewer entries
 
 
 def test_a_bar_shows_the_passes_of_a_survey():
@@ -215,7 +215,7 @@ def test_passes_count_for_the_ranks_that_took_part(monkeypatch):
     for module in (runner, on_sketch):
         monkeypatch.setattr(module, "in_batches", lambda models, fits: [(model,) for model in models])
     survey = select_rank(planted(), [2, 4], n_runs=2, cv=2)
-    # The sketch; two models each, the folds of both beside the first; the best of each.
+    # The sketch; two models each, the folds of both with the first; the best of each.
     assert (survey.table()["passes"], survey.passes) == ([4, 5], 7)
 
 
@@ -349,7 +349,7 @@ def test_columns_in_runs_are_shown_as_one_by_one(form, places):
     assert sp.issparse(found) or found.flags.c_contiguous
 
 
-def test_halves_are_halves_whatever_the_blocks():
+def test_halves_are_halves_for_any_blocks():
     halves = Halves(3, 1)
     whole = halves.columns(0, 10_000)
     assert whole.mean() == pytest.approx(0.5, abs=0.02)
@@ -463,9 +463,9 @@ def test_a_finished_survey_reads_nothing_again_and_is_refused_to_others(tmp_path
 
 def test_an_overwritten_survey_knows_nothing_of_the_one_before(tmp_path):
     V, where = planted(), tmp_path / "survey.zarr"
-    asked = {"ranks": [2, 3], "n_runs": 2, "cv": 2, "holdout": "speckled", "max_passes": 4}
-    select_rank(V[::-1], store=where, **asked)
-    new, straight = select_rank(V, store=where, overwrite=True, **asked), select_rank(V, **asked)
+    options = {"ranks": [2, 3], "n_runs": 2, "cv": 2, "holdout": "speckled", "max_passes": 4}
+    select_rank(V[::-1], store=where, **options)
+    new, straight = select_rank(V, store=where, overwrite=True, **options), select_rank(V, **options)
     same(new, straight)
     assert new.passes == straight.passes
 
@@ -478,7 +478,7 @@ def test_an_overwritten_survey_knows_nothing_of_the_one_before(tmp_path):
     ],
     ids=str,
 )
-def test_a_damaged_piece_is_made_anew(options, name, tmp_path):
+def test_a_damaged_piece_is_computed_again(options, name, tmp_path):
     V, where = counts(), tmp_path / "survey.zarr"
     arguments = {"ranks": [2, 3], "n_runs": 2, "cv": 2, **options}
     first = select_rank(V, store=where, **arguments)
@@ -531,15 +531,15 @@ def test_one_run_of_each_rank_and_no_fold_is_a_survey_too():
 def test_a_survey_works_out_its_figures_once_and_travels(monkeypatch):
     survey, matched = select_rank(planted(), [3, 4], n_runs=2, cv=2), []
     monkeypatch.setattr(table, "stability", lambda runs: matched.append(len(runs)) or stability(runs))
-    before, told, figures = repr(survey), str(survey), survey.table()
-    assert str(survey.suggest()) in told
+    before, printed, figures = repr(survey), str(survey), survey.table()
+    assert str(survey.suggest()) in printed
     figures["loss"].clear()
     assert len(survey.table()["loss"]) == 2
     assert matched == [2, 2]
     there = pickle.loads(pickle.dumps(survey))
     assert repr(survey) == before == repr(there).replace(repr(there._best), repr(survey._best))
     same(there, survey)
-    assert str(there) == told
+    assert str(there) == printed
     assert matched == [2, 2]
 
 

@@ -17,7 +17,7 @@ def objective(gram, labels):
     return sum(np.sqrt(gram[np.ix_(own, own)].sum()) for own in (np.flatnonzero(labels == k) for k in set(labels)))
 
 
-def test_components_are_matched_whatever_their_order_and_scale():
+def test_components_are_matched_in_any_order_and_scale():
     runs, orders = noisy_runs()
     found = stability(runs)
     names = {tuple(pair) for pair in zip(found.labels.ravel(), orders.ravel(), strict=True)}

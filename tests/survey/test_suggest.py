@@ -1,4 +1,4 @@
-"""The rank that is suggested, and the sentences that say why."""
+"""The suggested rank, and the sentences that explain it."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_without_a_standard_error_the_least_error_is_named():
         assert "no standard error is known" in found.reason
 
 
-def test_criteria_that_agree_stand_beside_each_other():
+def test_criteria_that_agree_are_listed_together():
     found = suggest(RANKS, [9, 5, 4, 3.9], [0.2] * 4, STABLE, [1, 0.99, 0.98, 0.8])
     assert (found.rank, found.agree) == (4, True)
     assert "largest whose components are stable over the runs (silhouette 0.95" in found.reason
@@ -42,7 +42,7 @@ def test_criteria_that_agree_stand_beside_each_other():
     assert "disagree" not in found.reason
 
 
-def test_criteria_that_disagree_are_told_with_what_to_do():
+def test_criteria_that_disagree_are_explained_with_advice():
     found = suggest(RANKS, [9, 5, 4, 3], [0.1] * 4, STABLE, [1, 0.9, 0.89, 0.88])
     assert (found.rank, found.agree) == (5, False)
     assert "The criteria disagree: they suggest the ranks 2, 4 and 5." in found.reason

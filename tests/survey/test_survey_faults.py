@@ -17,13 +17,13 @@ from dnmf.errors import DnmfError, StoreError, StoreWarning
 from dnmf.storage.folder import Folder
 
 V = matrix(24, 80)
-ASKED = {"ranks": [2, 3], "n_runs": 2, "cv": 2}
+OPTIONS = {"ranks": [2, 3], "n_runs": 2, "cv": 2}
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
     store = tmp_path_factory.mktemp("survey") / "survey.zarr"
-    select_rank(V, store=store, **ASKED)
+    select_rank(V, store=store, **OPTIONS)
     return store
 
 
@@ -38,7 +38,7 @@ def table(origin):
 
 
 def figures(survey):
-    """Return what a survey says, but for the time it took."""
+    """Return the results of a survey without its times."""
     return {name: column for name, column in survey.table().items() if name not in ("seconds", "passes")}
 
 
@@ -81,7 +81,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("name", ["model-3-0", "held-2-1", "finished-2"])
-def test_a_damaged_piece_is_told_by_readers_and_made_again_by_the_next_survey(name, damage, store, table):
+def test_a_damaged_piece_is_refused_by_readers_and_computed_again_by_the_next_survey(name, damage, store, table):
     path = store / "pieces" / f"{name}.npz"
     path.write_bytes(damage(path.read_bytes()))
     before = files(store)
@@ -91,7 +91,7 @@ def test_a_damaged_piece_is_told_by_readers_and_made_again_by_the_next_survey(na
         dnmf.load_survey(store)
     assert files(store) == before
     with pytest.warns(StoreWarning, match=rf"{name}\.npz is damaged"):
-        assert figures(select_rank(V, store=store, **ASKED)) == table
+        assert figures(select_rank(V, store=store, **OPTIONS)) == table
     assert figures(dnmf.load_survey(store)) == table
 
 
@@ -106,19 +106,19 @@ def test_any_byte_of_a_piece_that_changes_ends_in_a_sentence_or_changes_nothing(
         try:
             assert figures(dnmf.load_survey(store)) == table
         except StoreError as error:
-            said = str(error)
-            assert "is damaged" in said, place
+            message = str(error)
+            assert "is damaged" in message, place
     assert path.exists()
 
 
-def test_a_folder_in_the_place_of_a_piece_is_told_and_replaced(store, table):
+def test_a_folder_in_place_of_a_piece_is_reported_and_replaced(store, table):
     path = store / "pieces" / "held-2-0.npz"
     path.unlink()
     path.mkdir()
     with pytest.raises(StoreError, match=r"is damaged \(a folder\)"):
         dnmf.load_survey(store)
     with pytest.warns(StoreWarning, match="is damaged"):
-        assert figures(select_rank(V, store=store, **ASKED)) == table
+        assert figures(select_rank(V, store=store, **OPTIONS)) == table
 
 
 def change(store, **changes):
@@ -177,7 +177,7 @@ def test_a_piece_that_is_missing_is_an_unfinished_survey(store):
 
 
 def failing(monkeypatch, wanted, times, number=errno.EIO):
-    """Let reads of a file fail, so many times."""
+    """Let reads of a file fail a number of times."""
     real, failed = Folder.read, []
 
     def read(folder, name):
@@ -198,7 +198,7 @@ def test_a_read_that_fails_once_changes_nothing(name, store, table, monkeypatch)
         assert figures(dnmf.load_survey(store)) == table
         assert len(failed) == 1
         failing(monkeypatch, name, 1)
-        assert figures(select_rank(V, store=store, **ASKED)) == table
+        assert figures(select_rank(V, store=store, **OPTIONS)) == table
 
 
 @pytest.mark.parametrize("name", ["model-3-1", "held-2-0", "finished-3", "sketch.npz", "fit-3-0"])
@@ -207,9 +207,9 @@ def test_reads_that_go_on_failing_end_in_a_sentence_and_delete_nothing(name, sto
     with monkeypatch.context() as patch:
         failing(patch, name, 10**9)
         with pytest.raises(DnmfError, match="Input/output error"):
-            select_rank(V, store=store, **ASKED)
+            select_rank(V, store=store, **OPTIONS)
     assert files(store).keys() == before.keys()
-    assert figures(select_rank(V, store=store, **ASKED)) == table
+    assert figures(select_rank(V, store=store, **OPTIONS)) == table
 
 
 def test_drafts_of_a_survey_that_was_killed_are_swept_by_the_next(store, table):
@@ -223,7 +223,7 @@ def test_drafts_of_a_survey_that_was_killed_are_swept_by_the_next(store, table):
     drafts[2].mkdir()
     (drafts[2] / "zarr.json").write_text("{}")
     (store / "pieces" / "finished-2.npz").unlink()
-    assert figures(select_rank(V, store=store, **ASKED)) == table
+    assert figures(select_rank(V, store=store, **OPTIONS)) == table
     assert not [draft for draft in drafts if draft.exists()]
 
 
@@ -231,4 +231,4 @@ def test_models_of_a_damaged_store_are_the_same_when_they_are_made_again(store):
     before = np.asarray(dnmf.load_survey(store).best(3).W)
     shutil.rmtree(store / "best" / "rank-003.zarr")
     (store / "pieces" / "finished-3.npz").unlink()
-    np.testing.assert_array_equal(select_rank(V, store=store, **ASKED).best(3).W, before)
+    np.testing.assert_array_equal(select_rank(V, store=store, **OPTIONS).best(3).W, before)

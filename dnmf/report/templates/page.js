@@ -60,9 +60,9 @@ for (const figure of document.querySelectorAll("figure[data-name]")) {
   tools.className = "tools";
   const chart = figure.querySelector("svg.chart"), image = figure.querySelector("img");
   if (chart && chart.dataset.points) {
-    const points = JSON.parse(chart.dataset.points), told = document.createElement("output");
-    told.textContent = "";
-    tools.append(told);
+    const points = JSON.parse(chart.dataset.points), readout = document.createElement("output");
+    readout.textContent = "";
+    tools.append(readout);
     chart.setAttribute("tabindex", "0");
     const line = document.createElementNS(chart.namespaceURI, "path");
     const dot = document.createElementNS(chart.namespaceURI, "circle");
@@ -78,7 +78,7 @@ for (const figure of document.querySelectorAll("figure[data-name]")) {
       dot.setAttribute("cy", y);
       if (chart.dataset.rows === undefined) chart.append(line);
       chart.append(dot);
-      told.textContent = words;
+      readout.textContent = words;
     };
     const near = (event) => {
       const box = chart.getBoundingClientRect(), scale = chart.viewBox.baseVal.width / box.width;
@@ -121,9 +121,9 @@ for (const code of document.querySelectorAll("pre")) {
 const themes = ["auto", "light", "dark"], theme = make(null, "", () => {
   const root = document.documentElement, next = themes[(themes.indexOf(root.dataset.theme ?? "auto") + 1) % 3];
   if (next === "auto") delete root.dataset.theme; else root.dataset.theme = next;
-  tell();
+  showTheme();
 });
-const tell = () => { theme.textContent = `Theme: ${document.documentElement.dataset.theme ?? "auto"}`; };
+const showTheme = () => { theme.textContent = `Theme: ${document.documentElement.dataset.theme ?? "auto"}`; };
 theme.id = "theme";
-tell();
+showTheme();
 document.getElementById("top").append(theme);
