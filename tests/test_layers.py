@@ -41,6 +41,7 @@ HOMES = {
     "zarr": {"storage", "sources", "checkpoint", "convert", "estimator", "cli"},
     "click": {"cli"},
     "rich": {"cli"},
+    "jinja2": {"inspection", "report"},
     "matplotlib": {"inspection"},
     "sklearn": {"cli", "estimator", "survey"},
     "numba": {"kernels"},

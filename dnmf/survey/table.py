@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
+from dnmf.inspection.figures import plot_consensus, plot_silhouettes, plot_survey
 from dnmf.inspection.html import card
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
@@ -204,21 +205,15 @@ class RankSurvey:
 
     def plot(self) -> Any:
         """Return a figure with the curves of the survey and the suggested rank; needs `pip install 'dnmf[plot]'`."""
-        from dnmf.inspection.figures import plot_survey
-
         return plot_survey(self.table(), suggested=self.suggest().rank)
 
     def plot_consensus(self, rank: int) -> Any:
         """Return a heat map of the connectivity at a rank, ordered by clusters."""
-        from dnmf.inspection.figures import plot_consensus
-
         C = self.connectivity(rank)
         return plot_consensus(C, order(C, tree(C)), f"Consensus of {len(self.of(rank))} runs at rank {rank}")
 
     def plot_silhouettes(self, rank: int) -> Any:
         """Return a plot of the silhouettes of the components of all runs at a rank."""
-        from dnmf.inspection.figures import plot_silhouettes
-
         found = self.stability(rank)
         if found is None:
             raise DataError("Silhouettes compare several runs, and the survey has one for each rank; raise n_runs.")
