@@ -25,7 +25,7 @@ from dnmf.solvers.selection import follow_of, init_of
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
 from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles, blanked
-from dnmf.survey.passes import CombinedPass, RowSums, SelectColumns, SketchOfShown
+from dnmf.survey.passes import CombinedPass, SketchOfShown, SumFactor
 from dnmf.survey.request import ROUNDS, WIDTH, SurveyRequest, flat, model_piece
 from dnmf.survey.store import SurveyStore
 
@@ -123,9 +123,9 @@ def keep_advanced(
 ) -> None:
     """Store the results of models after their last pass, and make one more pass for the predictions of folds."""
     engine, layout = bench.engine, bench.engine.source.layout
-    works = CombinedPass((SelectColumns(request.places, layout.bounds), RowSums(state.W.shape[1])))
-    found, totals = engine.one_pass(works, state.H, scope=H_ALONE).parts
-    samples = np.concatenate(found.parts, axis=1)
+    work = SumFactor(state.W.shape[1], request.places, layout.bounds)
+    totals = engine.one_pass(work, state.H, scope=H_ALONE)
+    samples = np.concatenate(totals.sample, axis=1)
     edges = np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist()
     rows = [slice(*pair) for pair in itertools.pairwise(edges)]
     for (rank, index), part, own in zip(models, state.parts, rows, strict=False):
@@ -139,7 +139,7 @@ def keep_advanced(
     hidden = tuple(Speckles(request.settings.seed, fold, request.folds) for _, fold in folds)
     assert state.norms is not None
     least = FLOOR * float(np.sqrt(sum(state.norms) / (layout.shape[0] * layout.shape[1])))
-    work = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
-    sums = engine.one_pass(work, H).sums
+    predict = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
+    sums = engine.one_pass(predict, H).sums
     for (rank, fold), (missed, scale, _) in zip(folds, sums, strict=True):
         store.put(f"held-{rank}-{fold}", error=missed / scale if scale > 0 else 0.0)

@@ -77,52 +77,32 @@ class Verify:
 
 
 @dataclasses.dataclass(slots=True)
-class Samples(FieldSums):
-    """H (r, s) at some places, by blocks."""
-
-    parts: list[Float]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SelectColumns:
-    """Select the columns of H at some places (s,)."""
-
-    places: NDArray[np.int64]
-    bounds: tuple[int, ...]
-
-    def zero(self) -> Samples:
-        """Return no columns."""
-        return Samples([])
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: Samples, scratch: Scratch) -> None:
-        """Select the columns of a block."""
-        assert H is not None
-        sums.parts.append(columns_at(H, self.places, self.bounds, block))
-
-
-@dataclasses.dataclass(slots=True)
-class Totals(FieldSums):
-    """Sum and sum of squares of every row of H (r,)."""
+class FactorSums(FieldSums):
+    """Sum and sum of squares of every row of H (r,), and H (r, s) at some places, by blocks."""
 
     mass: Float
     squares: Float
+    sample: list[Float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RowSums:
-    """Sum the rows of H."""
+class SumFactor:
+    """Sum the rows of H, and keep its columns at some places (s,)."""
 
     rows: int
+    places: NDArray[np.int64]
+    bounds: tuple[int, ...]
 
-    def zero(self) -> Totals:
+    def zero(self) -> FactorSums:
         """Return the sums of no block."""
-        return Totals(np.zeros(self.rows), np.zeros(self.rows))
+        return FactorSums(np.zeros(self.rows), np.zeros(self.rows), [])
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: Totals, scratch: Scratch) -> None:
+    def visit(self, block: int, V: Block, H: Float | None, sums: FactorSums, scratch: Scratch) -> None:
         """Add a block."""
         assert H is not None
         sums.mass += H.sum(axis=1, dtype=np.float64)
         sums.squares += np.square(H, dtype=np.float64).sum(axis=1)
+        sums.sample.append(columns_at(H, self.places, self.bounds, block))
 
 
 def columns_at(H: Float, places: NDArray[np.int64], bounds: Sequence[int], block: int) -> Float:
