@@ -1,4 +1,4 @@
-"""Reports of runs on a cluster: the read of V is made by the workers, to the same figures."""
+"""Reports of runs on a cluster: the read of V is made by the workers, with the same results."""
 
 import dataclasses
 
@@ -19,6 +19,6 @@ def test_residuals_are_measured_on_a_cluster(kept, client, tmp_path):
     here = measure_residuals(result, None if kept else path, client="threads")
     for axis in ("rows", "columns"):
         one, two = (dataclasses.asdict(getattr(found, axis)) for found in (there, here))
-        for name in ("parts", "counts"):
+        for name in ("sums", "counts"):
             np.testing.assert_array_equal(one[name], two[name])
         np.testing.assert_array_equal(one["worst"]["places"], two["worst"]["places"])
