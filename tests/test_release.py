@@ -24,8 +24,8 @@ def test_the_citation_is_of_this_version():
 
 
 def test_the_changes_begin_with_this_version():
-    changes = (ROOT / "README.md").read_text().partition("\n## Changes\n")[2]
-    assert re.match(rf"\s*- {re.escape(PROJECT['version'])}: ", changes)
+    newest = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == PROJECT["version"]
 
 
 def test_the_package_says_that_it_has_types():
