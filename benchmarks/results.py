@@ -15,28 +15,29 @@ from passes import LEVELS
 
 PREFACE = """# Results
 
-Written by `make bench`; a section alone by `make bench-dense`, and so on. Everything in a table was run in turn on one
-machine, each in a process of its own, from the same start where a peer takes one: |N| at the scale of V. Errors are
-those of the factors that a peer gives, measured by one judge: relative for Frobenius, the divergence itself for
-Kullback–Leibler. Figures are medians of the rounds, and ratios medians of the rounds' ratios; other work may have been
-going on, so that ratios say more than seconds. A dash: not reached, or not measured.
+Written by `make bench`, or one section at a time by `make bench-dense` and so on; *Full-size measurements* is written by
+hand. The peers in a table were run in turn on one machine, each in its own process, from the same start if the peer
+accepts one: |N| at the scale of V. Errors are computed from the factors of each peer by the same function: relative for
+Frobenius, the divergence itself for Kullback–Leibler. Figures are medians over the rounds, and ratios are medians of the
+ratios of each round. The machine was shared, so ratios are more reliable than seconds. A dash means not reached, or not
+measured.
 
-- An **iteration** is what a peer calls one; of dnmf it is a pass, which reads V once. **Reads** counts how often V is
-  read.
-- **Peak memory** is anonymous memory beyond what the process holds with its libraries loaded: V itself too, where it is
-  loaded, and Java, where there is any.
-- The **limit** is reading the file of V and nothing else, from the page cache where V fits into memory, and the two
-  products of a pass (V·Hᵀ and Vᵀ·W) in NumPy, a thread per core.
-- `dnmf` is the default, which takes no start. gensim, MiniBatchNMF and Spark ALS take none either. gensim gives the
-  factor of the features alone: the other one is solved for, untimed. Seconds of MiniBatchNMF are those of its epochs
-  and of one `transform`, which gives the other factor. SystemDS runs the updates of its own `gnmf` and
-  `pnmf` as a script, since its `gnmf` draws a start of both signs and returns negative factors; it and Spark are run
-  once, for 1 iteration and then for more as long as there is time, with Java's warming up in it. Loading is not timed
-  for anybody, nor is compiling. nimfa 1.4 is given back `np.mat`, which NumPy 2 does not have.
-- Spark ALS fits stored ratings only, so that it has no place in the sparse table; tensorly and the textbook's
-  dask.array have no sparse form. SystemDS takes text or files of its own: it is not in the table of matrices that are
-  larger than memory. scikit-learn is called through `non_negative_factorization`; its class `NMF` also forms V − W·H
-  when it has ended, for which there is no memory in that table.
+- An **iteration** is one by the peer's own count; for dnmf it is a pass, which reads V once. **Reads** counts how often V
+  is read.
+- **Peak memory** is anonymous memory beyond that of the process with its libraries loaded. It includes V if V is loaded,
+  and Java if the peer uses it.
+- The **limit** is the time to read the file of V, from the page cache if V fits into memory, and the time of the two
+  products of a pass (V·Hᵀ and Vᵀ·W) in NumPy, with one thread per core.
+- `dnmf` is the default, which takes no start; neither do gensim, MiniBatchNMF and Spark ALS. gensim returns only the
+  factor of the features; the other one is solved for, untimed. The seconds of MiniBatchNMF are those of its epochs and of
+  one `transform`, which gives the other factor. SystemDS runs the updates of its own `gnmf` and `pnmf` as a script,
+  since its `gnmf` draws a start with both signs and returns negative factors. SystemDS and Spark are run once, first for
+  1 iteration and then for more while time is left, including the warm-up of Java. Loading and compiling are not
+  timed for any peer. nimfa 1.4 needs `np.mat`, which NumPy 2 removed; it is put back.
+- Spark ALS fits stored ratings only, so it is not in the sparse table; tensorly and the textbook NMF on dask.array have
+  no sparse form. SystemDS reads text or its own files, so it is not in the table of matrices larger than memory.
+  scikit-learn is called through `non_negative_factorization`; its class `NMF` also forms V − W·H at the end, which does
+  not fit in memory in that table.
 """
 
 
@@ -148,10 +149,10 @@ def longest(found: Sequence[Run]) -> str:
 
 
 def write_section(path: Path, title: str, lines: Sequence[str], titles: Sequence[str]) -> None:
-    """Put a section into the file, in the place of the one that was there; all stand in the order of the titles."""
+    """Replace a section of the file; generated ones follow in the order of the titles, after those written by hand."""
     text = path.read_text() if path.exists() else ""
     sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     sections[title] = "\n".join(lines)
-    order = [name for name in titles if name in sections]
+    order = [name for name in sections if name not in titles] + [name for name in titles if name in sections]
     body = "".join(f"\n## {name}\n\n{sections[name].strip()}\n" for name in order)
     path.write_text(PREFACE + body)
