@@ -1,4 +1,4 @@
-"""The pages of the documentation: their code runs, their links point somewhere, and they tell of all that is public."""
+"""The pages of the documentation: their code runs, their links work, and they cover every public name."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,18 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_links_of_a_page_point_somewhere(page):
+def test_the_links_of_a_page_work(page):
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (DOCS / link).exists(), link
 
 
-def test_all_that_is_public_is_in_the_api():
+def test_every_public_name_is_in_the_api():
     api = (DOCS / "api.md").read_text()
     missing = [name for name in dnmf.__all__ if not name.startswith("_") and not re.search(rf"\b{name}\b", api)]
     assert not missing
+
+
+def test_the_page_on_extending_imports_only_the_modules_that_it_names():
+    page = (DOCS / "extending.md").read_text()
+    imported = set(re.findall(r"^(?:from|import) (dnmf[\w.]*)", page, re.MULTILINE))
+    assert imported == {"dnmf", "dnmf.errors", "dnmf.kernels.rule", "dnmf.sources"}

@@ -10,6 +10,9 @@ from dnmf.kernels.blocks.panels import Block, slices
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
 
+# The names that a rule is written with: docs/extending.md.
+__all__ = ["Block", "Entries", "Float", "Model", "Penalty", "Rule", "Scratch", "Stats", "Step"]
+
 GRAM_ROWS = 16384
 
 
