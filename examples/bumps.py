@@ -1,10 +1,10 @@
-"""Four bumps out of 16,000 mixtures: the classic toy, and the bases as they emerge.
+"""Four bumps out of 16,000 mixtures: the classic toy problem, and the bases as they emerge.
 
     python examples/bumps.py [--out FOLDER] [--size MIXTURES]
 
-Four Gaussian bumps of 512 points overlap, and are mixed 16,000 times in random amounts with some noise. Only the
-mixtures are given. Look at how Lee and Seung's multiplicative updates carve the bumps out of noise, pass by pass, and
-at how many passes the other solvers take: where the mixtures are larger than memory, a pass is what costs.
+Four overlapping Gaussian bumps of 512 points are mixed 16,000 times in random amounts, with noise. Only the mixtures
+are known. The picture shows how Lee and Seung's multiplicative updates carve the bumps out of noise, pass by pass,
+and how many passes the other solvers need: when the mixtures are larger than memory, passes determine the cost.
 """
 
 import numpy as np
@@ -46,12 +46,12 @@ top, bottom = figure.subfigures(2, 1, height_ratios=[1.3, 1])
 given, recovered, error = top.subplots(1, 3)
 for shift, mixture in enumerate(V.T[:5]):
     given.plot(points, mixture / mixture.max() - 1.1 * shift, color=BLACK, linewidth=0.7)
-tidy(given, "what is given: 5 of the mixtures", "point")
+tidy(given, "given: 5 of the mixtures", "point")
 given.set_yticks([])
 for bump, column, colour in zip(bumps.T, step.W.T[order], COLOURS, strict=False):
     recovered.plot(points, bump, color="0.8", linewidth=5)
     recovered.plot(points, column / column.max(), color=colour, linewidth=1.5)
-tidy(recovered, "what is found, on the truth (grey)", "point", "height, largest = 1")
+tidy(recovered, "found, and the truth (grey)", "point", "height, largest = 1")
 for (name, curve), colour, mark in zip(curves.items(), (BLACK, *COLOURS), " .D", strict=False):
     error.plot(curve.keys(), curve.values(), color=colour, marker=mark, label=name)
 error.set(xscale="log", yscale="log", yticks=(ticks := [0.02, 0.05, 0.1, 0.2, 0.5]), yticklabels=ticks)

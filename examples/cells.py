@@ -1,9 +1,9 @@
-"""Find the gene programmes of cells that lie in a file: normalise, factorise and write back, block by block.
+"""Find the gene programmes of cells in a file: normalise, factorise and write back, block by block.
 
     python examples/cells.py [--out FOLDER] [--size CELLS]
 
-Needs `pip install 'dnmf[anndata,plot]'`, and anndata 0.12 or newer. The cells are made here; `scanpy_users.md` tells
-the steps one by one.
+Needs `pip install 'dnmf[anndata,plot]'`, and anndata 0.12 or newer. The cells are simulated; `scanpy_users.md`
+explains the steps one by one.
 """
 
 import anndata
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 import dnmf
 
-# The planted programmes, each with the genes that it raises: five kinds of cells, and two that any of them may add.
+# The planted programmes, each with the genes that it raises: five kinds of cells, and two states of any kind.
 KINDS = {
     "T cell": "CD3D CD3E CD3G TRAC IL7R CD2 LTB CD27 TCF7 LEF1",
     "B cell": "MS4A1 CD79A CD79B CD19 BANK1 CD22 PAX5 TCL1A VPREB3 IGHM",
@@ -36,7 +36,7 @@ BLOCK = 500
 
 
 def write_cells(path, cells=3000, seed=0):
-    """Write negative binomial counts of so many cells as an `.h5ad` file, a block of cells at a time."""
+    """Write negative binomial counts of `cells` cells as an `.h5ad` file, one block of cells at a time."""
     rng = np.random.default_rng(seed)
     planted = " ".join(PROGRAMMES.values()).split()
     genes = planted + [f"GENE{number:03d}" for number in range(GENES - len(planted))]
@@ -67,21 +67,21 @@ def write_cells(path, cells=3000, seed=0):
 
 
 def normalise(counts):
-    """Scale the cells of a CSR block to 10,000 counts each and take log(1 + x): zeros stay zeros, and unstored."""
+    """Scale the cells of a CSR block to 10,000 counts each and take log(1 + x); zeros are not stored."""
     totals = np.asarray(counts.sum(axis=1)).ravel()
     scaled = sp.csr_matrix(counts.multiply(1e4 / np.maximum(totals, 1)[:, None]), dtype=np.float32)
     return scaled.log1p()
 
 
 def open_lazily(path):
-    """Return the AnnData of a file with an X that is read block by block, when it is asked for."""
+    """Return the AnnData of a file with an X that is read lazily, block by block."""
     with h5py.File(path) as file:
         X = read_elem_lazy(file["X"], chunks=(BLOCK, file["X"].attrs["shape"][1]))
         return anndata.AnnData(X, obs=read_elem(file["obs"]), var=read_elem(file["var"]))
 
 
 def draw(adata, result, path):
-    """Draw which cells use which components, and which genes these are made of."""
+    """Draw the use of each component by the cells, and its genes."""
     kinds = adata.obs["kind"].to_numpy()
     cells = np.lexsort([adata.obs["state"], kinds])
     use = (adata.obsm["X_nmf"] / adata.obsm["X_nmf"].max(axis=0))[cells]
@@ -99,8 +99,8 @@ def draw(adata, result, path):
     left.hlines(starts[1:] - 0.5, -0.5, len(order) - 0.5, color="white", linewidth=0.8)
     right.set_yticks(range(len(genes)), genes, fontsize=8)
     for axes, title in (
-        (left, f"{len(cells)} cells: what they are made of"),
-        (right, "components: the genes they are made of"),
+        (left, f"{len(cells)} cells and their components"),
+        (right, "components and their genes"),
     ):
         labels = [f"{components[k].name}\n{100 * components[k].share:.0f} %" for k in order]
         axes.set_xticks(range(len(order)), labels, fontsize=8)
@@ -109,7 +109,7 @@ def draw(adata, result, path):
 
 
 def main():
-    """Make the cells, and find their programmes again."""
+    """Simulate the cells, and find their programmes."""
     options = arguments(__doc__, 3000, "cells")
     path, normalised, picture = (options.out / name for name in ("cells.h5ad", "normalised.h5ad", "cells.png"))
     write_cells(path, options.size)
@@ -126,7 +126,7 @@ def main():
     adata.write_h5ad()
     draw(adata, result, picture)
     adata.file.close()
-    print(f"the components are in {path} and drawn in {picture}")
+    print(f"the components are in {path} and shown in {picture}")
 
 
 if __name__ == "__main__":

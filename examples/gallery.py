@@ -1,4 +1,4 @@
-"""What the examples share: the folder they write to, colours that colour-blind eyes tell apart, and small pictures."""
+"""Functions shared by the examples: command line, colours that colour-blind readers can distinguish, small pictures."""
 
 import argparse
 import io
@@ -16,9 +16,9 @@ BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK = COLOURS = (
 
 
 def arguments(story: str, size: int | None = None, unit: str = "") -> argparse.Namespace:
-    """Return what was asked on the command line: the folder of the pictures, and how large the example shall be."""
+    """Parse the command line: the folder of the pictures, and the size of the example."""
     parser = argparse.ArgumentParser(description=story, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="folder of the picture")
     if size is not None:
         parser.add_argument("--size", type=int, default=size, help=f"{unit}; {size:,} by default")
     options = parser.parse_args()
@@ -27,14 +27,14 @@ def arguments(story: str, size: int | None = None, unit: str = "") -> argparse.N
 
 
 def draw(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure of so many inches, with a title."""
+    """Return an empty figure with a title; width and height are in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=12, fontweight="bold")
     return figure
 
 
 def tidy(axes: Any, title: str = "", x: str = "", y: str = "") -> None:
-    """Name a panel and its axes, and leave away the lines that say nothing."""
+    """Label a panel and its axes, and hide the top and right spines."""
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
@@ -51,7 +51,7 @@ def show_image(axes: Any, image: Any, title: str = "", **options: Any) -> Any:
 
 
 def save(figure: Figure, path: Path, colours: int = 64) -> None:
-    """Save a figure as a PNG of so few colours that it is small, and say where."""
+    """Save a figure as a small PNG with few colours, and print its path."""
     with io.BytesIO() as buffer, rc_context({"savefig.facecolor": "white"}):
         figure.savefig(buffer, dpi=100)
         picture = (

@@ -1,10 +1,10 @@
-"""Which genes act together, and in which cells: programmes in made counts of single cells.
+"""Genes that act together, and the cells in which they do: programmes in simulated counts of single cells.
 
     python examples/gene_programmes.py [--out FOLDER] [--size CELLS]
 
-Every cell is of one of five types, each with its own programme of 40 genes; nearly a third of the cells also divide, by
-a sixth programme that all types share. Three counts in four are 0, hence the Kullback–Leibler loss. Look at the cells
-that divide: dnmf finds both programmes of such a cell, where k-means takes it for another type.
+Every cell has one of five types, each with its own programme of 40 genes; nearly a third of the cells also divide, by
+a sixth programme that all types share. Three counts in four are 0, hence the Kullback–Leibler loss. In a dividing
+cell dnmf finds both programmes, while k-means assigns it to another type.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ SHADES, SHOWN = (BLUE, ORANGE, GREEN, PINK, YELLOW, BLACK), 20
 
 
 def matched(label):
-    """Return the type that a cluster shares most cells with, for every cell of it."""
+    """Return for every cell the type that matches its cluster best."""
     common = np.array([np.bincount(label[types == k], minlength=TYPES) for k in range(TYPES)])
     return linear_sum_assignment(-common.T)[1][label]
 
@@ -40,13 +40,13 @@ programmes /= programmes.sum(axis=0)
 types = np.sort(rng.choice(TYPES, cells, p=[0.35, 0.25, 0.2, 0.12, 0.08]))
 division = np.where(rng.random(cells) < 0.3, rng.uniform(0.3, 0.7, cells), 0)
 amounts = np.vstack([(1 - division) * (types == k) for k in range(TYPES)] + [division])
-means = programmes @ amounts * rng.lognormal(6.2, 0.5, cells)  # some 500 molecules of a cell are caught
+means = programmes @ amounts * rng.lognormal(6.2, 0.5, cells)  # about 500 molecules of each cell are counted
 counts = rng.negative_binomial(DISPERSION, DISPERSION / (DISPERSION + means)).astype("float32")
 print(f"{GENES} genes in {cells:,} cells, {(counts == 0).mean():.0%} of the counts are 0")
 
 result = dnmf.factorize(sp.csc_array(counts), TYPES + 1, loss="kullback-leibler", seed=0, max_passes=50)
 W, H = np.asarray(result.W), np.asarray(result.H)
-H = H * W.sum(axis=0)[:, None] / (W.sum(axis=0) @ H)  # the share that a programme has in a cell
+H = H * W.sum(axis=0)[:, None] / (W.sum(axis=0) @ H)  # the share of each programme in a cell
 likeness = np.corrcoef(W.T, programmes.T)[: TYPES + 1, TYPES + 1 :]
 order = linear_sum_assignment(-likeness.T)[1]
 W, H, likeness = W[:, order], H[order], np.diag(likeness[order])
@@ -58,20 +58,20 @@ for name, value in agreement.items():
     print(f"{name:8} adjusted Rand index with the true types: {value:.3f}")
 
 cells_in_order = np.lexsort((division, types))
-special = W**2 / W.sum(axis=1, keepdims=True).clip(1e-12)  # much in this programme and little in the others
+special = W**2 / W.sum(axis=1, keepdims=True).clip(1e-12)  # high in this programme and low in the others
 chosen = special.argsort(axis=0)[: -SHOWN - 1 : -1].T.ravel()
-figure = draw(9, 7, f"Programmes of genes in {cells:,} made cells, sorted by type and by how much they divide")
+figure = draw(9, 7, f"Programmes of genes in {cells:,} simulated cells, sorted by type and by share of division")
 heat, shares, strips = figure.subplots(3, 1, height_ratios=[2.4, 1.2, 0.6])
 levels = gaussian_filter1d(logs[np.ix_(chosen, cells_in_order)], cells / 200, axis=1)
 levels = (levels - levels.min(axis=1, keepdims=True)) / np.ptp(levels, axis=1, keepdims=True)
 look = {"aspect": "auto", "interpolation": "nearest"}
-drawn = show_image(heat, levels, f"the {SHOWN} genes that tell a programme apart", cmap="cividis", **look)
+drawn = show_image(heat, levels, f"the {SHOWN} most specific genes of each programme", cmap="cividis", **look)
 heat.set_yticks(np.arange(SHOWN / 2, len(chosen), SHOWN), labels=NAMES, fontsize=8)
 bar = figure.colorbar(drawn, ax=[heat, shares, strips], shrink=0.4, anchor=(0, 0.95), ticks=[0, 1])
-bar.set_label("log(1 + count), smoothed,\nfrom least to most of a gene", fontsize=8)
+bar.set_label("log(1 + count), smoothed,\nscaled for each gene", fontsize=8)
 shares.stackplot(range(cells), H[:, cells_in_order], colors=SHADES, labels=NAMES)
 shares.set(xlim=(0, cells), ylim=(0, 1))
-tidy(shares, "what every cell is made of", "", "share")
+tidy(shares, "programmes of each cell", "", "share")
 shares.set_xticks([])
 rows = [types, *(matched(label) for label in labels.values())]
 show_image(strips, np.array(rows)[:, cells_in_order], "types", cmap=ListedColormap(SHADES), vmax=TYPES, **look)

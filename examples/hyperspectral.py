@@ -1,10 +1,10 @@
-"""What lies in a scene seen from the air: materials and their maps, from the spectra of its pixels.
+"""Materials of a scene seen from the air, and their maps, from the spectra of its pixels.
 
     python examples/hyperspectral.py [--out FOLDER] [--size SIDE]
 
-A made scene of 96 × 96 pixels in 120 bands mixes four materials. At 1.4 and 1.9 µm, where the air is wet, the sensor
-sees little but noise. The run starts at the four purest pixels. Look at the maps, and at the spectra: the noise
-bends them all along, but where each band has its inverse variance as its weight.
+A simulated scene of 96 × 96 pixels in 120 bands mixes four materials. At 1.4 and 1.9 µm, where water vapour absorbs
+the light, the sensor records mostly noise. The run starts at the four purest pixels. The noise bends the spectra that
+are found, unless each band has its inverse variance as its weight.
 """
 
 import numpy as np
@@ -29,13 +29,13 @@ def rise(centre, width):
 
 
 def angles(W):
-    """Return the angle in degrees between every true spectrum and every one that was found."""
+    """Return the angle in degrees between each true spectrum and each column of W."""
     cosines = (spectra / np.linalg.norm(spectra, axis=0)).T @ (W / np.linalg.norm(W, axis=0))
     return np.degrees(np.arccos(np.minimum(cosines, 1)))
 
 
 def purest(V):
-    """Return the pixels that stick out most, one after the other (successive projections, Araújo et al. 2001)."""
+    """Return the most extreme pixels, found by successive projections (Araújo et al. 2001)."""
     rest, chosen = V.astype(float), []
     for _ in NAMES:
         chosen.append(int((rest**2).sum(axis=0).argmax()))
@@ -56,13 +56,13 @@ spectra = np.column_stack(
 )
 fields = [gaussian_filter(rng.standard_normal((options.size, options.size)), 7, mode="wrap").ravel() for _ in NAMES]
 heights = np.exp(3.5 * np.array([field / field.std() for field in fields]))
-abundances = heights / heights.sum(axis=0)  # (4, pixels), 1 in all
+abundances = heights / heights.sum(axis=0)  # (4, pixels), with sum 1
 noise = 0.004 + 0.1 * (bell(1.4, 0.05) + bell(1.9, 0.06))
 scene = spectra @ abundances
 V = np.maximum(scene + noise[:, None] * rng.standard_normal(scene.shape), 0).astype("float32")
 
 weights = np.broadcast_to((noise.min() / noise[:, None]) ** 2, V.shape).astype("float32")
-sharp = np.sqrt(weights)  # scales every band so that its noise is that of the others
+sharp = np.sqrt(weights)  # scales every band to the same noise
 start = V[:, purest(sharp * V)] + np.float32(1e-4)
 shares = np.maximum(np.linalg.lstsq(sharp[:, :1] * start, sharp * V)[0], 1e-3)
 choices = {"plain": {}, "weighted": {"weights": weights}}
@@ -79,7 +79,7 @@ for name, (W, H) in found.items():
 H = found["weighted"][1]
 scales = np.linalg.lstsq(H.T, np.ones(H.shape[1]))[0]  # so that the shares of a pixel add up to 1
 maps = H * scales[:, None]
-print(f"the shares are found to {np.sqrt(((maps - abundances) ** 2).mean()):.3f} (root mean square)")
+print(f"root mean square error of the shares: {np.sqrt(((maps - abundances) ** 2).mean()):.3f}")
 
 figure = draw(9, 6, "Four materials in a scene of mixed pixels, and their spectra")
 for column, (name, panels) in enumerate(zip(NAMES, figure.subplots(3, 4).T, strict=True)):

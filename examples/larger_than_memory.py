@@ -1,10 +1,10 @@
-"""A matrix several times larger than the memory that a run is given, with the memory it did take.
+"""A matrix several times larger than the memory limit of the run, with the memory that it used.
 
     python examples/larger_than_memory.py [--out FOLDER] [--size MEGABYTES]
 
-Spectra of 1000 points are written to a Zarr array block by block, and no program ever holds all of them. `memory_limit`
-is what the process may take, the interpreter included. Look at the memory line: it stays below the limit, far below the
-size of the matrix, and does not grow from pass to pass. With `--size 4000` it is the same memory.
+Spectra of 1000 points are written to a Zarr array block by block, and are never in memory all at once. `memory_limit`
+is the memory that the process may hold, including the interpreter. The memory stays below the limit, far below the
+size of the matrix, and does not grow from pass to pass; with `--size 4000` it is the same.
 """
 
 import tempfile
@@ -20,7 +20,7 @@ POINTS, WIDE, RANK, LIMIT = 1000, 4000, 8, 320  # a block has 16 MB, the limit i
 
 
 class Scale(dnmf.Watcher):
-    """Weighs the process whenever a block has been read."""
+    """Measure the memory of the process whenever a block has been read."""
 
     def __init__(self):
         self.read, self.held = [0], [memory()]
@@ -31,9 +31,9 @@ class Scale(dnmf.Watcher):
 
 
 def memory():
-    """Return what the process holds in MB: without what it shares, such as the page cache of files that it maps."""
-    told = psutil.Process().memory_info()
-    return (told.rss - getattr(told, "shared", 0)) / 1e6
+    """Return the memory of the process in MB, without shared memory such as mapped files in the page cache."""
+    info = psutil.Process().memory_info()
+    return (info.rss - getattr(info, "shared", 0)) / 1e6
 
 
 options = arguments(__doc__, size=960, unit="megabytes of the matrix")
@@ -54,8 +54,8 @@ with tempfile.TemporaryDirectory() as folder:
 
 size, peak = 4 * POINTS * blocks * WIDE / 1e6, max(scale.held)
 correlations = np.corrcoef(result.W.T, parts.T)[:RANK, RANK:].max(axis=0)
-print(f"V has {size:,.0f} MB; the process was given {LIMIT} MB and held {peak:,.0f} MB at most")
-print(f"the parts are found, with correlations of {correlations.min():.4f} and more")
+print(f"V has {size:,.0f} MB; the limit was {LIMIT} MB, and the process held {peak:,.0f} MB at most")
+print(f"the parts are found, with correlations of at least {correlations.min():.4f}")
 
 figure = draw(9, 3.4, f"A matrix of {size:,.0f} MB factorised in {LIMIT} MB of memory")
 held, found = figure.subplots(1, 2, width_ratios=[2, 1])
@@ -66,7 +66,7 @@ for number in range(1, round(scale.read[-1] / size) + 1):
     held.axvline(number * size, color="0.8", linewidth=0.8)
 held.set_ylim(0, 1.15 * max(size, LIMIT))
 held.legend(fontsize=8, frameon=False, loc="center right")
-tidy(held, "memory (grey: a pass is over)", "MB of the matrix read so far", "MB")
+tidy(held, "memory (grey: end of a pass)", "MB of the matrix read so far", "MB")
 found.plot(result.W / result.W.max(axis=0), color=BLUE, linewidth=1)
 tidy(found, f"the {RANK} parts that were found", "point", "largest = 1")
 save(figure, options.out / "larger_than_memory.png")

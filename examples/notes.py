@@ -1,11 +1,10 @@
-"""A round for two voices, taken apart into its notes, and each note written back to sound.
+"""A round for two voices, separated into its notes, and each note written back to sound.
 
     python examples/notes.py [--out FOLDER]
 
-The beginning of Frère Jacques is made of five notes with overtones that fade, and a second voice sings it two bars
-after the first. A column of V is the spectrum of a moment. Look at the spectra in W: each is one note with its
-overtones, whose pitch can be read off. H is the score that nobody wrote down. Then listen: notes.wav is the tune,
-note-1.wav the first of its notes alone.
+The beginning of Frère Jacques has five notes with fading overtones, and a second voice sings it two bars after the
+first. A column of V is the spectrum at one moment. Each column of W is one note with its overtones, from which its
+pitch can be read, and H is the score. notes.wav is the tune, and note-1.wav its first note alone.
 """
 
 import numpy as np
@@ -63,14 +62,14 @@ for place, (name, pitch, heard) in enumerate(zip(NAMES, PITCHES, found, strict=T
     wavfile.write(options.out / f"note-{place + 1}.wav", RATE, (note / abs(tune).max()).astype("float32"))
 wavfile.write(options.out / "notes.wav", RATE, (tune / abs(tune).max()).astype("float32"))
 
-figure = draw(9, 5.4, "A round for two voices, taken apart into its notes")
+figure = draw(9, 5.4, "A round for two voices, separated into its notes")
 panels = figure.subplot_mosaic([["tune", "tune"], ["notes", "score"]], width_ratios=[1, 1.7])
 end = length / RATE
 audible = spectra.f < 2500
 loudness = 20 * np.log10(V[audible] / V.max() + 1e-3)
 panels["tune"].pcolormesh(spectra.t(length), spectra.f[audible], loudness, cmap=colormaps["cividis"].resampled(12))
 panels["tune"].set_xlim(0, end)
-tidy(panels["tune"], "what is given: the loudness of every pitch at every moment", "seconds", "Hz")
+tidy(panels["tune"], "given: the loudness of every pitch at every moment", "seconds", "Hz")
 frequencies, seconds = spectra.f, spectra.t(length)
 for place, name in enumerate(NAMES):
     panels["notes"].plot(frequencies, W[:, place] / W[:, place].max() + place, color=BLUE)

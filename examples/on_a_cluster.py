@@ -2,9 +2,10 @@
 
     python examples/on_a_cluster.py [--out FOLDER] [--size PATCHES]
 
-Here it is a `LocalCluster`; `client=` takes any client, any cluster, or the address of a scheduler. V holds 12 × 12
-patches of a photograph that comes with scikit-learn. Look at who works when: each worker reads blocks of V by itself,
-and between two passes only W and a few sums travel. Then at the parts that petals and leaves are made of.
+The cluster is a `LocalCluster`; `client=` accepts any client, any cluster, or the address of a scheduler. V holds 12
+× 12 patches of a photograph that comes with scikit-learn. The timeline shows the tasks of each worker, which reads
+blocks of V itself; between two passes only W and a few sums are sent. Below are the parts that compose petals and
+leaves.
 """
 
 import tempfile
@@ -23,7 +24,7 @@ OPTIONS = {"solver": "hals", "init": "random", "max_passes": 5, "tol": 0}
 
 
 class Clock(dnmf.Watcher):
-    """Knows when a pass was over."""
+    """Record the end of every pass."""
 
     def __init__(self):
         self.ends = []
@@ -33,7 +34,7 @@ class Clock(dnmf.Watcher):
 
 
 def write_patches(path, count):
-    """Write so many colour patches of a photograph as the columns of a Zarr array (432, count) in some blocks."""
+    """Write `count` colour patches of a photograph as the columns of a chunked Zarr array (432, count)."""
     windows = np.lib.stride_tricks.sliding_window_view(load_sample_image("flower.jpg"), (PATCH, PATCH, 3))[:, :, 0]
     corners = np.random.default_rng(0).choice(windows.shape[0] * windows.shape[1], count, replace=False)
     patches = windows[np.unravel_index(corners, windows.shape[:2])].reshape(count, -1).T
@@ -42,7 +43,7 @@ def write_patches(path, count):
 
 
 def main():
-    """Factorise on the cluster and here, compare the bits, and draw who did what when."""
+    """Factorise on the cluster and on threads, compare the bits, and draw the tasks of each worker."""
     options = arguments(__doc__, size=48_000, unit="patches")
     workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
@@ -50,7 +51,7 @@ def main():
         LocalCluster(**workers) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        path = f"{folder}/patches.zarr"  # a place that all workers see
+        path = f"{folder}/patches.zarr"  # a path that all workers see
         write_patches(path, options.size)
         clock = Clock()
         with get_task_stream(client) as stream:
@@ -74,10 +75,10 @@ def main():
     for end in clock.ends:
         axes.axvline(end - begin, color="0.5", linewidth=0.8)
     axes.set_xlim(left=0)
-    tidy(axes, "who works when (grey: a pass is over; the first one also loads the compiled code)", "seconds")
+    tidy(axes, "tasks of each worker (grey: end of a pass; the first one also loads the compiled code)", "seconds")
     for panel, part in zip(below.subplots(3, RANK // 3).ravel(), (there.W / there.W.max(axis=0)).T, strict=True):
         show_image(panel, part.reshape(PATCH, PATCH, 3))
-    below.suptitle("the parts that were found", fontsize=10)
+    below.suptitle("the parts", fontsize=10)
     save(figure, options.out / "on_a_cluster.png", colours=256)
 
 

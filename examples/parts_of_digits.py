@@ -1,10 +1,10 @@
-"""Handwritten digits as sums of parts, against PCA and k-means, watched as in a notebook and stopped by hand.
+"""Handwritten digits as sums of parts, compared with PCA and k-means; a run is watched, and stopped by the caller.
 
     python examples/parts_of_digits.py [--out FOLDER]
 
-The 1797 images of 8 × 8 pixels come with scikit-learn. Look at what 16 components are: strokes for dnmf, which can only
-be added; whole digits for k-means, one of which has to do for an image; and for PCA patterns that are added and taken
-away (purple and orange). Then at the digits that nobody has seen before, rebuilt from the parts of the others.
+The 1797 images of 8 × 8 pixels come with scikit-learn. The 16 components of dnmf are strokes, which can only be
+added; those of k-means are whole digits, one for each image; and those of PCA are patterns that are added and
+subtracted (purple and orange). New digits are then rebuilt from the components.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ import dnmf
 RANK, SEEN, SHAPE = 16, 1500, (8, 8)
 
 options = arguments(__doc__)
-digits = load_digits().data.T.astype("uint8")  # 64 pixels × 1797 images: the columns are what is factorised
+digits = load_digits().data.T.astype("uint8")  # 64 pixels × 1797 images: one image per column
 seen, unseen = digits[:, :SEEN], digits[:, SEEN:].astype(float)
 
 for result in dnmf.iterate(seen, RANK, seed=1, max_passes=60):
@@ -38,9 +38,9 @@ rebuilt = {
 }
 errors = {name: np.linalg.norm(unseen - images) / np.linalg.norm(unseen) for name, images in rebuilt.items()}
 for name, error in errors.items():
-    print(f"{name:8} rebuilds digits it has not seen to a relative error of {error:.3f}")
+    print(f"{name:8} rebuilds new digits to a relative error of {error:.3f}")
 used = (H > 0.1 * H.max(axis=0)).sum(axis=0).mean()  # noqa: SIM300
-print(f"a digit is made of {used:.1f} of the {RANK} parts on average")
+print(f"a digit uses {used:.1f} of the {RANK} parts on average")
 
 figure = draw(9, 6, f"{RANK} parts of handwritten digits, and digits rebuilt from them")
 above, below = figure.subfigures(2, 1, height_ratios=[1.25, 1])

@@ -1,10 +1,10 @@
-"""What people will like, from the one rating in a hundred that is known.
+"""Films that people will like, from the one rating in a hundred that is known.
 
     python examples/recommender.py [--out FOLDER] [--size PEOPLE]
 
-Made ratings of 2000 films: everybody mixes four tastes, and gives one to five stars to some twenty films. What V does
-not store is not 0 but unknown, hence `missing="zeros"`. Look at the stars that were held back: they are predicted
-better than by the mean of a film. And of the films that are put first, more are liked: four stars or five.
+Simulated ratings of 2000 films: each person mixes four tastes, and gives one to five stars to about twenty films.
+Entries that V does not store are unknown, not 0, hence `missing="zeros"`. Held-back ratings are predicted better than
+by the mean of a film, and more of the top-ranked films are liked, with four or five stars.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def miss(predicted):
 
 
 def hits(scores):
-    """Return, for the best 1, 2, … films that a person has not rated, how many are liked: at least 4 of 5."""
+    """Return the share liked (at least 4 of 5) among the best 1, 2, … films that a person has not rated."""
     scores[film[~held], person[~held]] = -np.inf
     best = np.argpartition(-scores, TOP, axis=0)[:TOP]
     best = np.take_along_axis(best, np.take_along_axis(-scores, best, axis=0).argsort(axis=0), axis=0)
@@ -46,7 +46,7 @@ def hits(scores):
 
 
 overall = stars[~held].mean()
-means = (V.sum(axis=1) + 5 * overall) / ((V > 0).sum(axis=1) + 5)  # of a film, drawn to that of all where few rated it
+means = (V.sum(axis=1) + 5 * overall) / ((V > 0).sum(axis=1) + 5)  # of each film, shrunk towards the overall mean
 curve = []
 for step in dnmf.iterate(V, TASTES, missing="zeros", l2_W=1, l2_H=1, seed=0, max_passes=40):
     predicted = np.einsum("ek,ke->e", np.asarray(step.W)[film_held], np.asarray(step.H)[:, person_held])
@@ -58,13 +58,13 @@ errors = {
     "the truth": miss(liking[film_held, person_held]),
 }
 for name, error in errors.items():
-    print(f"{name:17} misses a held-back rating by {error:.3f} stars (root mean square)")
+    print(f"{name:17} predicts held-back ratings with a root mean square error of {error:.3f} stars")
 precision = {
     "dnmf": hits(np.asarray(step.W) @ np.asarray(step.H)),
     "mean of the film": hits(np.repeat(means[:, None], people, axis=1)),
 }
 for name, liked in precision.items():
-    print(f"{name:17} precision@10: {liked[9]:.0%} of the ten films that it puts first are liked")
+    print(f"{name:17} precision@10: {liked[9]:.0%} of its first ten films are liked")
 
 figure = draw(9, 3.6, f"{people:,} people, {FILMS:,} films, {V.nnz / FILMS / people:.1%} of the ratings known")
 learning, agreement, ranking = figure.subplots(1, 3)
@@ -72,7 +72,7 @@ learning.plot(range(1, len(curve) + 1), curve, color=BLUE, label="dnmf")
 for name, colour in (("mean of the film", ORANGE), ("the truth", BLACK)):
     learning.axhline(errors[name], color=colour, linestyle="--", label=name)
 learning.legend(fontsize=8, frameon=False)
-tidy(learning, "held-back ratings, pass by pass", "pass over the ratings", "root mean square error, stars")
+tidy(learning, "held-back ratings by pass", "pass over the ratings", "root mean square error, stars")
 for guess, colour, shift in ((means[film_held], ORANGE, -0.17), (predicted, BLUE, 0.17)):
     groups = [guess[stars_held == value] for value in range(1, 6)]
     boxes = agreement.boxplot(
@@ -82,11 +82,11 @@ for guess, colour, shift in ((means[film_held], ORANGE, -0.17), (predicted, BLUE
         box.set(facecolor=colour, linewidth=0.7)
         line.set(color="white")
 agreement.set_xticks(range(1, 6), labels=range(1, 6))
-tidy(agreement, "what is predicted (film's mean orange)", "stars that were given", "stars predicted")
+tidy(agreement, "predictions (orange: mean of the film)", "true stars", "predicted stars")
 for (name, liked), colour in zip(precision.items(), (BLUE, ORANGE), strict=True):
     ranking.plot(range(1, TOP + 1), 100 * liked, color=colour, marker=".", label=name)
 ranking.axhline(100 * (liking >= 4).mean(), color=BLACK, linestyle=":", label="films at random")
 ranking.set_ylim(0, 100)
 ranking.legend(fontsize=8, frameon=False)
-tidy(ranking, "precision of the ranking", "films put first", "of these, liked (%)")
+tidy(ranking, "precision of the ranking", "number of films ranked first", "liked (%)")
 save(figure, options.out / "recommender.png")

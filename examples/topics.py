@@ -1,10 +1,10 @@
-"""What scikit-learn writes about: the topics of its own documentation.
+"""The topics of the documentation of scikit-learn.
 
     python examples/topics.py [--out FOLDER]
 
-The texts are the docstrings of every public class and function of scikit-learn, which are there wherever it is
-installed: some 500 of them. Look at the words that come together, though nobody said what belongs together, and at the
-names of the texts where a topic is strongest. Most of these are from one module, which dnmf was not told.
+The texts are the docstrings of all public classes and functions of scikit-learn, about 500. The words of a topic
+belong together, although no labels were given, and the texts in which a topic is strongest are mostly from one
+module.
 """
 
 import inspect
@@ -25,7 +25,7 @@ names = np.array(list(public))
 modules = np.array([thing.__module__.split(".")[1] for thing in public.values()])
 weighing = TfidfVectorizer(
     stop_words="english", token_pattern="[a-z]{3,}", min_df=4, max_df=0.2, sublinear_tf=True
-)  # a word in more than a fifth of the texts says little
+)  # ignore words that occur in more than a fifth of the texts
 V = weighing.fit_transform(inspect.getdoc(thing) for thing in public.values()).T.tocsc()
 print(f"{V.shape[0]:,} words in {V.shape[1]} texts, {V.nnz / np.prod(V.shape):.1%} of the counts above 0")
 
@@ -51,5 +51,5 @@ for topic, axes in zip(by_size, figure.subplots(4, 3).ravel(), strict=True):
 figure.supxlabel("weight of a word in its topic, largest = 1", fontsize=9)
 chance = sum((count / len(modules)) ** 2 for count in Counter(modules).values())
 share = np.mean(shares)
-print(f"{share:.0%} of a topic's {STRONGEST} strongest texts are from one module; two texts at random in {chance:.0%}")
+print(f"{share:.0%} of a topic's {STRONGEST} strongest texts are from one module; by chance, {chance:.0%}")
 save(figure, options.out / "topics.png")
