@@ -1,11 +1,11 @@
-# `make demo` and `make test` need nothing but make and a Python of 3.11 or newer.
+# `make demo` and `make test` need only make and Python 3.11 or newer.
 
 CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3 $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python3)
 FITS := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for candidate in $(CANDIDATES); do \
 	if command -v $$candidate >/dev/null 2>&1 && $$candidate -c '$(FITS)' >/dev/null 2>&1; then echo $$candidate; break; fi; done)
 BIN := .venv/bin
-# The Pythons of the classifiers that are here, and the oldest of them.
+# The installed Pythons among the classifiers, and the oldest of them.
 RELEASES = $(foreach version,3.11 3.12 3.13,$(firstword \
 	$(wildcard $(HOME)/.pyenv/versions/$(version)*/bin/python3) $(shell command -v python$(version))))
 OLDEST = $(firstword $(RELEASES))
@@ -15,12 +15,12 @@ OLDEST = $(firstword $(RELEASES))
 demo: .venv/installed
 	$(BIN)/dnmf demo
 
-# The tests of clusters mostly wait for processes, so they run beside the others.
+# The cluster tests mostly wait for processes, so they run in parallel with the others.
 test: .venv/tested lint
 	@mkdir -p build
-	@$(BIN)/python -m pytest tests/cluster > build/cluster-tests.txt 2>&1 & beside=$$!; \
-	$(BIN)/python -m pytest --ignore tests/cluster; here=$$?; \
-	wait $$beside; there=$$?; cat build/cluster-tests.txt; exit $$((here > there ? here : there))
+	@$(BIN)/python -m pytest tests/cluster > build/cluster-tests.txt 2>&1 & cluster=$$!; \
+	$(BIN)/python -m pytest --ignore tests/cluster; others=$$?; \
+	wait $$cluster; clusters=$$?; cat build/cluster-tests.txt; exit $$((others > clusters ? others : clusters))
 
 test-slurm: .venv/tested
 	$(BIN)/python -m pytest -m slurm
@@ -36,7 +36,7 @@ docs: .venv/documented
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 	$(BIN)/python -m pytest -q tests/test_docs.py dnmf
 
-release: build/dist  # the wheel and the sources, checked, and the wheel tried on every Python that is here
+release: build/dist  # the wheel and the sources, checked, and the wheel tried on every installed Python
 	$(BIN)/python -m twine check --strict build/dist/*
 	for python in $(RELEASES); do .ci/wheel $$python || exit 1; done
 
@@ -62,7 +62,7 @@ gallery: .venv/installed
 	for example in examples/*.py; do $(BIN)/python $$example --out examples/pictures || exit 1; done
 
 .venv/installed: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "dnmf needs Python 3.11 or newer, and none was found; install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "dnmf needs Python 3.11 or newer, and none was found; install it, or pass its path: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[plot]'

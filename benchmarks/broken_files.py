@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-# Operations, and the calls of `os` that each stands for; reads and writes of files are wrapped besides.
+# Operations, and the calls of `os` for each; reads and writes of file objects are wrapped too.
 CALLS = {
     "open": ("open",),
     "fsync": ("fsync",),
@@ -31,7 +31,7 @@ DELAY = 0.02
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at an operation, from the `first` on, so many `times`.
+    """A fault at an operation, from the `first` call on, repeated `times` times.
 
     `act` is `"fail"` with an error `number`, `"cut"` (fewer bytes are read or written, as the system may do), `"tear"`
     (half is written, and then it fails), `"delay"`, `"kill"`, `"tear and kill"`, or `"signal"`.
@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass
 class Operations:
-    """Counts the file operations below a folder while it is entered, and lets a fault happen at one of them."""
+    """Context that counts the file operations below a folder and injects a fault into one of them."""
 
     folder: str
     fault: Fault | None = None
@@ -55,7 +55,7 @@ class Operations:
     _lock: Any = field(default_factory=threading.Lock)
 
     def meet(self, operation: str, path: Any) -> bool:
-        """Count an operation, and let the fault happen if it is its turn; say whether the bytes are cut short."""
+        """Count an operation, inject the fault if its turn has come, and return whether to cut the bytes short."""
         if not self._is_below(path):
             return False
         with self._lock:
@@ -133,12 +133,12 @@ class Raw(io.FileIO):
         return super().readinto(view[: max(1, len(view) // 2)] if cut else view)
 
     def readall(self) -> bytes:
-        """Read all that is left."""
+        """Read to the end."""
         self.operations.meet("read", self.name)
         return super().readall()
 
     def write(self, content: Any) -> Any:
-        """Write, all of it or half."""
+        """Write all bytes, or half of them."""
         view = memoryview(content).cast("B")
         if not self.operations.meet("write", self.name):
             return super().write(view)
@@ -159,7 +159,7 @@ _on_worker: list[Operations] = []
 
 
 def break_worker(folder: str, fault: Fault | None) -> None:
-    """Let a fault happen in this process from now on, or none; a worker of a cluster is asked to call it."""
+    """Inject a fault into this process from now on, or none; called on a worker of a cluster."""
     while _on_worker:
         _on_worker.pop().__exit__()
     if fault is not None:
@@ -172,7 +172,7 @@ def count_worker(folder: str) -> None:
 
 
 def counted_by_worker() -> Counter[str]:
-    """Return what has been counted."""
+    """Return the counts of this process."""
     return _on_worker[-1].counts if _on_worker else Counter()
 
 

@@ -1,4 +1,4 @@
-"""An S3 on this machine, and a way to it on which requests fail: the k-th of them."""
+"""An S3 server on this machine, behind a proxy that makes the k-th request fail."""
 
 import contextlib
 import http.client
@@ -12,15 +12,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BUCKET = "bucket"
 CODES = {404: "NoSuchKey", 403: "AccessDenied", 500: "InternalError"}
-# What a request may meet. A reset comes before or after the request was carried out; a torn reply after it.
+# Faults of a request. A reset comes before the request is carried out, or after it ("lost"); a torn reply after it.
 ANSWERS = ("404", "403", "500", "reset", "lost", "torn")
 SECRET = "AKIDONTTELLTHISNAME"
 
 
 class Proxy:
-    """Passes requests on to a server; from the `first` on, so many `times`, they meet a fault.
+    """Forward requests to a server, and inject a fault into `times` of them, from the `first` on.
 
-    `counts` is how many have come since it was set to 0, `met` how many of them met the fault.
+    `counts` is the number of requests since it was set to 0, `met` the number that met the fault.
     """
 
     def __init__(self, host: str) -> None:
@@ -54,7 +54,7 @@ class Proxy:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def set(self, fault: str, first: int, times: int) -> None:
-        """Let a fault happen, counted from now on; "" is none."""
+        """Inject a fault, counted from now on; "" is none."""
         with self._lock:
             self.fault, self.first, self.times = fault, first, times
             self.counts = self.met = 0
@@ -83,7 +83,7 @@ class Proxy:
 
 
 def reset(request: BaseHTTPRequestHandler) -> None:
-    """End a connection at once, without a reply."""
+    """Close a connection without a reply."""
     request.close_connection = True
     request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     request.connection.close()
@@ -108,7 +108,7 @@ def answer(
 
 @contextlib.contextmanager
 def served() -> Iterator[Proxy]:
-    """Serve S3, with an empty bucket, and yield the way to it; the environment says how it is reached."""
+    """Serve S3 with an empty bucket, set the environment to reach it, and yield the proxy."""
     import boto3
     from moto.server import ThreadedMotoServer
 

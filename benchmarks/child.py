@@ -2,8 +2,8 @@
 
     python benchmarks/child.py JOB.json
 
-What an adapter has: `prepare(job)`, which loads and compiles and is not timed, and `steps(job, prepared)`, which yields
-a `Step` after every few iterations.
+An adapter has `prepare(job)`, which loads and compiles and is not timed, and `steps(job, prepared)`, which yields a
+`Step` after every few iterations.
 """
 
 import importlib
@@ -20,13 +20,13 @@ from peers.job import Job, read_job, timed
 
 
 def refuse_more_than(more: int) -> None:
-    """Let allocations fail that would reserve so many bytes more than this process has now.
+    """Make allocations fail that would reserve more than `more` bytes beyond the current size of this process.
 
-    What is reserved is more than what is held: stacks of threads, arenas. What is held is watched from outside.
+    A process reserves more than it holds: stacks of threads, arenas. The memory that it holds is watched from outside.
     """
     found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
     if found is None:
-        raise OSError("this system does not tell a process the size of its data")
+        raise OSError("this system does not report the size of the data of a process")
     allowed = int(found[1]) * 1024 + more
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
 
@@ -41,27 +41,27 @@ def write(path: str, factor: Any) -> None:
         np.save(path, np.asarray(factor, np.float32))
 
 
-def tell(**what: object) -> None:
+def report(**fields: object) -> None:
     """Print a line of JSON."""
-    print(json.dumps(what), flush=True)
+    print(json.dumps(fields), flush=True)
 
 
 def perform(job: Job) -> None:
-    """Do a job, and tell of every step."""
+    """Run a job, and report every step."""
     adapter = importlib.import_module(f"peers.{job.adapter}")
     own = getattr(adapter, "LIMITS_ITSELF", False)
-    tell(ready=adapter.VERSION, limited=bool(job.limit) and not own)
+    report(ready=adapter.VERSION, limited=bool(job.limit) and not own)
     if job.limit and not own:
         refuse_more_than(2 * job.limit)
     prepared = adapter.prepare(job)
-    tell(loaded=True)
+    report(loaded=True)
     for number, (step, seconds) in enumerate(timed(adapter.steps(job, prepared))):
         files = {}
         for name in ("W", "H"):
             if getattr(step, name) is not None:
                 files[name] = str(Path(job.out) / f"{number}-{name}.npy")
                 write(files[name], getattr(step, name))
-        tell(iterations=step.iterations, seconds=seconds, reads=step.reads, files=files)
+        report(iterations=step.iterations, seconds=seconds, reads=step.reads, files=files)
         if step.iterations >= job.iterations or seconds >= job.seconds:
             break
 
@@ -71,5 +71,5 @@ if __name__ == "__main__":
     try:
         perform(read_job(sys.argv[1]))
     except Exception as error:
-        tell(failed=f"{type(error).__name__}: {error}")
+        report(failed=f"{type(error).__name__}: {error}")
         raise SystemExit(1) from error

@@ -1,16 +1,16 @@
-"""What a Dask cluster on this machine costs and gains, with worker processes of one thread each.
+"""The cost and the gain of a Dask cluster on this machine, with worker processes of one thread each.
 
     python benchmarks/cluster.py [efficiency] [overhead] [death] [checkpoint] [--matrix V.zarr] [--rank 20]
 
 - efficiency: passes of one worker and of two in turn, and a plain NumPy loop by one process and by two in between;
   a larger `--rank` makes its tasks longer.
-- overhead: what a pass takes beyond the work on its blocks, for many small blocks, and whether that grows.
-- death: what it costs to lose one of two workers at a pass between two checkpoints, replaced or not.
+- overhead: the time of a pass beyond the work on its blocks, for many small blocks, and whether it grows.
+- death: the cost of losing one of two workers at a pass between two checkpoints, replaced or not.
 - checkpoint: a checkpoint of H (20 × 1,000,000) against a pass over V (2000 × 1,000,000, 8 GB), or `--size` of that,
-  in a folder, at `--store URL`, or, with `--s3`, in an S3 that moto_server plays on this machine.
+  in a folder, at `--store URL`, or, with `--s3`, in an S3 server (moto_server) on this machine.
 
-Without names all four are run. `--matrix` is for efficiency and death; V is made in the tasks otherwise, so that no
-disk has a part in it.
+By default all four are run. `--matrix` is for efficiency and death; otherwise V is generated in the tasks, so that no
+disk is involved.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def chunk(rows: int, width: int, dtype: str, seed: int) -> np.ndarray:
 
 
 def generated(rows: int, width: int, blocks: int, dtype: str = "float32") -> da.Array:
-    """Return a matrix whose blocks are made in the tasks that visit them."""
+    """Return a matrix whose blocks are generated in the tasks that visit them."""
 
     def block(block_info: Any = None) -> np.ndarray:
         return chunk(rows, width, dtype, block_info[None]["chunk-location"][1])
@@ -69,7 +69,7 @@ def generated(rows: int, width: int, blocks: int, dtype: str = "float32") -> da.
 
 @contextlib.contextmanager
 def workers(count: int, nanny: bool = True) -> Iterator[Client]:
-    """Yield a client of a scheduler in this process with so many worker processes of one thread."""
+    """Yield a client of a scheduler in this process with `count` worker processes of one thread."""
     flags = ["--nthreads", "1", "--no-dashboard", "--memory-limit", "4GB", "--nanny" if nanny else "--no-nanny"]
     quiet = {"distributed.logging.distributed": "error", "distributed.scheduler.allowed-failures": 10}
     with (
@@ -114,7 +114,7 @@ class Clock(Watcher):
 
 
 def plain_loop(rows: int, width: int, rank: int, blocks: Sequence[int]) -> None:
-    """Make blocks and multiply them with both factors: about what a pass does to them, in plain NumPy."""
+    """Generate blocks and multiply them by both factors: about the work of a pass, in plain NumPy."""
     with threadpool_limits(1):
         W, H = (np.ones(shape, np.float32) for shape in ((rows, rank), (rank, width)))
         for block in blocks:
@@ -145,7 +145,7 @@ def efficiency(options: argparse.Namespace) -> None:
         ]
         for number in range(options.rounds + 1):
             spent = [seconds(act) for act in acts]
-            if number:  # the first pass checks every entry, and what is new is compiled in it
+            if number:  # the first pass checks every entry and compiles kernels
                 rates.append(spent)
                 print(f"round {number}: 1 worker {spent[0]:.2f} s, 2 workers {spent[1]:.2f} s; ", end="")
                 print(f"plain loop {spent[2]:.2f} s and {spent[3]:.2f} s", flush=True)
@@ -162,7 +162,7 @@ def efficiency(options: argparse.Namespace) -> None:
 
 
 def seconds(act: Callable[[], Any]) -> float:
-    """Return how long an act takes."""
+    """Return the seconds that an action takes."""
     start = time.perf_counter()
     act()
     return time.perf_counter() - start
@@ -194,7 +194,7 @@ def overhead(options: argparse.Namespace) -> None:
 
 
 def death(options: argparse.Namespace) -> None:
-    """Kill one of two workers, and compare with a run in which nobody dies."""
+    """Kill one of two workers, and compare with a run in which none dies."""
     V = options.matrix or generated(1000, 2000, 48)
     both = {"rank": options.rank, **PLAIN, "max_passes": 40, "checkpoint_every": 10}
     with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +229,7 @@ def kill_one(client: Client) -> None:
 
 
 def checkpoint(options: argparse.Namespace) -> None:
-    """Write a checkpoint after every pass, and compare what both take."""
+    """Write a checkpoint after every pass, and compare their times."""
     width = 4000
     blocks = max(1, round(250 * options.size))
     with store_of(options) as store, workers(2) as client:
@@ -249,7 +249,7 @@ def checkpoint(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def store_of(options: argparse.Namespace) -> Iterator[str]:
-    """Yield where checkpoints are to go."""
+    """Yield the store of the checkpoints."""
     if options.store:
         yield options.store
     elif options.s3:
@@ -262,10 +262,10 @@ def store_of(options: argparse.Namespace) -> Iterator[str]:
 
 @contextlib.contextmanager
 def played_s3() -> Iterator[str]:
-    """Yield the name of a bucket in an S3 that is played on this machine, for this process and those it starts."""
+    """Yield the name of a bucket in an S3 server on this machine, for this process and its children."""
     program = shutil.which("moto_server", path=os.path.dirname(sys.executable)) or shutil.which("moto_server")
     if program is None:
-        raise SystemExit("--s3 cannot run: there is no moto_server; pip install 'moto[server]'")
+        raise SystemExit("--s3 needs moto_server; pip install 'moto[server]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -281,7 +281,7 @@ def played_s3() -> Iterator[str]:
 
 
 def make_bucket(url: str, name: str) -> None:
-    """Make a bucket, as soon as the server answers: of a public address, S3 needs no more than a PUT."""
+    """Make a bucket as soon as the server answers; S3 needs only a PUT for a public one."""
     import urllib.request
 
     end = time.monotonic() + 30
@@ -304,17 +304,19 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--matrix", help="A Zarr array or a .npy file.")
     parser.add_argument("--rank", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=5, help="Of efficiency and checkpoint.")
-    parser.add_argument("--passes", type=int, default=24, help="Of overhead.")
+    parser.add_argument("--rounds", type=int, default=5, help="Rounds of efficiency and checkpoint.")
+    parser.add_argument("--passes", type=int, default=24, help="Passes of overhead.")
     parser.add_argument(
         "--size", type=float, default=1.0, help="Share of the full size, for efficiency and checkpoint."
     )
-    parser.add_argument("--store", help="Where the checkpoints go, as s3://bucket/run.zarr.")
-    parser.add_argument("--s3", action="store_true", help="Let moto_server play an S3 for the checkpoints.")
+    parser.add_argument("--store", help="Store of the checkpoints, as s3://bucket/run.zarr.")
+    parser.add_argument(
+        "--s3", action="store_true", help="Write the checkpoints to an S3 server (moto_server) on this machine."
+    )
     options = parser.parse_args()
     for part in options.parts:
         if part not in PARTS:
-            parser.error(f"{part!r} is no part; give some of {', '.join(PARTS)}")
+            parser.error(f"{part!r} is not a part; choose from {', '.join(PARTS)}")
     print(f"{machine()}, dnmf {dnmf.__version__}")
     for part in options.parts or PARTS:
         print(f"\n{part}", flush=True)

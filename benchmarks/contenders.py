@@ -1,4 +1,4 @@
-"""Who is compared with whom: the peers, their adapters in `peers/`, and what is known of them beforehand."""
+"""The peers of each comparison, with their adapters in `peers/` and their properties."""
 
 import dataclasses
 

@@ -1,7 +1,7 @@
-"""Runs peers on one problem, each in a process of its own and in turn, and measures them from outside.
+"""Run peers on one problem in turn, each in its own process, and measure them from outside.
 
-Errors are those of the factors a peer gives, measured here; memory is the anonymous memory of the process and of those
-it starts, over what it holds when its libraries are loaded; seconds are those of the peer's steps alone.
+Errors are computed here from the factors of a peer; memory is the anonymous memory of the process and its children,
+minus that with its libraries loaded; seconds are those of the steps of the peer alone.
 """
 
 import contextlib
@@ -31,10 +31,11 @@ CHILD = Path(__file__).parent / "child.py"
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """Somebody who factorises: the name in tables, the adapter, its options, and what is known of it beforehand.
+    """An implementation of NMF: its name in tables, its adapter, its options and its properties.
 
-    `start` is False for one that takes no start, `reads` how often an iteration reads V (None, where a step says it),
-    `packages` what is to be installed for it beside what dnmf needs, and `rounds` how often one that is slow is run.
+    `start` is False for a peer without a given start; `reads` is the number of reads of V per iteration (None if the
+    steps report it), `packages` are those to install in addition to dnmf's, and `rounds` limits the runs of a slow
+    peer.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Peer:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A step of a run; the error is None where nobody measures it."""
+    """A step of a run; the error is None if it is not measured."""
 
     iterations: int
     seconds: float
@@ -58,7 +59,7 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a peer did: its steps, its peak of memory in bytes, and why it ended early, if it did."""
+    """The run of a peer: its steps, its peak memory in bytes, and the reason if it ended early."""
 
     points: tuple[Point, ...]
     peak: int
@@ -75,7 +76,7 @@ class Run:
 
     @property
     def per_iteration(self) -> float:
-        """Return the seconds of an iteration: the first step, which may check V, counts only where it is all there is.
+        """Return the seconds of an iteration; the first step, which may check V, counts only if it is the only one.
 
         >>> Run((Point(1, 5.0, 1, None), Point(2, 6.0, 2, None), Point(5, 9.0, 5, None)), 0).per_iteration
         1.0
@@ -89,18 +90,18 @@ class Run:
 
 
 def python_of(peer: Peer, place: Path | None) -> str:
-    """Return the Python that runs a peer: that of the peers' environment, or this one where nothing is installed."""
+    """Return the Python of a peer: that of the environment of the peers, or this one if nothing is installed."""
     return str(place / "bin" / "python") if peer.packages and place else sys.executable
 
 
 def install(peers: Sequence[Peer], place: Path) -> dict[str, str]:
-    """Install what the peers need into a virtual environment, and return why some of it could not be."""
+    """Install the packages of the peers into a virtual environment, and return the failures."""
     if not (place / "bin" / "python").exists():
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     failed = {}
     for packages in sorted({peer.packages for peer in peers if peer.packages}):
         print(f"  {' '.join(packages)}", flush=True)
-        # PyTorch has smaller wheels for those without a GPU; where its index cannot be reached, the usual ones serve.
+        # PyTorch has smaller wheels without GPU support; if their index cannot be reached, use the default ones.
         small = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"] if "torchnmf" in packages else []
         command = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "numpy", "scipy"]
         done = subprocess.run([*command, *packages, *small], capture_output=True, text=True, check=False)
@@ -111,7 +112,7 @@ def install(peers: Sequence[Peer], place: Path) -> dict[str, str]:
 
 
 class Watch(threading.Thread):
-    """Watches the anonymous memory of a process and of those that it starts, and ends what holds too much."""
+    """Watch the anonymous memory of a process and its children, and end the process if it holds too much."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
@@ -119,7 +120,7 @@ class Watch(threading.Thread):
         self.limit, self.beyond = math.inf, False
 
     def now(self, family: list[int]) -> int:
-        """Return the sum of their anonymous memory; of one that has ended, nothing."""
+        """Return the sum of their anonymous memory; processes that have ended count as 0."""
         total = 0
         for member in family:
             with contextlib.suppress(OSError):
@@ -127,13 +128,13 @@ class Watch(threading.Thread):
         return total
 
     def family(self) -> list[int]:
-        """Return the process and those below it."""
+        """Return the process and its descendants."""
         with contextlib.suppress(psutil.Error):
             return [self.process, *(child.pid for child in psutil.Process(self.process).children(recursive=True))]
         return [self.process]
 
     def ready(self, limit: float) -> None:
-        """From here on memory counts, and no more than the limit may be held."""
+        """Start to count memory and to enforce the limit."""
         self.base = self.peak = self.now([self.process])
         self.limit = limit
 
@@ -152,7 +153,7 @@ class Watch(threading.Thread):
 
 
 def answers(child: "subprocess.Popen[str]", patience: float) -> Iterator[dict[str, Any]]:
-    """Yield what a child tells; kill it and say so where it tells nothing for too long."""
+    """Yield the reports of a child; kill it, and report that, if it is silent for too long."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def listen() -> None:
@@ -177,7 +178,7 @@ def answers(child: "subprocess.Popen[str]", patience: float) -> Iterator[dict[st
 
 @contextlib.contextmanager
 def started(command: Sequence[str], threads: int, log: Path) -> "Iterator[subprocess.Popen[str]]":
-    """Start a child with so many threads for all who count them; it and what it started end with us at the latest."""
+    """Start a child with a number of threads set for every library; it and its children end with this process."""
     names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"]
     variables = {**os.environ, **dict.fromkeys(names, str(threads)), "MALLOC_ARENA_MAX": "2"}
     pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
@@ -190,7 +191,7 @@ def started(command: Sequence[str], threads: int, log: Path) -> "Iterator[subpro
 
 
 def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], patience: float) -> Run:
-    """Run a peer in a process of its own, and judge its factors when it has ended."""
+    """Run a peer in its own process, and judge its factors when it has ended."""
     steps: list[dict[str, Any]] = []
     version, failed = "", ""
     if job.limit:
@@ -201,51 +202,51 @@ def run(peer: Peer, job: Job, python: str, judge: Callable[..., float | None], p
         with started([python, str(CHILD), str(path)], job.threads, log) as child:
             watch = Watch(child.pid)
             watch.start()
-            for told in answers(child, patience):
-                if "ready" in told:
-                    version = told["ready"]
-                    watch.ready(job.limit if told["limited"] and job.limit else math.inf)
-                failed = told.get("failed", failed)
-                if "iterations" in told:
-                    steps.append(told)
+            for report in answers(child, patience):
+                if "ready" in report:
+                    version = report["ready"]
+                    watch.ready(job.limit if report["limited"] and job.limit else math.inf)
+                failed = report.get("failed", failed)
+                if "iterations" in report:
+                    steps.append(report)
             watch.done.set()
             watch.join()
         if watch.beyond:
             failed = f"ended at the limit, with {watch.held / 1e6:.0f} MB"
         elif child.returncode:
             failed = ended(child.returncode, log.read_text(), failed)
-        # Only now, so that judging takes no time from the peer.
-        points = [point_of(told, peer, judge) for told in steps]
+        # Judge after the run, so that judging takes no time from the peer.
+        points = [point_of(report, peer, judge) for report in steps]
     return Run(tuple(points), watch.held, version, failed)
 
 
-def point_of(told: dict[str, Any], peer: Peer, judge: Callable[..., float | None]) -> Point:
-    """Return a step as it was told, with the error of its factors."""
-    count = told["iterations"]
-    reads = count * (peer.reads or math.nan) if told["reads"] is None else told["reads"]
-    factors = {name: np.load(file) for name, file in told["files"].items()}
-    return Point(count, told["seconds"], reads, judge(**factors))
+def point_of(report: dict[str, Any], peer: Peer, judge: Callable[..., float | None]) -> Point:
+    """Return a step from its report, with the error of its factors."""
+    count = report["iterations"]
+    reads = count * (peer.reads or math.nan) if report["reads"] is None else report["reads"]
+    factors = {name: np.load(file) for name, file in report["files"].items()}
+    return Point(count, report["seconds"], reads, judge(**factors))
 
 
-def ended(code: int, said: str, told: str) -> str:
-    """Write why a process ended: what Java says of its heap, what the process told, or else its last words.
+def ended(code: int, output: str, report: str) -> str:
+    """Return why a process ended: the heap error of Java, the reported failure, or its last line of output.
 
     >>> ended(1, "java.lang.OutOfMemoryError: Java heap space", "Py4JJavaError: Job 2 cancelled")
     'java.lang.OutOfMemoryError: Java heap space'
     >>> ended(-9, "", "")
     'ended by SIGKILL'
     """
-    heap = re.findall(r"java\.lang\.OutOfMemoryError[^\n]*", said)
-    if heap or told:
-        return heap[0] if heap else told
+    heap = re.findall(r"java\.lang\.OutOfMemoryError[^\n]*", output)
+    if heap or report:
+        return heap[0] if heap else report
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    last = [line for line in said.splitlines() if line.strip()]
+    last = [line for line in output.splitlines() if line.strip()]
     return last[-1] if last else f"ended with code {code}"
 
 
 def contest(peers: Sequence[Peer], rounds: int, one: Callable[[Peer], Run]) -> dict[str, list[Run]]:
-    """Run every peer once a round, another one first each time; one that failed is not asked again."""
+    """Run every peer once per round, each round starting with another one; skip peers that have failed."""
     found: dict[str, list[Run]] = {peer.name: [] for peer in peers}
     for number in range(rounds):
         for peer in [*peers[number % len(peers) :], *peers[: number % len(peers)]]:

@@ -1,17 +1,17 @@
-"""Inject faults into runs and surveys, and see how they end: the same bits, a clear sentence, or a fault of dnmf.
+"""Inject faults into runs and surveys, and record how they end: the same bits, a clear error, or a fault of dnmf.
 
     python benchmarks/faults.py 1000 [--seed 0] [--kinds killed damaged] [--patience 60] [--folder /dev/shm]
     python benchmarks/faults.py --only "damaged store" 17 --seed 0
 
 File operations of a store fail, are cut short, are delayed or kill their process; V cannot be read, or changes in the
 middle of a run; requests to an S3 on this machine fail; a command meets a signal; a store is damaged before it is
-used; a worker of a cluster meets any of these. Every case is drawn from its seed, kind and number: the same again by
-`--only`. What is right is the bits of a run without the fault. A run that a fault has ended is gone on with, and has to
-give these bits too, from the newest checkpoint that was reported as saved or from a newer one.
+used; a worker of a cluster meets any of these. Every case is drawn from its seed, kind and number, and can be repeated
+by `--only`. The correct result has the bits of a run without the fault. A run that a fault has ended is resumed, and
+has to give these bits too, from the newest checkpoint that was reported as saved or from a newer one.
 
-Cases that fail are listed, and the exit code is 1. They are tried in a process of their own, which is killed where a
-case takes longer than `--patience` seconds; another one tries the rest. Needs moto[server] and boto3 for the requests,
-and anndata for .h5ad files.
+Cases that fail are listed, and the exit code is then 1. Cases run in a separate process, which is killed and replaced
+if a case takes longer than `--patience` seconds. Needs moto[server] and boto3 for the requests, and anndata for .h5ad
+files.
 """
 
 import argparse
@@ -40,7 +40,7 @@ START = 120
 
 
 def drawn_cases(count: int, seed: int, kinds: Sequence[str]) -> list[Case]:
-    """Return so many cases, of each kind by its share and one at least, in the order of the kinds."""
+    """Return `count` cases, of each kind by its share but at least one, in the order of the kinds."""
     rng = random.Random(f"{seed}")
     chosen = [*kinds[:count], *rng.choices(kinds, [KINDS[kind][1] for kind in kinds], k=max(count - len(kinds), 0))]
     counts = Counter(chosen)
@@ -48,7 +48,7 @@ def drawn_cases(count: int, seed: int, kinds: Sequence[str]) -> list[Case]:
 
 
 class Child:
-    """A process that tries cases one after another, one line of JSON to each."""
+    """A process that tries cases one after another, and prints one line of JSON for each."""
 
     def __init__(self, seed: int, cases: Sequence[Case], folder: Path) -> None:
         (folder / "cases.json").write_text(json.dumps(cases))
@@ -61,7 +61,7 @@ class Child:
         )
 
     def lines(self, patience: float) -> Iterator[dict[str, Any]]:
-        """Yield what it reports, until it ends, or nothing comes for too long and it is killed."""
+        """Yield its reports until it ends; kill it if it is silent for too long."""
         assert self.process.stdout is not None
         for index in range(sys.maxsize):
             timer = threading.Timer(patience + (START if index == 0 else 0), self.end)
@@ -84,7 +84,7 @@ class Child:
         self.process.wait()
 
     def end(self) -> None:
-        """Let all its processes write where they are, and kill them."""
+        """Make all its processes dump their stacks, and kill them."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGABRT)
             time.sleep(2)
@@ -92,7 +92,7 @@ class Child:
 
 
 def outcomes(seed: int, cases: Sequence[Case], patience: float, folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield how every case ended, whatever becomes of the processes that try them."""
+    """Yield the outcome of every case, even if the processes that try them die."""
     left = list(cases)
     while left:
         with Child(seed, left, folder) as child:
@@ -107,7 +107,7 @@ def outcomes(seed: int, cases: Sequence[Case], patience: float, folder: Path) ->
 
 
 def be_child(seed: int, folder: Path) -> None:
-    """Try cases and report them on stdout; what they write there themselves goes nowhere."""
+    """Try cases and report them on stdout; their own output is discarded."""
     report = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     with staged(str(folder)) as stage:
@@ -121,7 +121,7 @@ def be_child(seed: int, folder: Path) -> None:
 
 
 def table(counts: dict[str, Counter[str]]) -> list[str]:
-    """Return the lines of the table: a row to every kind of fault, a column to every outcome."""
+    """Return the lines of the table, with a row for every kind of fault and a column for every outcome."""
     heads = ["fault", "cases", *OUTCOMES]
     rows = [[kind, sum(found.values()), *(found[name] for name in OUTCOMES)] for kind, found in counts.items()]
     rows.append(["all", *(sum(row[column] for row in rows) for column in range(1, len(heads)))])
@@ -130,19 +130,19 @@ def table(counts: dict[str, Counter[str]]) -> list[str]:
 
 
 def chosen_kinds(words: Sequence[str]) -> list[str]:
-    """Return the kinds whose names have one of some words in them; all without words."""
+    """Return the kinds whose names contain one of the words; all if there are none."""
     return [kind for kind in KINDS if not words or any(word in kind for word in words)]
 
 
 def main() -> int:
-    """Run the benchmark; return 1 where a case has failed."""
+    """Run the benchmark; return 1 if a case has failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("count", type=int, nargs="?", default=1000, metavar="N", help="Cases in all.")
+    parser.add_argument("count", type=int, nargs="?", default=1000, metavar="N", help="Total number of cases.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", default=[], help=f"Words of: {', '.join(KINDS)}.")
     parser.add_argument("--only", nargs="+", metavar=("KIND", "NUMBER"), help="Try these cases of a kind.")
     parser.add_argument("--patience", type=float, default=60.0, help="Seconds for a case.")
-    parser.add_argument("--folder", default=tempfile.gettempdir(), help="Where stores and matrices lie meanwhile.")
+    parser.add_argument("--folder", default=tempfile.gettempdir(), help="Folder for stores and matrices.")
     parser.add_argument("--verbose", action="store_true", help="Show every case.")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()

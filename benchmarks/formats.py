@@ -1,13 +1,13 @@
-"""The same matrix from every format: GB/s of a pass, and of merely reading the blocks.
+"""The same matrix from every format: GB/s of a pass, and of only reading the blocks.
 
     python benchmarks/formats.py [--matrix data.h5ad] [--rows 100000] [--columns 20000] [--density 0.02] [--warm]
 
-Without `--matrix`, a sparse matrix of counts, rows × columns, and a dense one of as many bytes, are written in one
-format after the other. With it, the matrix is taken as it lies, and as `dnmf convert` writes it. A GB is one of the
-matrix as it would be in memory: float32 values and, where it is sparse, 4 bytes for the place of each; so the figures
-compare. Processor seconds of reading are told too, which other work on the machine disturbs less. Before each read and
-each pass the page cache is emptied, where that is permitted, unless `--warm` is given. `through h5py` is what reading
-alone gives where HDF5's own library does it, which lets one thread in at a time. Needs dnmf[formats].
+Without `--matrix`, a sparse matrix of counts, rows × columns, and a dense one of the same size are written in each
+format. With it, the matrix is read as it is, and as `dnmf convert` writes it. To be comparable, a GB is one of the
+matrix in memory: float32 values and, if it is sparse, 4 bytes for the index of each. Processor seconds of reading are
+reported too, since other work on the machine affects them less. Before each read and each pass the page cache is
+emptied, if that is permitted, unless `--warm` is given. `through h5py` is reading alone with the HDF5 library, which
+admits one thread at a time. Needs dnmf[formats].
 """
 
 import argparse
@@ -37,7 +37,7 @@ PACKED = {"dtype": "i2", "scale_factor": 1e-3, "_FillValue": -1}
 
 
 def counts(rows: int, columns: int, density: float) -> sp.csr_array:
-    """Return counts of low rank: most of them 1, as those of cells × genes."""
+    """Return counts of low rank, most of them 1, like those of cells × genes."""
     rng = np.random.default_rng(0)
     popular = rng.permutation(rng.pareto(1.5, columns) + 0.1)
     per_row = np.maximum(1, rng.poisson(density * columns, rows))
@@ -47,7 +47,7 @@ def counts(rows: int, columns: int, density: float) -> sp.csr_array:
 
 
 def sparse_forms(V: sp.csr_array, folder: Path) -> Iterator[tuple[str, Any]]:
-    """Write a sparse matrix in one format after the other, and yield where it lies."""
+    """Write a sparse matrix in each format, and yield its path."""
     import anndata
 
     yield "SciPy CSR in memory", V
@@ -77,7 +77,7 @@ def sparse_forms(V: sp.csr_array, folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def dense_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
-    """Write a dense matrix in one format after the other, and yield where it lies."""
+    """Write a dense matrix in each format, and yield its path."""
     import xarray
 
     yield "NumPy in memory", V
@@ -115,14 +115,14 @@ def seconds_of_pass(V: Any, rank: int, passes: int) -> list[float]:
 
 
 def cost_of_reading(V: Any, settings: Settings) -> tuple[float, float]:
-    """Return the seconds, and those of the processor, that it takes to read the blocks."""
+    """Return the seconds and the processor seconds of reading the blocks."""
     forget()
     used = time.process_time()
     return read_only(V, settings), time.process_time() - used
 
 
 def through_library(V: Any, settings: Settings) -> tuple[float, float] | None:
-    """Return what it takes to read the blocks through HDF5's library, where they are read past it otherwise."""
+    """Return the cost of reading the blocks through the HDF5 library, if dnmf bypasses it."""
     if not str(V).partition("::")[0].endswith((".h5", ".h5ad")):
         return None
     before = Hdf5Array.__init__
@@ -139,22 +139,22 @@ def through_library(V: Any, settings: Settings) -> tuple[float, float] | None:
 
 
 def measure(name: str, V: Any, rank: int, passes: int) -> None:
-    """Print how fast a matrix is read, and worked on."""
+    """Print the speed of reading a matrix, and of a pass."""
     layout = open_matrix(V).layout
     settings = Settings(rank=rank, init="random")
     entries = int(layout.kind.split(" stored entries")[0].rpartition(" ")[2]) if layout.sparse else None
     size = (layout.shape[0] * layout.shape[1] * 4 if entries is None else entries * 8) / 1e9
     reads = [cost_of_reading(V, settings) for _ in range(passes)]
-    read, used = (statistics.median(some) for some in zip(*reads, strict=True))
+    read, used = (statistics.median(values) for values in zip(*reads, strict=True))
     work = statistics.median(seconds_of_pass(V, rank, passes))
     library = through_library(V, settings)
     more = "" if library is None else f", through h5py {size / library[0]:.2f} ({library[1] / size:.2f} s)"
-    told = f"reading alone {size / read:5.2f} ({used / size:.2f} s of processor a GB){more}; {work / read:.2f} times"
-    print(f"{name:26} pass {size / work:5.2f} GB/s, {told}", flush=True)
+    reading = f"reading alone {size / read:5.2f} ({used / size:.2f} s of processor a GB){more}; {work / read:.2f} times"
+    print(f"{name:26} pass {size / work:5.2f} GB/s, {reading}", flush=True)
 
 
 def each(forms: Callable[[Any, Path], Iterator[tuple[str, Any]]], V: Any, rank: int, passes: int) -> None:
-    """Measure a matrix in one format after the other."""
+    """Measure a matrix in each format."""
     with tempfile.TemporaryDirectory() as name:
         for words, place in forms(V, Path(name)):
             measure(words, str(place) if isinstance(place, Path) else place, rank, passes)

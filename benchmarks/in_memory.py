@@ -1,9 +1,9 @@
-"""Against scikit-learn's NMF(solver="cd") on one matrix in memory, from the same start, to the same error.
+"""dnmf and scikit-learn's NMF(solver="cd") on one matrix in memory, from the same start to the same error.
 
     python benchmarks/in_memory.py [--matrix V.npy | --rows 20000 --columns 2000] [--rank 32] [--repeats 3]
 
-Each is run in a process of its own with 1 and with 2 threads, in turn; the target is scikit-learn's error after
-`--iterations` iterations. Seconds and extra memory (peak over what the process held before) are compared pair by pair.
+Each is run in its own process with 1 and with 2 threads, in turn; the target is scikit-learn's error after
+`--iterations` iterations. Seconds and extra memory (peak minus the memory before) are compared pair by pair.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def scikit_learn(options: argparse.Namespace) -> dict[str, float]:
 
 
 def ours(options: argparse.Namespace) -> dict[str, float]:
-    """Run dnmf until it has the error that scikit-learn ended with."""
+    """Run dnmf until it reaches the final error of scikit-learn."""
     import dnmf
 
     V, W, H = problem(options)
@@ -69,7 +69,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
 
 
 def run_alone(name: str, threads: int, target: float) -> dict[str, float]:
-    """Run one of the two in a process of its own, with so many BLAS threads."""
+    """Run one of the two in its own process, with a number of BLAS threads."""
     limits = dict.fromkeys(["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"], str(threads))
     command = [sys.executable, *sys.argv, "--child", name, "--threads", str(threads), "--target", str(target)]
     done = subprocess.run(command, env=os.environ | limits, capture_output=True, text=True, check=True)
@@ -100,9 +100,9 @@ def main() -> None:
             peer = run_alone("sklearn", threads, 0)
             pairs.append((peer, run_alone("dnmf", threads, peer["error"])))
             print(f"{threads} thread(s): scikit-learn {peer}, dnmf {pairs[-1][1]}")
-        for what in ("seconds", "extra"):
-            ratios = [peer[what] / max(mine[what], 1e-9) for peer, mine in pairs]
-            print(f"{threads} thread(s): {what}, scikit-learn over dnmf: median {statistics.median(ratios):.2f}")
+        for figure in ("seconds", "extra"):
+            ratios = [peer[figure] / max(mine[figure], 1e-9) for peer, mine in pairs]
+            print(f"{threads} thread(s): {figure}, scikit-learn over dnmf: median {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":

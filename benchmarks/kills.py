@@ -1,4 +1,4 @@
-"""Kill a run at random moments and resume it: are the factors those of the run that was never killed?
+"""Kill a run at random moments, resume it, and compare the factors with those of an uninterrupted run.
 
 python benchmarks/kills.py [--kills 10] [--rows 1000 --columns 200000] [--rank 20]
 """

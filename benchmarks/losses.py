@@ -1,4 +1,4 @@
-"""Losses, sparse blocks and missing entries against scikit-learn: ratios in one run, from one start, on one thread.
+"""Losses, sparse blocks and missing entries compared with scikit-learn, from one start and on one thread.
 
     python benchmarks/losses.py [sparse-kl dense-kl sparse-frobenius dense-frobenius ratings]
                                 [--counts X.npz] [--rounds 3] [--size 1]
@@ -50,7 +50,7 @@ def starts(X: object, rank: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def timed(act: Callable[[], object]) -> tuple[object, float, int]:
-    """Return what an act returns, its seconds, and the memory that it took beyond what was held before."""
+    """Return the result of an action, its seconds, and its peak memory minus the memory before."""
     with peak_memory() as memory:
         start = time.perf_counter()
         found = act()
@@ -59,7 +59,7 @@ def timed(act: Callable[[], object]) -> tuple[object, float, int]:
 
 
 def theirs(X: object, rank: int, iterations: int, **options: object) -> tuple[object, float, int]:
-    """Run scikit-learn for so many iterations on one thread."""
+    """Run scikit-learn for a number of iterations on one thread."""
     W, H = starts(X, rank)
     options = {"n_components": rank, "init": "custom", "tol": 0, "max_iter": iterations, **options}
     with warnings.catch_warnings(), threadpool_limits(1):
@@ -70,7 +70,7 @@ def theirs(X: object, rank: int, iterations: int, **options: object) -> tuple[ob
 def ours(
     X: object, rank: int, passes: int, target: float | None = None, **options: object
 ) -> tuple[object, float, int]:
-    """Run dnmf for so many passes, or to a relative error, on one thread."""
+    """Run dnmf for a number of passes, or to a relative error, on one thread."""
 
     def run() -> object:
         for result in dnmf.iterate(X, rank, init=starts(X, rank), max_passes=passes, tol=0, threads=1, **options):
@@ -137,7 +137,7 @@ def error_of(X: object, norm: float, W: np.ndarray, H: np.ndarray) -> float:
 
 
 def ratings(size: float, rounds: int) -> None:
-    """Compare a pass over ratings, where what is not stored is missing, with one where it is zero."""
+    """Compare a pass over ratings with entries that are not stored taken as missing, and taken as zero."""
     rng = np.random.default_rng(0)
     users, items, rank = int(50000 * size), int(5000 * size), 20
     X = sp.random_array((users, items), density=0.01, format="csr", rng=rng, dtype=np.float32)
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(names))
     parser.add_argument("--counts", help="a scipy.sparse .npz of samples × features")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size", type=float, default=1.0, help="of the matrices that are made, as a share")
+    parser.add_argument("--size", type=float, default=1.0, help="share of the full size of the generated matrices")
     options = parser.parse_args()
     print(machine())
     counts = sp.load_npz(options.counts) if options.counts else topic_counts(options.size)
@@ -184,7 +184,7 @@ def main() -> None:
 
 
 def tf_idf(counts: sp.csr_array) -> sp.csr_matrix:
-    """Return counts as texts are usually factorised."""
+    """Return the tf-idf of counts."""
     return TfidfTransformer(sublinear_tf=True).fit_transform(sp.csr_matrix(counts)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: memory of a process, the page cache, and words for the machine."""
+"""Functions shared by the benchmarks: memory of a process, the page cache, a description of the machine."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 def anonymous_bytes(process: int | str = "self") -> int:
-    """Return the anonymous memory of a process: what it holds, without files that are mapped or cached."""
+    """Return the anonymous memory of a process, without mapped or cached files."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
-    raise OSError("this system does not tell a process its anonymous memory")
+    raise OSError("this system does not report the anonymous memory of a process")
 
 
 @contextlib.contextmanager
 def peak_memory() -> Iterator[dict[str, int]]:
-    """Watch the anonymous memory every 2 ms; `before` and `peak` in bytes are there afterwards."""
+    """Watch the anonymous memory every 2 ms; afterwards `before` and `peak` have the bytes."""
     figures = {"before": anonymous_bytes(), "peak": anonymous_bytes()}
     done = threading.Event()
 
@@ -36,7 +36,7 @@ def peak_memory() -> Iterator[dict[str, int]]:
 
 
 def drop_caches() -> bool:
-    """Empty the page cache, where this is permitted; return whether it was."""
+    """Empty the page cache if permitted; return whether it was."""
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text("1\n")
@@ -46,6 +46,6 @@ def drop_caches() -> bool:
 
 
 def machine() -> str:
-    """Return words for where this was measured."""
+    """Describe the machine of a measurement."""
     cores = len(os.sched_getaffinity(0))
     return f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"

@@ -1,10 +1,10 @@
-"""The memory that runs of every kind hold, against what their plans say and what they are allowed.
+"""The memory of runs of every kind, compared with their plans and limits.
 
     python benchmarks/memory.py [--only WORD ...] [--exactly NAME ...] [--cold] [--folder FOLDER]
 
-Every setting runs in a process of its own, whose anonymous memory is read from outside every 2 ms. A plan is that of
-the run itself, the largest one where it makes several. V given in memory is not counted, as in plans. `--cold` lets
-every process compile its kernels, which takes memory of its own.
+Every setting runs in its own process, whose anonymous memory is read from outside every 2 ms. The plan is that of the
+run itself, the largest one if it makes several. As in plans, V in memory is not counted. With `--cold` every process
+compiles its kernels, which takes memory too.
 """
 
 import argparse
@@ -30,7 +30,7 @@ ROWS, COLUMNS = 500, 60000
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is run: an action on a kind of matrix, within a limit in MB."""
+    """An action on a kind of matrix, within a limit in MB."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class Setting:
 
 
 def numbers(columns: slice, rows: int, dtype: str, seed: int, rank: int = 6) -> Any:
-    """Return some columns of a matrix of a low rank with noise, above 0."""
+    """Return a range of columns of a positive matrix of low rank with noise."""
     left = np.random.default_rng(seed).random((rows, rank), np.float32)
     rng = np.random.default_rng([seed, columns.start])
     count = columns.stop - columns.start
@@ -140,7 +140,7 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
 
 
 def opened(kind: str, folder: Path) -> tuple[Any, int]:
-    """Return a matrix of a kind as it is given, and the bytes of it that are in memory."""
+    """Return a matrix of a kind, and the bytes of it that are in memory."""
     import dask.array as da
     import zarr
 
@@ -203,7 +203,7 @@ def fitted(V: Any, folder: Path, limit: int, options: dict[str, Any]) -> Any:
 
 
 def transform(V: Any, folder: Path, limit: int, options: dict[str, Any]) -> Any:
-    """Project V on what was fitted."""
+    """Project V on fitted factors."""
     known = {name: options[name] for name in ("axis", "weights") if name in options}
     return dnmf.transform(str(folder / "fitted"), V, memory_limit=limit, out=str(folder / "out.zarr"), **known)
 
@@ -375,18 +375,18 @@ def measure(setting: Setting, folder: Path, cold: bool = False) -> dict[str, Any
         if setting.action in FITTED_FIRST:
             watched(dataclasses.replace(setting, action="fitted"), scratch, cold=False)
         begun = time.perf_counter()
-        peak, told = watched(setting, scratch, cold)
+        peak, report = watched(setting, scratch, cold)
         return {
             "name": setting.name,
-            "plan": told["plan"],
-            "peak": peak - told["inside"],
+            "plan": report["plan"],
+            "peak": peak - report["inside"],
             "limit": setting.limit * 10**6,
             "seconds": time.perf_counter() - begun,
         }
 
 
 def watched(setting: Setting, folder: Path, cold: bool) -> tuple[int, dict[str, Any]]:
-    """Return the peak of the anonymous memory of a process, seen from outside, and what it said."""
+    """Return the peak anonymous memory of a process, measured from outside, and its report."""
     variables = dict(os.environ)
     if cold:
         variables["NUMBA_CACHE_DIR"] = str(folder / "numba")
@@ -398,19 +398,19 @@ def watched(setting: Setting, folder: Path, cold: bool) -> tuple[int, dict[str, 
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 peak = max(peak, anonymous_bytes(process.pid))
-            if not begun and (folder / "begun").exists():  # what making V took is not the run's
+            if not begun and (folder / "begun").exists():  # the memory for generating V does not count
                 peak, begun = 0, True
             time.sleep(0.002)
         out.seek(0)
         complaints.seek(0)
         if process.returncode:
             raise RuntimeError(f"{setting.name}: {complaints.read()[-3000:]}")
-        told: dict[str, Any] = json.loads(out.read().splitlines()[-1])
-        return peak, told
+        report: dict[str, Any] = json.loads(out.read().splitlines()[-1])
+        return peak, report
 
 
 def matrices(settings: list[Setting]) -> list[str]:
-    """Return the files that some settings need."""
+    """Return the files that the settings need."""
     named = {str(name).lstrip("=") for setting in settings for name in (setting.kind, setting.options.get("weights"))}
     named |= {"wide.zarr"} if named & {"dask", "prepared"} else set()
     return [name for name in MAKERS if name in named]
@@ -422,7 +422,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="words of the settings to measure")
     parser.add_argument("--exactly", nargs="*", default=[], help="names of the settings to measure")
     parser.add_argument("--cold", action="store_true")
-    parser.add_argument("--folder", type=Path, help="where matrices are kept for the next time")
+    parser.add_argument("--folder", type=Path, help="folder that keeps the matrices for later runs")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -436,7 +436,7 @@ def main() -> None:
         for file in matrices(settings):
             if not (folder / file).exists():
                 MAKERS[file](folder / file)
-        print(f"{machine()}{', kernels compiled anew' if given.cold else ''}\n")
+        print(f"{machine()}{', kernels compiled' if given.cold else ''}\n")
         print("| setting | plan MB | peak MB | limit MB | s | |\n|---|---|---|---|---|---|")
         for setting in settings:
             try:

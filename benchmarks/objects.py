@@ -1,9 +1,9 @@
-"""What an object store costs through obstore and through fsspec: processor time of this process, and seconds.
+"""The cost of an object store through obstore and through fsspec: processor time of this process, and seconds.
 
     python benchmarks/objects.py [--url s3://bucket/folder] [--chunks 10] [--rounds 3]
 
-Without a URL it asks an S3 that is served on this machine by moto, in a process of its own: its seconds are moto's as
-much as the clients', its processor time is the clients' alone. Needs obstore, s3fs and moto[server].
+Without a URL, moto serves an S3 on this machine in a separate process: the seconds include those of moto, the processor
+time is that of the client alone. Needs obstore, s3fs and moto[server].
 """
 
 import argparse
@@ -44,7 +44,7 @@ def served() -> Iterator[str]:
 
 
 def cost(act: Callable[[], None]) -> tuple[float, float]:
-    """Return the processor seconds of this process, and the seconds, that an act takes."""
+    """Return the processor seconds of this process, and the seconds, of an action."""
     used, start = time.process_time(), time.perf_counter()
     act()
     return time.process_time() - used, time.perf_counter() - start
@@ -87,8 +87,8 @@ def main() -> None:
     size = options.chunks * 0.016
     for act, unit, amount in (("write", "GB", size), ("read", "GB", size), ("small", "1000 objects", 2 * SMALL / 1000)):
         rows = {name: [median(row[act][i] / amount for row in rows) for i in (0, 1)] for name, rows in found.items()}
-        told = ", ".join(f"{name} {used:.2f} s of processor, {spent:.2f} s" for name, (used, spent) in rows.items())
-        print(f"{act} 1 {unit}: {told}; processor, ratio {rows['fsspec'][0] / rows['obstore'][0]:.2f}")
+        costs = ", ".join(f"{name} {used:.2f} s of processor, {spent:.2f} s" for name, (used, spent) in rows.items())
+        print(f"{act} 1 {unit}: {costs}; processor, ratio {rows['fsspec'][0] / rows['obstore'][0]:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A matrix of 8 GB in 1 GB of memory: peak memory, and a pass against merely reading the blocks.
+"""A matrix of 8 GB in 1 GB of memory: peak memory, and a pass compared with only reading the blocks.
 
     python benchmarks/out_of_core.py [--matrix V.zarr | --rows 2000 --columns 1000000] [--rank 20] [--memory-limit 1GB]
 
-Reads and passes take turns, each with the page cache emptied before it where that is permitted.
+Reads and passes alternate, each with the page cache emptied before it if that is permitted.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def write_matrix(path: Path, rows: int, columns: int, rank: int = 20, width: int
 
 
 class Reading:
-    """The work of a pass that does nothing but read."""
+    """The work of a pass that only reads."""
 
     def zero(self) -> Stats:
         return Stats.zero(1, 1)
@@ -48,7 +48,7 @@ class Reading:
 
 
 def read_only(matrix: str, settings: Settings) -> float:
-    """Return the seconds it takes to read every block through the same source, with the same threads."""
+    """Return the seconds of reading every block through the same source, with the same threads."""
     source = open_matrix(matrix)
     plan = plan_of(source.layout, settings)
     engine = ThreadEngine(source, plan.groups, plan.threads)
@@ -58,7 +58,7 @@ def read_only(matrix: str, settings: Settings) -> float:
 
 
 def measure(matrix: str, folder: Path, rank: int, limit: str, passes: int) -> None:
-    """Alternate reads and passes, and print what they took."""
+    """Alternate reads and passes, and print their times."""
     settings = Settings(rank=rank, init="random", memory_limit=limit, max_passes=passes)  # type: ignore[arg-type]
     print(dnmf.plan(matrix, rank, memory_limit=limit, solver="hals", init="random"))
     cold = drop_caches()
@@ -85,7 +85,7 @@ def measure(matrix: str, folder: Path, rank: int, limit: str, passes: int) -> No
             print(f"pass {result.passes}: {works[-1]:.2f} s, reading alone {reads[-1]:.2f} s, {result}")
         for _ in run:
             pass
-    # The first pass checks every entry, and the last one ends with a checkpoint: they are told, and left out.
+    # The first pass checks every entry, and the last one ends with a checkpoint: print them, but leave them out.
     ratios = [work / read for work, read in zip(works[1:-1], reads[1:-1], strict=True)]
     print(f"\n{machine()}, page cache {'emptied' if cold else 'as it was'}, dnmf {dnmf.__version__}")
     print(f"peak anonymous memory {memory['peak'] / 1e9:.3f} GB (limit {limit})")
@@ -109,7 +109,7 @@ def main() -> None:
         folder = Path(name)
         matrix = options.matrix
         if matrix is None:
-            # Another process writes it, so that the memory this takes is not counted.
+            # Write it in another process, whose memory is not counted.
             matrix = str(folder / "V.zarr")
             with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                 pool.submit(write_matrix, Path(matrix), options.rows, options.columns).result()

@@ -1,14 +1,14 @@
-"""How often V is read until the error is within 1 % and 0.1 % of the best that is known, for dnmf and scikit-learn.
+"""Reads of V until the error is within 1 % and 0.1 % of the best known, for dnmf and scikit-learn.
 
     python benchmarks/passes.py [MATRIX.npy[:RANK] MATRIX.npz[:RANK] ...] [--loss frobenius] [--seeds 5]
                                 [--passes 100] [--best 0.4091] [--solvers auto hals sklearn-cd ...]
 
 A matrix is samples × features, dense (.npy) or sparse (scipy.sparse .npz); without one, a synthetic matrix of low
-rank with noise is taken. Of dnmf every read of a block counts, those of the initialisation and the one that confirms
-the error too, as a share of V. scikit-learn reads X twice in an iteration of `cd` and `mu`, once more for the mean
-that its start is scaled with, and in MiniBatchNMF once an epoch and once for the W that belongs to the last H. What
-is within 1 % is judged by the loss for a divergence and by the relative error for Frobenius. Without `--best`, the
-best that any run here has found is taken. Seconds are those of the whole run up to that pass, on one thread.
+rank with noise is used. Every read of a block by dnmf counts as a share of V, including those of the initialisation and
+the one that confirms the error. scikit-learn reads X twice per iteration of `cd` and `mu`, once more for the mean that
+scales its start, and in MiniBatchNMF once per epoch and once for the W of the last H. The error is the loss for a
+divergence and the relative error for Frobenius. Without `--best`, the best value of all runs is used. Seconds are those
+of the whole run up to that pass, on one thread.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def ours(V: Any, rank: int, loss: str, options: dict[str, Any], seed: int, passe
 
 
 class Judge:
-    """Measures factors in float64, without counting the read; some thousand rows at a time, so that V may be a file."""
+    """Measure factors in float64, without counting the read; a few thousand rows at a time, so that V may be a file."""
 
     def __init__(self, V: Any, loss: str, height: int = 4096) -> None:
         self.V, self.loss = V, loss
@@ -92,7 +92,7 @@ class Judge:
 
 
 def theirs(V: Any, rank: int, loss: str, solver: str, seed: int, given: argparse.Namespace) -> Iterator[Point]:
-    """Yield the points of scikit-learn: iterations of NMF from a start like its own, or epochs of MiniBatchNMF."""
+    """Yield the points of scikit-learn: iterations of NMF from a start like its default, or epochs of MiniBatchNMF."""
     judge = Judge(V, loss)
     if solver == "minibatch":
         steps = batches(V.tocsr() if sp.issparse(V) else V, rank, loss, seed, given.epochs)
@@ -107,12 +107,12 @@ def theirs(V: Any, rank: int, loss: str, solver: str, seed: int, given: argparse
 
 
 def reached(points: list[Point], goal: float) -> tuple[float, float]:
-    """Return the reads and the seconds at the first point whose error is at most the goal; infinite, if none is."""
+    """Return the reads and the seconds at the first point whose error is at most the goal, or infinity."""
     return next(((reads, seconds) for reads, seconds, error in points if error <= goal), (math.inf, math.inf))
 
 
 def shown(values: list[float]) -> str:
-    """Write the median and the worst, and how many arrived where not all did."""
+    """Format the median and the worst, and the number of runs that reached the goal if not all did."""
     arrived = sum(map(math.isfinite, values))
     if not arrived:
         return "–"
@@ -149,7 +149,7 @@ def measure(name: str, V: Any, rank: int, given: argparse.Namespace) -> None:
 
 
 def opened(path: str) -> tuple[Any, int | None]:
-    """Return a matrix in the dtype it is worked on in, and the rank that is given behind its path."""
+    """Return a matrix in its working dtype, and the rank given after its path."""
     path, _, rank = path.partition(":")
     V: Any = sp.csr_array(sp.load_npz(path)) if path.endswith(".npz") else np.load(path)
     small = V.dtype.itemsize <= 2 or V.dtype == np.float32
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--passes", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=15, help="of MiniBatchNMF, each followed by a transform")
-    parser.add_argument("--best", type=float, help="the best value that is known")
+    parser.add_argument("--best", type=float, help="the best known value")
     parser.add_argument("--solvers", nargs="*", choices=[*OURS, "sklearn-cd", "sklearn-mu", "sklearn-minibatch"])
     given = parser.parse_args()
     print(f"dnmf {dnmf.__version__}, {machine()}")

@@ -1,4 +1,4 @@
-"""The matrices that peers are given, as files beside their start, and the judge of what they make of them."""
+"""The matrices for the peers, as files next to their start, and the function that judges factors."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 
 
 def write_problem(folder: Path, V: Any, rank: int, rows: int | None = None) -> None:
-    """Write V and the start as the adapters find them; a dense V also as Zarr in blocks of so many rows."""
+    """Write V and the start for the adapters; a dense V also as Zarr in blocks of `rows` rows."""
     folder.mkdir(parents=True, exist_ok=True)
     if sp.issparse(V):
         sp.save_npz(folder / "V.npz", sp.csr_matrix(V), compressed=False)
@@ -27,7 +27,7 @@ def write_problem(folder: Path, V: Any, rank: int, rows: int | None = None) -> N
 
 
 def write_start(folder: Path, V: Any, rank: int, seed: int = 0) -> None:
-    """Write the start of all: |N| at the scale of V, told by its first rows where it is dense."""
+    """Write the common start: |N| at the scale of V, estimated from its first rows if it is dense."""
     rng = np.random.default_rng(seed)
     mean = V.mean() if sp.issparse(V) else V[:20000].mean()
     scale = np.float32(math.sqrt(float(mean) / rank))
@@ -36,7 +36,7 @@ def write_start(folder: Path, V: Any, rank: int, seed: int = 0) -> None:
 
 
 def height(columns: int, size: int = 2**24) -> int:
-    """Return how many rows of float32 make a block of 16 MB."""
+    """Return the number of rows of float32 in a block of 16 MB."""
     return max(1, size // (4 * columns))
 
 
@@ -60,7 +60,7 @@ def write_larger(folder: Path, rows: int, columns: int, rank: int) -> np.ndarray
 
 
 def tfidf(size: float) -> sp.csr_array:
-    """Return documents as tf-idf: of the size of half of the 20 newsgroups, or a share of that."""
+    """Return the tf-idf of documents, half the size of the 20 newsgroups or a share of that."""
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(topic_counts(0.5 * size))
     return sp.csr_array(weighted.astype(np.float32))
 
@@ -73,7 +73,7 @@ def counts(rows: int, columns: int) -> np.ndarray:
 
 
 def best_left(V: Any, H: np.ndarray, sweeps: int = 60) -> np.ndarray:
-    """Return the W that fits V best beside H, for a peer that gives H alone: coordinate descent, column by column."""
+    """Return the W that fits V best with H held, for a peer that returns H alone: coordinate descent by columns."""
     cross, gram = np.asarray(V @ H.T, dtype=np.float64), H.astype(np.float64) @ H.T
     gram += 1e-12 * np.eye(len(gram))
     W = np.zeros_like(cross)
@@ -84,7 +84,7 @@ def best_left(V: Any, H: np.ndarray, sweeps: int = 60) -> np.ndarray:
 
 
 def judge_of(V: Any, loss: str) -> Callable[..., float | None]:
-    """Return what measures factors, given as W and H."""
+    """Return the function that measures factors W and H."""
     judge = Judge(V, loss)
 
     def measure(W: np.ndarray | None = None, H: np.ndarray | None = None) -> float | None:

@@ -1,15 +1,15 @@
-"""Choosing the rank: what a survey costs, which rank it names, and what models cost that share a read.
+"""Choosing the rank: the cost of a survey, the rank that it suggests, and the cost of models that share a read.
 
-    python benchmarks/rank.py [survey] [planted] [consensus] [bundle]    all four, unless some are named
+    python benchmarks/rank.py [survey] [planted] [consensus] [bundle]    all four by default
 
     survey      10 ranks × 10 seeds and 5 folds on a matrix of 2000 × 1,000,000 float32 (8 GB; --rows, --columns or
-                --matrix V.zarr), against a run of each model, from the seconds of --singles of them
-    planted     the rank that is named over 10 seeds: rank 12 with 30 % noise, and counts of 8 topics
+                --matrix V.zarr), compared with single runs of all models, extrapolated from --singles
+    planted     the suggested rank for 10 seeds: rank 12 with 30 % noise, and counts of 8 topics
     consensus   Kullback–Leibler, 20 runs: cophenetic correlation and silhouettes by rank, on --counts COUNTS.npy
-                (samples × features), or on made counts of three kinds
+                (samples × features), or on simulated counts of three kinds
     bundle      seconds for each of 1, 5, 10 and 20 models that share a read of a block in memory
 
-Passes are reads of V, those of the first basis included as a share. Ratios are of one run on one machine.
+Passes are reads of V, including the share of the first basis. Ratios are of one run on one machine.
 """
 
 import argparse
@@ -40,7 +40,7 @@ RANKS = (2, 5, 8, 11, 14, 17, 20, 23, 26, 29)
 
 
 class Reads(dnmf.Watcher):
-    """Counts the bytes that are read, and when the passes and the models between them end."""
+    """Count the bytes read, and record when passes and the models between them end."""
 
     def __init__(self) -> None:
         self.bytes, self.modelling, self._lock, self._last = 0, 0.0, threading.Lock(), time.perf_counter()
@@ -56,7 +56,7 @@ class Reads(dnmf.Watcher):
 
 
 def survey(given: argparse.Namespace) -> None:
-    """Measure a survey of many models against single runs."""
+    """Compare a survey of many models with single runs."""
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         matrix = given.matrix or str(Path(name) / "V.zarr")
         if not given.matrix:
@@ -82,8 +82,8 @@ def survey(given: argparse.Namespace) -> None:
             alone = dnmf.factorize(matrix, rank, max_passes=3, tol=0, memory_limit=given.memory_limit)
             spent.append((rank, time.perf_counter() - start, alone.relative_error))
         ours = statistics.mean(seconds for _, seconds, _ in spent) * models
-        told = ", ".join(f"rank {rank} {seconds:.0f} s, error {error:.5f}" for rank, seconds, error in spent)
-        print(f"{given.singles} single runs of 3 passes ({told}): {models} of them, extrapolated, take {ours:.0f} s")
+        runs = ", ".join(f"rank {rank} {seconds:.0f} s, error {error:.5f}" for rank, seconds, error in spent)
+        print(f"{given.singles} single runs of 3 passes ({runs}): {models} of them, extrapolated, take {ours:.0f} s")
         print(f"  {ours / seconds:.1f} times the survey, without its folds, and {3 * models} reads")
         part = np.ascontiguousarray(open_part(matrix, given.part).T)
         theirs = []
@@ -123,7 +123,7 @@ def topics(seed: int) -> np.ndarray:
 
 
 def planted(given: argparse.Namespace) -> None:
-    """Count how often a planted rank is named."""
+    """Count how often a planted rank is suggested."""
     for name, make, ranks, options in (
         ("rank 12, 30 % noise", low_rank, range(8, 17), {}),
         ("8 topics", topics, range(5, 12), {"loss": "kullback-leibler", "max_passes": 20}),
@@ -144,7 +144,7 @@ def kinds(seed: int = 0) -> np.ndarray:
 
 
 def consensus(given: argparse.Namespace) -> None:
-    """Show how the runs of Kullback–Leibler agree."""
+    """Print the agreement of runs with Kullback–Leibler."""
     V: Any = np.load(given.counts).T if given.counts else kinds()
     for start, options in (
         ("on the sketch", {"max_passes": given.passes}),
@@ -191,11 +191,11 @@ def main() -> None:
     parser.add_argument("--memory-limit", default="2GB")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--singles", type=int, default=3)
-    parser.add_argument("--part", type=int, default=20_000, help="columns that scikit-learn is given")
-    parser.add_argument("--folder", help="where the matrix is made")
+    parser.add_argument("--part", type=int, default=20_000, help="number of columns for scikit-learn")
+    parser.add_argument("--folder", help="folder of the generated matrix")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--counts")
-    parser.add_argument("--last", type=int, default=5, help="the last rank of the consensus")
+    parser.add_argument("--last", type=int, default=5, help="largest rank of the consensus")
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--passes", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=7)
@@ -203,7 +203,7 @@ def main() -> None:
     known = {"survey": survey, "planted": planted, "consensus": consensus, "bundle": bundle_of}
     wrong = [name for name in given.tables if name not in known]
     if wrong:
-        parser.error(f"{wrong[0]!r} is no table; give some of {', '.join(known)}")
+        parser.error(f"{wrong[0]!r} is not a table; choose from {', '.join(known)}")
     print(f"dnmf {dnmf.__version__}, {machine()}")
     for name in given.tables or known:
         known[name](given)

@@ -1,4 +1,4 @@
-"""What is written of runs: figures, tables and the sections of `RESULTS.md`."""
+"""Figures, tables and the sections of `RESULTS.md`."""
 
 import datetime
 import math
@@ -15,29 +15,29 @@ from passes import LEVELS
 
 PREFACE = """# Results
 
-Written by `make bench`, or one section at a time by `make bench-dense` and so on; *Full-size measurements* is written by
-hand. The peers in a table were run in turn on one machine, each in its own process, from the same start if the peer
-accepts one: |N| at the scale of V. Errors are computed from the factors of each peer by the same function: relative for
-Frobenius, the divergence itself for Kullback–Leibler. Figures are medians over the rounds, and ratios are medians of the
-ratios of each round. The machine was shared, so ratios are more reliable than seconds. A dash means not reached, or not
-measured.
+Written by `make bench`, or one section at a time by `make bench-dense` and so on; *Full-size measurements* is written
+by hand. The peers in a table were run in turn on one machine, each in its own process, from the same start if the peer
+accepts one: |N| at the scale of V. Errors are computed from the factors of each peer by the same function: relative
+for Frobenius, the divergence itself for Kullback–Leibler. Figures are medians over the rounds, and ratios are medians
+of the ratios of each round. The machine was shared, so ratios are more reliable than seconds. A dash means not
+reached, or not measured.
 
-- An **iteration** is one by the peer's own count; for dnmf it is a pass, which reads V once. **Reads** counts how often V
-  is read.
-- **Peak memory** is anonymous memory beyond that of the process with its libraries loaded. It includes V if V is loaded,
-  and Java if the peer uses it.
+- An **iteration** is one by the peer's own count; for dnmf it is a pass, which reads V once. **Reads** counts how
+  often V is read.
+- **Peak memory** is anonymous memory beyond that of the process with its libraries loaded. It includes V if V is
+  loaded, and Java if the peer uses it.
 - The **limit** is the time to read the file of V, from the page cache if V fits into memory, and the time of the two
   products of a pass (V·Hᵀ and Vᵀ·W) in NumPy, with one thread per core.
 - `dnmf` is the default, which takes no start; neither do gensim, MiniBatchNMF and Spark ALS. gensim returns only the
-  factor of the features; the other one is solved for, untimed. The seconds of MiniBatchNMF are those of its epochs and of
-  one `transform`, which gives the other factor. SystemDS runs the updates of its own `gnmf` and `pnmf` as a script,
-  since its `gnmf` draws a start with both signs and returns negative factors. SystemDS and Spark are run once, first for
-  1 iteration and then for more while time is left, including the warm-up of Java. Loading and compiling are not
+  factor of the features; the other one is solved for, untimed. The seconds of MiniBatchNMF are those of its epochs and
+  of one `transform`, which gives the other factor. SystemDS runs the updates of its own `gnmf` and `pnmf` as a script,
+  since its `gnmf` draws a start with both signs and returns negative factors. SystemDS and Spark are run once, first
+  for 1 iteration and then for more while time is left, including the warm-up of Java. Loading and compiling are not
   timed for any peer. nimfa 1.4 needs `np.mat`, which NumPy 2 removed; it is put back.
-- Spark ALS fits stored ratings only, so it is not in the sparse table; tensorly and the textbook NMF on dask.array have
-  no sparse form. SystemDS reads text or its own files, so it is not in the table of matrices larger than memory.
-  scikit-learn is called through `non_negative_factorization`; its class `NMF` also forms V − W·H at the end, which does
-  not fit in memory in that table.
+- Spark ALS fits stored ratings only, so it is not in the sparse table; tensorly and the textbook NMF on dask.array
+  have no sparse form. SystemDS reads text or its own files, so it is not in the table of matrices larger than memory.
+  scikit-learn is called through `non_negative_factorization`; its class `NMF` also forms V − W·H at the end, which
+  does not fit in memory in that table.
 """
 
 
@@ -48,7 +48,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def short(value: float) -> str:
-    """Write a number with three digits, and what is not there as a dash.
+    """Format a number with three digits; NaN and infinity are a dash.
 
     >>> short(1234.5), short(0.01234), short(float("nan"))
     ('1230', '0.0123', '–')
@@ -59,14 +59,14 @@ def short(value: float) -> str:
 
 
 def middle(values: Iterable[float]) -> float:
-    """Return the median, which is infinite where most did not arrive."""
+    """Return the median; infinite if most of the values are."""
     found = [value for value in values if not math.isnan(value)]
     return statistics.median_high(found) if found else math.nan
 
 
-def ratio(runs: Sequence[Run], others: Sequence[Run], what: Callable[[Run], float]) -> float:
-    """Return the median of a figure over that of another peer, round by round."""
-    return middle(what(mine) / what(other) for mine, other in zip(runs, others, strict=False))
+def ratio(runs: Sequence[Run], others: Sequence[Run], figure: Callable[[Run], float]) -> float:
+    """Return the median ratio of a figure to that of another peer, round by round."""
+    return middle(figure(mine) / figure(other) for mine, other in zip(runs, others, strict=False))
 
 
 def seconds_to(goal: float) -> Callable[[Run], float]:
@@ -90,32 +90,34 @@ def per_iteration(one: Run) -> float:
 
 
 def setup(runs: dict[str, list[Run]]) -> str:
-    """Write where and with what this was measured."""
+    """Describe the machine and the versions of a measurement."""
     versions = sorted({one.version for found in runs.values() for one in found if one.version})
     return f"{machine()}; load {os.getloadavg()[0]:.1f}; {', '.join(versions)}; {datetime.date.today()}."
 
 
 def figures(runs: dict[str, list[Run]], peers: Sequence[Peer], size: int) -> list[str]:
-    """Return both tables of a contest: time and error, and what is free of the machine."""
+    """Return both tables of a contest: time and error, and figures that do not depend on the machine."""
     names = [peer.name for peer in peers]
     reference = next(name for name in (SAME, DNMF_CD.name) if name in names)
     targeted = next(name for name in (CD.name, MU.name) if name in names)
     best = min(one.lowest for name in names for one in runs[name])
     target = [point for point in runs[targeted][0].points if point.iterations <= 20][-1]
     goal = max(target.error or 0.0, best * (1 + LEVELS[-1]))
-    says = f"The target is the error of {targeted} after {target.iterations} iterations, or 0.1 % above the lowest "
-    says += f"known where that is more: {goal:.6g}; "
+    target_line = (
+        f"The target is the error of {targeted} after {target.iterations} iterations, or 0.1 % above the lowest "
+    )
+    target_line += f"known if that is larger: {goal:.6g}; "
     head = ["", "start", "ms per iteration", "seconds to the target", f"over `{reference}`"]
     head += ["lowest error (over the lowest known)", "the longest run"]
     times = [time_row(peer, runs[peer.name], runs[reference], goal, best) for peer in peers]
-    lines = [says + f"the lowest known is {best:.6g}.", "", *table(head, times), ""]
+    lines = [target_line + f"the lowest known is {best:.6g}.", "", *table(head, times), ""]
     head = ["", "reads to 1 %", "to 0.1 %", "seconds to 1 %", "to 0.1 %", "peak memory over V"]
     head += ["iteration over reading V", "over the two products"]
     return [*lines, *table(head, [limit_row(peer, runs, size, best) for peer in peers])]
 
 
 def time_row(peer: Peer, found: Sequence[Run], others: Sequence[Run], goal: float, best: float) -> list[str]:
-    """Return the cells of a peer in the table of time and error, the ratio being to the runs of another one."""
+    """Return the cells of a peer in the table of time and error, with the ratio to the runs of another one."""
     lowest = min(one.lowest for one in found)
     return [
         peer.name,
@@ -142,10 +144,10 @@ def limit_row(peer: Peer, runs: dict[str, list[Run]], size: int, best: float) ->
 
 
 def longest(found: Sequence[Run]) -> str:
-    """Write how far the longest of the runs came, and why one failed."""
+    """Return the length of the longest run, and the reasons of failures."""
     last = max((one.points[-1] for one in found if one.points), key=lambda point: point.iterations, default=None)
-    said = [f"{last.iterations} in {last.seconds:.1f} s"] if last else []
-    return "; ".join(said + [one.failed[:120] for one in found if one.failed])
+    words = [f"{last.iterations} in {last.seconds:.1f} s"] if last else []
+    return "; ".join(words + [one.failed[:120] for one in found if one.failed])
 
 
 def write_section(path: Path, title: str, lines: Sequence[str], titles: Sequence[str]) -> None:

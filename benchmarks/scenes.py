@@ -1,4 +1,4 @@
-"""What faults are injected into: small runs and surveys on small matrices, and their bits where nothing happens."""
+"""Targets of faults: small runs and surveys on small matrices, and their bits without a fault."""
 
 import contextlib
 import functools
@@ -44,7 +44,7 @@ SURVEYS: dict[str, dict[str, Any]] = {
 }
 WORKS = (*RUNS, *SURVEYS)
 SOURCES = ("array", "zarr", "zarr, compressed", "npy", "h5ad")
-# What a case can end in; the last four are faults of dnmf.
+# The outcomes of a case; the last four are faults of dnmf.
 SAME, SENTENCE, WRONG, LOST, HANG, OTHER = OUTCOMES = (
     "same bits",
     "clear sentence",
@@ -58,7 +58,7 @@ NAMES = [f"feature {number}" for number in range(ROWS)]
 
 @dataclass(frozen=True)
 class Scene:
-    """A run or a survey: which, of which kind of matrix, and on which kind of store."""
+    """A run or a survey on a kind of matrix, with a kind of store."""
 
     work: str
     source: str
@@ -79,7 +79,7 @@ class Scene:
 
 
 class Reported(dnmf.Watcher):
-    """Keeps what a run reports, and lets something happen at one of its events."""
+    """Record the events of a run, and call a function at one of them."""
 
     def __init__(self, event: str = "", number: int = 0, act: Callable[[], None] = lambda: None) -> None:
         self.saved_passes: list[int] = []
@@ -89,7 +89,7 @@ class Reported(dnmf.Watcher):
         self.pipe: int | None = None
 
     def started(self, plan: Any, passes: int, max_passes: int) -> None:
-        """Note where the run begins."""
+        """Record the first pass of the run."""
         self.begun_at = passes if self.begun_at is None else self.begun_at
         self._come("start", 1)
 
@@ -104,14 +104,14 @@ class Reported(dnmf.Watcher):
         self._come("pass", self.passes)
 
     def saved(self, passes: int, store: str) -> None:
-        """Note a checkpoint, and tell of it through the pipe, where there is one."""
+        """Record a checkpoint, and write it to the pipe if there is one."""
         self.saved_passes.append(passes)
         if self.pipe is not None:
             os.write(self.pipe, f"saved {passes}\n".encode())
         self._come("checkpoint", len(self.saved_passes))
 
     def stopped(self, verdict: Any) -> None:
-        """Note the end."""
+        """Record the end."""
         self._come("end", 1)
 
     def _come(self, event: str, number: int) -> None:
@@ -138,7 +138,7 @@ class Verdict(NamedTuple):
 
 
 def account_of(act: Callable[[Reported], Any], reported: Reported | None = None) -> Account:
-    """Return how a call ended; the text of one that is done is the digest of what it returned."""
+    """Return how a call ended; the text of a finished one is the digest of its result."""
     reported = reported or Reported()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -148,12 +148,12 @@ def account_of(act: Callable[[Reported], Any], reported: Reported | None = None)
             end, text = "sentence", f"{type(error).__name__}: {error}"
         except Exception:
             end, text = "other", traceback.format_exc()
-    told = [str(warning.message) for warning in caught if issubclass(warning.category, StoreWarning)]
-    return Account(end, text, reported.saved_passes, reported.begun_at, told)
+    warned = [str(warning.message) for warning in caught if issubclass(warning.category, StoreWarning)]
+    return Account(end, text, reported.saved_passes, reported.begun_at, warned)
 
 
 def digest(found: Any) -> str:
-    """Return a digest of all numbers of a result or a survey, but for those of time."""
+    """Return a digest of all numbers of a result or a survey, except times."""
     sums = hashlib.blake2b(digest_size=12)
     for part in numbers(found):
         sums.update(np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
@@ -187,19 +187,19 @@ def matrix() -> Any:
 
 @dataclass
 class Stage:
-    """A folder in which cases are tried one after another, and what is remembered between them."""
+    """A folder in which cases are tried one after another, with a cache between them."""
 
     folder: Path
     known: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Return what was made of a key before, or make it."""
+        """Return the cached value of a key, or compute it."""
         if key not in self.known:
             self.known[key] = make()
         return self.known[key]
 
     def V(self, scene: Scene) -> Any:
-        """Return the matrix of a scene, as it is given to a call."""
+        """Return the matrix of a scene, as passed to a call."""
         if scene.source == "array":
             return matrix()
         return self.once(("V", scene.source), lambda: write_matrix(self.folder, scene.source))
@@ -211,7 +211,7 @@ class Stage:
         return places.get(scene.store)
 
     def expected(self, scene: Scene) -> str:
-        """Return the digest of a scene in which nothing happens."""
+        """Return the digest of a scene without a fault."""
         quiet = Scene(scene.work, scene.source, "none")
 
         def make() -> str:
@@ -255,47 +255,47 @@ def write_matrix(folder: Path, source: str) -> str:
 
 
 def begin(scene: Scene, V: Any, store: Any, reported: Reported, client: Any = "threads", **more: Any) -> Any:
-    """Begin a run or a survey; a survey that was begun goes on."""
+    """Start a run or a survey; a survey that was started before continues."""
     call = dnmf.select_rank if scene.is_survey else dnmf.factorize
     names = {"row_names": NAMES} if scene.source == "array" and not scene.is_survey else {}
     return call(V, store=store, watchers=[reported], client=client, **scene.options(), **names, **more)
 
 
 def go_on(scene: Scene, V: Any, store: Any, reported: Reported) -> Any:
-    """Go on with a run or a survey."""
+    """Resume a run or a survey."""
     if scene.is_survey:
         return begin(scene, V, store, reported)
     return dnmf.resume(store, V, watchers=[reported], client="threads")
 
 
 def load(scene: Scene, store: Any) -> Any:
-    """Return what a store holds."""
+    """Load the factors of a store."""
     return (dnmf.load_survey if scene.is_survey else dnmf.load)(store)
 
 
 def judge(scene: Scene, V: Any, store: Any, account: Account, expected: str) -> Verdict:
-    """Return the outcome of a run that met a fault: of what it said, and of what can be gone on from."""
+    """Return the outcome of a run that met a fault, from its report and from resuming it."""
     if account.end == "other":
         return Verdict(OTHER, account.text)
     if account.end == "sentence" and not is_clear(account.text):
         return Verdict(OTHER, f"no clear sentence: {account.text}")
     if account.end == "done" and account.text != expected:
-        return Verdict(WRONG, "what was returned")
+        return Verdict(WRONG, "the returned result")
     ended = SAME if account.end in ("done", "killed") else SENTENCE
     if store is None:
         return Verdict(ended, account.text)
     if account.end == "done":
         kept = account_of(lambda _: load(scene, store))
         if (kept.end, kept.text) != ("done", expected):
-            return Verdict(WRONG if kept.end == "done" else LOST, f"what was kept: {kept.text}")
+            return Verdict(WRONG if kept.end == "done" else LOST, f"the kept checkpoint: {kept.text}")
         if not scene.is_survey and published(store) != published_in(load(scene, store)):
-            return Verdict(WRONG, "what was published")
+            return Verdict(WRONG, "the published factors")
         return Verdict(SAME)
     return gone_on(scene, V, store, account, expected, ended)
 
 
 def gone_on(scene: Scene, V: Any, store: Any, account: Account, expected: str, ended: str) -> Verdict:
-    """Return the outcome of going on with what a run has left, without a fault."""
+    """Return the outcome of resuming a run without a fault."""
     again = account_of(lambda reported: go_on(scene, V, store, reported))
     if again.end == "sentence" and not account.saved and is_clear(again.text):
         again = account_of(lambda reported: begin(scene, V, store, reported))
@@ -325,14 +325,14 @@ def published_in(result: Any) -> list[bytes]:
 
 
 def is_clear(text: str) -> bool:
-    """Say whether an error is a sentence: on one line, with an end, and without an address in memory or a secret."""
+    """Return whether an error is one complete line, without a memory address or a secret."""
     strange = ("\n", "Traceback", "object at 0x", "AKID", "errno")
     return len(text) > 40 and text.rstrip()[-1] in ".…)" and not any(word in text for word in strange)
 
 
 @contextlib.contextmanager
 def staged(folder: str | None = None) -> Iterator[Stage]:
-    """Give a stage in a folder of its own, where reads are tried again without a wait."""
+    """Yield a stage in its own folder, where reads are retried without waiting."""
     from dnmf.storage import retries
 
     before, retries.wait = retries.wait, lambda seconds: None
@@ -345,7 +345,7 @@ def staged(folder: str | None = None) -> Iterator[Stage]:
 
 
 def files_of(store: Any) -> dict[str, bytes]:
-    """Return the content of every file of a store but its lock."""
+    """Return the content of every file of a store except its lock."""
     place = place_at(store)
     return {name: place.read(name) for name in place.files() if name != ".lock"}
 
@@ -362,7 +362,7 @@ def write_files(store: Any, files: dict[str, bytes]) -> None:
 
 
 def interrupted(scene: Scene, V: Any, store: Any, passes: int) -> None:
-    """Make a store of a run or survey that was interrupted after so many passes; 0 is never."""
+    """Make a store of a run or survey that was interrupted after a number of passes; 0 is never."""
     cancel = threading.Event()
     with contextlib.suppress(dnmf.errors.Interrupted):
         begin(scene, V, store, Reported("pass", passes, cancel.set), cancel=cancel)

@@ -1,9 +1,9 @@
-"""scikit-learn's own tests of NMF, run against dnmf's classes in the place of its own.
+"""Run scikit-learn's own tests of NMF with dnmf's classes in place of its own.
 
     python benchmarks/sklearn_tests.py [-k EXPRESSION] [other options of pytest]
 
-The tests are those of the installed scikit-learn; nothing of them is copied. Its module is imported as it is, and the
-three names that it tests are replaced in it.
+The tests are those of the installed scikit-learn, not copies. Their module is imported unchanged, and the three names
+under test are replaced in it.
 """
 
 import importlib
@@ -18,7 +18,7 @@ NAMES = ("NMF", "MiniBatchNMF", "non_negative_factorization")
 
 
 class Substitute:
-    """Puts dnmf's classes where scikit-learn's tests look for its own, before the tests are collected."""
+    """Replace the classes in scikit-learn by those of dnmf before the tests are collected."""
 
     def __init__(self) -> None:
         self.theirs = importlib.import_module("sklearn.decomposition")

@@ -1,10 +1,10 @@
-"""dnmf beside others, in tables: one command that installs them, runs all of them in turn, and writes `RESULTS.md`.
+"""Compare dnmf with other packages: install them, run all of them in turn, and write the tables of `RESULTS.md`.
 
     python benchmarks/tables.py [dense sparse counts larger growth blocks faults scripts] [--size 1] [--rounds 3]
                                 [--out benchmarks/RESULTS.md] [--place .venv-peers] [--small]
 
-Every table is a section of the file and may be made alone. `--small` takes seconds, installs nothing, and runs those
-peers only that need no more than dnmf does.
+Every table is a section of the file and can be made alone. `--small` takes seconds, installs nothing, and runs only the
+peers that need no other packages than dnmf.
 """
 
 import argparse
@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Where and how all of it is run: the peers' environment, what could not be installed, and the options."""
+    """The environment of the peers, the packages that could not be installed, and the options."""
 
     folder: Path
     place: Path | None
@@ -40,13 +40,13 @@ class Setting:
     given: argparse.Namespace
 
     def peers(self, table: str) -> list[Peer]:
-        """Return the peers of a table that are there."""
+        """Return the installed peers of a table."""
         return [peer for peer in (SMALL if self.given.small else CONTESTS)[table] if peer.name not in self.missing]
 
     def run(
         self, peer: Peer, folder: Path, rank: int, judge: Callable[..., float | None], *, seconds: float, **words: Any
     ) -> Run:
-        """Run a peer on the problem of a folder, a thread per core; the other words are those of a job."""
+        """Run a peer on the problem of a folder, with one thread per core; the other arguments are those of a job."""
         job = Job(peer.adapter, str(folder), "", rank, threads=cores(), seconds=seconds, options=peer.options, **words)
         return run(peer, job, python_of(peer, self.place), judge, self.given.patience + seconds)
 
@@ -80,8 +80,8 @@ def in_memory(name: str, V: Any, rank: int, loss: str, setting: Setting) -> list
 
 def missing(setting: Setting, name: str) -> list[str]:
     """Return a line for every peer that could not be installed."""
-    said = {peer.name: setting.missing[peer.name] for peer in CONTESTS[name] if peer.name in setting.missing}
-    return [f"\n{peer} is not there: {why}" for peer, why in said.items()]
+    missed = {peer.name: setting.missing[peer.name] for peer in CONTESTS[name] if peer.name in setting.missing}
+    return [f"\n{peer} could not be installed: {why}" for peer, why in missed.items()]
 
 
 def larger(setting: Setting) -> list[str]:
@@ -111,19 +111,19 @@ def larger(setting: Setting) -> list[str]:
                 short(ratio([done], runs[PRODUCTS], per_iteration)),
             ]
         )
-    says = [
+    preface = [
         f"{rows} × {columns} float32 ({V.nbytes / 1e9:.3g} GB), rank {rank}. A peer may hold {bound / 1e6:.0f} MB",
-        "of anonymous memory beside its libraries: it is ended where it holds more, and one allocation of twice as",
-        "much fails; Java is given so much heap. dnmf and dask.array read Zarr, gensim a stream of documents, Spark",
-        "Parquet, the others a mapped file. The page cache is emptied before each, where that is permitted.",
+        "of anonymous memory beyond its libraries: it is stopped if it holds more, and a single allocation of twice as",
+        "much fails; the heap of Java has the same limit. dnmf and dask.array read Zarr, gensim a stream of documents,",
+        "Spark Parquet, the others a mapped file. The page cache is emptied before each, if that is permitted.",
     ]
     head = ["", "", "how", "error", "seconds per iteration", "peak memory"]
     head += ["iteration over reading V", "over the two products"]
-    return [*says, setup(runs), "", *table(head, lines), *missing(setting, "larger")]
+    return [*preface, setup(runs), "", *table(head, lines), *missing(setting, "larger")]
 
 
 def iterated(peers: Sequence[Peer], problems: dict[str, Path], rank: int, setting: Setting) -> list[str]:
-    """Return the seconds of an iteration of a few peers on a few problems, and what they are over the first."""
+    """Return the seconds per iteration of several peers on several problems, and their ratio to the first."""
     found: dict[str, list[Run]] = {f"{peer.name} {label}": [] for peer in peers for label in problems}
     for _ in range(min(setting.given.rounds, 2)):
         for label, folder in problems.items():
@@ -141,25 +141,25 @@ def iterated(peers: Sequence[Peer], problems: dict[str, Path], rank: int, settin
 
 
 def growth(setting: Setting) -> list[str]:
-    """Give matrices of one, four and sixteen times the rows."""
+    """Use matrices with one, four and sixteen times the rows."""
     rank, problems = 20, {}
     for times in (1, 4, 16):
         V = synthetic(0, setting.scaled(5000) * times, 500)
         problems[f"{len(V)} rows"] = setting.folder / f"growth-{times}"
         write_problem(problems[f"{len(V)} rows"], V, rank, max(1, setting.scaled(5000) // 4))
-    says = f"Rows × 500 float32, rank {rank}, in blocks of {max(1, setting.scaled(5000) // 4)} rows."
-    return [says, *iterated([HALS_DISK, CD, DASK_DISK], problems, rank, setting)]
+    preface = f"Rows × 500 float32, rank {rank}, in blocks of {max(1, setting.scaled(5000) // 4)} rows."
+    return [preface, *iterated([HALS_DISK, CD, DASK_DISK], problems, rank, setting)]
 
 
 def blocks(setting: Setting) -> list[str]:
-    """Cut one matrix into more and more blocks."""
+    """Cut one matrix into an increasing number of blocks."""
     rank, problems = 20, {}
     V = synthetic(0, setting.scaled(80_000), 500)
     for count in (8, 32, 128, 512):
         problems[f"{count} blocks"] = setting.folder / f"blocks-{count}"
         write_problem(problems[f"{count} blocks"], V, rank, max(1, math.ceil(len(V) / count)))
-    says = f"{len(V)} × 500 float32 ({V.nbytes / 1e6:.0f} MB), rank {rank}, from a Zarr array."
-    return [says, *iterated([HALS_DISK, DASK_DISK], problems, rank, setting)]
+    preface = f"{len(V)} × 500 float32 ({V.nbytes / 1e6:.0f} MB), rank {rank}, from a Zarr array."
+    return [preface, *iterated([HALS_DISK, DASK_DISK], problems, rank, setting)]
 
 
 SCRIPTS = [
@@ -170,8 +170,8 @@ SCRIPTS = [
 ]
 
 
-def said_by(script: str) -> list[str]:
-    """Return the lines that a script of this folder writes, or those of its error."""
+def output_of(script: str) -> list[str]:
+    """Return the output of a script of this folder, or that of its error."""
     print(f"  {script}", flush=True)
     command = [sys.executable, *(str(HERE / word) if word.endswith(".py") else word for word in script.split())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -179,17 +179,17 @@ def said_by(script: str) -> list[str]:
 
 
 def scripts(setting: Setting) -> list[str]:
-    """Run the scripts that measure one thing each, in smaller forms than the README's figures are from."""
+    """Run the scripts that measure one thing each, in smaller forms than for the full-size measurements."""
     lines = []
     for script in SCRIPTS[-1:] if setting.given.small else SCRIPTS:
-        lines += [f"`benchmarks/{script}`", "", "```text", *said_by(script), "```", ""]
+        lines += [f"`benchmarks/{script}`", "", "```text", *output_of(script), "```", ""]
     return lines[:-1]
 
 
 def faults(setting: Setting) -> list[str]:
     """Inject faults, and return the table of how they end."""
     script = f"faults.py {20 if setting.given.small else 1000}"
-    return [f"`benchmarks/{script}`", "", *said_by(script)]
+    return [f"`benchmarks/{script}`", "", *output_of(script)]
 
 
 def dense(setting: Setting) -> list[str]:
@@ -219,22 +219,22 @@ TABLES: dict[str, tuple[str, Callable[[Setting], list[str]]]] = {
 
 
 def options_of(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options; the small form brings its own."""
+    """Return the options, adapted to the small form."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--size", type=float, default=1.0, help="Share of the full size.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="What a peer may take for its steps in memory.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="Seconds allowed for the steps of a peer in memory.")
     parser.add_argument(
-        "--patience", type=float, default=100.0, help="Seconds after which a peer is given up, with loading."
+        "--patience", type=float, default=100.0, help="Seconds after which a peer is stopped, including loading."
     )
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--place", type=Path, default=HERE.parent / ".venv-peers")
-    parser.add_argument("--small", action="store_true", help="Seconds, and nothing to install.")
+    parser.add_argument("--small", action="store_true", help="Take seconds, and install nothing.")
     given = parser.parse_args(words)
     for name in given.tables:
         if name not in TABLES:
-            parser.error(f"{name!r} is no table; give some of {', '.join(TABLES)}")
+            parser.error(f"{name!r} is not a table; choose from {', '.join(TABLES)}")
     if given.small:
         given.size, given.rounds = min(given.size, 0.02), 1
     return given

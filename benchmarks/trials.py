@@ -1,4 +1,4 @@
-"""Kinds of faults: each draws a case from numbers that are the same for the same seed, and returns how it ended."""
+"""Kinds of faults: each draws a case from a seeded generator, and returns its outcome."""
 
 import contextlib
 import errno
@@ -55,12 +55,12 @@ Case = tuple[str, Verdict]
 
 
 def turn(rng: random.Random, count: int) -> int:
-    """Return one of 1 … count."""
+    """Draw a number from 1 to count."""
     return rng.randrange(max(count, 1)) + 1
 
 
 def counts_of(stage: Stage, scene: Scene, folder: Callable[[Any], str]) -> Any:
-    """Return how often each operation happens in a scene in which nothing else does, and what it reports."""
+    """Return the number of operations of each kind in a scene without a fault, and its report."""
 
     def make() -> Any:
         stage.expected(scene)
@@ -79,7 +79,7 @@ def below_store(store: Any) -> str:
 
 
 def drawn_fault(rng: random.Random, counts: Any, acts: dict[str, tuple[str, ...]], times: tuple[int, ...]) -> Fault:
-    """Draw an operation that happens, what happens to it, and when."""
+    """Draw a fault: an operation that happens, the kind of fault, and the time."""
     act = rng.choice(list(acts))
     operation = rng.choice([name for name in acts[act] if counts[name]] or ["open"])
     first = turn(rng, counts[operation])
@@ -87,7 +87,7 @@ def drawn_fault(rng: random.Random, counts: Any, acts: dict[str, tuple[str, ...]
 
 
 def with_files(stage: Stage, rng: random.Random, acts: dict[str, tuple[str, ...]], times: tuple[int, ...]) -> Case:
-    """Let file operations of a store meet a fault, in a run that is begun or one that is gone on with."""
+    """Inject a fault into the file operations of a store, in a new or a resumed run."""
     scene = Scene(rng.choice(WORKS), rng.choice(SOURCES), "disk")
     counts, _ = counts_of(stage, scene, below_store)
     fault, V, store = drawn_fault(rng, counts, acts, times), stage.V(scene), stage.new_store(scene)
@@ -105,22 +105,22 @@ def with_files(stage: Stage, rng: random.Random, acts: dict[str, tuple[str, ...]
 
 
 def failed(stage: Stage, rng: random.Random) -> Case:
-    """Let file operations fail."""
+    """Make file operations fail."""
     return with_files(stage, rng, {"fail": OPERATIONS}, (1, 1, 3, FOREVER))
 
 
 def cut(stage: Stage, rng: random.Random) -> Case:
-    """Let reads and writes be cut short, and writes be torn."""
+    """Cut reads and writes short, and tear writes."""
     return with_files(stage, rng, {"cut": ("read", "write"), "tear": ("write",)}, (1, 3, FOREVER))
 
 
 def delayed(stage: Stage, rng: random.Random) -> Case:
-    """Let file operations take time."""
+    """Delay file operations."""
     return with_files(stage, rng, {"delay": OPERATIONS}, (1, 5))
 
 
 def killed(stage: Stage, rng: random.Random) -> Case:
-    """Kill the process at a file operation of the store, in a run that is begun or one that is gone on with."""
+    """Kill the process at a file operation of the store, in a new or a resumed run."""
     scene = Scene(rng.choice(WORKS), rng.choice(SOURCES), "disk")
     counts, _ = counts_of(stage, scene, below_store)
     fault = drawn_fault(rng, counts, {"kill": OPERATIONS, "tear and kill": ("write",)}, (1,))
@@ -139,7 +139,7 @@ def killed(stage: Stage, rng: random.Random) -> Case:
 
 
 def in_child(act: Callable[[Reported], Any], errors: Path | None = None) -> tuple[Account, int]:
-    """Call something in a child of this process, and return how it ended, and its exit code; minus a signal."""
+    """Call a function in a child process, and return its outcome and its exit code, or minus the signal."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -155,16 +155,16 @@ def in_child(act: Callable[[Reported], Any], errors: Path | None = None) -> tupl
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        told = pipe.read().decode()
+        lines_of_child = pipe.read().decode()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    saved = [int(found) for found in re.findall(r"^saved (\d+)$", told, re.MULTILINE)]
-    rest = re.sub(r"^saved \d+\n", "", told, flags=re.MULTILINE)
+    saved = [int(found) for found in re.findall(r"^saved (\d+)$", lines_of_child, re.MULTILINE)]
+    rest = re.sub(r"^saved \d+\n", "", lines_of_child, flags=re.MULTILINE)
     end, _, text = rest.partition(" ")
     return Account(end or "killed", text, saved), code
 
 
 def reads(stage: Stage, rng: random.Random) -> Case:
-    """Let reads of V fail."""
+    """Make reads of V fail."""
     scene = Scene(rng.choice(WORKS), rng.choice(SOURCES[1:]), rng.choice(("disk", "memory", "none")))
     V, store = stage.V(scene), stage.new_store(scene)
 
@@ -182,7 +182,7 @@ def reads(stage: Stage, rng: random.Random) -> Case:
 
 
 def changed(stage: Stage, rng: random.Random) -> Case:
-    """Change V in the middle of a run, and change it back before the run is gone on with."""
+    """Change V in the middle of a run, and restore it before the run is resumed."""
     scene = Scene(rng.choice(WORKS), rng.choice(SOURCES[1:]), rng.choice(("disk", "memory", "none")))
     _, whole = counts_of(stage, scene, below_store)
     origin, store = Path(stage.V(scene)), stage.new_store(scene)
@@ -204,7 +204,7 @@ def changed(stage: Stage, rng: random.Random) -> Case:
 
 
 def so_from_the_start(scene: Scene, origin: Path, expected: str) -> str:
-    """Return the digest of a run on V as it has become: right for one that read nothing of what has changed before."""
+    """Return the digest of a run on the changed V: correct for a run that has not read the changed part before."""
     account = account_of(lambda reported: begin(scene, origin, None, reported))
     return account.text if account.end == "done" else expected
 
@@ -239,14 +239,14 @@ def drawn_change(rng: random.Random, origin: Path) -> tuple[str, Callable[[], No
 
 
 def flipped(content: bytes, bit: int) -> bytes:
-    """Return bytes with one bit changed; for none, one byte."""
+    """Return bytes with one bit flipped; one byte if they are empty."""
     changed = bytearray(content or b"\0")
     changed[min(bit // 8, len(changed) - 1)] ^= 1 << bit % 8
     return bytes(changed)
 
 
 def requests(stage: Stage, rng: random.Random) -> Case:
-    """Let requests to S3 fail, of the store and of V."""
+    """Make requests to S3 fail, for the store and for V."""
     proxy = stage.once("proxy", lambda: stage.once("exits", contextlib.ExitStack).enter_context(served()))
     scene = Scene(rng.choice(WORKS), rng.choice(("array", "s3")), "s3")
     V = stage.V(scene)
@@ -260,7 +260,7 @@ def requests(stage: Stage, rng: random.Random) -> Case:
 
 
 def count_requests(stage: Stage, scene: Scene, proxy: Proxy) -> int:
-    """Return the requests of a scene in which nothing happens."""
+    """Return the number of requests of a scene without a fault."""
     proxy.set("", 0, 0)
     account = account_of(lambda reported: begin(scene, stage.V(scene), stage.new_store(scene), reported))
     assert account.end == "done", account.text
@@ -292,8 +292,8 @@ def signalled(stage: Stage, rng: random.Random) -> Case:
             run_command(command)
 
     account, code = in_child(act, errors)
-    said = errors.read_text()
-    account = account_of_command(account, code, said, scene, store)
+    output = errors.read_text()
+    account = account_of_command(account, code, output, scene, store)
     verdict = judge(scene, V, store, account, stage.expected(scene))
     stage.sweep(store)
     where = f"{fault.operation} {fault.first}" if event == "operation" else f"{event} {first}"
@@ -312,7 +312,7 @@ def command_of(scene: Scene, V: str, store: Any) -> list[str]:
 
 
 def run_command(command: list[str]) -> None:
-    """Run a command as the command line does, and exit with its code."""
+    """Run a command like the command line, and exit with its code."""
     from dnmf.cli.app import main
 
     try:
@@ -324,7 +324,7 @@ def run_command(command: list[str]) -> None:
 
 @contextlib.contextmanager
 def watched_by(watcher: dnmf.Watcher) -> Iterator[None]:
-    """Let a watcher be told of all runs."""
+    """Add a watcher to all runs."""
     real = dnmf.run.run.Run.__init__
 
     def begun(run: Any, *given: Any, **options: Any) -> None:
@@ -337,7 +337,7 @@ def watched_by(watcher: dnmf.Watcher) -> Iterator[None]:
 
 @contextlib.contextmanager
 def before_publishing(act: Callable[[], None]) -> Iterator[None]:
-    """Let something happen before factors are published."""
+    """Call a function before factors are published."""
     real = Store.publish
 
     def publish(store: Store) -> None:
@@ -348,20 +348,20 @@ def before_publishing(act: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def account_of_command(account: Account, code: int, said: str, scene: Scene, store: Any) -> Account:
-    """Return how a command ended, from its exit code and what it said on stderr."""
-    if "Traceback" in said or account.end == "other":
-        return Account("other", said + account.text, account.saved)
+def account_of_command(account: Account, code: int, output: str, scene: Scene, store: Any) -> Account:
+    """Return how a command ended, from its exit code and its stderr."""
+    if "Traceback" in output or account.end == "other":
+        return Account("other", output + account.text, account.saved)
     if code in (0, -signal.SIGINT, -signal.SIGTERM):
         return Account("killed", f"exit code {code}", account.saved)  # and its store is to be gone on with
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in output.splitlines() if line.strip()]
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM) and not any("Stopped" in line for line in lines):
-        return Account("other", f"exit code {code} without a word: {said}", account.saved)
+        return Account("other", f"exit code {code} without a message: {output}", account.saved)
     return Account("sentence", f"exit code {code}: {' '.join(lines)}.", account.saved)
 
 
 def damaged(stage: Stage, rng: random.Random) -> Case:
-    """Damage one file of a store that is finished, or was interrupted, before it is read or gone on with."""
+    """Damage one file of a finished or interrupted store before it is read or resumed."""
     scene = Scene(rng.choice(WORKS), rng.choice(("array", "zarr")), rng.choice(("disk", "disk", "memory")))
     passes, use = rng.choice((0, 2)), rng.choice(("load", "resume", "report"))
     files = stage.once(("files", scene, passes), lambda: files_to_damage(stage, scene, passes))
@@ -372,7 +372,7 @@ def damaged(stage: Stage, rng: random.Random) -> Case:
         del bad[name]
     else:
         bad[name] = {"flipped": flipped(files[name], place), "cut": files[name][: place // 8], "empty": b""}[kind]
-    if kind == "gone" and "commits/" in name:  # records alone say which checkpoints there are
+    if kind == "gone" and "commits/" in name:  # only records define checkpoints
         files = bad
     store = stage.new_store(scene)
     write_files(store, bad)
@@ -385,7 +385,7 @@ def damaged(stage: Stage, rng: random.Random) -> Case:
 
 
 def files_to_damage(stage: Stage, scene: Scene, passes: int) -> dict[str, bytes]:
-    """Return the files of a store; 0 passes are a finished one."""
+    """Return the files of a store; 0 passes mean a finished one."""
     store = stage.new_store(scene)
     interrupted(scene, stage.V(scene), store, passes)
     files = files_of(store)
@@ -394,7 +394,7 @@ def files_to_damage(stage: Stage, scene: Scene, passes: int) -> dict[str, bytes]
 
 
 def used(stage: Stage, scene: Scene, store: Any, files: dict[str, bytes], passes: int, name: str, use: str) -> Verdict:
-    """Return what becomes of a damaged store that is used."""
+    """Return the outcome of using a damaged store."""
     header = name in ("zarr.json", "spent.json")
     V, expected, whole = stage.V(scene), stage.expected(scene), checkpoints_of(files)
     if use == "resume":
@@ -448,9 +448,9 @@ def report_on_files(stage: Stage, files: dict[str, bytes], V: Any) -> tuple[Acco
 def loaded(
     stage: Stage, scene: Scene, files: dict[str, bytes], account: Account, expected: str, passes: int
 ) -> Verdict:
-    """Return whether what was loaded is the newest checkpoint, or an older one with a warning."""
+    """Check that the newest checkpoint was loaded, or an older one with a warning."""
     if scene.is_survey:
-        return Verdict(SAME if account.text == expected else WRONG, "what was loaded")
+        return Verdict(SAME if account.text == expected else WRONG, "the loaded factors")
     newest, *older = [
         stage.once(("loaded", scene, passes, number), lambda number=number: load_whole(stage, scene, files, number))
         for number in reversed(checkpoints_of(files))
@@ -459,7 +459,7 @@ def loaded(
         return Verdict(SAME)
     if account.text in older:
         return Verdict(SENTENCE if account.warned else LOST, f"an older checkpoint was taken; {account.warned}")
-    return Verdict(WRONG, "what was loaded")
+    return Verdict(WRONG, "the loaded factors")
 
 
 def load_whole(stage: Stage, scene: Scene, files: dict[str, bytes], passes: int) -> str:
@@ -473,7 +473,7 @@ def load_whole(stage: Stage, scene: Scene, files: dict[str, bytes], passes: int)
 
 
 def workers(stage: Stage, rng: random.Random) -> Case:
-    """Let file operations of one of two workers fail, take time or kill it: those of its store, or of V."""
+    """Make file operations of one of two workers fail, delay them or kill it: those of its store, or of V."""
     client = client_of(stage)
     scene = Scene(rng.choice(("sketch", "hals", "newton", "n_runs=3")), rng.choice(("zarr", "npy")), "disk")
     V, expected, store = stage.V(scene), stage.expected(scene), stage.new_store(scene)
@@ -491,7 +491,7 @@ def workers(stage: Stage, rng: random.Random) -> Case:
 
 
 def client_of(stage: Stage) -> Any:
-    """Return the client of a cluster of two workers: of another one, where a worker that died was not started again."""
+    """Return the client of a cluster of two workers; a new cluster if a dead worker was not restarted."""
     client = stage.once("client", lambda: stage.once("exits", contextlib.ExitStack).enter_context(two_workers()))
     try:
         client.wait_for_workers(2, timeout=20)
@@ -502,7 +502,7 @@ def client_of(stage: Stage) -> Any:
 
 
 def counts_of_worker(stage: Stage, scene: Scene, client: Any, of_V: bool) -> Any:
-    """Return how often each operation happens on one of the workers."""
+    """Return the number of operations of each kind on one of the workers."""
     store = stage.new_store(scene)
     client.run(broken_files.count_worker, str(stage.V(scene) if of_V else store))
     account = account_of(lambda reported: begin(scene, stage.V(scene), store, reported, client=client))
@@ -514,7 +514,7 @@ def counts_of_worker(stage: Stage, scene: Scene, client: Any, of_V: bool) -> Any
 
 @contextlib.contextmanager
 def two_workers() -> Iterator[Any]:
-    """Start a cluster of two processes that can import this folder's modules."""
+    """Start a cluster of two processes that can import the modules of this folder."""
     import distributed
 
     path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
@@ -542,7 +542,7 @@ KINDS: dict[str, tuple[Callable[[Stage, random.Random], Case], int]] = {
 
 
 def tried(stage: Stage, kind: str, seed: int, number: int) -> Case:
-    """Try the case of a kind with a number; a fault of this program itself counts as one of dnmf."""
+    """Try the case of a kind with a number; an error in this program counts as a fault of dnmf."""
     rng = random.Random(f"{seed} {kind} {number}")
     try:
         return KINDS[kind][0](stage, rng)

@@ -1,4 +1,4 @@
-"""Benchmarks run in a small form."""
+"""Benchmarks, in a small form."""
 
 import re
 import subprocess

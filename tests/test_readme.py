@@ -1,4 +1,4 @@
-"""The README: its Python runs, its commands run, and its links point somewhere."""
+"""The README: its Python and its commands run, and its links work."""
 
 import re
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_the_make_targets_exist(target):
 
 
 @pytest.mark.parametrize("page", ["README.md", *PAGES])
-def test_the_links_point_somewhere(page):
+def test_the_links_work(page):
     for link, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", (ROOT / page).read_text()):
         target = (ROOT / page).parent.joinpath(link) if link else ROOT / page
         assert target.exists(), link

@@ -1,4 +1,4 @@
-"""What a release says of itself: its version, what it needs, and how it is cited; the command as it is installed."""
+"""The metadata of a release: version, dependencies, citation; and the installed command."""
 
 import re
 import runpy
@@ -28,7 +28,7 @@ def test_the_changes_begin_with_this_version():
     assert newest[1] == PROJECT["version"]
 
 
-def test_the_package_says_that_it_has_types():
+def test_the_package_is_marked_as_typed():
     assert Path(dnmf.__file__).with_name("py.typed").exists()
 
 
@@ -36,7 +36,7 @@ def test_the_oldest_dependencies_are_those_that_the_project_allows():
     oldest = runpy.run_path(str(ROOT / ".ci" / "oldest.py"))["oldest"](PROJECT)
     for requirement in PROJECT["dependencies"]:
         name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement).groups()
-        assert oldest[name] == bound, f"{requirement}: an extra allows an older one"
+        assert oldest[name] == bound, f"{requirement}: an extra allows an older version"
     assert not any(name == "dnmf" for name in oldest)
 
 

@@ -1,6 +1,6 @@
-"""The multiplicative updates as a textbook writes them in dask.array, with every update persisted.
+"""The textbook multiplicative updates in dask.array, with every update persisted.
 
-Both in one would be one graph, which keeps every block of V until its second use.
+Both updates in one graph would keep every block of V until its second use.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ VERSION = f"dask {dask.__version__}"
 
 
 def prepare(job: Job) -> Any:
-    """Open V as a Dask array: of the file where memory is limited, else of an array in memory."""
+    """Open V as a Dask array: of the file if memory is limited, otherwise of an array in memory."""
     dask.config.set(scheduler="threads", num_workers=job.threads)
     if job.limit or job.options.get("from_disk"):
         import zarr
@@ -25,7 +25,7 @@ def prepare(job: Job) -> Any:
 
 
 def steps(job: Job, V: Any) -> Iterator[Step]:
-    """Yield the factors after every iteration: W by blocks beside those of V, H in one."""
+    """Yield the factors after every iteration: W in blocks like those of V, H in one."""
     W, H = job.start()
     W = da.from_array(W, chunks=(V.chunks[0], -1))
     H = da.from_array(H, chunks=-1)

@@ -1,4 +1,4 @@
-"""dnmf: from the same start where the solver is named, else from its own."""
+"""dnmf: from the common start if the solver is named, otherwise from its own."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ HELD = anonymous_bytes()
 
 
 def settings(job: Job) -> dict[str, Any]:
-    """Return what the job asks of dnmf, in its own words; its memory limit counts the libraries too."""
+    """Return the options of dnmf for a job; its memory limit includes the libraries."""
     words = {key: value for key, value in job.options.items() if key != "from_disk"}
     if job.limit:
         words["memory_limit"] = HELD + job.limit
@@ -23,7 +23,7 @@ def settings(job: Job) -> dict[str, Any]:
 
 
 def prepare(job: Job) -> Any:
-    """Load V, or take its path, and have the kernels compiled."""
+    """Load V, or take its path, and compile the kernels."""
     tiny = np.random.default_rng(0).random((8 * job.rank, 7 * job.rank), dtype=np.float32)
     dnmf.factorize(sp.csr_matrix(tiny) if job.sparse else tiny, job.rank, **{**settings(job), "max_passes": 2})
     return job.path("V.zarr") if job.limit or job.options.get("from_disk") else job.matrix()

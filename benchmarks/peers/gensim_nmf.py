@@ -13,7 +13,7 @@ VERSION = f"gensim {gensim.__version__}"
 
 
 class Documents:
-    """The rows of a matrix on disk as gensim's corpus: iterated over once an epoch, one row at a time."""
+    """The rows of a matrix on disk as a corpus of gensim, iterated over once per epoch, row by row."""
 
     def __init__(self, V: np.ndarray) -> None:
         self.V = V
@@ -27,7 +27,7 @@ class Documents:
 
 
 def prepare(job: Job) -> Any:
-    """Load V as gensim likes it best: terms × documents in CSC; as a stream of documents where memory is limited."""
+    """Load V as terms × documents in CSC, or as a stream of documents if memory is limited."""
     V = job.matrix()
     return Documents(V) if job.limit else sp.csc_matrix(V.T)
 

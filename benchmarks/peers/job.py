@@ -1,4 +1,4 @@
-"""What a peer is asked to do, and what it answers step by step."""
+"""The job of a peer, and the steps that it reports."""
 
 import dataclasses
 import json
@@ -15,8 +15,8 @@ class Job:
     """One run of one peer.
 
     The folder holds V as `V.npy` and `V.zarr` (dense, samples × features) or as `V.npz` (sparse), and the start `W.npy`
-    and `H.npy`. A matrix that is larger than the memory that is allowed is mapped rather than loaded; `limit` is in
-    bytes, over what the process holds when its libraries are there.
+    and `H.npy`. A matrix larger than the allowed memory is mapped rather than loaded; `limit` is in bytes
+    beyond the memory of the process with its libraries loaded.
     """
 
     adapter: str
@@ -39,7 +39,7 @@ class Job:
         return Path(self.path("V.npz")).exists()
 
     def matrix(self) -> Any:
-        """Return V as CSR, as an array, or as a mapped file where memory is limited."""
+        """Return V as CSR, as an array, or as a mapped file if memory is limited."""
         if self.sparse:
             import scipy.sparse as sp
 
@@ -52,13 +52,13 @@ class Job:
 
 
 def read_job(path: str) -> Job:
-    """Return the job that was written as JSON."""
+    """Read a job from JSON."""
     return Job(**json.loads(Path(path).read_text()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Factors after so many iterations: W, or H, or both; the seconds where the peer measures them itself."""
+    """Factors after a number of iterations: W, H or both; and the seconds if the peer measures them itself."""
 
     iterations: int
     W: Any = None
@@ -68,7 +68,7 @@ class Step:
 
 
 def growing(limit: int) -> Iterator[int]:
-    """Yield how many iterations to do at once: one at first, later a tenth of those that were done.
+    """Yield the number of iterations to do at once: one at first, later a tenth of those done.
 
     >>> list(growing(25))[-3:]
     [2, 2, 1]
@@ -81,7 +81,7 @@ def growing(limit: int) -> Iterator[int]:
 
 
 def timed(steps: Iterator[Step]) -> Iterator[tuple[Step, float]]:
-    """Yield the steps with the seconds that were spent in them so far, and not between them."""
+    """Yield the steps with the seconds spent in them so far, without the time between them."""
     seconds = 0.0
     while True:
         start = time.perf_counter()

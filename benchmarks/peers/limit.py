@@ -1,4 +1,4 @@
-"""The limit: V merely read, and the two products of a pass alone in NumPy, with one thread per core."""
+"""The limit: only reading V, and only the two products of a pass in NumPy, with one thread per core."""
 
 import time
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ PANEL = 2**22
 
 
 def prepare(job: Job) -> Any:
-    """Load V for products; of a matrix that does not fit, take one block for all."""
+    """Load V for the products, or one block of a matrix that does not fit."""
     if job.options["act"] == "reading":
         return None
     return job.matrix()
 
 
 def steps(job: Job, V: Any) -> Iterator[Step]:
-    """Yield after every turn."""
+    """Yield after every round."""
     act = reading(job) if job.options["act"] == "reading" else products(job, V)
     seconds = 0.0
     for done in range(1, job.iterations + 1):
@@ -31,7 +31,7 @@ def steps(job: Job, V: Any) -> Iterator[Step]:
 
 
 def reading(job: Job) -> Iterator[float]:
-    """Read every byte of the file of V into a buffer that is kept, a part for every thread."""
+    """Read every byte of the file of V into reused buffers, one part for each thread."""
     path = job.path("V.npz" if job.sparse else "V.npy")
 
     def read(part: int) -> None:
@@ -50,9 +50,9 @@ def reading(job: Job) -> Iterator[float]:
 
 
 def products(job: Job, V: Any) -> Iterator[float]:
-    """Multiply every panel of V with both factors, on one thread of BLAS for every thread.
+    """Multiply every panel of V by both factors, with one BLAS thread in each thread.
 
-    Of a dense V a panel is 4 MB, which was the fastest of those tried; of a sparse one there are four for every thread.
+    Panels of a dense V have 4 MB, the fastest size of those tried; a sparse one has four for each thread.
     """
     W, H = job.start()
     height = max(1, V.shape[0] // (4 * job.threads) if job.sparse else PANEL // (4 * V.shape[1]))

@@ -1,6 +1,6 @@
 """nimfa: Lee and Seung's updates.
 
-nimfa 1.4 calls `np.mat`, which NumPy 2 has no more: it is put back here. Its update is called directly, since
+nimfa 1.4 calls `np.mat`, which NumPy 2 removed: it is put back here. Its update is called directly, since
 `factorize` copies V with every call.
 """
 

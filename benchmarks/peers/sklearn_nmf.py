@@ -1,7 +1,7 @@
 """scikit-learn: `NMF` step by step through `non_negative_factorization`, and `MiniBatchNMF` epoch by epoch.
 
-An iteration of `cd` and `mu` reads V twice, and the mean that the start is scaled with takes one read. An epoch of
-`MiniBatchNMF` is one read, and the W that belongs to the last H takes one more; its start is its own.
+An iteration of `cd` and `mu` reads V twice, and the mean that scales the start takes one read. An epoch of
+`MiniBatchNMF` is one read, and the W of the last H takes one more; it uses its own start.
 """
 
 import math
@@ -41,7 +41,7 @@ def alternating(V: Any, W: np.ndarray, H: np.ndarray, loss: str, solver: str, it
 
 
 def batches(V: Any, rank: int, loss: str, seed: int, epochs: int, size: int = 1024) -> Iterator[Step]:
-    """Yield the epochs of MiniBatchNMF; each is judged with the W that belongs to its H, and one such W is counted."""
+    """Yield the epochs of MiniBatchNMF; each is judged with the W of its H, of which one is counted."""
     model = MiniBatchNMF(rank, init="random", beta_loss=loss, random_state=seed, batch_size=size)
     order, seconds = np.random.default_rng(seed), 0.0
     for epoch in range(1, epochs + 1):

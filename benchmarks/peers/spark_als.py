@@ -20,7 +20,7 @@ LENGTHS = (1, 3, 10, 30)
 
 
 def write_rows(job: Job, path: str) -> None:
-    """Write the rows of V as lists, some thousand at a time."""
+    """Write the rows of V as lists, a few thousand at a time."""
     V = job.matrix()
     schema = pa.schema([("user", pa.int32()), ("values", pa.list_(pa.float32()))])
     with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
@@ -33,7 +33,7 @@ def write_rows(job: Job, path: str) -> None:
 
 
 def prepare(job: Job) -> Any:
-    """Start Spark in this machine, and have it see the ratings."""
+    """Start Spark on this machine, and load the ratings."""
     heap = f"{(job.limit or 6 * 2**30) // 2**20}m"
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     path = str(Path(job.out) / "V.parquet")
@@ -51,7 +51,7 @@ def factor(frame: Any) -> np.ndarray:
 
 
 def steps(job: Job, ratings: Any) -> Iterator[Step]:
-    """Yield the factors after each of the lengths, all from the start that a seed draws."""
+    """Yield the factors of runs of each length, all from the start of one seed."""
     begun = time.monotonic()
     for length in LENGTHS:
         start = time.perf_counter()

