@@ -22,6 +22,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 def test_the_links_of_a_page_work(page):
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (DOCS / link).exists(), link
+        assert (DOCS / link).parent == DOCS, f"{link} is not among the pages that Sphinx builds"
 
 
 def test_every_public_name_is_in_the_api():
