@@ -302,7 +302,7 @@ SETTINGS = [
     Setting("cd, kl", "wide.zarr", "factorize", 400, {**KL, "solver": "cd"}),
     Setting("cd, kl, double", "double.zarr", "factorize", 400, {**KL, "solver": "cd"}),
     Setting("β=0.5", "wide.zarr", "factorize", 300, {"loss": 0.5}),
-    Setting("β=0.5, csr.h5ad", "csr.h5ad", "factorize", 500, {"loss": 1.5}),
+    Setting("β=1.5, csr.h5ad", "csr.h5ad", "factorize", 500, {"loss": 1.5}),
     Setting("n_runs=3", "wide.zarr", "factorize", 400, {"n_runs": 3}),
     Setting("n_runs=3, kl", "wide.zarr", "factorize", 400, {"n_runs": 3, **KL}),
     Setting("survey", "wide.zarr", "survey", 500),
