@@ -1,113 +1,83 @@
-"""The options of a run, checked in full before any data is read."""
+"""The options of a run: described, grouped and checked in one place, before any data is read."""
 
 import dataclasses
-import math
-import numbers
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from functools import partial
 from typing import Any, Literal, Self, get_args
 
+from dnmf import checks
 from dnmf.errors import DataWarning, SettingsError, unknown, warn
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
 Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
+Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 
-# β of the β-divergence that a name stands for.
+# β of the named losses.
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
-# What others call them.
+# Names of losses in other packages.
 KNOWN_AS = dict.fromkeys(("euclidean", "fro", "gaussian", "l2", "mse"), "frobenius")
 KNOWN_AS |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": "itakura-saito"}
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", start=1)}
-
-# Powers of entries beyond this leave the range of floats soon.
+# Larger powers of entries soon leave the range of floats.
 MOST_BETA = 10.0
-
-# Whole numbers are below this: a seed goes into 64 bits.
-MOST = 2**64
-
-# Updates of a block, and random starts, beyond which no run would end.
+# Limits for updates of a block and for random starts, beyond which no run would end.
 MOST_SWEEPS = MOST_RUNS = 10**4
 
-# A run may be resumed with other values of these: they say how far it goes and on what, not what it computes.
-ADJUSTABLE = (
-    "tol",
-    "max_passes",
-    "max_seconds",
-    "checkpoint_every",
-    "keep",
-    "memory_limit",
-    "threads",
-)
+
+def _loss(name: str, given: Any) -> str | float:
+    """Return a loss by its name, where it has one, or as a number.
+
+    >>> _loss("loss", "0.5"), _loss("loss", 1), _loss("loss", "frobenius")
+    (0.5, 'kullback-leibler', 'frobenius')
+    """
+    if given in get_args(Loss):
+        return str(given)
+    try:
+        beta = float(given)
+    except (TypeError, ValueError):
+        raise unknown(name, given, get_args(Loss), "a number β", KNOWN_AS) from None
+    if isinstance(given, bool) or not abs(beta) <= MOST_BETA:
+        raise SettingsError(f"{name}={given!r} is not allowed; give a name, or β as a number between −10 and 10.")
+    return {beta: name for name, beta in BETAS.items()}.get(beta, beta)
 
 
-# Options that are no settings: what is given beside V.
-BESIDE = ("weights", "fixed_W", "row_names", "column_names")
+def about(group: Group, check: Callable[[str, Any], Any], text: str, **others: Any) -> dict[str, Any]:
+    """Return the metadata of an option.
+
+    Parameters
+    ----------
+    group
+        Where the command line lists the option.
+    check
+        Takes the name and a value; returns the value to keep, or raises SettingsError.
+    text
+        The description, for Python and the command line.
+    others
+        `metavar`: the placeholder on a command line, for values that are texts there. `adjustable`: True if a run may
+        be resumed with another value.
+    """
+    return {"group": group, "check": check, "help": text, **others}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is asked of a run.
+    """The options of a run.
 
-    The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖², where D is ½‖V − WH‖²
-    for `loss="frobenius"`, the generalised Kullback–Leibler divergence for `"kullback-leibler"`, that of Itakura and
-    Saito for `"itakura-saito"`, and the β-divergence for a number β: 2, 1 and 0 are the three that have names. D counts
-    the entries that are not missing, by their weights.
+    The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖². D is ½‖V − WH‖² for `loss="frobenius"`,
+    the generalised Kullback–Leibler divergence for `"kullback-leibler"`, the Itakura–Saito divergence for
+    `"itakura-saito"`, and the β-divergence for a number β. D is a weighted sum over the entries that are not missing.
 
     Attributes
     ----------
-    rank
-        Number of components r.
-    loss, solver, init
-        Names, and for the loss also a number; `"auto"` picks the best for the loss and the size. With
-        `solver="sketch"`, passes alternate with the factorisation of a sketch of V, which costs no read. Where the
-        matrix is not larger than 5·rank both ways, it is `"hals"`, extrapolated.
-    extrapolate
-        Whether the next pass looks at a point beyond W, on the line from the W before; a step that raises the loss is
-        taken back, which costs its pass. `None`: with `solver="auto"` and `"sketch"`, but not with the others.
-    forget
-        What each batch of `solver="minibatch"` leaves of the sums before it: 1 keeps them exact.
-    shuffle
-        Whether HALS takes the components in another order in every pass, where every entry counts; the order depends
-        on the seed and on the factors.
-    sweeps
-        Updates of each block of H in a pass, for the solvers that iterate (`mu`, `hals`); `None` lets
-        the solver choose.
-    l1_W, l2_W, l1_H, l2_H
-        Weights of the penalties, ≥ 0.
-    tol
-        The run has converged when the relative optimality is at most this.
-    max_passes
-        Reads of V allowed, those of the initialisation included; one pass follows on that always.
-    max_seconds
-        Seconds allowed; the pass in which they run out is the last. `None` is no limit.
-    missing
-        `"nan"`: NaN in a dense V is missing. `"zeros"`: what a sparse V does not store is missing. `"none"`: every
-        entry counts.
-    fixed
-        How many of the first components have a W that is given and stays.
-    seed
-        Of everything random.
-    n_runs
-        Random starts, of which the best is kept, with the seeds `seed`, `seed` + 1, …. They share every read of V; of a
-        sketch they cost none.
-    checkpoint_every
-        Passes between two checkpoints.
-    keep
-        Checkpoints kept in the store.
-    memory_limit
-        Bytes the process may hold, the interpreter included (`"1GB"`, `"512MiB"` and numbers are
-        understood); `None` is 60 % of what the process may use.
-    threads
-        Blocks worked on at once; `None` is one per core, and one more where V is read from a disk.
+    {attributes}
 
     Raises
     ------
     SettingsError
-        For the first option whose name or value is not allowed.
+        For an option whose name or value is not allowed.
 
     Examples
     --------
@@ -119,61 +89,151 @@ class Settings:
     dnmf.errors.SettingsError: the option 'slover' is not known. Did you mean 'solver'?
     """
 
-    rank: int
-    loss: Loss | float = "frobenius"
-    solver: Solver = "auto"
-    init: Init = "auto"
-    extrapolate: bool | None = None
-    forget: float = 1.0
-    shuffle: bool = False
-    sweeps: int | None = None
-    l1_W: float = 0.0
-    l2_W: float = 0.0
-    l1_H: float = 0.0
-    l2_H: float = 0.0
-    missing: Missing = "none"
-    fixed: int = 0
-    seed: int = 0
-    n_runs: int = 1
-    tol: float = 1e-4
-    max_passes: int = 100
-    max_seconds: float | None = None
-    checkpoint_every: int = 10
-    keep: int = 2
-    memory_limit: int | None = None
-    threads: int | None = None
+    rank: int = field(metadata=about("Model", checks.integer, "Number of components r."))
+    loss: Loss | float = field(
+        default="frobenius",
+        metadata=about(
+            "Model",
+            _loss,
+            "Loss: `frobenius`, `kullback-leibler`, `itakura-saito`, or the number β of a β-divergence.",
+            metavar="NAME",
+        ),
+    )
+    solver: Solver = field(
+        default="auto",
+        metadata=about(
+            "Solver",
+            partial(checks.choice, choices=Solver),
+            "Algorithm: `auto`, `sketch`, `newton`, `hals`, `als`, `mu`, `cd` or `minibatch`.",
+            metavar="NAME",
+        ),
+    )
+    init: Init = field(
+        default="auto",
+        metadata=about(
+            "Solver",
+            partial(checks.choice, choices=Init),
+            "Initialisation: `auto`, `sketch`, `random`, `nndsvd`, `nndsvda` or `nndsvdar`.",
+            metavar="NAME",
+        ),
+    )
+    extrapolate: bool | None = field(
+        default=None,
+        metadata=about(
+            "Solver",
+            partial(checks.boolean, allowed="True, False or None"),
+            "Extrapolate W before each pass; by default only with solver `auto` or `sketch`.",
+        ),
+    )
+    forget: float = field(
+        default=1.0,
+        metadata=about(
+            "Solver",
+            checks.fraction,
+            "Factor by which a batch of solver `minibatch` scales the sums of earlier batches; 1 keeps them exact.",
+        ),
+    )
+    shuffle: bool = field(
+        default=False,
+        metadata=about(
+            "Solver",
+            checks.boolean,
+            "Update the components in another order in every pass of solver `hals`, if every entry counts.",
+        ),
+    )
+    sweeps: int | None = field(
+        default=None,
+        metadata=about(
+            "Solver",
+            partial(checks.integer, largest=MOST_SWEEPS),
+            "Updates of each block of H in a pass, for solvers `mu` and `hals`; by default chosen by the solver.",
+        ),
+    )
+    l1_W: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L1 penalty on W."))
+    l2_W: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L2 penalty on W."))
+    l1_H: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L1 penalty on H."))
+    l2_H: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L2 penalty on H."))
+    missing: Missing = field(
+        default="none",
+        metadata=about(
+            "Data",
+            partial(checks.choice, choices=Missing),
+            "Missing entries: `nan` for NaN in a dense matrix, `zeros` for entries that a sparse one does not store.",
+            metavar="NAME",
+        ),
+    )
+    fixed: int = field(
+        default=0,
+        metadata=about("Model", partial(checks.integer, least=0), "Number of leading components with a fixed W."),
+    )
+    seed: int = field(default=0, metadata=about("Solver", partial(checks.integer, least=0), "Random seed."))
+    n_runs: int = field(
+        default=1,
+        metadata=about(
+            "Solver",
+            partial(checks.integer, largest=MOST_RUNS),
+            "Number of random starts, with seeds from `seed` on; the best is kept. They share every read of V.",
+        ),
+    )
+    tol: float = field(
+        default=1e-4,
+        metadata=about(
+            "Stopping", checks.nonnegative, "Relative optimality at which the run has converged.", adjustable=True
+        ),
+    )
+    max_passes: int = field(
+        default=100,
+        metadata=about(
+            "Stopping",
+            checks.integer,
+            "Maximum number of passes over V, including those of the initialisation, after which at least one is made.",
+            adjustable=True,
+        ),
+    )
+    max_seconds: float | None = field(
+        default=None,
+        metadata=about(
+            "Stopping",
+            checks.nonnegative,
+            "Maximum time in seconds; by default unlimited. The pass in which it runs out is finished.",
+            adjustable=True,
+        ),
+    )
+    checkpoint_every: int = field(
+        default=10, metadata=about("Store", checks.integer, "Passes between two checkpoints.", adjustable=True)
+    )
+    keep: int = field(
+        default=2, metadata=about("Store", checks.integer, "Number of checkpoints to keep.", adjustable=True)
+    )
+    memory_limit: int | None = field(
+        default=None,
+        metadata=about(
+            "Resources",
+            checks.parse_bytes,
+            "Memory limit of the process, as 1GB, 512MiB or bytes; by default 60 % of the memory available to it.",
+            metavar="SIZE",
+            adjustable=True,
+        ),
+    )
+    threads: int | None = field(
+        default=None,
+        metadata=about(
+            "Resources",
+            checks.integer,
+            "Number of blocks processed at once; by default one per core, and one more if V is read from a disk.",
+            adjustable=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for name in ("rank", "n_runs", "max_passes", "checkpoint_every", "keep"):
-            self._set(name, _whole(name, getattr(self, name), 1, {"n_runs": MOST_RUNS}.get(name)))
-        for name in ("sweeps", "threads"):
-            if getattr(self, name) is not None:
-                self._set(name, _whole(name, getattr(self, name), 1, {"sweeps": MOST_SWEEPS}.get(name)))
-        for name in ("seed", "fixed"):
-            self._set(name, _whole(name, getattr(self, name), least=0))
+        for of in dataclasses.fields(self):
+            given = getattr(self, of.name)
+            if given is not None or of.default is not None:
+                object.__setattr__(self, of.name, of.metadata["check"](of.name, given))
         if self.fixed > self.rank:
             raise SettingsError(
-                f"fixed_W has {self.fixed} columns, and rank={self.rank}; give a rank of at least that."
+                f"fixed_W has {self.fixed} columns, and rank={self.rank}; give a rank of at least {self.fixed}."
             )
-        self._set("loss", _loss(self.loss))
-        for name in ("l1_W", "l2_W", "l1_H", "l2_H", "tol"):
-            self._set(name, _real(name, getattr(self, name)))
-        if not 0 < _real("forget", self.forget) <= 1:
-            raise SettingsError(f"forget={self.forget!r} is not allowed; give a number above 0 and at most 1.")
-        if self.max_seconds is not None:
-            self._set("max_seconds", _real("max_seconds", self.max_seconds))
-        if self.memory_limit is not None:
-            self._set("memory_limit", parse_bytes(self.memory_limit))
-        if self.extrapolate not in (None, True, False):
-            raise SettingsError(f"extrapolate={self.extrapolate!r} is not allowed; give True, False or None.")
-        if self.shuffle not in (True, False):
-            raise SettingsError(f"shuffle={self.shuffle!r} is not allowed; give True or False.")
-        for name, choices in (("solver", Solver), ("init", Init), ("missing", Missing)):
-            if getattr(self, name) not in get_args(choices):
-                raise unknown(name, getattr(self, name), get_args(choices))
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
 
     @property
     def beta(self) -> float:
@@ -182,8 +242,8 @@ class Settings:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Make settings of a mapping, as a store or a command line holds them."""
-        names = [field.name for field in dataclasses.fields(cls)]
+        """Make settings from a mapping of names to values, as stored in a header or given on a command line."""
+        names = [of.name for of in dataclasses.fields(cls)]
         for name in options:
             if name not in names:
                 hint = str(unknown("option", name, names)).rpartition(".")[2]
@@ -195,7 +255,7 @@ class Settings:
         return dataclasses.asdict(self)
 
     def replace(self, options: Mapping[str, Any]) -> Self:
-        """Return a copy with some options changed, checked anew."""
+        """Return a copy with changed options, which are checked."""
         return self.from_options(self.to_options() | dict(options))
 
     def swapped(self) -> Self:
@@ -203,8 +263,24 @@ class Settings:
         return dataclasses.replace(self, l1_W=self.l1_H, l2_W=self.l2_H, l1_H=self.l1_W, l2_H=self.l2_W)
 
 
+FIELDS = {of.name: of for of in dataclasses.fields(Settings)}
+# Fields of a run that is given by other arguments: the rank, and the number of columns of fixed_W.
+OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "fixed")}
+# A run may be resumed with other values of these, which control its length and its resources.
+ADJUSTABLE = tuple(name for name, of in FIELDS.items() if of.metadata.get("adjustable"))
+# Options that are data, given in addition to V, and not part of the settings.
+BESIDE = {
+    "weights": "Weights of the entries, at least 0: a matrix of the same shape, of any supported kind, cut alike.",
+    "fixed_W": "Known columns of W, held fixed as the first components.",
+    "row_names": "Names of the rows: a text file with one name per line, or a .json file with a list.",
+    "column_names": "Names of the columns: a text file with one name per line, or a .json file with a list.",
+}
+ATTRIBUTES = "\n    ".join(f"{name}\n        {of.metadata['help']}" for name, of in FIELDS.items())
+Settings.__doc__ = (Settings.__doc__ or "").replace("{attributes}", ATTRIBUTES)
+
+
 def check_penalties(settings: Settings) -> None:
-    """Warn of penalties of one factor alone, which scale can make as small as one likes, unless the other is held."""
+    """Warn of penalties on one factor alone, which the scale can make arbitrarily small, unless the other is fixed."""
     of_W, of_H = any((settings.l1_W, settings.l2_W)), any((settings.l1_H, settings.l2_H))
     if of_W == of_H or settings.fixed == settings.rank:
         return
@@ -215,57 +291,3 @@ def check_penalties(settings: Settings) -> None:
         f"--l1-{other} or --l2-{other} on the command line), or give none.",
         DataWarning,
     )
-
-
-def parse_bytes(given: object) -> int:
-    """Return a number of bytes written as a number or as a text with a unit.
-
-    >>> parse_bytes("1.5 GB"), parse_bytes("512MiB"), parse_bytes(1e6)
-    (1500000000, 536870912, 1000000)
-    """
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[+]?[0-9]+)?)\s*([kmgt]?i?)b?\s*", str(given).lower())
-    try:
-        count = int(float(match[1]) * UNITS[match[2]]) if match else 0
-    except (KeyError, ValueError, OverflowError):
-        count = 0
-    if count < 1 or isinstance(given, bool):
-        raise SettingsError(
-            f"memory_limit={given!r} is no amount of memory; give bytes, or a text such as '1GB' or '512MiB'."
-        )
-    return count
-
-
-def _loss(given: Any) -> str | float:
-    """Return a loss by its name, where it has one, or as a number.
-
-    >>> _loss("0.5"), _loss(1), _loss("frobenius")
-    (0.5, 'kullback-leibler', 'frobenius')
-    """
-    if given in get_args(Loss):
-        return str(given)
-    try:
-        beta = float(given)
-    except (TypeError, ValueError):
-        raise unknown("loss", given, get_args(Loss), "a number β", KNOWN_AS) from None
-    if isinstance(given, bool) or not abs(beta) <= MOST_BETA:
-        raise SettingsError(f"loss={given!r} is not allowed; give a name, or β as a number between −10 and 10.")
-    return {beta: name for name, beta in BETAS.items()}.get(beta, beta)
-
-
-def _whole(name: str, given: Any, least: int, largest: int | None = None) -> int:
-    below = MOST if largest is None else largest + 1
-    if not _is_number(given) or not least <= given < below or int(given) != given:
-        too_large = _is_number(given) and given >= below
-        most = "" if not too_large else " and below 2⁶⁴" if largest is None else f" and at most {largest}"
-        raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}{most}.")
-    return int(given)
-
-
-def _real(name: str, given: Any) -> float:
-    if not _is_number(given) or not 0 <= given < math.inf:
-        raise SettingsError(f"{name}={given!r} is not allowed; give a finite number of at least 0.")
-    return float(given)
-
-
-def _is_number(given: object) -> bool:
-    return isinstance(given, numbers.Real) and not isinstance(given, bool)

@@ -175,7 +175,7 @@ def test_a_signal_stops_a_run_at_a_checkpoint(number, path, tmp_path, ended, mon
     found = ended("fit", path, *FIT, "--store", tmp_path / "s")
     assert sent
     assert found.code == 128 + number
-    assert "go on with: dnmf resume" in found.err
+    assert "resume with: dnmf resume" in found.err
     assert dnmf.load(tmp_path / "s").passes == 3
 
 

@@ -7,6 +7,7 @@ PACKAGE = Path(__file__).parent.parent / "dnmf"
 # A folder or module imports only from those before it, within functions and for types too.
 ORDER = [
     "errors",
+    "checks",
     "settings",
     "storage",
     "kernels",

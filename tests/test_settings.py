@@ -3,13 +3,16 @@
 import dataclasses
 import inspect
 import json
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 
 import dnmf
+from dnmf.checks import parse_bytes
 from dnmf.errors import DnmfError, SettingsError, unknown
-from dnmf.settings import ADJUSTABLE, Settings, parse_bytes
+from dnmf.run.options import Options
+from dnmf.settings import ADJUSTABLE, BESIDE, OPTIONS, Init, Settings
 
 WHOLE = ["rank", "max_passes", "checkpoint_every", "keep", "threads", "sweeps"]
 REAL = ["l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds"]
@@ -70,7 +73,7 @@ def test_whole_numbers_of_any_kind_are_kept_as_int(number):
     ],
 )
 def test_amounts_of_memory_are_understood(given, count):
-    assert parse_bytes(given) == count
+    assert parse_bytes("memory_limit", given) == count
     assert Settings(rank=1, memory_limit=given).memory_limit == count
 
 
@@ -78,8 +81,10 @@ def test_amounts_of_memory_are_understood(given, count):
     "given",
     [0, -1, "", "many", "1XB", "1 2", "GB", "1.2.3GB", "1iB", "-1GB", True, np.nan, np.inf, "1e999", [1], b"1GB"],
 )
-def test_what_is_no_amount_of_memory_is_refused(given):
-    with pytest.raises(SettingsError, match=r"^memory_limit=.* is no amount of memory; give bytes, or a text such as"):
+def test_what_is_not_an_amount_of_memory_is_refused(given):
+    with pytest.raises(
+        SettingsError, match=r"^memory_limit=.* is not an amount of memory; give bytes, or a text such as"
+    ):
         Settings(rank=1, memory_limit=given)
 
 
@@ -151,10 +156,18 @@ def test_help_shows_every_option_with_its_default(function):
     assert not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in shown.values())
 
 
-def test_every_option_is_described():
-    text = dnmf.factorize.__doc__ + Settings.__doc__
+def test_every_option_is_described_where_it_is_defined():
     for field in dataclasses.fields(Settings):
-        assert field.name in text
+        assert f"    {field.name}\n        {field.metadata['help']}\n" in Settings.__doc__
+        assert field.name in dnmf.factorize.__doc__ or field.name == "fixed"
+        assert field.metadata["help"].endswith(".")
+
+
+def test_the_typed_keywords_are_the_options():
+    typed = get_type_hints(Options)
+    assert set(typed) == {*OPTIONS, *BESIDE}
+    wider = {"init": Init | tuple[Any, Any], "memory_limit": int | str | None}
+    assert {name: typed[name] for name in OPTIONS} == {name: of.type for name, of in OPTIONS.items()} | wider
 
 
 def test_every_error_is_one_of_ours_and_of_the_kind_that_python_has_for_it():

@@ -1,4 +1,4 @@
-"""How a command ends: by its sentence, and with a number that programs can read."""
+"""Exit codes and errors of the commands."""
 
 import sys
 from typing import Any
@@ -6,33 +6,36 @@ from typing import Any
 import click
 
 from dnmf.cli import entry
+from dnmf.cli.options import Command
 from dnmf.cli.streams import unfailing
-from dnmf.cli.terminal import ended_by_signals, say
+from dnmf.cli.terminal import exit_on_signals, notify
 from dnmf.errors import DiskError, DnmfError, exhausted
 
 
 class Commands(click.Group):
-    """Commands whose errors are sentences: exit code 2 for what was given, 1 for what went wrong elsewhere."""
+    """Commands that end with the text of an error: exit code 2 for invalid input, 1 for failures of the system."""
+
+    command_class = Command
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line, whose output cannot fail."""
+        """Run the command line with output that cannot fail."""
         entry.imported()
         with unfailing():
             return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, and end with its sentence where there is one."""
+        """Run a command, and turn an error into its text and an exit code."""
         try:
-            with ended_by_signals():
+            with exit_on_signals():
                 return super().invoke(ctx)
         except DnmfError as error:
-            say(f"dnmf: {error}")
+            notify(f"dnmf: {error}")
             sys.exit(1 if isinstance(error, DiskError) else 2)
         except (MemoryError, RuntimeError) as error:
-            sentence = exhausted(error)
-            if sentence is None:
+            advice = exhausted(error)
+            if advice is None:
                 raise
-            say(f"dnmf: {sentence}")
+            notify(f"dnmf: {advice}")
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(130)

@@ -1,100 +1,132 @@
-"""The options that commands share: those of a run, and those that say where it works."""
+"""The options that commands share, made from the fields of `Settings`, and help that lists options in groups."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
+from dataclasses import Field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from dnmf.settings import Settings
+from dnmf.settings import BESIDE, OPTIONS, Group
 
-HELP = {
-    "loss": "frobenius, kullback-leibler, itakura-saito, or a number β.",
-    "solver": "auto, sketch, newton, hals, als, mu, cd or minibatch.",
-    "init": "auto, sketch, random, nndsvd, nndsvda or nndsvdar.",
-    "extrapolate": "Begin passes beyond W; by default where solver is auto or sketch.",
-    "forget": "What a batch of minibatch leaves of the sums before it.",
-    "shuffle": "Take the components in another order in every pass of hals.",
-    "sweeps": "Updates of a block in a pass.",
-    "l1_W": "L1 penalty on W.",
-    "l2_W": "L2 penalty on W.",
-    "l1_H": "L1 penalty on H.",
-    "l2_H": "L2 penalty on H.",
-    "missing": "nan: NaN is missing; zeros: what a sparse matrix does not store is.",
-    "seed": "Of everything random.",
-    "n_runs": "Random starts, of which the best is kept.",
-    "tol": "Relative optimality at which the run has converged.",
-    "max_passes": "Reads of V allowed.",
-    "max_seconds": "Seconds allowed.",
-    "checkpoint_every": "Passes between two checkpoints.",
-    "keep": "Checkpoints kept.",
-    "memory_limit": "Memory the process may hold, as 1GB; by default 60 % of what it may use.",
-    "threads": "Blocks worked on at once.",
+GROUPS = ("Ranks", "Output", *get_args(Group), "Cluster", "Options")
+CLUSTER = {
+    "scheduler": (str, "Address of the scheduler of a running cluster: tcp://… or tls://…."),
+    "tls_ca_file": (click.Path(path_type=Path), "Certificate of the authority, for tls://."),
+    "tls_cert": (click.Path(path_type=Path), "Certificate of this machine, for tls://."),
+    "tls_key": (click.Path(path_type=Path), "Private key of this machine, for tls://."),
+    "scheduler_file": (click.Path(path_type=Path), "File written by the scheduler of a running cluster."),
+    "cluster": (click.Path(path_type=Path), "File that describes a cluster to start; see cluster_configs/."),
+    "workers": (int, "Number of worker processes to start on this machine."),
+    "threads_per_worker": (int, "Threads of each of these workers."),
+    "worker_memory": (str, "Memory of each of these workers, such as 4GB."),
 }
-TYPES = {
-    "seed": int,
-    "n_runs": int,
-    "max_passes": int,
-    "checkpoint_every": int,
-    "keep": int,
-    "threads": int,
-    "sweeps": int,
-}
-SWITCHES = ("extrapolate", "shuffle")
-REALS = ("l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds", "forget")
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]
 
 
-def run_options(names: tuple[str, ...]) -> Callable[[Command], Command]:
-    """Give a command the options of a run, by their names in `Settings`; those that are not given are not passed."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+class Option(click.Option):
+    """An option in a group of the help."""
 
-    def add(command: Command) -> Command:
+    def __init__(self, *flags: Any, group: str = "Options", **attributes: Any) -> None:
+        super().__init__(*flags, **attributes)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help lists its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group that has options."""
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record and isinstance(parameter, click.Option):
+                rows[getattr(parameter, "group", "Options")].append(record)
+        for group, records in rows.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+def option(*flags: str, group: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Give a command an option in a group of its help."""
+    return click.option(*flags, cls=Option, group=group, **attributes)
+
+
+def setting_options(*names: str, defaults: bool = True) -> Callable[[Function], Function]:
+    """Give a command options by their names in `Settings`; the value is None for an option that is not given."""
+
+    def add(function: Function) -> Function:
         for name in reversed(names):
-            kind = TYPES.get(name, float if name in REALS else str)
-            shown = "" if defaults[name] is None else f"  [default: {defaults[name]}]"
-            flag = "--" + name.replace("_", "-")
-            if name in SWITCHES:
-                flag, kind = f"{flag}/--no-{flag[2:]}", bool
-            command = click.option(flag, name, type=kind, default=None, help=HELP[name] + shown)(command)
-        command = click.option("--json", "as_json", is_flag=True, help="One JSON object a pass on stdout.")(command)
-        return command
+            of = OPTIONS[name]
+            text = of.metadata["help"].replace("`", "")
+            shown = f"  [default: {_shown(of)}]" if defaults and of.default is not None else ""
+            function = option(
+                _flag(name) if _type(of) is not bool else f"{_flag(name)}/{_flag(f'no_{name}')}",
+                name,
+                type=_type(of),
+                metavar=of.metadata.get("metavar"),
+                default=None,
+                help=text + shown,
+                group=of.metadata["group"],
+            )(function)
+        return function
 
     return add
 
 
-def name_options(command: Command) -> Command:
-    """Give a command the options that name rows and columns."""
-    for axis in ("column", "row"):
-        text = f"What the {axis}s are called: a text file with a name on every line, or a .json file with a list."
-        command = click.option(f"--{axis}-names", help=text)(command)
+def data_options(*names: str) -> Callable[[Function], Function]:
+    """Give a command options for data that go along with the matrix."""
+
+    def add(function: Function) -> Function:
+        for name in reversed(names):
+            kind = click.Path(exists=True) if name == "fixed_W" else str
+            text = BESIDE[name] + (" A .npy file." if name == "fixed_W" else "")
+            function = option(_flag(name), name, type=kind, metavar="PATH", help=text, group="Data")(function)
+        return function
+
+    return add
+
+
+def json_option(text: str) -> Callable[[Function], Function]:
+    """Give a command the option that makes its output JSON."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def cluster_options(function: Function) -> Function:
+    """Give a command the options that choose a cluster, which it gets as one mapping, `where`."""
+
+    @functools.wraps(function)
+    def gathered(**options: Any) -> Any:
+        where = {name: options.pop(name) for name in CLUSTER}
+        return function(where=given(where), **options)
+
+    command: Function = gathered
+    for name, (kind, text) in reversed(CLUSTER.items()):
+        command = option(_flag(name), name, type=kind, help=text, group="Cluster")(command)
     return command
 
 
-CLUSTER = {
-    "scheduler": (str, "Work on the cluster of this scheduler: tcp://… or tls://…."),
-    "tls_ca_file": (click.Path(path_type=Path), "For tls://: the authority's certificate."),
-    "tls_cert": (click.Path(path_type=Path), "For tls://: this machine's certificate."),
-    "tls_key": (click.Path(path_type=Path), "For tls://: its key."),
-    "scheduler_file": (click.Path(path_type=Path), "Work on the cluster whose scheduler wrote this file."),
-    "cluster": (click.Path(path_type=Path), "Start the cluster that this file describes; see cluster_configs/."),
-    "workers": (int, "Start so many worker processes on this machine."),
-    "threads_per_worker": (int, "Threads of each of them."),
-    "worker_memory": (str, "Memory of each of them, as 4GB."),
-}
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
-def cluster_options(command: Command) -> Command:
-    """Give a command the options that say where it is to work; it gets them as one mapping, `where`."""
+def _type(of: Field[Any]) -> type:
+    """Return the type of an option on a command line: text, where a placeholder is given for it."""
+    if "metavar" in of.metadata:
+        return str
+    return next(kind for kind in (bool, int, float) if of.type in (kind, kind | None))
 
-    @functools.wraps(command)
-    def gathered(**given: Any) -> Any:
-        where = {name: given.pop(name) for name in CLUSTER}
-        return command(where={name: value for name, value in where.items() if value is not None}, **given)
 
-    for name, (kind, text) in reversed(CLUSTER.items()):
-        gathered = click.option("--" + name.replace("_", "-"), name, type=kind, default=None, help=text)(gathered)
-    return gathered
+def _shown(of: Field[Any]) -> str:
+    """Return the default of an option as the help shows it."""
+    if of.type is bool:
+        return of.name if of.default else f"no-{of.name}"
+    return f"{of.default:g}" if isinstance(of.default, float) else str(of.default)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dnmf.checkpoint import appearing, check_target
+from dnmf.checks import parse_bytes
 from dnmf.convert.compressors import COMPRESSORS, check_compressor
 from dnmf.convert.dense import write_dense
 from dnmf.convert.origin import open_origin
@@ -22,7 +23,6 @@ from dnmf.engine.plan import RUNTIME_BYTES
 from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.floats import own_errors
 from dnmf.run.open import inputs_of
-from dnmf.settings import parse_bytes
 from dnmf.sources.base import Axis, Source
 
 __all__ = ["COMPRESSORS", "convert"]
@@ -86,7 +86,7 @@ def convert(
     check_compressor(compressor)
     if by not in (None, *AXES):
         raise unknown("by", by, AXES)
-    limit = parse_bytes(memory_limit)
+    limit = parse_bytes("memory_limit", memory_limit)
     room = max(limit - RUNTIME_BYTES, limit // 4) // 4  # a region is there as it is stored, decoded, and on its way out
     check_target(target, overwrite, [origin])
     with open_origin(origin, target) as (source, folder):

@@ -1,33 +1,29 @@
-"""The options of a run as the functions of the package take and show them."""
+"""The options of a run as keywords of functions."""
 
 from collections.abc import Callable
 from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict, TypeVar
 
-from dnmf.settings import BESIDE, Settings
+from dnmf.settings import BESIDE, OPTIONS, Init, Loss, Missing, Solver
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Options(TypedDict, total=False):
-    """The options of a run; `Settings` describes them."""
+    """The options of a run as typed keywords; `Settings` describes them."""
 
-    loss: str | float
-    solver: str
-    init: Any
+    loss: Loss | float
+    solver: Solver
+    init: Init | tuple[Any, Any]
     extrapolate: bool | None
     forget: float
     shuffle: bool
-    weights: Any
-    fixed_W: Any
-    row_names: Any
-    column_names: Any
-    missing: str
     sweeps: int | None
     l1_W: float
     l2_W: float
     l1_H: float
     l2_H: float
+    missing: Missing
     seed: int
     n_runs: int
     tol: float
@@ -37,17 +33,16 @@ class Options(TypedDict, total=False):
     keep: int
     memory_limit: int | str | None
     threads: int | None
+    weights: Any
+    fixed_W: Any
+    row_names: Any
+    column_names: Any
 
 
 def shows_options(function: Function) -> Function:
-    """Let `help` and editors show the options, with their defaults, in place of `**options`."""
-    shown = signature(function)
-    own = [p for p in shown.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-    options = [
-        p.replace(kind=Parameter.KEYWORD_ONLY, annotation=Parameter.empty)
-        for p in signature(Settings).parameters.values()
-        if p.name not in ("rank", "fixed")
-    ]
-    options += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in BESIDE]
+    """Show the options and their defaults in the signature of a function, in place of `**options`."""
+    own = [p for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    defaults = {name: of.default for name, of in OPTIONS.items()} | dict.fromkeys(BESIDE)
+    options = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
     function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
     return function

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from strategies import SOURCES, low_rank
 
 import dnmf
 from dnmf.cli.app import main
+from dnmf.settings import OPTIONS, Group
 
 
 def run(*arguments):
@@ -56,7 +58,7 @@ def test_fit_tells_people_on_stderr(matrix, tmp_path):
 
 
 def test_fit_warns_that_nothing_is_kept_without_a_store(matrix, tmp_path):
-    told = "The factors are kept nowhere: give --store to keep them."
+    told = "The factors will not be saved; give --store to save them."
     assert told in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
     assert told not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
 
@@ -129,7 +131,7 @@ def test_a_narrow_terminal_shows_whole_figures_of_fewer_columns(width, matrix, m
     shown = run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2).stdout
     assert "held out" in shown
     assert "…" not in shown
-    assert ("A wider terminal shows" in shown) == (width < 160)
+    assert ("A wider terminal also shows" in shown) == (width < 160)
 
 
 def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
@@ -197,12 +199,12 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["fit", "MATRIX", "--rank", "0"], "dnmf: rank=0 is not allowed"),
         (["fit", "MATRIX", "--rank", "2", "--solver", "hasl"], "Did you mean 'hals'?"),
         (["fit", "MATRIX"], "Missing option '--rank'"),
-        (["rank", "MATRIX", "--ranks", "6:2"], "'6:2' names no ranks"),
+        (["rank", "MATRIX", "--ranks", "6:2"], "'6:2' is not a list of ranks"),
         (["fit", "MATRIX", "--rank", "2", "--memory-limit", "1MB"], "dnmf: memory_limit is 1 MB"),
         (["resume", "nowhere.zarr"], "does not exist; give the store of a run"),
         (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
         (["convert", "MATRIX", "new.zarr", "--compressor", "zst"], "Did you mean 'zstd'?"),
-        (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' names no chunk"),
+        (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' is not the shape of a chunk"),
     ],
 )
 def test_mistakes_end_in_a_sentence_and_exit_code_2(arguments, message, matrix):
@@ -225,7 +227,7 @@ def test_signals_end_a_run_with_a_checkpoint_and_the_way_to_resume(number, code,
         child.send_signal(number)
         _, told = child.communicate()
     assert child.returncode == code
-    assert f"go on with: dnmf resume {store}" in told
+    assert f"resume with: dnmf resume {store}" in told
     result = dnmf.load(store)
     assert result.passes >= 2
     whole = dnmf.factorize(matrix, 3, max_passes=result.passes + 1, tol=0)
@@ -238,6 +240,15 @@ def test_the_demo_runs_in_a_small_form(tmp_path):
     assert zarr.open_array(tmp_path / "demo" / "patches.zarr", mode="r").shape == (768, 52 * 79 * 2)
     assert (tmp_path / "demo" / "parts.png").read_bytes().startswith(b"\x89PNG")
     assert dnmf.load(tmp_path / "demo" / "run.zarr").passes == 3
+
+
+def test_the_help_lists_options_in_groups():
+    shown = CliRunner().invoke(main, ["fit", "--help"], terminal_width=80).output
+    titles = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [f"{group}:" for group in (*get_args(Group), "Cluster", "Options")]
+    assert max(map(len, shown.splitlines())) <= 80
+    for name in OPTIONS:
+        assert f"  --{name.replace('_', '-')} " in shown
 
 
 def test_the_help_says_of_every_command_what_it_does_in_a_whole_sentence():
@@ -272,4 +283,4 @@ def test_missing_weighted_and_known_parts_are_told_by_options(tmp_path):
     assert ended.exit_code == 0, ended.output
     (tmp_path / "text.npy").write_text("no numbers")
     command = ["fit", tmp_path / "V.npy", "--rank", "3", "--fixed-W", tmp_path / "text.npy"]
-    assert "is no .npy file of numbers" in CliRunner().invoke(main, [str(word) for word in command]).output
+    assert "is not a .npy file of numbers" in CliRunner().invoke(main, [str(word) for word in command]).output

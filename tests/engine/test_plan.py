@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dnmf.checks import parse_bytes
 from dnmf.engine.plan import (
     FEW_GROUPS,
     LARGE_GROUP_BYTES,
@@ -23,7 +24,6 @@ from dnmf.engine.plan import (
     peak_bytes,
 )
 from dnmf.errors import BudgetError
-from dnmf.settings import parse_bytes
 from dnmf.sources import Layout, open_matrix
 from dnmf.sources.base import even_bounds
 
@@ -106,7 +106,7 @@ def test_a_refusal_says_what_was_given_what_is_needed_and_what_to_do(transposed)
     assert sentence.startswith("memory_limit is 100 MB, and rank 20 on this matrix needs ")
     assert f"for a block of 5000 {'rows' if transposed else 'columns'} of V" in sentence
     # What the sentence asks for is enough, to the three digits that it is written with.
-    needed = parse_bytes(re.search(r"Raise memory_limit .* to at least ([0-9.e+]+ [kMGT]?B)", sentence)[1])
+    needed = parse_bytes("needed", re.search(r"Raise memory_limit .* to at least ([0-9.e+]+ [kMGT]?B)", sentence)[1])
     assert make_plan(shape, 20, int(needed * 1.01), 4).threads == 1
     assert isinstance(caught.value, MemoryError)
 
@@ -115,7 +115,7 @@ def amounts_of(sentence):
     """Return what a refusal says is needed, and its terms, in bytes by what they are for."""
     needed, listed = re.search(r"needs ([0-9.e+]+ [kMGT]?B) with one thread: (.*?)\. ", sentence).groups()
     terms = re.findall(r"([0-9.e+]+ [kMGT]?B) (for [^,]*(?:, held whole)?)", listed)
-    return parse_bytes(needed), {purpose: parse_bytes(size) for size, purpose in terms}
+    return parse_bytes("needed", needed), {purpose: parse_bytes(purpose, size) for size, purpose in terms}
 
 
 loads = st.builds(

@@ -74,7 +74,10 @@ def test_what_is_no_matrix_is_refused(matrix, message):
         ({"tol": -1}, "tol=-1 is not allowed; give a finite number of at least 0"),
         ({"l1_H": np.nan}, "l1_H=nan is not allowed"),
         ({"max_seconds": "soon"}, "max_seconds='soon' is not allowed"),
-        ({"memory_limit": "many"}, "memory_limit='many' is no amount of memory; give bytes, or a text such as '1GB'"),
+        (
+            {"memory_limit": "many"},
+            "memory_limit='many' is not an amount of memory; give bytes, or a text such as '1GB'",
+        ),
         ({"threads": 0}, "threads=0 is not allowed"),
     ],
 )

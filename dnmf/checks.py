@@ -1,0 +1,74 @@
+"""Checks of options: each takes a name and a value, and returns the value to keep or raises SettingsError."""
+
+import math
+import numbers
+import re
+from typing import Any, get_args
+
+from dnmf.errors import SettingsError, unknown
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", start=1)}
+
+# Whole numbers are below this: a seed has 64 bits.
+MOST = 2**64
+
+
+def parse_bytes(name: str, given: object) -> int:
+    """Return a number of bytes, given as a number or as a text with a unit.
+
+    >>> parse_bytes("limit", "1.5 GB"), parse_bytes("limit", "512MiB"), parse_bytes("limit", 1e6)
+    (1500000000, 536870912, 1000000)
+    """
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[+]?[0-9]+)?)\s*([kmgt]?i?)b?\s*", str(given).lower())
+    try:
+        count = int(float(match[1]) * UNITS[match[2]]) if match else 0
+    except (KeyError, ValueError, OverflowError):
+        count = 0
+    if count < 1 or isinstance(given, bool):
+        raise SettingsError(
+            f"{name}={given!r} is not an amount of memory; give bytes, or a text such as '1GB' or '512MiB'."
+        )
+    return count
+
+
+def integer(name: str, given: Any, least: int = 1, largest: int | None = None) -> int:
+    """Return a whole number within bounds as an int."""
+    below = MOST if largest is None else largest + 1
+    if not _is_number(given) or not least <= given < below or int(given) != given:
+        too_large = _is_number(given) and given >= below
+        most = "" if not too_large else " and below 2⁶⁴" if largest is None else f" and at most {largest}"
+        raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}{most}.")
+    return int(given)
+
+
+def nonnegative(name: str, given: Any) -> float:
+    """Return a finite number of at least 0 as a float."""
+    if not _is_number(given) or not 0 <= given < math.inf:
+        raise SettingsError(f"{name}={given!r} is not allowed; give a finite number of at least 0.")
+    return float(given)
+
+
+def fraction(name: str, given: Any) -> float:
+    """Return a number in (0, 1] as a float."""
+    if not 0 < nonnegative(name, given) <= 1:
+        raise SettingsError(f"{name}={given!r} is not allowed; give a number above 0 and at most 1.")
+    return float(given)
+
+
+def boolean(name: str, given: Any, allowed: str = "True or False") -> bool:
+    """Return a bool."""
+    if given not in (True, False):
+        raise SettingsError(f"{name}={given!r} is not allowed; give {allowed}.")
+    return bool(given)
+
+
+def choice(name: str, given: Any, choices: Any) -> str:
+    """Return one of the names of a `Literal`."""
+    if not isinstance(given, str) or given not in get_args(choices):
+        raise unknown(name, given, get_args(choices))
+    return given
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, numbers.Real) and not isinstance(given, bool)
