@@ -1,6 +1,9 @@
-"""Exit codes and errors of the commands."""
+"""Exit codes, errors and warnings of the commands."""
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -9,7 +12,7 @@ from dnmf.cli import entry
 from dnmf.cli.options import Command
 from dnmf.cli.streams import unfailing
 from dnmf.cli.terminal import exit_on_signals, notify
-from dnmf.errors import DiskError, DnmfError, exhausted
+from dnmf.errors import ClusterWarning, DataWarning, DiskError, DnmfError, StoreWarning, exhausted
 
 
 class Commands(click.Group):
@@ -26,7 +29,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn an error into its text and an exit code."""
         try:
-            with exit_on_signals():
+            with exit_on_signals(), plain_warnings():
                 return super().invoke(ctx)
         except DnmfError as error:
             notify(f"dnmf: {error}")
@@ -39,3 +42,21 @@ class Commands(click.Group):
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(130)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print the warnings of dnmf as plain lines, without a place in the code."""
+    show = warnings.showwarning
+
+    def show_plainly(message: Warning | str, category: type[Warning], *where: Any, **others: Any) -> None:
+        if issubclass(category, (StoreWarning, DataWarning, ClusterWarning)):
+            notify(f"warning: {message}")
+        else:
+            show(message, category, *where, **others)
+
+    warnings.showwarning = show_plainly
+    try:
+        yield
+    finally:
+        warnings.showwarning = show

@@ -251,6 +251,15 @@ def test_the_help_lists_options_in_groups():
         assert f"  --{name.replace('_', '-')} " in shown
 
 
+def test_a_warning_is_one_plain_line(matrix):
+    command = [sys.executable, "-m", "dnmf", "fit", matrix, "--rank", "3", "--max-passes", "2", "--l1-W", "1"]
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    lines = [line for line in ended.stderr.splitlines() if "has no effect" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: A penalty of W alone has no effect: ")
+    assert "DataWarning" not in ended.stderr
+
+
 def test_the_help_says_of_every_command_what_it_does_in_a_whole_sentence():
     said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
     lines = said.partition("Commands:\n")[2].splitlines()
