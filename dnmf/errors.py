@@ -1,4 +1,4 @@
-"""Every error and warning of the package: a sentence of what was given, what is allowed and what to do."""
+"""Errors and warnings: what was given, what is allowed and what to do."""
 
 import difflib
 import re
@@ -6,31 +6,31 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 
-# What no browser shows as it is, and what moves the cursor of a terminal: controls, and signs that turn the direction
-# of the text around them.
+# Characters that a browser does not show or that move the cursor of a terminal: controls, and signs that change the
+# direction of the text around them.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# The packages whose own lines nobody can mend: a warning points past them, at the line that called.
+# Packages whose code users cannot change: a warning points at the line that called them.
 PASSED_OVER = {"dnmf", "sklearn", "joblib", "contextlib"}
 
 
 class DnmfError(Exception):
-    """What dnmf raises; catch it to catch all of them."""
+    """Base class of all errors of dnmf."""
 
     def __str__(self) -> str:
-        """Return the sentence; what names and paths have in it that moves a cursor is written out."""
+        """Return the message with control characters escaped: it may contain names and paths."""
         return seen(super().__str__())
 
 
 class SettingsError(DnmfError, ValueError):
-    """An option has an unknown name, or a value that is not allowed."""
+    """An option has an unknown name or an invalid value."""
 
 
 class DataError(DnmfError, ValueError):
-    """The matrix, or a factor that was given, cannot be factorised as it is."""
+    """The matrix or a given factor is not valid."""
 
 
 class BudgetError(DnmfError, MemoryError):
-    """The memory limit is too small for the work that was asked for."""
+    """The memory limit is too small for the requested work."""
 
 
 class ReadError(DnmfError, OSError):
@@ -42,38 +42,38 @@ class StoreError(DnmfError, OSError):
 
 
 class DiskError(StoreError):
-    """A store could not be written: the disk is full, or will not."""
+    """A store cannot be written because the disk is full or fails."""
 
 
 class ClusterError(DnmfError, RuntimeError):
-    """A cluster cannot be reached, cannot do the work, or was lost."""
+    """A cluster cannot be reached, is not suitable, or was lost."""
 
 
 class MissingExtraError(DnmfError, ImportError):
-    """An optional package is needed for what was asked."""
+    """An optional package is not installed."""
 
 
 class Interrupted(DnmfError):
-    """The run was asked to stop; raised between two blocks, so that nothing is left half done."""
+    """A run was stopped on request, between two blocks; its state is complete."""
 
 
 class StoreWarning(UserWarning):
-    """A store is damaged, and an older checkpoint of it was taken."""
+    """A store is damaged, and an older checkpoint is used."""
 
 
 class DataWarning(UserWarning):
-    """Something in the matrix cannot be learned from or expressed, or a penalty has no effect."""
+    """Part of the matrix cannot be used or represented, or a penalty has no effect."""
 
 
 class ClusterWarning(UserWarning):
-    """Something about a cluster costs more than it need, or bits."""
+    """The cluster setup is slower than necessary or not bit-reproducible."""
 
 
 def keep_before(error: BaseException, keep: Callable[[], object], what: str) -> None:
-    """Keep what an error would lose, before it is raised again.
+    """Save the state of a run that an error ends, before the error is raised again.
 
-    Where that fails too, the error gets a note. Who asks a run to stop relies on what is kept: there, the failure is
-    raised, unless no worker is left that could send it.
+    If saving fails too, the error gets a note. If the run was stopped on request, the failure is raised instead, except
+    for a lost cluster: the caller relies on the checkpoint.
     """
     try:
         keep()
@@ -86,25 +86,25 @@ def keep_before(error: BaseException, keep: Callable[[], object], what: str) -> 
 
 
 def exhausted(error: BaseException) -> str | None:
-    """Return what is to be done about an error by which the system refuses memory or threads, or None for another."""
+    """Return advice about an error caused by a lack of memory or threads, or None for any other error."""
     if isinstance(error, MemoryError):
         reason = f" ({error})" if str(error) else ""
         return (
-            f"The system gave no more memory{reason}; lower the memory limit and the number of threads (--memory-limit "
-            "and --threads), or allow this process more, as by `ulimit -v`."
+            f"The system is out of memory{reason}; lower the memory limit and the number of threads (--memory-limit "
+            "and --threads), or raise the limit of this process, as by `ulimit -v`."
         )
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return (
-            "The system allows this process no more threads; give fewer with --threads, or allow more, as by "
-            "`ulimit -u`. A matrix in Zarr needs one thread to be read."
+            "The system allows this process no more threads; give fewer with --threads, or raise the limit, as by "
+            "`ulimit -u`. Reading a matrix in Zarr needs one thread."
         )
     return None
 
 
 def warn(message: str, kind: type[Warning]) -> None:
-    """Warn of something at the line from which dnmf was called, be it through scikit-learn.
+    """Issue a warning at the line that called dnmf, directly or through scikit-learn.
 
-    A fixed number of frames would not do: scikit-learn lays more of them around some methods than around others.
+    The number of frames is counted, since scikit-learn wraps some methods more often than others.
     """
     frame, level = sys._getframe(1), 2
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in PASSED_OVER:
@@ -113,12 +113,12 @@ def warn(message: str, kind: type[Warning]) -> None:
 
 
 def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:
-    """Warn of rows and columns of V, as streamed, that have no observed entry, if there are any."""
+    """Warn if rows or columns of V, as streamed, have no observed entry."""
     rows, columns = unseen[::-1] if transposed else unseen
     if rows or columns:
         warn(
-            f"{rows} rows and {columns} columns of V have no observed entry; their factors are 0. Drop them to be rid "
-            "of this warning.",
+            f"{rows} rows and {columns} columns of V have no observed entry; their factors are 0. Drop them to avoid "
+            "this warning.",
             DataWarning,
         )
 
@@ -130,9 +130,9 @@ def unknown(
     beside: str = "",
     known_as: Mapping[str, str] | None = None,
 ) -> SettingsError:
-    """Return the error for a name that is not one of those allowed, with the nearest one that is.
+    """Return the error for an unknown name, with the nearest known one.
 
-    `beside` is what else is allowed, in words, and `known_as` has names that others give to some.
+    `beside` describes what is also allowed, and `known_as` maps names used by other packages to known ones.
 
     >>> print(unknown("solver", "hasl", ["auto", "mu", "hals", "als"]))
     solver='hasl' is not known; allowed are 'auto', 'mu', 'hals' and 'als'. Did you mean 'hals'?
@@ -147,7 +147,7 @@ def unknown(
 
 
 def seen(given: str) -> str:
-    r"""Return a text with what cannot be seen in it written out: names and paths of a store may be anybody's.
+    r"""Return a text with invisible characters escaped: names and paths in a store may have any origin.
 
     >>> print(seen("a \x1b[2J b"))
     a \x1b[2J b

@@ -1,4 +1,4 @@
-"""The demonstration: parts of photographs, from a matrix several times larger than the memory it is given."""
+"""Demonstration: components of photographs, from a matrix several times larger than the memory limit."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +20,9 @@ def write_patches(path: Path, step: int = 1) -> tuple[int, int]:
     Parameters
     ----------
     path
-        Of the array, uint8, in chunks of one row of patches or more.
+        Path of the new array, in uint8, with chunks of several rows of patches.
     step
-        Take every so-manieth patch in both directions.
+        Take every n-th patch in both directions.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def write_patches(path: Path, step: int = 1) -> tuple[int, int]:
 
 
 def _strips(step: int, together: int = 16) -> Iterator[NDArray[np.uint8]]:
-    """Yield the patches of so many rows of both photographs at a time (768, width), as views until they are used."""
+    """Yield patches (768, width) of both photographs, `together` rows of patches at a time."""
     for photograph in _photographs():
         windows = np.lib.stride_tricks.sliding_window_view(photograph, (PATCH, PATCH, 3))[::step, ::step, 0]
         for start in range(0, len(windows), together):
@@ -54,7 +54,7 @@ def _strips(step: int, together: int = 16) -> Iterator[NDArray[np.uint8]]:
 
 def _photographs() -> list[NDArray[np.uint8]]:
     try:
-        from sklearn.datasets import load_sample_images  # takes a moment, and Pillow, which only the demo needs
+        from sklearn.datasets import load_sample_images  # slow to import; needs Pillow
 
         return list(load_sample_images().images)
     except ImportError as error:

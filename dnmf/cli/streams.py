@@ -1,4 +1,4 @@
-"""Output that cannot fail: a closed pipe, a full disk or a narrow encoding ends no run."""
+"""Output that cannot fail: a closed pipe, a full disk or a limited encoding does not end a run."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 
 class Unfailing(io.RawIOBase):
-    """The bytes of a stream, which becomes silent with the first error; None is a stream that was closed before."""
+    """A binary stream that discards its input after the first error; None is a stream that is closed."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
@@ -21,26 +21,26 @@ class Unfailing(io.RawIOBase):
         self.error: OSError | ValueError | None = None
 
     def writable(self) -> bool:
-        """Say that it can be written."""
+        """Return True."""
         return True
 
     def isatty(self) -> bool:
-        """Say whether a person reads it."""
+        """Return whether the stream is a terminal that works."""
         return self._stream is not None and self.error is None and self._stream.isatty()
 
     def fileno(self) -> int:
-        """Return the number of the file."""
+        """Return the file descriptor."""
         if self._stream is None:
             raise io.UnsupportedOperation("fileno")
         return self._stream.fileno()
 
     def write(self, data: Any) -> int:
-        """Write what can be written now, or nothing any more."""
+        """Write data, or discard it after an error; return the number of bytes."""
         if self.error is None:
             try:
                 if self._beneath is None:
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-                while (written := self._beneath.write(data)) is None:  # its reader is slow, and it does not wait
+                while (written := self._beneath.write(data)) is None:  # non-blocking, and its reader is slow
                     select.select([], [self._beneath], [])
                 return int(written)
             except (OSError, ValueError) as error:
@@ -50,9 +50,9 @@ class Unfailing(io.RawIOBase):
 
 @contextlib.contextmanager
 def unfailing() -> Iterator[None]:
-    """Let nothing that is written to stdout and stderr fail; exit with 1 where what was for stdout has been lost.
+    """Prevent writes to stdout and stderr from failing; exit with 1 if output for stdout was lost.
 
-    A sentence on stderr says why, but for a reader that has had enough.
+    A message on stderr gives the reason, except for a closed pipe.
     """
     before = sys.stdout, sys.stderr
     out, err = Unfailing(sys.stdout), Unfailing(sys.stderr)
@@ -65,7 +65,7 @@ def unfailing() -> Iterator[None]:
             raise
         if not isinstance(out.error, BrokenPipeError):
             reason = getattr(out.error, "strerror", None) or out.error
-            sys.stderr.write(f"dnmf: stdout could not be written ({reason}); what was to be there is lost.\n")
+            sys.stderr.write(f"dnmf: stdout could not be written ({reason}); its output is lost.\n")
         raise SystemExit(1) from None
     finally:
         sys.stdout.flush()
@@ -74,7 +74,7 @@ def unfailing() -> Iterator[None]:
 
 
 def _text(raw: Unfailing, stream: TextIO | None) -> TextIO:
-    """Return a text stream over bytes, in the encoding of another, with what that cannot hold written out."""
+    """Return a text stream over `raw` in the encoding of another stream; other characters are escaped."""
     if stream is not None:
         if not hasattr(stream, "buffer"):
             return stream

@@ -139,7 +139,7 @@ def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
     run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", store)
     ended = run("resume", store, "--max-passes", 6)
     assert ended.exit_code == 0, ended.output
-    assert "The run goes on after pass 4" in ended.stderr
+    assert "The run resumes after pass 4" in ended.stderr
     described = run("info", store).stdout
     assert "passes        6" in described
     assert "The 6 passes allowed were spent" in described
