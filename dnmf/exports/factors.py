@@ -101,7 +101,7 @@ def refuse(target: Path, format: str, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise StoreError(f"{target} exists already; give another path, or say overwrite.")
+        raise StoreError(f"{target} already exists; choose another path or pass `overwrite=True` (`--overwrite`).")
     if not (is_exported_file(target) if format == "h5ad" else is_exported_folder(target)):
         raise StoreError(
             f"{target} is not what an export as {format} makes, and is not overwritten; delete it, or give another "

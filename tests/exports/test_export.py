@@ -104,7 +104,7 @@ def test_an_h5ad_has_no_x_and_says_how_it_came_about(tmp_path):
 def test_what_is_there_is_replaced_only_when_asked_and_only_if_an_export_made_it(format, tmp_path):
     result, out = fit(tmp_path), tmp_path / "out"
     dnmf.export(result, out, format=format)
-    with pytest.raises(StoreError, match="exists already; give another path, or say overwrite"):
+    with pytest.raises(StoreError, match="already exists; choose another path or pass `overwrite=True`"):
         dnmf.export(result, out, format=format)
     assert dnmf.export(result, out, format=format, overwrite=True) == out
     mine = out if format == "h5ad" else out / "letters"
