@@ -31,60 +31,59 @@ def factorize(
     client: Any = None,
     **options: Unpack[Options],
 ) -> Result:
-    """Factorise a non-negative matrix V (m, n) ≈ W (m, r) · H (r, n), reading V once a pass.
+    """Factorise a non-negative matrix V (m, n) ≈ W (m, r) · H (r, n), with one read of V per pass.
 
     Parameters
     ----------
     V
-        A NumPy array, a SciPy CSR or CSC matrix, a Dask array with blocks of either or of `sparse.COO`, a DataFrame of
-        pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or the address of a matrix: the path or
-        URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`, `.nc`, `.parquet`, `.csv` or
-        `.mtx` file, with `::` and a part where there are several, as `data.h5ad::layers/counts`. Cut along its rows or
-        along its columns. Any of these may be prepared by `dnmf.preprocessing`.
+        The matrix (m, n): a NumPy array, a SciPy CSR or CSC matrix, a Dask array of these or of `sparse.COO`, a
+        DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or an address. An address
+        is the path or URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`, `.nc`, `.parquet`,
+        `.csv` or `.mtx` file; `::` and a name select a part of it, as in `data.h5ad::layers/counts`. V is cut along its
+        rows or along its columns. It may be prepared with `dnmf.preprocessing`.
     rank
         Number of components r.
     store
-        Where checkpoints of the factors are kept, and the finished factors: the path of a folder that does not exist.
-        A run with a store can be resumed after it was killed, to the same bits.
+        Path or URL of a new folder for checkpoints and the final factors. A run with a store can be resumed with the
+        same bits after it was killed.
     overwrite
-        Start anew in a store that exists.
+        Replace an existing store and start a new run.
     watchers
-        Objects that are told of every pass; see `Watcher`.
+        Objects to notify of every pass; see `Watcher`.
     cancel
-        An event that ends the run when it is set, with a checkpoint and `Interrupted`.
+        Event that stops the run when it is set: the run saves a checkpoint and raises `Interrupted`.
     client
-        Where the passes run: a `distributed.Client` or cluster, the address of a scheduler, or `"threads"` for those
-        of this process. None is the current client, or else the threads.
+        Where to run the passes: a `distributed.Client` or cluster, the address of a scheduler, or `"threads"` for the
+        threads of this process. By default the current client, or else the threads.
     loss
-        `"frobenius"` for ½‖V − WH‖², `"kullback-leibler"`, `"itakura-saito"`, or the β of a β-divergence as a number.
+        `"frobenius"` for ½‖V − WH‖², `"kullback-leibler"`, `"itakura-saito"`, or the number β of a β-divergence.
     solver
-        `"mu"` (multiplicative updates: Lee & Seung 2001; Févotte & Idier 2011 for every β), `"hals"` (Cichocki et al.
-        2007), also called `"cd"`, or `"als"` (alternating non-negative least squares, solved exactly; Kim & Park 2011).
-        For `"kullback-leibler"`, `"cd"` is Newton's method by coordinates (Hsieh & Dhillon 2011), safeguarded.
-        `"sketch"` alternates passes of `"hals"` with the factorisation of a sketch of V, which costs no read, and takes
-        what that finds where the next pass finds it better. `"newton"`, for `"kullback-leibler"`, adds
-        second-order steps of W's rows to `"cd"`. `"minibatch"` updates W after every batch of blocks (Neal & Hinton
-        1998, Mairal et al. 2010). `"auto"` is `"sketch"` for the Frobenius loss of a matrix that is larger than 5·rank
-        both ways, else `"hals"`, extrapolated; `"newton"` for `"kullback-leibler"`, and `"mu"`, extrapolated, for the
-        other losses.
+        `"mu"`: multiplicative updates (Lee & Seung 2001; Févotte & Idier 2011 for every β). `"hals"` (Cichocki et al.
+        2007), also named `"cd"`. `"als"`: alternating non-negative least squares, solved exactly (Kim & Park 2011).
+        `"cd"` for `"kullback-leibler"`: coordinate-wise Newton steps (Hsieh & Dhillon 2011), safeguarded. `"newton"`,
+        for `"kullback-leibler"`: `"cd"` with second-order steps of the rows of W. `"sketch"`: passes of `"hals"`
+        alternate with the factorisation of a sketch of V, which needs no read; its result is used if the next pass
+        finds it better. `"minibatch"`: W is updated after every batch of blocks (Neal & Hinton 1998, Mairal et al.
+        2010). `"auto"`: for the Frobenius loss, `"sketch"` if V is larger than 5·rank in both directions, else
+        `"hals"`, extrapolated; `"newton"` for `"kullback-leibler"`; `"mu"`, extrapolated, for other losses.
     init
-        `"random"`, `"sketch"` (factors of a sketch of V that the first pass makes), `"nndsvd"`, `"nndsvda"`,
-        `"nndsvdar"` (Boutsidis & Gallopoulos 2008; one pass more), or the factors (W, H) to start from. `"auto"` is
-        `"sketch"` where the matrix is larger than 5·rank both ways and every entry counts, else `"random"`.
+        `"random"`, `"sketch"` (factors of a sketch of V made in the first pass), `"nndsvd"`, `"nndsvda"`, `"nndsvdar"`
+        (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"auto"`: `"sketch"` if V is
+        larger than 5·rank in both directions and every entry counts, else `"random"`.
     extrapolate
-        Whether every pass begins beyond W, on the line from the W before (Ang & Gillis 2019); a step that does not pay
-        is taken back. None: with `solver="auto"` and `"sketch"` only.
+        Extrapolate W before each pass, on the line through the last two W (Ang & Gillis 2019); a step that increases
+        the loss is undone, at the cost of its pass. By default only with `solver="auto"` and `"sketch"`.
     missing
-        `"nan"` takes NaN and masked entries of a dense V as missing, `"zeros"` what a sparse V does not store. Missing
-        entries count for nothing: not in the loss, not in the factors, not in `transform`.
+        `"nan"`: NaN and masked entries of a dense V are missing. `"zeros"`: entries that a sparse V does not store are
+        missing. Missing entries count neither in the loss nor in `transform`.
     weights
-        Weights of the entries, at least 0, of V's shape: an array or a sparse matrix in memory, or whatever V may be,
-        cut like V. The loss of an entry is multiplied by its weight.
+        Weights (m, n) of the entries, at least 0: an array or a sparse matrix in memory, or any kind of matrix that V
+        may be, cut like V. The loss of each entry is multiplied by its weight.
     fixed_W
-        Known columns (m, f) of W. They are the first components of the result and stay as they are.
+        Known columns (m, f) of W. They become the first components and do not change.
     row_names, column_names
-        What the rows and columns of V are called, where V does not know it or is to be overruled: texts, or the path
-        of a file with a name on every line or a list in JSON. They are in `Result.names` and in the store.
+        Names of rows and columns, in place of those that V has: texts, or the path of a file with one name per line or
+        a list in JSON. They are available as `Result.names` and saved in the store.
     l1_W, l2_W, l1_H, l2_H, forget, shuffle, sweeps, seed, n_runs, tol
         See `Settings`.
     max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads
@@ -93,12 +92,12 @@ def factorize(
     Returns
     -------
     Result
-        With `W`, `H`, `history`, `verdict` and `converged`.
+        W (m, r), H (r, n), the `history` of the passes, `verdict` and `converged`.
 
     Raises
     ------
     DnmfError
-        With a sentence for everything that cannot be: before the first pass where it can be known.
+        If the matrix, an option or the store is not valid; before the first pass where possible.
 
     Examples
     --------
@@ -126,10 +125,10 @@ def iterate(
     client: Any = None,
     **options: Unpack[Options],
 ) -> Iterator[Result]:
-    """Yield the result as it stands after every pass, to be watched, plotted, or stopped by leaving the loop.
+    """Yield the result after every pass, for monitoring or for stopping the run by leaving the loop.
 
-    It takes what `factorize` takes, and ends where that would end. The long factor of a result that was spilled to
-    disk lasts until the next pass is over.
+    The parameters are those of `factorize`, and the last result is the one that it returns. If the long factor of a
+    result is held on disk, it is valid until the end of the next pass.
 
     Examples
     --------
@@ -142,7 +141,7 @@ def iterate(
     ((3, 1), (1, 4))
     """
     begun = new_run(V, {"rank": rank, **options}, store, overwrite, watchers, None, client)
-    # Where the loop is left, the states are closed, and so saved, before the store is.
+    # When the caller leaves the loop, the iterator must save its state before the store is closed.
     with begun as run, contextlib.closing(iter(run)) as states:
         for _ in states:
             yield run.result()
@@ -158,25 +157,29 @@ def resume(
     client: Any = None,
     **options: Unpack[Options],
 ) -> Result:
-    """Go on with a run where its newest checkpoint left it.
+    """Resume a run from its newest checkpoint.
 
     Parameters
     ----------
     store
-        The store of the run.
+        Path or URL of the store of the run.
     V
-        The matrix, where the store cannot know where it lies or it has moved; it is checked to be the same.
+        The matrix, if it has moved or was in memory; it must be the same matrix.
     watchers, cancel, client
-        As for `factorize`; the cluster may be another one than before.
+        As in `factorize`; the cluster may be a different one.
     options
-        `weights`, where the store cannot know where they lie; `row_names` and `column_names`, which take the place of
-        those that it keeps; `tol`, `max_passes`, `max_seconds`, `checkpoint_every`,
-        `keep`, `memory_limit` and `threads` may change.
+        `weights`, if they have moved or were in memory; `row_names` and `column_names`, in place of the stored ones;
+        and new values of `tol`, `max_passes`, `max_seconds`, `checkpoint_every`, `keep`, `memory_limit` and `threads`.
+
+    Returns
+    -------
+    Result
+        As from `factorize`.
 
     Raises
     ------
     StoreError
-        If the store is none, is in use, or belongs to another matrix or other settings; both values are told.
+        If there is no store, it is in use, or it belongs to another matrix or to other settings.
 
     Examples
     --------
@@ -193,12 +196,12 @@ def resume(
 
 
 def load(store: str | Path) -> Result:
-    """Return the finished factors of a store, or those of its newest checkpoint; V is not needed.
+    """Load the final factors from a store, or those of its newest checkpoint; V is not needed.
 
     Raises
     ------
     StoreError
-        If there is no store, or no whole checkpoint in it.
+        If there is no store, or it has no valid checkpoint.
 
     Examples
     --------
@@ -212,12 +215,12 @@ def load(store: str | Path) -> Result:
 
 
 def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
-    """Return what a run with these options would hold and read: blocks, panels, threads, peak memory, bytes a pass.
+    """Plan a run with the options of `factorize`: blocks, panels, threads, peak memory, bytes read per pass.
 
     Raises
     ------
     BudgetError
-        If the memory limit is too small for one block.
+        If the memory limit is too small for a block.
 
     Examples
     --------

@@ -1,12 +1,12 @@
-"""Prepare a matrix before it is factorised: block by block, whenever a block is read; nothing is written.
+"""Preparation of a matrix: applied to each block when it is read, so that nothing is written.
 
-What these functions return goes wherever V goes, also into one another. A run keeps its preparation in its store, with
-all that was learned from V, so that `resume` and `transform` take V and new data as they are. By custom the rows of V
-are samples and its columns are features; say `samples="columns"` where it is the other way round.
+The functions return a matrix that all functions of dnmf accept as V, including those of this module. A run saves its
+preparation in its store, so that `resume` and `transform` apply it to V and to new data. By convention the rows of V
+are samples and its columns are features; pass `samples="columns"` for the opposite.
 
-Where a factor is needed for every row (or column) and V is cut along its columns (or rows), V is read once, when the
-function is called. A factor of a row (or column) that a block holds whole is found in the block: it costs no read, and
-new data have their own.
+If a preparation needs a statistic of every row (or column) and V is cut along its columns (or rows), V is read once by
+the call. If each block holds its rows (or columns) as a whole, the statistics are computed from the block: they cost no
+read, and new data have their own.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from dnmf.sources.prepared import Prepared
 
 __all__ = ["Prepared", "clip", "log_normalise", "prepare", "tfidf", "unit_variance"]
 
-# The sums of a pass hold as many numbers for every row of V as those of a run at this rank.
+# Rank of a run whose sums have as many numbers for every row of V as the moments.
 LIKE_RANK = 4
 
 
@@ -38,22 +38,27 @@ LIKE_RANK = 4
 def unit_variance(
     V: Any, *, samples: Axis = "rows", client: Any = None, memory_limit: int | str | None = None
 ) -> Prepared:
-    """Divide every feature by its standard deviation over the samples, without centring it.
+    """Divide every feature by its standard deviation over the samples, without centring.
 
-    It is the standard deviation about the mean, of a population, as scikit-learn's `StandardScaler(with_mean=False)`
-    has it and cNMF uses it (Kotliar et al. 2019), and not the root mean square: a feature counts by how much it varies,
-    and not by how large it is. A feature that does not vary stays as it is.
+    As in scikit-learn's `StandardScaler(with_mean=False)` and in cNMF (Kotliar et al. 2019), this is the population
+    standard deviation about the mean, not the root mean square: features are weighted by how much they vary, not by
+    how large they are. Constant features do not change.
 
     Parameters
     ----------
     V
-        Whatever `factorize` takes, or a prepared matrix.
+        Matrix (m, n) of any kind that `factorize` takes, or a prepared matrix.
     samples
-        The axis of V, `"rows"` or `"columns"`, that samples lie along; features lie along the other one.
+        Axis of the samples, `"rows"` or `"columns"`; features are along the other axis.
     client
-        Where V is read, as for `factorize`.
+        Where to read V, as in `factorize`.
     memory_limit
-        Bytes that the process may hold while it is read.
+        Memory limit of the process while V is read, in bytes or as a text such as `"1GB"`.
+
+    Returns
+    -------
+    Prepared
+        The prepared matrix (m, n).
 
     Examples
     --------
@@ -75,19 +80,19 @@ def tfidf(
     client: Any = None,
     memory_limit: int | str | None = None,
 ) -> Prepared:
-    """Weigh counts of terms by how few documents have them, and scale the documents to unit length.
+    """Weight counts of terms by inverse document frequency, and scale documents to unit length.
 
-    The weight of a term is ln((1 + n) / (1 + df)) + 1 for n documents of which df have it: scikit-learn's smooth one,
-    as of `TfidfTransformer`.
+    The weight of a term that is in df of n documents is ln((1 + n) / (1 + df)) + 1, as in scikit-learn's
+    `TfidfTransformer` with `smooth_idf=True`.
 
     Parameters
     ----------
     V, samples, client, memory_limit
-        As for `unit_variance`; the samples are documents, the features terms.
+        As in `unit_variance`; samples are documents, features are terms.
     sublinear
-        Take 1 + ln x of a count x first. Counts below 1/e would come out negative, and are refused when V is read.
+        Replace a count x by 1 + ln x first. Counts below 1/e would become negative; they raise an error when V is read.
     norm
-        `"l2"`, or None to leave the documents as long as they are.
+        `"l2"`, or None to keep the lengths of the documents.
 
     Examples
     --------
@@ -108,14 +113,14 @@ def log_normalise(
     client: Any = None,
     memory_limit: int | str | None = None,
 ) -> Prepared:
-    """Scale the counts of every sample to one total, and take ln(1 + x): library-size normalisation.
+    """Scale the counts of every sample to the same total and take ln(1 + x): library-size normalisation.
 
     Parameters
     ----------
     V, samples, client, memory_limit
-        As for `unit_variance`; the samples are cells, the features genes.
+        As in `unit_variance`; samples are cells, features are genes.
     total
-        What the counts of a sample are to sum to. A sample without any stays 0.
+        Sum of the scaled counts of a sample. Samples without counts remain 0.
 
     Examples
     --------
@@ -129,7 +134,7 @@ def log_normalise(
 
 
 def clip(V: Any) -> Prepared:
-    """Take entries below 0 as 0. It costs no read.
+    """Replace entries below 0 by 0. This needs no read.
 
     Examples
     --------
@@ -150,16 +155,16 @@ def prepare(
     memory_limit: int | str | None = None,
     cancel: threading.Event | None = None,
 ) -> Any:
-    """Prepare V by several functions of this module with their defaults, one after the other, as the command line does.
+    """Apply several functions of this module, with their defaults, as the command line does.
 
     Parameters
     ----------
     V, samples, client, memory_limit
-        As for `unit_variance`.
+        As in `unit_variance`.
     names
-        `"clip"`, `"log1p"` for `log_normalise`, `"tfidf"`, `"unit-variance"`.
+        `"clip"`, `"log1p"` for `log_normalise`, `"tfidf"`, `"unit-variance"`, in the order in which to apply them.
     cancel
-        An event that ends a read with `Interrupted` when it is set.
+        Event that ends a read with `Interrupted` when it is set.
 
     Examples
     --------
@@ -216,7 +221,7 @@ def _prepared(
     memory_limit: int | str | None = None,
     cancel: threading.Event | None = None,
 ) -> Prepared:
-    """Add steps to a matrix, and fit those that need all of it, each in one read."""
+    """Add steps to a matrix; a step that needs statistics of the whole matrix costs one read."""
     given = open_matrix(V)
     source, made = (given.source, given.steps) if isinstance(given, Prepared) else (given, ())
     held: Axis = "columns" if source.layout.transposed else "rows"
@@ -229,7 +234,7 @@ def _prepared(
 
 
 def _moments(source: Source, client: Any, memory_limit: int | str | None, cancel: threading.Event | None) -> Moments:
-    """Return the moments of every row of a matrix, as it is streamed, in one read."""
+    """Return the moments of every row of a matrix as streamed, in one read."""
     settings = Settings.from_options({"rank": LIKE_RANK, "solver": "mu", "memory_limit": memory_limit})
     work = Fit(source.layout.shape[0])
     with open_session(client, source, cancel=cancel) as session:
@@ -239,14 +244,14 @@ def _moments(source: Source, client: Any, memory_limit: int | str | None, cancel
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fit:
-    """The work of a pass that takes the moments of every row."""
+    """The work of a pass that computes the moments of every row."""
 
     rows: int
 
     def zero(self) -> Moments:
-        """Return the moments of nothing."""
+        """Return the moments of an empty matrix."""
         return Moments.zero(self.rows)
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Moments, scratch: Scratch) -> None:
-        """Take in a block."""
+        """Add the moments of a block."""
         sums.take(row_moments(V))

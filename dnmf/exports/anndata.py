@@ -1,4 +1,4 @@
-"""The factors in the places where users of AnnData look for them."""
+"""Export of factors into an AnnData."""
 
 import dataclasses
 from importlib.metadata import version
@@ -15,33 +15,33 @@ from dnmf.run.stored import stored_result
 from dnmf.solvers.history import Record
 from dnmf.sources.names import only_suffixes
 
-# Where W, H and what is to be said of them go: in obsm, in varm and in uns.
+# Keys of W in obsm, of Hᵀ in varm and of the description in uns.
 PLACES = ("X_nmf", "NMF", "nmf")
 NEEDED = ("obs_names", "var_names", "obsm", "varm", "uns")
 
 
 @own_errors
 def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | None = None) -> None:
-    """Write the factors of a V with cells as rows and genes as columns into an AnnData, backed or not.
+    """Write the factors of a V with cells as rows and genes as columns into an AnnData, backed or in memory.
 
-    W (cells, r) becomes `adata.obsm["X_nmf"]`, Hᵀ (genes, r) becomes `adata.varm["NMF"]`, and `adata.uns["nmf"]` says
-    how they came about: `params`, `history`, `verdict`, `converged`, `shares` of the components, and the `version` of
-    dnmf. They are arrays in memory then, as everything in an AnnData but its X.
+    W (cells, r) becomes `adata.obsm["X_nmf"]` and Hᵀ (genes, r) becomes `adata.varm["NMF"]`, as arrays in memory.
+    `adata.uns["nmf"]` describes the run: `params`, `history`, `verdict`, `converged`, `shares` of the components, and
+    the `version` of dnmf.
 
     Parameters
     ----------
     adata
-        Of the same cells and genes in the same order.
+        AnnData of the same cells and genes in the same order.
     fitted
         A result, or the path or URL of a store.
     key_added
-        Another name for all three, as in scanpy.
+        Key to use for all three, as in scanpy.
 
     Raises
     ------
     DataError
-        If `adata` is no AnnData, or its cells or genes are not those of the result: in number, or in the names that
-        the result has, in their order. Nothing is written then.
+        If `adata` is not an AnnData, or its cells or genes differ from those of the result in number, names or order.
+        Nothing is written then.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | N
 
 
 def describe(result: Result) -> dict[str, Any]:
-    """Return how a result came about, in nothing but what a file of AnnData can hold: it has no place for None."""
+    """Return a description of a run, in types that a file of AnnData can store, which exclude None."""
     columns = {
         field.name: [getattr(record, field.name) for record in result.history] for field in dataclasses.fields(Record)
     }
@@ -76,7 +76,7 @@ def describe(result: Result) -> dict[str, Any]:
 
 
 def check_names(adata: Any, result: Result) -> None:
-    """Raise DataError unless an AnnData is of the cells and genes of a result, in their order."""
+    """Raise DataError unless an AnnData has the cells and genes of a result, in the same order."""
     if missing := [name for name in NEEDED if not hasattr(adata, name)]:
         kind = f"{type(adata).__module__}.{type(adata).__qualname__}"
         raise DataError(f"adata is a {kind}, which has no {missing[0]}; give an AnnData.")
@@ -87,13 +87,13 @@ def check_names(adata: Any, result: Result) -> None:
             f"{fitted}: genes were its rows. Factorise a V with cells as rows, as adata.X has them, or give adata.T."
         )
     if found != shape:
-        raise DataError(f"{fitted}; give the adata that was factorised, or the part of it that was.")
+        raise DataError(f"{fitted}; give the adata, or the part of it, that was factorised.")
     compare("obs_names", adata.obs_names, result.names.rows, "row", "adata[result.names.rows]")
     compare("var_names", adata.var_names, result.names.columns, "column", "adata[:, result.names.columns]")
 
 
 def compare(name: str, found: Any, expected: NDArray[Any] | None, axis: str, ordered: str) -> None:
-    """Raise DataError where names are not those that the result has, or in another order."""
+    """Raise DataError if names differ from those of the result, or are in another order."""
     texts = [str(text) for text in found]
     if expected is None or texts == expected.tolist():
         return

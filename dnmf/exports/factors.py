@@ -1,4 +1,4 @@
-"""The factors as files for other programs: tables, or an AnnData. They are written part by part."""
+"""Export of factors as tables or as an AnnData, written in parts."""
 
 import os
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ from dnmf.storage.open_location import full_path
 from dnmf.storage.urls import is_url
 
 Format = Literal["csv", "parquet", "h5ad"]
-# The two tables, and the axis of V for whose rows or columns each has a line.
+# The two tables, and the axis of V to which the rows of each correspond.
 TABLES: dict[str, Axis] = {"W": "rows", "H": "columns"}
-# What a table has above the names of an axis.
+# Header of the column of names.
 LABELS = {"rows": "row", "columns": "column"}
-# Numbers that are written as text at once, and those of a row group of Parquet.
+# Numbers to convert to text at once, and numbers in a row group of Parquet.
 TEXT_NUMBERS, GROUP_NUMBERS = 2**17, 2**21
 
 
@@ -36,32 +36,37 @@ TEXT_NUMBERS, GROUP_NUMBERS = 2**17, 2**21
 def export(
     fitted: Result | str | Path, path: str | Path, *, format: Format | None = None, overwrite: bool = False
 ) -> Path:
-    """Write both factors, with their names, as tables or as an AnnData, and return the path of what is written.
+    """Write both factors with their names, as tables or as an AnnData.
 
-    `"csv"` and `"parquet"` make a folder of two tables, `W` with a line for each row of V and `H`, transposed, with a
-    line for each column. Their first column, `row` or `column`, has the names, or places that count from 0; the others
-    are the components `NMF_1`, `NMF_2`, …. `"h5ad"` makes a file with W in `obsm["X_nmf"]`, Hᵀ in `varm["NMF"]`, and
-    in `uns["nmf"]` what `write_anndata` says there; it has no X. What is written appears whole or not at all.
+    `"csv"` and `"parquet"` make a folder of two tables: `W` has a row for each row of V, and `H`, transposed, a row for
+    each column. The first column, `row` or `column`, has the names, or positions from 0; the others are the components
+    `NMF_1`, `NMF_2`, …. `"h5ad"` makes a file without X, with W in `obsm["X_nmf"]`, Hᵀ in `varm["NMF"]` and the
+    description of `write_anndata` in `uns["nmf"]`. The export appears as a whole or not at all.
 
     Parameters
     ----------
     fitted
         A result, or the path or URL of a store.
     path
-        Of the folder, or the file; on this machine.
+        Path of the new folder or file, on this machine.
     format
-        None is `"h5ad"` for a path that ends in it, else `"csv"`.
+        By default `"h5ad"` if the path ends in `.h5ad`, else `"csv"`.
     overwrite
-        Replace what an export has written there before.
+        Replace an existing export.
+
+    Returns
+    -------
+    Path
+        The absolute path of the export.
 
     Raises
     ------
     SettingsError
-        If there is no such format.
+        If the format is unknown, or the path does not suit it.
     MissingExtraError
         If a package is missing: pyarrow for Parquet, anndata for h5ad.
     StoreError
-        If there is something at the path, or it cannot be written.
+        If the path exists, or cannot be written.
 
     Examples
     --------
@@ -75,11 +80,11 @@ def export(
     if chosen not in get_args(Format):
         raise unknown("format", chosen, get_args(Format))
     if is_url(path):
-        raise SettingsError(f"path={str(path)!r} is a URL, and exports go to this machine; give a path.")
+        raise SettingsError(f"path={str(path)!r} is a URL, and an export is written on this machine; give a path.")
     target = full_path(path)
     if chosen != "h5ad" and target.suffix == f".{chosen}":
         raise SettingsError(
-            f"path={str(path)!r} ends as a file does, and {chosen} makes a folder of two tables; name the folder."
+            f"path={str(path)!r} has the suffix of a file, and {chosen} makes a folder of two tables; name the folder."
         )
     for module, extra in EXTRAS[chosen].items():
         needed(module, f"format={chosen!r}", extra)
@@ -97,29 +102,29 @@ def export(
 
 
 def refuse(target: Path, format: str, overwrite: bool) -> None:
-    """Raise StoreError if there is something that an export may not take the place of."""
+    """Raise StoreError if the path exists and an export may not replace it."""
     if not os.path.lexists(target):
         return
     if not overwrite:
         raise StoreError(f"{target} already exists; choose another path or pass `overwrite=True` (`--overwrite`).")
     if not (is_exported_file(target) if format == "h5ad" else is_exported_folder(target)):
         raise StoreError(
-            f"{target} is not what an export as {format} makes, and is not overwritten; delete it, or give another "
-            "path."
+            f"{target} is not an export as {format}, and only such an export is overwritten; delete it or choose "
+            "another path."
         )
 
 
 def is_exported_folder(path: Path) -> bool:
-    """Say whether a folder holds the tables of an export and nothing else."""
+    """Return whether a path is a folder with nothing but the tables of an export."""
     made = {f"{name}.{format}" for name in TABLES for format in ("csv", "parquet")}
     return path.is_dir() and not path.is_symlink() and set(os.listdir(path)) <= made
 
 
 def is_exported_file(path: Path) -> bool:
-    """Say whether a file is an AnnData of factors and nothing else: one that holds a matrix is somebody's data."""
+    """Return whether a path is an AnnData of factors without X: one with X contains data."""
     try:
         with needed("h5py", "h5ad").File(path, "r") as file:
-            # Older releases of anndata write that there is no X.
+            # Older releases of anndata store an empty X.
             without = "X" not in file or file["X"].attrs.get("encoding-type") == "null"
             return without and f"uns/{PLACES[2]}" in file
     except OSError:
@@ -127,14 +132,14 @@ def is_exported_file(path: Path) -> bool:
 
 
 def labelled(result: Result, axis: Axis, most: int) -> Iterator[tuple[NDArray[Any], Float]]:
-    """Yield the factor along an axis in parts (w, r) of so many numbers, each with the names or places of its rows."""
+    """Yield a factor in parts (w, r) of at most `most` numbers, each with the names or positions of its rows."""
     names = result.names.rows if axis == "rows" else result.names.columns
     for places, part in result.parts(axis, most):
         yield np.arange(places.start, places.stop) if names is None else names[places], part
 
 
 def write_csv(result: Result, folder: Path) -> None:
-    """Write both tables as text; numbers are as short as they can be and still be read as what they are."""
+    """Write both tables as text, with the shortest digits that represent each number exactly."""
     folder.mkdir()
     for name, axis in TABLES.items():
         with open(folder / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
@@ -145,7 +150,7 @@ def write_csv(result: Result, folder: Path) -> None:
 
 
 def quoted(name: str) -> str:
-    """Return a name as a field of CSV; Python's own writer leaves a carriage return without quotes.
+    """Return a name as a field of CSV. Python's writer does not quote a carriage return.
 
     >>> print(quoted("CD3E"), quoted('5" ruler, old'))
     CD3E "5"" ruler, old"
@@ -170,14 +175,14 @@ def write_parquet(result: Result, folder: Path) -> None:
 
 
 def write_h5ad(result: Result, path: Path) -> None:
-    """Write an AnnData without X: its frame by anndata, and the factors part by part into what it has made."""
+    """Write an AnnData without X with anndata, and then add the factors in parts."""
     anndata, pandas, h5py = (needed(module, "h5ad", "anndata") for module in ("anndata", "pandas", "h5py"))
     axes = [
         pandas.DataFrame(index=np.arange(size).astype(str) if names is None else names)
         for names, size in zip((result.names.rows, result.names.columns), result.shape, strict=True)
     ]
     if any("\0" in name for axis in axes for name in axis.index):
-        raise DataError("A name holds the character NUL, which HDF5 cannot; export as parquet, or rename it.")
+        raise DataError("A name contains the character NUL, which HDF5 cannot store; export as parquet, or rename it.")
     anndata.AnnData(obs=axes[0], var=axes[1], uns={PLACES[2]: describe(result)}).write_h5ad(path)
     with h5py.File(path, "r+") as file:
         for place, axis, frame in zip((f"obsm/{PLACES[0]}", f"varm/{PLACES[1]}"), TABLES.values(), axes, strict=True):
@@ -188,7 +193,7 @@ def write_h5ad(result: Result, path: Path) -> None:
 
 
 WRITERS = {"csv": write_csv, "parquet": write_parquet, "h5ad": write_h5ad}
-# The packages that a format needs, each with the extra that brings it.
+# Packages that a format needs, each with the extra that installs it.
 EXTRAS: dict[str, dict[str, str]] = {
     "csv": {},
     "parquet": {"pyarrow": "parquet"},

@@ -1,4 +1,4 @@
-"""The face of a survey of ranks."""
+"""Functions for the choice of a rank."""
 
 import threading
 from collections.abc import Sequence
@@ -26,35 +26,36 @@ def select_rank(
     client: Any = None,
     **options: Any,
 ) -> RankSurvey:
-    """Fit many ranks, seeds and folds in a handful of reads of V, and say which rank they speak for.
+    """Fit many ranks, seeds and folds in a few reads of V, and suggest a rank.
 
-    For the Frobenius loss of a matrix larger than 5 times the largest rank both ways, all models are made on one sketch
-    of V, and measured and corrected on V by one pass together: three passes in all. Else, and where a `solver` other
-    than `"sketch"` is named, all models make their passes side by side.
+    For the Frobenius loss of a matrix larger than 5 times the largest rank in both directions, all models are fitted on
+    one sketch of V, and measured and corrected on V in one common pass: three passes in total. Otherwise, or if
+    `solver` is given and is not `"sketch"`, all models share the reads of ordinary passes.
 
     Parameters
     ----------
     V
-        Whatever `factorize` takes.
+        Matrix (m, n) of any kind that `factorize` takes.
     ranks
-        The ranks to try, as `range(2, 31)`.
+        Ranks to try, such as `range(2, 31)`.
     n_runs
-        Random starts of every rank, with the seeds `seed`, `seed` + 1, ….
+        Random starts per rank, with the seeds `seed`, `seed` + 1, ….
     cv
-        Folds that tell how well a rank predicts what it has not seen; 0 for none.
+        Folds to hold out, for the error of a rank on entries that it was not fitted to; 0 for none.
     holdout
         `"bicross"` holds out blocks of half of the rows and half of the columns (Owen & Perry 2009), `"speckled"`
-        single entries; `"auto"` is the first where the models are made on a sketch, else the second.
+        single entries; `"auto"` is `"bicross"` for models on a sketch, else `"speckled"`.
     sample
-        How many columns, as V is streamed, the runs are compared on, for the consensus.
+        Number of columns, as V is streamed, on which the runs are compared for the consensus.
     store
-        Where the survey is kept. One that was stopped goes on there when it is asked for again, to the same bits.
+        Path or URL of the survey. A survey that was stopped resumes there when the call is repeated, with the same
+        bits.
     overwrite, watchers, cancel, client
-        As for `factorize`.
+        As in `factorize`.
     options
-        Those of `factorize` but `fixed_W`, `n_runs` and `max_seconds`; `max_passes`, `tol`, `sweeps` and `extrapolate`
-        are those of models side by side. `init="random"` starts every model at random on V itself and not on a sketch,
-        for consensus as Brunet et al. 2004 have it.
+        Options of `factorize` other than `fixed_W`, `n_runs` and `max_seconds`; `max_passes`, `tol`, `sweeps` and
+        `extrapolate` apply to models in ordinary passes. `init="random"` starts every model at random on V itself and
+        not on a sketch, for the consensus of Brunet et al. 2004.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def select_rank(
     Raises
     ------
     DnmfError
-        With a sentence for everything that cannot be: before the first pass where it can be known.
+        If the matrix, an option or the store is not valid; before the first pass where possible.
 
     Examples
     --------
@@ -80,12 +81,12 @@ def select_rank(
 
 
 def load_survey(store: str | Path) -> RankSurvey:
-    """Return the survey in a store; V is not needed.
+    """Load a finished survey from a store; V is not needed.
 
     Raises
     ------
     StoreError
-        If there is none, or it is not finished.
+        If there is no survey, or it is not finished.
 
     Examples
     --------

@@ -81,7 +81,9 @@ def test_awkward_names_come_back_from_tables_as_they_are(tmp_path):
         assert [line[0] for line in csv.reader(file)] == ["column", *names]
     found = pyarrow.parquet.read_table(dnmf.export(result, tmp_path / "arrow", format="parquet") / "H.parquet")
     assert found["column"].to_pylist() == names
-    with pytest.raises(DataError, match="A name holds the character NUL, which HDF5 cannot; export as parquet"):
+    with pytest.raises(
+        DataError, match="A name contains the character NUL, which HDF5 cannot store; export as parquet"
+    ):
         dnmf.export(result, tmp_path / "out.h5ad")
     assert not (tmp_path / "out.h5ad").exists()
 
@@ -109,7 +111,9 @@ def test_what_is_there_is_replaced_only_when_asked_and_only_if_an_export_made_it
     assert dnmf.export(result, out, format=format, overwrite=True) == out
     mine = out if format == "h5ad" else out / "letters"
     mine.write_text("mine")
-    with pytest.raises(StoreError, match=f"is not what an export as {format} makes, and is not overwritten; delete it"):
+    with pytest.raises(
+        StoreError, match=f"is not an export as {format}, and only such an export is overwritten; delete it"
+    ):
         dnmf.export(result, out, format=format, overwrite=True)
     assert mine.read_text() == "mine"
 
@@ -117,7 +121,7 @@ def test_what_is_there_is_replaced_only_when_asked_and_only_if_an_export_made_it
 def test_a_file_that_holds_a_matrix_is_never_replaced(tmp_path):
     result = fit(tmp_path)
     anndata.AnnData(V, uns={"nmf": {}}).write_h5ad(tmp_path / "cells.h5ad")
-    for path, why in ((tmp_path / "cells.h5ad", "is not what an export as"), (tmp_path / "run.zarr", "is an input")):
+    for path, why in ((tmp_path / "cells.h5ad", "is not an export as"), (tmp_path / "run.zarr", "is an input")):
         for format in FORMATS:
             with pytest.raises(StoreError, match=why):
                 dnmf.export(result, path, format=format, overwrite=True)
@@ -146,9 +150,9 @@ def test_exports_that_cannot_be_are_refused_in_sentences(tmp_path):
     result = fit(tmp_path)
     with pytest.raises(SettingsError, match=r"format='cvs' is not known; .* Did you mean 'csv'\?"):
         dnmf.export(result, tmp_path / "out", format="cvs")
-    with pytest.raises(SettingsError, match="is a URL, and exports go to this machine; give a path"):
+    with pytest.raises(SettingsError, match="is a URL, and an export is written on this machine; give a path"):
         dnmf.export(result, "s3://bucket/out")
-    with pytest.raises(SettingsError, match="ends as a file does, and csv makes a folder of two tables; name"):
+    with pytest.raises(SettingsError, match="has the suffix of a file, and csv makes a folder of two tables; name"):
         dnmf.export(result, tmp_path / "W.csv")
 
 
@@ -176,7 +180,7 @@ def test_the_command_exports_a_store(tmp_path):
         assert f"The factors are in {tmp_path}/{out}." in ended.stderr
     again = CliRunner().invoke(main, ["export", f"{tmp_path}/run.zarr", "--out", f"{tmp_path}/tables"])
     assert again.exit_code == 2
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def cells(X=V, obs=CELLS, var=GENES):
