@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from dnmf.checks import choice
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.blocks.buffers import Scratch
@@ -209,9 +210,7 @@ NAMED: dict[str, Callable[[Axis], list[Step]]] = {
 
 def _features(samples: Axis) -> Axis:
     """Return the axis of the features."""
-    if samples not in ("rows", "columns"):
-        raise unknown("samples", samples, ("rows", "columns"))
-    return "columns" if samples == "rows" else "rows"
+    return "columns" if choice("samples", samples, Axis) == "rows" else "rows"
 
 
 def _prepared(

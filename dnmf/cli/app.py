@@ -16,7 +16,7 @@ from dnmf.cli.exit import Commands
 from dnmf.cli.options import cluster_options, data_options, given, json_option, option, setting_options
 from dnmf.cli.progress import summary
 from dnmf.cli.terminal import chosen_cluster, notify, print_result, stoppable, watching
-from dnmf.convert import COMPRESSORS, convert
+from dnmf.convert import Compressor, convert
 from dnmf.engine.plan import amount
 from dnmf.inspection.figures import plot_images
 from dnmf.preprocessing import NAMED, prepare
@@ -191,11 +191,13 @@ def transform(store: str, matrix: str, out: str, where: dict[str, Any], **option
 @click.argument("target")
 @click.option("--chunks", metavar="ROWS,COLUMNS", help="Shape of a chunk of a dense matrix, such as 2000,1000.")
 @click.option("--by", type=click.Choice(get_args(Axis)), help="Axis to cut along: CSR or CSC if sparse.")
-@click.option("--compressor", default="auto", help=f"{', '.join(COMPRESSORS)}.", show_default=True)
+@click.option(
+    "--compressor", default="auto", metavar="NAME", help=f"{', '.join(get_args(Compressor))}.", show_default=True
+)
 @click.option("--memory-limit", default="1GB", metavar="SIZE", show_default=True, help="Memory limit.")
 @click.option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.")
 def convert_command(
-    origin: str, target: str, chunks: str | None, by: Any, compressor: str, memory_limit: str, overwrite: bool
+    origin: str, target: str, chunks: str | None, by: Any, compressor: Any, memory_limit: str, overwrite: bool
 ) -> None:
     """Rewrite ORIGIN as Zarr in TARGET, for fast reading.
 

@@ -1,12 +1,12 @@
-"""Rewrite a matrix out of core, from whatever format it is in, as one that is read fast.
+"""Conversion of a matrix to Zarr, for fast reading, within a memory limit.
 
-A dense matrix becomes a Zarr array, a sparse one a Zarr group with the parts of a CSR or CSC matrix, as AnnData stores
-them. Both keep the names of rows and columns.
+A dense matrix becomes a Zarr array, a sparse one a Zarr group with the arrays of a CSR or CSC matrix, as in AnnData.
+Both keep the names of rows and columns.
 
     dense                                   panels of whole chunks, each read and written once
-    sparse, compressed by the same axis     block by block
-    sparse, compressed by the other one,    sorted on the disk: entries are counted along the axis, distributed into
-    or a list of entries                    buckets that fit into memory, and each bucket is sorted and written
+    sparse, compressed along the same axis  block by block
+    sparse, compressed along the other one, sorted on disk: entries are counted along the axis, distributed into buckets
+    or a list of entries                    that fit into memory, and each bucket is sorted and written
 """
 
 from collections.abc import Callable
@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from dnmf.checkpoint import appearing, check_target
-from dnmf.checks import parse_bytes
-from dnmf.convert.compressors import COMPRESSORS, check_compressor
+from dnmf.checks import choice, parse_bytes
+from dnmf.convert.compressors import Compressor
 from dnmf.convert.dense import write_dense
+from dnmf.convert.job import Job
 from dnmf.convert.origin import open_origin
 from dnmf.convert.sparse import write_entries, write_sparse
 from dnmf.engine.plan import RUNTIME_BYTES
-from dnmf.errors import SettingsError, unknown
+from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors
 from dnmf.run.open import inputs_of
 from dnmf.sources.base import Axis, Source
 
-__all__ = ["COMPRESSORS", "convert"]
-
-AXES = ("rows", "columns")
+__all__ = ["Compressor", "convert"]
 
 
 @own_errors
@@ -37,38 +36,43 @@ def convert(
     *,
     chunks: tuple[int, int] | None = None,
     by: Axis | None = None,
-    compressor: str = "auto",
+    compressor: Compressor = "auto",
     memory_limit: int | str = "1GB",
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write a matrix anew in Zarr, cut along one axis so that it is read fast.
+    """Rewrite a matrix as Zarr, cut along one axis for fast reading.
 
     Parameters
     ----------
     origin
-        Whatever V may be, as the address of an `.h5ad` file; also lists of entries of any length (`.csv`, `.parquet`,
-        `.mtx`) and compressed `.npz` files, which cannot be factorised as they lie.
+        Matrix (m, n) of any kind that `dnmf.factorize` takes; also lists of entries of any length (`.csv`, `.parquet`,
+        `.mtx`) and compressed `.npz` files, which have to be converted first.
     target
-        Path of the new array or group, or URL in an object store. It appears when it is whole, and not before.
+        Path or URL of the new array or group. It appears once it is complete.
     chunks
-        Rows and columns of a chunk of a dense matrix; by default, full panels across the shorter axis of about 16 MB.
+        Rows and columns of a chunk of a dense matrix; by default, panels of about 16 MB across the shorter axis.
     by
-        The axis to cut along, `"rows"` (CSR) or `"columns"` (CSC). By default that of a compressed sparse origin, else
-        the longer one.
+        Axis to cut along: `"rows"` (CSR) or `"columns"` (CSC). By default that of a compressed sparse origin, else the
+        longer one.
     compressor
-        `"none"`, `"zstd"`, `"lz4"`, or `"auto"`: zstd where it makes a sample at least 3 times smaller, else none.
+        `"none"`, `"zstd"`, `"lz4"`, or `"auto"`: zstd if it makes a sample at least 3 times smaller, else none.
     memory_limit
-        Bytes that may be held; the more, the fewer times a badly cut matrix is read.
+        Memory limit in bytes or as a text such as `"1GB"`; with a higher limit, a matrix with unsuitable chunks is read
+        fewer times.
     overwrite
-        Replace an array or sparse matrix at the target that dnmf wrote. Nothing else is deleted, and never the origin.
+        Replace an array or sparse matrix written by dnmf at the target. Nothing else is deleted, and never the origin.
     on_progress
-        Called with bytes done and bytes in all.
+        Function to call with the bytes done and the bytes in total.
 
     Raises
     ------
-    DataError, SettingsError, StoreError
-        If there is no matrix, an option is unknown, or the target exists.
+    DataError
+        If the origin is not a matrix.
+    SettingsError
+        If an option is not valid.
+    StoreError
+        If the target exists, or cannot be written.
 
     Examples
     --------
@@ -83,22 +87,24 @@ def convert(
     >>> zarr.open_group(f"{folder}/S.zarr").attrs["encoding-type"]
     'csc_matrix'
     """
-    check_compressor(compressor)
-    if by not in (None, *AXES):
-        raise unknown("by", by, AXES)
+    choice("compressor", compressor, Compressor)
+    if by is not None:
+        choice("by", by, Axis)
     limit = parse_bytes("memory_limit", memory_limit)
-    room = max(limit - RUNTIME_BYTES, limit // 4) // 4  # a region is there as it is stored, decoded, and on its way out
+    # A region is held as it is stored, decoded, and encoded again.
+    memory = max(limit - RUNTIME_BYTES, limit // 4) // 4
     check_target(target, overwrite, [origin])
     with open_origin(origin, target) as (source, folder):
         if chunks is not None and not (isinstance(source, Source) and not source.layout.sparse):
             raise SettingsError(
-                f"chunks={chunks!r} is for dense matrices, and this one is sparse; say by='rows' or by='columns'."
+                f"chunks={chunks!r} is for dense matrices, and this one is sparse; give by='rows' or by='columns'."
             )
         inputs = inputs_of(source) if isinstance(source, Source) else []
         with appearing(target, overwrite, [origin, *inputs]) as draft:
+            job = Job(draft, folder, by, compressor, memory, on_progress)
             if not isinstance(source, Source):
-                write_entries(source, draft, folder, by, compressor, room, on_progress)
+                write_entries(source, job)
             elif source.layout.sparse:
-                write_sparse(source, draft, folder, by, compressor, room, on_progress)
+                write_sparse(source, job)
             else:
-                write_dense(source, draft, chunks, by, compressor, room, on_progress)
+                write_dense(source, chunks, job)

@@ -1,9 +1,9 @@
-"""Sort more entries than fit into memory: distribute them into buckets on a disk, and sort each bucket.
+"""Sort more entries than fit into memory: distribute them into buckets on disk, and sort each bucket.
 
     entries in any order ──► bucket of rows 0 … 9 ──► sorted by row, then column ──► written
                         └──► bucket of rows 10 … 17 ──► …
 
-How many entries each row has is known before, so that every bucket is made to fit.
+The number of entries in each row is known beforehand, so that every bucket fits into memory.
 """
 
 import itertools
@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# What an entry takes while its bucket is sorted, in bytes: as it is read, its keys, their order, and as it is given on.
+# Bytes of an entry while its bucket is sorted: the entry as read, its keys, their order, and the sorted entry.
 ENTRY_BYTES = 96
 
 
 class Part(NamedTuple):
-    """Some entries: their place along the axis to sort by, that along the other one, and the share read with them."""
+    """Entries with their indices along the axis to sort by and along the other one, and the share read so far."""
 
     major: NDArray[np.int64]
     minor: NDArray[np.int64]
@@ -31,26 +31,26 @@ Parts = Callable[[], Iterator[Part]]
 
 
 def sort_entries(
-    parts: Parts, counts: NDArray[np.int64], room: int, folder: Path
+    parts: Parts, counts: NDArray[np.int64], memory: int, folder: Path
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]]:
-    """Yield entries in order, a bucket at a time: how many each major index has, and minor indices and values.
+    """Yield sorted entries by bucket: the number of entries of each major index, their minor indices and values.
 
-    Values at one place are added up, in the order in which they came. About `room` bytes are held at once, or what the
-    entries of one major index take, if that is more.
+    Values at the same place are added in the order of the input. About `memory` bytes are held at once, or the entries
+    of one major index if they are more.
 
     Parameters
     ----------
     parts
-        Gives the entries, in parts that are small.
+        Function that returns an iterator of the entries in small parts.
     counts
-        How many of them each major index has.
-    room
-        Bytes.
+        Number of entries of each major index.
+    memory
+        Bytes to hold at once.
     folder
-        Where the buckets may lie for a while.
+        Folder for the buckets.
     """
     starts = np.concatenate([[0], np.cumsum(counts)])
-    bounds = bucket_bounds(starts, max(1, room // ENTRY_BYTES))
+    bounds = bucket_bounds(starts, max(1, memory // ENTRY_BYTES))
     record: Any = None
     for part in parts():
         record = record or np.dtype([("major", np.int64), ("minor", np.int64), ("value", part.values.dtype)])
@@ -69,7 +69,7 @@ def sort_entries(
 
 
 def bucket_bounds(starts: NDArray[np.int64], entries: int) -> list[int]:
-    """Cut major indices into runs of at most so many entries, or of one index that has more.
+    """Cut major indices into ranges of at most `entries` entries, or of one index with more.
 
     >>> bucket_bounds(np.array([0, 2, 4, 5, 20, 21]), 5)
     [0, 3, 4, 5]
@@ -82,7 +82,7 @@ def bucket_bounds(starts: NDArray[np.int64], entries: int) -> list[int]:
 
 
 def _distribute(part: Part, bounds: list[int], record: np.dtype[Any], folder: Path) -> None:
-    """Append entries to the buckets that they belong to, in the order in which they come."""
+    """Append entries to their buckets, in the order of the input."""
     bucket = np.searchsorted(bounds, part.major, side="right") - 1
     order = np.argsort(bucket, kind="stable")
     entries = np.empty(len(order), record)
@@ -95,12 +95,12 @@ def _distribute(part: Part, bounds: list[int], record: np.dtype[Any], folder: Pa
 
 
 def _sorted(entries: NDArray[Any], first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-    """Return the entries of a bucket in order, those at one place as one."""
+    """Return the sorted entries of a bucket, with values at the same place added."""
     order = np.lexsort((entries["minor"], entries["major"]))
     major, minor, values = (entries[name][order] for name in ("major", "minor", "value"))
-    fresh = np.ones(len(order), bool)
-    fresh[1:] = (np.diff(major) != 0) | (np.diff(minor) != 0)
-    if not fresh.all():
-        values = np.add.reduceat(values, np.flatnonzero(fresh))
-        major, minor = major[fresh], minor[fresh]
+    distinct = np.ones(len(order), bool)
+    distinct[1:] = (np.diff(major) != 0) | (np.diff(minor) != 0)
+    if not distinct.all():
+        values = np.add.reduceat(values, np.flatnonzero(distinct))
+        major, minor = major[distinct], minor[distinct]
     return np.bincount(major - first, minlength=last - first), minor, values

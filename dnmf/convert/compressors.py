@@ -1,26 +1,18 @@
-"""Which compressor pays."""
+"""Choice of a compressor."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, ZstdCodec
 
-from dnmf.errors import unknown
-
-# Compression pays where it makes chunks this many times smaller.
+# "auto" compresses if this makes a sample at least this many times smaller.
 WORTHWHILE = 3.0
-COMPRESSORS = ("auto", "none", "zstd", "lz4")
-
-
-def check_compressor(name: str) -> None:
-    """Raise SettingsError where there is no compressor of this name."""
-    if name not in COMPRESSORS:
-        raise unknown("compressor", name, COMPRESSORS)
+Compressor = Literal["auto", "none", "zstd", "lz4"]
 
 
 def compressors_for(name: str, sample: Any) -> list[Any] | None:
-    """Return the compressor by its name, or the one that pays on a sample."""
+    """Return the compressors of Zarr for a name; a sample decides for `"auto"`."""
     if name == "lz4":
         return [BloscCodec(cname="lz4", typesize=sample.dtype.itemsize)]
     if name == "zstd" or (name == "auto" and sample.size and _shrinks(np.ascontiguousarray(sample))):

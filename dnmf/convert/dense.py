@@ -1,14 +1,14 @@
-"""A dense matrix as a Zarr array of chunks that are read whole."""
+"""Write a dense matrix as a Zarr array with chunks that are read as a whole."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.storage import StoreLike
 
 from dnmf.convert.compressors import compressors_for
+from dnmf.convert.job import Job
 from dnmf.errors import SettingsError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources.base import Axis, Source
@@ -17,54 +17,46 @@ from dnmf.sources.formats.zarr_array import NAMES
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading_part
 
-# Chunks of this size are read at the disk's speed.
+# Chunks of this size are read at the speed of the disk.
 CHUNK_BYTES = 16 * 2**20
 
 
-def write_dense(
-    source: Source,
-    draft: StoreLike,
-    chunks: tuple[int, int] | None,
-    by: Axis | None,
-    compressor: str,
-    room: int,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    """Write a dense matrix to a draft, with about `room` bytes of it in memory at once."""
+def write_dense(source: Source, chunks: tuple[int, int] | None, job: Job) -> None:
+    """Write a dense matrix (m, n) in chunks of the given shape, or of the default one."""
     shape, dtype = source.layout.user_shape, source.layout.dtype
-    chunks = chunks or default_chunks(shape, dtype.itemsize, by)
+    chunks = chunks or default_chunks(shape, dtype.itemsize, job.by)
     if len(chunks) != 2 or min(chunks) < 1:
         raise SettingsError(f"chunks={chunks!r} is not allowed; give the rows and columns of a chunk, as 2000,1000.")
     chunks = (min(chunks[0], shape[0]), min(chunks[1], shape[1]))
     done, total = 0, math.prod(shape) * dtype.itemsize
     array: Any = None
-    with zarr.config.set({"async.concurrency": chunks_at_once(source, math.prod(chunks) * dtype.itemsize, room)}):
-        for rows, columns, part in _parts(source, chunks, max(1, room // dtype.itemsize)):
+    with zarr.config.set({"async.concurrency": chunks_at_once(source, math.prod(chunks) * dtype.itemsize, job.memory)}):
+        for rows, columns, part in _parts(source, chunks, max(1, job.memory // dtype.itemsize)):
             if array is None:
                 array = zarr.create_array(
-                    draft,
+                    job.draft,
                     shape=shape,
                     chunks=chunks,
                     dtype=dtype,
-                    compressors=compressors_for(compressor, part[: chunks[0], : chunks[1]]),
+                    compressors=compressors_for(job.compressor, part[: chunks[0], : chunks[1]]),
                     filters=None,
                     attributes=_attributes(source.layout.names),
                 )
             array[rows, columns] = part
             done += part.nbytes
-            on_progress(done, total)
+            job.on_progress(done, total)
 
 
-def chunks_at_once(source: Source, size: int, room: int) -> int:
-    """Return how many chunks Zarr may read or write at once, those of the target being of a size in bytes."""
+def chunks_at_once(source: Source, size: int, memory: int) -> int:
+    """Return the number of chunks that Zarr may read or write at once, for chunks of `size` bytes in the target."""
     stored = getattr(source, "array", None)
     if isinstance(stored, zarr.Array):
         size = max(size, math.prod(stored.chunks) * stored.dtype.itemsize)
-    return max(1, min(int(zarr.config.get("async.concurrency")), room // max(size, 1)))
+    return max(1, min(int(zarr.config.get("async.concurrency")), memory // max(size, 1)))
 
 
 def default_chunks(shape: tuple[int, int], itemsize: int, by: Axis | None = None) -> tuple[int, int]:
-    """Return panels of about `CHUNK_BYTES` across the shorter axis, or cut along the axis that is named.
+    """Return the shape of panels of about `CHUNK_BYTES` across the shorter axis, or cut along the axis `by`.
 
     >>> default_chunks((2000, 10**6), 4), default_chunks((10**6, 2000), 4), default_chunks((10, 20), 4, "rows")
     ((2000, 2097), (2097, 2000), (10, 20))
@@ -76,7 +68,7 @@ def default_chunks(shape: tuple[int, int], itemsize: int, by: Axis | None = None
 
 
 def panels(shape: tuple[int, int], chunks: tuple[int, int], entries: int) -> Iterator[tuple[slice, slice]]:
-    """Yield regions made of whole chunks, as long across as fits into so many entries.
+    """Yield regions of whole chunks with at most `entries` entries, as long across as possible.
 
     >>> list(panels((4, 6), (4, 2), 16))
     [(slice(0, 4, None), slice(0, 4, None)), (slice(0, 4, None), slice(4, 6, None))]
@@ -93,7 +85,7 @@ def panels(shape: tuple[int, int], chunks: tuple[int, int], entries: int) -> Ite
 
 
 def _parts(source: Source, chunks: tuple[int, int], entries: int) -> Iterator[tuple[slice, slice, Any]]:
-    """Yield rows, columns and entries of regions of whole chunks, or of blocks where the source gives no others."""
+    """Yield rows, columns and entries of regions of whole chunks, or of blocks if the source has no regions."""
     layout = source.layout
     if hasattr(source, "regions"):
         regions = source.regions()

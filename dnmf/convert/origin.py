@@ -1,4 +1,4 @@
-"""Open the origin of a conversion, which may be more than a matrix that can be factorised: a list of any length."""
+"""Open the origin of a conversion: a matrix, or a list of entries of any length."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +22,9 @@ from dnmf.storage.urls import is_url
 
 @contextmanager
 def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, Path]]:
-    """Open a matrix to be read through, and give a folder on the disk of a target for what does not fit into memory.
+    """Open the origin of a conversion, and make a folder for temporary files on the disk of the target.
 
-    Unlike `open_matrix`, it takes lists of entries of any length, as such, and what must be unpacked first.
+    Unlike `open_matrix`, it takes lists of entries of any length, and unpacks compressed files.
     """
     address = Address.of(V) if isinstance(V, (str, Path)) else None
     opener = None
@@ -40,7 +40,7 @@ def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, 
 
 
 def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
-    """Open what is a list of entries, or is unpacked for the purpose; None for all else."""
+    """Open a list of entries, or a file that must be unpacked; return None for any other origin."""
     if opener is open_table:
         return TableEntries(address)
     if opener is open_market:

@@ -1,9 +1,9 @@
-"""A sparse matrix as the Zarr group of a CSR or CSC matrix, as AnnData lays it out.
+"""Write a sparse matrix as a Zarr group with the layout of a CSR or CSC matrix in AnnData.
 
 attributes        encoding-type (csr_matrix or csc_matrix), encoding-version, shape
-data, indices     values and places of the entries, along the axis that it is compressed by
-indptr            where each row (or column) starts
-obs, var          frames that hold the names of rows and columns and nothing else, where there are some
+data, indices     values of the entries, and their indices along the other axis
+indptr            start of each row (or column)
+obs, var          frames with the names of rows and columns, if there are names
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ from zarr.storage import StoreLike
 
 from dnmf.convert.buckets import Part, Parts, sort_entries
 from dnmf.convert.compressors import compressors_for
+from dnmf.convert.job import Job
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import slices
 from dnmf.sources.base import Axis, Source
@@ -29,43 +30,34 @@ CHUNK_ENTRIES = 2**20
 AT_ONCE = 2**18
 
 
-def write_sparse(
-    source: Source,
-    draft: StoreLike,
-    folder: Path,
-    by: Axis | None,
-    compressor: str,
-    room: int,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    """Write a compressed sparse matrix to a draft, block by block or, along the other axis, sorted in a folder."""
+def write_sparse(source: Source, job: Job) -> None:
+    """Write a compressed sparse matrix (m, n), block by block or, along the other axis, sorted on disk."""
     layout = source.layout
     now: Axis = "rows" if layout.transposed else "columns"
-    by, total = by or now, layout.stored_bytes
-    done = 0
-    scratch = Scratch()
-    writer = Writer(draft, layout.user_shape, by, layout.dtype, compressor)
+    by, total = job.by or now, layout.stored_bytes
+    done, scratch = 0, Scratch()
+    writer = Writer(job.draft, layout.user_shape, by, layout.dtype, job.compressor)
     if by == now:
         for block in range(layout.blocks):
             part = _stored(source, block, scratch)
             writer.add(np.diff(part.indptr), part.indices, part.data)
             done += layout.block_bytes(block)
-            on_progress(done, total)
+            job.on_progress(done, total)
     else:
 
         def parts() -> Iterator[Part]:
             for block in range(layout.blocks):
-                part, first = _stored(source, block, scratch), layout.columns(block)
-                share = first.stop / layout.shape[1]
-                for some in slices(max(1, part.nnz), AT_ONCE):
-                    entries = np.arange(some.start, min(some.stop, part.nnz))
-                    near = first.start + np.searchsorted(part.indptr, entries, side="right") - 1
-                    yield Part(part.indices[some].astype(np.int64), near, part.data[some], share)
+                part, columns = _stored(source, block, scratch), layout.columns(block)
+                share = columns.stop / layout.shape[1]
+                for piece in slices(max(1, part.nnz), AT_ONCE):
+                    entries = np.arange(piece.start, min(piece.stop, part.nnz))
+                    minor = columns.start + np.searchsorted(part.indptr, entries, side="right") - 1
+                    yield Part(part.indices[piece].astype(np.int64), minor, part.data[piece], share)
 
         counts = Counts()
-        for part in _told(parts, 0, total, on_progress)():
+        for part in _reporting(parts, 0, total, job)():
             counts.add(part.major)
-        _write_sorted(writer, parts, counts.upto(layout.shape[0]), room, folder, total, on_progress)
+        _write_sorted(writer, parts, counts.upto(layout.shape[0]), total, job)
     writer.close(layout.names)
 
 
@@ -75,16 +67,8 @@ def _stored(source: Source, block: int, scratch: Scratch) -> Any:
     return as_dtype(read_block(source, block, scratch), layout.dtype, f"{layout.name(block)} of V")
 
 
-def write_entries(
-    entries: Entries,
-    draft: StoreLike,
-    folder: Path,
-    by: Axis | None,
-    compressor: str,
-    room: int,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    """Write a list of entries to a draft, sorted in a folder; those at one place are added up."""
+def write_entries(entries: Entries, job: Job) -> None:
+    """Write a list of entries, sorted on disk; those at the same place are added."""
     total = max(1, _size(Path(entries.address.place)))
 
     def parts(axis: Axis) -> Callable[[], Iterator[Part]]:
@@ -97,31 +81,31 @@ def write_entries(
 
     def counted(entries: Entries) -> tuple[Extent, dict[Axis, Counts]]:
         extent, along = Extent(), {axis: Counts() for axis in get_args(Axis)}
-        for part in _told(parts("rows"), 0, total, on_progress)():
+        for part in _reporting(parts("rows"), 0, total, job)():
             extent.add(part.major, part.minor)
             extent.check(entries)
-            # which axis is the longer one may not be known before all has been read
+            # the longer axis may not be known before everything is read
             along["rows"].add(part.major)
             along["columns"].add(part.minor)
         return extent, along
 
     extent, along = read_through(entries, counted)
     shape = extent.shape_of(entries)
-    by = by or ("rows" if shape[0] > shape[1] else "columns")
+    by = job.by or ("rows" if shape[0] > shape[1] else "columns")
     counts = along[by].upto(shape[0] if by == "rows" else shape[1])
-    writer = Writer(draft, shape, by, entries.dtype, compressor)
-    _write_sorted(writer, parts(by), counts, room, folder, total, on_progress)
+    writer = Writer(job.draft, shape, by, entries.dtype, job.compressor)
+    _write_sorted(writer, parts(by), counts, total, job)
     writer.close(entries.names.checked(shape))
 
 
 class Counts:
-    """How many entries each row has, or column, of which there may be more than are known yet."""
+    """Number of entries of each row (or column), for a growing number of rows."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(0, np.int64)
 
     def add(self, places: NDArray[np.int64]) -> None:
-        """Count some entries."""
+        """Count entries by their rows."""
         if not len(places):
             return
         top = int(places.max()) + 1
@@ -134,14 +118,14 @@ class Counts:
             self._counts[found] += times
 
     def upto(self, size: int) -> NDArray[np.int64]:
-        """Return the counts of so many rows or columns."""
+        """Return the counts of the first `size` rows."""
         counts = np.zeros(size, np.int64)
         counts[: len(self._counts)] = self._counts[:size]
         return counts
 
 
 class Writer:
-    """The parts of a compressed sparse matrix as they are written, whole chunks at a time."""
+    """Write the arrays of a compressed sparse matrix, by whole chunks."""
 
     def __init__(
         self, draft: StoreLike, shape: tuple[int, int], by: Axis, dtype: np.dtype[Any], compressor: str
@@ -156,13 +140,13 @@ class Writer:
         self._compressor = compressor
 
     def add(self, counts: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> None:
-        """Write the rows (or columns) that follow: how many entries each has, where they are, and their values."""
+        """Append rows (or columns): the number of entries of each, their indices along the other axis, and values."""
         self._counts.append(counts.astype(np.int64))
         self._indices.add(indices)
         self._data.add(data)
 
     def close(self, names: Names) -> None:
-        """Write what is left."""
+        """Write the remaining entries, `indptr` and the names."""
         self._data.close()
         self._indices.close()
         starts = _Growing(self.group, "indptr", np.dtype(np.int64), self._compressor)
@@ -174,7 +158,7 @@ class Writer:
 
 
 class _Growing:
-    """An array of one axis that grows at its end, by whole chunks until it is closed."""
+    """A one-dimensional array that is appended to, by whole chunks until it is closed."""
 
     def __init__(self, group: zarr.Group, name: str, dtype: np.dtype[Any], compressor: str) -> None:
         self._group, self._name, self._dtype, self._compressor = group, name, dtype, compressor
@@ -183,7 +167,7 @@ class _Growing:
         self._count, self._written = 0, 0
 
     def add(self, values: NDArray[Any]) -> None:
-        # a block is valid until the next one is read
+        # a copy: a block is valid until the next one is read
         self._waiting.append(values.astype(self._dtype))
         self._count += len(values)
         if self._count >= CHUNK_ENTRIES:
@@ -213,36 +197,28 @@ class _Growing:
         self._written += len(values)
 
 
-def _write_sorted(
-    writer: Writer,
-    parts: Parts,
-    counts: NDArray[np.int64],
-    room: int,
-    folder: Path,
-    total: int,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    """Write entries in order that have been counted: after that, reading and writing are a third of the way each."""
+def _write_sorted(writer: Writer, parts: Parts, counts: NDArray[np.int64], total: int, job: Job) -> None:
+    """Sort and write entries that have been counted; counting, reading and writing are a third of the work each."""
     done = 0
-    for found in sort_entries(_told(parts, 1, total, on_progress), counts, room, folder):
+    for found in sort_entries(_reporting(parts, 1, total, job), counts, job.memory, job.folder):
         writer.add(*found)
         done += len(found[0])
-        on_progress(2 * total + total * done // len(counts), 3 * total)
+        job.on_progress(2 * total + total * done // len(counts), 3 * total)
 
 
-def _told(parts: Parts, third: int, total: int, on_progress: Callable[[int, int], None]) -> Parts:
-    """Return parts that tell how far they have been read."""
+def _reporting(parts: Parts, third: int, total: int, job: Job) -> Parts:
+    """Return parts that report the progress of a third of the work."""
 
-    def telling() -> Iterator[Part]:
+    def reported() -> Iterator[Part]:
         for part in parts():
-            on_progress(third * total + int(total * part.share), 3 * total)
+            job.on_progress(third * total + int(total * part.share), 3 * total)
             yield part
 
-    return telling
+    return reported
 
 
 def _write_names(group: zarr.Group, frame: str, names: NDArray[Any]) -> None:
-    """Write names as AnnData writes a data frame that has an index and no columns."""
+    """Write names as AnnData writes a data frame without columns."""
     attributes = {
         "encoding-type": "dataframe",
         "encoding-version": "0.2.0",
@@ -258,5 +234,5 @@ def _write_names(group: zarr.Group, frame: str, names: NDArray[Any]) -> None:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of those in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size

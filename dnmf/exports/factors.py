@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
-from dnmf.errors import DataError, SettingsError, StoreError, unknown
+from dnmf.checks import choice
+from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.exports.anndata import PLACES, describe
 from dnmf.inspection.components import component_names
 from dnmf.kernels.blocks.tiles import Float
@@ -77,8 +78,7 @@ def export(
     ['H.csv', 'W.csv']
     """
     chosen = format or ("h5ad" if str(path).endswith(".h5ad") else "csv")
-    if chosen not in get_args(Format):
-        raise unknown("format", chosen, get_args(Format))
+    choice("format", chosen, Format)
     if is_url(path):
         raise SettingsError(f"path={str(path)!r} is a URL, and an export is written on this machine; give a path.")
     target = full_path(path)

@@ -145,7 +145,7 @@ def test_what_is_there_is_kept_unless_it_is_to_go(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"chunks": (5, 5)}, r"chunks=\(5, 5\) is for dense matrices, and this one is sparse; say by='rows'"),
+        ({"chunks": (5, 5)}, r"chunks=\(5, 5\) is for dense matrices, and this one is sparse; give by='rows'"),
         ({"by": "row"}, "by='row' is not known; allowed are 'rows' and 'columns'. Did you mean 'rows'?"),
         ({"compressor": "zip"}, "compressor='zip' is not known"),
     ],

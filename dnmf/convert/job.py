@@ -1,0 +1,33 @@
+"""The parameters of a conversion."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from zarr.storage import StoreLike
+
+from dnmf.sources.base import Axis
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """How to write a matrix.
+
+    Attributes
+    ----------
+    draft
+        Zarr store of the new array or group.
+    folder
+        Local folder for temporary files.
+    by, compressor, on_progress
+        As in `convert`.
+    memory
+        Bytes of the matrix to hold at once.
+    """
+
+    draft: StoreLike
+    folder: Path
+    by: Axis | None
+    compressor: str
+    memory: int
+    on_progress: Callable[[int, int], None]
