@@ -1,9 +1,9 @@
-"""Estimators for scikit-learn: X (samples × features) ≈ WH is V ≈ WH, with `components_` H, and `transform` gives W.
+"""scikit-learn estimators: X (n_samples, n_features) ≈ WH with H as `components_`, and W from `transform`.
 
 ```
-parameters ──► Settings        containers: what is given as X ──► Table ──► what is returned for it
-     factorizer: what both estimators share ◄── nmf ◄── storing
-                                            ◄── minibatch ◄── online, batches
+parameters ──► Settings        containers: X of any kind ──► Table ──► results of the same kind
+     factorizer: the base class of both ◄── nmf ◄── persistence
+                                        ◄── minibatch ◄── batches, convergence
 ```
 """
 

@@ -1,4 +1,4 @@
-"""X as batches of rows in a seeded order, so that rows that are sorted are no trap."""
+"""X as batches of rows in a seeded random order, so that sorted rows do no harm."""
 
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from dnmf.sources import Source
 from dnmf.sources.blocks import read_block
 from dnmf.sources.memory import as_columns
 
-# Bytes of blocks that are mixed: rows of one block may all be of one kind.
+# Bytes of blocks to mix, since the rows of one block may be similar.
 MIXED_BYTES = 128 * 2**20
 
 
@@ -23,13 +23,13 @@ class Batches(Protocol):
     count: int
 
     def order(self, epoch: int) -> list[int]:
-        """Return the batches in the order in which an epoch visits them."""
+        """Return the batches in the order of an epoch."""
 
     def read(self, batch: int) -> Block:
         """Return the rows of a batch as the columns of V (n_features, w)."""
 
     def place(self, batch: int, error: BadEntry) -> DataError:
-        """Return the error that names a bad entry of a batch by its place in X."""
+        """Return the error that names a bad entry of a batch by its indices in X."""
 
 
 class OneBatch:
@@ -46,7 +46,7 @@ class OneBatch:
 
     def read(self, batch: int) -> Block:
         """Return the rows as the columns of V (n_features, w)."""
-        return turned(self._matrix)
+        return transposed(self._matrix)
 
     def place(self, batch: int, error: BadEntry) -> DataError:
         """Return the error that names a bad entry."""
@@ -54,7 +54,7 @@ class OneBatch:
 
 
 class RowBatches:
-    """Batches of a matrix in memory: rows that are drawn once for all epochs.
+    """Batches of a matrix in memory, with rows drawn once for all epochs.
 
     >>> batches = RowBatches(np.arange(10.0).reshape(5, 2), 2, seed=0)
     >>> batches.count, sorted(int(row) for batch in range(3) for row in batches.rows(batch))
@@ -72,23 +72,23 @@ class RowBatches:
         return self._rows[batch]
 
     def order(self, epoch: int) -> list[int]:
-        """Return the batches in the order in which an epoch visits them."""
+        """Return the batches in the order of an epoch."""
         return [int(batch) for batch in np.random.default_rng([self._seed, epoch]).permutation(self.count)]
 
     def read(self, batch: int) -> Block:
         """Return the rows of a batch as the columns of V (n_features, w)."""
-        return turned(self._matrix[self._rows[batch]])
+        return transposed(self._matrix[self._rows[batch]])
 
     def place(self, batch: int, error: BadEntry) -> DataError:
-        """Return the error that names a bad entry of a batch by its place in X."""
+        """Return the error that names a bad entry of a batch by its indices in X."""
         return bad_entry(error, int(self._rows[batch][error.column]))
 
 
 class BlockBatches:
-    """Batches of a matrix that is read block by block: of rows drawn from a few blocks that are read together.
+    """Batches of a matrix that is read block by block, with rows drawn from a few blocks that are read together.
 
-    Which blocks these are, and which rows, is drawn once for all epochs, and the order for each. Every block is read
-    once an epoch, and no more than `MIXED_BYTES` of them, or one, are held.
+    Blocks and rows are drawn once for all epochs, the order is drawn for each epoch. An epoch reads every block once,
+    and holds at most `MIXED_BYTES` of blocks, or one block.
     """
 
     def __init__(self, source: Source, size: int, seed: int) -> None:
@@ -104,7 +104,7 @@ class BlockBatches:
         self._held: tuple[int, Block] = (-1, None)
 
     def order(self, epoch: int) -> list[int]:
-        """Return the batches in the order in which an epoch visits them, those of the same blocks together."""
+        """Return the batches in the order of an epoch, those of the same blocks together."""
         rng = np.random.default_rng([self._seed, epoch])
         turns = rng.permutation(len(self._groups))
         return sorted(rng.permutation(self.count).tolist(), key=lambda batch: int(turns[self._rows[batch][0]]))
@@ -113,19 +113,19 @@ class BlockBatches:
         """Return the rows of a batch as the columns of V (n_features, w)."""
         number, places = self._rows[batch]
         if self._held[0] != number:
-            self._held = (-1, None)  # so that no other blocks are held beside
-            self._held = (number, self._beside_each_other(self._groups[number]))
+            self._held = (-1, None)  # frees the other blocks first
+            self._held = (number, self._joined(self._groups[number]))
         return self._held[1][:, places]
 
-    def _beside_each_other(self, group: list[int]) -> Block:
-        """Return the columns of some blocks as one."""
+    def _joined(self, group: list[int]) -> Block:
+        """Return the columns of several blocks as one block."""
         if len(group) == 1:
             return read_block(self._source, group[0], Scratch())
         parts = [read_block(self._source, block, Scratch()) for block in group]
         return scipy.sparse.hstack(parts, "csc") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts, axis=1)
 
     def place(self, batch: int, error: BadEntry) -> DataError:
-        """Return the error that names a bad entry of a batch by its place in X."""
+        """Return the error that names a bad entry of a batch by its indices in X."""
         number, places = self._rows[batch]
         bounds, place = self._source.layout.bounds, int(places[error.column])
         for block in self._groups[number]:
@@ -143,6 +143,6 @@ def bad_entry(error: BadEntry, row: int) -> DataError:
     )
 
 
-def turned(rows: Any) -> Block:
+def transposed(rows: Any) -> Block:
     """Return rows of X (w, n_features) as the columns of V."""
     return as_columns(rows.T) if hasattr(rows, "tocsr") else rows.T

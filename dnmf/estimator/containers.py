@@ -1,7 +1,7 @@
-"""What is given as X, and what is returned for it: arrays for arrays, lazy ones for lazy ones, labelled for labelled.
+"""Containers of X and of the results: arrays for arrays, lazy ones for lazy ones, labelled for labelled.
 
-NumPy arrays, SciPy matrices and frames go through scikit-learn's own validation. Dask arrays and frames, and what
-`dnmf.factorize` opens by itself, are taken as they are: their entries are checked when they are read.
+scikit-learn validates NumPy arrays, SciPy matrices and frames. Dask arrays and frames, and data that `dnmf.factorize`
+opens, are not read here: their entries are checked when they are read.
 """
 
 import dataclasses
@@ -35,34 +35,34 @@ from dnmf.sources.preparing import open_along
 from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 COMPONENT = "component"
-# Bytes of the rows that are put together from the chunks of a Dask array at once.
+# Bytes of rows to join at once from the chunks of a Dask array.
 ROWS_BYTES = 64 * 2**20
 STREAMED = (da.Array, zarr.Array, zarr.Group, str, Path)
-# What lies in a file that a package has opened.
-LYING = (("h5py", "Dataset"), ("h5py", "Group"), ("anndata", "AnnData"), ("anndata", "BaseCompressedSparseDataset"))
+# Classes of packages that represent a matrix in an open file.
+IN_FILES = (("h5py", "Dataset"), ("h5py", "Group"), ("anndata", "AnnData"), ("anndata", "BaseCompressedSparseDataset"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Table:
-    """X (n_samples, n_features), opened.
+    """Opened X (n_samples, n_features).
 
     Attributes
     ----------
     matrix
-        What `open_matrix` takes: a NumPy array, a SciPy CSR or CSC matrix, a Dask array, or what lies in a file or a
+        Argument of `open_matrix`: a NumPy array, a SciPy CSR or CSC matrix, a Dask array, a matrix in a file or a
         store, or its address.
     shape
-        Of X; the number of samples is nan where a Dask array does not know it.
+        Shape of X; the number of samples is nan if a Dask array does not know it.
     lazy
-        Whether it is not in memory, so that W is to be lazy as well.
+        Whether X is not in memory, so that W is lazy as well.
     labels
-        The xarray DataArray that it came in.
+        The xarray DataArray that contained X.
     missing
-        What is missing, as for `dnmf.factorize`.
+        As in `dnmf.factorize`.
     names
-        Of samples and features, where X has names.
+        Names of samples and features, if X has names.
     order
-        The order that brings the features of the fit into that of X, where their names are the same in another order.
+        Order that brings the features of the fit into that of X, if the names are the same in another order.
     """
 
     matrix: Any
@@ -74,18 +74,17 @@ class Table:
     order: Order | None = None
 
     def source(self) -> Source:
-        """Return the matrix opened to be factorised, cut as it is best read.
+        """Open the matrix for factorisation, cut along the axis that is fastest to read.
 
-        One that is small is cut along its rows, whatever its kind: then a dense and a sparse one give the same factors.
+        A small matrix in memory is always cut along its rows, so that dense and sparse ones give the same factors.
         """
         small = not self.lazy and stored_bytes(self.matrix) <= BLOCK_BYTES
         return open_matrix(self.matrix, "rows" if small else None, missing=self.missing)
 
     def by_rows(self) -> Source:
-        """Return the matrix opened to be read by whole rows.
+        """Open the matrix for reading by whole rows.
 
-        The chunks of a Dask array that is cut along its features are cut along its samples as well, where a row of
-        them would be large.
+        Large chunks of a Dask array that is cut along its features are split along its samples as well.
         """
         matrix = self.matrix
         if isinstance(matrix, da.Array) and matrix.numblocks[1] > 1:
@@ -100,11 +99,11 @@ class Table:
 
     @property
     def client(self) -> str | None:
-        """Where passes over X run: what is in this process's memory stays there."""
+        """Where to run passes over X: data in memory stay in this process."""
         return None if self.lazy else "threads"
 
     def labelled(self, W: Any, names: Sequence[str]) -> Any:
-        """Return W (n_samples, r) with the dimension and the coordinates of X's samples, if it has such."""
+        """Return W (n_samples, r) with the dimension and the coordinates of the samples of X, if X has labels."""
         if self.labels is None:
             return W
         samples = self.labels.dims[0]
@@ -112,24 +111,24 @@ class Table:
         return type(self.labels)(W, dims=(samples, COMPONENT), coords={**coords, COMPONENT: list(names)})
 
 
-def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
-    """Open X for an estimator, and tell the estimator of its features, or see that they are those of the fit.
+def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
+    """Open X for an estimator, and set the features of the estimator or check that they are those of the fit.
 
     Parameters
     ----------
     model
         The estimator.
     X
-        What was given.
+        Data of any kind.
     reset
         Whether the estimator is being fitted.
     lengths
-        Whether a Dask frame is to be asked for the number of its rows, which reads it.
+        Whether to compute the number of rows of a Dask frame, which reads it.
 
     Raises
     ------
     ValueError
-        If X is no matrix of non-negative numbers, as far as that can be told, or has other features.
+        If X is not a matrix of non-negative numbers, as far as known without reading, or has other features.
     """
     labels, names = (X, _coordinates(X)) if _is(X, "xarray", "DataArray") else (None, None)
     inner, known = X if labels is None else X.data, names_in(X)
@@ -142,7 +141,7 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
         raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
     inner = to_scipy(inner) if is_sparse_array(inner) else inner
     missing: Missing = getattr(model, "missing", "none")
-    if isinstance(inner, STREAMED) or any(_is(inner, *kind) for kind in LYING):
+    if isinstance(inner, STREAMED) or any(_is(inner, *kind) for kind in IN_FILES):
         shape, found = _lazy_shape(inner, reset)
         own = found.columns if names is None else None
         order = _check_features(model, shape[1], names if own is None else list(own), reset, own is not None)
@@ -150,7 +149,7 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     if isinstance(inner, np.ma.MaskedArray):
         inner = unmasked(inner, missing, "X")
     elif issparse(inner):
-        compressed(inner, "X")  # scikit-learn would index by what it stores
+        compressed(inner, "X")  # scikit-learn would use its indices
     asked: dict[str, Any] = {
         "accept_sparse": ("csr", "csc"),
         "dtype": "numeric",
@@ -160,7 +159,7 @@ def opened(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Table:
     order = None
     if names is None:
         matrix = validate_data(model, inner, reset=reset, **asked)
-    else:  # which scikit-learn does not find, and would miss
+    else:  # scikit-learn does not find these names
         matrix = check_array(inner, estimator=model, input_name="X", **asked)
         order = _check_features(model, matrix.shape[1], names, reset)
     if matrix.dtype == np.longdouble:
@@ -174,9 +173,9 @@ def stored_bytes(matrix: Any) -> int:
 
 
 def lazy_rows(matrix: Any, rows: Rows) -> Any:
-    """Return W (n_samples, r) of a matrix as a lazy Dask array, cut like the rows of X; nothing is computed here.
+    """Return W (n_samples, r) of a matrix as a lazy Dask array with the row chunks of X.
 
-    The panels of a row of chunks are put together, but where all that is needed of them are their products with H.
+    The chunks of a row are joined, unless their products with H are sufficient.
     """
     rank = len(rows.components)
     if not isinstance(matrix, da.Array):
@@ -184,12 +183,12 @@ def lazy_rows(matrix: Any, rows: Rows) -> Any:
         layout = source.layout
         return factor_array(partial(rows.of_block, source), False, layout.bounds, rank, layout.work_dtype, True)
     dtype = work_dtype(matrix.dtype)
-    told: dict[str, Any] = {"dtype": dtype, "meta": np.empty((0, 0), dtype), "concatenate": False}
-    told["rows"] = delayed(rows, pure=False)
+    common: dict[str, Any] = {"dtype": dtype, "meta": np.empty((0, 0), dtype), "concatenate": False}
+    common["rows"] = delayed(rows, pure=False)
     heights, widths = matrix.chunks
     tall, wide = matrix.numblocks
     places = da.from_array(np.column_stack([np.arange(tall), heights]).ravel(), chunks=2)
-    cut = {"align_arrays": False, **told}
+    cut = {"align_arrays": False, **common}
     if wide == 1 or not rows.by_products:
         new = {"k": rank}
         return da.blockwise(solve_rows, "ik", matrix, "ij", places, "i", new_axes=new, widths=list(widths), **cut)
@@ -197,20 +196,20 @@ def lazy_rows(matrix: Any, rows: Rows) -> Any:
     panels = da.from_array(across, chunks=(3, 1)), "uj"
     narrow = {"j": lambda width: rank}
     parts = da.blockwise(products, "ij", matrix, "ij", *panels, places, "i", adjust_chunks=narrow, **cut)
-    return da.blockwise(solve_products, "ik", parts, "ij", new_axes={"k": rank}, **told)
+    return da.blockwise(solve_products, "ik", parts, "ij", new_axes={"k": rank}, **common)
 
 
 def as_product(W: Any, H: Any, names: Sequence[Any] | None) -> Any:
-    """Return WH for whatever W is; a DataArray comes back with the features as its second dimension.
+    """Return WH for W of any kind; for a DataArray, the features are the second dimension.
 
     Raises
     ------
     DataError
-        If W has not one column for each component.
+        If the number of columns of W is not that of the components.
     """
     shape = getattr(W, "shape", None) or np.shape(W)
     if not shape or shape[-1] != len(H):
-        raise DataError(f"X has shape {tuple(shape)}, and is to be a W, with a column for each of {len(H)} components.")
+        raise DataError(f"X has shape {tuple(shape)}, and W needs {len(H)} columns; give a W as from transform.")
     if not _is(W, "xarray", "DataArray"):
         return (as_matrix(W, "X") if issparse(W) else W) @ H
     samples = W.dims[0]
@@ -221,12 +220,12 @@ def as_product(W: Any, H: Any, names: Sequence[Any] | None) -> Any:
 
 
 def _is(given: Any, package: str, name: str) -> bool:
-    """Say whether a thing is of a class of a package that need not be there."""
+    """Return whether an object is an instance of a class of a package that may not be installed."""
     return any(kind.__name__ == name and kind.__module__.split(".")[0] == package for kind in type(given).__mro__)
 
 
 def _coordinates(labels: Any) -> list[Any] | None:
-    """Return the names that a DataArray has for its second dimension, if it has any."""
+    """Return the coordinates of the second dimension of a DataArray, if there are any."""
     if labels.ndim != 2:
         raise DataError(f"X is a DataArray with the dimensions {labels.dims}; give one of two: samples and features.")
     place = labels.dims[1]
@@ -234,7 +233,7 @@ def _coordinates(labels: Any) -> list[Any] | None:
 
 
 def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
-    """Return the shape and the names of a matrix that is not in memory, or raise DataError where it is none."""
+    """Return the shape and the names of a matrix that is not in memory; raise DataError if it is not a matrix."""
     if not isinstance(matrix, da.Array):
         layout = open_matrix(matrix).layout
         return layout.user_shape, layout.names
@@ -242,7 +241,7 @@ def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
         raise DataError(f"X is a Dask array of {matrix.ndim} dimension(s); give one of two: samples and features.")
     for count, what in zip(matrix.shape[::-1], ("features", "samples")[: 1 + reset], strict=False):
         if math.isnan(count):
-            raise DataError(f"X is a Dask array whose {what} are not counted; call X.compute_chunk_sizes() first.")
+            raise DataError(f"X is a Dask array whose number of {what} is unknown; call X.compute_chunk_sizes() first.")
     work_dtype(matrix.dtype)
     return (matrix.shape[0], matrix.shape[1]), NO_NAMES
 
@@ -250,10 +249,10 @@ def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
 def _check_features(
     model: Any, count: int, names: Sequence[Any] | None, reset: bool, movable: bool = False
 ) -> Order | None:
-    """Tell an estimator of the features of its X, or see that they are those it was fitted to.
+    """Set the features of an estimator, or check that they are those of the fit.
 
-    Returns the order that brings those of the fit into that of X, where they are the same in another order and X is
-    `movable`: it lies in a file. Of a frame or an AnnData, they are to have the order of the fit, as for scikit-learn.
+    Return the order that brings the features of the fit into that of X, if they are the same in another order and X is
+    `movable`, as in a file. A frame or an AnnData must have the order of the fit, as in scikit-learn.
     """
     texts = np.array(names, object) if names is not None and all(isinstance(name, str) for name in names) else None
     known = getattr(model, "feature_names_in_", None)

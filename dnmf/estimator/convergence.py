@@ -1,4 +1,4 @@
-"""How a fit goes on: the lines that `verbose` prints, and when there is no more progress from batch to batch."""
+"""Progress of a fit: the lines printed for `verbose`, and the stopping rule of `MiniBatchNMF`."""
 
 import dataclasses
 
@@ -10,33 +10,41 @@ from dnmf.solvers.online import Online
 
 
 class Told(Watcher):
-    """Prints a line after every iteration, for `verbose`."""
+    """Print a line after every iteration, for `verbose`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def passed(self, record: Record) -> None:
-        """Print the figures."""
+        """Print the loss and the optimality."""
         print(f"{self.name}: pass {record.passes}, loss {record.loss:.6g}, optimality {record.optimality:.2e}")
 
     def stopped(self, verdict: Verdict) -> None:
-        """Print why it ended."""
+        """Print the reason for the end."""
         print(f"{self.name}: {verdict.sentence}")
 
 
 @dataclasses.dataclass
 class Progress:
-    """When `fit` ends: H has hardly moved, or the smoothed cost has not improved for so many batches.
+    """Stopping rule of `MiniBatchNMF`: H hardly changes, or the smoothed cost has not improved for several batches.
 
-    It never does before every row was seen once: until then batches bring what is new, and their costs only make the
-    mean from which the smoothed cost goes on.
+    It does not apply before every row was seen once; until then, the costs only form the initial mean of the smoothed
+    cost.
 
     Attributes
     ----------
-    tol, patience, rows, verbose
-        The share that H is to move by, the batches allowed without improvement, the rows of X, whether to print.
-    steps, over
-        The steps made, and whether there is no more progress.
+    tol
+        Relative change of H at which the fit ends.
+    patience
+        Number of batches without improvement at which the fit ends.
+    rows
+        Number of rows of X.
+    verbose
+        Whether to print a line per batch.
+    steps
+        Number of steps made.
+    over
+        Whether the fit has ended.
     """
 
     tol: float
@@ -46,11 +54,11 @@ class Progress:
     steps: int = 0
     over: bool = False
     _cost: float | None = None
-    _least: float = np.inf
+    _lowest: float = np.inf
     _idle: int = 0
 
     def ends(self, before: Online | None, online: Online, cost: float) -> bool:
-        """Take in a step with its cost for a row, and say whether it was the last; the first one never is."""
+        """Count a step with its cost per row, and return whether it was the last one; the first step never is."""
         self.steps += 1
         if before is None:
             return False
@@ -59,8 +67,8 @@ class Progress:
             share = min(width / min(before.rows, self.rows + 1), 1.0)
             self._cost = cost if self._cost is None else (1 - share) * self._cost + share * cost
         if seen_all and self._cost is not None:
-            self._idle = 0 if self._cost < self._least else self._idle + 1
-            self._least = min(self._least, self._cost)
+            self._idle = 0 if self._cost < self._lowest else self._idle + 1
+            self._lowest = min(self._lowest, self._cost)
         if self.verbose:
             smoothed = np.nan if self._cost is None else self._cost
             print(f"MiniBatchNMF: step {self.steps}, cost {cost:.6g}, smoothed {smoothed:.6g}")

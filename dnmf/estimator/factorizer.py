@@ -1,4 +1,4 @@
-"""What the estimators share: how they are fitted, W of new data, and X of W."""
+"""The base class of the estimators: fit, transform, inverse transform and score."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Self
@@ -11,7 +11,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from dnmf.errors import DataWarning, warn
-from dnmf.estimator.containers import Table, as_product, lazy_rows, opened
+from dnmf.estimator.containers import Table, as_product, lazy_rows, open_table
 from dnmf.estimator.parameters import settings_by_hand
 from dnmf.estimator.rows import Rows
 from dnmf.kernels.blocks.tiles import Float
@@ -26,9 +26,9 @@ INFINITE = float("inf")
 
 
 class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
-    """An estimator that has `components_`, and `_settings` by which rows of W are solved for.
+    """Base class of estimators with `components_`, and with `_settings` for the solution of the rows of W.
 
-    `components_` may also be set by hand, in place of a fit: all but `fit` and `partial_fit` then use the parameters.
+    `components_` may also be set by hand instead of a fit; the settings are then derived from the parameters.
     """
 
     max_iter: int
@@ -39,19 +39,19 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
-        """Learn H of the data.
+        """Learn H from data.
 
         Parameters
         ----------
         X : of shape (n_samples, n_features)
             A NumPy array, a SciPy CSR or CSC matrix, a pandas or polars frame, a Dask array or frame, an xarray
-            DataArray, an AnnData, a `zarr.Array`, or the address of whatever `dnmf.factorize` opens. What is lazy, or
-            lies in a file, is streamed.
+            DataArray, an AnnData, a `zarr.Array`, or the address of a matrix that `dnmf.factorize` opens. Lazy data and
+            files are streamed.
         y : None
-            Not used.
+            Ignored.
         W, H : arrays of shape (n_samples, n_components) and (n_components, n_features)
-            Where to start with `init="custom"`; they are not changed. `MiniBatchNMF` solves for W of every batch, and
-            uses none.
+            Initial factors for `init="custom"`; they are not changed. `MiniBatchNMF` ignores W, which it solves for in
+            every batch.
 
         Returns
         -------
@@ -64,12 +64,12 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Any:
-        """Learn H of the data and return W: what `fit(X).transform(X)` returns, to the last bit.
+        """Learn H from data and return W, bit by bit equal to `fit(X).transform(X)`.
 
         Parameters
         ----------
         X, y, W, H
-            As for `fit`.
+            As in `fit`.
 
         Returns
         -------
@@ -81,60 +81,59 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     @own_errors
     def transform(self, X: Any) -> Any:
-        """Return W of the rows of X, with `components_` held.
+        """Return W for the rows of X, with `components_` held fixed.
 
-        Every row is solved by itself, with the penalties of the fit: exactly for the Frobenius loss, and for
-        `missing`; to convergence, as nearly, for the others. Nothing of it depends on the solver of the fit.
+        Every row is solved independently, with the penalties of the fit: exactly for the Frobenius loss, also with
+        missing entries, and to convergence for other losses. The result does not depend on the solver of the fit.
 
         Parameters
         ----------
         X : of shape (n_samples, n_features)
-            Of any kind that `fit` takes.
+            Data of any kind that `fit` takes.
 
         Returns
         -------
         W : of shape (n_samples, n_components)
-            A NumPy array, or what `set_output` asks for. A lazy Dask array with the chunks of X's rows, of which
-            nothing is computed here, for a Dask array or frame, and for a path. A DataArray for a DataArray.
+            A NumPy array, or a container chosen by `set_output`. For a Dask array or frame, or a path, a lazy Dask
+            array with the row chunks of X. For a DataArray, a DataArray.
         """
         self._check_ready()
-        return self._transformed(opened(self, X, reset=False, lengths=False))
+        return self._transformed(open_table(self, X, reset=False, lengths=False))
 
     @own_errors
     def inverse_transform(self, X: Any) -> Any:
-        """Return the data that W stands for.
+        """Return the data WH for W.
 
         Parameters
         ----------
         X : of shape (n_samples, n_components)
-            W: an array or a sparse matrix, a Dask array, or a DataArray.
+            W: an array, a sparse matrix, a Dask array, or a DataArray.
 
         Returns
         -------
         X_original : of shape (n_samples, n_features)
-            WH, of the same kind.
+            WH, of the same kind as W.
         """
         self._check_ready()
         return as_product(X, self.components_, getattr(self, "feature_names_in_", None))
 
     @own_errors
     def score(self, X: Any, y: Any = None) -> float:
-        """Return how well `components_` describe X: minus the mean divergence of a sample from its WH.
+        """Return minus the mean divergence of the samples of X from WH.
 
-        As for scikit-learn's other decompositions, more is better, and the number of samples does not matter. It
-        compares losses, penalties or starts at one number of components. It cannot choose that number: W is solved for
-        with all entries of X, so that more components nearly always score higher, on new samples too;
-        `dnmf.select_rank` holds out entries and can.
+        Higher is better. Use the score to compare losses, penalties or initialisations for the same number of
+        components. It cannot choose that number: W is solved for with all entries of X, so that more components nearly
+        always score higher, also on new samples. `dnmf.select_rank` holds out entries and can.
 
-        For β ≤ 1, such as Kullback–Leibler, the divergence is infinite where X has data of a feature that is 0 in all
-        components, as a word that no sample of the fit has. Such features are left out, with a warning.
+        For β ≤ 1, such as Kullback–Leibler, the divergence is infinite if X has data of a feature that is 0 in all
+        components, such as a word that no sample of the fit has. Such features are left out with a warning.
 
         Parameters
         ----------
         X : of shape (n_samples, n_features)
-            Of any kind that `fit` takes; it is read once, block by block, and again where features are left out.
+            Data of any kind that `fit` takes; read once, block by block, and again if features are left out.
         y : None
-            Not used.
+            Ignored.
 
         Returns
         -------
@@ -147,14 +146,14 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             If the divergence is infinite; with the number of features that are 0 in `components_`.
         """
         self._check_ready()
-        table = opened(self, X, reset=False)
+        table = open_table(self, X, reset=False)
         loss = self._solved(table, kept=False, measured=True)[1]
         if not np.isfinite(loss):
             loss = self._finite(table)
         return -loss / table.shape[0]
 
     def _finite(self, table: Table) -> float:
-        """Return the loss of X without the features that are 0 in all components, for which it is infinite; warn."""
+        """Return the loss without the features that are 0 in all components, for which it is infinite; warn."""
         known = np.asarray((self.components_ > 0).any(axis=0))
         lost, features = int((~known).sum()), len(known)
         if self._settings.beta <= 0 or known.all() or not known.any():
@@ -173,7 +172,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self._solved(table, kept=False, measured=True, features=known)[1]
 
     def _check_ready(self) -> None:
-        """See that there are `components_`; where they were set and not fitted, the parameters say how to use them."""
+        """Raise NotFittedError without `components_`; derive the settings if they were set by hand."""
         check_is_fitted(self)
         if not hasattr(self, "_settings") or self._by_hand:
             self._validate_params()
@@ -183,17 +182,17 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     @abstractmethod
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
-        """Fit, and return the data as they were opened, and their W where they are in memory."""
+        """Fit; return the opened data, and their W if they are in memory."""
 
     def _warn_of_end(self) -> None:
-        """Warn that the iterations allowed have ended a fit."""
+        """Warn that the maximum number of iterations has ended a fit."""
         warn(
             f"Maximum number of iterations {self.max_iter} reached. Increase it to improve convergence.",
             ConvergenceWarning,
         )
 
     def _transformed(self, table: Table, W: Float | None = None) -> Any:
-        """Return W for a table, where it is not known already: lazy where the table is, unless a frame is asked for."""
+        """Return W for a table, unless it is known: lazy for a lazy table, unless `set_output` chooses a frame."""
         found: Any = W
         if found is None and table.lazy:
             found = lazy_rows(table.matrix, Rows(table.in_order(self.components_), self._settings))
@@ -206,9 +205,9 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _solved(
         self, table: Table, *, kept: bool = True, measured: bool = False, features: NDArray[np.bool] | None = None
     ) -> tuple[Float | None, float]:
-        """Return W (n_samples, r) for a table, and the loss without penalties, where it is asked for; one read.
+        """Return W (n_samples, r) for a table if `kept`, and the loss without penalties if `measured`, in one read.
 
-        Given `features`, the others are taken as 0.
+        With `features`, all other features are replaced by 0.
         """
         source: Source = table.by_rows()
         if features is not None:
@@ -226,7 +225,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     @property
     def _n_features_out(self) -> int:
-        """How many names there are to be."""
+        """Number of components, for the names of the output."""
         return len(self.components_)
 
     def __sklearn_tags__(self) -> Any:

@@ -1,4 +1,4 @@
-"""scikit-learn's function form of NMF."""
+"""NMF as a function of scikit-learn."""
 
 from typing import Any
 
@@ -25,24 +25,26 @@ def non_negative_factorization(
     verbose: int = 0,
     shuffle: bool = False,
 ) -> tuple[Any, Any, int]:
-    """Return W and H of X ≈ WH, and the number of iterations: `NMF` as scikit-learn's function.
+    """Factorise X ≈ WH; `NMF` as a function of scikit-learn.
 
     Parameters
     ----------
     X : of shape (n_samples, n_features)
-        Of any kind that `NMF.fit` takes.
+        Data of any kind that `NMF.fit` takes.
     W, H : arrays of shape (n_samples, n_components) and (n_components, n_features)
-        Where to start with `init="custom"`; with `update_H=False`, H is what W is solved for. They are not changed, and
-        may have another float dtype than X.
+        Initial factors for `init="custom"`; with `update_H=False`, H is held fixed. They are not changed, and may have
+        another float dtype than X.
     update_H : bool
-        Whether H is learned too; else W is solved for, row by row, in one read.
+        Whether to learn H too; otherwise W is solved for row by row, in one read.
     n_components, init, solver, beta_loss, tol, max_iter, alpha_W, alpha_H, l1_ratio, random_state, verbose, shuffle
-        As for `NMF`.
+        As in `NMF`.
 
     Returns
     -------
-    W, H, n_iter
-        The factors, and the iterations made.
+    W : of shape (n_samples, n_components)
+    H : array of shape (n_components, n_features)
+    n_iter : int
+        Number of iterations.
 
     Examples
     --------

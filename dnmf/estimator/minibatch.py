@@ -1,4 +1,4 @@
-"""scikit-learn's MiniBatchNMF, on batches of rows or on the blocks of what is too large for memory."""
+"""MiniBatchNMF as a scikit-learn estimator, on batches of rows in memory or of blocks on disk."""
 
 import dataclasses
 from typing import Any, Self
@@ -10,19 +10,19 @@ from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
 from dnmf.engine.factor import DiskFactor, MemoryFactor, Room
 from dnmf.errors import DataError
 from dnmf.estimator.batches import Batches, BlockBatches, OneBatch, RowBatches
-from dnmf.estimator.containers import Table, opened
+from dnmf.estimator.containers import Table, open_table
 from dnmf.estimator.convergence import Progress
 from dnmf.estimator.factorizer import Factorizer
 from dnmf.estimator.parameters import (
     OF_MINIBATCH,
     SHARED,
     Constraints,
-    begun_with,
     beta_of,
     check_factor,
     check_zeros,
     for_rows,
     init_for,
+    initial_factors,
     penalties_of,
     rank_of,
     seed_of,
@@ -36,9 +36,9 @@ from dnmf.settings import Settings, check_penalties
 from dnmf.solvers.online import Online, first_components
 from dnmf.sources.alignment import aligned
 
-# The share of memory that W of all batches may take before it is kept on the disk.
+# Share of the memory that W of all batches may take before it is moved to disk.
 KEPT_SHARE = 0.3
-# Updates of W of a batch that begin at its W of the epoch before.
+# Updates of W of a batch that start from its W of the previous epoch.
 SWEEPS = 4
 INFINITE = float("inf")
 
@@ -46,42 +46,42 @@ INFINITE = float("inf")
 class MiniBatchNMF(Factorizer):
     """Non-negative matrix factorization that updates H after every batch of rows, as a scikit-learn estimator.
 
-    It minimises what `NMF` does, takes what `sklearn.decomposition.MiniBatchNMF` takes and means the same by it.
-    Batches of a matrix in memory are of rows drawn at random; those of a Dask array, a Zarr array or a file of
-    rows drawn from a few of its blocks at a time. Their order is drawn anew for every epoch.
+    The objective is that of `NMF`, and the parameters are those of `sklearn.decomposition.MiniBatchNMF`, with the same
+    meaning. Batches of a matrix in memory consist of rows drawn at random; batches of a Dask array, a Zarr array or a
+    file consist of rows drawn from a few blocks at a time. The order of the batches is drawn for every epoch.
 
-    `partial_fit` on the batches of an epoch, one after the other, is `fit` with `max_iter=1`: both know of the rows
-    they have seen and no others. H starts from the first batch that is not all zeros. A feature that no batch has had
-    data of is 0 in H, and starts with the first batch that has.
+    Calls of `partial_fit` on the batches of an epoch are equivalent to `fit` with `max_iter=1`: both depend only on the
+    rows seen so far. H starts from the first batch with an entry above 0. A feature is 0 in H until a batch has data of
+    it.
 
     Parameters
     ----------
     n_components, init, beta_loss, alpha_W, alpha_H, l1_ratio, random_state, verbose
-        As for `NMF`; `init` sees the first batch.
+        As in `NMF`; `init` uses the first batch.
     batch_size : int
-        Rows of a batch.
+        Number of rows of a batch.
     tol : float
-        `fit` ends, after the first epoch, when a step changes H by no more than this share of it; 0 is never.
+        `fit` ends after the first epoch if the relative change of H in a step is at most this; 0 disables the test.
     max_no_improvement : int or None
-        `fit` ends, after the first epoch, when the smoothed cost has not improved for this many batches in a row.
+        `fit` ends after the first epoch if the smoothed cost has not improved for this number of consecutive batches.
     max_iter : int
-        Epochs allowed.
+        Maximum number of epochs.
     forget_factor : float
-        Share of the past that is left after an epoch, from the second on. In the first one and in `partial_fit`, H
-        is still far off, and the past counts for less: about this share is left after one to three batches.
+        Weight of the past after an epoch, from the second epoch on. In the first epoch and in `partial_fit`, the past
+        has this weight after one to three batches, since H is still far from its final value.
     fresh_restarts : bool
-        Whether W of a batch is solved for anew in every epoch, and not from where it was.
+        Whether to solve for W of a batch from scratch in every epoch, and not from its previous value.
     fresh_restarts_max_iter : int
-        Updates of W where it is solved for anew, as it is in the first epoch and in `partial_fit`.
+        Updates of W when it is solved for from scratch, as in the first epoch and in `partial_fit`.
 
     Attributes
     ----------
     components_, n_components_, n_features_in_, feature_names_in_, reconstruction_err_
-        As of `NMF`; the last one after `fit` only.
+        As in `NMF`; the last one only after `fit`.
     n_iter_ : int
-        Epochs begun.
+        Number of epochs begun.
     n_steps_ : int
-        Batches seen.
+        Number of batches processed.
 
     Examples
     --------
@@ -132,16 +132,16 @@ class MiniBatchNMF(Factorizer):
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
-        """Update H by one batch; the first one with data is where H starts, unless `components_` are there already.
+        """Update H with one batch; H starts from the first batch with data, unless `components_` are set.
 
         Parameters
         ----------
         X : of shape (n_samples, n_features)
-            The batch. One that is lazy is taken in batches, as `fit` takes it in its first epoch.
+            The batch. Lazy data are split into batches, as in the first epoch of `fit`.
         y, W : None
-            Not used.
+            Ignored.
         H : array of shape (n_components, n_features)
-            Where to start with `init="custom"`, in the first call; later ones have begun, and use none.
+            Initial H for `init="custom"`; only the first call uses it.
 
         Returns
         -------
@@ -149,13 +149,13 @@ class MiniBatchNMF(Factorizer):
             The estimator.
         """
         first = not hasattr(self, "_online")
-        table = opened(self, X, reset=first)
+        table = open_table(self, X, reset=first)
         if table.order is not None:
             raise DataError(
-                "The features of X are those of the first batch in another order; give every batch with its features "
+                "The features of X are those of the first batch in another order; give all batches with their features "
                 "in the order of feature_names_in_."
             )
-        _, H = begun_with(self.init, W, H)
+        _, H = initial_factors(self.init, W, H)
         H = aligned(H, (None, table.names.columns), "H")
         if first and H is None:
             H = getattr(self, "components_", None)
@@ -172,9 +172,9 @@ class MiniBatchNMF(Factorizer):
         return self
 
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
-        table, self._seed = opened(self, X, reset=True), seed_of(self.random_state)
+        table, self._seed = open_table(self, X, reset=True), seed_of(self.random_state)
         check_zeros(table, beta_of(self.beta_loss))
-        _, H = begun_with(self.init, W, H)
+        _, H = initial_factors(self.init, W, H)
         H = aligned(H, (None, table.names.columns), "H")
         init_for(self.init, rank_of(self.n_components, table.shape, H), table.shape)
         batches, rows = self._batches(table, H), table.shape[0]
@@ -188,7 +188,7 @@ class MiniBatchNMF(Factorizer):
         return table, W
 
     def _epochs(self, batches: Batches, rows: int, H: Any, progress: Progress) -> tuple[int, int]:
-        """Go over the batches until there is no more progress; return the epochs begun and the steps made."""
+        """Process batches until there is no more progress; return the numbers of epochs begun and of steps."""
         online: Online | None = None
         room: Room | None = None
         for epoch in range(self.max_iter):
@@ -214,19 +214,19 @@ class MiniBatchNMF(Factorizer):
         room: Room | None = None,
         most: float = INFINITE,
     ) -> tuple[Online, Float, float]:
-        """Make a step with a batch, from its W of the epoch before where there is room for it."""
+        """Make a step with a batch, starting from its W of the previous epoch if that is stored."""
         V = batches.read(batch)
         try:
-            if online is None or (online.top is None and not self._given):  # or has seen no data yet
-                online = self._begun(V, H, online)
+            if online is None or (online.top is None and not self._given):  # or no data so far
+                online = self._started(V, H, online)
             W = None if room is None else room.read(batch)
             sweeps = self.fresh_restarts_max_iter if W is None else SWEEPS
             return online.step(V, W, self._settings, self.forget_factor, sweeps, most)
         except BadEntry as error:
             raise batches.place(batch, error) from None
 
-    def _begun(self, V: Block, H: Any, before: Online | None) -> Online:
-        """Return where the algorithm begins, with a first batch V (n_features, w), after batches without data."""
+    def _started(self, V: Block, H: Any, before: Online | None) -> Online:
+        """Return the initial state for a first batch V (n_features, w), which may follow batches without data."""
         shape, dtype = V.shape[::-1], work_dtype(V.dtype)
         square_sum(V, dtype, Scratch())
         rank = rank_of(self.n_components, shape, H)
@@ -243,7 +243,7 @@ class MiniBatchNMF(Factorizer):
         return dataclasses.replace(before, start=start)
 
     def _batches(self, table: Table, H: Any) -> Batches:
-        """Cut the data into batches."""
+        """Return the batches of a table."""
         if table.lazy:
             source = table.by_rows()
             plan_of(source.layout, Settings(rank=rank_of(self.n_components, table.shape, H)))  # raises for large blocks
@@ -251,7 +251,7 @@ class MiniBatchNMF(Factorizer):
         return RowBatches(table.matrix, self.batch_size, self._seed)
 
     def _take(self, online: Online | None) -> None:
-        """Take over what has been found."""
+        """Set the attributes from the state of the algorithm."""
         assert online is not None
         self._online, self._by_hand = online, False
         self.components_ = np.ascontiguousarray(online.Ht.T)
@@ -259,7 +259,7 @@ class MiniBatchNMF(Factorizer):
 
 
 def room_for(online: Online, batches: int, rows: int) -> Room:
-    """Return room for W of all batches: in memory, or on the disk where it is large."""
+    """Return a factor for W of all batches: in memory, or on disk if it is large."""
     rank = online.Ht.shape[1]
     if rank * rows * online.Ht.itemsize <= KEPT_SHARE * usable_memory():
         return MemoryFactor(batches)

@@ -1,5 +1,6 @@
-"""scikit-learn's NMF, out of core."""
+"""NMF as a scikit-learn estimator, out of core."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -8,30 +9,35 @@ from typing import Any, Self
 
 import numpy as np
 
+from dnmf.engine import single_threaded_products
 from dnmf.errors import SettingsError
-from dnmf.estimator.containers import Table, opened
+from dnmf.estimator.containers import Table, open_table
 from dnmf.estimator.convergence import Told
 from dnmf.estimator.factorizer import Factorizer
-from dnmf.estimator.measuring import measured
 from dnmf.estimator.parameters import (
     OF_NMF,
     SHARED,
     Constraints,
-    begun_with,
     beta_of,
     check_factor,
     check_zeros,
     checked_factors,
     for_rows,
+    initial_factors,
     options_of,
     rank_of,
 )
-from dnmf.estimator.persistence import fitted_in, is_store, told_of
+from dnmf.estimator.persistence import described, is_store, stored_estimator
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.quadratic.rule import Quadratic, change
+from dnmf.kernels.registry import altered, make_rule
+from dnmf.kernels.rule import Model
 from dnmf.run.open import new_run, old_run
 from dnmf.run.result import Result
 from dnmf.run.run import Run
+from dnmf.run.transform import Solve
 from dnmf.settings import Settings
+from dnmf.solvers.iteration import Update
 from dnmf.solvers.stopping import Allowed
 from dnmf.sources.alignment import aligned, aligned_factors
 
@@ -39,8 +45,8 @@ from dnmf.sources.alignment import aligned, aligned_factors
 class NMF(Factorizer):
     """Non-negative matrix factorization as a scikit-learn estimator, for data of any size.
 
-    X (n_samples, n_features) ≈ W · H with H = `components_`, and W what `transform` returns. It takes what
-    `sklearn.decomposition.NMF` takes and means the same by it: it minimises
+    X (n_samples, n_features) ≈ W · H, where H is `components_` and `transform` returns W. The parameters are those of
+    `sklearn.decomposition.NMF`, with the same meaning, and some more. The objective is
 
     D(X, WH) + alpha_W · n_features · (l1_ratio ‖W‖₁ + ½ (1 − l1_ratio) ‖W‖²)
              + alpha_H · n_samples · (l1_ratio ‖H‖₁ + ½ (1 − l1_ratio) ‖H‖²),
@@ -50,42 +56,42 @@ class NMF(Factorizer):
     Parameters
     ----------
     n_components : int, "auto" or None
-        Number of components. `"auto"` is that of a given H, or else all features, as `None`.
+        Number of components. `"auto"`: that of a given H, or else the number of features, as for `None`.
     init : str or None
-        `None` is `"nndsvda"` where there are as many samples and features as components and nothing is missing, else
-        `"random"`; also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H given to `fit`, and those of
-        `dnmf.factorize`: `"sketch"`, which costs one read where these cost three, and `"auto"`.
+        `None`: `"nndsvda"` if n_components ≤ min(n_samples, n_features) and no entries are missing, else `"random"`.
+        Also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H passed to `fit`, and as in `dnmf.factorize` `"auto"`
+        and `"sketch"`, which costs one read in place of three.
     solver : str
-        `"cd"` (HALS; for Kullback–Leibler, Newton's method by coordinates), `"mu"`, and those of `dnmf.factorize`:
-        `"auto"`, which needs the fewest reads, `"sketch"`, `"newton"`, `"hals"`, `"als"`, `"minibatch"`.
+        `"cd"` (HALS; for Kullback–Leibler, coordinate-wise Newton steps), `"mu"`, and as in `dnmf.factorize`
+        `"auto"`, which needs the fewest reads, `"sketch"`, `"newton"`, `"hals"`, `"als"` and `"minibatch"`.
     beta_loss : str or float
-        `"frobenius"`, `"kullback-leibler"`, `"itakura-saito"`, or β as a number.
+        `"frobenius"`, `"kullback-leibler"`, `"itakura-saito"`, or the number β of a β-divergence.
     tol : float
-        Relative optimality at which the fit has converged: how far the factors are from meeting the optimality
-        conditions. It depends on the factors alone, not on where they started or on the scale of X.
+        Relative optimality at which the fit has converged: the violation of the optimality conditions by the factors.
+        It does not depend on the initialisation or on the scale of X.
     max_iter : int
-        Iterations allowed; each is a read of X. Those of the initialisation come on top, and one more for the final W.
+        Maximum number of iterations, each of which reads X once. The initialisation and the final W need further reads.
     random_state : int, RandomState or None
-        Of the initialisation.
+        Seed of the initialisation.
     alpha_W, alpha_H, l1_ratio : float
         Penalties, as above; `alpha_H="same"` is `alpha_W`.
     verbose : int
         Whether to print a line after every iteration.
     shuffle : bool
-        Whether `"cd"` takes the components in an order drawn anew for every iteration, for the Frobenius loss.
+        Whether `"cd"` updates the components in another order in every iteration, for the Frobenius loss.
     store : path or None
-        Where checkpoints go: a folder or a URL. A fit that finds a store there of the same X and parameters goes on
-        where it was; one of others is refused. With `random_state=None` the seed of the store is taken.
-        `NMF.from_store` makes a fitted estimator of it.
+        Path or URL of a folder for checkpoints. A fit resumes from an existing store of the same X and parameters, and
+        refuses any other store. With `random_state=None` the seed of the store is used. `NMF.from_store` loads a fitted
+        estimator from the store.
     checkpoint_every : int
         Iterations between two checkpoints.
     memory_limit : int, str or None
-        Bytes the process may hold, as `"1GB"`; 60 % of what it may use by default.
+        Memory limit of the process, in bytes or as `"1GB"`; by default 60 % of the memory available to it.
     max_seconds : float or None
-        Seconds after which the iteration under way is the last.
+        Time in seconds after which the current iteration is the last one.
     missing : str
-        `"nan"`: NaN in a dense X is missing. `"zeros"`: what a sparse X does not store is missing. Missing entries
-        count for nothing, in `fit` and in `transform`.
+        `"nan"`: NaN in a dense X is missing. `"zeros"`: entries that a sparse X does not store are missing. Missing
+        entries count neither in `fit` nor in `transform`.
 
     Attributes
     ----------
@@ -94,19 +100,19 @@ class NMF(Factorizer):
     n_components_ : int
         Number of components.
     n_iter_ : int
-        Iterations made.
+        Number of iterations.
     reconstruction_err_ : float
-        √(2 D(X, WH)) with the W that `transform` returns for X; for the Frobenius loss, ‖X − WH‖. Where X is lazy and
-        cut along its features, and the loss another one, W is that of the fit.
+        √(2 D(X, WH)) with the W that `transform` returns for X; for the Frobenius loss, ‖X − WH‖. If X is lazy and cut
+        along its features, W is that of the fit for other losses.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where X has names that are all texts.
+        Names of the features, if all names are texts.
 
     See Also
     --------
     MiniBatchNMF : Updates H after every batch of rows.
-    dnmf.factorize : The same as a function, with more to choose.
+    dnmf.factorize : The same as a function, with more options.
 
     Examples
     --------
@@ -161,15 +167,15 @@ class NMF(Factorizer):
 
     @classmethod
     def from_store(cls, store: str | Path) -> Self:
-        """Return the estimator whose fit wrote a store, fitted; X is not needed.
+        """Load a fitted estimator from the store of its fit; X is not needed.
 
-        It serves as well for what `dnmf fit` or `dnmf.factorize` wrote, and for a fit that was interrupted, as it was
-        at its newest checkpoint.
+        The store may also be that of `dnmf fit` or `dnmf.factorize`, or of an interrupted fit, of which the newest
+        checkpoint is used.
 
         Raises
         ------
         StoreError
-            If there is no store, or no whole checkpoint in it.
+            If there is no store, or it has no valid checkpoint.
 
         Examples
         --------
@@ -179,7 +185,7 @@ class NMF(Factorizer):
         >>> bool((NMF.from_store(store).transform(X) == W).all())
         True
         """
-        parameters, attributes = fitted_in(store, set(cls._get_param_names()))
+        parameters, attributes = stored_estimator(store, set(cls._get_param_names()))
         model = cls(**parameters)
         model._validate_params()
         for name, value in attributes.items():
@@ -187,8 +193,8 @@ class NMF(Factorizer):
         return model
 
     def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
-        table = opened(self, X, reset=True)
-        W, H = begun_with(self.init, W, H)
+        table = open_table(self, X, reset=True)
+        W, H = initial_factors(self.init, W, H)
         options = options_of(self, table.shape, H)
         check_zeros(table, beta_of(self.beta_loss))
         W, H = aligned_factors(W, H, table.names)
@@ -196,25 +202,25 @@ class NMF(Factorizer):
         with self._running(table, options, given) as run:
             run.settings = run.settings.replace({"max_passes": self.max_iter + run.passes_of_start})
             run.allowed = Allowed(self.max_iter, "iterations", "max_iter")
-            self._tell(run)
+            self._describe(run)
             for _ in run:
                 pass
             result = run.result()
             self._take(result)
             lazy = table.lazy
-            W, loss = (None, measured(run, self.components_)) if lazy else self._solved(table, measured=True)
+            W, loss = (None, reconstruction_loss(run, self.components_)) if lazy else self._solved(table, measured=True)
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
-            self._tell(run, self.reconstruction_err_)
+            self._describe(run, self.reconstruction_err_)
         if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:
             self._warn_of_end()
         return table, W
 
     def _with_components(self, X: Any, H: Any) -> Any:
-        """Return W for an H that is given in place of a fit."""
+        """Return W for a given H, without a fit."""
         self._validate_params()
         if H is None:
-            raise SettingsError("update_H=False solves for the W of a given H, and H is None; give one.")
-        table = opened(self, X, reset=True)
+            raise SettingsError("update_H=False solves for the W of a given H, and H is None; give H.")
+        table = open_table(self, X, reset=True)
         H = aligned(H, (None, table.names.columns), "H")
         rank = rank_of(self.n_components, table.shape, H)
         self.components_ = check_factor(H, (rank, table.shape[1]), "NMF", "H")
@@ -222,23 +228,23 @@ class NMF(Factorizer):
         check_zeros(table, beta_of(self.beta_loss))
         return self._transformed(table)
 
-    def _tell(self, run: Run, error: float | None = None) -> None:
-        """Let the store say of what estimator it is."""
+    def _describe(self, run: Run, error: float | None = None) -> None:
+        """Save the parameters of the estimator in the store."""
         if run.store is not None:
-            run.store.amend(told_of(self, run.settings, error))
+            run.store.amend(described(self, run.settings, error))
 
     def _take(self, result: Result) -> None:
-        """Take over what a run has found."""
+        """Set the attributes from the result of a run."""
         self.components_ = np.array(result.H)
         self.n_components_, self.n_iter_ = len(self.components_), len(result.history)
         self._settings, self._by_hand = for_rows(result.settings), False
 
     @contextmanager
     def _running(self, table: Table, options: dict[str, Any], given: Any) -> Iterator[Run]:
-        """Start a run, or go on with the one that the store has of the same data and parameters."""
+        """Start a run, or resume the one in the store if it has the same data and parameters."""
         watchers = [Told(type(self).__name__)] if self.verbose else []
         if self.store is not None and is_store(self.store):
-            if not isinstance(self.random_state, Integral):  # then any seed will do, and the store's is as good
+            if not isinstance(self.random_state, Integral):  # any seed will do, and so will that of the store
                 del options["seed"]
             with old_run(self.store, table.source(), options, watchers, None, table.client) as run:
                 yield run
@@ -246,3 +252,25 @@ class NMF(Factorizer):
         options = options if given is None else options | {"init": given}
         with new_run(table.source(), options, self.store, False, watchers, None, table.client) as run:
             yield run
+
+
+def reconstruction_loss(run: Run, components: Float) -> float:
+    """Return the loss without penalties of X and the best W for `components` (r, n_features), in one read.
+
+    If blocks are parts of rows, XHᵀ and HHᵀ give the best W for the Frobenius loss; for other losses, W is that of the
+    run.
+    """
+    state, layout, rule = run.state, run.source.layout, run.rule
+    assert state is not None
+    with single_threaded_products():
+        if layout.transposed:
+            best = make_rule(for_rows(run.settings), transposed=True)
+            model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
+            return max(run.engine.one_pass(Solve(best, model, kept=False, measured=True)).fit, 0.0)
+        update = Update(altered(rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
+        stats = run.engine.one_pass(update, state.H)
+        if not isinstance(rule, Quadratic):
+            return max(stats.fit, 0.0)
+        alone = dataclasses.replace(rule, penalty_H=rule.penalty_W)
+        W = alone.best(np.ascontiguousarray(stats.cross.T), stats.gram).T
+        return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)

@@ -1,4 +1,4 @@
-"""The parameters of the estimators: what may be given, and what they are as the settings of a run."""
+"""Parameters of the estimators: allowed values, and their translation to the settings of a run."""
 
 from numbers import Integral, Real
 from typing import Any, get_args
@@ -15,7 +15,7 @@ from dnmf.kernels.registry import solvers_for
 from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
 
 SPECTRAL = ("nndsvd", "nndsvda", "nndsvdar")
-# The solvers that `transform` uses for every solver of the fit: those that get nearest to the minimum.
+# Solvers of `transform` by β, for every solver of the fit: those that come closest to the minimum.
 BEST_ROWS = {2.0: "hals", 1.0: "cd"}
 MOST_SEED = 2**31 - 1
 
@@ -60,16 +60,17 @@ def beta_of(beta_loss: str | float) -> float:
 
 
 def seed_of(random_state: Any) -> int:
-    """Return the seed that a random state stands for: itself, or a number drawn from it."""
+    """Return a seed for a random state: the state itself if it is an integer, else a number drawn from it."""
     if isinstance(random_state, Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(MOST_SEED))
 
 
 def penalties_of(model: Any, shape: tuple[int, int]) -> dict[str, float]:
-    """Return the penalties of an estimator on a matrix (n_samples, n_features): α_W counts by features, α_H by samples.
+    """Return the penalties of an estimator for a matrix (n_samples, n_features).
 
-    So they weigh the same against the loss, and against each other, however large the matrix is.
+    α_W is multiplied by n_features and α_H by n_samples, so that both are balanced against the loss and against each
+    other for every size of the matrix.
     """
     samples, features = shape
     alpha_W = model.alpha_W * features
@@ -79,7 +80,7 @@ def penalties_of(model: Any, shape: tuple[int, int]) -> dict[str, float]:
 
 
 def rank_of(n_components: int | str | None, shape: tuple[int, int], H: Any = None) -> int:
-    """Return the number of components: as many as a given H has, or else as there are features, if none is told."""
+    """Return the number of components: by default that of a given H, or else the number of features."""
     if isinstance(n_components, Integral):
         return int(n_components)
     given = () if H is None else getattr(H, "shape", None) or np.shape(H)
@@ -87,7 +88,7 @@ def rank_of(n_components: int | str | None, shape: tuple[int, int], H: Any = Non
 
 
 def init_for(init: str | None, rank: int, shape: tuple[int, int], missing: str = "none") -> str:
-    """Return the name that an initialisation has as the setting of a run.
+    """Return the name of an initialisation in the settings of a run.
 
     >>> init_for(None, 3, (10, 5)), init_for(None, 8, (10, 5)), init_for("custom", 3, (10, 5))
     ('nndsvda', 'random', 'auto')
@@ -105,7 +106,7 @@ def init_for(init: str | None, rank: int, shape: tuple[int, int], missing: str =
 
 
 def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
-    """Raise SettingsError where solver and loss do not go together; warn of a start that the solver cannot leave."""
+    """Raise SettingsError if solver and loss are incompatible; warn of zeros that the solver cannot change."""
     fitting = solvers_for(beta_of(beta_loss))
     if solver not in ("auto", *fitting):
         use = " or ".join(f"solver={name!r}" for name in fitting)
@@ -121,7 +122,7 @@ def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
 
 
 def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
-    """Return the parameters of an `NMF` as the options of a run on X (n_samples, n_features), checked."""
+    """Check the parameters of an `NMF`, and return the options of a run on X (n_samples, n_features)."""
     rank = rank_of(model.n_components, shape, H)
     check_loss(model.solver, model.beta_loss, model.init)
     same = ("solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit")
@@ -137,8 +138,8 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     }
 
 
-def begun_with(init: str | None, W: Any, H: Any) -> tuple[Any, Any]:
-    """Return the factors that a fit is to start from, if there are to be any; warn of those that are ignored."""
+def initial_factors(init: str | None, W: Any, H: Any) -> tuple[Any, Any]:
+    """Return the factors W and H to start a fit from, or None; warn of factors that are ignored."""
     if init == "custom":
         return W, H
     if W is not None or H is not None:
@@ -150,18 +151,18 @@ def begun_with(init: str | None, W: Any, H: Any) -> tuple[Any, Any]:
 
 
 def checked_factors(shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[Float, Float]:
-    """Return the factors that an `NMF` of X of a shape is to start from, checked."""
+    """Check and return the factors to start an `NMF` from, for X of a shape (n_samples, n_features)."""
     H = check_factor(H, (rank, shape[1]), "NMF", "H")
     return check_factor(W, (shape[0], rank), "NMF", "W"), H
 
 
 def for_rows(settings: Settings) -> Settings:
-    """Return the settings with which the rows of W are solved for, the same for every solver."""
+    """Return the settings of `transform`, which are the same for every solver of the fit."""
     return settings.replace({"solver": BEST_ROWS.get(settings.beta, "mu")})
 
 
 def settings_by_hand(model: Any) -> Settings:
-    """Return the settings of rows for an estimator whose `components_` were set and not fitted; they are checked."""
+    """Return the settings of `transform` for an estimator whose `components_` were set by hand; check both."""
     name = type(model).__name__
     components = check_array(model.components_, dtype=[np.float64, np.float32], input_name="components_")
     check_non_negative(components, f"{name} (components_)")
@@ -171,7 +172,7 @@ def settings_by_hand(model: Any) -> Settings:
 
 
 def check_zeros(table: Any, beta: float) -> None:
-    """Raise DataError for zeros in a matrix in memory where the loss of a zero is infinite."""
+    """Raise DataError for zeros in a matrix in memory if their loss is infinite."""
     if beta > 0 or table.lazy:
         return
     stored = table.matrix.data if scipy.sparse.issparse(table.matrix) else table.matrix
@@ -183,10 +184,10 @@ def check_zeros(table: Any, beta: float) -> None:
 
 
 def check_factor(factor: Any, shape: tuple[int, int], model: str, name: str) -> Float:
-    """Return a factor that was given to a model by a name, or raise ValueError for what no factor can be."""
+    """Check and return a factor; raise ValueError if it is not valid for the model and the shape."""
     whom = f"{model} (input {name})"
     if factor is None:
-        raise SettingsError(f"{whom} is None, and init='custom' starts from it; give one, or choose another init.")
+        raise SettingsError(f"{whom} is None, and init='custom' starts from it; give {name} or choose another init.")
     array: Float = check_array(factor, dtype=[np.float64, np.float32], input_name=name)
     for axis, place in enumerate(("first", "second")):
         if array.shape[axis] != shape[axis]:
@@ -196,5 +197,5 @@ def check_factor(factor: Any, shape: tuple[int, int], model: str, name: str) -> 
             )
     check_non_negative(array, whom)
     if not array.any():
-        raise DataError(f"Array passed to {whom} is full of zeros; nothing can be learned from there.")
+        raise DataError(f"Array passed to {whom} is full of zeros; give a factor with positive entries.")
     return array

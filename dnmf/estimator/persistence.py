@@ -1,4 +1,4 @@
-"""An estimator in the store of its fit: its parameters and the names of its features, beside the factors."""
+"""Estimators in stores: parameters and feature names, saved next to the factors."""
 
 from pathlib import Path
 from typing import Any
@@ -17,38 +17,38 @@ KEY = "estimator"
 
 
 def is_store(path: str | Path) -> bool:
-    """Say whether there is the store of a run."""
+    """Return whether a path or URL is the store of a run."""
     return find_header(place_at(path)) is not None
 
 
-def told_of(model: Any, settings: Settings, error: float | None = None) -> dict[str, Any]:
-    """Return what the header of a store is to say of an estimator and its settings, as plain values."""
+def described(model: Any, settings: Settings, error: float | None = None) -> dict[str, Any]:
+    """Return the entries of an estimator and its settings in the header of a store, as plain values."""
     names = getattr(model, "feature_names_in_", None)
-    told = {
+    estimator = {
         "parameters": {name: _plain(value) for name, value in model.get_params().items() if name != "store"},
         "feature_names": None if names is None else list(names),
         "reconstruction_err": error,
     }
-    return {KEY: told, "settings": settings.to_options()}
+    return {KEY: estimator, "settings": settings.to_options()}
 
 
-def fitted_in(path: str | Path, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parameters, of names that are known, and the attributes of the estimator that a store holds.
+def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters, out of the known names, and the attributes of the estimator in a store.
 
     Raises
     ------
     StoreError
-        If there is none, if it has no checkpoint, or says of the estimator what none can have said.
+        If there is no store, it has no checkpoint, or its description of the estimator is not valid.
     """
     result, header = stored_result(path), Store.open(path).header
     components = np.array(result.H)
-    told = header.get(KEY, {"parameters": parameters_of(result.settings, header["fingerprint"]["shape"])})
-    if not _is_told(told, known, components.shape[1]):
+    estimator = header.get(KEY, {"parameters": parameters_of(result.settings, header["fingerprint"]["shape"])})
+    if not _is_valid(estimator, known, components.shape[1]):
         raise StoreError(
-            f"{path} does not say of its estimator what dnmf writes; do not trust it. `dnmf.load` still gives its "
-            "factors."
+            f"{path} describes its estimator in a way that dnmf never writes; do not trust it. `dnmf.load` still "
+            "returns its factors."
         )
-    error = told.get("reconstruction_err")
+    error = estimator.get("reconstruction_err")
     attributes = {
         "components_": components,
         "n_components_": len(components),
@@ -57,17 +57,17 @@ def fitted_in(path: str | Path, known: set[str]) -> tuple[dict[str, Any], dict[s
         "reconstruction_err_": float("nan") if error is None else float(error),
         "_settings": for_rows(result.settings),
     }
-    names = told.get("feature_names")
+    names = estimator.get("feature_names")
     names = result.names.columns if names is None else names
     if names is not None:
         attributes["feature_names_in_"] = np.array(names, object)
-    return {**told["parameters"], "store": str(path)}, attributes
+    return {**estimator["parameters"], "store": str(path)}, attributes
 
 
 def parameters_of(settings: Settings, shape: tuple[int, int]) -> dict[str, Any]:
-    """Return the parameters of the estimator that a run on a matrix (n_samples, n_features) would have been of.
+    """Return the parameters of an estimator that are equivalent to the settings of a run on (n_samples, n_features).
 
-    An estimator has one `l1_ratio` for both factors; where those of a run differ, it is that of W.
+    An estimator has one `l1_ratio` for both factors; if the ratios of a run differ, it is that of W.
     """
     samples, features = shape
     W, H = settings.l1_W + settings.l2_W, settings.l1_H + settings.l2_H
@@ -85,19 +85,19 @@ def parameters_of(settings: Settings, shape: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _is_told(told: Any, known: set[str], features: int) -> bool:
-    """Say whether what a header holds can be what `told_of` returned."""
-    if not isinstance(told, dict) or not isinstance(told.get("parameters"), dict):
+def _is_valid(estimator: Any, known: set[str], features: int) -> bool:
+    """Return whether the entry of a header may be one that `described` returned."""
+    if not isinstance(estimator, dict) or not isinstance(estimator.get("parameters"), dict):
         return False
-    names, error = told.get("feature_names"), told.get("reconstruction_err")
+    names, error = estimator.get("feature_names"), estimator.get("reconstruction_err")
     if names is not None and not (
         isinstance(names, list) and len(names) == features and all(isinstance(name, str) for name in names)
     ):
         return False
-    return set(told["parameters"]) <= known and (error is None or isinstance(error, float))
+    return set(estimator["parameters"]) <= known and (error is None or isinstance(error, float))
 
 
 def _plain(value: Any) -> Any:
-    """Return a parameter as JSON can hold it; a state of random numbers is none of it."""
+    """Return a parameter as a value of JSON; None for others, such as a random state."""
     value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, (str, int, float, bool)) else None

@@ -1,4 +1,4 @@
-"""W of new rows of X with H held, row by row: what the tasks of a lazy W do."""
+"""W of new rows of X with H held fixed, row by row: the tasks of a lazy W."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ from dnmf.sources.memory import as_columns
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Solves for the rows of W.
+    """Solve for rows of W.
 
     Attributes
     ----------
     components
         H (r, n_features).
     settings
-        Those of `for_rows`.
+        Settings from `for_rows`.
     """
 
     components: Float
@@ -40,31 +40,31 @@ class Rows:
 
     @property
     def by_products(self) -> bool:
-        """Whether XHᵀ is all that is needed of X."""
+        """Whether XHᵀ determines W."""
         return isinstance(make_rule(self.settings, transposed=True), Quadratic)
 
     @own_errors
     def of(self, V: Block) -> Float:
-        """Return W (w, r) of some rows, given as the columns of V (n_features, w)."""
+        """Return W (w, r) for rows of X, given as the columns of V (n_features, w)."""
         rule = make_rule(self.settings, transposed=True)
         scratch, dtype = Scratch(), work_dtype(V.dtype)
         _check(V, rule.entries.square_sum, dtype, scratch)
         return rule.transform(V, Model.of(np.ascontiguousarray(self.components.T, dtype)), scratch).T
 
     def of_block(self, source: Source, block: int) -> Float:
-        """Return Wᵀ (r, w) of a block of a source that is streamed by rows."""
+        """Return Wᵀ (r, w) for a block of a source that is streamed by rows."""
         return self.of(read_block(source, block, Scratch())).T
 
 
 @own_errors
 def solve_rows(panels_of_rows: Sequence[Any], place: Any, rows: Rows, widths: Sequence[int]) -> Float:
-    """Return W (w, r) of some rows of X, given as their panels of columns, whose number and height are their place."""
+    """Return W (w, r) for rows of X, given as panels of columns and their place (number of the chunk, height)."""
     return rows.of(_columns(panels_of_rows, place, range(len(widths)), widths, rows.settings.missing))
 
 
 @own_errors
 def products(panel: Any, across: Any, place: Any, rows: Rows) -> Float:
-    """Return XHᵀ (w, r) of a panel of columns of X, given as its number, its first column of X and its width."""
+    """Return XHᵀ (w, r) for a panel of columns of X; `across` is its number, its first column of X and its width."""
     number, first, width = np.asarray(across).ravel().tolist()
     V = _columns([panel], place, [number], [width], rows.settings.missing)
     rule = make_rule(rows.settings, transposed=True)
@@ -79,7 +79,7 @@ def products(panel: Any, across: Any, place: Any, rows: Rows) -> Float:
 
 @own_errors
 def solve_products(parts: Sequence[Float], rows: Rows) -> Float:
-    """Return W (w, r) of some rows, given the products of all their panels."""
+    """Return W (w, r) for rows of X, given the products of all their panels."""
     rule = make_rule(rows.settings, transposed=True)
     assert isinstance(rule, Quadratic)
     dtype = parts[0].dtype
@@ -90,7 +90,7 @@ def solve_products(parts: Sequence[Float], rows: Rows) -> Float:
 def _columns(
     parts: Sequence[Any], place: Any, numbers: Sequence[int], widths: Sequence[int], missing: Missing
 ) -> Block:
-    """Lay panels of some rows together after a check of each, and turn them so that the rows are columns."""
+    """Check the panels of rows, join them, and transpose the result."""
     row, height = np.asarray(place).ravel().tolist()
     found = [
         declared(part, (height, width), f"chunk ({row:.0f}, {number}) of X", missing, "X")

@@ -8,7 +8,7 @@ import scipy.sparse
 import zarr
 
 from dnmf import NMF, MiniBatchNMF
-from dnmf.estimator.containers import opened
+from dnmf.estimator.containers import open_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 rng = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def test_dask_arrays_give_lazy_ones_that_are_cut_alike(model, chunks):
 def test_rows_are_put_together_a_few_at_a_time(kind, monkeypatch):
     monkeypatch.setattr("dnmf.estimator.containers.ROWS_BYTES", 5 * 15 * 8)
     blocks = da.from_array(X, chunks=(40, 4))
-    assert opened(kind(), blocks, reset=True).by_rows().layout.bounds == tuple(range(0, 41, 5))
+    assert open_table(kind(), blocks, reset=True).by_rows().layout.bounds == tuple(range(0, 41, 5))
     model = kind(3, random_state=0, beta_loss="kullback-leibler", **({"solver": "cd"} if kind is NMF else {})).fit(
         blocks
     )
@@ -68,7 +68,7 @@ def test_rows_are_put_together_a_few_at_a_time(kind, monkeypatch):
 def test_a_fit_asks_for_the_number_of_samples(kind):
     counted, known = da.from_array(X, chunks=(9, 15)), kind(3, random_state=0).fit(X)
     unknown = counted[counted[:, 0] > 0]
-    with pytest.raises(ValueError, match=r"whose samples are not counted; call X.compute_chunk_sizes\(\) first"):
+    with pytest.raises(ValueError, match=r"whose number of samples is unknown; call X.compute_chunk_sizes\(\) first"):
         kind(3).fit(unknown)
     np.testing.assert_allclose(known.transform(unknown).compute(), known.transform(X), rtol=1e-9)
 

@@ -363,7 +363,7 @@ def test_the_function_returns_an_H_that_is_a_list_as_an_array():
 @pytest.mark.parametrize("W", [np.ones((4, 2)), da.ones((4, 2)), scipy.sparse.eye_array(4), [[1, 2]], 3.0, "W.npy"])
 def test_what_can_be_no_W_is_refused(W):
     model = NMF(3, random_state=0).fit(data())
-    with pytest.raises(ValueError, match=r"X has shape \(.*\), and is to be a W, with a column for each of 3 comp"):
+    with pytest.raises(ValueError, match=r"X has shape \(.*\), and W needs 3 columns; give a W"):
         model.inverse_transform(W)
 
 
@@ -372,7 +372,7 @@ def test_what_can_be_no_W_is_refused(W):
     [
         ({"solver": "als", "beta_loss": 1.0}, {}, "solver 'als' does not handle beta_loss = 1.0; use solver='newton'"),
         ({"init": "nndsvd", "n_components": 20}, {}, "can only be used when n_components <= min"),
-        ({"init": "custom"}, {}, "NMF \\(input H\\) is None, and init='custom' starts from it; give one"),
+        ({"init": "custom"}, {}, "NMF \\(input H\\) is None, and init='custom' starts from it; give H"),
         ({"init": "custom"}, {"H": 3.0}, "Expected 2D array, got scalar array instead"),
         ({"init": "custom"}, {"H": np.full((2, 15), np.nan)}, "Input H contains NaN"),
         ({"init": "custom", "n_components": 3}, {"H": np.ones((2, 15))}, "wrong first dimension passed to NMF"),
@@ -389,7 +389,7 @@ def test_what_cannot_be_is_refused_by_a_sentence(options, given, sentence):
 
 
 def test_a_given_H_is_needed_and_dense():
-    with pytest.raises(ValueError, match="update_H=False solves for the W of a given H, and H is None; give one"):
+    with pytest.raises(ValueError, match="update_H=False solves for the W of a given H, and H is None; give H"):
         non_negative_factorization(data(), update_H=False)
     with pytest.raises(TypeError, match="Sparse data was passed for H, but dense data is required"):
         NMF(init="custom").fit(data(), H=scipy.sparse.csr_array(np.ones((3, 15))))
