@@ -1,10 +1,10 @@
-"""Non-negative matrix factorization of matrices that have outgrown memory.
+"""Non-negative matrix factorization of matrices that do not fit into memory.
 
-V (m, n) ≈ W (m, r) · H (r, n), all non-negative: V is read block by block, once a pass, within a memory limit, and a
-run can be killed at any moment and resumed to the same bits.
+V (m, n) ≈ W (m, r) · H (r, n), all non-negative. V is read block by block, once per pass, within a memory limit. A run
+can be killed at any time and resumed with the same bits.
 """
 
-from dnmf.cli import entry  # noqa: F401 - before all that takes time: where this is the command, Ctrl-C is to end it
+from dnmf.cli import entry  # noqa: F401 - before slow imports, so that Ctrl-C can end the command
 
 # isort: split
 from importlib import import_module
@@ -54,7 +54,7 @@ __all__ = [
     "write_report",
 ]
 
-# scikit-learn takes a second to import, which what does without it can save.
+# Imported on first use, since scikit-learn takes a second.
 _ESTIMATORS = ("NMF", "MiniBatchNMF", "non_negative_factorization")
 
 
