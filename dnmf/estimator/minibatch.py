@@ -147,6 +147,15 @@ class MiniBatchNMF(Factorizer):
         -------
         self : MiniBatchNMF
             The estimator.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> model, rng = MiniBatchNMF(2, random_state=0), np.random.default_rng(0)
+        >>> for _ in range(3):
+        ...     model = model.partial_fit(rng.random((10, 5)))
+        >>> model.components_.shape, model.n_steps_
+        ((2, 5), 3)
         """
         first = not hasattr(self, "_online")
         table = open_table(self, X, reset=first)
