@@ -127,23 +127,31 @@ def unknown(
     what: str,
     given: object,
     allowed: Iterable[str],
-    beside: str = "",
+    also: str = "",
     known_as: Mapping[str, str] | None = None,
 ) -> SettingsError:
     """Return the error for an unknown name, with the nearest known one.
 
-    `beside` describes what is also allowed, and `known_as` maps names used by other packages to known ones.
+    `also` describes what is also allowed, and `known_as` maps names used by other packages to known ones.
 
     >>> print(unknown("solver", "hasl", ["auto", "mu", "hals", "als"]))
     solver='hasl' is not known; allowed are 'auto', 'mu', 'hals' and 'als'. Did you mean 'hals'?
     """
     names = list(allowed)
-    words = [*map(repr, names), *filter(None, [beside])]
+    words = [*map(repr, names), *filter(None, [also])]
     listed = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-    other = (known_as or {}).get(str(given).lower())
-    near = [other] if other else difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean((known_as or {}).get(str(given).lower(), given), names)
     return SettingsError(f"{what}={given!r} is not known; allowed are {listed}.{hint}")
+
+
+def did_you_mean(given: object, names: list[str]) -> str:
+    """Return a hint at the known name that is most similar to a given one, or an empty text.
+
+    >>> did_you_mean("slover", ["loss", "solver"])
+    " Did you mean 'solver'?"
+    """
+    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def seen(given: str) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal, Self, get_args
 
 from dnmf import checks
-from dnmf.errors import DataWarning, SettingsError, unknown, warn
+from dnmf.errors import DataWarning, SettingsError, did_you_mean, unknown, warn
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
@@ -246,8 +246,7 @@ class Settings:
         names = [of.name for of in dataclasses.fields(cls)]
         for name in options:
             if name not in names:
-                hint = str(unknown("option", name, names)).rpartition(".")[2]
-                raise SettingsError(f"the option {name!r} is not known.{hint}")
+                raise SettingsError(f"the option {name!r} is not known.{did_you_mean(name, names)}")
         return cls(**options)
 
     def to_options(self) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def _is(given: Any, package: str, name: str) -> bool:
 def _coordinates(labels: Any) -> list[Any] | None:
     """Return the coordinates of the second dimension of a DataArray, if there are any."""
     if labels.ndim != 2:
-        raise DataError(f"X is a DataArray with the dimensions {labels.dims}; give one of two: samples and features.")
+        raise DataError(f"X is a DataArray with the dimensions {labels.dims}; give a 2-D one (samples, features).")
     place = labels.dims[1]
     return labels.coords[place].values.tolist() if place in labels.coords else None
 
@@ -238,7 +238,7 @@ def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
         layout = open_matrix(matrix).layout
         return layout.user_shape, layout.names
     if matrix.ndim != 2:
-        raise DataError(f"X is a Dask array of {matrix.ndim} dimension(s); give one of two: samples and features.")
+        raise DataError(f"X is a Dask array of {matrix.ndim} dimension(s); give a 2-D one (samples, features).")
     for count, what in zip(matrix.shape[::-1], ("features", "samples")[: 1 + reset], strict=False):
         if math.isnan(count):
             raise DataError(f"X is a Dask array whose number of {what} is unknown; call X.compute_chunk_sizes() first.")

@@ -45,8 +45,8 @@ def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any],
     estimator = header.get(KEY, {"parameters": parameters_of(result.settings, header["fingerprint"]["shape"])})
     if not _is_valid(estimator, known, components.shape[1]):
         raise StoreError(
-            f"{path} describes its estimator in a way that dnmf never writes; do not trust it. `dnmf.load` still "
-            "returns its factors."
+            f"The description of the estimator in {path} is not valid; do not trust it. `dnmf.load` still returns the "
+            "factors."
         )
     error = estimator.get("reconstruction_err")
     attributes = {

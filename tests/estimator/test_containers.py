@@ -172,7 +172,7 @@ def test_data_arrays_keep_their_dimensions_and_coordinates(lazy):
     back = model.inverse_transform(W)
     assert back.dims == ("time", "feature")
     np.testing.assert_allclose(back.values, W.values @ model.components_)
-    with pytest.raises(ValueError, match="give one of two: samples and features"):
+    with pytest.raises(ValueError, match="give a 2-D one"):
         model.transform(labels[0])
 
 
