@@ -60,27 +60,27 @@ def test_every_pass_can_be_watched_and_the_run_left():
     assert seen[0].verdict == "Running: 1 passes were made."
 
 
-def test_watchers_are_told_in_order(tmp_path):
-    told = []
+def test_watchers_are_notified_in_order(tmp_path):
+    calls = []
 
     class Diary(dnmf.Watcher):
         def started(self, plan, passes, max_passes):
-            told.append(("started", passes, max_passes))
+            calls.append(("started", passes, max_passes))
 
         def passed(self, record):
-            told.append(("passed", record.passes))
+            calls.append(("passed", record.passes))
 
         def saved(self, passes, store):
-            told.append(("saved", passes))
+            calls.append(("saved", passes))
 
         def stopped(self, verdict):
-            told.append(("stopped", verdict.converged))
+            calls.append(("stopped", verdict.converged))
 
     dnmf.factorize(
         low_rank(10, 30, 2), 2, max_passes=3, tol=0, checkpoint_every=2, store=tmp_path / "r.zarr", watchers=[Diary()]
     )
     passes = [("passed", 1), ("passed", 2), ("saved", 2), ("passed", 3), ("saved", 3)]
-    assert told == [("started", 0, 3), *passes, ("stopped", False)]
+    assert calls == [("started", 0, 3), *passes, ("stopped", False)]
 
 
 def test_the_plan_promises_less_than_it_is_allowed(tmp_path):

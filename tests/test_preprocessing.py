@@ -232,7 +232,7 @@ def test_a_matrix_with_weights_may_be_prepared():
 
 
 @pytest.mark.parametrize("kind", ["numpy", "csc", "dask, columns", "zarr"])
-def test_what_a_worker_is_told_gives_the_same_blocks(kind, tmp_path):
+def test_a_prepared_matrix_sent_to_a_worker_gives_the_same_blocks(kind, tmp_path):
     source = prepared(SOURCES[kind](counts(), tmp_path), "rows")
     part = pickle.loads(cloudpickle.dumps(source.part(range(source.layout.blocks))))
     np.testing.assert_array_equal(read_back(source, part), read_back(source))
@@ -242,7 +242,7 @@ HOSTILE = {
     "no list": 7,
     "no step": [{"name": "clip"}],
     "an unknown step": [{"name": "eval", "along": None, "total": 1.0, "factors": None}],
-    "a name that is no text": [{"name": ["clip"], "along": None, "total": 1.0, "factors": None}],
+    "a name that is not a text": [{"name": ["clip"], "along": None, "total": 1.0, "factors": None}],
     "a step along nothing": [{"name": "idf", "along": None, "total": 1.0, "factors": None}],
     "no total": [{"name": "total", "along": "columns", "total": -1.0, "factors": None}],
     "factors that are missing": [{"name": "idf", "along": "rows", "total": 1.0, "factors": None}],

@@ -1,4 +1,4 @@
-"""Options: what is allowed, and the sentence for what is not."""
+"""Options: allowed values, and the errors for others."""
 
 import dataclasses
 import inspect
@@ -20,7 +20,7 @@ REAL = ["l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds"]
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "3", "many", None, True, np.True_, np.nan, np.inf, [3], np.array([3])])
 @pytest.mark.parametrize("name", WHOLE)
-def test_what_is_no_whole_number_from_one_is_refused(name, value):
+def test_values_other_than_whole_numbers_from_one_are_refused(name, value):
     if value is None and name in ("threads", "sweeps"):
         assert getattr(Settings(**{"rank": 1, name: value}), name) is None
         return
@@ -33,7 +33,7 @@ def test_what_is_no_whole_number_from_one_is_refused(name, value):
 
 @pytest.mark.parametrize("value", [-1, -1e-300, np.nan, np.inf, "0.5", "much", [1.0], True, np.True_, 1j])
 @pytest.mark.parametrize("name", REAL)
-def test_what_is_no_finite_number_from_zero_is_refused(name, value):
+def test_values_other_than_finite_numbers_from_zero_are_refused(name, value):
     with pytest.raises(SettingsError, match=rf"^{name}=.* is not allowed; give a finite number of at least 0\.$"):
         Settings(**{"rank": 1, name: value})
 
@@ -81,7 +81,7 @@ def test_amounts_of_memory_are_understood(given, count):
     "given",
     [0, -1, "", "many", "1XB", "1 2", "GB", "1.2.3GB", "1iB", "-1GB", True, np.nan, np.inf, "1e999", [1], b"1GB"],
 )
-def test_what_is_not_an_amount_of_memory_is_refused(given):
+def test_texts_that_are_not_an_amount_of_memory_are_refused(given):
     with pytest.raises(
         SettingsError, match=r"^memory_limit=.* is not an amount of memory; give bytes, or a text such as"
     ):
@@ -100,7 +100,7 @@ def test_what_is_not_an_amount_of_memory_is_refused(given):
         ("init", "Random", "random"),
     ],
 )
-def test_unknown_names_are_refused_with_all_that_are_known_and_the_nearest(name, value, near):
+def test_unknown_names_are_refused_with_the_known_ones_and_the_nearest(name, value, near):
     with pytest.raises(SettingsError, match=rf"^{name}={value!r} is not known; allowed are ") as caught:
         Settings(**{"rank": 1, name: value})
     assert ("Did you mean" in str(caught.value)) == (near is not None)
@@ -142,7 +142,7 @@ def test_the_transposed_problem_swaps_the_penalties_and_nothing_else():
     assert swapped.swapped() == settings
 
 
-def test_what_may_change_in_a_resumed_run_are_options():
+def test_adjustable_options_are_options():
     assert set(ADJUSTABLE) < {field.name for field in dataclasses.fields(Settings)}
 
 
@@ -170,7 +170,7 @@ def test_the_typed_keywords_are_the_options():
     assert {name: typed[name] for name in OPTIONS} == {name: of.type for name, of in OPTIONS.items()} | wider
 
 
-def test_every_error_is_one_of_ours_and_of_the_kind_that_python_has_for_it():
+def test_every_error_is_a_dnmf_error_and_of_the_matching_kind_in_python():
     import dnmf.errors
 
     kinds = [kind for kind in vars(dnmf.errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]

@@ -1,4 +1,4 @@
-"""The command line: what it prints where, how it ends, and that it can be stopped and resumed."""
+"""The command line: output, exit codes, and how a run is stopped and resumed."""
 
 import json
 import signal
@@ -49,7 +49,7 @@ def test_fit_writes_one_json_object_a_pass_on_stdout_and_nothing_else(matrix, tm
     assert records == [record.to_dict() for record in history]
 
 
-def test_fit_tells_people_on_stderr(matrix, tmp_path):
+def test_fit_prints_messages_on_stderr(matrix, tmp_path):
     ended = run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", tmp_path / "run.zarr")
     assert ended.stdout == ""
     assert "pass    4  loss" in ended.stderr
@@ -57,10 +57,10 @@ def test_fit_tells_people_on_stderr(matrix, tmp_path):
     assert f"W and H are in {tmp_path / 'run.zarr'}" in ended.stderr
 
 
-def test_fit_warns_that_nothing_is_kept_without_a_store(matrix, tmp_path):
-    told = "The factors will not be saved; give --store to save them."
-    assert told in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
-    assert told not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
+def test_fit_warns_that_nothing_is_saved_without_a_store(matrix, tmp_path):
+    message = "The factors will not be saved; give --store to save them."
+    assert message in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    assert message not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
 
 
 def test_options_reach_the_run(matrix, tmp_path):
@@ -87,10 +87,10 @@ def test_options_reach_the_run(matrix, tmp_path):
     [["--init", "random"], ["--solver", "sketch"], ["--loss", "kullback-leibler"], ["--solver", "mu"]],
     ids=str,
 )
-def test_fit_tells_how_the_losses_of_several_runs_spread(options, tmp_path):
+def test_fit_prints_the_spread_of_the_losses_of_several_runs(options, tmp_path):
     matrix, on_sketch = SOURCES["zarr"](low_rank(60, 200, 3) + 0.1, tmp_path), "sketch" in options
-    asked = ["fit", matrix, "--rank", 3, "--n-runs", 4, "--max-passes", 4, "--store", tmp_path / "run.zarr", *options]
-    ended = run(*asked, "--json")
+    command = ["fit", matrix, "--rank", 3, "--n-runs", 4, "--max-passes", 4, "--store", tmp_path / "run.zarr", *options]
+    ended = run(*command, "--json")
     assert ended.exit_code == 0, ended.output
     result = dnmf.load(tmp_path / "run.zarr")
     *records, spread = map(json.loads, ended.stdout.splitlines())
@@ -109,14 +109,14 @@ def test_fit_tells_how_the_losses_of_several_runs_spread(options, tmp_path):
 
 
 def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
-    asked = ["rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2]
-    plain = run(*asked)
+    command = ["rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2]
+    plain = run(*command)
     assert plain.exit_code == 0, plain.output
     head, *lines = plain.stdout.splitlines()
     assert head.split()[0] == "rank"
     assert head.split()[-2:] == ["passes", "seconds"]
     assert [line.split()[0] for line in lines[:3]] == ["2", "3", "4"]
-    *passes, two, three, four, found = map(json.loads, run(*asked, "--json").stdout.splitlines())
+    *passes, two, three, four, found = map(json.loads, run(*command, "--json").stdout.splitlines())
     assert [record["passes"] for record in passes] == [2, 3]
     assert [row["rank"] for row in (two, three, four)] == [2, 3, 4]
     assert {row["passes"] for row in (two, three, four)} == {3}
@@ -134,7 +134,7 @@ def test_a_narrow_terminal_shows_whole_figures_of_fewer_columns(width, matrix, m
     assert ("A wider terminal also shows" in shown) == (width < 160)
 
 
-def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
+def test_resume_continues_a_run_and_info_describes_it(matrix, tmp_path):
     store = tmp_path / "run.zarr"
     run("fit", matrix, "--rank", 3, "--max-passes", 4, "--tol", 0, "--store", store)
     ended = run("resume", store, "--max-passes", 6)
@@ -145,7 +145,7 @@ def test_resume_goes_on_and_info_says_where_it_stands(matrix, tmp_path):
     assert "The 6 passes allowed were spent" in described
 
 
-def test_info_says_what_a_survey_found(matrix, tmp_path):
+def test_info_describes_a_survey(matrix, tmp_path):
     store = tmp_path / "survey.zarr"
     run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
     described = run("info", store)
@@ -154,7 +154,7 @@ def test_info_says_what_a_survey_found(matrix, tmp_path):
     assert str(dnmf.load_survey(store).suggest()) in described.stdout
 
 
-def test_a_survey_where_a_run_is_asked_for_is_refused_with_the_way_to_its_runs(matrix, tmp_path):
+def test_a_survey_in_place_of_a_run_is_refused_with_the_path_of_its_runs(matrix, tmp_path):
     store = tmp_path / "survey.zarr"
     run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
     ended = run("top", store)
@@ -207,7 +207,7 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' is not the shape of a chunk"),
     ],
 )
-def test_mistakes_end_in_a_sentence_and_exit_code_2(arguments, message, matrix):
+def test_mistakes_end_in_a_message_and_exit_code_2(arguments, message, matrix):
     ended = run(*[matrix if argument == "MATRIX" else argument for argument in arguments])
     assert ended.exit_code == 2
     assert message in ended.stderr
@@ -215,7 +215,7 @@ def test_mistakes_end_in_a_sentence_and_exit_code_2(arguments, message, matrix):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_a_run_with_a_checkpoint_and_the_way_to_resume(number, code, tmp_path):
+def test_signals_end_a_run_with_a_checkpoint_and_the_command_to_resume(number, code, tmp_path):
     V = np.asfortranarray(low_rank(2000, 10000, 3, dtype="float32"))
     matrix, store = tmp_path / "V.npy", tmp_path / "run.zarr"
     np.save(matrix, V)
@@ -225,9 +225,9 @@ def test_signals_end_a_run_with_a_checkpoint_and_the_way_to_resume(number, code,
         child.stdout.readline()
         child.stdout.readline()
         child.send_signal(number)
-        _, told = child.communicate()
+        _, messages = child.communicate()
     assert child.returncode == code
-    assert f"resume with: dnmf resume {store}" in told
+    assert f"resume with: dnmf resume {store}" in messages
     result = dnmf.load(store)
     assert result.passes >= 2
     whole = dnmf.factorize(matrix, 3, max_passes=result.passes + 1, tol=0)
@@ -260,18 +260,18 @@ def test_a_warning_is_one_plain_line(matrix):
     assert "DataWarning" not in ended.stderr
 
 
-def test_the_help_says_of_every_command_what_it_does_in_a_whole_sentence():
-    said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
-    lines = said.partition("Commands:\n")[2].splitlines()
+def test_the_help_describes_every_command_in_a_whole_sentence():
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    lines = shown.partition("Commands:\n")[2].splitlines()
     assert len(lines) == len(main.commands)
     assert all(line.endswith(".") and not line.endswith("..") for line in lines)
 
 
-def test_the_version_is_told():
+def test_the_version_is_printed():
     assert run("--version").stdout == f"dnmf, version {dnmf.__version__}\n"
 
 
-def test_missing_weighted_and_known_parts_are_told_by_options(tmp_path):
+def test_missing_weighted_and_fixed_parts_are_given_by_options(tmp_path):
     V = low_rank(20, 60, 3)
     M = np.random.default_rng(0).random(V.shape) < 0.8
     known = np.random.default_rng(1).random((20, 2))
@@ -284,8 +284,8 @@ def test_missing_weighted_and_known_parts_are_told_by_options(tmp_path):
         ended = CliRunner().invoke(main, [str(word) for word in command])
         assert ended.exit_code == 0, ended.output
         found = dnmf.load(tmp_path / f"{matrix}.zarr")
-        asked = {"loss": 0.5, "fixed_W": known, "max_passes": 4, "tol": 0, name: value}
-        expected = dnmf.factorize(tmp_path / f"{matrix}.npy", 3, **asked)
+        options_of_run = {"loss": 0.5, "fixed_W": known, "max_passes": 4, "tol": 0, name: value}
+        expected = dnmf.factorize(tmp_path / f"{matrix}.npy", 3, **options_of_run)
         np.testing.assert_array_equal(np.asarray(found.W), np.asarray(expected.W))
         np.testing.assert_array_equal(np.asarray(found.W)[:, :2], known)
     ended = CliRunner().invoke(main, ["resume", str(tmp_path / "V.zarr"), "--max-passes", "6"])

@@ -1,4 +1,4 @@
-"""Who watches a run is told everything, in order, and may end it."""
+"""Watchers are notified of everything, in order, and may end a run."""
 
 import dataclasses
 import threading
@@ -29,18 +29,18 @@ def test_a_watcher_need_not_watch_everything():
 
 
 @pytest.mark.parametrize(("init", "before"), [("random", 0), ("nndsvda", 1)])
-def test_every_block_of_every_pass_is_told_once(init, before, tmp_path):
-    told = Told()
+def test_every_block_of_every_pass_is_reported_once(init, before, tmp_path):
+    watcher = Told()
     V = stored(tmp_path / "V.zarr", matrix(), (24, 7))
-    result = dnmf.factorize(V, 4, init=init, max_passes=before + 2, tol=0, watchers=[told])
-    assert len(told.blocks) == (before + 2) * 9
-    assert sum(told.blocks) == result.history[-1].bytes_read == (before + 2) * matrix().nbytes
+    result = dnmf.factorize(V, 4, init=init, max_passes=before + 2, tol=0, watchers=[watcher])
+    assert len(watcher.blocks) == (before + 2) * 9
+    assert sum(watcher.blocks) == result.history[-1].bytes_read == (before + 2) * matrix().nbytes
     assert [record.bytes_read for record in result.history] == [(before + k) * matrix().nbytes for k in (1, 2)]
-    assert told.plan.bytes_per_pass == matrix().nbytes
+    assert watcher.plan.bytes_per_pass == matrix().nbytes
 
 
 @pytest.mark.parametrize("init", ["random", "nndsvda", "given"])
-def test_a_run_is_announced_before_anything_else_is_told(init, tmp_path):
+def test_a_run_is_announced_first(init, tmp_path):
     events = []
 
     class Diary(Watcher):
@@ -67,7 +67,7 @@ def test_all_watchers_hear_the_same():
     assert result.passes == 3
 
 
-def test_what_is_told_of_a_pass_is_what_the_history_holds():
+def test_the_record_of_a_pass_is_that_of_the_history():
     records = []
 
     class Keep(Watcher):
@@ -78,7 +78,7 @@ def test_what_is_told_of_a_pass_is_what_the_history_holds():
     assert tuple(records) == result.history
 
 
-def test_a_checkpoint_is_told_once_it_is_there_and_once_only(tmp_path):
+def test_a_checkpoint_is_reported_once_after_it_is_written(tmp_path):
     store, seen = tmp_path / "run.zarr", []
 
     class Look(Watcher):
@@ -94,12 +94,12 @@ def test_a_checkpoint_is_told_once_it_is_there_and_once_only(tmp_path):
 
 
 def test_a_run_that_is_cancelled_before_it_begins_makes_no_pass():
-    cancel, told = threading.Event(), Told()
+    cancel, watcher = threading.Event(), Told()
     cancel.set()
     with pytest.raises(Interrupted, match="was asked to stop"):
-        dnmf.factorize(matrix(), 4, init="random", watchers=[told], cancel=cancel)
-    assert told.blocks == []
-    assert told.calls == [("started", 0, 100)]
+        dnmf.factorize(matrix(), 4, init="random", watchers=[watcher], cancel=cancel)
+    assert watcher.blocks == []
+    assert watcher.calls == [("started", 0, 100)]
 
 
 def test_a_run_is_cancelled_between_two_blocks(tmp_path):
@@ -112,12 +112,12 @@ def test_a_run_is_cancelled_between_two_blocks(tmp_path):
             if len(self.blocks) == 12:
                 cancel.set()
 
-    told, V, store = Cancel(), stored(tmp_path / "V.zarr", matrix(), (24, 7)), tmp_path / "run.zarr"
+    watcher, V, store = Cancel(), stored(tmp_path / "V.zarr", matrix(), (24, 7)), tmp_path / "run.zarr"
     options = {"tol": 0, "max_passes": 3, "threads": 1, "init": "random"}
     with pytest.raises(Interrupted):
-        dnmf.factorize(V, 4, watchers=[told], cancel=cancel, store=store, **options)
-    assert len(told.blocks) == 12
-    assert told.calls == [("started", 0, 3), ("passed", 1), ("saved", 1)]
+        dnmf.factorize(V, 4, watchers=[watcher], cancel=cancel, store=store, **options)
+    assert len(watcher.blocks) == 12
+    assert watcher.calls == [("started", 0, 3), ("passed", 1), ("saved", 1)]
     assert_same_bits(dnmf.resume(store), dnmf.factorize(V, 4, **options))
 
 

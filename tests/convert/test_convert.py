@@ -23,9 +23,9 @@ from dnmf.sources.formats.entry_list import HELD_ENTRIES
 def test_what_is_written_is_the_matrix_with_its_names(kind, by, tmp_path):
     V = low_rank(30, 200, 3)
     given = (STORED | GIVEN)[kind](V, tmp_path)
-    told = []
+    reports = []
     by = None if (by == "columns") is not open_matrix(given).layout.transposed else by
-    convert(given, tmp_path / "new.zarr", by=by, memory_limit="30kB", on_progress=lambda *at: told.append(at))
+    convert(given, tmp_path / "new.zarr", by=by, memory_limit="30kB", on_progress=lambda *at: reports.append(at))
     source = open_matrix(tmp_path / "new.zarr")
     np.testing.assert_array_equal(read_back(source), V)
     assert source.layout.sparse is is_sparse(kind)
@@ -35,8 +35,8 @@ def test_what_is_written_is_the_matrix_with_its_names(kind, by, tmp_path):
     assert (names.columns.tolist() if columns_named(kind) else names.columns) == (
         GENES if columns_named(kind) else None
     )
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[-1][0] == told[-1][1]
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+    assert reports[-1][0] == reports[-1][1]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -150,12 +150,12 @@ def test_what_is_there_is_kept_unless_it_is_to_go(tmp_path):
         ({"compressor": "zip"}, "compressor='zip' is not known"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options, message, tmp_path):
+def test_invalid_options_are_refused(options, message, tmp_path):
     with pytest.raises(SettingsError, match=message.replace("?", r"\?")):
         convert(csv("V.csv")(low_rank(6, 9, 2), tmp_path), tmp_path / "new.zarr", **options)
 
 
-def test_the_command_shows_a_bar_and_says_what_to_do_next(tmp_path):
+def test_the_command_shows_a_bar_and_the_next_command(tmp_path):
     given = STORED["10x"](low_rank(30, 200, 3), tmp_path)
     ended = CliRunner().invoke(main, ["convert", str(given), str(tmp_path / "new.zarr"), "--by", "columns"])
     assert ended.exit_code == 0, ended.output

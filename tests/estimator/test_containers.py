@@ -78,7 +78,7 @@ def test_a_fit_of_a_dask_array_reads_every_chunk_once_an_iteration(chunks):
     counted = Counted(X, chunks)
     model = NMF(3, random_state=0, init="random", max_iter=4, tol=0).fit(counted.array)
     blocks = counted.array.npartitions
-    # Four iterations, the pass that measures, and the chunk that says what the others are like.
+    # Four iterations, the pass that measures, and the chunk that is read for its type.
     assert counted.count == 5 * blocks + 1
     W = model.transform(X)
     error = np.linalg.norm(X - W @ model.components_)
@@ -227,7 +227,7 @@ def test_matrices_of_other_packages_go_in(tmp_path):
 
 @pytest.mark.parametrize("package", ["pandas", "polars"])
 @pytest.mark.parametrize("kind", ["dask", "xarray"])
-def test_a_frame_that_is_asked_for_is_no_longer_lazy(package, kind):
+def test_a_requested_frame_is_not_lazy(package, kind):
     frames, xarray = pytest.importorskip(package), pytest.importorskip("xarray")
     matrix = da.from_array(X, chunks=(9, 15)) if kind == "dask" else xarray.DataArray(X)
     model = NMF(3, random_state=0).set_output(transform=package)

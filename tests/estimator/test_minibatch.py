@@ -1,4 +1,4 @@
-"""MiniBatchNMF: partial_fit is fit, and the order of the rows is no trap."""
+"""MiniBatchNMF: partial_fit is equivalent to fit, and sorted rows do no harm."""
 
 import pickle
 
@@ -74,7 +74,7 @@ def test_a_block_is_read_once_an_epoch_in_another_order(sparse, monkeypatch):
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_rows_sorted_by_class_are_no_trap(lazy):
+def test_rows_sorted_by_class_do_no_harm(lazy):
     topics = np.kron(np.eye(4), np.ones((1, 5)))
     rows = np.repeat(topics, 50, axis=0) * rng.random((200, 20)) + 0.01 * rng.random((200, 20))
     matrix = da.from_array(rows, chunks=(10, 20)) if lazy else rows
@@ -137,7 +137,7 @@ def test_the_rank_of_given_components_decides_what_fits_into_memory():
 
 
 @pytest.mark.parametrize("act", ["fit", "partial_fit"])
-def test_given_components_that_are_no_start_are_ignored_with_a_warning(act):
+def test_given_components_are_ignored_with_a_warning_without_custom_init(act):
     options = {"init": "nndsvda", "n_components": "auto", "random_state": 0, "max_iter": 2}
     square, given = X[:20], np.ones((40, 15))
     with pytest.warns(RuntimeWarning, match="provided W or H are ignored"):

@@ -46,7 +46,7 @@ def divergence(X, Y, beta):
 
 
 def objective(model, X, W, beta=2):
-    """What scikit-learn's documentation says is minimised."""
+    """The objective in the documentation of scikit-learn."""
     (samples, features), H = X.shape, model.components_
     alpha_H = model.alpha_W if model.alpha_H == "same" else model.alpha_H
     total = divergence(X, W @ H, beta)
@@ -303,9 +303,9 @@ def test_a_penalty_of_one_factor_alone_is_warned_of_once():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DataWarning)
             act()
-        told = [str(warning.message) for warning in caught if warning.category is DataWarning]
-        assert len(told) == 1, told
-        assert LONE.format(factor) in told[0]
+        messages = [str(warning.message) for warning in caught if warning.category is DataWarning]
+        assert len(messages) == 1, messages
+        assert LONE.format(factor) in messages[0]
 
 
 @quietly
@@ -361,7 +361,7 @@ def test_the_function_returns_an_H_that_is_a_list_as_an_array():
 
 
 @pytest.mark.parametrize("W", [np.ones((4, 2)), da.ones((4, 2)), scipy.sparse.eye_array(4), [[1, 2]], 3.0, "W.npy"])
-def test_what_can_be_no_W_is_refused(W):
+def test_data_that_cannot_be_W_are_refused(W):
     model = NMF(3, random_state=0).fit(data())
     with pytest.raises(ValueError, match=r"X has shape \(.*\), and W needs 3 columns; give a W"):
         model.inverse_transform(W)
@@ -428,9 +428,9 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_warnings_point_at_the_line_that_called(call):
-    with pytest.warns() as told:
+    with pytest.warns() as caught:
         call()
-    assert {warning.filename for warning in told} == {__file__}
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_verbose_prints_a_line_an_iteration(capsys):

@@ -52,7 +52,7 @@ def test_clones_and_joblib(tmp_path):
     np.testing.assert_allclose(np.concatenate(parallel), model.transform(X), rtol=1e-9)
 
 
-def test_beside_lazy_preprocessing():
+def test_with_lazy_preprocessing():
     blocks = da.from_array(X, chunks=(9, 15))
     pipe = make_pipeline(FunctionTransformer(lambda data: data / data.max(axis=0)), NMF(3, random_state=0))
     W = pipe.fit_transform(blocks)
@@ -93,10 +93,10 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch, seed
     path = tmp_path / "run.zarr"
     options = {"random_state": seed, "checkpoint_every": 2, "tol": 1e-6, "max_iter": 30, "store": path}
     blocks = da.from_array(X, chunks=(9, 15))
-    told = dnmf.run.run.Run._remember
+    remember = dnmf.run.run.Run._remember
 
     def stop_at_twelve(run):
-        told(run)
+        remember(run)
         if run.state.passes == 12:
             raise Interrupted("The run was asked to stop.")
 
@@ -129,7 +129,7 @@ def json_seed(path):
         {"parameters": {}, "reconstruction_err": "1"},
     ],
 )
-def test_a_store_that_says_what_dnmf_does_not_write_is_refused(tmp_path, change):
+def test_a_store_with_an_invalid_description_is_refused(tmp_path, change):
     path = tmp_path / "run.zarr"
     NMF(3, random_state=0, store=path).fit(X)
     change_header(path, estimator=change)

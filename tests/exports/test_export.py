@@ -94,7 +94,7 @@ def test_parquet_has_a_row_group_for_each_part(tmp_path, monkeypatch):
     assert pyarrow.parquet.ParquetFile(path / "H.parquet").num_row_groups == 6
 
 
-def test_an_h5ad_has_no_x_and_says_how_it_came_about(tmp_path):
+def test_an_h5ad_has_no_x_and_describes_the_run(tmp_path):
     result = fit(tmp_path, **NAMED)
     adata = anndata.read_h5ad(dnmf.export(result, tmp_path / "out.h5ad"))
     assert adata.X is None
@@ -103,7 +103,7 @@ def test_an_h5ad_has_no_x_and_says_how_it_came_about(tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_there_is_replaced_only_when_asked_and_only_if_an_export_made_it(format, tmp_path):
+def test_only_an_export_is_replaced_and_only_on_request(format, tmp_path):
     result, out = fit(tmp_path), tmp_path / "out"
     dnmf.export(result, out, format=format)
     with pytest.raises(StoreError, match="already exists; choose another path or pass `overwrite=True`"):
