@@ -1,8 +1,10 @@
-"""Checks of options: each takes a name and a value, and returns the value to keep or raises SettingsError."""
+"""Checks of the values of options: they return the value to keep, or raise SettingsError."""
 
 import math
 import numbers
 import re
+from dataclasses import Field
+from types import UnionType
 from typing import Any, get_args
 
 from dnmf.errors import SettingsError, unknown
@@ -32,13 +34,29 @@ def parse_bytes(name: str, given: object) -> int:
     return count
 
 
-def integer(name: str, given: Any, least: int = 1, largest: int | None = None) -> int:
+def check(of: Field[Any], given: Any) -> Any:
+    """Check a value of an option by its own check, or else by that of its type."""
+    kind, about = kind_of(of), of.metadata
+    if about["check"]:
+        return about["check"](of.name, given)
+    if kind is int:
+        return integer(of.name, given, about.get("least", 1), about.get("largest", MOST - 1))
+    if kind is bool:
+        return boolean(of.name, given, "True or False" if of.default is not None else "True, False or None")
+    return nonnegative(of.name, given) if kind is float else choice(of.name, given, kind)
+
+
+def kind_of(of: Field[Any]) -> Any:
+    """Return the type of an option without None: bool, int, float, a `Literal` or a union."""
+    return get_args(of.type)[0] if isinstance(of.type, UnionType) else of.type
+
+
+def integer(name: str, given: Any, least: int, largest: int) -> int:
     """Return a whole number within bounds as an int."""
-    below = MOST if largest is None else largest + 1
-    if not _is_number(given) or not least <= given < below or int(given) != given:
-        too_large = _is_number(given) and given >= below
-        most = "" if not too_large else " and below 2⁶⁴" if largest is None else f" and at most {largest}"
-        raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}{most}.")
+    if not _is_number(given) or not least <= given <= largest or int(given) != given:
+        most = " and below 2⁶⁴" if largest == MOST - 1 else f" and at most {largest}"
+        bound = most if _is_number(given) and given > largest else ""
+        raise SettingsError(f"{name}={given!r} is not allowed; give a whole number of at least {least}{bound}.")
     return int(given)
 
 
@@ -56,8 +74,8 @@ def fraction(name: str, given: Any) -> float:
     return float(given)
 
 
-def boolean(name: str, given: Any, allowed: str = "True or False") -> bool:
-    """Return a bool."""
+def boolean(name: str, given: Any, allowed: str) -> bool:
+    """Return True or False as a bool."""
     if given not in (True, False):
         raise SettingsError(f"{name}={given!r} is not allowed; give {allowed}.")
     return bool(given)

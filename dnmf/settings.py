@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from functools import partial
 from typing import Any, Literal, Self, get_args
 
 from dnmf import checks
@@ -13,6 +12,7 @@ Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
 Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
+Check = Callable[[str, Any], Any]
 Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 
 # β of the named losses.
@@ -27,10 +27,10 @@ MOST_BETA = 10.0
 MOST_SWEEPS = MOST_RUNS = 10**4
 
 
-def _loss(name: str, given: Any) -> str | float:
+def _check_loss(name: str, given: Any) -> str | float:
     """Return a loss by its name, where it has one, or as a number.
 
-    >>> _loss("loss", "0.5"), _loss("loss", 1), _loss("loss", "frobenius")
+    >>> _check_loss("loss", "0.5"), _check_loss("loss", 1), _check_loss("loss", "frobenius")
     (0.5, 'kullback-leibler', 'frobenius')
     """
     if given in get_args(Loss):
@@ -44,22 +44,22 @@ def _loss(name: str, given: Any) -> str | float:
     return {beta: name for name, beta in BETAS.items()}.get(beta, beta)
 
 
-def about(group: Group, check: Callable[[str, Any], Any], text: str, **others: Any) -> dict[str, Any]:
-    """Return the metadata of an option.
+def option(default: Any, group: Group, text: str, *, check: Check | None = None, **others: Any) -> Any:
+    """Return a field of `Settings` with its default and its metadata.
 
     Parameters
     ----------
     group
         Where the command line lists the option.
-    check
-        Takes the name and a value; returns the value to keep, or raises SettingsError.
     text
         The description, for Python and the command line.
+    check
+        Takes the name and a value; returns the value to keep, or raises SettingsError. By default that of the type.
     others
-        `metavar`: the placeholder on a command line, for values that are texts there. `adjustable`: True if a run may
-        be resumed with another value.
+        `least`, `largest`: bounds of a whole number. `metavar`: the placeholder on a command line, for a number that is
+        a text there. `adjustable`: True if a run may be resumed with another value.
     """
-    return {"group": group, "check": check, "help": text, **others}
+    return field(default=default, metadata={"group": group, "help": text, "check": check, **others})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,147 +89,89 @@ class Settings:
     dnmf.errors.SettingsError: the option 'slover' is not known. Did you mean 'solver'?
     """
 
-    rank: int = field(metadata=about("Model", checks.integer, "Number of components r."))
-    loss: Loss | float = field(
-        default="frobenius",
-        metadata=about(
-            "Model",
-            _loss,
-            "Loss: `frobenius`, `kullback-leibler`, `itakura-saito`, or the number β of a β-divergence.",
-            metavar="NAME",
-        ),
+    rank: int = field(metadata={"group": "Model", "help": "Number of components r.", "check": None})
+    loss: Loss | float = option(
+        "frobenius",
+        "Model",
+        "Loss: `frobenius`, `kullback-leibler`, `itakura-saito`, or the number β of a β-divergence.",
+        check=_check_loss,
     )
-    solver: Solver = field(
-        default="auto",
-        metadata=about(
-            "Solver",
-            partial(checks.choice, choices=Solver),
-            "Algorithm: `auto`, `sketch`, `newton`, `hals`, `als`, `mu`, `cd` or `minibatch`.",
-            metavar="NAME",
-        ),
+    solver: Solver = option(
+        "auto", "Solver", "Algorithm: `auto`, `sketch`, `newton`, `hals`, `als`, `mu`, `cd` or `minibatch`."
     )
-    init: Init = field(
-        default="auto",
-        metadata=about(
-            "Solver",
-            partial(checks.choice, choices=Init),
-            "Initialisation: `auto`, `sketch`, `random`, `nndsvd`, `nndsvda` or `nndsvdar`.",
-            metavar="NAME",
-        ),
+    init: Init = option(
+        "auto", "Solver", "Initialisation: `auto`, `sketch`, `random`, `nndsvd`, `nndsvda` or `nndsvdar`."
     )
-    extrapolate: bool | None = field(
-        default=None,
-        metadata=about(
-            "Solver",
-            partial(checks.boolean, allowed="True, False or None"),
-            "Extrapolate W before each pass; by default only with solver `auto` or `sketch`.",
-        ),
+    extrapolate: bool | None = option(
+        None, "Solver", "Extrapolate W before each pass; by default only with solver `auto` or `sketch`."
     )
-    forget: float = field(
-        default=1.0,
-        metadata=about(
-            "Solver",
-            checks.fraction,
-            "Factor by which a batch of solver `minibatch` scales the sums of earlier batches; 1 keeps them exact.",
-        ),
+    forget: float = option(
+        1.0,
+        "Solver",
+        "Factor by which a batch of solver `minibatch` scales the sums of earlier batches; 1 keeps them exact.",
+        check=checks.fraction,
     )
-    shuffle: bool = field(
-        default=False,
-        metadata=about(
-            "Solver",
-            checks.boolean,
-            "Update the components in another order in every pass of solver `hals`, if every entry counts.",
-        ),
+    shuffle: bool = option(
+        False, "Solver", "Update the components in another order in every pass of solver `hals`, if every entry counts."
     )
-    sweeps: int | None = field(
-        default=None,
-        metadata=about(
-            "Solver",
-            partial(checks.integer, largest=MOST_SWEEPS),
-            "Updates of each block of H in a pass, for solvers `mu` and `hals`; by default chosen by the solver.",
-        ),
+    sweeps: int | None = option(
+        None,
+        "Solver",
+        "Updates of each block of H in a pass, for solvers `mu` and `hals`; by default chosen by the solver.",
+        largest=MOST_SWEEPS,
     )
-    l1_W: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L1 penalty on W."))
-    l2_W: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L2 penalty on W."))
-    l1_H: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L1 penalty on H."))
-    l2_H: float = field(default=0.0, metadata=about("Model", checks.nonnegative, "L2 penalty on H."))
-    missing: Missing = field(
-        default="none",
-        metadata=about(
-            "Data",
-            partial(checks.choice, choices=Missing),
-            "Missing entries: `nan` for NaN in a dense matrix, `zeros` for entries that a sparse one does not store.",
-            metavar="NAME",
-        ),
+    l1_W: float = option(0.0, "Model", "L1 penalty on W.")
+    l2_W: float = option(0.0, "Model", "L2 penalty on W.")
+    l1_H: float = option(0.0, "Model", "L1 penalty on H.")
+    l2_H: float = option(0.0, "Model", "L2 penalty on H.")
+    missing: Missing = option(
+        "none",
+        "Data",
+        "Missing entries: `nan` for NaN in a dense matrix, `zeros` for entries that a sparse one does not store.",
     )
-    fixed: int = field(
-        default=0,
-        metadata=about("Model", partial(checks.integer, least=0), "Number of leading components with a fixed W."),
+    fixed: int = option(0, "Model", "Number of leading components with a fixed W.", least=0)
+    seed: int = option(0, "Solver", "Random seed.", least=0)
+    n_runs: int = option(
+        1,
+        "Solver",
+        "Number of random starts, with seeds from `seed` on; the best is kept. They share every read of V.",
+        largest=MOST_RUNS,
     )
-    seed: int = field(default=0, metadata=about("Solver", partial(checks.integer, least=0), "Random seed."))
-    n_runs: int = field(
-        default=1,
-        metadata=about(
-            "Solver",
-            partial(checks.integer, largest=MOST_RUNS),
-            "Number of random starts, with seeds from `seed` on; the best is kept. They share every read of V.",
-        ),
+    tol: float = option(1e-4, "Stopping", "Relative optimality at which the run has converged.", adjustable=True)
+    max_passes: int = option(
+        100,
+        "Stopping",
+        "Maximum number of passes over V, including those of the initialisation, after which at least one is made.",
+        adjustable=True,
     )
-    tol: float = field(
-        default=1e-4,
-        metadata=about(
-            "Stopping", checks.nonnegative, "Relative optimality at which the run has converged.", adjustable=True
-        ),
+    max_seconds: float | None = option(
+        None,
+        "Stopping",
+        "Maximum time in seconds; by default unlimited. The pass in which it runs out is finished.",
+        adjustable=True,
     )
-    max_passes: int = field(
-        default=100,
-        metadata=about(
-            "Stopping",
-            checks.integer,
-            "Maximum number of passes over V, including those of the initialisation, after which at least one is made.",
-            adjustable=True,
-        ),
+    checkpoint_every: int = option(10, "Store", "Passes between two checkpoints.", adjustable=True)
+    keep: int = option(2, "Store", "Number of checkpoints to keep.", adjustable=True)
+    memory_limit: int | None = option(
+        None,
+        "Resources",
+        "Memory limit of the process, as 1GB, 512MiB or bytes; by default 60 % of the memory available to it.",
+        check=checks.parse_bytes,
+        metavar="SIZE",
+        adjustable=True,
     )
-    max_seconds: float | None = field(
-        default=None,
-        metadata=about(
-            "Stopping",
-            checks.nonnegative,
-            "Maximum time in seconds; by default unlimited. The pass in which it runs out is finished.",
-            adjustable=True,
-        ),
-    )
-    checkpoint_every: int = field(
-        default=10, metadata=about("Store", checks.integer, "Passes between two checkpoints.", adjustable=True)
-    )
-    keep: int = field(
-        default=2, metadata=about("Store", checks.integer, "Number of checkpoints to keep.", adjustable=True)
-    )
-    memory_limit: int | None = field(
-        default=None,
-        metadata=about(
-            "Resources",
-            checks.parse_bytes,
-            "Memory limit of the process, as 1GB, 512MiB or bytes; by default 60 % of the memory available to it.",
-            metavar="SIZE",
-            adjustable=True,
-        ),
-    )
-    threads: int | None = field(
-        default=None,
-        metadata=about(
-            "Resources",
-            checks.integer,
-            "Number of blocks processed at once; by default one per core, and one more if V is read from a disk.",
-            adjustable=True,
-        ),
+    threads: int | None = option(
+        None,
+        "Resources",
+        "Number of blocks processed at once; by default one per core, and one more if V is read from a disk.",
+        adjustable=True,
     )
 
     def __post_init__(self) -> None:
         for of in dataclasses.fields(self):
             given = getattr(self, of.name)
             if given is not None or of.default is not None:
-                object.__setattr__(self, of.name, of.metadata["check"](of.name, given))
+                object.__setattr__(self, of.name, checks.check(of, given))
         if self.fixed > self.rank:
             raise SettingsError(
                 f"fixed_W has {self.fixed} columns, and rank={self.rank}; give a rank of at least {self.fixed}."

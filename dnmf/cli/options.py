@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import click
 
+from dnmf.checks import kind_of
 from dnmf.settings import BESIDE, OPTIONS, Group
 
 GROUPS = ("Ranks", "Output", *get_args(Group), "Cluster", "Options")
@@ -60,18 +61,14 @@ def setting_options(*names: str, defaults: bool = True) -> Callable[[Function], 
 
     def add(function: Function) -> Function:
         for name in reversed(names):
-            of = OPTIONS[name]
+            of, kind = OPTIONS[name], _type(OPTIONS[name])
+            flag = f"{_flag(name)}/{_flag(f'no_{name}')}" if kind is bool else _flag(name)
             text = of.metadata["help"].replace("`", "")
-            shown = f"  [default: {_shown(of)}]" if defaults and of.default is not None else ""
-            function = option(
-                _flag(name) if _type(of) is not bool else f"{_flag(name)}/{_flag(f'no_{name}')}",
-                name,
-                type=_type(of),
-                metavar=of.metadata.get("metavar"),
-                default=None,
-                help=text + shown,
-                group=of.metadata["group"],
-            )(function)
+            if defaults and of.default is not None:
+                text += f"  [default: {_shown(of)}]"
+            metavar = of.metadata.get("metavar", "NAME") if kind is str else None
+            chosen = {"type": kind, "metavar": metavar, "group": of.metadata["group"]}
+            function = option(flag, name, default=None, help=text, **chosen)(function)
         return function
 
     return add
@@ -119,10 +116,9 @@ def _flag(name: str) -> str:
 
 
 def _type(of: Field[Any]) -> type:
-    """Return the type of an option on a command line: text, where a placeholder is given for it."""
-    if "metavar" in of.metadata:
-        return str
-    return next(kind for kind in (bool, int, float) if of.type in (kind, kind | None))
+    """Return the type of an option on a command line; a number with a placeholder is a text there."""
+    kind = kind_of(of)
+    return kind if kind in (bool, int, float) and "metavar" not in of.metadata else str
 
 
 def _shown(of: Field[Any]) -> str:

@@ -11,7 +11,7 @@ from dnmf.sources.base import Axis
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """How to write a matrix.
+    """How to write a matrix, with `by`, `compressor` and `on_progress` as in `convert`.
 
     Attributes
     ----------
@@ -19,8 +19,6 @@ class Job:
         Zarr store of the new array or group.
     folder
         Local folder for temporary files.
-    by, compressor, on_progress
-        As in `convert`.
     memory
         Bytes of the matrix to hold at once.
     """

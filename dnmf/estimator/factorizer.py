@@ -164,8 +164,8 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             )
             return INFINITE
         warn(
-            f"{lost} of {features} features are 0 in components_; X has data of such features, for which the divergence is "
-            "infinite; the score leaves these features out. Fit to data with them, drop them, or choose a beta_loss "
+            f"{lost} of {features} features are 0 in components_, and X has data of such features: the divergence is "
+            "infinite. The score leaves these features out. Fit to data with them, drop them, or choose a beta_loss "
             "above 1.",
             DataWarning,
         )
