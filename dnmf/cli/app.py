@@ -222,7 +222,7 @@ def convert_command(
 @click.option("--step", type=int, default=1, show_default=True, help="Take every n-th patch in both directions.")
 @click.option("--max-passes", type=int, default=8, show_default=True)
 def demo_command(folder: Path, step: int, max_passes: int) -> None:
-    """Factorise the patches of two photographs and draw the components."""
+    """Factorise patches of two photographs, and draw the components."""
     with explained(f"The folder {folder}"):
         absolute(folder).mkdir(parents=True, exist_ok=True)
     matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"

@@ -261,7 +261,7 @@ def test_a_warning_is_one_plain_line(matrix):
 
 
 def test_the_help_describes_every_command_in_a_whole_sentence():
-    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=78).output
     lines = shown.partition("Commands:\n")[2].splitlines()
     assert len(lines) == len(main.commands)
     assert all(line.endswith(".") and not line.endswith("..") for line in lines)
