@@ -65,8 +65,8 @@ def test_a_scheduler_is_found_by_its_file_and_by_its_address(path, tmp_path, apa
 
 def test_what_does_not_go_together_is_refused(path, tmp_path):
     both = refused("fit", path, *FIT, "--workers", 2, "--scheduler", "tcp://127.0.0.1:9")
-    assert "Give one of --scheduler, --scheduler-file, --cluster and --workers" in both
-    assert "go with --scheduler tls://" in refused("fit", path, *FIT, "--tls-key", tmp_path / "key.pem")
+    assert "--scheduler, --scheduler-file, --cluster and --workers each choose a cluster" in both
+    assert "give --scheduler tls://" in refused("fit", path, *FIT, "--tls-key", tmp_path / "key.pem")
     (tmp_path / "ca.pem").touch()
     plain = refused("fit", path, *FIT, "--scheduler", "tcp://127.0.0.1:9", "--tls-ca-file", tmp_path / "ca.pem")
     assert "The address tcp://127.0.0.1:9 is not encrypted; give tls://" in plain
