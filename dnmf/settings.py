@@ -127,14 +127,14 @@ class Settings:
     missing: Missing = option(
         "none",
         "Data",
-        "Missing entries: `nan` for NaN in a dense matrix, `zeros` for entries that a sparse one does not store.",
+        "Missing entries: `nan` (NaN in a dense matrix), `zeros` (not stored in a sparse one), or `none`.",
     )
     fixed: int = option(0, "Model", "Number of leading components with a fixed W.", least=0)
     seed: int = option(0, "Solver", "Random seed.", least=0)
     n_runs: int = option(
         1,
         "Solver",
-        "Number of random starts, with seeds from `seed` on; the best is kept. They share every read of V.",
+        "Number of random starts with consecutive seeds, which share every read of V; the best is kept.",
         largest=MOST_RUNS,
     )
     tol: float = option(1e-4, "Stopping", "Relative optimality at which the run has converged.", adjustable=True)
@@ -211,7 +211,7 @@ OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "fixe
 ADJUSTABLE = tuple(name for name, of in FIELDS.items() if of.metadata.get("adjustable"))
 # Options that are data, given in addition to V, and not part of the settings.
 BESIDE = {
-    "weights": "Weights of the entries, at least 0: a matrix of the same shape, of any supported kind, cut alike.",
+    "weights": "Weights of the entries, at least 0: a matrix of the same shape, cut along the same axis.",
     "fixed_W": "Known columns of W, held fixed as the first components.",
     "row_names": "Names of the rows: a text file with one name per line, or a .json file with a list.",
     "column_names": "Names of the columns: a text file with one name per line, or a .json file with a list.",

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import json
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -161,6 +161,8 @@ def test_every_option_is_described_where_it_is_defined():
         assert f"    {field.name}\n        {field.metadata['help']}\n" in Settings.__doc__
         assert field.name in dnmf.factorize.__doc__ or field.name == "fixed"
         assert field.metadata["help"].endswith(".")
+        for name in get_args(field.type) if get_origin(field.type) is Literal else ():
+            assert f"`{name}`" in field.metadata["help"]
 
 
 def test_the_typed_keywords_are_the_options():
