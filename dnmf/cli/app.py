@@ -51,7 +51,7 @@ main.add_command(report)
 
 @main.command()
 @click.argument("matrix")
-@option("--rank", type=int, required=True, help="Number of components.", group="Model")
+@click.option("--rank", type=int, required=True, help="Number of components.")
 @option("--store", help="Path or URL for checkpoints and factors, such as s3://bucket/run.zarr.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing store and start a new run.", group="Store")
 @option(
@@ -128,7 +128,7 @@ def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any],
 
 @main.command()
 @click.argument("path")
-@option("--rank", type=int, help="Rank of the run to plan.", group="Model")
+@click.option("--rank", type=int, help="Rank of the run to plan.")
 @setting_options("memory_limit", "threads")
 def info(path: str, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
     """Describe PATH: a matrix, a run, or a survey of ranks.
@@ -164,14 +164,13 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 @main.command()
 @click.argument("store")
 @click.argument("matrix")
-@option("--out", required=True, help="Path or URL of the factor, a Zarr array.", group="Output")
-@option(
+@click.option("--out", required=True, help="Path or URL of the factor, a Zarr array.")
+@click.option(
     "--axis",
     type=click.Choice(get_args(Axis)),
     help="rows: W of new rows; columns: H of new columns. By default derived from the shape or the names of MATRIX.",
-    group="Output",
 )
-@option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.", group="Output")
+@click.option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.")
 @data_options("weights", "row_names", "column_names")
 @setting_options("memory_limit", "threads")
 @cluster_options

@@ -77,17 +77,10 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
 
 @click.command(cls=Command)
 @click.argument("matrix")
-@option("--ranks", type=Ranks(), required=True, help="Ranks to try: 2:30, 2:30:4 or 2,4,8.", group="Ranks")
-@option("--runs", "n_runs", type=int, default=10, show_default=True, help="Random starts per rank.", group="Ranks")
-@option("--cv", type=int, default=5, show_default=True, help="Folds to hold out; 0 for none.", group="Ranks")
-@option(
-    "--holdout",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="Entries to hold out: bicross, speckled or auto.",
-    group="Ranks",
-)
+@click.option("--ranks", type=Ranks(), required=True, help="Ranks to try: 2:30, 2:30:4 or 2,4,8.")
+@click.option("--runs", "n_runs", type=int, default=10, show_default=True, help="Random starts per rank.")
+@click.option("--cv", type=int, default=5, show_default=True, help="Folds to hold out; 0 for none.")
+@click.option("--holdout", default="auto", show_default=True, help="Entries to hold out: bicross, speckled or auto.")
 @option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing survey and start a new one.", group="Store")
 @data_options("weights")
@@ -112,25 +105,13 @@ def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], *
 
 @click.command(cls=Command)
 @click.argument("store")
-@option("-o", "--output", "path", required=True, help="Path of the HTML file.", group="Output")
-@option("--title", help="Title of the page.", group="Output")
-@option("--shape", help="Show components as images of this shape: 28x28, or 16x16x3 in colour.", group="Output")
-@option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.", group="Output")
-@option(
-    "-n",
-    type=click.IntRange(1, 50),
-    default=8,
-    show_default=True,
-    help="Features of each component.",
-    group="Output",
-)
-@option(
-    "--residuals/--no-residuals",
-    default=True,
-    help="Read the matrix once for residuals by row and column.",
-    group="Output",
-)
-@option("--overwrite", is_flag=True, help="Replace an existing page.", group="Output")
+@click.option("-o", "--output", "path", required=True, help="Path of the HTML file.")
+@click.option("--title", help="Title of the page.")
+@click.option("--shape", help="Show components as images of this shape: 28x28, or 16x16x3 in colour.")
+@click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
+@click.option("-n", type=click.IntRange(1, 50), default=8, show_default=True, help="Features of each component.")
+@click.option("--residuals/--no-residuals", default=True, help="Read the matrix once for residuals by row and column.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @option("--matrix", help="The matrix, if it has moved.", group="Data")
 @option("--weights", help="The weights, if they have moved.", group="Data")
 @setting_options("memory_limit", "threads")

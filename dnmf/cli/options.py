@@ -11,7 +11,7 @@ import click
 from dnmf.checks import kind_of
 from dnmf.settings import BESIDE, OPTIONS, Group
 
-GROUPS = ("Ranks", "Output", *get_args(Group), "Cluster", "Options")
+GROUPS = ("Options", *get_args(Group), "Cluster")
 CLUSTER = {
     "scheduler": (str, "Address of the scheduler of a running cluster: tcp://… or tls://…."),
     "tls_ca_file": (click.Path(path_type=Path), "Certificate of the authority, for tls://."),

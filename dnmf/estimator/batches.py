@@ -32,27 +32,6 @@ class Batches(Protocol):
         """Return the error that names a bad entry of a batch by its indices in X."""
 
 
-class OneBatch:
-    """A matrix in memory as the only batch."""
-
-    count = 1
-
-    def __init__(self, matrix: Any) -> None:
-        self._matrix = matrix
-
-    def order(self, epoch: int) -> list[int]:
-        """Return the only batch."""
-        return [0]
-
-    def read(self, batch: int) -> Block:
-        """Return the rows as the columns of V (n_features, w)."""
-        return transposed(self._matrix)
-
-    def place(self, batch: int, error: BadEntry) -> DataError:
-        """Return the error that names a bad entry."""
-        return bad_entry(error, error.column)
-
-
 class RowBatches:
     """Batches of a matrix in memory, with rows drawn once for all epochs.
 
@@ -64,12 +43,12 @@ class RowBatches:
     def __init__(self, matrix: Any, size: int, seed: int) -> None:
         self._matrix = matrix.tocsr() if hasattr(matrix, "tocsr") else matrix
         drawn = np.random.default_rng(seed).permutation(matrix.shape[0])
-        self._rows = [drawn[part] for part in slices(len(drawn), size)]
+        self._rows: list[NDArray[np.int64] | slice] = [drawn[part] for part in slices(len(drawn), size)]
         self._seed, self.count = seed, len(self._rows)
 
     def rows(self, batch: int) -> NDArray[np.int64]:
         """Return the rows of a batch."""
-        return self._rows[batch]
+        return np.arange(self._matrix.shape[0])[self._rows[batch]]
 
     def order(self, epoch: int) -> list[int]:
         """Return the batches in the order of an epoch."""
@@ -81,7 +60,14 @@ class RowBatches:
 
     def place(self, batch: int, error: BadEntry) -> DataError:
         """Return the error that names a bad entry of a batch by its indices in X."""
-        return bad_entry(error, int(self._rows[batch][error.column]))
+        return bad_entry(error, int(self.rows(batch)[error.column]))
+
+
+class OneBatch(RowBatches):
+    """A matrix in memory as the only batch."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix, self._rows, self._seed, self.count = matrix, [slice(None)], 0, 1
 
 
 class BlockBatches:

@@ -245,7 +245,7 @@ def test_the_demo_runs_in_a_small_form(tmp_path):
 def test_the_help_lists_options_in_groups():
     shown = CliRunner().invoke(main, ["fit", "--help"], terminal_width=80).output
     titles = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert titles == [f"{group}:" for group in (*get_args(Group), "Cluster", "Options")]
+    assert titles == [f"{group}:" for group in ("Options", *get_args(Group), "Cluster")]
     assert max(map(len, shown.splitlines())) <= 80
     for name in OPTIONS:
         assert f"  --{name.replace('_', '-')} " in shown
