@@ -13,7 +13,7 @@ from dnmf.checkpoint.telling import told
 from dnmf.cli import demo as demonstration
 from dnmf.cli.commands import export, rank, report, top
 from dnmf.cli.exit import Commands
-from dnmf.cli.options import cluster_options, data_options, given, json_option, option, setting_options
+from dnmf.cli.options import cluster_options, data_options, given, json_option, option, parse_sizes, setting_options
 from dnmf.cli.progress import summary
 from dnmf.cli.terminal import chosen_cluster, notify, print_result, stoppable, watching
 from dnmf.convert import Compressor, convert
@@ -206,7 +206,7 @@ def convert_command(
         convert(
             origin,
             target,
-            chunks=parse_chunks(chunks),
+            chunks=parse_sizes(chunks, ",", "2000,1000"),
             by=by,
             compressor=compressor,
             memory_limit=memory_limit,
@@ -278,20 +278,3 @@ def describe_store(path: str) -> str:
         rows["names"] = " and ".join(axis for axis in ("rows", "columns") if getattr(names, axis) is not None)
         rows["state"] = state
     return summary(path, rows)
-
-
-def parse_chunks(text: str | None) -> tuple[int, int] | None:
-    """Return the shape of a chunk, given as text.
-
-    >>> parse_chunks("2000,1000")
-    (2000, 1000)
-    """
-    if text is None:
-        return None
-    try:
-        rows, columns = (int(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not the shape of a chunk; give rows and columns, as 2000,1000."
-        ) from None
-    return rows, columns

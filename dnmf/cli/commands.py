@@ -7,7 +7,16 @@ from typing import Any, get_args
 import click
 
 from dnmf import api
-from dnmf.cli.options import Command, cluster_options, data_options, given, json_option, option, setting_options
+from dnmf.cli.options import (
+    Command,
+    cluster_options,
+    data_options,
+    given,
+    json_option,
+    option,
+    parse_sizes,
+    setting_options,
+)
 from dnmf.cli.terminal import chosen_cluster, notify, show_components, show_survey, stoppable, watching
 from dnmf.exports import factors
 from dnmf.exports.factors import Format
@@ -123,19 +132,7 @@ def report(store: str, path: str, shape: str | None, matrix: str | None, where: 
     the components with their shares and sparsity, the residuals by row and column, the checkpoints, and how to resume
     or repeat the run.
     """
-    sizes = None if shape is None else parse_shape(shape)
+    sizes = parse_sizes(shape, "x", "28x28 or 16x16x3")
     with watching(False) as watchers, chosen_cluster(**where) as client:
         written = write_report(store, path, matrix, shape=sizes, watchers=watchers, client=client, **options)
     notify(f"The report is {written}.")
-
-
-def parse_shape(text: str) -> tuple[int, ...]:
-    """Return a shape, given as text.
-
-    >>> parse_shape("16x16x3")
-    (16, 16, 3)
-    """
-    try:
-        return tuple(int(part) for part in text.lower().replace("×", "x").split("x"))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a shape; give rows and columns, as 28x28, or 16x16x3.") from None

@@ -111,6 +111,18 @@ def cluster_options(function: Function) -> Function:
     return command
 
 
+def parse_sizes(text: str | None, separator: str, example: str) -> Any:
+    """Return whole numbers given as text, or None.
+
+    >>> parse_sizes("16x16x3", "x", "28x28")
+    (16, 16, 3)
+    """
+    try:
+        return None if text is None else tuple(int(part) for part in text.lower().replace("×", "x").split(separator))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a shape; give sizes such as {example}.") from None
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 

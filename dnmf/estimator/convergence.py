@@ -33,18 +33,12 @@ class Progress:
 
     Attributes
     ----------
-    tol
-        Relative change of H at which the fit ends.
-    patience
-        Number of batches without improvement at which the fit ends.
-    rows
-        Number of rows of X.
-    verbose
-        Whether to print a line per batch.
-    steps
-        Number of steps made.
-    over
-        Whether the fit has ended.
+    tol, patience
+        Relative change of H, and number of batches without improvement, at which the fit ends.
+    rows, verbose
+        Number of rows of X; whether to print a line per batch.
+    steps, over
+        Number of steps made; whether the fit has ended.
     """
 
     tol: float

@@ -204,7 +204,7 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["resume", "nowhere.zarr"], "does not exist; give the store of a run"),
         (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
         (["convert", "MATRIX", "new.zarr", "--compressor", "zst"], "Did you mean 'zstd'?"),
-        (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' is not the shape of a chunk"),
+        (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' is not a shape; give sizes such as 2000,1000"),
     ],
 )
 def test_mistakes_end_in_a_message_and_exit_code_2(arguments, message, matrix):
