@@ -8,13 +8,12 @@ from typing import Any, Unpack
 
 from dnmf.engine.plan import Plan
 from dnmf.kernels.floats import own_errors
-from dnmf.run.open import new_run, old_run, plan_of
+from dnmf.run.open import new_run, old_run, plan_of, settings_of
 from dnmf.run.options import Options, shows_options
 from dnmf.run.result import Result
 from dnmf.run.stored import stored_result
 from dnmf.run.transform import transform as transform
 from dnmf.run.watcher import Watcher
-from dnmf.settings import BESIDE, Settings
 from dnmf.sources import open_matrix
 
 
@@ -228,7 +227,6 @@ def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
     >>> plan(np.ones((100, 5000), np.float32), rank=5).blocks
     1
     """
-    weights, init = options.get("weights"), options.get("init", "auto")
-    plain = {name: value for name, value in options.items() if name not in ("init", *BESIDE)}
-    settings = Settings.from_options({"rank": rank, **plain, "init": init if isinstance(init, str) else "auto"})
-    return plan_of(open_matrix(V, weights=weights, missing=settings.missing).layout, settings, weights is not None)
+    weights, settings = options.get("weights"), settings_of({"rank": rank, **options})
+    layout = open_matrix(V, weights=weights, missing=settings.missing).layout
+    return plan_of(layout, settings, weights is not None)

@@ -24,7 +24,7 @@ from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.moments import Moments, row_moments
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
-from dnmf.solvers.selection import load_of
+from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.base import Axis
 from dnmf.sources.prepared import Prepared
@@ -237,7 +237,7 @@ def _moments(source: Source, client: Any, memory_limit: int | str | None, cancel
     settings = Settings.from_options({"rank": LIKE_RANK, "solver": "mu", "memory_limit": memory_limit})
     work = Fit(source.layout.shape[0])
     with open_session(client, source, cancel=cancel) as session:
-        plan = session.plan(settings, load_of(settings, source.layout))
+        plan = session.plan(settings, resolve(settings, source.layout).load)
         return session.engine(plan).one_pass(work)
 
 

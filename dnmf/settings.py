@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any, Literal, Self, get_args
 
 from dnmf import checks
-from dnmf.errors import DataWarning, SettingsError, did_you_mean, unknown, warn
+from dnmf.errors import SettingsError, did_you_mean, unknown
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
@@ -218,17 +218,3 @@ BESIDE = {
 }
 ATTRIBUTES = "\n    ".join(f"{name}\n        {of.metadata['help']}" for name, of in FIELDS.items())
 Settings.__doc__ = (Settings.__doc__ or "").replace("{attributes}", ATTRIBUTES)
-
-
-def check_penalties(settings: Settings) -> None:
-    """Warn of penalties on one factor alone, which the scale can make arbitrarily small, unless the other is fixed."""
-    of_W, of_H = any((settings.l1_W, settings.l2_W)), any((settings.l1_H, settings.l2_H))
-    if of_W == of_H or settings.fixed == settings.rank:
-        return
-    one, other = "WH" if of_W else "HW"
-    warn(
-        f"A penalty of {one} alone has no effect: {other} absorbs the scale, so that {one} can shrink towards 0 with "
-        f"the same product WH. Give one of {other} too (l1_{other} or l2_{other}; alpha_{other} of an estimator; "
-        f"--l1-{other} or --l2-{other} on the command line), or give none.",
-        DataWarning,
-    )

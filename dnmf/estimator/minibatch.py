@@ -32,7 +32,8 @@ from dnmf.kernels.blocks.panels import BadEntry, Block, square_sum, work_dtype
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.run.open import plan_of
-from dnmf.settings import Settings, check_penalties
+from dnmf.settings import Settings
+from dnmf.solvers.compatibility import check_penalties
 from dnmf.solvers.online import Online, first_components
 from dnmf.sources.alignment import aligned
 

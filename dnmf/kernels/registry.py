@@ -70,8 +70,6 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
         if settings.shuffle and update is hals:
             update = Shuffled(update, settings.seed)
         return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
-    if solver == "minibatch":
-        raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
     if beta == 2 and solver != "mu":
         return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
     sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])

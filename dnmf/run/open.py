@@ -13,13 +13,13 @@ from dnmf.checkpoint.run_names import kept_names, named_axes, names_of
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import open_session, plan_here
 from dnmf.errors import DataError, SettingsError, StoreError
-from dnmf.kernels.registry import solver_of
 from dnmf.run.run import Run
 from dnmf.run.stored import stored_steps
 from dnmf.run.watcher import Watcher, Watchers
-from dnmf.settings import ADJUSTABLE, BESIDE, Settings, check_penalties
-from dnmf.solvers.initialise import check_fixed, check_given, check_init
-from dnmf.solvers.selection import load_of
+from dnmf.settings import ADJUSTABLE, BESIDE, Settings
+from dnmf.solvers.compatibility import check_options
+from dnmf.solvers.initialise import check_fixed, check_given
+from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.base import Layout
 from dnmf.sources.identity import fingerprint
@@ -30,7 +30,7 @@ from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
 
 def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
     """Plan a run in this process."""
-    return plan_here(layout, settings, load_of(settings, layout, weighted))
+    return plan_here(layout, settings, resolve(settings, layout, weighted).load)
 
 
 @contextmanager
@@ -47,26 +47,18 @@ def new_run(
     init: Any = options.get("init", "auto")
     weights, fixed = options.get("weights"), options.get("fixed_W")
     named = isinstance(init, str)
-    if "fixed" in options:
-        raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
-    plain = {name: value for name, value in options.items() if name not in BESIDE}
-    known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
-    settings = Settings.from_options({**plain, "init": init if named else "auto", "fixed": known})
-    solver_of(settings)
-    check_penalties(settings)
+    settings = settings_of(options)
+    check_options(settings, not named)
     names = Names.of(options.get("row_names"), options.get("column_names"))
     source = open_matrix(V, weights=weights, names=names, missing=settings.missing)
     layout = source.layout
     names = names_of(options, layout)
-    check_missing(settings, layout)
-    check_init(settings, layout, weights is not None)
+    recipe = resolve(settings, layout, weights is not None)
     given = None if named else check_given(init, layout.user_shape, settings.rank, names)
-    if given is not None and settings.n_runs > 1:
-        raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
     fixed = None if fixed is None else check_fixed(fixed, layout.user_shape, names)
     watchers = Watchers(watchers)
     with open_session(client, source, watchers.workers, cancel) as session:
-        plan = session.plan(settings, load_of(settings, layout, weights is not None))
+        plan = session.plan(settings, recipe.load)
         kept = None
         if store is not None:
             header = {
@@ -81,13 +73,23 @@ def new_run(
                 "prepared": [step.to_json() for step in steps_of(source)],
             }
             kept = Store.create(store, header, overwrite, names, inputs_of(source))
-        run = Run(session, settings, plan, kept, watchers)
+        run = Run(session, recipe, plan, kept, watchers)
         run.names = names
         try:
             run.begin(given, fixed)
             yield run
         finally:
             run.close()
+
+
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """Return the settings in the options of a run, which may give factors and columns of W as arrays."""
+    if "fixed" in options:
+        raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
+    init, fixed = options.get("init", "auto"), options.get("fixed_W")
+    settings = {name: value for name, value in options.items() if name not in BESIDE}
+    known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
+    return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto", "fixed": known})
 
 
 @contextmanager
@@ -107,15 +109,15 @@ def old_run(
         settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
         source = reopen(kept, V, weights)
         names = kept_names(kept, options, source.layout, V is not None)
-        watchers = Watchers(watchers)
+        recipe, watchers = resolve(settings, source.layout, is_weighted(source)), Watchers(watchers)
         with open_session(client, source, watchers.workers, cancel) as session:
-            plan = session.plan(settings, load_of(settings, source.layout, is_weighted(source)))
+            plan = session.plan(settings, recipe.load)
             commit = kept.newest()
             if commit is None and (kept.begun() or kept.header["given"]):
                 raise StoreError(f"{kept} has no whole checkpoint left to go on from; start the run anew.")
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
-            run = Run(session, settings, plan, kept, watchers)
+            run = Run(session, recipe, plan, kept, watchers)
             run.names = names
             try:
                 if commit is None:
@@ -152,17 +154,6 @@ def inputs_of(source: Source) -> list[str | None]:
 def location_of_weights(source: Source) -> str | None:
     """Return where the weights of a matrix can be opened again, if they can."""
     return source.weights.layout.location if isinstance(source, WeightedSource) else None
-
-
-def check_missing(settings: Settings, layout: Layout) -> None:
-    """Raise SettingsError where what is called missing is nothing that the blocks of V can tell."""
-    if settings.missing == "nan" and layout.sparse:
-        raise SettingsError("missing='nan' needs a dense V, and this one is sparse; use missing='zeros', or weights=.")
-    if settings.missing == "zeros" and not layout.sparse:
-        raise SettingsError(
-            "missing='zeros' takes what a sparse V does not store as missing, and this V is dense; give a CSR or CSC "
-            "matrix, or missing='nan' with NaN in place of what is missing."
-        )
 
 
 def reopen(store: Store, V: Any, weights: Any = None) -> Source:

@@ -22,11 +22,11 @@ from dnmf.kernels.blocks.panels import Block, Columns
 from dnmf.kernels.blocks.sums import FieldSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.residuals import panel_residuals, unstored
-from dnmf.kernels.registry import make_rule
 from dnmf.kernels.rule import Model
-from dnmf.run.open import check_missing, reopen
+from dnmf.run.open import reopen
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher, Watchers
+from dnmf.solvers.selection import rule_of
 from dnmf.sources import Source
 from dnmf.sources.base import Axis
 from dnmf.sources.preparing import open_prepared
@@ -211,10 +211,9 @@ def measure_residuals(
     """
     source = _source(result, V, weights)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
-    check_missing(settings, source.layout)
     layout = source.layout
     W = np.ascontiguousarray(result.short, layout.work_dtype)
-    entries = make_rule(settings, transposed=layout.transposed, weighted=is_weighted(source)).entries
+    entries = rule_of(settings, layout, is_weighted(source)).entries
     work = Compare(entries, settings.beta, W, Model.of(W).gram, layout.bounds)
     load = Load(sums=4, worked=settings.rank, held=0, kept=2 * settings.rank, panels=6)
 

@@ -20,15 +20,14 @@ from dnmf.errors import keep_before, warn_of_unseen
 from dnmf.kernels.registry import warm_up
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher, Watchers
-from dnmf.settings import Settings
 from dnmf.solvers.bundle import alone, best_of
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.initialise import hold_fixed, initial_state
 from dnmf.solvers.iteration import Bench, iterate
-from dnmf.solvers.selection import init_of, method_of, plain_name, rule_of
+from dnmf.solvers.selection import Recipe
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import Allowed, Stopping, check_range
-from dnmf.sources.weighted import is_weighted, steps_of
+from dnmf.sources.weighted import steps_of
 
 if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
     from dnmf.engine.cluster.engine import ClusterEngine
@@ -44,7 +43,7 @@ class Run:
     ----------
     session
         The matrix, and where its passes are made.
-    settings, plan
+    recipe, plan
         How it is factorised, and within which bounds.
     store
         Where checkpoints go, locked; None keeps none.
@@ -55,15 +54,14 @@ class Run:
     def __init__(
         self,
         session: Session,
-        settings: Settings,
+        recipe: Recipe,
         plan: Plan,
         store: Store | None = None,
         watchers: Sequence[Watcher] = (),
     ) -> None:
-        self.source, self.settings, self.plan, self.store = session.source, settings, plan, store
-        source = session.source
+        self.source, self.recipe, self.plan, self.store = session.source, recipe, plan, store
+        self.settings, self.rule = recipe.settings, recipe.rule
         self.watchers = Watchers(watchers)
-        self.rule = rule_of(settings, source.layout, weighted=is_weighted(source))
         engine: Any = session.engine(plan, self._block_read)
         self.cluster: ClusterEngine | None = engine if plan.workers else None
         self.engine: Engine = AuditEngine(engine, self.rule.entries)
@@ -72,8 +70,8 @@ class Run:
         self.verdict: Verdict | None = None
         self._folder: SpillFolder | None = None
         self._beside: Path | None = None
-        self.names = source.layout.names
-        self._told, self.allowed = False, Allowed(settings.max_passes)
+        self.names = self.source.layout.names
+        self._told, self.allowed = False, Allowed(self.settings.max_passes)
         if self.cluster is not None:
             self.cluster.shared = (
                 session.sees_folder(self.spill())
@@ -88,8 +86,7 @@ class Run:
             given = (given[1].T, given[0].T)
         self.set_out(0)
         settings = self.settings.swapped() if layout.transposed else self.settings
-        init = init_of(settings, self.rule, layout)
-        self.state = initial_state(self.bench(), settings, given, init)
+        self.state = initial_state(self.bench(), settings, given, self.recipe.init)
         if fixed is not None:
             self.state = hold_fixed(self.state, fixed, layout)
         if given is not None or fixed is not None:
@@ -117,8 +114,7 @@ class Run:
         verdict = stopping.verdict(self.state) if self.history else None
         if self.store is not None and verdict is None:
             self.store.withdraw()
-        method = method_of(self.settings, self.rule, self.source.layout, bool(self.state.parts))
-        states = iterate(self.bench(), self.state, method)
+        states = iterate(self.bench(), self.state, self.recipe.method_for(self.state))
         try:
             if verdict is not None:
                 self._end(stopping, verdict)
@@ -271,7 +267,7 @@ class Run:
             optimality=state.optimality,
             seconds=time.perf_counter() - self._start,
             bytes_read=self._counted,
-            solver=state.method or plain_name(self.settings),
+            solver=state.method or self.recipe.plain_name,
         )
         if not self._told:
             self._told = True

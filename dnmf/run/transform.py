@@ -19,14 +19,14 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
-from dnmf.kernels.registry import altered, make_rule, sums_per_row
+from dnmf.kernels.registry import altered, sums_per_row
 from dnmf.kernels.rule import Model, Rule
-from dnmf.run.open import check_missing, inputs_of
+from dnmf.run.open import inputs_of
 from dnmf.run.result import Result, as_dask, whole
 from dnmf.run.stored import stored_result, whole_checkpoint
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import Settings
-from dnmf.solvers.selection import listed_panels
+from dnmf.solvers.selection import listed_panels, rule_of
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.axes import FITTED, Fitted, advice_on, axis_for, other
 from dnmf.sources.base import Axis, Layout
@@ -182,8 +182,7 @@ def solved(
     include the loss, without penalties, where it is to be measured. On a cluster, the blocks last as long as this.
     """
     layout = source.layout
-    rule = make_rule(settings, transposed=layout.transposed, weighted=is_weighted(source))
-    check_missing(settings, layout)
+    rule = rule_of(settings, layout, is_weighted(source))
 
     watchers = Watchers(watchers)
     with open_session(client, source, watchers.workers) as session, single_threaded_products():

@@ -1,40 +1,118 @@
-"""The table of methods: what a run does between passes, and where it starts."""
+"""What the settings mean for one matrix: solver, rule, initialisation, method and memory, decided once."""
 
 import dataclasses
 
 from dnmf.engine.plan import Load
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
-from dnmf.kernels.registry import make_rule, solver_of, sums_per_row
+from dnmf.kernels.registry import altered, make_rule, solver_of, sums_per_row
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundled
-from dnmf.solvers.initialise import spectral_load
+from dnmf.solvers.compatibility import check_matrix, check_missing
 from dnmf.solvers.iteration import Follow, Method, after_extrapolated, after_plain, after_second_order, stepping
 from dnmf.solvers.minibatch import minibatch
 from dnmf.solvers.sketch import corrected, fits, pays, sketch_load, starts
+from dnmf.solvers.spectral import spectral_load
+from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
-# The Hessians of the rows of W are added up where the sums of one task take no more than this for them.
-CURVED_BYTES = 64 * 2**20
-# Arrays of a narrow panel's size that are made of it where entries are listed or weighted: a cast, values, weights and
-# their product, a list of both with the places, and of weights and places once more, by rows.
-LISTS = 10
-# Sweeps over H in a pass of a sketch: the W it looks at may be far from the one that H was made for.
+# Bytes that the sums of one task may take for the Hessians of the rows of W.
+HESSIAN_BYTES = 64 * 2**20
+# Arrays of the size of a narrow panel that a rule makes of it where entries are listed or weighted: a cast, values,
+# weights and their product, a list of both with their positions, and of weights and positions once more, by rows.
+LIST_ARRAYS = 10
+# Sweeps over H in a pass of a sketch: the W of the surrogate may be far from the one that H was computed for.
 SKETCH_SWEEPS = 12
 
 
-def method_of(settings: Settings, rule: Rule, layout: Layout, several: bool = False) -> Method:
-    """Return the method that the settings name, or the best one for the rule and the size; of several models, if so."""
-    if several:
-        return bundled(follow_of(settings, rule))
-    if settings.solver == "minibatch":
-        return minibatch(settings.seed, settings.forget)
-    return corrected if sketching(settings, rule, layout) else stepping(follow_of(settings, rule))
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """The settings of a run on one matrix, with every `"auto"` decided.
+
+    Attributes
+    ----------
+    settings
+        As the user gave them.
+    solver, init
+        Names of the solver and of the initialisation.
+    rule
+        Loss, penalties and updates.
+    follow
+        Returns the state after a pass of the rule.
+    method
+        Makes one pass of a single model.
+    load
+        What the run holds in memory besides V.
+    """
+
+    settings: Settings
+    solver: str
+    init: str
+    rule: Rule
+    follow: Follow
+    method: Method
+    load: Load
+
+    @property
+    def plain_name(self) -> str:
+        """Name of a pass that applies the rule alone, before the method of the solver begins or where it cannot."""
+        return {"sketch": "hals", "newton": "cd"}.get(self.solver, self.solver)
+
+    def method_for(self, state: State) -> Method:
+        """Return the method for a state: that of a single model, or of several models side by side."""
+        return bundled(self.follow) if state.parts else self.method
+
+
+def resolve(settings: Settings, layout: Layout, weighted: bool = False) -> Recipe:
+    """Decide what the settings mean for a matrix, and check that they go together.
+
+    Parameters
+    ----------
+    settings
+        Of the run.
+    layout
+        Of the matrix.
+    weighted
+        Whether the entries have weights.
+
+    Raises
+    ------
+    SettingsError
+        If options do not fit each other or the matrix.
+    """
+    check_matrix(settings, layout, weighted)
+    solver, rank = solver_of(settings), settings.rank
+    rule = rule_of(settings, layout, weighted)
+    sketching = solver == "sketch" and fits(rule, layout, rank) and (settings.solver == "sketch" or pays(layout, rank))
+    if solver == "newton" and isinstance(rule, Divergence) and rule.by_totals:
+        rule = altered(rule, curved=8 * layout.shape[0] * rank * (rank + 1) // 2 <= HESSIAN_BYTES)
+    elif sketching and settings.sweeps is None:
+        rule = altered(rule, sweeps=SKETCH_SWEEPS)
+    init, follow = init_of(settings, rule, layout), follow_of(settings, rule)
+    method = stepping(follow)
+    if sketching:
+        method = corrected
+    elif solver == "minibatch":
+        method = minibatch(settings.seed, settings.forget)
+    load = _load(settings, rule, layout, init, sketching)
+    return Recipe(settings, solver, init, rule, follow, method, load)
+
+
+def rule_of(settings: Settings, layout: Layout, weighted: bool = False) -> Rule:
+    """Return the rule of the settings for a matrix that is read with one factor held, in any of its forms.
+
+    Raises
+    ------
+    SettingsError
+        If the matrix cannot mark entries as missing in the way that the settings name.
+    """
+    check_missing(settings, layout)
+    return make_rule(settings, transposed=layout.transposed, weighted=weighted)
 
 
 def follow_of(settings: Settings, rule: Rule) -> Follow:
-    """Return what makes the next state of a pass of the rule."""
+    """Return the function that makes the state after a pass of the rule."""
     if isinstance(rule, Divergence) and rule.curved:
         return after_second_order
     extrapolating = settings.solver in ("auto", "sketch") if settings.extrapolate is None else settings.extrapolate
@@ -46,56 +124,26 @@ def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
     if settings.init != "auto":
         return settings.init
     if not starts(rule, layout, settings.rank) or (isinstance(rule, Quadratic) and rule.least > 0):
-        return "random"  # what is 0 in the factors of a sketch, updates that multiply would leave so
+        return "random"  # the factors of a sketch have zeros, which multiplicative updates cannot leave
     wanted = settings.beta != 2 or settings.solver == "sketch" or pays(layout, settings.rank)
     return "sketch" if wanted else "random"
 
 
-def rule_of(settings: Settings, layout: Layout, *, weighted: bool = False) -> Rule:
-    """Return the rule that the settings describe for a matrix."""
-    rule = make_rule(settings, transposed=layout.transposed, weighted=weighted)
-    if solver_of(settings) == "newton" and isinstance(rule, Divergence) and rule.by_totals:
-        rows, rank = layout.shape[0], settings.rank
-        return dataclasses.replace(rule, curved=8 * rows * rank * (rank + 1) // 2 <= CURVED_BYTES)
-    if settings.sweeps is None and isinstance(rule, Quadratic) and sketching(settings, rule, layout):
-        return dataclasses.replace(rule, sweeps=SKETCH_SWEEPS)
-    return rule
-
-
-def sketching(settings: Settings, rule: Rule, layout: Layout) -> bool:
-    """Say whether passes alternate with surrogates: where that is asked for and can be, or is the best."""
-    if solver_of(settings) != "sketch" or not fits(rule, layout, settings.rank):
-        return False
-    return settings.solver == "sketch" or pays(layout, settings.rank)
-
-
-def plain_name(settings: Settings) -> str:
-    """Return the name of a pass of the solver whose method has not begun, or cannot."""
-    solver = solver_of(settings)
-    return {"sketch": "hals", "newton": "cd"}.get(solver, solver)
-
-
-def several(settings: Settings, rule: Rule, layout: Layout) -> bool:
-    """Say whether models advance side by side: where there are several runs, and no surrogate to make them on."""
-    chosen_on_surrogate = isinstance(rule, Quadratic) and init_of(settings, rule, layout) == "sketch"
-    return settings.n_runs > 1 and not chosen_on_surrogate
-
-
 def listed_panels(rule: Rule) -> int:
-    """Return how many arrays of a narrow panel's size a rule makes of it."""
-    return 0 if isinstance(rule, Quadratic) else LISTS
+    """Return how many arrays of the size of a narrow panel a rule makes of it."""
+    return 0 if isinstance(rule, Quadratic) else LIST_ARRAYS
 
 
-def load_of(settings: Settings, layout: Layout, weighted: bool = False) -> Load:
-    """Return what a run with the settings works with beside V."""
-    rank, rule = settings.rank, rule_of(settings, layout, weighted=weighted)
+def _load(settings: Settings, rule: Rule, layout: Layout, init: str, sketching: bool) -> Load:
+    """Return what a run holds in memory besides V."""
+    rank = settings.rank
     load = Load.plain(rank, sums_per_row(rule, rank), listed_panels(rule))
-    if isinstance(rule, Divergence):  # the W that was evaluated, and the one of the step
+    if isinstance(rule, Divergence):  # the W that was evaluated, and the one after the step
         load = load._replace(kept=load.kept + rank)
-    if several(settings, rule, layout):
+    if settings.n_runs > 1 and not (isinstance(rule, Quadratic) and init == "sketch"):  # not chosen on the surrogate
         load = load.times(settings.n_runs)
-    if settings.solver == "minibatch":  # V Hᵀ with the H before, too
+    if settings.solver == "minibatch":  # VHᵀ with the previous H, too
         load = load._replace(sums=2 * rank)
-    if sketching(settings, rule, layout) or init_of(settings, rule, layout) == "sketch":
+    if sketching or init == "sketch":
         return sketch_load(load, rank, layout)
-    return spectral_load(load, rank, layout) if settings.init.startswith("nndsvd") else load
+    return spectral_load(load, rank, layout) if init.startswith("nndsvd") else load

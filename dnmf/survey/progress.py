@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dnmf.errors import Interrupted
-from dnmf.kernels.registry import solver_of
 from dnmf.run.run import Run
 from dnmf.solvers.bundle import best_of
 from dnmf.solvers.history import Record, Verdict
@@ -89,5 +88,5 @@ class SurveyProgress:
             optimality=state.optimality,
             seconds=self.seconds,
             bytes_read=state.passes * self.run.source.layout.stored_bytes,
-            solver=state.method or solver_of(self.run.settings),
+            solver=state.method or self.run.recipe.solver,
         )

@@ -10,13 +10,12 @@ import numpy as np
 
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError, unknown
-from dnmf.kernels.registry import solver_of
-from dnmf.run.open import check_missing, inputs_of
+from dnmf.run.open import inputs_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watcher, Watchers
-from dnmf.settings import MOST_RUNS, Settings, check_penalties
-from dnmf.solvers.initialise import check_init
-from dnmf.solvers.selection import rule_of
+from dnmf.settings import MOST_RUNS, Settings
+from dnmf.solvers.compatibility import check_options
+from dnmf.solvers.selection import resolve
 from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
@@ -50,9 +49,8 @@ def make_survey(
     settings = checked(ranks, n_runs, cv, options)
     source = open_matrix(V, weights=weights, missing=settings.missing)
     layout = source.layout
-    check_missing(settings, layout)
-    check_init(settings, layout, weights is not None)
-    rule = rule_of(settings, layout, weighted=weights is not None)
+    recipe = resolve(settings, layout, weights is not None)
+    rule = recipe.rule
     least = min(layout.shape)
     if max(ranks) > least:
         raise SettingsError(f"ranks go up to {max(ranks)}, and V {layout.user_shape} has no more than {least}.")
@@ -73,7 +71,7 @@ def make_survey(
             models = last if request.scheme == "bicross" else len(request.seeds) * last
             plan = partial(session.plan, settings)
             widest = plan(survey_load(request, layout, rule, models, last if request.folds else (), kept=True))
-            run = Run(session, settings, widest, watchers=watchers)
+            run = Run(session, recipe, widest, watchers=watchers)
             try:
                 survey = SurveyRunner(run, request, kept, plan, cancel).run_missing()
             finally:
@@ -113,10 +111,9 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
             f"cv={cv!r} is not allowed; give the number of folds, at least 2, or 0 for none, and at most {MOST_RUNS}."
         )
     settings = Settings.from_options({"rank": int(max(ranks)), "n_runs": n_runs, "max_passes": PASSES, **options})
-    solver_of(settings)
+    check_options(settings)
     if settings.solver == "minibatch":
         raise SettingsError("solver='minibatch' is not for a survey, whose models share their passes; leave it out.")
-    check_penalties(settings)
     return settings
 
 

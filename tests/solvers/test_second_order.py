@@ -106,7 +106,7 @@ def test_columns_beyond_the_sample_are_factorised_by_passes_over_the_sketch(monk
 
 
 def test_where_the_hessians_are_too_large_the_majorised_step_is_extrapolated(monkeypatch):
-    monkeypatch.setattr(dnmf.solvers.selection, "CURVED_BYTES", 0)
+    monkeypatch.setattr(dnmf.solvers.selection, "HESSIAN_BYTES", 0)
     result = dnmf.factorize(counts(), 4, max_passes=10, **KL)
     assert {record.solver for record in result.history} == {"extrapolated"}
     assert (np.diff(losses(result)) <= 1e-12 * losses(result)[0]).all()

@@ -1,0 +1,142 @@
+"""Initialisation by singular vectors: NNDSVD and its variants."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from dnmf.engine import H_ALONE, single_threaded_products
+from dnmf.engine.factor import Factor, MadeFactor, half_normal
+from dnmf.engine.plan import Load
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.settings import Settings
+from dnmf.solvers.iteration import Bench
+from dnmf.solvers.sketch import SketchSums, low_rank, pilot_bytes
+from dnmf.solvers.state import State
+from dnmf.sources.base import Layout
+
+# An entry of a singular vector this much smaller than the largest is taken for 0, which rounding may make of it.
+NEGLIGIBLE = 1e-6
+# Zeros of the factors are filled with the mean of V, as the paper does, where its root is in this range around 1.
+FILL_RANGE = 1e3
+# Columns of the basis for the singular vectors: so many for every component, and so many more.
+PROBES, OVERSAMPLING = 2, 10
+
+
+@dataclasses.dataclass(slots=True)
+class Halves(FieldSums):
+    """The squared norms of the positive and of the negative part of each right singular vector (2, r)."""
+
+    squares: Float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Combine:
+    """The work of a pass over R (K, n) alone that makes rows of it: X R, for X (r, K)."""
+
+    X: Float
+
+    def zero(self) -> Halves:
+        """Return the sums of no block."""
+        return Halves(np.zeros((2, len(self.X))))
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Halves, scratch: Scratch) -> Float:
+        """Return X R of a block."""
+        assert H is not None
+        wide = self.X @ H
+        sums.squares[0] += np.square(np.maximum(wide, 0)).sum(axis=1)
+        sums.squares[1] += np.square(np.minimum(wide, 0)).sum(axis=1)
+        return wide.astype(H.dtype)
+
+
+def spectral_state(bench: Bench, settings: Settings) -> State:
+    """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD), by one pass.
+
+    The vectors are those of a sketch of V: of the matrix of low rank that shares with V what a basis of some of its
+    columns sees, to first order. Components beyond the rank of V are random.
+    """
+    layout = bench.engine.source.layout
+    with single_threaded_products():
+        left, vectors, halves, sums = singular_vectors(bench, settings)
+    mean = sums.total / (layout.shape[0] * layout.shape[1])
+    W, signs, gains, balance = split_vectors(left, halves)
+    root = math.sqrt(mean)
+    usual = root * min(max(root, 1 / FILL_RANGE), FILL_RANGE)  # the mean, or about the size of the factors far from 1
+    fill = {"nndsvd": 0.0, "nndsvda": usual, "nndsvdar": usual / 100}[settings.init]
+    noisy = settings.init == "nndsvdar"
+    missing = gains == 0
+    drawn = np.sqrt(mean / settings.rank)
+    normal = np.abs(np.random.default_rng(settings.seed).standard_normal(W.shape))
+    W = np.where(missing, drawn * normal, np.where(W == 0, fill / balance * (normal if noisy else 1.0), W))
+    # Penalties see the scale of each factor, and updates move it from one to the other slowly.
+    share = balance if any((settings.l1_W, settings.l2_W, settings.l1_H, settings.l2_H)) else np.ones_like(balance)
+
+    def make(block: int, projected: Float) -> Float:
+        H = (np.maximum(projected * signs[:, None], 0) * gains[:, None]).astype(layout.work_dtype)
+        if fill or missing.any():
+            normal = np.empty_like(H)
+            half_normal(np.uint64(settings.seed % 2**64), np.uint64(layout.bounds[block]), normal)
+            filled = fill * balance[:, None] * (normal if noisy else 1.0)
+            H = np.where(missing[:, None], drawn * normal, np.where(H == 0, filled, H)).astype(H.dtype)
+        return (H / share[:, None]).astype(H.dtype, copy=False)
+
+    return State(1, (W * share).astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sums.norms))
+
+
+def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
+    """Return what a run works with beside V if it begins at singular vectors: the basis, R, and what is made of it."""
+    width = PROBES * rank + OVERSAMPLING
+    return load._replace(
+        sums=max(load.sums, width),
+        worked=max(load.worked, width + rank),
+        held=max(load.held, width + rank),
+        kept=load.kept + 4 * width,
+        extra=load.extra + pilot_bytes(layout),
+    )
+
+
+def singular_vectors(bench: Bench, settings: Settings) -> tuple[Float, Factor, Halves, SketchSums]:
+    """Return left singular vectors U (m, r), UᵀV (r, n) in blocks, the norms of its halves, and the sums of the pass.
+
+    Where V has fewer singular values above rounding, the vectors that are missing are 0.
+    """
+    engine, rank = bench.engine, settings.rank
+    layout = engine.source.layout
+    width = min(PROBES * rank + OVERSAMPLING, *layout.shape)
+    L, R, sums = low_rank(bench, width, np.random.default_rng(settings.seed), summed=True)
+    U, T = np.linalg.qr(L)
+    gram = T @ sums.gram @ T.T
+    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    leading = np.argsort(values)[::-1][:rank]
+    vectors = vectors[:, leading] * (values[leading] > values[leading[0]] * np.finfo(layout.work_dtype).eps)
+    room = bench.make_room(rank)
+    halves: Halves = engine.one_pass(Combine(vectors.T @ T), R, room, H_ALONE)
+    R.drop()
+    return U @ vectors, room, halves, sums
+
+
+def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Float]:
+    """Return W (m, r), and for every row of UᵀV the sign to take of it and the factor that makes it H's (r,).
+
+    Of the pairs (u⁺, v⁺) and (u⁻, v⁻) of each singular triplet the one with the larger product of norms is kept.
+    The columns of W have length 1, the rows of H the scale of V; the last value returned (r,) is what W's columns
+    are multiplied with, and H's rows divided by, to share that scale between them as in the paper.
+    """
+    W = np.zeros_like(left)
+    rank = left.shape[1]
+    signs, gains, balance = np.ones(rank), np.zeros(rank), np.ones(rank)
+    right = np.sqrt(halves.squares)
+    for k in range(rank):
+        vector = np.where(np.abs(left[:, k]) > NEGLIGIBLE * np.abs(left[:, k]).max(), left[:, k], 0)
+        parts = [np.maximum(vector, 0), np.maximum(-vector, 0)]
+        lengths = [float(np.linalg.norm(part)) for part in parts]
+        side = int(lengths[1] * right[1, k] > lengths[0] * right[0, k])
+        signs[k] = 1 - 2 * side
+        if lengths[side] * right[side, k] > 0:
+            W[:, k] = parts[side] / lengths[side]
+            gains[k] = lengths[side]
+            balance[k] = np.sqrt(lengths[side] * right[side, k])
+    return W, signs, gains, balance
