@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
-from dnmf.solvers.history import Record
+from dnmf.solvers.history import Record, Verdict
+from dnmf.solvers.state import State
+from dnmf.sources import Source
 from dnmf.sources.base import Axis
 from dnmf.sources.dask_array import factor_array
 from dnmf.sources.names import Names
+from dnmf.sources.weighted import steps_of
 
 # A factor is gone through in parts of so many numbers.
 PART_NUMBERS = 2**20
@@ -37,67 +40,79 @@ class Result:
     history
         One record a pass.
     settings
-        What was asked.
+        Settings of the run.
+    verdict
+        Why the run stopped, as a sentence.
     converged
         Whether the run stopped because the optimality reached `tol`.
-    store
-        Path of the store, if there is one.
-    runs
-        Where the best of several runs was kept, the losses of all, in the order of their seeds; those of a sketch of V
-        where the runs were made on one.
+    short
+        The factor that is held whole, one row for every row (or column) of V that is not streamed: W, or Hᵀ.
+    long
+        The other factor, in blocks: H, or Wᵀ.
+    bounds
+        Block j of the long factor holds the columns bounds[j] … bounds[j + 1].
+    rows_streamed
+        Whether V was cut along its rows, so that W is the long factor.
     names
-        Of V's rows and columns, where they have names.
+        Names of V's rows and columns, where they have names.
+    store
+        Path of the store, or None.
+    runs
+        Losses of all runs where the best of several was kept, in the order of their seeds; those of a sketch of V
+        where the runs were made on one.
     steps
-        What prepared V, if it was; `transform` prepares new data by the same.
+        What prepared V, if it was; `transform` prepares new data in the same way.
     """
 
     history: tuple[Record, ...]
     settings: Settings
+    verdict: str
     converged: bool
-    store: str | None
+    short: Float
+    long: Factor
+    bounds: Sequence[int]
+    rows_streamed: bool
     names: Names
-    _verdict: str
-    _short: Float
-    _long: Factor
-    _bounds: Sequence[int]
-    _transposed: bool
+    store: str | None
     runs: tuple[float, ...] = ()
     steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        settings: Settings,
+        state: State,
+        history: Sequence[Record],
+        verdict: Verdict,
+        store: str | None,
+    ) -> Self:
+        """Return the factors of a state, and how they came about."""
+        layout = source.layout
+        return cls(
+            history=tuple(history),
+            settings=settings,
+            verdict=verdict.sentence,
+            converged=verdict.converged,
+            short=state.W,
+            long=state.H,
+            bounds=layout.bounds,
+            rows_streamed=layout.transposed,
+            names=layout.names,
+            store=store,
+            runs=state.runs,
+            steps=steps_of(source),
+        )
 
     @property
     def W(self) -> Any:
         """The left factor (m, r)."""
-        return self._dask() if self._transposed else self._short
+        return self._dask() if self.rows_streamed else self.short
 
     @property
     def H(self) -> Any:
         """The right factor (r, n)."""
-        return np.ascontiguousarray(self._short.T) if self._transposed else self._dask()
-
-    @property
-    def short(self) -> Float:
-        """The factor that is held whole, one row to every row (or column) of V that is not streamed: W, or Hᵀ."""
-        return self._short
-
-    @property
-    def rows_streamed(self) -> bool:
-        """Whether V was cut along its rows, so that W is the long factor."""
-        return self._transposed
-
-    @property
-    def long(self) -> Factor:
-        """The other factor, in blocks: H, or Wᵀ."""
-        return self._long
-
-    @property
-    def bounds(self) -> Sequence[int]:
-        """Block j of the long factor holds the columns bounds[j] … bounds[j + 1]."""
-        return self._bounds
-
-    @property
-    def verdict(self) -> str:
-        """Why the run stopped, as a sentence."""
-        return self._verdict
+        return np.ascontiguousarray(self.short.T) if self.rows_streamed else self._dask()
 
     @property
     def passes(self) -> int:
@@ -117,24 +132,24 @@ class Result:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of V."""
-        short, long = len(self._short), self._bounds[-1]
-        return (long, short) if self._transposed else (short, long)
+        short, long = len(self.short), self.bounds[-1]
+        return (long, short) if self.rows_streamed else (short, long)
 
     def parts(self, axis: Axis, most: int | None = None) -> Iterator[Part]:
         """Yield the factor along an axis of V in parts: W for `"rows"`, Hᵀ for `"columns"`.
 
         A part has at most so many numbers, or some megabytes of them.
         """
-        width = max(1, (most or PART_NUMBERS) // self._short.shape[1])
+        width = max(1, (most or PART_NUMBERS) // self.short.shape[1])
         start = 0
         for part in self._cut(axis, width):
             yield Part(slice(start, start + len(part)), part)
             start += len(part)
 
     def _cut(self, axis: Axis, width: int) -> Iterator[Float]:
-        if (axis == "rows") == self._transposed:
-            return (part.T for part in gather(self._long, self._bounds, width))
-        return (self._short[start : start + width] for start in range(0, len(self._short), width))
+        if (axis == "rows") == self.rows_streamed:
+            return (part.T for part in gather(self.long, self.bounds, width))
+        return (self.short[start : start + width] for start in range(0, len(self.short), width))
 
     @own_errors
     def components(self, n: int = 10, axis: Axis | None = None) -> list[Component]:
@@ -166,7 +181,7 @@ class Result:
             raise SettingsError(f"n={n!r} is not allowed; give a whole number of at least 1.")
         axis = feature_axis(self, axis)
         names = self.names.rows if axis == "rows" else self.names.columns
-        return describe_components(self.parts(axis), self.parts(other(axis)), names, self._short.shape[1], n)
+        return describe_components(self.parts(axis), self.parts(other(axis)), names, self.short.shape[1], n)
 
     @own_errors
     def top(self, n: int = 10, axis: Axis | None = None) -> list[list[tuple[str | int, float]]]:
@@ -233,7 +248,7 @@ class Result:
         return f"<dnmf.Result: {shape}, {self.passes} passes, loss {self.loss:.6g}{error}. {self.verdict}>"
 
     def _dask(self) -> Any:
-        return as_dask(self._long, self._bounds, self._short.shape[1], self._short.dtype, self._transposed)
+        return as_dask(self.long, self.bounds, self.short.shape[1], self.short.dtype, self.rows_streamed)
 
 
 def whole(result: Result, axis: Axis) -> Float:

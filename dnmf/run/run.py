@@ -1,5 +1,6 @@
 """A run: loop, stop, save."""
 
+import dataclasses
 import shutil
 import sys
 import threading
@@ -27,7 +28,6 @@ from dnmf.solvers.iteration import Bench, iterate
 from dnmf.solvers.selection import Recipe
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import Allowed, Stopping, check_range
-from dnmf.sources.weighted import steps_of
 
 if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
     from dnmf.engine.cluster.engine import ClusterEngine
@@ -197,26 +197,16 @@ class Run:
     def result(self) -> Result:
         """Return the factors as they stand."""
         assert self.state is not None
-        state, layout = best_of(self.state.parts or (self.state,)), self.source.layout
+        state = best_of(self.state.parts or (self.state,))
         long: Factor = state.H
         if self.store is not None and self.verdict is not None and self.store.commit is not None:
             long = self._stored()
         elif self.cluster is not None and self.verdict is not None:
             long = self.brought_here(state.H, self.settings.rank)
-        return Result(
-            history=tuple(self.history),
-            settings=self.settings,
-            converged=self.verdict is not None and self.verdict.converged,
-            store=str(self.store) if self.store else None,
-            names=self.names,
-            _verdict=self.verdict.sentence if self.verdict else f"Running: {state.passes} passes were made.",
-            _short=state.W,
-            _long=long,
-            _bounds=layout.bounds,
-            _transposed=layout.transposed,
-            runs=state.runs,
-            steps=steps_of(self.source),
-        )
+        verdict = self.verdict or Verdict(f"Running: {state.passes} passes were made.", False)
+        store = str(self.store) if self.store else None
+        made = Result.of(self.source, self.settings, dataclasses.replace(state, H=long), self.history, verdict, store)
+        return dataclasses.replace(made, names=self.names)
 
     def brought_here(self, H: Factor, rank: int) -> Factor:
         """Return a long factor in this process: the workers, and what they hold, may go away."""

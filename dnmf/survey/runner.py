@@ -212,16 +212,4 @@ class SurveyRunner:
             finally:
                 store.close()
             self.store.put(f"finished-{rank}", seed=seed)
-        return Result(
-            history=(record,),
-            settings=settings,
-            converged=False,
-            store=path,
-            names=self.run.source.layout.names,
-            steps=steps_of(self.run.source),
-            _verdict=verdict.sentence,
-            _short=state.W,
-            _long=long,
-            _bounds=self.layout.bounds,
-            _transposed=self.layout.transposed,
-        )
+        return Result.of(self.run.source, settings, dataclasses.replace(state, H=long), [record], verdict, path)

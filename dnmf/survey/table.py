@@ -198,7 +198,7 @@ class RankSurvey:
         if V is None and self.location is None:
             raise DataError("The survey was of a matrix in memory; give V to find the other factor of the consensus.")
         short = found.components.astype(self.models[0].W.dtype)
-        fitted = dataclasses.replace(self.best(rank), _short=short)
+        fitted = dataclasses.replace(self.best(rank), short=short)
         long = transform(fitted, self.location if V is None else V, axis="rows" if self._transposed else "columns")
         W, H = (long, short.T) if self._transposed else (short, long)
         return ConsensusResult(W, H, found)

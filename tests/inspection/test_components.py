@@ -68,15 +68,15 @@ def test_the_long_factor_is_gone_through_in_small_parts_each_block_once(cut, tmp
     monkeypatch.setattr(dnmf.run.result, "PART_NUMBERS", 12)
     result = dnmf.factorize(stored(tmp_path / "V.zarr", V, CUTS[cut]), 3, max_passes=3)
     read = []
-    block = type(result._long).read
-    monkeypatch.setattr(type(result._long), "read", lambda self, j: read.append(j) or block(self, j))
+    block = type(result.long).read
+    monkeypatch.setattr(type(result.long), "read", lambda self, j: read.append(j) or block(self, j))
     for axis in ("rows", "columns"):
         whole = np.asarray(result.W if axis == "rows" else result.H.T)
         read.clear()
         parts = list(result.parts(axis))
         assert max(len(part.numbers) for part in parts) == 4
         np.testing.assert_array_equal(np.concatenate([part.numbers for part in parts]), whole)
-        assert read == (list(range(len(result._bounds) - 1)) if axis == cut else [])
+        assert read == (list(range(len(result.bounds) - 1)) if axis == cut else [])
 
 
 def test_features_are_the_columns_but_where_the_rows_alone_have_names():
