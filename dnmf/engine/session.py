@@ -20,9 +20,10 @@ MEMORY_SHARE = 0.6
 
 
 class Session(Protocol):
-    """Makes plans, engines and factors for the passes over one matrix."""
+    """Makes plans, engines and factors for the passes over one matrix; `remote` if workers of a cluster make them."""
 
     source: Source
+    remote: bool
 
     def plan(self, settings: Settings, load: Load) -> Plan:
         """Plan a run within the memory and the threads that the settings, or the machines, allow.
@@ -77,6 +78,8 @@ def open_session(
 
 class LocalSession:
     """The session of the threads of this process."""
+
+    remote = False
 
     def __init__(self, source: Source, cancel: threading.Event | None = None) -> None:
         self.source, self._cancel = source, cancel

@@ -76,7 +76,7 @@ def new_run(
         run = Run(session, recipe, plan, kept, watchers)
         run.names = names
         try:
-            run.begin(given, fixed)
+            run.initialise(given, fixed)
             yield run
         finally:
             run.close()
@@ -121,9 +121,9 @@ def old_run(
             run.names = names
             try:
                 if commit is None:
-                    run.begin(None)
+                    run.initialise(None)
                 else:
-                    run.go_on(commit)
+                    run.resume_from(commit)
                 yield run
             finally:
                 run.close()

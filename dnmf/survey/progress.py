@@ -26,7 +26,7 @@ class SurveyProgress:
 
     def announce(self, most: int) -> None:
         """Announce the number of passes, including those already made, and start the clock."""
-        self.run.set_out(self.costs.passes, most)
+        self.run.announce(self.costs.passes, most)
         self._start = time.perf_counter()
 
     def begin(self) -> None:

@@ -91,7 +91,7 @@ class SurveyRunner:
 
     def _on_sketch(self, rule: Quadratic) -> dict[int, Result]:
         request, store, progress = self.request, self.store, self.progress
-        bench = dataclasses.replace(self.run.bench(), rule=rule)
+        bench = dataclasses.replace(self.run.context(), rule=rule)
         sketched = all(store.get(name) is not None for name in sketches(request))
         measured = to_measure(request, store, self.layout, rule, self.plan)
 
@@ -136,7 +136,7 @@ class SurveyRunner:
             part = dataclasses.replace(request, ranks=tuple(batch))
             progress.begin()
             with self.checkpoints(batch) as checkpoints:
-                state = advance_all(self.run.bench(), part, self.store, checkpoints, partial(self.advanced, batch))
+                state = advance_all(self.run.context(), part, self.store, checkpoints, partial(self.advanced, batch))
                 progress.count(name_of(batch), state.passes + bool(request.folds), self.all_models(batch))
                 progress.save()
                 models = [(rank, seed) for rank in batch for seed in request.seeds]
@@ -199,7 +199,7 @@ class SurveyRunner:
         """Return the best run of a rank as a result, saved in its own store if the survey has one."""
         seed = self.best_seed(rank)
         settings = self.request.settings.replace({"rank": rank, "seed": seed, "n_runs": 1})
-        record, long = self.progress.record(state), self.run.brought_here(state.H, rank)
+        record, long = self.progress.record(state), self.run.home.copy(state.H, rank)
         verdict = Verdict(f"The best of {len(self.request.seeds)} runs at rank {rank} in a survey.", False)
         path = self.store.path(f"best/rank-{rank:03d}.zarr")
         if path is not None:

@@ -17,7 +17,7 @@ from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, s
 import dnmf
 import dnmf.engine.cluster.crew
 import dnmf.engine.cluster.engine
-import dnmf.run.run
+import dnmf.run.home
 import dnmf.solvers.iteration
 import dnmf.solvers.sketch.basis
 from dnmf.engine import ThreadEngine
@@ -266,14 +266,14 @@ def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_pa
 
 
 def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(client, tmp_path, monkeypatch):
-    kept, write_long, sent = [], dnmf.run.run.write_long, []
+    kept, write_long, sent = [], dnmf.run.home.write_long, []
 
     def writing(path, *given):
         kept.append(path)
         assert len(list(path.parent.iterdir())) <= 1
         return write_long(path, *given)
 
-    monkeypatch.setattr(dnmf.run.run, "write_long", writing)
+    monkeypatch.setattr(dnmf.run.home, "write_long", writing)
     monkeypatch.setattr(SpreadFactor, "_send", lambda *given: sent.append(given))
     options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0, **PLAIN}
     with dask.config.set({"temporary-directory": str(tmp_path)}):

@@ -93,15 +93,15 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch, seed
     path = tmp_path / "run.zarr"
     options = {"random_state": seed, "checkpoint_every": 2, "tol": 1e-6, "max_iter": 30, "store": path}
     blocks = da.from_array(X, chunks=(9, 15))
-    remember = dnmf.run.run.Run._remember
+    record = dnmf.run.run.Run._record
 
     def stop_at_twelve(run):
-        remember(run)
+        record(run)
         if run.state.passes == 12:
             raise Interrupted("The run was asked to stop.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dnmf.run.run.Run._remember", stop_at_twelve)
+        patch.setattr("dnmf.run.run.Run._record", stop_at_twelve)
         with pytest.raises(Interrupted):
             NMF(3, **options).fit(blocks)
     with warnings.catch_warnings():

@@ -35,6 +35,8 @@ class Crew:
         Bytes that the smallest worker may use, and threads of the largest.
     """
 
+    remote = True
+
     def __init__(self, source: Source, workers: Workers, memory: int, threads: int) -> None:
         self.source, self.workers, self.memory, self.threads = source, workers, memory, threads
 

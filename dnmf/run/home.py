@@ -1,0 +1,145 @@
+"""Where the long factors of a run are held: in this process, or on the workers of a cluster."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnmf.checkpoint import Store, StoredFactor, write_long
+from dnmf.checkpoint.header import has_header
+from dnmf.engine import Engine, SpillFolder, usable_memory
+from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, Room
+from dnmf.engine.plan import Plan
+from dnmf.engine.session import Session
+from dnmf.solvers.state import State
+from dnmf.sources.base import Layout
+
+if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
+    from dnmf.engine.cluster.engine import ClusterEngine
+
+# The share of this process's memory that a factor from a cluster may take before it is kept on the disk.
+LOCAL_SHARE = 0.3
+
+
+class LocalHome:
+    """Holds the long factors of a run in memory, or in files of its store or of a temporary folder.
+
+    Parameters
+    ----------
+    layout
+        Of V.
+    plan
+        Says whether factors are held in memory.
+    store
+        The store of the run, or None.
+    """
+
+    def __init__(self, layout: Layout, plan: Plan, store: Store | None) -> None:
+        self.layout, self.plan, self.store = layout, plan, store
+        self._folder: SpillFolder | None = None
+
+    def new_factor(self, rows: int) -> Factor:
+        """Return a factor of `rows` rows for a pass to fill."""
+        if self.plan.factor_in_memory:
+            return MemoryFactor(self.layout.blocks)
+        if self.store is not None and (folder := self.store.scratch()) is not None:
+            return DiskFactor(folder, rows, self.layout.work_dtype)
+        return self._spilled(rows)
+
+    def settle(self, state: State) -> None:
+        """Do nothing: here, a factor does not depend on those before it."""
+
+    def release(self, H: Factor) -> Factor:
+        """Return a factor that outlasts the run."""
+        return H
+
+    def copy(self, H: Factor, rows: int) -> Factor:
+        """Copy a factor of `rows` rows into this process."""
+        size = rows * self.layout.shape[1] * self.layout.work_dtype.itemsize
+        here: Room = self._spilled(rows) if size > LOCAL_SHARE * usable_memory() else MemoryFactor(self.layout.blocks)
+        for block in range(self.layout.blocks):
+            here.write(block, H.read(block))
+        return here
+
+    def shorten_waits(self) -> None:
+        """Do nothing: here, a factor needs no waiting for."""
+
+    def close(self, H: Factor | None) -> None:
+        """Give up the temporary folder; factors that are still in use keep it."""
+        self._folder = None
+
+    def spill(self) -> Path:
+        """Return a temporary folder, which lasts as long as the run and the factors in it."""
+        self._folder = self._folder or SpillFolder()
+        return self._folder.path
+
+    def _spilled(self, rows: int) -> DiskFactor:
+        return DiskFactor(self.spill(), rows, self.layout.work_dtype, owner=self._folder)
+
+
+class ClusterHome(LocalHome):
+    """Holds the long factors of a run on the workers of a cluster."""
+
+    def __init__(self, layout: Layout, plan: Plan, store: Store | None, session: Session, engine: Engine) -> None:
+        super().__init__(layout, plan, store)
+        self.engine: ClusterEngine = engine  # type: ignore[assignment]
+        self._saved: Path | None = None
+        if store is None:
+            self.engine.shared = session.sees_folder(self.spill())
+        else:
+            self.engine.shared = session.all_see(partial(has_header, str(store), dict(store.header)))
+
+    def new_factor(self, rows: int) -> Factor:
+        """Return a factor on the workers for a pass to fill."""
+        return self.engine.room()
+
+    def settle(self, state: State) -> None:
+        """Let the workers read H from where it is saved, so that the tasks that made it can be forgotten.
+
+        Their lineage would grow with every pass. Where the workers see no storage of the run, H is sent to them again.
+        """
+        stored: StoredFactor | None = None
+        if self.engine.shared:
+            stored = self._saved_by_workers(state) if self.store is None else stored_factor(self.store, self.layout)
+        self.engine.settle(state.H, stored)
+
+    def release(self, H: Factor) -> Factor:
+        """Return a copy in this process: the workers, and what they hold, may go away."""
+        return self.copy(H, self.plan.rank)
+
+    def shorten_waits(self) -> None:
+        """Wait only a few seconds for workers to come back: the run ends with an error."""
+        self.engine.workers.ending = True
+
+    def close(self, H: Factor | None) -> None:
+        """Give up the factors on the workers, and the files that they wrote."""
+        self.engine.close(H)
+        self._delete_saved()
+        super().close(H)
+
+    def _saved_by_workers(self, state: State) -> StoredFactor:
+        """Let the workers write H to the temporary folder, and return it from there."""
+        layout = self.layout
+        path = self.spill() / f"pass-{state.passes}"
+        write_long(path, state.H, layout.bounds, self.plan.rank, layout.work_dtype, layout.transposed)
+        self._delete_saved()
+        self._saved = path
+        return StoredFactor.at(path, layout.bounds, layout.transposed)
+
+    def _delete_saved(self) -> None:
+        if self._saved is not None:
+            shutil.rmtree(self._saved, ignore_errors=True)
+
+
+def home_of(session: Session, plan: Plan, store: Store | None, engine: Any) -> LocalHome:
+    """Return the home of the factors of a run whose passes are made by an engine of a session."""
+    if session.remote:
+        return ClusterHome(session.source.layout, plan, store, session, engine)
+    return LocalHome(session.source.layout, plan, store)
+
+
+def stored_factor(store: Store, layout: Layout) -> StoredFactor:
+    """Return the long factor of the checkpoint that a run wrote last."""
+    assert store.commit is not None
+    W, H = store.arrays(store.commit)
+    return StoredFactor(W if layout.transposed else H, layout.bounds, layout.transposed)
