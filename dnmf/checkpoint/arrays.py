@@ -55,8 +55,8 @@ def gather(H: Factor, bounds: Sequence[int], width: int) -> Iterator[Float]:
 class StoredFactor:
     """The long factor of a checkpoint, read block by block: a chunk that is missing is an error, and not zeros."""
 
-    fresh: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = True
+    unscaled: ClassVar[bool] = False
+    shared: ClassVar[bool] = True
 
     def __init__(self, array: zarr.Array[Any], bounds: Sequence[int], transposed: bool) -> None:
         self.array, self._bounds, self._transposed = array, bounds, transposed
@@ -135,7 +135,7 @@ def write_long(
     shape, chunks = (rank, bounds[-1]), (rank, width)
     array = create_factor(path, shape[::-1] if transposed else shape, chunks[::-1] if transposed else chunks, dtype)
     write = ChunkWriter(array, transposed)
-    if isinstance(H, Spread) and H.shared:
+    if isinstance(H, Spread) and H.sees_store:
         return H.each_chunk(bounds, width, write)
     return [write(index * width, part) for index, part in enumerate(gather(H, bounds, width))]
 
@@ -145,7 +145,7 @@ class Spread(Protocol):
     """A factor whose blocks are in other processes."""
 
     @property
-    def shared(self) -> bool:
+    def sees_store(self) -> bool:
         """Whether those processes see the store."""
 
     def each_chunk(self, bounds: Sequence[int], width: int, act: Callable[[int, Float], str]) -> list[str]:

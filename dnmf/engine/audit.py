@@ -121,16 +121,16 @@ class AuditEngine:
     def on_block(self, told: Callable[[int], None]) -> None:
         self.engine.on_block = told
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
+    def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once, compared with what it was, and return the sums; `Engine` says more."""
         if not scope.reading:
-            return self.engine.one_pass(work, H, room, scope)
+            return self.engine.one_pass(work, H, output, scope)
         known = np.array([digests is not None for digests in self._digests])
         digests = np.array([0 if one is None else one[self._turn % len(one)] for one in self._digests], np.uint64)
         layout = self.source.layout
         audit = Audit(work, layout, self.entries, self._turn, known, digests, self._norms)
         self._turn += 1
-        total: Audited[S] = self.engine.one_pass(audit, H, room, scope)
+        total: Audited[S] = self.engine.one_pass(audit, H, output, scope)
         for block, found, norm in total.found:
             self._digests[block] = found
             if self._norms is not None:

@@ -18,15 +18,15 @@ from dnmf.kernels.blocks.tiles import Float, kernel
 class Factor(Protocol):
     """Blocks of H that can be read from several threads at once.
 
-    `fresh` says that the columns have yet to be brought to the scale of V's.
+    `unscaled` says that the columns have yet to be brought to the scale of V's.
     """
 
     @property
-    def fresh(self) -> bool:
+    def unscaled(self) -> bool:
         """Whether the columns have yet to be scaled."""
 
     @property
-    def everywhere(self) -> bool:
+    def shared(self) -> bool:
         """Whether a pickled copy is small, and can be read in any process that sees the same storage."""
 
     def read(self, block: int) -> Float:
@@ -36,7 +36,7 @@ class Factor(Protocol):
         """Give up the blocks."""
 
 
-class Room(Factor, Protocol):
+class WritableFactor(Factor, Protocol):
     """A factor whose blocks are written as they are computed, each by one task."""
 
     def write(self, block: int, H: Float) -> None:
@@ -46,8 +46,8 @@ class Room(Factor, Protocol):
 class MemoryFactor:
     """A factor in memory."""
 
-    fresh: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = False
+    unscaled: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     def __init__(self, blocks: int) -> None:
         self._blocks: list[Float | None] = [None] * blocks
@@ -70,8 +70,8 @@ class DiskFactor:
     `owner` is held for as long as the factor is: whoever deletes the folder when nobody holds it any more.
     """
 
-    fresh: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = False
+    unscaled: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     def __init__(self, folder: Path, rank: int, dtype: np.dtype[Any], owner: object = None) -> None:
         self._folder = folder / f"H-{uuid.uuid4().hex[:12]}"
@@ -114,8 +114,8 @@ class DiskFactor:
 class ArrayFactor:
     """A factor given whole, in memory."""
 
-    fresh: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = False
+    unscaled: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     def __init__(self, H: Float, bounds: Sequence[int]) -> None:
         self._H, self._bounds = H, bounds
@@ -131,8 +131,8 @@ class ArrayFactor:
 class RandomFactor:
     """|N(0, 1)| entries that depend on seed, row and column alone, so that no cut into blocks changes them."""
 
-    fresh: ClassVar[bool] = True
-    everywhere: ClassVar[bool] = True
+    unscaled: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
 
     def __init__(self, rank: int, bounds: Sequence[int], dtype: np.dtype[Any], seed: int) -> None:
         self._rank, self._bounds, self._dtype, self._seed = rank, bounds, dtype, seed
@@ -147,11 +147,11 @@ class RandomFactor:
         """Do nothing: it can be made again."""
 
 
-class FlatFactor:
+class OnesFactor:
     """Entries that are all 1, for columns that are to be found from the start: their scale and all."""
 
-    fresh: ClassVar[bool] = True
-    everywhere: ClassVar[bool] = True
+    unscaled: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
 
     def __init__(self, rank: int, bounds: Sequence[int], dtype: np.dtype[Any]) -> None:
         self._rank, self._bounds, self._dtype = rank, bounds, dtype
@@ -164,21 +164,21 @@ class FlatFactor:
         """Do nothing: it can be made again."""
 
 
-class MadeFactor:
+class MappedFactor:
     """A factor whose blocks are made from those of another one."""
 
     def __init__(self, origin: Factor, make: Callable[[int, Float], Float]) -> None:
         self.origin, self.make = origin, make
 
     @property
-    def fresh(self) -> bool:
+    def unscaled(self) -> bool:
         """Whether its origin is."""
-        return self.origin.fresh
+        return self.origin.unscaled
 
     @property
-    def everywhere(self) -> bool:
+    def shared(self) -> bool:
         """Whether its origin is."""
-        return self.origin.everywhere
+        return self.origin.shared
 
     def read(self, block: int) -> Float:
         """Make a block."""
@@ -198,14 +198,14 @@ class StackedFactor:
         )
 
     @property
-    def fresh(self) -> bool:
+    def unscaled(self) -> bool:
         """Whether all parts are."""
-        return all(part.fresh for part in self.parts)
+        return all(part.unscaled for part in self.parts)
 
     @property
-    def everywhere(self) -> bool:
+    def shared(self) -> bool:
         """Whether all parts are."""
-        return all(part.everywhere for part in self.parts)
+        return all(part.shared for part in self.parts)
 
     def read(self, block: int) -> Float:
         """Put a block together."""
@@ -219,7 +219,7 @@ class StackedFactor:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
-    """Takes the rows of a block from `start` to `stop`, for a `MadeFactor`."""
+    """Takes the rows of a block from `start` to `stop`, for a `MappedFactor`."""
 
     start: int
     stop: int

@@ -76,8 +76,8 @@ class Engine(Protocol):
     def groups(self) -> Sequence[range]:
         """The blocks of every task."""
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
-        """Visit every block once and return the sums; what the visits return goes to a room of the engine's kind.
+    def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
+        """Visit every block once and return the sums; what the visits return goes to a output of the engine's kind.
 
         Raises
         ------

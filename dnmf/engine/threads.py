@@ -10,7 +10,7 @@ import numpy as np
 from dask._task_spec import Task, TaskRef
 from numpy.typing import NDArray
 
-from dnmf.engine.factor import Factor, Room
+from dnmf.engine.factor import Factor, WritableFactor
 from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
 from dnmf.engine.plan import group_bounds
 from dnmf.errors import Interrupted
@@ -61,12 +61,12 @@ class ThreadEngine:
         if self.cancelled.is_set():
             raise Interrupted("The run was asked to stop.")
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
+    def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once and return the sums; `Engine` says more."""
         trouble = Trouble(scope.known)
         source = self.source if scope.reading else None
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
-        common = (work, H, cast(Room | None, room), trouble)
+        common = (work, H, cast(WritableFactor | None, output), trouble)
         if len(groups) == 1:  # to hand it to another thread takes as long as all of a small pass
             total = self._visit_group(source, groups[0], *common)
         else:
@@ -100,7 +100,7 @@ class ThreadEngine:
         group: range,
         work: Work[S],
         H: Factor | None,
-        room: Room | None,
+        output: WritableFactor | None,
         trouble: "Trouble",
     ) -> S:
         scratch: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
@@ -120,8 +120,8 @@ class ThreadEngine:
             except BadEntry as error:
                 trouble.bad.append((block, error))
                 break
-            if room is not None and new is not None:
-                room.write(block, new)
+            if output is not None and new is not None:
+                output.write(block, new)
             if source is not None and block not in trouble.known:
                 self.on_block(source.layout.block_bytes(block))
         return sums

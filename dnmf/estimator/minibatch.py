@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import _fit_context
 
 from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
-from dnmf.engine.factor import DiskFactor, MemoryFactor, Room
+from dnmf.engine.factor import DiskFactor, MemoryFactor, WritableFactor
 from dnmf.errors import DataError
 from dnmf.estimator.batches import Batches, BlockBatches, OneBatch, RowBatches
 from dnmf.estimator.containers import Table, open_table
@@ -200,7 +200,7 @@ class MiniBatchNMF(Factorizer):
     def _epochs(self, batches: Batches, rows: int, H: Any, progress: Progress) -> tuple[int, int]:
         """Process batches until there is no more progress; return the numbers of epochs begun and of steps."""
         online: Online | None = None
-        room: Room | None = None
+        room: WritableFactor | None = None
         for epoch in range(self.max_iter):
             for batch in batches.order(epoch):
                 before = online
@@ -221,7 +221,7 @@ class MiniBatchNMF(Factorizer):
         batches: Batches,
         batch: int,
         H: Any,
-        room: Room | None = None,
+        room: WritableFactor | None = None,
         most: float = INFINITE,
     ) -> tuple[Online, Float, float]:
         """Make a step with a batch, starting from its W of the previous epoch if that is stored."""
@@ -268,7 +268,7 @@ class MiniBatchNMF(Factorizer):
         self.n_components_ = len(self.components_)
 
 
-def room_for(online: Online, batches: int, rows: int) -> Room:
+def room_for(online: Online, batches: int, rows: int) -> WritableFactor:
     """Return a factor for W of all batches: in memory, or on disk if it is large."""
     rank = online.Ht.shape[1]
     if rank * rows * online.Ht.itemsize <= KEPT_SHARE * usable_memory():

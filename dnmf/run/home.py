@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dnmf.checkpoint import Store, StoredFactor, write_long
 from dnmf.checkpoint.header import has_header
 from dnmf.engine import Engine, SpillFolder, usable_memory
-from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, Room
+from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, WritableFactor
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import Session
 from dnmf.solvers.state import State
@@ -56,7 +56,9 @@ class LocalHome:
     def copy(self, H: Factor, rows: int) -> Factor:
         """Copy a factor of `rows` rows into this process."""
         size = rows * self.layout.shape[1] * self.layout.work_dtype.itemsize
-        here: Room = self._spilled(rows) if size > LOCAL_SHARE * usable_memory() else MemoryFactor(self.layout.blocks)
+        here: WritableFactor = (
+            self._spilled(rows) if size > LOCAL_SHARE * usable_memory() else MemoryFactor(self.layout.blocks)
+        )
         for block in range(self.layout.blocks):
             here.write(block, H.read(block))
         return here
@@ -85,13 +87,13 @@ class ClusterHome(LocalHome):
         self.engine: ClusterEngine = engine  # type: ignore[assignment]
         self._saved: Path | None = None
         if store is None:
-            self.engine.shared = session.sees_folder(self.spill())
+            self.engine.workers_see_store = session.sees_folder(self.spill())
         else:
-            self.engine.shared = session.all_see(partial(has_header, str(store), dict(store.header)))
+            self.engine.workers_see_store = session.all_see(partial(has_header, str(store), dict(store.header)))
 
     def new_factor(self, rows: int) -> Factor:
         """Return a factor on the workers for a pass to fill."""
-        return self.engine.room()
+        return self.engine.new_factor()
 
     def settle(self, state: State) -> None:
         """Let the workers read H from where it is saved, so that the tasks that made it can be forgotten.
@@ -99,7 +101,7 @@ class ClusterHome(LocalHome):
         Their lineage would grow with every pass. Where the workers see no storage of the run, H is sent to them again.
         """
         stored: StoredFactor | None = None
-        if self.engine.shared:
+        if self.engine.workers_see_store:
             stored = self._saved_by_workers(state) if self.store is None else stored_factor(self.store, self.layout)
         self.engine.settle(state.H, stored)
 

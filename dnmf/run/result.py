@@ -265,5 +265,5 @@ def as_dask(long: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any]
 
     What is in memory goes into its graph, block by block; what is on a disk is read when it is computed.
     """
-    now = not (long.everywhere or isinstance(long, DiskFactor))
+    now = not (long.shared or isinstance(long, DiskFactor))
     return factor_array(long.read, now, bounds, rank, dtype, transposed)

@@ -146,7 +146,7 @@ class Run:
         state, layout, history = self.state, self.source.layout, self.recorder.history
         if self.store is None or state is None or (not history and state.passes + bool(state.norms) > 0):
             return
-        if state.H.fresh:
+        if state.H.unscaled:
             return
         new = save_state(self.store, state, history, self.verdict, layout, self.settings.keep)
         if new and isinstance(state.H, StoredFactor):  # a rejected pass has left H as it was

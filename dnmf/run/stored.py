@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dnmf.checkpoint import Gone, Store, StoredFactor, read_array, read_names
-from dnmf.engine.factor import Factor, MadeFactor, Rows
+from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.result import Result
@@ -56,7 +56,7 @@ def _stored_result(kept: Store) -> Result:
         losses = [float("inf") if part.get("loss") is None else part["loss"] for part in commit.state["parts"]]
         first = settings.rank * losses.index(min(losses))
         rows = Rows(first, first + settings.rank)
-        short, long = short[:, rows.start : rows.stop], MadeFactor(long, rows)
+        short, long = short[:, rows.start : rows.stop], MappedFactor(long, rows)
     verdict = commit.verdict or {
         "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
         "converged": False,

@@ -117,12 +117,12 @@ def transform(
         factor = whole(result, other(new.axis)) if (new.axis == "rows") != result.rows_streamed else result.short
         return factor if new.order is None else factor[new.order]
 
-    with solved(new.source, held, settings, watchers, client) as (room, _):
+    with solved(new.source, held, settings, watchers, client) as (factor, _):
         bounds, rank, dtype, by_rows = layout.bounds, settings.rank, layout.work_dtype, new.axis == "rows"
         if out is not None:
             with appearing(out, overwrite, [*origins, *inputs_of(new.source)]) as draft:
-                write_long(draft, room, bounds, rank, dtype, by_rows)
-        return as_dask(room, bounds, rank, dtype, by_rows)
+                write_long(draft, factor, bounds, rank, dtype, by_rows)
+        return as_dask(factor, bounds, rank, dtype, by_rows)
 
 
 class New(NamedTuple):
@@ -191,7 +191,7 @@ def solved(
         solve = Solve(rule, Model.of(np.ascontiguousarray(held(), layout.work_dtype)), kept, measured)
         engine = session.engine(plan, watchers.block_read)
         factor = session.factor(plan, engine)
-        yield factor, engine.one_pass(solve, room=factor)
+        yield factor, engine.one_pass(solve, output=factor)
 
 
 def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:

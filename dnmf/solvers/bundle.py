@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from dnmf.engine import H_ALONE
-from dnmf.engine.factor import Factor, MadeFactor, Rows, StackedFactor
+from dnmf.engine.factor import Factor, MappedFactor, Rows, StackedFactor
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Several, Stats
@@ -132,7 +132,7 @@ def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
     edges = itertools.pairwise(np.cumsum([0, *ranks]).tolist())
     if H is not None:
         parts = [
-            dataclasses.replace(part, H=MadeFactor(H, Rows(*edge))) for part, edge in zip(parts, edges, strict=True)
+            dataclasses.replace(part, H=MappedFactor(H, Rows(*edge))) for part, edge in zip(parts, edges, strict=True)
         ]
     best = best_of(parts)
     return dataclasses.replace(
@@ -156,7 +156,7 @@ def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | No
 
     def step(bench: Bench, state: State) -> State:
         own = [bench.rule] * len(state.parts) if rules is None else rules
-        H = bench.make_room(state.W.shape[1])
+        H = bench.new_factor(state.W.shape[1])
         sums = bench.engine.one_pass(Together.of(bench, own, state.parts, view), state.H, H)
         parts = [follow(*each, H) for each in zip(own, state.parts, sums.parts, strict=True)]
         taken = [part.H is H for part in parts]
@@ -165,7 +165,7 @@ def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | No
         if not any(taken):
             H.drop()
             return bundle(parts, state.H)
-        chosen = bench.make_room(state.W.shape[1])
+        chosen = bench.new_factor(state.W.shape[1])
         rows = tuple(took for took, part in zip(taken, parts, strict=True) for _ in range(part.W.shape[1]))
         bench.engine.one_pass(Choose(rows), StackedFactor(state.H, H), chosen, H_ALONE)
         H.drop()
@@ -179,6 +179,6 @@ def alone(bench: Bench, state: State) -> State:
     edges = itertools.pairwise(np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist())
     best = best_of(state.parts)
     rows = next(Rows(*edge) for edge, part in zip(edges, state.parts, strict=True) if part is best)
-    H = bench.make_room(best.W.shape[1])
+    H = bench.new_factor(best.W.shape[1])
     bench.engine.one_pass(Keep(rows), state.H, H, H_ALONE)
     return dataclasses.replace(best, H=H, runs=tuple(part.loss for part in state.parts))

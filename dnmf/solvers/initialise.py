@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dnmf.engine import single_threaded_products
-from dnmf.engine.factor import ArrayFactor, MadeFactor, RandomFactor
+from dnmf.engine.factor import ArrayFactor, MappedFactor, RandomFactor
 from dnmf.errors import DataError, SettingsError
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Settings
@@ -89,7 +89,7 @@ def hold_fixed(state: State, fixed: Float, layout: Layout) -> State:
         return bundle([hold_fixed(part, fixed, layout) for part in state.parts])
     if layout.transposed:
         first = FirstRows(np.ascontiguousarray(fixed.T, dtype), layout.bounds)
-        return dataclasses.replace(state, H=MadeFactor(state.H, first))
+        return dataclasses.replace(state, H=MappedFactor(state.H, first))
     W = state.W.copy()
     W[:, :count] = fixed
     return dataclasses.replace(state, W=W)

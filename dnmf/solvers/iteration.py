@@ -22,7 +22,7 @@ from dnmf.solvers.extrapolation import EASED, LEAST_DAMPING, TIGHTENED, extrapol
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
-MakeRoom = Callable[[int], Factor]
+NewFactor = Callable[[int], Factor]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Bench:
     ----------
     engine, rule
         Who reads V, and what is done with it.
-    make_room
-        Makes room for a long factor of so many rows.
+    new_factor
+        Returns a long factor of a number of rows, for a pass to fill.
     check
         Whether the blocks are checked: against what is allowed, and against what the state knows of them.
     threads
@@ -43,7 +43,7 @@ class Bench:
 
     engine: Engine
     rule: Rule
-    make_room: MakeRoom
+    new_factor: NewFactor
     check: bool = True
     threads: int = 1
 
@@ -79,7 +79,7 @@ def stepping(follow: Follow) -> Method:
     """Return the method that makes a pass of the rule, and lets `follow` choose what comes after it."""
 
     def step(bench: Bench, state: State) -> State:
-        H = bench.make_room(state.W.shape[1])
+        H = bench.new_factor(state.W.shape[1])
         stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
         new = follow(bench.rule, state, stats, H)
         if new.H is not H:
@@ -150,7 +150,7 @@ class Update:
     def of(cls, bench: Bench, state: State) -> "Update":
         """Return the work of the pass that follows on a state."""
         layout = bench.engine.source.layout
-        return cls(bench.rule, Model.of(state.point), state.H.fresh, state.norms, bench.check, layout)
+        return cls(bench.rule, Model.of(state.point), state.H.unscaled, state.norms, bench.check, layout)
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""

@@ -92,12 +92,12 @@ def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
     gram = engine.one_pass(GramOf(rank), state.H, scope=H_ALONE).gram if seen else np.zeros((rank, rank))
     followed = cross * (1 - forget), gram * (1 - forget)
     weight = float(seen) if forget == 1 else seen * (1 - forget)
-    room = bench.make_room(rank)
+    H = bench.new_factor(rank)
     norms: dict[int, float] = {}
     W, total = state.W, rule.zero(*state.W.shape)
     for indices in drawn(len(engine.groups), [seed, state.passes]):
         update = dataclasses.replace(Update.of(bench, state), model=Model.of(W))
-        batch: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, room, Scope(part=indices))
+        batch: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, H, Scope(part=indices))
         blocks = [block for index in indices for block in engine.groups[index]]
         norms |= dict(zip(blocks, batch.stats.norms, strict=True))
         total = total.add(batch.stats)
@@ -113,7 +113,7 @@ def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
     fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
     exact = dataclasses.replace(total, cross=cross, gram=gram, fit=fit, norms=ordered)
     step = rule.finish(W, exact)
-    return dataclasses.replace(state.after(step, room, tuple(ordered)), method="minibatch", guide=Guide(sums=cross))
+    return dataclasses.replace(state.after(step, H, tuple(ordered)), method="minibatch", guide=Guide(sums=cross))
 
 
 def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from dnmf.engine import H_ALONE, single_threaded_products
-from dnmf.engine.factor import Factor, MadeFactor, half_normal
+from dnmf.engine.factor import Factor, MappedFactor, half_normal
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
@@ -83,7 +83,7 @@ def spectral_state(bench: Bench, settings: Settings) -> State:
             H = np.where(missing[:, None], drawn * normal, np.where(H == 0, filled, H)).astype(H.dtype)
         return (H / share[:, None]).astype(H.dtype, copy=False)
 
-    return State(1, (W * share).astype(layout.work_dtype), MadeFactor(vectors, make), tuple(sums.norms))
+    return State(1, (W * share).astype(layout.work_dtype), MappedFactor(vectors, make), tuple(sums.norms))
 
 
 def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
@@ -112,10 +112,10 @@ def singular_vectors(bench: Bench, settings: Settings) -> tuple[Float, Factor, H
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     leading = np.argsort(values)[::-1][:rank]
     vectors = vectors[:, leading] * (values[leading] > values[leading[0]] * np.finfo(layout.work_dtype).eps)
-    room = bench.make_room(rank)
-    halves: Halves = engine.one_pass(Combine(vectors.T @ T), R, room, H_ALONE)
+    projected_V = bench.new_factor(rank)
+    halves: Halves = engine.one_pass(Combine(vectors.T @ T), R, projected_V, H_ALONE)
     R.drop()
-    return U @ vectors, room, halves, sums
+    return U @ vectors, projected_V, halves, sums
 
 
 def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Float]:

@@ -11,7 +11,7 @@ import scipy.sparse
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.state import save_state, saved_state
 from dnmf.engine import H_ALONE, Scope
-from dnmf.engine.factor import MadeFactor, Rows
+from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.errors import keep_before
 from dnmf.inspection.components import sparsity
 from dnmf.kernels.divergence.rule import Divergence
@@ -134,7 +134,7 @@ def keep_advanced(
     if all(store.get("held-{}-{}".format(*fold)) is not None for fold in folds):
         return
     parts = state.parts[len(models) :]
-    H = MadeFactor(state.H, Rows(edges[len(models)], edges[-1]))
+    H = MappedFactor(state.H, Rows(edges[len(models)], edges[-1]))
     entries = dataclasses.replace(bench.rule.entries, dense=True)
     hidden = tuple(Speckles(request.settings.seed, fold, request.folds) for _, fold in folds)
     assert state.norms is not None

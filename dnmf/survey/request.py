@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.engine.factor import FlatFactor
+from dnmf.engine.factor import OnesFactor
 from dnmf.engine.plan import Load
 from dnmf.errors import BudgetError
 from dnmf.inspection.components import sparsity
@@ -147,6 +147,6 @@ def model_piece(step: Step | State, H: Float, sparsity_H: float) -> dict[str, An
     }
 
 
-def flat(rank: int, layout: Layout) -> FlatFactor:
+def flat(rank: int, layout: Layout) -> OnesFactor:
     """Return a constant H from which a model starts."""
-    return FlatFactor(rank, layout.bounds, layout.work_dtype)
+    return OnesFactor(rank, layout.bounds, layout.work_dtype)

@@ -21,7 +21,7 @@ import dnmf.run.home
 import dnmf.solvers.iteration
 import dnmf.solvers.sketch.basis
 from dnmf.engine import ThreadEngine
-from dnmf.engine.cluster.distributed_factor import SpreadFactor
+from dnmf.engine.cluster.distributed_factor import DistributedFactor
 from dnmf.engine.cluster.engine import ClusterEngine
 from dnmf.engine.cluster.workers import Workers
 from dnmf.errors import BudgetError, ClusterError, ClusterWarning, DataError, Interrupted, ReadError, SettingsError
@@ -274,7 +274,7 @@ def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(c
         return write_long(path, *given)
 
     monkeypatch.setattr(dnmf.run.home, "write_long", writing)
-    monkeypatch.setattr(SpreadFactor, "_send", lambda *given: sent.append(given))
+    monkeypatch.setattr(DistributedFactor, "_send", lambda *given: sent.append(given))
     options = {"max_passes": 9, "checkpoint_every": 2, "tol": 0, **PLAIN}
     with dask.config.set({"temporary-directory": str(tmp_path)}):
         result = dnmf.factorize(V, 3, client=client, **options)

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
-from dnmf.engine.cluster.distributed_factor import SpreadFactor
+from dnmf.engine.cluster.distributed_factor import DistributedFactor
 from dnmf.engine.machine import multiplier
 from dnmf.errors import ClusterError, ClusterWarning, Interrupted
 from dnmf.run.watcher import Watcher
@@ -72,14 +72,14 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(passes, groups, keeps, d
 
 
 def test_a_worker_may_be_killed_at_a_checkpoint(doomed, path, expected, tmp_path, monkeypatch):
-    each_chunk, victims = SpreadFactor.each_chunk, pids(doomed)[:1]
+    each_chunk, victims = DistributedFactor.each_chunk, pids(doomed)[:1]
 
     def killing(factor, *given):
         if victims:
             kill(victims.pop())
         return each_chunk(factor, *given)
 
-    monkeypatch.setattr(SpreadFactor, "each_chunk", killing)
+    monkeypatch.setattr(DistributedFactor, "each_chunk", killing)
     assert_same_bits(dnmf.factorize(path, client=doomed, store=tmp_path / "store", **OPTIONS), expected)
     assert not victims
 

@@ -97,7 +97,7 @@ class Crew:
     def factor(self, plan: Plan, engine: Engine) -> Factor:
         """Return a factor on the workers."""
         assert isinstance(engine, ClusterEngine)
-        return engine.room()
+        return engine.new_factor()
 
     def all_see(self, predicate: Callable[[], bool]) -> bool:
         """Return whether a predicate holds on all workers."""

@@ -11,25 +11,25 @@ from distributed import Future
 
 from dnmf.engine.cluster import tasks
 from dnmf.engine.cluster.workers import Workers
-from dnmf.engine.factor import Factor, MadeFactor, StackedFactor
+from dnmf.engine.factor import Factor, MappedFactor, StackedFactor
 from dnmf.kernels.blocks.tiles import Float
 
 # Dask advises to scatter what is large. Scattered blocks are lost with their worker: these go by the scheduler.
 SENDING = {"distributed.admin.large-graph-warning-threshold": "1TiB"}
 
 
-class SpreadFactor:
+class DistributedFactor:
     """A factor whose blocks are results of tasks, one future to a group of blocks.
 
     Where a worker is lost, the scheduler makes its blocks again from what they were made of. That lineage grows with
     every pass until `settle` cuts it.
     """
 
-    fresh: ClassVar[bool] = False
-    everywhere: ClassVar[bool] = False
+    unscaled: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
-    def __init__(self, workers: Workers, groups: Sequence[range], shared: bool = False) -> None:
-        self.groups, self._shared = groups, shared
+    def __init__(self, workers: Workers, groups: Sequence[range], sees_store: bool = False) -> None:
+        self.groups, self._sees_store = groups, sees_store
         self.futures: list[Future | None] = [None] * len(groups)
         self.settled: Factor | None = None
         self.workers = workers
@@ -37,12 +37,12 @@ class SpreadFactor:
         self._last: tuple[int, Sequence[Float]] | None = None
 
     @property
-    def shared(self) -> bool:
+    def sees_store(self) -> bool:
         """Whether the workers hold the blocks, and see the store that they are to be saved in."""
-        return self._shared and self.settled is None
+        return self._sees_store and self.settled is None
 
     @classmethod
-    def of(cls, workers: Workers, groups: Sequence[range], origin: Factor) -> "SpreadFactor":
+    def of(cls, workers: Workers, groups: Sequence[range], origin: Factor) -> "DistributedFactor":
         """Send the blocks of a factor that only this process can read, so that the scheduler can make them again."""
         factor = cls(workers, groups)
         for index in range(len(groups)):
@@ -125,11 +125,11 @@ def parts_of(H: Factor | None) -> Sequence[Factor]:
 def placed(workers: Workers, groups: Sequence[range], H: Factor) -> Placed:
     """Return where the tasks of a pass find H."""
     nothing: list[Any] = [None] * len(groups)
-    if isinstance(H, SpreadFactor) and H.settled is not None:
+    if isinstance(H, DistributedFactor) and H.settled is not None:
         H = H.settled
-    if H.everywhere:
+    if H.shared:
         return Placed(H, None, nothing)
-    make, origin = (H.make, H.origin) if isinstance(H, MadeFactor) else (None, H)
-    if not isinstance(origin, SpreadFactor):
-        origin = SpreadFactor.of(workers, groups, origin)
+    make, origin = (H.make, H.origin) if isinstance(H, MappedFactor) else (None, H)
+    if not isinstance(origin, DistributedFactor):
+        origin = DistributedFactor.of(workers, groups, origin)
     return Placed(None, make, list(origin.futures))

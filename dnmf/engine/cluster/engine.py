@@ -20,7 +20,7 @@ from distributed import Future, KilledWorker
 from numpy.typing import NDArray
 
 from dnmf.engine.cluster import tasks
-from dnmf.engine.cluster.distributed_factor import SENDING, SpreadFactor, parts_of, placed
+from dnmf.engine.cluster.distributed_factor import SENDING, DistributedFactor, parts_of, placed
 from dnmf.engine.cluster.task_queue import Flight
 from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.factor import Factor
@@ -50,7 +50,7 @@ class ClusterEngine:
         Where the tasks run. Once they are `cancelled`, a pass ends with `Interrupted`.
     on_block
         Called with the bytes of every group that was visited.
-    shared
+    workers_see_store
         Whether the workers see the store of the run.
     """
 
@@ -62,11 +62,11 @@ class ClusterEngine:
         need: int,
         workers: Workers,
         on_block: Callable[[int], None] = lambda count: None,
-        shared: bool = False,
+        workers_see_store: bool = False,
     ) -> None:
         self.source, self.workers, self.client = source, workers, workers.client
         self.threads, self.need = threads, need
-        self.on_block, self.shared = on_block, shared
+        self.on_block, self.workers_see_store = on_block, workers_see_store
         self.groups = group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
@@ -85,13 +85,13 @@ class ClusterEngine:
         self.on_block(self.source.layout.block_bytes(block))
         return tasks.unpack(packed)
 
-    def room(self) -> SpreadFactor:
+    def new_factor(self) -> DistributedFactor:
         """Return a factor for a pass to fill."""
-        return SpreadFactor(self.workers, self.groups, self.shared)
+        return DistributedFactor(self.workers, self.groups, self.workers_see_store)
 
     def settle(self, H: Factor, stored: Factor | None) -> None:
         """Let the workers read H from where it is stored, or have it from this process, and forget how it was made."""
-        if isinstance(H, SpreadFactor):
+        if isinstance(H, DistributedFactor):
             with self.workers.explained():
                 sent = H.settle(stored)
             if sent > SENT_BYTES:
@@ -108,12 +108,12 @@ class ClusterEngine:
         if H is not None:
             H.drop()
 
-    def one_pass(self, work: Work[S], H: Factor | None = None, room: Factor | None = None, scope: Scope = WHOLE) -> S:
+    def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once and return the sums; `Engine` says more.
 
         Raises ClusterError if the scheduler is lost, or a group has killed one worker after another.
         """
-        assert room is None or isinstance(room, SpreadFactor)
+        assert output is None or isinstance(output, DistributedFactor)
         with self.workers.explained():
             self.workers.check()
             self._send_matrix()
@@ -134,12 +134,12 @@ class ClusterEngine:
                     told = job, matrix, values, group, given, tasks.pack(here)
                     pair = _enter(graph, index, tasks.visit_group, *told)
                     sums.append(_enter(graph, index, tasks.second, TaskRef(pair)))
-                    if room is not None:
+                    if output is not None:
                         kept.append(_enter(graph, index, tasks.first, TaskRef(pair)))
                 with dask.config.set(SENDING):
                     futures = self.client.get(graph, [sums, kept], sync=False, fifo_timeout=0)
                 for index, blocks in zip(indices, futures[1], strict=False):
-                    room.futures[index] = blocks  # type: ignore[union-attr]
+                    output.futures[index] = blocks  # type: ignore[union-attr]
                 return list(futures[0])
 
             indices = range(len(self.groups)) if scope.part is None else scope.part

@@ -54,9 +54,9 @@ class Job:
     def block(self, block: int, given: Sequence[Float | None]) -> Float | None:
         """Return a block of H, from what the task was given of each factor."""
         rows = []
-        for (everywhere, make), part in zip(self.H, given, strict=True):
-            if everywhere is not None:
-                rows.append(everywhere.read(block))
+        for (shared, make), part in zip(self.H, given, strict=True):
+            if shared is not None:
+                rows.append(shared.read(block))
             elif part is not None:
                 whole = np.array(part, order="C")
                 rows.append(whole if make is None else make(block, whole))

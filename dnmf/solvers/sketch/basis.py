@@ -61,7 +61,7 @@ def pilot(
     edges = np.searchsorted(wanted, layout.bounds)
     known: dict[int, Block] = {}
     parts: list[Any] = []
-    room: Float | None = None
+    dense: Float | None = None
     for block in np.flatnonzero(np.diff(edges)).tolist():
         there = slice(edges[block], edges[block + 1])
         here = wanted[there] - layout.bounds[block]
@@ -73,12 +73,12 @@ def pilot(
         if layout.sparse:
             parts.append(part.astype(layout.work_dtype))
             continue
-        if room is None:
+        if dense is None:
             order: Any = "F" if part.strides[0] < part.strides[1] else "C"
-            room = np.empty((rows, len(wanted)), layout.work_dtype, order)
-        room[:, there] = part
-    M: Any = scipy.sparse.hstack(parts, "csc") if room is None else room
-    scale_down(M.data if room is None else room, math.prod(M.shape))
+            dense = np.empty((rows, len(wanted)), layout.work_dtype, order)
+        dense[:, there] = part
+    M: Any = scipy.sparse.hstack(parts, "csc") if dense is None else dense
+    scale_down(M.data if dense is None else dense, math.prod(M.shape))
     return M, wanted, known
 
 

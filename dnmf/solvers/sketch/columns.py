@@ -139,24 +139,24 @@ class RoundOfBlock:
         return self.round.act(H[rank : len(H) - self.below], H[:rank] if self.begun else None, sums, scratch)
 
 
-class SpreadColumns:
+class BlockColumns:
     """Columns in the blocks of a long factor; H is written anew in every round."""
 
     def __init__(
-        self, engine: Engine, make_room: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0
+        self, engine: Engine, new_factor: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0
     ) -> None:
-        self.engine, self.make_room = engine, make_room
+        self.engine, self.new_factor = engine, new_factor
         self.S, self.H, self.below = S, H, below
         self.dtype = engine.source.layout.work_dtype
         self._own = False
 
     def update(self, round_: Round) -> SurrogateSums:
         """Do a round to all of them."""
-        room = self.make_room(len(round_.gram))
+        new = self.new_factor(len(round_.gram))
         known: Factor = self.S if self.H is None else StackedFactor(self.H, self.S)
-        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, room, H_ALONE)
+        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, new, H_ALONE)
         self.drop()
-        self.H, self._own = room, True
+        self.H, self._own = new, True
         return sums
 
     def factor(self, bounds: Sequence[int]) -> Factor:

@@ -14,7 +14,7 @@ from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import Bench, Keep, Update, extrapolated
 from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
-from dnmf.solvers.sketch.columns import SpreadColumns
+from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -76,11 +76,11 @@ def sketched(bench: Bench, settings: Settings) -> State:
     assert isinstance(rule, Quadratic)
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
-    left, room, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
+    left, R, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
     norm = sum(sums.norms)
     beyond = left_over(norm, left, sums.gram)
     S = np.concatenate(sums.sample, axis=1)
-    everywhere = SpreadColumns(engine, bench.make_room, room)
+    all_columns = BlockColumns(engine, bench.new_factor, R)
     with at_once(bench.threads) as each:
         surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each)
         runs: tuple[float, ...]
@@ -88,8 +88,8 @@ def sketched(bench: Bench, settings: Settings) -> State:
             W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
         else:
             W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
-        W, columns = surrogate.solve(S, W, everywhere, stride, (ROUNDS, SPREAD_ROUNDS))
-    room.drop()
+        W, columns = surrogate.solve(S, W, all_columns, stride, (ROUNDS, SPREAD_ROUNDS))
+    R.drop()
     probes = orthonormal(sums.product).astype(dtype)
     guide = Guide(probes=probes if probes.size else None)
     H, norms = columns.factor(layout.bounds), tuple(sums.norms)
@@ -102,9 +102,9 @@ def low_rank(
     """Return L (m, K) and R (K, n) of a matrix L R close to V, by one pass, and the sums of the pass; K ≤ width."""
     layout = bench.engine.source.layout
     Q, known = first_basis(bench.engine, width, generator)
-    R = bench.make_room(Q.shape[1])
+    R = bench.new_factor(Q.shape[1])
     work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
-    sums: SketchSums = bench.engine.one_pass(work, room=R, scope=Scope(known=known))
+    sums: SketchSums = bench.engine.one_pass(work, output=R, scope=Scope(known=known))
     known.clear()
     return Q + lifted(Q, sums.product, sums.gram, layout.work_dtype), R, sums
 
@@ -118,7 +118,7 @@ def corrected(bench: Bench, state: State) -> State:
     layout = bench.engine.source.layout
     stride = stride_of(layout)
     Q = orthonormal(np.hstack([state.point, state.guide.probes]).astype(np.float64))
-    both = bench.make_room(rank + Q.shape[1])
+    both = bench.new_factor(rank + Q.shape[1])
     work = Correct(Update.of(bench, state), np.ascontiguousarray(Q, layout.work_dtype), stride)
     sums: CorrectSums = bench.engine.one_pass(work, state.H, both)
     step = bench.rule.finish(state.point, sums.stats)
@@ -127,20 +127,20 @@ def corrected(bench: Bench, state: State) -> State:
         both.drop()
         guide = dataclasses.replace(state.guide, ahead=None, refused=state.guide.refused + 1)
         return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", guide=guide)
-    H = bench.make_room(rank)
+    H = bench.new_factor(rank)
     bench.engine.one_pass(Keep(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
 
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
     S = np.concatenate(sums.sample, axis=1)
-    everywhere = SpreadColumns(bench.engine, bench.make_room, both, H)
+    all_columns = BlockColumns(bench.engine, bench.new_factor, both, H)
     start = step.W.astype(np.float64)
     left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
     beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
     with at_once(bench.threads) as each:
         surrogate = Surrogate(left, bench.rule, norm, beyond, each)
-        ahead, _ = surrogate.solve(S, start, everywhere, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
-    everywhere.drop()
+        ahead, _ = surrogate.solve(S, start, all_columns, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
+    all_columns.drop()
     both.drop()
 
     width = min(KEPT_WIDTH * rank, Q.shape[1])

@@ -23,7 +23,7 @@ from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
 from dnmf.solvers.iteration import Bench
 from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
-from dnmf.solvers.sketch.columns import SpreadColumns
+from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
 from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import State
@@ -141,12 +141,12 @@ class ScaledSketch:
         """
         bounds = bench.engine.source.layout.bounds
         W = self.surrogate.best_of(self.sample, rank, starts, seed)
-        everywhere = SpreadColumns(bench.engine, bench.make_room, columns, below=1)
-        W, found = self.surrogate.solve(self.sample, W, everywhere, self.stride, rounds)
+        all_columns = BlockColumns(bench.engine, bench.new_factor, columns, below=1)
+        W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride, rounds)
         new, lengths = self.scaled_back(W)
-        H = bench.make_room(rank)
+        H = bench.new_factor(rank)
         bench.engine.one_pass(ScaledBack(lengths), StackedFactor(found.factor(bounds), columns), H, H_ALONE)
-        everywhere.drop()
+        all_columns.drop()
         return State(1, new, H, self.norms, method="sketch")
 
 
@@ -166,8 +166,8 @@ def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, roun
     generator = np.random.default_rng(settings.seed)
     M, _, known = pilot(engine, width, generator)
     basis = ScaledBasis.of(M, width, generator)
-    columns = bench.make_room(basis.Q.shape[1] + 1)
-    sums: SketchSums = engine.one_pass(basis.work(layout), room=columns, scope=Scope(known=known))
+    columns = bench.new_factor(basis.Q.shape[1] + 1)
+    sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
     known.clear()
     with at_once(bench.threads) as each:
         sketch = ScaledSketch.of(basis, sums, layout, each)

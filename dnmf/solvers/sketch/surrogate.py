@@ -20,10 +20,10 @@ from dnmf.solvers.extrapolation import Momentum, extrapolate
 from dnmf.solvers.sketch.columns import (
     FIRST_SWEEPS,
     TOGETHER,
+    BlockColumns,
     Columns,
     LocalColumns,
     Round,
-    SpreadColumns,
     SurrogateSums,
 )
 
@@ -115,7 +115,7 @@ class Surrogate:
         self,
         S: Float,
         W: Float,
-        everywhere: SpreadColumns,
+        all_columns: BlockColumns,
         stride: int,
         rounds: tuple[int, int],
         H: Float | None = None,
@@ -127,9 +127,9 @@ class Surrogate:
         """
         local = LocalColumns(S, H, self.each)
         W, _ = self._on(S, stride).descend(local, W, rounds[0])
-        columns: Columns = everywhere if stride > 1 else local
+        columns: Columns = all_columns if stride > 1 else local
         if stride > 1:
-            W, _ = self.descend(everywhere, W, rounds[1])
+            W, _ = self.descend(all_columns, W, rounds[1])
         columns.update(self.round(W, S.dtype))
         return W, columns
 
