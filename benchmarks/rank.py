@@ -33,7 +33,7 @@ from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle, bundled
 from dnmf.solvers.initialise import random_state
-from dnmf.solvers.iteration import Bench, after_plain, iterate
+from dnmf.solvers.iteration import PassContext, after_plain, iterate
 from dnmf.sources import open_matrix
 
 RANKS = (2, 5, 8, 11, 14, 17, 20, 23, 26, 29)
@@ -165,13 +165,13 @@ def bundle_of(given: argparse.Namespace) -> None:
         source = open_matrix(V.astype(dtype), "columns")
         layout = source.layout
         settings = Settings(rank=20, solver="hals")
-        bench = Bench(
+        context = PassContext(
             ThreadEngine(source, 1, 1), make_rule(settings), lambda rows, blocks=layout.blocks: MemoryFactor(blocks)
         )
         print(f"\nmodels of rank 20 on one read of {layout.shape}, {np.dtype(dtype)}, one thread: ms for each")
         for count in (1, 5, 10, 20):
             states = [random_state(settings.replace({"seed": seed}), layout) for seed in range(count)]
-            passes = iterate(bench, bundle(states), bundled(after_plain))
+            passes = iterate(context, bundle(states), bundled(after_plain))
             next(passes)
             times = []
             for _ in range(given.repeats):

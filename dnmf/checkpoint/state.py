@@ -11,8 +11,17 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.bundle import bundle
 from dnmf.solvers.extrapolation import Momentum
 from dnmf.solvers.history import Record, Verdict
-from dnmf.solvers.state import Guide, State
+from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout
+
+# The arrays in the state of a method, by their names in a store, in the order of their columns there.
+FIELDS = {
+    "pending": "W_pending",
+    "ahead": "W_trial",
+    "probes": "sketch_directions",
+    "bold": "W_newton",
+    "sums": "cross",
+}
 
 
 def save_state(
@@ -32,28 +41,22 @@ def save_state(
     return store.save(state.W, state.H, layout.bounds, record, keep, guide)
 
 
-def parts_of(guide: Guide) -> dict[str, Float | None]:
-    """Return the arrays of a guide by their names."""
-    return {
-        "pending": guide.pending,
-        "ahead": guide.ahead,
-        "probes": guide.probes,
-        "bold": guide.bold,
-        "sums": guide.sums,
-    }
+def arrays_of(carry: MethodState) -> dict[str, Float | None]:
+    """Return the arrays of the state of a method by their names in a store."""
+    return {name: getattr(carry, field) for name, field in FIELDS.items()}
 
 
 def numbers_of(state: State, passed: bool) -> dict[str, Any]:
-    """Return the numbers of a state, and of its guide."""
-    guide = state.guide
-    widths = {name: 0 if part is None else part.shape[1] for name, part in parts_of(guide).items()}
+    """Return the numbers of a state, and of the state of its method."""
+    carry = state.carry
+    widths = {name: 0 if array is None else array.shape[1] for name, array in arrays_of(carry).items()}
     numbers: dict[str, Any] = {
         "guide": {
             **widths,
             "columns": sum(widths.values()),
-            "refused": guide.refused,
-            "damping": guide.damping,
-            **dataclasses.asdict(guide.momentum),
+            "refused": carry.rejections,
+            "damping": carry.damping,
+            **dataclasses.asdict(carry.momentum),
         }
     }
     if passed:
@@ -62,9 +65,9 @@ def numbers_of(state: State, passed: bool) -> dict[str, Any]:
 
 
 def guide_array(states: Sequence[State]) -> Float | None:
-    """Return the arrays of the guides of some states side by side (m, q), in the widest of their dtypes, or None."""
-    parts = [part for state in states for part in parts_of(state.guide).values() if part is not None]
-    return np.ascontiguousarray(np.hstack(parts)) if parts else None
+    """Return the arrays of the methods of some states side by side (m, q), in the widest of their dtypes, or None."""
+    arrays = [array for state in states for array in arrays_of(state.carry).values() if array is not None]
+    return np.ascontiguousarray(np.hstack(arrays)) if arrays else None
 
 
 def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
@@ -79,10 +82,10 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     array, factor = store.guide(commit), StoredFactor(long, layout.bounds, layout.transposed)
 
     def state_of(numbers: dict[str, Any], W: Float, start: int) -> State:
-        guide = saved_guide(numbers.get("guide"), array, whole.dtype, start)
+        carry = saved_method_state(numbers.get("guide"), array, whole.dtype, start)
         seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank")}
         seen = seen if commit.history else {}
-        return State(commit.passes, W, factor, norms, **seen, guide=guide, runs=runs)
+        return State(commit.passes, W, factor, norms, **seen, carry=carry, runs=runs)
 
     if not parts:
         return state_of(numbers, whole, 0)
@@ -94,16 +97,21 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     return bundle(states, factor)
 
 
-def saved_guide(numbers: dict[str, Any] | None, array: Float | None, dtype: np.dtype[Any], start: int) -> Guide:
-    """Return a guide from its numbers and its arrays side by side, from a column on; but for the sums in W's dtype."""
+def saved_method_state(
+    numbers: dict[str, Any] | None, array: Float | None, dtype: np.dtype[Any], start: int
+) -> MethodState:
+    """Return the state of a method from its numbers and from an array (m, q) that has its arrays from a column on.
+
+    They are in the dtype of W, but for VHᵀ, which is in float64.
+    """
     if numbers is None:
-        return Guide()
-    parts: dict[str, Float] = {}
-    for name in parts_of(Guide()):
+        return MethodState()
+    arrays: dict[str, Any] = {}
+    for name, field in FIELDS.items():
         width = numbers.get(name, 0)  # stores of 0.4.0 and before have no pending step
         if array is not None and width:
             part = array[:, start : start + width]
-            parts[name] = np.ascontiguousarray(part, np.float64 if name == "sums" else dtype)
+            arrays[field] = np.ascontiguousarray(part, np.float64 if field == "cross" else dtype)
             start += width
     momentum = Momentum(numbers["step"], numbers["bound"])
-    return Guide(**parts, momentum=momentum, refused=numbers["refused"], damping=numbers["damping"])
+    return MethodState(**arrays, momentum=momentum, rejections=numbers["refused"], damping=numbers["damping"])

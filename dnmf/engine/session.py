@@ -71,9 +71,9 @@ def open_session(
         if found is None:
             yield LocalSession(source, cancel)
         else:
-            from dnmf.engine.cluster.crew import Crew  # it loads distributed
+            from dnmf.engine.cluster.crew import WorkerGroup  # it loads distributed
 
-            yield Crew.of(found, source, on_workers, cancel)
+            yield WorkerGroup.of(found, source, on_workers, cancel)
 
 
 class LocalSession:

@@ -63,16 +63,16 @@ class ThreadEngine:
 
     def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
         """Visit every block once and return the sums; `Engine` says more."""
-        trouble = Trouble(scope.known)
+        failure = PassFailure(scope.known)
         source = self.source if scope.reading else None
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
-        common = (work, H, cast(WritableFactor | None, output), trouble)
+        common = (work, H, cast(WritableFactor | None, output), failure)
         if len(groups) == 1:  # to hand it to another thread takes as long as all of a small pass
             total = self._visit_group(source, groups[0], *common)
         else:
             total = self._visit_groups(source, groups, common)
-        if trouble.bad:
-            raise self.source.layout.place(*min(trouble.bad, key=itemgetter(0)))
+        if failure.bad:
+            raise self.source.layout.place(*min(failure.bad, key=itemgetter(0)))
         return total
 
     def _visit_groups(self, source: Source | None, groups: Sequence[range], common: tuple[Any, ...]) -> Any:
@@ -101,33 +101,33 @@ class ThreadEngine:
         work: Work[S],
         H: Factor | None,
         output: WritableFactor | None,
-        trouble: "Trouble",
+        failure: "PassFailure",
     ) -> S:
         scratch: Scratch = self._local.__dict__.setdefault("scratch", Scratch())
         sums = work.zero()
         for block in group:
             self._check()
-            if trouble.failed:
+            if failure.failed:
                 raise Interrupted("The run was asked to stop.")
-            if any(first < block for first, _ in trouble.bad):
+            if any(first < block for first, _ in failure.bad):
                 break
             h = H.read(block) if H is not None else None
             try:
-                if source is not None and block in trouble.known:
-                    new = work.visit(block, trouble.known[block], h, sums, scratch)
+                if source is not None and block in failure.known:
+                    new = work.visit(block, failure.known[block], h, sums, scratch)
                 else:
                     new = visit_block(source, work, block, block == group[-1], h, sums, scratch)
             except BadEntry as error:
-                trouble.bad.append((block, error))
+                failure.bad.append((block, error))
                 break
             if output is not None and new is not None:
                 output.write(block, new)
-            if source is not None and block not in trouble.known:
+            if source is not None and block not in failure.known:
                 self.on_block(source.layout.block_bytes(block))
         return sums
 
 
-class Trouble:
+class PassFailure:
     """What has gone wrong in a pass so far, for all of its tasks to know.
 
     A bad entry ends the tasks beyond its block. Those before it go on, since the first one is to be named.

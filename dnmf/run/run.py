@@ -20,7 +20,7 @@ from dnmf.run.watcher import Watcher
 from dnmf.solvers.bundle import alone, best_of
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.initialise import hold_fixed, initial_state
-from dnmf.solvers.iteration import Bench, iterate
+from dnmf.solvers.iteration import PassContext, iterate
 from dnmf.solvers.selection import Recipe
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import Allowed, Stopping, check_range
@@ -191,6 +191,6 @@ class Run:
         warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse)
         self.recorder.start()
 
-    def context(self) -> Bench:
+    def context(self) -> PassContext:
         """Return what a pass needs."""
-        return Bench(self.engine, self.rule, self.home.new_factor, threads=self.settings.threads or cores())
+        return PassContext(self.engine, self.rule, self.home.new_factor, threads=self.settings.threads or cores())

@@ -20,15 +20,15 @@ from dnmf.kernels.blocks.sums import Several, Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, Share, visit_together
 from dnmf.kernels.rule import Rule
-from dnmf.solvers.iteration import Bench, Follow, Keep, Method, Update
-from dnmf.solvers.state import Guide, State
+from dnmf.solvers.iteration import Follow, Method, PassContext, SelectRows, Update
+from dnmf.solvers.state import MethodState, State
 
 # Shows a part a block as it is to see it, given the number of the part and of the block.
 View = Callable[[int, int, Block], Block]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Together:
+class FusedUpdate:
     """The work of a pass for all parts: one read, and for the first of them one product each way.
 
     These are the quadratic ones that no other comes before.
@@ -51,10 +51,10 @@ class Together:
     view: View | None = None
 
     @classmethod
-    def of(cls, bench: Bench, rules: Sequence[Rule], parts: Sequence[State], view: View | None) -> Self:
+    def of(cls, context: PassContext, rules: Sequence[Rule], parts: Sequence[State], view: View | None) -> Self:
         """Return the work of the pass that follows on the states of the parts."""
-        benches = [dataclasses.replace(bench, rule=rule) for rule in rules]
-        updates = tuple(Update.of(bench, part) for bench, part in zip(benches, parts, strict=True))
+        contexts = [dataclasses.replace(context, rule=rule) for rule in rules]
+        updates = tuple(Update.of(context, part) for context, part in zip(contexts, parts, strict=True))
         fused = sum(1 for _ in itertools.takewhile(lambda rule: isinstance(rule, Quadratic), rules))
         first = [part.point for part in parts[:fused]]
         return cls(updates, np.hstack(first) if first else np.zeros((0, 0)), fused, view)
@@ -100,7 +100,7 @@ def share(update: Update, stats: Stats) -> Share:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Choose:
+class MergeRows:
     """The work of a pass over [old; new] H's that takes some rows from the new ones and the others from the old.
 
     Attributes
@@ -141,7 +141,7 @@ def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
         H=whole,
         norms=parts[0].norms,
         optimality=max(part.optimality for part in parts),
-        guide=Guide(),
+        carry=MethodState(),
         parts=tuple(parts),
     )
 
@@ -152,12 +152,12 @@ def best_of(parts: Sequence[State]) -> State:
 
 
 def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | None = None) -> Method:
-    """Return the method that makes one pass for all parts of a state, with their rules, or the bench's for each."""
+    """Return the method that makes one pass for all parts of a state, with their rules, or the context's for each."""
 
-    def step(bench: Bench, state: State) -> State:
-        own = [bench.rule] * len(state.parts) if rules is None else rules
-        H = bench.new_factor(state.W.shape[1])
-        sums = bench.engine.one_pass(Together.of(bench, own, state.parts, view), state.H, H)
+    def step(context: PassContext, state: State) -> State:
+        own = [context.rule] * len(state.parts) if rules is None else rules
+        H = context.new_factor(state.W.shape[1])
+        sums = context.engine.one_pass(FusedUpdate.of(context, own, state.parts, view), state.H, H)
         parts = [follow(*each, H) for each in zip(own, state.parts, sums.parts, strict=True)]
         taken = [part.H is H for part in parts]
         if all(taken):
@@ -165,20 +165,20 @@ def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | No
         if not any(taken):
             H.drop()
             return bundle(parts, state.H)
-        chosen = bench.new_factor(state.W.shape[1])
+        chosen = context.new_factor(state.W.shape[1])
         rows = tuple(took for took, part in zip(taken, parts, strict=True) for _ in range(part.W.shape[1]))
-        bench.engine.one_pass(Choose(rows), StackedFactor(state.H, H), chosen, H_ALONE)
+        context.engine.one_pass(MergeRows(rows), StackedFactor(state.H, H), chosen, H_ALONE)
         H.drop()
         return bundle(parts, chosen)
 
     return step
 
 
-def alone(bench: Bench, state: State) -> State:
+def alone(context: PassContext, state: State) -> State:
     """Return the best of the parts of a state as the state of a single run that remembers the losses of all."""
     edges = itertools.pairwise(np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist())
     best = best_of(state.parts)
     rows = next(Rows(*edge) for edge, part in zip(edges, state.parts, strict=True) if part is best)
-    H = bench.new_factor(best.W.shape[1])
-    bench.engine.one_pass(Keep(rows), state.H, H, H_ALONE)
+    H = context.new_factor(best.W.shape[1])
+    context.engine.one_pass(SelectRows(rows), state.H, H, H_ALONE)
     return dataclasses.replace(best, H=H, runs=tuple(part.loss for part in state.parts))

@@ -11,7 +11,7 @@ from dnmf.errors import DataError, SettingsError
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
-from dnmf.solvers.iteration import Bench
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch import sketched
 from dnmf.solvers.spectral import spectral_state
 from dnmf.solvers.state import State
@@ -20,12 +20,12 @@ from dnmf.sources.base import Layout
 from dnmf.sources.names import NO_NAMES, Names
 
 
-def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:
+def initial_state(context: PassContext, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:
     """Return the state that a run starts from.
 
     Parameters
     ----------
-    bench
+    context
         What V is read with, where the initialisation needs it.
     settings
         Rank and seed.
@@ -34,7 +34,7 @@ def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] |
     init
         The name of the initialisation.
     """
-    layout = bench.engine.source.layout
+    layout = context.engine.source.layout
     dtype = layout.work_dtype
     if given is not None:
         W, H = given
@@ -45,8 +45,8 @@ def initial_state(bench: Bench, settings: Settings, given: tuple[Float, Float] |
         return states[0] if len(states) == 1 else bundle(states)
     if init == "sketch":
         with single_threaded_products():
-            return sketched(bench, settings)
-    return spectral_state(bench, settings)
+            return sketched(context, settings)
+    return spectral_state(context, settings)
 
 
 def random_state(settings: Settings, layout: Layout) -> State:

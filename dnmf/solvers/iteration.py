@@ -26,7 +26,7 @@ NewFactor = Callable[[int], Factor]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Bench:
+class PassContext:
     """What passes are made with.
 
     Attributes
@@ -49,28 +49,28 @@ class Bench:
 
 
 # Makes the state that follows on a state by a pass.
-Method = Callable[[Bench, State], State]
+Method = Callable[[PassContext, State], State]
 # Makes it of what the rule's visits added up, and the H they left.
 Follow = Callable[[Rule, State, Stats, Factor], State]
 
 
-def iterate(bench: Bench, state: State, method: Method) -> Iterator[State]:
+def iterate(context: PassContext, state: State, method: Method) -> Iterator[State]:
     """Yield the state after every pass, for ever; each pass reads V once. The first one checks the blocks."""
     while True:
         with single_threaded_products():
-            previous, state = state, method(bench, state)
+            previous, state = state, method(context, state)
         if state.H is not previous.H:
             previous.H.drop()
-        if bench.check:
-            check_scale_of(bench, state)
-        bench = dataclasses.replace(bench, check=False)
+        if context.check:
+            check_scale_of(context, state)
+        context = dataclasses.replace(context, check=False)
         yield state
 
 
-def check_scale_of(bench: Bench, state: State) -> None:
+def check_scale_of(context: PassContext, state: State) -> None:
     """Raise DataError where the scale of V, known from a first pass, is too small or too large for its sums."""
-    layout = bench.engine.source.layout
-    beta = bench.rule.beta if isinstance(bench.rule, Divergence) else 2.0
+    layout = context.engine.source.layout
+    beta = context.rule.beta if isinstance(context.rule, Divergence) else 2.0
     size = math.sqrt(sum(state.norms or ())) / math.sqrt(math.prod(layout.shape))
     check_scale(size, layout.work_dtype, beta)
 
@@ -78,10 +78,10 @@ def check_scale_of(bench: Bench, state: State) -> None:
 def stepping(follow: Follow) -> Method:
     """Return the method that makes a pass of the rule, and lets `follow` choose what comes after it."""
 
-    def step(bench: Bench, state: State) -> State:
-        H = bench.new_factor(state.W.shape[1])
-        stats = bench.engine.one_pass(Update.of(bench, state), state.H, H)
-        new = follow(bench.rule, state, stats, H)
+    def step(context: PassContext, state: State) -> State:
+        H = context.new_factor(state.W.shape[1])
+        stats = context.engine.one_pass(Update.of(context, state), state.H, H)
+        new = follow(context.rule, state, stats, H)
         if new.H is not H:
             H.drop()
         return new
@@ -99,13 +99,13 @@ def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
     step = rule.finish(state.point, stats)
     norms = tuple(stats.norms)
     if not state.accepts(step):
-        return state.refused(norms, "extrapolated")
-    momentum = state.guide.momentum if state.guide.ahead is None else state.guide.momentum.grown()
+        return state.rejected(norms, "extrapolated")
+    momentum = state.carry.momentum if state.carry.W_trial is None else state.carry.momentum.grown()
     begun = state.loss < float("inf")
     ahead = extrapolate(step.W, state.latest, momentum.step, rule.least, rule.scaled) if begun else None
     new = state.after(step, H, norms)
-    guide = dataclasses.replace(new.guide, ahead=ahead, momentum=momentum)
-    return dataclasses.replace(new, method="extrapolated", guide=guide)
+    carry = dataclasses.replace(new.carry, W_trial=ahead, momentum=momentum)
+    return dataclasses.replace(new, method="extrapolated", carry=carry)
 
 
 def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
@@ -116,20 +116,20 @@ def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
     """
     assert isinstance(rule, Divergence)
     step = rule.finish(state.point, stats)
-    norms, guide = tuple(stats.norms), state.guide
+    norms, carry = tuple(stats.norms), state.carry
     if not state.accepts(step):
-        new = state.refused(norms, "newton")
-        damping = min(TIGHTENED * guide.damping, 1.0)
-        return dataclasses.replace(new, guide=dataclasses.replace(new.guide, damping=damping, bold=None))
-    damping = guide.damping if guide.ahead is None else max(EASED * guide.damping, LEAST_DAMPING)
-    bold = rule.second_order(state.point, stats, damping)
-    ahead, momentum = bold, guide.momentum
-    if guide.bold is not None:
+        new = state.rejected(norms, "newton")
+        damping = min(TIGHTENED * carry.damping, 1.0)
+        return dataclasses.replace(new, carry=dataclasses.replace(new.carry, damping=damping, W_newton=None))
+    damping = carry.damping if carry.W_trial is None else max(EASED * carry.damping, LEAST_DAMPING)
+    W_newton = rule.second_order(state.point, stats, damping)
+    ahead, momentum = W_newton, carry.momentum
+    if carry.W_newton is not None:
         momentum = momentum.grown()
-        ahead = extrapolate(bold, guide.bold, momentum.step, rule.least, rule.scaled)
+        ahead = extrapolate(W_newton, carry.W_newton, momentum.step, rule.least, rule.scaled)
     new = state.after(step, H, norms)
-    guide = dataclasses.replace(new.guide, ahead=ahead, bold=bold, momentum=momentum, damping=damping)
-    return dataclasses.replace(new, method="newton", guide=guide)
+    carry = dataclasses.replace(new.carry, W_trial=ahead, W_newton=W_newton, momentum=momentum, damping=damping)
+    return dataclasses.replace(new, method="newton", carry=carry)
 
 
 plain, extrapolated, second_order = map(stepping, (after_plain, after_extrapolated, after_second_order))
@@ -147,10 +147,10 @@ class Update:
     layout: Layout
 
     @classmethod
-    def of(cls, bench: Bench, state: State) -> "Update":
+    def of(cls, context: PassContext, state: State) -> "Update":
         """Return the work of the pass that follows on a state."""
-        layout = bench.engine.source.layout
-        return cls(bench.rule, Model.of(state.point), state.H.unscaled, state.norms, bench.check, layout)
+        layout = context.engine.source.layout
+        return cls(context.rule, Model.of(state.point), state.H.unscaled, state.norms, context.check, layout)
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
@@ -186,7 +186,7 @@ def same_sum(one: float, other: float, count: int) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Keep:
+class SelectRows:
     """The work of a pass over a long factor that keeps some of its rows as one of their own."""
 
     rows: Rows

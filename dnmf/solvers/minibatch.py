@@ -22,8 +22,8 @@ from dnmf.kernels.blocks.sums import FieldSums, Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
 from dnmf.kernels.rule import Model
-from dnmf.solvers.iteration import Bench, Method, Update
-from dnmf.solvers.state import Guide, State
+from dnmf.solvers.iteration import Method, PassContext, Update
+from dnmf.solvers.state import MethodState, State
 
 # Updates of W in a pass, where there are groups of blocks for so many, and its sweeps in each.
 BATCHES, W_SWEEPS = 16, 4
@@ -81,22 +81,22 @@ def minibatch(seed: int, forget: float) -> Method:
     return partial(one_epoch, seed=seed, forget=forget)
 
 
-def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
+def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> State:
     """Make a pass, batch by batch."""
-    rule, engine = bench.rule, bench.engine
+    rule, engine = context.rule, context.engine
     assert isinstance(rule, Quadratic)
     rank, layout = state.W.shape[1], engine.source.layout
     columns = layout.shape[1]
-    seen = state.guide.sums is not None
-    cross = state.guide.sums.copy() if state.guide.sums is not None else np.zeros(state.W.shape)
+    seen = state.carry.cross is not None
+    cross = state.carry.cross.copy() if state.carry.cross is not None else np.zeros(state.W.shape)
     gram = engine.one_pass(GramOf(rank), state.H, scope=H_ALONE).gram if seen else np.zeros((rank, rank))
     followed = cross * (1 - forget), gram * (1 - forget)
     weight = float(seen) if forget == 1 else seen * (1 - forget)
-    H = bench.new_factor(rank)
+    H = context.new_factor(rank)
     norms: dict[int, float] = {}
     W, total = state.W, rule.zero(*state.W.shape)
     for indices in drawn(len(engine.groups), [seed, state.passes]):
-        update = dataclasses.replace(Update.of(bench, state), model=Model.of(W))
+        update = dataclasses.replace(Update.of(context, state), model=Model.of(W))
         batch: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, H, Scope(part=indices))
         blocks = [block for index in indices for block in engine.groups[index]]
         norms |= dict(zip(blocks, batch.stats.norms, strict=True))
@@ -113,7 +113,7 @@ def one_epoch(bench: Bench, state: State, seed: int, forget: float) -> State:
     fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
     exact = dataclasses.replace(total, cross=cross, gram=gram, fit=fit, norms=ordered)
     step = rule.finish(W, exact)
-    return dataclasses.replace(state.after(step, H, tuple(ordered)), method="minibatch", guide=Guide(sums=cross))
+    return dataclasses.replace(state.after(step, H, tuple(ordered)), method="minibatch", carry=MethodState(cross=cross))
 
 
 def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:

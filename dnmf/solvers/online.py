@@ -29,7 +29,7 @@ from dnmf.kernels.registry import altered, make_rule
 from dnmf.kernels.rule import Model, Rule
 from dnmf.settings import Settings
 from dnmf.solvers.initialise import initial_state
-from dnmf.solvers.iteration import Bench
+from dnmf.solvers.iteration import PassContext
 from dnmf.sources import open_matrix
 
 # Until all rows were seen, a batch of w rows, of n so far, leaves forget_factor^((w/n)^MEMORY) of the sums: the smaller
@@ -192,8 +192,8 @@ def first_components(V: Block, settings: Settings, given: Float | None = None) -
     if given is None:
         source = open_matrix(V.T, "rows")
         rule, blocks = make_rule(settings, transposed=True), source.layout.blocks
-        bench = Bench(ThreadEngine(source, 1, 1), rule, lambda rank: MemoryFactor(blocks))
-        start = initial_state(bench, settings.swapped(), None, settings.init).W
+        context = PassContext(ThreadEngine(source, 1, 1), rule, lambda rank: MemoryFactor(blocks))
+        start = initial_state(context, settings.swapped(), None, settings.init).W
         silent = ~with_data(V) if settings.init != "random" else np.zeros(len(start), bool)
     else:
         start = given.T

@@ -13,7 +13,7 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import FieldSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import Bench
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch import SketchSums, low_rank, pilot_bytes
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
@@ -52,15 +52,15 @@ class Combine:
         return wide.astype(H.dtype)
 
 
-def spectral_state(bench: Bench, settings: Settings) -> State:
+def spectral_state(context: PassContext, settings: Settings) -> State:
     """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD), by one pass.
 
     The vectors are those of a sketch of V: of the matrix of low rank that shares with V what a basis of some of its
     columns sees, to first order. Components beyond the rank of V are random.
     """
-    layout = bench.engine.source.layout
+    layout = context.engine.source.layout
     with single_threaded_products():
-        left, vectors, halves, sums = singular_vectors(bench, settings)
+        left, vectors, halves, sums = singular_vectors(context, settings)
     mean = sums.total / (layout.shape[0] * layout.shape[1])
     W, signs, gains, balance = split_vectors(left, halves)
     root = math.sqrt(mean)
@@ -98,21 +98,21 @@ def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
     )
 
 
-def singular_vectors(bench: Bench, settings: Settings) -> tuple[Float, Factor, Halves, SketchSums]:
+def singular_vectors(context: PassContext, settings: Settings) -> tuple[Float, Factor, Halves, SketchSums]:
     """Return left singular vectors U (m, r), UᵀV (r, n) in blocks, the norms of its halves, and the sums of the pass.
 
     Where V has fewer singular values above rounding, the vectors that are missing are 0.
     """
-    engine, rank = bench.engine, settings.rank
+    engine, rank = context.engine, settings.rank
     layout = engine.source.layout
     width = min(PROBES * rank + OVERSAMPLING, *layout.shape)
-    L, R, sums = low_rank(bench, width, np.random.default_rng(settings.seed), summed=True)
+    L, R, sums = low_rank(context, width, np.random.default_rng(settings.seed), summed=True)
     U, T = np.linalg.qr(L)
     gram = T @ sums.gram @ T.T
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     leading = np.argsort(values)[::-1][:rank]
     vectors = vectors[:, leading] * (values[leading] > values[leading[0]] * np.finfo(layout.work_dtype).eps)
-    projected_V = bench.new_factor(rank)
+    projected_V = context.new_factor(rank)
     halves: Halves = engine.one_pass(Combine(vectors.T @ T), R, projected_V, H_ALONE)
     R.drop()
     return U @ vectors, projected_V, halves, sums

@@ -13,36 +13,36 @@ DAMPING = 0.1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Guide:
+class MethodState:
     """What a method knows beside the factors.
 
     Attributes
     ----------
-    pending
+    W_pending
         The W (m, r) of the last step, where only the next pass can evaluate it; None where that is the state's own.
-    ahead
+    W_trial
         The W (m, r) at which the next pass looks, where that is not the one of the last step.
-    probes
+    sketch_directions
         Directions (m, q) that the next pass projects V on; None where it does not.
-    bold
+    W_newton
         The W (m, r) that the last second-order step led to.
-    sums
+    cross
         VHᵀ (m, r) in float64, where it is kept from one pass to the next.
     momentum
         How far to extrapolate.
-    refused
+    rejections
         How many points of a sketch have been no better than what was there, one after another.
     damping
         Of the second-order step of W.
     """
 
-    pending: Float | None = None
-    ahead: Float | None = None
-    probes: Float | None = None
-    bold: Float | None = None
-    sums: Float | None = None
+    W_pending: Float | None = None
+    W_trial: Float | None = None
+    sketch_directions: Float | None = None
+    W_newton: Float | None = None
+    cross: Float | None = None
     momentum: Momentum = dataclasses.field(default_factory=Momentum)
-    refused: int = 0
+    rejections: int = 0
     damping: float = DAMPING
 
 
@@ -64,7 +64,7 @@ class State:
         As in `Step`; infinite before the first pass.
     method
         What made the last pass, where that was more than the rule alone.
-    guide
+    carry
         What the method knows.
     parts
         The states of the models that advance together, where there are several: W and H are then theirs side by side
@@ -82,7 +82,7 @@ class State:
     optimality: float = math.inf
     unseen: tuple[int, int] = (0, 0)
     method: str = ""
-    guide: Guide = dataclasses.field(default_factory=Guide)
+    carry: MethodState = dataclasses.field(default_factory=MethodState)
     parts: tuple["State", ...] = ()
     runs: tuple[float, ...] = ()
 
@@ -97,25 +97,25 @@ class State:
             step.relative_error,
             step.optimality,
             step.unseen,
-            guide=Guide(pending=None if step.evaluated is None else step.W),
+            carry=MethodState(W_pending=None if step.evaluated is None else step.W),
             runs=self.runs,
         )
 
-    def refused(self, norms: tuple[float, ...], method: str) -> "State":
+    def rejected(self, norms: tuple[float, ...], method: str) -> "State":
         """Return the state after a pass that found nothing better: this one, and the next pass looks at it again."""
-        guide = dataclasses.replace(self.guide, ahead=None, momentum=self.guide.momentum.cut())
-        return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, guide=guide)
+        carry = dataclasses.replace(self.carry, W_trial=None, momentum=self.carry.momentum.cut())
+        return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, carry=carry)
 
     @property
     def latest(self) -> Float:
         """The W that the last step led to."""
-        return self.W if self.guide.pending is None else self.guide.pending
+        return self.W if self.carry.W_pending is None else self.carry.W_pending
 
     @property
     def point(self) -> Float:
         """The W at which the next pass looks."""
-        return self.latest if self.guide.ahead is None else self.guide.ahead
+        return self.latest if self.carry.W_trial is None else self.carry.W_trial
 
     def accepts(self, step: Step) -> bool:
         """Say whether to take a step from the point: always from the last step's W, else if the loss has not risen."""
-        return self.guide.ahead is None or not step.loss > self.loss
+        return self.carry.W_trial is None or not step.loss > self.loss

@@ -20,7 +20,7 @@ from dnmf.kernels.rule import Rule
 from dnmf.solvers.bundle import bundle, bundled
 from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
-from dnmf.solvers.iteration import Bench, iterate
+from dnmf.solvers.iteration import PassContext, iterate
 from dnmf.solvers.selection import follow_of, init_of
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
@@ -31,19 +31,19 @@ from dnmf.survey.store import SurveyStore
 
 
 def advance_all(
-    bench: Bench,
+    context: PassContext,
     request: SurveyRequest,
     store: SurveyStore,
     checkpoints: Store | None,
     advanced: Callable[[State, list[Record]], None],
 ) -> State:
     """Advance all models together, measure the folds in one more pass, store the results, and return the states."""
-    layout, settings = bench.engine.source.layout, request.settings
+    layout, settings = context.engine.source.layout, request.settings
     models = [(rank, index) for rank in request.ranks for index in range(len(request.seeds))]
     folds = [(rank, fold) for fold in range(request.folds) for rank in request.ranks]
     hidden = [Speckles(settings.seed, fold, request.folds) for _, fold in folds]
-    weighted = make_rule(settings, transposed=layout.transposed, weighted=True) if folds else bench.rule
-    rules = [bench.rule] * len(models) + [weighted] * len(folds)
+    weighted = make_rule(settings, transposed=layout.transposed, weighted=True) if folds else context.rule
+    rules = [context.rule] * len(models) + [weighted] * len(folds)
     view = Hidden((*[None] * len(models), *hidden), layout.bounds) if folds else None
 
     def follow(rule: Rule, state: State, stats: Any, H: Any) -> State:
@@ -51,14 +51,14 @@ def advance_all(
 
     commit = None if checkpoints is None else checkpoints.newest()
     if commit is None or checkpoints is None:
-        state = bundle(first_states(bench, request, [*models, *folds], [*[None] * len(models), *hidden]))
+        state = bundle(first_states(context, request, [*models, *folds], [*[None] * len(models), *hidden]))
     else:
         state = saved_state(checkpoints, commit, layout)
         # Folds see blocks with hidden entries, whose norms are others.
         of_folds = [dataclasses.replace(part, norms=None) for part in state.parts[len(models) :]]
         state = bundle([*state.parts[: len(models)], *of_folds], state.H)
     history = [] if commit is None else [Record(**record) for record in commit.history]
-    states = iterate(bench, state, bundled(follow, rules, view))
+    states = iterate(context, state, bundled(follow, rules, view))
 
     def save() -> None:
         if checkpoints is not None and history and history[-1].passes == state.passes:
@@ -74,31 +74,31 @@ def advance_all(
     except BaseException as error:
         keep_before(error, save, f"The checkpoint after pass {state.passes}")
         raise
-    keep_advanced(bench, request, store, state, models, folds)
+    keep_advanced(context, request, store, state, models, folds)
     return state
 
 
 def first_states(
-    bench: Bench, request: SurveyRequest, models: Sequence[Any], hidden: Sequence[Speckles | None]
+    context: PassContext, request: SurveyRequest, models: Sequence[Any], hidden: Sequence[Speckles | None]
 ) -> list[State]:
     """Return the initial states of models: from a sketch of the scaled V if one fits, else at random.
 
     The sketches of folds are of the entries that they do not hold out.
     """
-    layout, settings = bench.engine.source.layout, request.settings
-    if not isinstance(bench.rule, Divergence) or init_of(settings, bench.rule, layout) != "sketch":
+    layout, settings = context.engine.source.layout, request.settings
+    if not isinstance(context.rule, Divergence) or init_of(settings, context.rule, layout) != "sketch":
         each = (settings.replace({"rank": rank, "seed": settings.seed + index}) for rank, index in models)
         return [random_state(one, layout) for one in each]
     generator = np.random.default_rng(settings.seed)
     width = WIDTH * settings.rank
-    M, places, known = pilot(bench.engine, width, generator)
+    M, places, known = pilot(context.engine, width, generator)
     views = list(dict.fromkeys(hidden))
     bases = [ScaledBasis.of(M if view is None else shown(M, places, view), width, generator) for view in views]
     works = [
         basis.work(layout) if view is None else SketchOfShown(basis.work(layout), view)
         for basis, view in zip(bases, views, strict=True)
     ]
-    sums = bench.engine.one_pass(CombinedPass(tuple(works)), scope=Scope(known=known)).parts
+    sums = context.engine.one_pass(CombinedPass(tuple(works)), scope=Scope(known=known)).parts
     known.clear()
     sketches = {
         view: ScaledSketch.of(basis, part, layout) for view, basis, part in zip(views, bases, sums, strict=True)
@@ -119,10 +119,10 @@ def shown(M: Any, places: Any, fold: Speckles) -> Any:
 
 
 def keep_advanced(
-    bench: Bench, request: SurveyRequest, store: SurveyStore, state: State, models: list[Any], folds: list[Any]
+    context: PassContext, request: SurveyRequest, store: SurveyStore, state: State, models: list[Any], folds: list[Any]
 ) -> None:
     """Store the results of models after their last pass, and make one more pass for the predictions of folds."""
-    engine, layout = bench.engine, bench.engine.source.layout
+    engine, layout = context.engine, context.engine.source.layout
     work = SumFactor(state.W.shape[1], request.places, layout.bounds)
     totals = engine.one_pass(work, state.H, scope=H_ALONE)
     samples = np.concatenate(totals.sample, axis=1)
@@ -135,7 +135,7 @@ def keep_advanced(
         return
     parts = state.parts[len(models) :]
     H = MappedFactor(state.H, Rows(edges[len(models)], edges[-1]))
-    entries = dataclasses.replace(bench.rule.entries, dense=True)
+    entries = dataclasses.replace(context.rule.entries, dense=True)
     hidden = tuple(Speckles(request.settings.seed, fold, request.folds) for _, fold in folds)
     assert state.norms is not None
     least = FLOOR * float(np.sqrt(sum(state.norms) / (layout.shape[0] * layout.shape[1])))

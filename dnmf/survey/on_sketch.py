@@ -15,8 +15,8 @@ from dnmf.inspection.components import sparsity
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Rule
-from dnmf.solvers.bundle import Together
-from dnmf.solvers.iteration import Bench
+from dnmf.solvers.bundle import FusedUpdate
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch import Sketch, SketchSums, Surrogate, basis_of, left_over, lifted, pilot, stride_of
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
@@ -44,12 +44,12 @@ def sketches(request: SurveyRequest) -> list[str]:
     return ["sketch", *(f"sketch-fold{fold}" for fold in range(request.folds))]
 
 
-def sketch_all(bench: Bench, request: SurveyRequest, store: SurveyStore, counted: Counted) -> None:
+def sketch_all(context: PassContext, request: SurveyRequest, store: SurveyStore, counted: Counted) -> None:
     """Make the first pass: sketches of V and of the entries that each fold leaves."""
-    layout = bench.engine.source.layout
+    layout = context.engine.source.layout
     generator = np.random.default_rng(request.settings.seed)
     width, stride = WIDTH * request.settings.rank, stride_of(layout)
-    M, _, known = pilot(bench.engine, width, generator)
+    M, _, known = pilot(context.engine, width, generator)
     Q = basis_of(M, width, generator)
     works: list[Any] = [Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride)]
     bases = [Q]
@@ -60,7 +60,7 @@ def sketch_all(bench: Bench, request: SurveyRequest, store: SurveyStore, counted
         inner = Sketch(np.ascontiguousarray(bases[-1], layout.work_dtype), layout.bounds, 1)
         works.append(SketchOfRest(inner, halves, layout.shape[0], stride))
     with counted(request.ranks * (len(request.seeds) + request.folds)):
-        sums = bench.engine.one_pass(CombinedPass(tuple(works)), scope=Scope(known=known)).parts
+        sums = context.engine.one_pass(CombinedPass(tuple(works)), scope=Scope(known=known)).parts
     for name, basis, part in zip(sketches(request), bases, sums, strict=True):
         store.put(name, **surrogate_piece(basis, part, layout))
 
@@ -140,26 +140,26 @@ def to_measure(
 
 
 def measure(
-    bench: Bench, request: SurveyRequest, store: SurveyStore, wanted: Measured, counted: Counted
+    context: PassContext, request: SurveyRequest, store: SurveyStore, wanted: Measured, counted: Counted
 ) -> list[State]:
     """Measure models and the predictions of folds on V; return the states of the models."""
-    layout = bench.engine.source.layout
+    layout = context.engine.source.layout
     norms = store.require("sketch")["norms"].tolist()
     parts = [
         State(0, store.require("fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms)) for m in wanted.models
     ]
     works: list[Any] = []
     if parts:
-        together = Together.of(bench, [bench.rule] * len(parts), parts, None)
-        works.append(Verify(together, request.places, layout.bounds))
-    predictions = [predict_block(bench.rule, request, store, layout, fold) for fold in wanted.folds]
+        fused = FusedUpdate.of(context, [context.rule] * len(parts), parts, None)
+        works.append(Verify(fused, request.places, layout.bounds))
+    predictions = [predict_block(context.rule, request, store, layout, fold) for fold in wanted.folds]
     H = StackedFactor(*(part.H for part in parts)) if parts else None
     with counted([*(rank for rank, _ in wanted.models), *request.ranks * len(predictions)]):
-        sums = bench.engine.one_pass(CombinedPass((*works, *predictions)), H).parts
+        sums = context.engine.one_pass(CombinedPass((*works, *predictions)), H).parts
     for prediction, part in zip(predictions, sums[len(works) :], strict=True):
         for rank, error in zip(request.ranks, prediction.errors(part), strict=True):
             store.put(f"held-{rank}-{prediction.halves.fold}", error=error)
-    return keep_models(bench, wanted.models, parts, sums[0], store) if parts else []
+    return keep_models(context, wanted.models, parts, sums[0], store) if parts else []
 
 
 def predict_block(rule: Rule, request: SurveyRequest, store: SurveyStore, layout: Layout, fold: int) -> PredictBlock:
@@ -170,14 +170,14 @@ def predict_block(rule: Rule, request: SurveyRequest, store: SurveyStore, layout
 
 
 def keep_models(
-    bench: Bench, models: Sequence[tuple[int, int]], parts: Sequence[State], sums: Any, store: SurveyStore
+    context: PassContext, models: Sequence[tuple[int, int]], parts: Sequence[State], sums: Any, store: SurveyStore
 ) -> list[State]:
     """Compute the next W of every model from its sums, and store its results; return the states of the models."""
     sample = np.concatenate(sums.sample, axis=1)
     start, states = 0, []
     for (rank, seed), state, stats in zip(models, parts, sums.bundle.parts, strict=True):
-        step = bench.rule.finish(state.W, stats)
-        sparsity_H = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * bench.engine.source.layout.shape[1])
+        step = context.rule.finish(state.W, stats)
+        sparsity_H = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * context.engine.source.layout.shape[1])
         H = sample[start : start + rank]
         start += rank
         store.put(f"model-{rank}-{seed}", **model_piece(step, H, float(sparsity_H)))

@@ -12,7 +12,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import FieldSums, Several
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.solvers.bundle import Together
+from dnmf.solvers.bundle import FusedUpdate
 from dnmf.solvers.sketch import Sketch, SketchSums
 from dnmf.survey.holdout import Speckles, blanked
 
@@ -61,17 +61,17 @@ class VerifySums(FieldSums):
 class Verify:
     """Find the H of every model and its loss, and keep H at some places (s,) only."""
 
-    together: Together
+    fused: FusedUpdate
     places: NDArray[np.int64]
     bounds: tuple[int, ...]
 
     def zero(self) -> VerifySums:
         """Return the sums of no block."""
-        return VerifySums(self.together.zero(), [])
+        return VerifySums(self.fused.zero(), [])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: VerifySums, scratch: Scratch) -> None:
         """Visit a block for all models."""
-        new = self.together.visit(block, V, H, sums.bundle, scratch)
+        new = self.fused.visit(block, V, H, sums.bundle, scratch)
         assert new is not None
         sums.sample.append(columns_at(new, self.places, self.bounds, block))
 

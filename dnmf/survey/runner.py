@@ -91,7 +91,7 @@ class SurveyRunner:
 
     def _on_sketch(self, rule: Quadratic) -> dict[int, Result]:
         request, store, progress = self.request, self.store, self.progress
-        bench = dataclasses.replace(self.run.context(), rule=rule)
+        context = dataclasses.replace(self.run.context(), rule=rule)
         sketched = all(store.get(name) is not None for name in sketches(request))
         measured = to_measure(request, store, self.layout, rule, self.plan)
 
@@ -101,11 +101,11 @@ class SurveyRunner:
         batches = [batch for batch in in_batches(request.ranks, fits) if not all(map(self.stored, batch))]
         progress.announce(progress.costs.passes + (not sketched) + len(measured) + len(batches))
         if not sketched:
-            sketch_all(bench, request, store, progress.counted)
+            sketch_all(context, request, store, progress.counted)
         seconds = fit_all(rule, request, store, stride_of(self.layout), self.run.plan.threads, progress.ready)
         progress.fitted(seconds, len(request.seeds) + request.folds)
         for wanted in measured:
-            progress.passed(measure(bench, request, store, wanted, progress.counted))
+            progress.passed(measure(context, request, store, wanted, progress.counted))
         results: dict[int, Result] = {}
         for batch in batches:
             norms = tuple(store.require("sketch")["norms"].tolist())
@@ -115,7 +115,7 @@ class SurveyRunner:
                 for rank, piece in zip(batch, pieces, strict=True)
             ]
             with progress.counted(batch):
-                state = bundled(after_plain)(bench, bundle(parts))
+                state = bundled(after_plain)(context, bundle(parts))
             progress.passed(state.parts)
             results |= {rank: self.finished(rank, part) for rank, part in zip(batch, state.parts, strict=True)}
         return results

@@ -23,8 +23,8 @@ FORM = {
 def hasty(monkeypatch):
     """Let Dask give up a worker that is lost at once, and dnmf miss it after a moment."""
     monkeypatch.setattr(workers, "ALONE", 0.2)
-    monkeypatch.setattr(workers, "LOOK", 0.05)
-    monkeypatch.setattr(workers, "PATIENCE", 0.2)
+    monkeypatch.setattr(workers, "CHECK_S", 0.05)
+    monkeypatch.setattr(workers, "STOP_TIMEOUT_S", 0.2)
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}):
         yield
 

@@ -186,11 +186,11 @@ def test_the_tree_of_sums_is_that_of_the_threads(groups, client):
 def test_every_group_is_told_once_and_no_more_than_a_window_is_under_way(client, monkeypatch):
     run, told, most = engine(client, 40, 20), [], []
     run.on_block = told.append
-    take_off = dnmf.engine.cluster.task_queue.Flight._take_off
+    submit = dnmf.engine.cluster.task_queue.TaskQueue._submit
     monkeypatch.setattr(
-        dnmf.engine.cluster.task_queue.Flight,
-        "_take_off",
-        lambda flight, index: (take_off(flight, index), most.append(len(flight.under_way))),
+        dnmf.engine.cluster.task_queue.TaskQueue,
+        "_submit",
+        lambda flight, index: (submit(flight, index), most.append(len(flight.under_way))),
     )
     run.one_pass(Job())
     assert sum(told) == 2 * 120 * 8
@@ -257,7 +257,7 @@ def test_an_interrupted_run_goes_on_elsewhere_to_the_same_bits(client, tmp_path)
 
 
 def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.engine.cluster.crew.Crew, "all_see", lambda crew, predicate: False)
+    monkeypatch.setattr(dnmf.engine.cluster.crew.WorkerGroup, "all_see", lambda crew, predicate: False)
     options = {"max_passes": 7, "checkpoint_every": 2, "tol": 0, "init": "nndsvd"}
     result = dnmf.factorize(V, 3, store=tmp_path / "a", client=client, **options)
     assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
@@ -286,7 +286,7 @@ def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(c
 
 
 def test_where_workers_see_no_folder_H_goes_by_this_process_with_a_warning_above_a_size(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.engine.cluster.crew.Crew, "sees_folder", lambda crew, path: False)
+    monkeypatch.setattr(dnmf.engine.cluster.crew.WorkerGroup, "sees_folder", lambda crew, path: False)
     monkeypatch.setattr("dnmf.engine.cluster.engine.SENT_BYTES", 4000)
     options = {"max_passes": 4, "checkpoint_every": 2, "tol": 0}
     array = stored(tmp_path / "V.zarr", V, (24, 17))

@@ -203,7 +203,7 @@ def test_the_scheduler_knows_no_more_tasks_after_200_passes_than_after_20(keeps,
 def test_a_run_that_is_stopped_where_no_worker_is_left_ends_and_goes_on_from_the_checkpoint_before(
     path, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("dnmf.engine.cluster.workers.PATIENCE", 1.0)
+    monkeypatch.setattr("dnmf.engine.cluster.workers.STOP_TIMEOUT_S", 1.0)
     cancel = threading.Event()
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", memory_limit="1GiB") as cluster,

@@ -15,7 +15,7 @@ from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import alone, bundle, bundled
 from dnmf.solvers.initialise import random_state
-from dnmf.solvers.iteration import Bench, after_extrapolated, after_plain, after_second_order, iterate, stepping
+from dnmf.solvers.iteration import PassContext, after_extrapolated, after_plain, after_second_order, iterate, stepping
 from dnmf.sources import open_matrix
 
 FOLLOWS = [
@@ -32,7 +32,7 @@ RUNS = [{"solver": "hals"}, {"solver": "hals", "extrapolate": True}, {"loss": "k
 
 
 def begin(V, options, ranks, seeds):
-    """Return a bench, and the random starts of some ranks and seeds."""
+    """Return a context, and the random starts of some ranks and seeds."""
     source = open_matrix(V)
     layout = source.layout
     settings = Settings(rank=1, **options)
@@ -42,26 +42,26 @@ def begin(V, options, ranks, seeds):
             **{name: getattr(rule, name) for name in rule.__slots__} | {"curved": True}
         )
     engine = ThreadEngine(source, min(layout.blocks, 3), 2)
-    bench = Bench(engine, rule, lambda rows: MemoryFactor(layout.blocks))
+    context = PassContext(engine, rule, lambda rows: MemoryFactor(layout.blocks))
     starts = [random_state(settings.replace({"rank": rank, "seed": seed}), layout) for rank in ranks for seed in seeds]
-    return bench, starts
+    return context, starts
 
 
 def whole(H, blocks):
     return np.concatenate([H.read(block) for block in range(blocks)], axis=1)
 
 
-def passes(bench, state, method, count):
-    return next(itertools.islice(iterate(bench, state, method), count - 1, None))
+def passes(context, state, method, count):
+    return next(itertools.islice(iterate(context, state, method), count - 1, None))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("options", "follow"), FOLLOWS)
 def test_a_bundle_of_one_is_the_single_run_to_the_bit(kind, options, follow, tmp_path):
-    bench, (start,) = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [3], [0])
-    single = passes(bench, start, stepping(follow), 6)
-    (part,) = passes(bench, bundle([start]), bundled(follow), 6).parts
-    blocks = bench.engine.source.layout.blocks
+    context, (start,) = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [3], [0])
+    single = passes(context, start, stepping(follow), 6)
+    (part,) = passes(context, bundle([start]), bundled(follow), 6).parts
+    blocks = context.engine.source.layout.blocks
     np.testing.assert_array_equal(part.W, single.W)
     np.testing.assert_array_equal(whole(part.H, blocks), whole(single.H, blocks))
     assert (part.loss, part.optimality, part.passes) == (single.loss, single.optimality, single.passes)
@@ -70,12 +70,12 @@ def test_a_bundle_of_one_is_the_single_run_to_the_bit(kind, options, follow, tmp
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("options", "follow"), FOLLOWS)
 def test_every_part_is_what_it_is_alone_but_for_rounding(kind, options, follow, tmp_path):
-    bench, starts = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [2, 4], [0, 1])
-    together = passes(bench, bundle(starts), bundled(follow), 5)
-    blocks = bench.engine.source.layout.blocks
+    context, starts = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [2, 4], [0, 1])
+    together = passes(context, bundle(starts), bundled(follow), 5)
+    blocks = context.engine.source.layout.blocks
     assert together.W.shape[1] == 12
     for start, part in zip(starts, together.parts, strict=True):
-        single = passes(bench, start, stepping(follow), 5)
+        single = passes(context, start, stepping(follow), 5)
         assert part.loss == pytest.approx(single.loss, rel=1e-9)
         np.testing.assert_allclose(part.W, single.W, rtol=1e-5, atol=1e-7 * single.W.max())
         np.testing.assert_allclose(
@@ -84,27 +84,27 @@ def test_every_part_is_what_it_is_alone_but_for_rounding(kind, options, follow, 
 
 
 def test_a_part_that_is_refused_keeps_its_factors_while_others_go_on():
-    bench, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [3], [0, 1, 2])
+    context, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [3], [0, 1, 2])
 
     def stubborn(rule, state, stats, H):
         new = after_plain(rule, state, stats, H)
-        return state.refused(new.norms, "stubborn") if state.W is refusing else new
+        return state.rejected(new.norms, "stubborn") if state.W is refusing else new
 
     start = bundle(starts)
-    first = passes(bench, start, bundled(after_plain), 1)
+    first = passes(context, start, bundled(after_plain), 1)
     refusing = first.parts[1].W
-    second = passes(bench, first, bundled(stubborn), 1)
+    second = passes(context, first, bundled(stubborn), 1)
     np.testing.assert_array_equal(second.parts[1].W, first.parts[1].W)
     np.testing.assert_array_equal(second.parts[1].H.read(0), first.parts[1].H.read(0))
     for k in (0, 2):
-        alone_ = passes(bench, passes(bench, starts[k], stepping(after_plain), 1), stepping(after_plain), 1)
+        alone_ = passes(context, passes(context, starts[k], stepping(after_plain), 1), stepping(after_plain), 1)
         np.testing.assert_allclose(second.parts[k].H.read(0), alone_.H.read(0), rtol=1e-9, atol=1e-12)
 
 
 def test_the_best_of_the_parts_goes_on_alone():
-    bench, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [2, 4], [0, 1])
-    state = passes(bench, bundle(starts), bundled(after_plain), 3)
-    best = alone(bench, state)
+    context, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [2, 4], [0, 1])
+    state = passes(context, bundle(starts), bundled(after_plain), 3)
+    best = alone(context, state)
     assert best.loss == min(part.loss for part in state.parts) == state.loss
     assert best.runs == tuple(part.loss for part in state.parts)
     assert best.W.shape == (30, 4)

@@ -12,7 +12,7 @@ from dnmf.engine.factor import ArrayFactor, MemoryFactor, RandomFactor
 from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
 from dnmf.solvers.initialise import check_given, initial_state
-from dnmf.solvers.iteration import Bench
+from dnmf.solvers.iteration import PassContext
 from dnmf.sources import open_matrix
 
 SPECTRAL = ["nndsvd", "nndsvda", "nndsvdar"]
@@ -31,8 +31,8 @@ def begin(V, rank=4, init="random", seed=0, given=None, threads=2):
     layout = source.layout
     engine = ThreadEngine(source, min(layout.blocks, 3), threads, read.append)
     settings = Settings(rank=rank, init=init, seed=seed)
-    bench = Bench(engine, make_rule(settings), lambda rows: MemoryFactor(layout.blocks))
-    state = initial_state(bench, settings, given, init)
+    context = PassContext(engine, make_rule(settings), lambda rows: MemoryFactor(layout.blocks))
+    state = initial_state(context, settings, given, init)
     return state.W, np.concatenate([state.H.read(block) for block in range(layout.blocks)], axis=1), state, read
 
 

@@ -21,7 +21,7 @@ from dnmf.engine.factor import MemoryFactor
 from dnmf.errors import DataError, Interrupted, SettingsError
 from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import Bench
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch import corrected, sketched
 from dnmf.solvers.sketch.basis import first_basis, orthonormal, pseudo_inverse, sampled
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -41,12 +41,12 @@ def slack(V):
     return 20 * float(np.finfo(V.dtype).eps) * float(np.vdot(V, V))
 
 
-def bench(V, **options):
+def context(V, **options):
     """Return what passes over V are made with, and the blocks that they read."""
     source, read = open_matrix(V), []
     layout = source.layout
     engine = ThreadEngine(source, min(layout.blocks, 3), 2, read.append)
-    return Bench(engine, make_rule(Settings(rank=4, **options)), lambda rows: MemoryFactor(layout.blocks)), read
+    return PassContext(engine, make_rule(Settings(rank=4, **options)), lambda rows: MemoryFactor(layout.blocks)), read
 
 
 def whole(factor, blocks):
@@ -452,7 +452,7 @@ def test_a_sample_has_the_same_columns_for_every_cut():
 
 def test_the_first_basis_knows_a_matrix_of_low_rank():
     V = of_rank(3)
-    engine = bench(V)[0].engine
+    engine = context(V)[0].engine
     Q, _ = first_basis(engine, 12, np.random.default_rng(0))
     assert Q.shape == (30, 12)
     np.testing.assert_allclose(Q.T @ Q, np.eye(12), atol=1e-12)
@@ -470,7 +470,7 @@ def test_a_surrogate_is_exact_to_first_order_where_the_pass_was(width, form, mon
         return solve(*given)
 
     monkeypatch.setattr(Surrogate, "solve", look)
-    made, _ = bench(da.from_array(V, chunks=(-1, width)).map_blocks(form))
+    made, _ = context(da.from_array(V, chunks=(-1, width)).map_blocks(form))
     state = sketched(made, Settings(rank=4))
     for _ in range(3):
         point, state = state.point, corrected(made, state)
@@ -489,7 +489,7 @@ def test_the_first_surrogate_of_a_matrix_of_low_rank_is_the_matrix(monkeypatch):
         return solve(*given)
 
     monkeypatch.setattr(Surrogate, "solve", look)
-    state = sketched(bench(V)[0], Settings(rank=4))
+    state = sketched(context(V)[0], Settings(rank=4))
     np.testing.assert_allclose(seen[0][0].left @ seen[0][1], V, rtol=1e-8)
     assert state.passes == 1
     assert state.norms == pytest.approx([np.vdot(V, V)], rel=1e-12)

@@ -308,9 +308,9 @@ def test_no_entry_that_is_held_out_changes_a_fold(loss, tmp_path, monkeypatch):
         changed = V.copy()
         changed[row, column] = value
 
-        def keeping(bench, request, store, state, models, folds, keep=on_data.keep_advanced):
+        def keeping(context, request, store, state, models, folds, keep=on_data.keep_advanced):
             states.append(state)
-            return keep(bench, request, store, state, models, folds)
+            return keep(context, request, store, state, models, folds)
 
         with monkeypatch.context() as patch:
             patch.setattr(on_data, "keep_advanced", keeping)

@@ -22,7 +22,7 @@ from dnmf.sources.weighted import parts_of
 WORKER_SHARE = 0.8
 
 
-class Crew:
+class WorkerGroup:
     """The workers of a session, which have dnmf and see V.
 
     Parameters
@@ -47,7 +47,7 @@ class Crew:
         source: Source,
         on_workers: Callable[[int, str], None],
         cancel: threading.Event | None,
-    ) -> "Crew":
+    ) -> "WorkerGroup":
         """Wait for a worker, and check that all workers can do the work.
 
         Raises

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dnmf.engine.cluster import tasks
 from dnmf.engine.cluster.distributed_factor import SENDING, DistributedFactor, parts_of, placed
-from dnmf.engine.cluster.task_queue import Flight
+from dnmf.engine.cluster.task_queue import TaskQueue
 from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.factor import Factor
 from dnmf.engine.passes import WHOLE, S, Scope, Work
@@ -143,7 +143,7 @@ class ClusterEngine:
                 return list(futures[0])
 
             indices = range(len(self.groups)) if scope.part is None else scope.part
-            total: S = Flight(self, indices, submit, lambda block: scope.reading and block not in scope.known).land()
+            total: S = TaskQueue(self, indices, submit, lambda block: scope.reading and block not in scope.known).run()
             return total
 
     def explain(self, index: int, error: KilledWorker) -> ClusterError:

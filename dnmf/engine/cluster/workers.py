@@ -21,13 +21,13 @@ from dnmf.engine.cluster.tasks import VERSION
 from dnmf.errors import ClusterError, ClusterWarning, DnmfError, Interrupted, warn
 
 # Seconds between two looks at whether the run was asked to stop, and at the workers.
-GLANCE, LOOK = 0.1, 1.0
+POLL_S, CHECK_S = 0.1, 1.0
 # Seconds that a run which was asked to stop waits for the workers that hold its factors.
-PATIENCE = 10.0
+STOP_TIMEOUT_S = 10.0
 # Seconds without a result after which the scheduler is nudged.
-STILL = 5.0
+WAKE_S = 5.0
 # How often a worker that cannot be reached is tried; each try takes `distributed.comm.timeouts.connect`.
-TRIES = 3
+RETRIES = 3
 # Seconds without any worker after which a warning is given, and a cluster that was started here is asked for its
 # workers again; and how often that is done before somebody has to look into it.
 ALONE, CALLS = 60.0, 5
@@ -68,7 +68,7 @@ class Workers:
         self.on_change, self.cancelled = on_change, cancelled or threading.Event()
         self.count, self.ending = -1, False
         self._threads: dict[str, int] = {}
-        self._looked = -LOOK
+        self._looked = -CHECK_S
         self._alone: float | None = None
         self._told, self._calls = False, 0
 
@@ -113,7 +113,7 @@ class Workers:
             answers = self._ask(partial(self.client.run, tasks.look, packed, on_error="return"))
             seen = {worker: found for worker, found in answers.items() if not isinstance(found, CommClosedError)}
             late = any(took_too_long(found) for found in seen.values())
-            if seen and not (late and tries < TRIES):
+            if seen and not (late and tries < RETRIES):
                 return seen
             tries += late
 
@@ -123,14 +123,14 @@ class Workers:
         while True:
             while not self.slots():
                 self.check()
-                self.cancelled.wait(GLANCE)
+                self.cancelled.wait(POLL_S)
             try:
                 return question()
             except OSError as error:
                 self.check()
-                self._looked = -LOOK
+                self._looked = -CHECK_S
                 tries += not isinstance(error, CommClosedError)
-                if tries == TRIES:
+                if tries == RETRIES:
                     raise unreached(error) from error
 
     def nudge(self, since: float) -> float:
@@ -140,7 +140,7 @@ class Workers:
         up. When a worker is lost with what the tasks on the others were waiting for, no other task ends, and none would
         leave the queue (seen in distributed 2026.8). So one is made to be given up.
         """
-        if time.monotonic() - since < STILL:
+        if time.monotonic() - since < WAKE_S:
             return since
         self.client.submit(tasks.hold, None, pure=False).release()
         return time.monotonic()
@@ -162,7 +162,7 @@ class Workers:
                 raise lost()
             ending = self.ending or self.cancelled.is_set()
             alone = None if self.slots() or not ending else alone or time.monotonic()
-            if alone is not None and time.monotonic() - alone > PATIENCE:
+            if alone is not None and time.monotonic() - alone > STOP_TIMEOUT_S:
                 raise ClusterError(
                     "The run was asked to stop, and no worker is left to tell how far it has come. Resume it from its "
                     "store, from the checkpoint before."
@@ -173,7 +173,7 @@ class Workers:
         remaining, since = len(futures), time.monotonic()
         while remaining:
             with contextlib.suppress(queue.Empty):
-                ended.get(timeout=LOOK)
+                ended.get(timeout=CHECK_S)
                 remaining, since = remaining - 1, time.monotonic()
                 continue
             since = self.nudge(since)
@@ -186,7 +186,7 @@ class Workers:
         Where no worker is left, that may be never: so `look` is called at times, and raises where it is not to be
         waited for.
         """
-        fetch, seconds = partial(self.client.gather, list(futures), asynchronous=True), LOOK
+        fetch, seconds = partial(self.client.gather, list(futures), asynchronous=True), CHECK_S
         while True:
             try:
                 return list(self.client.sync(fetch, callback_timeout=seconds))
@@ -198,7 +198,7 @@ class Workers:
 
     def slots(self, threads: int = 2**31) -> int:
         """Return how many tasks run at once where a worker runs so many at most; the scheduler is asked at times."""
-        if time.monotonic() - self._looked > LOOK:
+        if time.monotonic() - self._looked > CHECK_S:
             self._threads = self.client.nthreads()
             self._looked = time.monotonic()
             if len(self._threads) != self.count:

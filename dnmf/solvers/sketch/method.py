@@ -12,13 +12,13 @@ from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import Bench, Keep, Update, extrapolated
+from dnmf.solvers.iteration import PassContext, SelectRows, Update, extrapolated
 from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
-from dnmf.solvers.state import Guide, State
+from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout
 
 # Columns of the first basis for every component, and of those that later ones keep of it.
@@ -68,20 +68,20 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
     )
 
 
-def sketched(bench: Bench, settings: Settings) -> State:
+def sketched(context: PassContext, settings: Settings) -> State:
     """Make the first pass, and return factors of its surrogate as the state to start from."""
-    engine, rule, rank = bench.engine, bench.rule, settings.rank
+    engine, rule, rank = context.engine, context.rule, settings.rank
     if isinstance(rule, Divergence):
-        return scaled_start(bench, settings, WIDTH * rank, STARTS, (ROUNDS, SPREAD_ROUNDS))
+        return scaled_start(context, settings, WIDTH * rank, STARTS, (ROUNDS, SPREAD_ROUNDS))
     assert isinstance(rule, Quadratic)
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
-    left, R, sums = low_rank(bench, WIDTH * rank, np.random.default_rng(settings.seed))
+    left, R, sums = low_rank(context, WIDTH * rank, np.random.default_rng(settings.seed))
     norm = sum(sums.norms)
     beyond = left_over(norm, left, sums.gram)
     S = np.concatenate(sums.sample, axis=1)
-    all_columns = BlockColumns(engine, bench.new_factor, R)
-    with at_once(bench.threads) as each:
+    all_columns = BlockColumns(engine, context.new_factor, R)
+    with at_once(context.threads) as each:
         surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each)
         runs: tuple[float, ...]
         if settings.n_runs == 1:
@@ -91,54 +91,54 @@ def sketched(bench: Bench, settings: Settings) -> State:
         W, columns = surrogate.solve(S, W, all_columns, stride, (ROUNDS, SPREAD_ROUNDS))
     R.drop()
     probes = orthonormal(sums.product).astype(dtype)
-    guide = Guide(probes=probes if probes.size else None)
+    carry = MethodState(sketch_directions=probes if probes.size else None)
     H, norms = columns.factor(layout.bounds), tuple(sums.norms)
-    return State(1, W.astype(dtype), H, norms, method="sketch", guide=guide, runs=runs)
+    return State(1, W.astype(dtype), H, norms, method="sketch", carry=carry, runs=runs)
 
 
 def low_rank(
-    bench: Bench, width: int, generator: np.random.Generator, summed: bool = False
+    context: PassContext, width: int, generator: np.random.Generator, summed: bool = False
 ) -> tuple[Float, Factor, SketchSums]:
     """Return L (m, K) and R (K, n) of a matrix L R close to V, by one pass, and the sums of the pass; K ≤ width."""
-    layout = bench.engine.source.layout
-    Q, known = first_basis(bench.engine, width, generator)
-    R = bench.new_factor(Q.shape[1])
+    layout = context.engine.source.layout
+    Q, known = first_basis(context.engine, width, generator)
+    R = context.new_factor(Q.shape[1])
     work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
-    sums: SketchSums = bench.engine.one_pass(work, output=R, scope=Scope(known=known))
+    sums: SketchSums = context.engine.one_pass(work, output=R, scope=Scope(known=known))
     known.clear()
     return Q + lifted(Q, sums.product, sums.gram, layout.work_dtype), R, sums
 
 
-def corrected(bench: Bench, state: State) -> State:
+def corrected(context: PassContext, state: State) -> State:
     """Make a pass at the point that the surrogate before it led to, and find the next one."""
-    if state.guide.probes is None or state.guide.refused >= REFUSALS:
-        return extrapolated(bench, state)
+    if state.carry.sketch_directions is None or state.carry.rejections >= REFUSALS:
+        return extrapolated(context, state)
     rank = state.W.shape[1]
-    assert isinstance(bench.rule, Quadratic)
-    layout = bench.engine.source.layout
+    assert isinstance(context.rule, Quadratic)
+    layout = context.engine.source.layout
     stride = stride_of(layout)
-    Q = orthonormal(np.hstack([state.point, state.guide.probes]).astype(np.float64))
-    both = bench.new_factor(rank + Q.shape[1])
-    work = Correct(Update.of(bench, state), np.ascontiguousarray(Q, layout.work_dtype), stride)
-    sums: CorrectSums = bench.engine.one_pass(work, state.H, both)
-    step = bench.rule.finish(state.point, sums.stats)
+    Q = orthonormal(np.hstack([state.point, state.carry.sketch_directions]).astype(np.float64))
+    both = context.new_factor(rank + Q.shape[1])
+    work = Correct(Update.of(context, state), np.ascontiguousarray(Q, layout.work_dtype), stride)
+    sums: CorrectSums = context.engine.one_pass(work, state.H, both)
+    step = context.rule.finish(state.point, sums.stats)
     norms = tuple(sums.stats.norms)
     if not state.accepts(step):
         both.drop()
-        guide = dataclasses.replace(state.guide, ahead=None, refused=state.guide.refused + 1)
-        return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", guide=guide)
-    H = bench.new_factor(rank)
-    bench.engine.one_pass(Keep(Rows(0, rank)), both, H, H_ALONE)
+        carry = dataclasses.replace(state.carry, W_trial=None, rejections=state.carry.rejections + 1)
+        return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", carry=carry)
+    H = context.new_factor(rank)
+    context.engine.one_pass(SelectRows(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
 
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
     S = np.concatenate(sums.sample, axis=1)
-    all_columns = BlockColumns(bench.engine, bench.new_factor, both, H)
+    all_columns = BlockColumns(context.engine, context.new_factor, both, H)
     start = step.W.astype(np.float64)
     left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
     beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
-    with at_once(bench.threads) as each:
-        surrogate = Surrogate(left, bench.rule, norm, beyond, each)
+    with at_once(context.threads) as each:
+        surrogate = Surrogate(left, context.rule, norm, beyond, each)
         ahead, _ = surrogate.solve(S, start, all_columns, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
     all_columns.drop()
     both.drop()
@@ -149,6 +149,8 @@ def corrected(bench: Bench, state: State) -> State:
     size = float(np.linalg.norm(change))
     probes = np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading
     # A pass at W itself, after a point that was refused, says nothing of what the surrogates propose.
-    refused = state.guide.refused if state.guide.ahead is None else 0
-    guide = Guide(ahead=ahead.astype(layout.work_dtype), probes=probes.astype(layout.work_dtype), refused=refused)
-    return dataclasses.replace(new, method="sketch", guide=guide)
+    refused = state.carry.rejections if state.carry.W_trial is None else 0
+    carry = MethodState(
+        W_trial=ahead.astype(layout.work_dtype), sketch_directions=probes.astype(layout.work_dtype), rejections=refused
+    )
+    return dataclasses.replace(new, method="sketch", carry=carry)

@@ -21,7 +21,7 @@ from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
-from dnmf.solvers.iteration import Bench
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
@@ -134,47 +134,49 @@ class ScaledSketch:
         W, _ = self.surrogate.fitted(self.sample, rank, seed, self.stride, 1, rounds)
         return self.scaled_back(W)[0]
 
-    def state(self, bench: Bench, columns: Factor, rank: int, seed: int, starts: int, rounds: tuple[int, int]) -> State:
+    def state(
+        self, context: PassContext, columns: Factor, rank: int, seed: int, starts: int, rounds: tuple[int, int]
+    ) -> State:
         """Return the state that the best of some random starts leads to, given the columns [S; √l] in the blocks of V.
 
         After rounds in this process and over all columns.
         """
-        bounds = bench.engine.source.layout.bounds
+        bounds = context.engine.source.layout.bounds
         W = self.surrogate.best_of(self.sample, rank, starts, seed)
-        all_columns = BlockColumns(bench.engine, bench.new_factor, columns, below=1)
+        all_columns = BlockColumns(context.engine, context.new_factor, columns, below=1)
         W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride, rounds)
         new, lengths = self.scaled_back(W)
-        H = bench.new_factor(rank)
-        bench.engine.one_pass(ScaledBack(lengths), StackedFactor(found.factor(bounds), columns), H, H_ALONE)
+        H = context.new_factor(rank)
+        context.engine.one_pass(ScaledBack(lengths), StackedFactor(found.factor(bounds), columns), H, H_ALONE)
         all_columns.drop()
         return State(1, new, H, self.norms, method="sketch")
 
 
-def scaled_start(bench: Bench, settings: Settings, width: int, starts: int, rounds: tuple[int, int]) -> State:
+def scaled_start(context: PassContext, settings: Settings, width: int, starts: int, rounds: tuple[int, int]) -> State:
     """Make the pass, and return the state that its surrogate leads to; of several runs, those of all.
 
     Parameters
     ----------
-    bench, settings
+    context, settings
         What V is read with, rank, seed and runs.
     width
         Columns of the basis.
     starts, rounds
         Random starts on the surrogate, and rounds of updates in this process and over all columns.
     """
-    engine, layout = bench.engine, bench.engine.source.layout
+    engine, layout = context.engine, context.engine.source.layout
     generator = np.random.default_rng(settings.seed)
     M, _, known = pilot(engine, width, generator)
     basis = ScaledBasis.of(M, width, generator)
-    columns = bench.new_factor(basis.Q.shape[1] + 1)
+    columns = context.new_factor(basis.Q.shape[1] + 1)
     sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
     known.clear()
-    with at_once(bench.threads) as each:
+    with at_once(context.threads) as each:
         sketch = ScaledSketch.of(basis, sums, layout, each)
         if settings.n_runs == 1:
-            state = sketch.state(bench, columns, settings.rank, settings.seed, starts, rounds)
+            state = sketch.state(context, columns, settings.rank, settings.seed, starts, rounds)
         else:
             seeds = range(settings.seed, settings.seed + settings.n_runs)
-            state = bundle([sketch.state(bench, columns, settings.rank, seed, 1, rounds) for seed in seeds])
+            state = bundle([sketch.state(context, columns, settings.rank, seed, 1, rounds) for seed in seeds])
     columns.drop()
     return state
