@@ -1,11 +1,11 @@
 """One pass over V: every block is read once, by one of a fixed set of tasks, here or on a Dask cluster.
 
 ```
-blocks ──► groups, by the matrix alone ──► one task each: visit its blocks, one partial sum ──► a fixed tree of sums
+blocks ──► groups, by the matrix alone ──► a task for each: visit its blocks, one partial sum ──► a fixed tree of sums
 ```
 """
 
-from dnmf.engine import forks  # noqa: F401 - sees to what a child made by fork inherits
+from dnmf.engine import forks  # noqa: F401 - resets what a forked child inherits
 from dnmf.engine.audit import AuditEngine
 from dnmf.engine.machine import Each, SpillFolder, at_once, cores, single_threaded_products, usable_memory
 from dnmf.engine.passes import H_ALONE, Engine, Scope, Sums, Work

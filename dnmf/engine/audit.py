@@ -1,8 +1,7 @@
-"""An engine that compares every block with what it was when this process read it first.
+"""An engine that compares every block with the one that this process read first.
 
-A pass that finds another block ends with an error before its sums are used. So V is one matrix for the start, the
-passes and the measurements of a survey: a disk that is gone, or a file that is written to meanwhile, is never taken
-for data.
+A pass that reads a changed block ends with an error before its sums are used. So the initialisation, the passes and the
+measurements of a survey all see the same matrix, even if a disk fails or a file is written to meanwhile.
 """
 
 import dataclasses
@@ -23,13 +22,13 @@ from dnmf.kernels.blocks.sums import FieldSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.base import Layout
 
-# How far ‖V_j‖² of a block that is computed again in every pass, perhaps by another processor, may be from the first.
+# Relative change allowed in ‖V_j‖² of a block that is computed again for every pass, perhaps on another processor.
 ROUNDED = 1e-6
 
 
 @dataclasses.dataclass(slots=True)
 class Audited(FieldSums, Generic[S]):
-    """The sums of a work, and of every block that was read for the first time the digests, and ‖V_j‖² if it is kept."""
+    """The sums of the inner work; for every block read for the first time its number, digests, and ‖V_j‖² or 0."""
 
     inner: S
     found: list[tuple[int, Digests, float]]
@@ -37,20 +36,20 @@ class Audited(FieldSums, Generic[S]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Audit(Generic[S]):
-    """The work of another one on blocks that are compared with what they were.
+    """Another work, on blocks that are compared with those read first.
 
     Attributes
     ----------
     inner
-        What is done to them.
+        The work on the blocks.
     layout, entries
-        For the error that names a block, or an entry of it.
+        For the error that names a block or an entry.
     turn
-        The number of the pass: which of the classes of a large block are compared.
+        Number of the pass: it selects the part of a large block that is compared.
     known, digests
-        Whether a block was read before (blocks,), and its digest for this turn.
+        Whether each block was read before (blocks,), and its digest for this turn.
     norms
-        ‖V_j‖² of the blocks, where they are computed again for every pass and may be rounded otherwise; else None.
+        ‖V_j‖² of the blocks if they are computed for every pass, and so may be rounded differently; else None.
     """
 
     inner: Work[S]
@@ -66,7 +65,7 @@ class Audit(Generic[S]):
         return Audited(self.inner.zero(), [])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Audited[S], scratch: Scratch) -> Float | None:
-        """Compare a block, and do the work on it."""
+        """Compare a block with the one read first, and do the inner work on it."""
         if not self.known[block]:
             norm = 0.0 if self.norms is None else self._norm(V, scratch)
             sums.found.append((block, digests_of(V), norm))
@@ -78,24 +77,23 @@ class Audit(Generic[S]):
         return self.entries.square_sum(V, self.layout.work_dtype, scratch)
 
     def _refuse(self, block: int, V: Block, scratch: Scratch) -> None:
-        """Raise the error for a block that has changed, or for the first of its entries that cannot be factorised."""
+        """Raise DataError for a block that has changed, or for the first of its entries that is not allowed."""
         norm = self._norm(V, scratch)
         if self.norms is not None and abs(norm - self.norms[block]) <= ROUNDED * max(norm, self.norms[block]):
             return
         raise DataError(
-            f"{self.layout.name(block)} of V is not what it was: V has changed, or was moved, while it was read. What "
-            "was found with the block as it is now is not kept. Give V as it was and resume the run from its last "
-            "checkpoint, or start a new run."
+            f"{self.layout.name(block)} of V has changed: V was written to, or moved, while it was read. The sums of "
+            "this pass are discarded. Give V as it was and resume the run from its last checkpoint, or start a new run."
         )
 
 
 class AuditEngine:
-    """The engine around another one, which it lets do the work.
+    """Wraps another engine.
 
     Parameters
     ----------
     engine
-        Who reads V.
+        Reads V and does the work.
     entries
         Which entries count.
     """
@@ -114,15 +112,15 @@ class AuditEngine:
 
     @property
     def on_block(self) -> Callable[[int], None]:
-        """What is called with the bytes of every block that was visited."""
+        """Called with the bytes of every block that was visited."""
         return self.engine.on_block
 
     @on_block.setter
-    def on_block(self, told: Callable[[int], None]) -> None:
-        self.engine.on_block = told
+    def on_block(self, callback: Callable[[int], None]) -> None:
+        self.engine.on_block = callback
 
     def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
-        """Visit every block once, compared with what it was, and return the sums; `Engine` says more."""
+        """Visit every block once, comparing it with the one read first, and return the sums; see `Engine`."""
         if not scope.reading:
             return self.engine.one_pass(work, H, output, scope)
         known = np.array([digests is not None for digests in self._digests])
@@ -143,6 +141,6 @@ class AuditEngine:
 
 
 def is_computed(source: Any) -> bool:
-    """Return whether the blocks of a source, or of those it is made of, are computed again at every read."""
+    """Return whether the blocks of a source, or of one inside it, are computed again for every read."""
     parts = (getattr(source, name, None) for name in ("values", "weights", "source"))
     return bool(getattr(source, "computed", False)) or any(is_computed(part) for part in parts if part is not None)

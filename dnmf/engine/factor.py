@@ -1,4 +1,4 @@
-"""The long factor H (r, n), in the blocks of V: in memory, on a disk, or made when asked for."""
+"""The long factor H (r, n) in the blocks of V: in memory, on a disk, or computed when it is read."""
 
 import contextlib
 import dataclasses
@@ -16,31 +16,28 @@ from dnmf.kernels.blocks.tiles import Float, kernel
 
 
 class Factor(Protocol):
-    """Blocks of H that can be read from several threads at once.
-
-    `unscaled` says that the columns have yet to be brought to the scale of V's.
-    """
+    """A long factor, whose blocks can be read from several threads at once."""
 
     @property
     def unscaled(self) -> bool:
-        """Whether the columns have yet to be scaled."""
+        """Whether the columns have yet to be scaled to fit those of V."""
 
     @property
     def shared(self) -> bool:
-        """Whether a pickled copy is small, and can be read in any process that sees the same storage."""
+        """Whether a pickled copy is small and can be read by any process that sees the same storage."""
 
     def read(self, block: int) -> Float:
-        """Return a block (r, w) that the caller may change."""
+        """Return a block (r, w), which the caller may change."""
 
     def drop(self) -> None:
-        """Give up the blocks."""
+        """Free the blocks."""
 
 
 class WritableFactor(Factor, Protocol):
     """A factor whose blocks are written as they are computed, each by one task."""
 
     def write(self, block: int, H: Float) -> None:
-        """Keep a block (r, w), which the caller no longer changes."""
+        """Store a block (r, w), which the caller no longer changes."""
 
 
 class MemoryFactor:
@@ -57,17 +54,24 @@ class MemoryFactor:
         return np.array(self._blocks[block])
 
     def write(self, block: int, H: Float) -> None:
-        """Keep a block."""
+        """Store a block."""
         self._blocks[block] = H
 
     def drop(self) -> None:
-        """Do nothing: whoever still holds the factor may read it."""
+        """Do nothing: a result may still hold the factor."""
 
 
 class DiskFactor:
-    """A factor in a folder of its own, one file to a block.
+    """A factor in a folder of its own, with one file for each block.
 
-    `owner` is held for as long as the factor is: whoever deletes the folder when nobody holds it any more.
+    Parameters
+    ----------
+    folder
+        Where to create the folder.
+    rank, dtype
+        Rows and dtype of the blocks.
+    owner
+        An object to keep alive as long as the factor, such as the one that deletes `folder` at its end.
     """
 
     unscaled: ClassVar[bool] = False
@@ -85,14 +89,14 @@ class DiskFactor:
             blocks: Float = np.fromfile(self._folder / str(block), self._dtype)
         except FileNotFoundError as error:
             raise StoreError(
-                "This factor was kept on the disk until the next pass, or the end of its run, and is there no more; "
-                "take it before that, or load it from the store."
+                "This factor was kept on the disk until the next pass or the end of its run, and was deleted; compute "
+                "it before that, or load it from the store."
             ) from error
         return blocks.reshape(self._rank, -1)
 
     def write(self, block: int, H: Float) -> None:
         """Write a block to its file."""
-        # Not by H.tofile, which says nothing where the last bytes find no room.
+        # H.tofile raises no error if the disk is too full for the last bytes.
         with self._explained(), open(self._folder / str(block), "wb") as file:
             file.write(np.ascontiguousarray(H).data)
 
@@ -112,7 +116,7 @@ class DiskFactor:
 
 
 class ArrayFactor:
-    """A factor given whole, in memory."""
+    """A factor given as one array."""
 
     unscaled: ClassVar[bool] = False
     shared: ClassVar[bool] = False
@@ -125,11 +129,11 @@ class ArrayFactor:
         return self._H[:, self._bounds[block] : self._bounds[block + 1]].copy()
 
     def drop(self) -> None:
-        """Do nothing: it is the caller's."""
+        """Do nothing: the array belongs to the caller."""
 
 
 class RandomFactor:
-    """|N(0, 1)| entries that depend on seed, row and column alone, so that no cut into blocks changes them."""
+    """|N(0, 1)| entries that depend on seed, row and column alone, and not on the blocks."""
 
     unscaled: ClassVar[bool] = True
     shared: ClassVar[bool] = True
@@ -138,17 +142,17 @@ class RandomFactor:
         self._rank, self._bounds, self._dtype, self._seed = rank, bounds, dtype, seed
 
     def read(self, block: int) -> Float:
-        """Make a block."""
+        """Compute a block."""
         out = np.empty((self._rank, self._bounds[block + 1] - self._bounds[block]), self._dtype)
         half_normal(np.uint64(self._seed % 2**64), np.uint64(self._bounds[block]), out)
         return out
 
     def drop(self) -> None:
-        """Do nothing: it can be made again."""
+        """Do nothing: the factor takes no memory."""
 
 
 class OnesFactor:
-    """Entries that are all 1, for columns that are to be found from the start: their scale and all."""
+    """Entries that are all 1, to start from where H is unknown."""
 
     unscaled: ClassVar[bool] = True
     shared: ClassVar[bool] = True
@@ -157,40 +161,40 @@ class OnesFactor:
         self._rank, self._bounds, self._dtype = rank, bounds, dtype
 
     def read(self, block: int) -> Float:
-        """Make a block."""
+        """Return a block of ones."""
         return np.ones((self._rank, self._bounds[block + 1] - self._bounds[block]), self._dtype)
 
     def drop(self) -> None:
-        """Do nothing: it can be made again."""
+        """Do nothing: the factor takes no memory."""
 
 
 class MappedFactor:
-    """A factor whose blocks are made from those of another one."""
+    """A factor whose blocks are functions of those of another one."""
 
     def __init__(self, origin: Factor, make: Callable[[int, Float], Float]) -> None:
         self.origin, self.make = origin, make
 
     @property
     def unscaled(self) -> bool:
-        """Whether its origin is."""
+        """As for the origin."""
         return self.origin.unscaled
 
     @property
     def shared(self) -> bool:
-        """Whether its origin is."""
+        """As for the origin."""
         return self.origin.shared
 
     def read(self, block: int) -> Float:
-        """Make a block."""
+        """Compute a block."""
         return self.make(block, self.origin.read(block))
 
     def drop(self) -> None:
-        """Give up the origin."""
+        """Free the origin."""
         self.origin.drop()
 
 
 class StackedFactor:
-    """Factors on top of each other, as one with the rows of all."""
+    """Factors stacked on top of each other."""
 
     def __init__(self, *parts: Factor) -> None:
         self.parts: tuple[Factor, ...] = tuple(
@@ -199,39 +203,42 @@ class StackedFactor:
 
     @property
     def unscaled(self) -> bool:
-        """Whether all parts are."""
+        """Whether this holds for all parts."""
         return all(part.unscaled for part in self.parts)
 
     @property
     def shared(self) -> bool:
-        """Whether all parts are."""
+        """Whether this holds for all parts."""
         return all(part.shared for part in self.parts)
 
     def read(self, block: int) -> Float:
-        """Put a block together."""
+        """Read and stack the blocks of the parts."""
         return np.concatenate([part.read(block) for part in self.parts])
 
     def drop(self) -> None:
-        """Give up all parts."""
+        """Free all parts."""
         for part in self.parts:
             part.drop()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
-    """Takes the rows of a block from `start` to `stop`, for a `MappedFactor`."""
+    """Selects the rows from `start` to `stop` of a block, for a `MappedFactor`."""
 
     start: int
     stop: int
 
     def __call__(self, block: int, H: Float) -> Float:
-        """Return these rows, as an array of their own."""
+        """Return a copy of these rows."""
         return H[self.start : self.stop].copy()
 
 
 @kernel
 def half_normal(seed, first, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (r, w) with |N(0, 1)| numbers, each from a hash of its place (SplitMix64, Steele et al. 2014)."""
+    """Fill `out` (r, w) with |N(0, 1)| numbers, by Box–Muller from hashes of their positions.
+
+    The hash is SplitMix64 (Steele, Lea & Flood 2014).
+    """
     for k in range(out.shape[0]):
         for j in range(out.shape[1]):
             place = (first + np.uint64(j)) * np.uint64(0x10001) + np.uint64(k)

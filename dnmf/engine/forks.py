@@ -1,4 +1,4 @@
-"""What a child of this process has not, where it was made by `fork`: its parent's threads, and what they serve."""
+"""Reset, in a child made by `fork`, what depends on the threads of the parent."""
 
 import os
 import sys
@@ -10,12 +10,12 @@ import dask.threaded
 
 
 def forget() -> None:
-    """Give up Dask's pools of threads, and the clients and clusters of the parent, in a child that was just made."""
+    """Discard Dask's thread pools, and the clients and clusters of the parent, in a new child."""
     dask.threaded.default_pool = None
     dask.threaded.pools.clear()
     dask.threaded.pools_lock = threading.Lock()
     distributed: Any = sys.modules.get("distributed")
-    if not hasattr(distributed, "SpecCluster"):  # it is not loaded, or not whole
+    if not hasattr(distributed, "SpecCluster"):  # it is not loaded, or only in part
         return
     for client in list(distributed.Client._instances):
         client.status = "closed"

@@ -1,4 +1,4 @@
-"""The machine that this process runs on, and how many threads its products take."""
+"""The machine that this process runs on: cores, memory, temporary files, and threads of BLAS."""
 
 import functools
 import os
@@ -17,33 +17,33 @@ from threadpoolctl import ThreadpoolController
 
 from dnmf.errors import DiskError
 
-# Calls a function for each of some things and gives what it returned in their order, as `map` does.
+# Calls a function for every item and returns the results in order, as `map` does.
 Each = Callable[..., Iterable[Any]]
 
 
 @contextmanager
 def single_threaded_products() -> Iterator[None]:
-    """Keep BLAS to one thread for as long as this lasts: the tasks are the threads, and the bits stay the same."""
+    """Limit BLAS to one thread: the tasks run in parallel instead, and products always give the same bits."""
     with _thread_pools().limit(limits=1, user_api="blas"):
         yield
 
 
 @functools.cache
 def _thread_pools() -> ThreadpoolController:
-    """Return the thread pools of the libraries that are loaded; looking for them takes longer than a small pass."""
+    """Return the thread pools of the loaded libraries; finding them takes longer than a small pass."""
     return ThreadpoolController()
 
 
 def multiplier() -> str:
-    """Return the library that multiplies matrices here, and the processor that it takes this one for."""
+    """Return the name of the BLAS library, with the processor it detects."""
     libraries = (pool for pool in _thread_pools().info() if pool["user_api"] == "blas")
-    told = {" ".join(filter(None, [pool["internal_api"], pool.get("architecture")])) for pool in libraries}
-    return " and ".join(sorted(told))
+    names = {" ".join(filter(None, [pool["internal_api"], pool.get("architecture")])) for pool in libraries}
+    return " and ".join(sorted(names))
 
 
 @contextmanager
 def at_once(threads: int) -> Iterator[Each]:
-    """Yield what does the work of `map` with so many threads, one call after another where that is one."""
+    """Yield a function that works as `map` does, with a number of threads."""
     if threads == 1:
         yield map
         return
@@ -52,14 +52,14 @@ def at_once(threads: int) -> Iterator[Each]:
 
 
 def cores() -> int:
-    """Return the number of cores this process may use, by affinity and control group."""
+    """Return the number of cores that this process may use, by affinity and control group."""
     return int(dask.system.CPU_COUNT)
 
 
 def usable_memory() -> int:
-    """Return the bytes of memory this process may use: the machine's, its control groups' and its own limits."""
+    """Return the bytes that this process may use: the least of the machine's, its control groups' and its own limit."""
     from distributed.system import (
-        memory_limit,  # asked once; its import takes a moment that most calls can save
+        memory_limit,  # imported here, since most calls do not need it
     )
 
     return int(min([memory_limit(), *_group_limits()]))
@@ -82,26 +82,26 @@ def _group_limits() -> Iterator[int]:
 
 
 def scratch_folder() -> Path | None:
-    """Return Dask's own folder for temporary files, if one is configured."""
+    """Return the folder for temporary files in Dask's configuration, if any."""
     folder: Any = dask.config.get("temporary-directory", None)
     return Path(folder) if folder else None
 
 
 class SpillFolder:
-    """A folder below Dask's temporary directory that is deleted with the last run or factor that holds it."""
+    """A temporary folder that is deleted with the last run or factor that holds it."""
 
     def __init__(self) -> None:
         try:
             self.path = Path(tempfile.mkdtemp(prefix="dnmf-", dir=scratch_folder()))
         except OSError as error:
             raise DiskError(
-                f"A folder for temporary files could not be made ({error}); set TMPDIR, or temporary-directory in "
-                "Dask's configuration, to a folder with room that can be written."
+                f"A temporary folder could not be created ({error}); set TMPDIR, or temporary-directory in Dask's "
+                "configuration, to a writable folder with free space."
             ) from error
         weakref.finalize(self, _delete, self.path, os.getpid())
 
 
 def _delete(folder: Path, owner: int) -> None:
-    """Delete a folder, but not as the child of the process that it belongs to."""
+    """Delete a folder, unless this is a child of the process that owns it."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a pass is made of, wherever its tasks run: the work on a block, and the tree that adds up the sums."""
+"""Passes, wherever their tasks run: the work on a block, and the tree of sums."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +17,16 @@ from dnmf.sources.blocks import CheckedPart, read_block
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scope:
-    """What a pass is over.
+    """The blocks of a pass.
 
     Attributes
     ----------
     reading
-        Whether V is read; else the visits see the blocks of H and nothing else.
+        Whether V is read; otherwise the visits get the blocks of H alone.
     known
-        Blocks that were read already, and need not be again.
+        Blocks that were read before, and need not be read again.
     part
-        The numbers of the groups that are visited; None is all of them.
+        Numbers of the groups to visit; None visits all.
     """
 
     reading: bool = True
@@ -38,35 +38,35 @@ WHOLE, H_ALONE = Scope(), Scope(reading=False)
 
 
 class Sums(Protocol):
-    """What the visits of a pass add up."""
+    """Sums over the blocks of a pass."""
 
     def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
+        """Return these sums plus those of the blocks that follow."""
 
 
 S = TypeVar("S", bound=Sums)
 
 
 class Work(Protocol[S]):
-    """What is done to every block in a pass. It is pickled where the blocks are visited by other processes."""
+    """The work on every block of a pass. It is pickled if other processes visit the blocks."""
 
     def zero(self) -> S:
         """Return the sums of no block."""
 
     def visit(self, block: int, V: Block, H: Float | None, sums: S, scratch: Scratch) -> Float | None:
-        """Add what there is to add up to the sums, and return the block of H that is to be kept, if one is.
+        """Add to the sums in place, and return the block of the output, if any.
 
-        `H` (r, w) is the block of the factor that the pass reads, and may be changed; None where it reads none. `V` is
-        None in a pass over the factor alone.
+        `H` (r, w) is the block of the factor that the pass reads, which may be changed, or None. `V` is None in a pass
+        over a factor alone.
         """
 
 
 class Engine(Protocol):
     """Runs passes over one source.
 
-    The blocks are cut into groups that depend on the matrix alone. A task works through its group and adds up one
-    partial sum; the partial sums are added in a fixed tree. So neither the number of threads nor that of workers
-    changes a bit of the result.
+    The blocks are divided into groups that depend on the matrix alone. A task visits the blocks of a group and returns
+    one partial sum; the partial sums are added in a fixed tree. So the number of threads or workers does not change the
+    result by a bit.
     """
 
     source: Source
@@ -77,18 +77,18 @@ class Engine(Protocol):
         """The blocks of every task."""
 
     def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
-        """Visit every block once and return the sums; what the visits return goes to a output of the engine's kind.
+        """Visit every block once and return the sums; write the blocks that the visits return to `output`.
 
         Raises
         ------
         DataError
-            With the place of the first entry, block by block, that is negative or not finite.
+            With the position of the first entry, block by block, that is negative or not finite.
         Interrupted
             If the pass was cancelled.
         """
 
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
-        """Return a block, or copies of some of its columns, read where the work is done.
+        """Return a block, or copies of some of its columns, read where the tasks run.
 
         Raises
         ------
@@ -106,9 +106,9 @@ def visit_block(
     sums: S,
     scratch: Scratch,
 ) -> Float | None:
-    """Read a block and do the work on it; where it is not the last of its group, the next one is read ahead.
+    """Read a block and do the work on it; without a source, do the work on H alone.
 
-    Without a source, the work is on H alone.
+    Unless the block is the last of its group, hint that the next one will be read soon.
     """
     if source is None:
         return work.visit(block, None, H, sums, scratch)
@@ -133,7 +133,7 @@ def add_up(level: Sequence[S]) -> S:
 
 
 class BadBlock(Exception):
-    """A bad entry with the block that it is in, on its way from the task that found it."""
+    """A bad entry and the number of its block, raised in a task."""
 
     def __init__(self, block: int, entry: BadEntry) -> None:
         super().__init__(block, entry)

@@ -1,4 +1,4 @@
-"""The memory plan of a run: a pure function of sizes. It touches no data."""
+"""The memory plan of a run: a pure function of sizes, which reads no data."""
 
 import dataclasses
 import math
@@ -8,44 +8,44 @@ from dnmf.errors import BudgetError
 from dnmf.kernels.blocks.panels import PART_BYTES, SPARSE_COLUMNS, panel_width, part_width
 from dnmf.sources.base import BLOCK_BYTES, Layout, even_bounds
 
-# The interpreter with its libraries and the compiled kernels: measured at 130 to 165 MB. Where they are compiled, which
-# is before the first pass, 215 to 257 MB for that long: `benchmarks/memory.py --cold`.
+# The interpreter with its libraries and the compiled kernels: measured at 130 to 165 MB. While kernels are compiled,
+# before the first pass, 215 to 257 MB (`benchmarks/memory.py --cold`).
 RUNTIME_BYTES = 190 * 10**6
 
-# A group is what one task works through. There are so many that one is of about the first of these sizes, but not
-# fewer than `FEW_GROUPS`, nor more than `MANY_GROUPS` unless one were larger than the second size. None of this depends
-# on threads, workers or memory, since the sums are taken group by group; a task costs a cluster some milliseconds.
+# A group is the blocks of one task. It has about the first of these sizes; but there are at least `FEW_GROUPS`, and at
+# most `MANY_GROUPS` unless groups would exceed the second size. The groups do not depend on threads, workers or memory,
+# since they determine the order of summation. On a cluster, a task costs some milliseconds.
 SMALL_GROUP_BYTES, LARGE_GROUP_BYTES = 32 * 2**20, 256 * 2**20
 FEW_GROUPS, MANY_GROUPS = 16, 64
-# Advice is given where it saves this factor of memory.
+# Advice is given if it saves this factor of memory.
 MUCH = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will hold and read.
+    """The memory that a run holds, and the bytes that it reads.
 
     Attributes
     ----------
     shape, rank, kind
-        Of the matrix as the user gave it, and of the factorisation.
+        Shape and kind of the matrix as the user gave it, and rank of the factorisation.
     streamed
         `"columns"` or `"rows"`: the axis along which blocks are cut.
     blocks, block_columns, panel_columns
         Number of blocks, the width of the widest, and of the panels that are worked on at once.
     groups, threads
-        Number of tasks of a pass, and how many of them run at once.
+        Number of tasks of a pass, and how many run at once.
     factor_in_memory
-        Whether the long factor is held in memory, or on a disk.
+        Whether the long factor is held in memory, not on a disk.
     peak_bytes, limit_bytes
-        Memory that the process will hold at most, and that it may.
+        Peak memory of the process, and its limit, in bytes.
     bytes_per_pass
         Bytes of V that one pass reads.
     workers
-        Number of the workers of a cluster that do the work when the run begins; 0 where this process does it. Memory
-        is that of the smallest worker then, and `threads` those of one.
+        Number of workers of the cluster at the start; 0 for the threads of this process. On a cluster, memory and
+        threads are those of one worker.
     advice
-        What would take much less memory, if something would.
+        How to use much less memory, if possible.
     """
 
     shape: tuple[int, int]
@@ -85,24 +85,24 @@ class Plan:
 
 
 class Load(NamedTuple):
-    """What a run works with beside V.
+    """The memory that a run needs besides V.
 
     Attributes
     ----------
     sums
-        How many numbers the sums of a pass hold for every row of V.
+        Numbers in the sums of a pass for every row of V.
     worked
         Rows of the long factor that a task works on.
     held
-        Rows of all long factors that are held at once.
+        Rows of all long factors that exist at once.
     kept
-        Numbers for every row of V that the driver holds.
+        Numbers that the driver holds for every row of V.
     extra
-        Other bytes that the driver holds.
+        Further bytes that the driver holds.
     panels
-        Arrays of the size of a narrow panel that a task makes of it: weights, lists of entries, products with them.
+        Arrays of the size of a narrow panel that a task allocates: weights, lists of entries, and their products.
     copies
-        Copies of a block that a task makes.
+        Copies of a block that a task holds.
     """
 
     sums: int
@@ -115,16 +115,16 @@ class Load(NamedTuple):
 
     @classmethod
     def plain(cls, rank: int, sums: int | None = None, panels: int = 0) -> "Load":
-        """Return that of a rule alone: H and the next H, W and what updates it."""
+        """Return the load of a rule alone: H and the next H, W and its sums."""
         return cls(sums or rank, rank, 2 * rank, 8 * rank, panels=panels)
 
     def at_most(self, rank: int, before: int) -> "Load":
-        """Return what a lower rank works with at most: sums of products of components fall faster than the rank."""
+        """Return an upper bound at a lower rank: sums of products of components shrink faster than the rank."""
         sums, worked, held, kept = (math.ceil(size * rank / before) for size in self[:4])
         return self._replace(sums=sums, worked=worked, held=held, kept=kept)
 
     def times(self, models: int) -> "Load":
-        """Return that of several models side by side, whose next H's may have to be chosen from."""
+        """Return the load of several models in a bundle, which may have to merge the rows of two H."""
         if models == 1:
             return self
         return self._replace(
@@ -136,9 +136,9 @@ class Load(NamedTuple):
 
 
 def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int = 0, load: Load | None = None) -> Plan:
-    """Plan a run at a rank within a memory limit in bytes, with so many threads or fewer.
+    """Plan a run at a rank, within a memory limit in bytes and a number of threads.
 
-    With workers, limit and threads are those of one of them, and each holds its share of H.
+    With workers, limit and threads are those of one worker, which holds its share of H.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def count_groups(layout: Layout) -> int:
 
 
 def group_bounds(blocks: int, groups: int) -> list[range]:
-    """Cut the blocks into groups of almost one size.
+    """Divide the blocks into groups of almost equal size.
 
     >>> group_bounds(5, 2)
     [range(0, 2), range(2, 5)]
@@ -188,18 +188,18 @@ def group_bounds(blocks: int, groups: int) -> list[range]:
 
 
 def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load | None = None) -> int:
-    """Return the memory in bytes that a run holds at most, a matrix that was given in memory not counted.
+    """Return the peak memory of a run in bytes, without that of a matrix that was given in memory.
 
-    `share` is the part of the long factors that is in the memory of this process, or of one worker.
+    `share` is the part of the long factors that is held in the memory of this process, or of one worker.
     """
     return sum(memory_terms(layout, rank, threads, share, load or Load.plain(rank)).values())
 
 
 def memory_terms(layout: Layout, rank: int, threads: int, share: float, load: Load) -> dict[str, int]:
-    """Return what a run holds at most, in bytes, by what it is for.
+    """Return the terms of the peak memory of a run in bytes, by their purpose.
 
-    Each thread has a block with what is made of it, its part of H, and its sums; more sums wait on their way up the
-    tree. The factor along the axis that is not cut is held whole, with what updates it.
+    Each thread holds a block with arrays of its size, its part of H, and its sums; more sums wait in the tree. The
+    factor along the axis that is not cut is held whole, with the sums that update it.
     """
     rows, columns = layout.shape
     size = layout.work_dtype.itemsize
@@ -226,7 +226,7 @@ def memory_terms(layout: Layout, rank: int, threads: int, share: float, load: Lo
 
 
 def advice_on(layout: Layout, rank: int, threads: int, share: float, load: Load) -> str:
-    """Return the advice to cut V along its longer axis, where that takes a small part of the memory."""
+    """Return the advice to cut V along its longer axis, if that takes much less memory."""
     if layout.shape[0] <= MUCH * layout.shape[1]:
         return ""
     now, then = (
@@ -243,7 +243,7 @@ def advice_on(layout: Layout, rank: int, threads: int, share: float, load: Load)
 
 
 def refusal(layout: Layout, rank: int, limit: int, workers: int, load: Load) -> str:
-    """Return why a run does not fit, by all of its terms, and the ways out that are ways out."""
+    """Return the message for a run that does not fit: the terms of its memory, and the remedies that help."""
     terms = memory_terms(layout, rank, 1, 0.0, load)
     peak = sum(terms.values())
     listed = ", ".join(f"{amount(size)} {purpose}" for purpose, size in terms.items() if size)
@@ -271,7 +271,7 @@ def refusal(layout: Layout, rank: int, limit: int, workers: int, load: Load) -> 
 
 
 def recut(layout: Layout, shape: tuple[int, int]) -> Layout:
-    """Return the layout of a matrix of a streamed shape as `dnmf convert` would cut it, into blocks that are small."""
+    """Return the layout of a matrix with this shape as `dnmf convert` would cut it, into small blocks."""
     rows, columns = shape
     width = min(columns, max(1, BLOCK_BYTES // (rows * layout.work_dtype.itemsize)))
     width = min(width, layout.widest) if shape == layout.shape else width
@@ -282,13 +282,13 @@ def recut(layout: Layout, shape: tuple[int, int]) -> Layout:
 
 
 def panel_columns(layout: Layout) -> int:
-    """Return the columns that are worked on at once."""
+    """Return the number of columns of a panel."""
     width = SPARSE_COLUMNS if layout.sparse else panel_width(layout.shape[0], layout.work_dtype)
     return min(width, layout.widest)
 
 
 def amount(count: float) -> str:
-    """Write a number of bytes for people.
+    """Format a number of bytes.
 
     >>> amount(1.5e9), amount(999)
     ('1.5 GB', '999 B')

@@ -27,11 +27,11 @@ class ThreadEngine:
     Parameters
     ----------
     source
-        What is read.
+        The matrix to read.
     groups, threads
-        Number of tasks of a pass, and how many of them run at once.
+        Number of tasks of a pass, and how many run at once.
     on_block
-        Called with the bytes of every block that was visited, from the thread that did.
+        Called with the bytes of every block that was visited, from any thread.
     cancelled
         Once this is set, a pass ends with `Interrupted` before the next block.
     """
@@ -57,17 +57,17 @@ class ThreadEngine:
         return V if columns is None else V[:, columns]
 
     def _check(self) -> None:
-        """Raise Interrupted if the engine was cancelled."""
+        """Raise Interrupted if the run was cancelled."""
         if self.cancelled.is_set():
             raise Interrupted("The run was asked to stop.")
 
     def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
-        """Visit every block once and return the sums; `Engine` says more."""
+        """Visit every block once and return the sums; see `Engine`."""
         failure = PassFailure(scope.known)
         source = self.source if scope.reading else None
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
         common = (work, H, cast(WritableFactor | None, output), failure)
-        if len(groups) == 1:  # to hand it to another thread takes as long as all of a small pass
+        if len(groups) == 1:  # starting a thread would take as long as a small pass
             total = self._visit_group(source, groups[0], *common)
         else:
             total = self._visit_groups(source, groups, common)
@@ -89,7 +89,7 @@ class ThreadEngine:
         try:
             return dask.threaded.get(graph, level[0].key, num_workers=self.threads)
         except BaseException:
-            # Dask does not wait for the tasks that are under way: they end before their next block.
+            # Dask does not wait for running tasks: let them end before their next block.
             common[-1].failed = True
             raise
 
@@ -128,9 +128,9 @@ class ThreadEngine:
 
 
 class PassFailure:
-    """What has gone wrong in a pass so far, for all of its tasks to know.
+    """Failure state shared by the tasks of a pass.
 
-    A bad entry ends the tasks beyond its block. Those before it go on, since the first one is to be named.
+    A bad entry ends the tasks on later blocks. Those on earlier blocks continue, so that the error names the first one.
     """
 
     def __init__(self, known: Mapping[int, Block]) -> None:
@@ -139,7 +139,7 @@ class PassFailure:
 
 
 def _sum_of(first: Task, second: Task) -> Task:
-    """Return the task that adds up the sums of two others."""
+    """Return the task that adds the sums of two others."""
     return Task(f"{first.key}+", _add, TaskRef(first.key), TaskRef(second.key))
 
 

@@ -1,8 +1,8 @@
-"""Several models that advance on one read of V: other seeds, other ranks, or the same without some entries.
+"""Bundles: several models that share every read of V, with other seeds or ranks, or without some of its entries.
 
-A bundle is a state whose parts are states like those of single runs, and a method that makes one pass for all. What
-follows on a pass is decided for every part by itself, as if it were alone; so what a part becomes does not depend on
-those beside it but by the rounding of the products that are formed for all at once.
+The state of a bundle has parts, which are the states of its models, and its method makes one pass for all of them. The
+next state of a part is decided as in a run of its own. So the parts influence each other by nothing but the rounding
+of the products that are formed for all of them at once.
 """
 
 import dataclasses
@@ -23,26 +23,24 @@ from dnmf.kernels.rule import Rule
 from dnmf.solvers.iteration import Follow, Method, PassContext, SelectRows, Update
 from dnmf.solvers.state import MethodState, State
 
-# Shows a part a block as it is to see it, given the number of the part and of the block.
+# Returns a block as one part sees it, given the number of the part, the number of the block, and the block.
 View = Callable[[int, int, Block], Block]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FusedUpdate:
-    """The work of a pass for all parts: one read, and for the first of them one product each way.
-
-    These are the quadratic ones that no other comes before.
+    """The work of a pass for all parts, with the products of the leading quadratic parts formed together.
 
     Attributes
     ----------
     updates
         The work of every part.
     W
-        The W's of the first parts side by side (m, Σr).
+        W of the fused parts side by side (m, Σr).
     fused
-        How many these are.
+        Number of fused parts: the quadratic ones at the beginning.
     view
-        What the parts see of a block, where that is not all of it; the first ones see it whole.
+        Returns a block as a part sees it; None shows it whole. The fused parts must see it whole.
     """
 
     updates: tuple[Update, ...]
@@ -52,7 +50,7 @@ class FusedUpdate:
 
     @classmethod
     def of(cls, context: PassContext, rules: Sequence[Rule], parts: Sequence[State], view: View | None) -> Self:
-        """Return the work of the pass that follows on the states of the parts."""
+        """Return the work of the pass from the states of the parts."""
         contexts = [dataclasses.replace(context, rule=rule) for rule in rules]
         updates = tuple(Update.of(context, part) for context, part in zip(contexts, parts, strict=True))
         fused = sum(1 for _ in itertools.takewhile(lambda rule: isinstance(rule, Quadratic), rules))
@@ -60,7 +58,7 @@ class FusedUpdate:
         return cls(updates, np.hstack(first) if first else np.zeros((0, 0)), fused, view)
 
     def zero(self) -> Several:
-        """Return the statistics of no block; VHᵀ of the first parts are views of one array, which is added to."""
+        """Return the statistics of no block; VHᵀ of the fused parts are views of one array."""
         parts = [update.zero() for update in self.updates]
         cross = np.zeros(self.W.shape)
         for part, own in zip(parts[: self.fused], self._columns, strict=False):
@@ -68,7 +66,7 @@ class FusedUpdate:
         return Several(parts)
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Several, scratch: Scratch) -> Float | None:
-        """Update a block (Σr, w) of the H's in place."""
+        """Update a block (Σr, w) of H of all parts in place."""
         assert H is not None
         whole: float | None = None
         for index, (update, stats, own) in enumerate(zip(self.updates, sums.parts, self._columns, strict=True)):
@@ -76,7 +74,7 @@ class FusedUpdate:
             if seen is V and whole is not None:
                 stats.norms.append(whole)
             else:
-                update.look(block, seen, stats, H.dtype, scratch)
+                update.add_norm(block, seen, stats, H.dtype, scratch)
             if seen is V:
                 whole = stats.norms[-1]
             if index >= self.fused:
@@ -89,50 +87,54 @@ class FusedUpdate:
 
     @property
     def _columns(self) -> list[slice]:
-        edges = np.cumsum([0, *(len(update.model.gram) for update in self.updates)]).tolist()
+        edges = itertools.accumulate((len(update.model.gram) for update in self.updates), initial=0)
         return [slice(*pair) for pair in itertools.pairwise(edges)]
 
 
 def share(update: Update, stats: Stats) -> Share:
-    """Return what a quadratic part has of its own in a visit."""
+    """Return the inputs and statistics of one quadratic part in a fused visit."""
     assert isinstance(update.rule, Quadratic)
     return Share(update.rule, update.model, stats, update.fresh)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MergeRows:
-    """The work of a pass over [old; new] H's that takes some rows from the new ones and the others from the old.
+    """The work of a pass over H before and after a pass, stacked, that takes each row from one of them.
 
     Attributes
     ----------
     new
-        Whether a row (Σr,) is to be the new one.
+        Whether to take the new row (Σr,).
     """
 
     new: tuple[bool, ...]
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # there is nothing to add up
+        return Stats.zero(1, 1)  # nothing is added up
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
-        """Return the chosen rows of a block."""
+        """Return the merged rows of a block."""
         assert H is not None
         old, new = np.split(H, 2)
         return np.where(np.array(self.new)[:, None], new, old)
 
 
-def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
-    """Return the state of several models that have made the same passes; H (Σr, n) is that of all, where there is one.
+def rows_of(parts: Sequence[State]) -> list[Rows]:
+    """Return the rows of every part in the stacked H of a bundle."""
+    edges = itertools.accumulate((part.W.shape[1] for part in parts), initial=0)
+    return [Rows(*edge) for edge in itertools.pairwise(edges)]
 
-    The factors of the parts become rows of it.
+
+def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
+    """Return the state of several models that have made the same number of passes.
+
+    With H (Σr, n) of all models, the factors of the parts become rows of it; otherwise theirs are stacked.
     """
-    ranks = [part.W.shape[1] for part in parts]
     whole = StackedFactor(*(part.H for part in parts)) if H is None else H
-    edges = itertools.pairwise(np.cumsum([0, *ranks]).tolist())
     if H is not None:
         parts = [
-            dataclasses.replace(part, H=MappedFactor(H, Rows(*edge))) for part, edge in zip(parts, edges, strict=True)
+            dataclasses.replace(part, H=MappedFactor(H, rows)) for part, rows in zip(parts, rows_of(parts), strict=True)
         ]
     best = best_of(parts)
     return dataclasses.replace(
@@ -147,12 +149,22 @@ def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
 
 
 def best_of(parts: Sequence[State]) -> State:
-    """Return the first of the states whose loss is the least."""
+    """Return the first of the states with the lowest loss."""
     return min(parts, key=lambda part: part.loss)
 
 
 def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | None = None) -> Method:
-    """Return the method that makes one pass for all parts of a state, with their rules, or the context's for each."""
+    """Return the method that makes one pass for all parts of a state.
+
+    Parameters
+    ----------
+    follow
+        Returns the next state of a part.
+    rules
+        The rule of every part; None is that of the context for all.
+    view
+        Returns a block as a part sees it; None shows it whole.
+    """
 
     def step(context: PassContext, state: State) -> State:
         own = [context.rule] * len(state.parts) if rules is None else rules
@@ -165,20 +177,19 @@ def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | No
         if not any(taken):
             H.drop()
             return bundle(parts, state.H)
-        chosen = context.new_factor(state.W.shape[1])
-        rows = tuple(took for took, part in zip(taken, parts, strict=True) for _ in range(part.W.shape[1]))
-        context.engine.one_pass(MergeRows(rows), StackedFactor(state.H, H), chosen, H_ALONE)
+        merged = context.new_factor(state.W.shape[1])
+        rows = tuple(new for new, part in zip(taken, parts, strict=True) for _ in range(part.W.shape[1]))
+        context.engine.one_pass(MergeRows(rows), StackedFactor(state.H, H), merged, H_ALONE)
         H.drop()
-        return bundle(parts, chosen)
+        return bundle(parts, merged)
 
     return step
 
 
 def alone(context: PassContext, state: State) -> State:
-    """Return the best of the parts of a state as the state of a single run that remembers the losses of all."""
-    edges = itertools.pairwise(np.cumsum([0, *(part.W.shape[1] for part in state.parts)]).tolist())
+    """Return the best part of a bundle as the state of a single run, with the losses of all parts in `runs`."""
     best = best_of(state.parts)
-    rows = next(Rows(*edge) for edge, part in zip(edges, state.parts, strict=True) if part is best)
+    rows = next(rows for rows, part in zip(rows_of(state.parts), state.parts, strict=True) if part is best)
     H = context.new_factor(best.W.shape[1])
     context.engine.one_pass(SelectRows(rows), state.H, H, H_ALONE)
     return dataclasses.replace(best, H=H, runs=tuple(part.loss for part in state.parts))

@@ -1,7 +1,7 @@
-"""Extrapolation: the next pass looks at a point beyond W, and a step that does not pay is taken back.
+"""Extrapolation of W: the next pass starts at a point beyond W, and a step that raises the loss is undone.
 
-After Ang & Gillis 2019, with W alone extrapolated: H follows from W in the pass that reads V, so that no second H is
-kept.
+After Ang & Gillis 2019, except that W alone is extrapolated: H is computed from W in the pass that reads V, so that no
+second H is kept.
 """
 
 import dataclasses
@@ -11,35 +11,32 @@ import numpy as np
 
 from dnmf.kernels.blocks.tiles import Float
 
-# The step at the start, by how much it and its bound grow with every step that pays, and shrink with one that does not.
+# β₀, γ, γ̄ and η of the paper: the first step, the factors by which it and its bound grow after a step that lowers the
+# loss, and its divisor after one that does not.
 FIRST, GROWTH, BOUND_GROWTH, CUT = 0.5, 1.05, 1.01, 1.5
-
-
-# The damping of a second-order step: how much less after one that paid, how much more after one that did not.
-EASED, TIGHTENED, LEAST_DAMPING = 0.5, 4.0, 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Momentum:
-    """How far to extrapolate.
+    """The length of the extrapolation.
 
     Attributes
     ----------
     step
-        The share of the last change that is added to the new point.
+        The multiple of the last change that is added to the new point.
     bound
-        What the step may grow to.
+        Upper bound of the step.
     """
 
     step: float = FIRST
     bound: float = 1.0
 
     def grown(self) -> Self:
-        """Return the momentum after a step that paid."""
+        """Return the momentum after a step that lowered the loss."""
         return type(self)(min(self.bound, GROWTH * self.step), min(1.0, BOUND_GROWTH * self.bound))
 
     def cut(self) -> Self:
-        """Return the momentum after one that did not."""
+        """Return the momentum after a step that did not."""
         return type(self)(self.step / CUT, self.step)
 
 
@@ -51,12 +48,12 @@ def extrapolate(new: Float, old: Float, step: float, least: float, scaled: bool)
     new, old
         W after the last two steps.
     step
-        The share of the change that is added.
+        The multiple of the change that is added.
     least
-        The share of `new` below which no entry falls: 0 where an entry can leave 0 again, more where it cannot.
+        Lower bound of the entries, relative to `new`; positive for multiplicative rules, which cannot leave 0.
     scaled
-        Whether the columns of `old` are brought to the lengths of `new`'s first: the scale of a column means nothing
-        where H can make up for it, and something where a penalty sees it.
+        Whether to scale the columns of `old` to the lengths of those of `new` first. Without penalties, H compensates
+        for the scale of a column.
     """
     wide, before = new.astype(np.float64), old.astype(np.float64)
     if scaled:

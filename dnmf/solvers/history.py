@@ -1,4 +1,4 @@
-"""The record of a pass, and why a run stopped."""
+"""Records of passes, and the verdict at the end of a run."""
 
 import dataclasses
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """One pass, in the history of a run. All counts run from its start, over every interruption.
+    """One pass in the history of a run. Counts and seconds are totals from its start, interruptions excluded.
 
     Attributes
     ----------
     passes
-        Reads of V, those of the initialisation included.
+        Reads of V, including those of the initialisation.
     loss
-        The objective that is minimised, penalties included: of the factors that the pass has led to.
+        The objective after the pass, including penalties.
     relative_error
         ‖V − WH‖/‖V‖; None for a loss other than Frobenius.
     optimality
-        The relative violation of the optimality conditions, free of the scale of V, W and H: what `tol` bounds. It
-        is measured before the step of W, with the new H.
+        The relative violation of the optimality conditions, which `tol` bounds; independent of the scale of V, W and
+        H. It is measured with the new H, before the step of W.
     seconds
-        Time spent.
+        Wall-clock time.
     bytes_read
-        Bytes of V that were read, as stored and not compressed.
+        Bytes of V that were read, uncompressed.
     solver
-        The solver that made the pass.
+        Name of the solver that made the pass.
     """
 
     passes: int
@@ -36,13 +36,13 @@ class Record:
     solver: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as a mapping of plain values."""
+        """Return the record as a dictionary of plain values."""
         return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a run stopped; `converged` says whether it had arrived."""
+    """Why a run stopped, as a sentence, and whether it had converged."""
 
     sentence: str
     converged: bool

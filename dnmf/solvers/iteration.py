@@ -1,4 +1,4 @@
-"""The loop: an endless, silent iterator over the states of a run."""
+"""The loop: an endless iterator over the states of a run, and the methods that make one pass."""
 
 import dataclasses
 import math
@@ -18,27 +18,31 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.rule import Model, Rule
 from dnmf.kernels.scale import check_scale
-from dnmf.solvers.extrapolation import EASED, LEAST_DAMPING, TIGHTENED, extrapolate
+from dnmf.solvers.extrapolation import extrapolate
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
 NewFactor = Callable[[int], Factor]
+# The damping of a second-order step: its factors after a step that lowered the loss and after one that did not.
+EASED, TIGHTENED, LEAST_DAMPING = 0.5, 4.0, 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PassContext:
-    """What passes are made with.
+    """The means to make a pass.
 
     Attributes
     ----------
-    engine, rule
-        Who reads V, and what is done with it.
+    engine
+        Reads V and runs the work on its blocks.
+    rule
+        Loss, penalties and updates.
     new_factor
-        Returns a long factor of a number of rows, for a pass to fill.
+        Returns a long factor with a number of rows, for a pass to fill.
     check
-        Whether the blocks are checked: against what is allowed, and against what the state knows of them.
+        Whether to validate the entries of every block, and to compare its norm with the one in the state.
     threads
-        How many of this process may work on what is between two passes.
+        Threads of this process for the work between passes.
     """
 
     engine: Engine
@@ -48,14 +52,14 @@ class PassContext:
     threads: int = 1
 
 
-# Makes the state that follows on a state by a pass.
+# Makes a pass from a state, and returns the next state.
 Method = Callable[[PassContext, State], State]
-# Makes it of what the rule's visits added up, and the H they left.
+# Returns the next state, given the statistics of a pass of the rule and the H that it wrote.
 Follow = Callable[[Rule, State, Stats, Factor], State]
 
 
 def iterate(context: PassContext, state: State, method: Method) -> Iterator[State]:
-    """Yield the state after every pass, for ever; each pass reads V once. The first one checks the blocks."""
+    """Yield the state after every pass, without end. Each pass reads V once; the first one validates the blocks."""
     while True:
         with single_threaded_products():
             previous, state = state, method(context, state)
@@ -68,7 +72,7 @@ def iterate(context: PassContext, state: State, method: Method) -> Iterator[Stat
 
 
 def check_scale_of(context: PassContext, state: State) -> None:
-    """Raise DataError where the scale of V, known from a first pass, is too small or too large for its sums."""
+    """Raise DataError if the entries of V are too small or too large for their sums."""
     layout = context.engine.source.layout
     beta = context.rule.beta if isinstance(context.rule, Divergence) else 2.0
     size = math.sqrt(sum(state.norms or ())) / math.sqrt(math.prod(layout.shape))
@@ -76,7 +80,7 @@ def check_scale_of(context: PassContext, state: State) -> None:
 
 
 def stepping(follow: Follow) -> Method:
-    """Return the method that makes a pass of the rule, and lets `follow` choose what comes after it."""
+    """Return the method that makes a pass of the rule, after which `follow` returns the next state."""
 
     def step(context: PassContext, state: State) -> State:
         H = context.new_factor(state.W.shape[1])
@@ -95,24 +99,24 @@ def after_plain(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
 
 
 def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
-    """Return the state after a pass from a point beyond W, with the next point; W and H stay where it was no better."""
+    """Return the state after a pass from a point beyond W, with the next such point."""
     step = rule.finish(state.point, stats)
     norms = tuple(stats.norms)
     if not state.accepts(step):
         return state.rejected(norms, "extrapolated")
     momentum = state.carry.momentum if state.carry.W_trial is None else state.carry.momentum.grown()
     begun = state.loss < float("inf")
-    ahead = extrapolate(step.W, state.latest, momentum.step, rule.least, rule.scaled) if begun else None
+    W_trial = extrapolate(step.W, state.latest, momentum.step, rule.least, rule.scaled) if begun else None
     new = state.after(step, H, norms)
-    carry = dataclasses.replace(new.carry, W_trial=ahead, momentum=momentum)
+    carry = dataclasses.replace(new.carry, W_trial=W_trial, momentum=momentum)
     return dataclasses.replace(new, method="extrapolated", carry=carry)
 
 
 def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
-    """Return the state after a pass of the Kullback–Leibler rule; next is where a second-order step of W leads to.
+    """Return the state after a pass for the Kullback–Leibler divergence; the next one tries a second-order step of W.
 
-    What is kept is the majorised step, which cannot raise the loss, as long as the next pass has not found the other
-    one to be better.
+    The state keeps the majorised step, which cannot raise the loss, until a pass has found the second-order step to be
+    better.
     """
     assert isinstance(rule, Divergence)
     step = rule.finish(state.point, stats)
@@ -123,12 +127,12 @@ def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
         return dataclasses.replace(new, carry=dataclasses.replace(new.carry, damping=damping, W_newton=None))
     damping = carry.damping if carry.W_trial is None else max(EASED * carry.damping, LEAST_DAMPING)
     W_newton = rule.second_order(state.point, stats, damping)
-    ahead, momentum = W_newton, carry.momentum
+    W_trial, momentum = W_newton, carry.momentum
     if carry.W_newton is not None:
         momentum = momentum.grown()
-        ahead = extrapolate(W_newton, carry.W_newton, momentum.step, rule.least, rule.scaled)
+        W_trial = extrapolate(W_newton, carry.W_newton, momentum.step, rule.least, rule.scaled)
     new = state.after(step, H, norms)
-    carry = dataclasses.replace(new.carry, W_trial=ahead, W_newton=W_newton, momentum=momentum, damping=damping)
+    carry = dataclasses.replace(new.carry, W_trial=W_trial, W_newton=W_newton, momentum=momentum, damping=damping)
     return dataclasses.replace(new, method="newton", carry=carry)
 
 
@@ -137,7 +141,21 @@ plain, extrapolated, second_order = map(stepping, (after_plain, after_extrapolat
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Update:
-    """The work of a pass: check the block, update its H, add up what updates W."""
+    """The work of a pass of the rule: validate each block, update its H, and add up the statistics that update W.
+
+    Attributes
+    ----------
+    rule, model
+        The updates, and the W that they use.
+    fresh
+        Whether the columns of H have yet to be scaled to fit those of V.
+    norms
+        ‖V_j‖² of every block from earlier passes, or None.
+    check
+        Whether to compute them again, which validates the entries.
+    layout
+        Of V.
+    """
 
     rule: Rule
     model: Model
@@ -148,7 +166,7 @@ class Update:
 
     @classmethod
     def of(cls, context: PassContext, state: State) -> "Update":
-        """Return the work of the pass that follows on a state."""
+        """Return the work of the pass from a state."""
         layout = context.engine.source.layout
         return cls(context.rule, Model.of(state.point), state.H.unscaled, state.norms, context.check, layout)
 
@@ -160,24 +178,30 @@ class Update:
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Update a block (r, w) of H in place."""
         assert H is not None
-        self.look(block, V, stats, H.dtype, scratch)
+        self.add_norm(block, V, stats, H.dtype, scratch)
         self.rule.visit(V, H, self.model, stats, scratch, fresh=self.fresh)
         return H
 
-    def look(self, block: int, V: Block, stats: Stats, dtype: np.dtype[Any], scratch: Scratch) -> None:
-        """Check a block against what may be and what it was, and note its ‖V_j‖²."""
+    def add_norm(self, block: int, V: Block, stats: Stats, dtype: np.dtype[Any], scratch: Scratch) -> None:
+        """Add ‖V_j‖² of a block to the statistics.
+
+        Raises
+        ------
+        DataError
+            If it differs from that of earlier passes.
+        """
         known = self.norms[block] if self.norms else None
         norm = self.rule.entries.square_sum(V, dtype, scratch) if self.check or known is None else known
         if known is not None and not same_sum(norm, known, math.prod(V.shape)):
             raise DataError(
-                f"{self.layout.name(block)} of V is not what it was: the sum of its squares is {norm!r} and "
-                f"was {known!r}. Give the matrix that the run was started on, or start a new run."
+                f"{self.layout.name(block)} of V has changed: the sum of its squares is {norm!r} and was {known!r}. "
+                "Give the matrix that the run was started on, or start a new run."
             )
         stats.norms.append(norm)
 
 
 def same_sum(one: float, other: float, count: int) -> bool:
-    """Return whether two sums of so many squares are of the same numbers, which may have been added in another order.
+    """Return whether two sums of `count` squares are equal up to the rounding of another order of summation.
 
     >>> same_sum(14.5 + 1e-15, 14.5, 3), same_sum(14.5001, 14.5, 3)
     (True, False)
@@ -187,7 +211,7 @@ def same_sum(one: float, other: float, count: int) -> bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SelectRows:
-    """The work of a pass over a long factor that keeps some of its rows as one of their own."""
+    """The work of a pass over a long factor that copies some of its rows into another one."""
 
     rows: Rows
 

@@ -1,4 +1,4 @@
-"""Where a run stands after a pass."""
+"""The state of a run after a pass."""
 
 import dataclasses
 import math
@@ -14,26 +14,26 @@ DAMPING = 0.1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MethodState:
-    """What a method knows beside the factors.
+    """The numbers and arrays that a method carries from pass to pass, besides the factors.
 
     Attributes
     ----------
     W_pending
-        The W (m, r) of the last step, where only the next pass can evaluate it; None where that is the state's own.
+        The W (m, r) after the last step, if only the next pass can evaluate its loss.
     W_trial
-        The W (m, r) at which the next pass looks, where that is not the one of the last step.
+        The W (m, r) that the next pass starts from, if that is not the W after the last step.
     sketch_directions
-        Directions (m, q) that the next pass projects V on; None where it does not.
+        Directions (m, q) on which the next pass projects V.
     W_newton
-        The W (m, r) that the last second-order step led to.
+        The W (m, r) after the last second-order step.
     cross
-        VHᵀ (m, r) in float64, where it is kept from one pass to the next.
+        VHᵀ (m, r) in float64, if it is kept for the next pass.
     momentum
-        How far to extrapolate.
+        Length of the extrapolation.
     rejections
-        How many points of a sketch have been no better than what was there, one after another.
+        Number of consecutive trial points of a sketch that were rejected.
     damping
-        Of the second-order step of W.
+        Damping of the second-order step of W.
     """
 
     W_pending: Float | None = None
@@ -48,29 +48,31 @@ class MethodState:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class State:
-    """The factors after a number of passes, as they are streamed: W (m, r) is the factor that is held whole.
+    """The factors after a number of passes, with their loss.
 
-    The loss, the error and the optimality are those of these factors.
+    V (m, n) is streamed by columns; where the user's matrix is streamed by rows, this is the transposed problem.
 
     Attributes
     ----------
     passes
-        Reads of V so far, those of the initialisation included.
-    W, H
-        The factors.
+        Reads of V, including those of the initialisation.
+    W
+        The factor (m, r) that is held whole.
+    H
+        The long factor (r, n), in blocks.
     norms
         ‖V_j‖² of every block, once V has been read.
     loss, relative_error, optimality, unseen
         As in `Step`; infinite before the first pass.
     method
-        What made the last pass, where that was more than the rule alone.
+        Name of the method that made the last pass; empty for a pass of the rule alone.
     carry
-        What the method knows.
+        State of the method.
     parts
-        The states of the models that advance together, where there are several: W and H are then theirs side by side
-        and on top of each other, the loss and the error are those of the best, and the optimality is the largest.
+        States of the models in a bundle. W and H are then those of all parts stacked, loss and error those of the best
+        part, and the optimality the largest.
     runs
-        The losses of the runs that this one was chosen from.
+        Losses of the runs that this one was chosen from.
     """
 
     passes: int
@@ -87,7 +89,7 @@ class State:
     runs: tuple[float, ...] = ()
 
     def after(self, step: Step, H: Factor, norms: tuple[float, ...]) -> "State":
-        """Return the state that follows on this one by a pass."""
+        """Return the state after a pass whose step is taken."""
         return State(
             self.passes + 1,
             step.W if step.evaluated is None else step.evaluated,
@@ -102,20 +104,20 @@ class State:
         )
 
     def rejected(self, norms: tuple[float, ...], method: str) -> "State":
-        """Return the state after a pass that found nothing better: this one, and the next pass looks at it again."""
+        """Return the state after a pass whose step is not taken: the same factors, from which the next pass starts."""
         carry = dataclasses.replace(self.carry, W_trial=None, momentum=self.carry.momentum.cut())
         return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, carry=carry)
 
     @property
     def latest(self) -> Float:
-        """The W that the last step led to."""
+        """The W (m, r) after the last step."""
         return self.W if self.carry.W_pending is None else self.carry.W_pending
 
     @property
     def point(self) -> Float:
-        """The W at which the next pass looks."""
+        """The W (m, r) that the next pass starts from."""
         return self.latest if self.carry.W_trial is None else self.carry.W_trial
 
     def accepts(self, step: Step) -> bool:
-        """Say whether to take a step from the point: always from the last step's W, else if the loss has not risen."""
+        """Return whether to take a step: always without a trial point, and from one if the loss has not risen."""
         return self.carry.W_trial is None or not step.loss > self.loss

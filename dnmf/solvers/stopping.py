@@ -1,4 +1,4 @@
-"""When a run ends, and the sentence that says why."""
+"""The stopping rule of a run."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from dnmf.solvers.state import State
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Allowed:
-    """How many passes are allowed, in the words of the interface in use: their number, a noun, and an option."""
+    """The number of passes allowed, as the interface in use calls it: a count, a noun and an option."""
 
     count: int
     noun: str = "passes"
@@ -20,14 +20,14 @@ class Allowed:
 
 
 class Stopping:
-    """Optimality reached, or passes or seconds spent: the same for every solver and initialisation."""
+    """Stops a run at the optimality `tol`, or when its passes or seconds are spent."""
 
     def __init__(self, settings: Settings, allowed: Allowed) -> None:
         self._settings, self._allowed = settings, allowed
         self._start = time.perf_counter()
 
     def verdict(self, state: State) -> Verdict | None:
-        """Return why the run is to stop after this state, or None."""
+        """Return why the run stops after this state, or None if it goes on."""
         settings = self._settings
         if state.optimality <= settings.tol:
             return Verdict(
@@ -50,7 +50,7 @@ class Stopping:
 
 
 def check_range(state: State) -> None:
-    """Raise DataError if the numbers of a pass have left the range of floats: they are not to be saved."""
+    """Raise DataError if the loss or the optimality of a pass is not finite; such a state is not saved."""
     if not (math.isfinite(state.loss) and math.isfinite(state.optimality)):
         raise DataError(
             f"The loss after pass {state.passes} is {state.loss:g}: sums of V's entries leave the range of "

@@ -22,7 +22,7 @@ FORM = {
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Let Dask give up a worker that is lost at once, and dnmf miss it after a moment."""
-    monkeypatch.setattr(workers, "ALONE", 0.2)
+    monkeypatch.setattr(workers, "ALONE_S", 0.2)
     monkeypatch.setattr(workers, "CHECK_S", 0.05)
     monkeypatch.setattr(workers, "STOP_TIMEOUT_S", 0.2)
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}):
@@ -71,12 +71,12 @@ def test_a_cluster_of_our_own_gets_new_workers_each_time(keeps, path, tmp_path):
 
 def test_how_often_workers_are_started_again_is_bounded(path, tmp_path, monkeypatch):
     asked, cancel = [], threading.Event()
-    monkeypatch.setattr(workers, "ALONE", 0.0)
+    monkeypatch.setattr(workers, "ALONE_S", 0.0)
     monkeypatch.setattr(workers, "start_again", lambda cluster: asked.append(cluster) or 1)
 
     class Look(workers.Workers):
         def slots(self, *given):
-            if self._calls == workers.CALLS + 3:
+            if self._restarts == workers.RESTARTS + 3:
                 cancel.set()
             return super().slots(*given)
 
@@ -85,7 +85,7 @@ def test_how_often_workers_are_started_again_is_bounded(path, tmp_path, monkeypa
         given = {"watchers": [Losing(cluster, 3)], "cancel": cancel, "store": tmp_path / "s"}
         with pytest.warns(ClusterWarning), pytest.raises(Interrupted):
             dnmf.factorize(path, client=cluster, **given, **OPTIONS)
-    assert asked == [cluster] * workers.CALLS
+    assert asked == [cluster] * workers.RESTARTS
     assert_same_bits(dnmf.resume(tmp_path / "s"), dnmf.factorize(path, client="threads", **OPTIONS))
 
 

@@ -71,8 +71,8 @@ def test_what_does_not_go_together_is_refused(path, tmp_path):
     plain = refused("fit", path, *FIT, "--scheduler", "tcp://127.0.0.1:9", "--tls-ca-file", tmp_path / "ca.pem")
     assert "The address tcp://127.0.0.1:9 is not encrypted; give tls://" in plain
     missing = refused("fit", path, *FIT, "--scheduler", "tls://127.0.0.1:9", "--tls-ca-file", tmp_path / "none.pem")
-    assert "none.pem is no file; give the files that TLS was set up with" in missing
-    assert "is no file; give the one that `dask scheduler" in refused("fit", path, *FIT, "--scheduler-file", "none")
+    assert "none.pem is not a file; pass the TLS files" in missing
+    assert "is not a file; give the one that `dask scheduler" in refused("fit", path, *FIT, "--scheduler-file", "none")
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         nobody = refused("fit", path, *FIT, "--scheduler", "tcp://127.0.0.1:9")
     assert "tcp://127.0.0.1:9 could not be reached" in nobody

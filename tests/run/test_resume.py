@@ -253,7 +253,7 @@ def test_a_matrix_whose_later_blocks_have_changed_is_refused_in_the_first_pass(i
     where, _ = interrupted
     V = matrix()
     V[3, 50] += 1
-    with pytest.raises(DataError, match=r"block 3 \(columns 45 to 59\) of V is not what it was.* is .* and was"):
+    with pytest.raises(DataError, match=r"block 3 \(columns 45 to 59\) of V has changed.* is .* and was"):
         dnmf.resume(where, stored(tmp_path / "changed.zarr", V, (24, 15)))
     assert dnmf.load(where).passes == 3
 

@@ -1,1 +1,1 @@
-"""A pass on a Dask cluster."""
+"""Passes on the workers of a Dask cluster."""

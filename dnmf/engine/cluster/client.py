@@ -1,4 +1,4 @@
-"""Finding the cluster that a run is to use."""
+"""Find the client of the cluster that a run uses."""
 
 import sys
 from collections.abc import Iterator
@@ -7,20 +7,20 @@ from typing import Any
 
 from dnmf.errors import ClusterError, SettingsError
 
-# What `client=` takes to work in this process though there is a current client.
+# The value of `client=` that uses the threads of this process even if there is a current client.
 HERE = "threads"
 RUNNING = "give one that is running, and was connected in this process: a child made by fork cannot use its parent's"
 
 
 @contextmanager
 def connected(client: Any) -> Iterator[Any]:
-    """Yield the client of a cluster, or None where the run is to use the threads of this process.
+    """Yield the client of a cluster, or None for the threads of this process.
 
     Parameters
     ----------
     client
-        None for the current client, if there is one; a `distributed.Client`; a cluster that has one; the address of
-        a scheduler; or `"threads"`.
+        None for the current client, if any; a `distributed.Client`; a cluster that has one; the address of a
+        scheduler; or `"threads"`.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def connected(client: Any) -> Iterator[Any]:
 
 
 def current_client() -> Any:
-    """Return the current client, or None; the threads of a worker are not to wait for its own cluster."""
+    """Return the current client, or None: also on a worker, whose threads must not wait for their own cluster."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None

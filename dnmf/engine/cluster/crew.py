@@ -65,7 +65,7 @@ class WorkerGroup:
         }
         seen = workers.prepare(partial(all_missing, places) if places else None)
         for worker, found in seen.items():
-            for name, fault in (found.sight or {}).items():
+            for name, fault in (found.probe or {}).items():
                 raise DataError(
                     f"The worker {worker} does not see {name} at {places[name][0]}: {fault} Give a path that is the "
                     "same on all workers, as on a shared file system, or the URL of an object store."
@@ -101,7 +101,7 @@ class WorkerGroup:
 
     def all_see(self, predicate: Callable[[], bool]) -> bool:
         """Return whether a predicate holds on all workers."""
-        return all(found is True for found in self.workers.look(predicate).values())
+        return all(found is True for found in self.workers.probe(predicate).values())
 
     def sees_folder(self, path: Path) -> bool:
         """Return whether all workers see a folder of this process."""

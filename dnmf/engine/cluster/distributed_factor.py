@@ -14,15 +14,16 @@ from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.factor import Factor, MappedFactor, StackedFactor
 from dnmf.kernels.blocks.tiles import Float
 
-# Dask advises to scatter what is large. Scattered blocks are lost with their worker: these go by the scheduler.
+# Dask warns that large data should be scattered. But scattered blocks are lost with their worker; these are sent
+# through the scheduler, which can send them again.
 SENDING = {"distributed.admin.large-graph-warning-threshold": "1TiB"}
 
 
 class DistributedFactor:
-    """A factor whose blocks are results of tasks, one future to a group of blocks.
+    """A factor whose blocks are results of tasks, with one future for each group of blocks.
 
-    Where a worker is lost, the scheduler makes its blocks again from what they were made of. That lineage grows with
-    every pass until `settle` cuts it.
+    If a worker is lost, the scheduler runs the tasks of its blocks again. Their lineage grows with every pass until
+    `settle` cuts it.
     """
 
     unscaled: ClassVar[bool] = False
@@ -38,19 +39,19 @@ class DistributedFactor:
 
     @property
     def sees_store(self) -> bool:
-        """Whether the workers hold the blocks, and see the store that they are to be saved in."""
+        """Whether the workers hold the blocks and see the store of the run."""
         return self._sees_store and self.settled is None
 
     @classmethod
     def of(cls, workers: Workers, groups: Sequence[range], origin: Factor) -> "DistributedFactor":
-        """Send the blocks of a factor that only this process can read, so that the scheduler can make them again."""
+        """Send the blocks of a factor that only this process can read, by tasks that the scheduler can run again."""
         factor = cls(workers, groups)
         for index in range(len(groups)):
             factor._send(index, origin)
         return factor
 
     def read(self, block: int) -> Float:
-        """Return a copy of a block; those of its group come along, and wait to be asked for."""
+        """Return a copy of a block; the blocks of its group are fetched together and cached."""
         if self.settled is not None:
             return self.settled.read(block)
         index = bisect.bisect_right(self._starts, block) - 1
@@ -62,7 +63,7 @@ class DistributedFactor:
         return np.array(self._last[1][block - self._starts[index]], order="C")
 
     def settle(self, stored: Factor | None) -> int:
-        """Cut the lineage: read from a place that every worker sees, or send the blocks anew; return the bytes sent."""
+        """Cut the lineage: read from storage that all workers see, or send the blocks again; return the bytes sent."""
         sent = 0
         if stored is not None:
             self.settled, self.futures = stored, []
@@ -72,22 +73,22 @@ class DistributedFactor:
         return sent
 
     def each_chunk(self, bounds: Sequence[int], width: int, act: Callable[[int, Float], str]) -> list[str]:
-        """Let the workers act on every chunk of `width` columns; a group's worker on those that begin there."""
+        """Run `act` on the workers for every chunk of `width` columns, each where the group of its first column is."""
         client, packed = self.workers.client, tasks.pack(act)
         edges = [bounds[start] for start in self._starts] + [bounds[-1]]
-        acts = []
+        futures = []
         for index, (first, stop) in enumerate(itertools.pairwise(edges)):
             starts = range(-(-first // width) * width, stop, width)
             if starts:
                 end = min(starts[-1] + width, bounds[-1])
                 last = bisect.bisect_left(edges, end)
                 groups = self.futures[index:last]
-                acts.append(client.submit(tasks.act_on_chunks, packed, starts, width, first, groups, pure=False))
+                futures.append(client.submit(tasks.act_on_chunks, packed, starts, width, first, groups, pure=False))
         with self.workers.explained():
-            return [digest for digests in self.workers.gather(acts) for digest in digests]
+            return [digest for digests in self.workers.gather(futures) for digest in digests]
 
     def drop(self) -> None:
-        """Let the workers forget the blocks."""
+        """Free the blocks on the workers."""
         self.futures, self._last = [], None
 
     def _send(self, index: int, origin: Factor) -> int:
@@ -97,17 +98,17 @@ class DistributedFactor:
         return len(packed)
 
 
-class Placed(NamedTuple):
-    """Where the tasks of a pass find a factor.
+class TaskInput(NamedTuple):
+    """How the tasks of a pass get a factor.
 
     Attributes
     ----------
     H
-        The factor, where the workers read it by themselves.
+        The factor, if the workers read it themselves.
     make
-        What makes a block of it from one that the tasks are given.
+        Computes a block of it from the one that the task is given, or None.
     given
-        For every group, the future of its blocks, or None.
+        The future of the blocks of every group, or None.
     """
 
     H: Factor | None
@@ -116,20 +117,20 @@ class Placed(NamedTuple):
 
 
 def parts_of(H: Factor | None) -> Sequence[Factor]:
-    """Return the factors whose rows make up one, or none."""
+    """Return the factors that are stacked in one; none for None."""
     if H is None:
         return ()
     return H.parts if isinstance(H, StackedFactor) else (H,)
 
 
-def placed(workers: Workers, groups: Sequence[range], H: Factor) -> Placed:
-    """Return where the tasks of a pass find H."""
+def task_input(workers: Workers, groups: Sequence[range], H: Factor) -> TaskInput:
+    """Return how the tasks of a pass get H."""
     nothing: list[Any] = [None] * len(groups)
     if isinstance(H, DistributedFactor) and H.settled is not None:
         H = H.settled
     if H.shared:
-        return Placed(H, None, nothing)
+        return TaskInput(H, None, nothing)
     make, origin = (H.make, H.origin) if isinstance(H, MappedFactor) else (None, H)
     if not isinstance(origin, DistributedFactor):
         origin = DistributedFactor.of(workers, groups, origin)
-    return Placed(None, make, list(origin.futures))
+    return TaskInput(None, make, list(origin.futures))

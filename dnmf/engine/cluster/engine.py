@@ -1,12 +1,12 @@
 """One pass on the workers of a Dask cluster.
 
 ```
-job: W, what is done to a block, bytes ─┐ one submit a pass
-H of a group, where it was computed ────┼─► visit_group ─► H of the group, stays there
-V of the group, read by the worker ─────┘             └──► sums ─► add_sums, eight at a time ─► the driver
+job: W and the work on a block, pickled ─┐ one submit a pass
+H of a group, where it was computed ─────┼─► visit_group ─► H of the group, stays there
+V of the group, read by the worker ──────┘             └──► sums ─► add_sums, eight at a time ─► the driver
 ```
 
-Every task can be run again from what the driver and the scheduler hold, so a worker may be lost at any moment.
+Every task can be run again from data of the driver and the scheduler, so a worker may be lost at any moment.
 """
 
 import uuid
@@ -20,7 +20,7 @@ from distributed import Future, KilledWorker
 from numpy.typing import NDArray
 
 from dnmf.engine.cluster import tasks
-from dnmf.engine.cluster.distributed_factor import SENDING, DistributedFactor, parts_of, placed
+from dnmf.engine.cluster.distributed_factor import SENDING, DistributedFactor, parts_of, task_input
 from dnmf.engine.cluster.task_queue import TaskQueue
 from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.factor import Factor
@@ -31,7 +31,7 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Source
 from dnmf.sources.blocks import part_for
 
-# What may go through the scheduler without a word.
+# Bytes that may go through the scheduler without a warning.
 SENT_BYTES = 500 * 10**6
 
 
@@ -41,13 +41,13 @@ class ClusterEngine:
     Parameters
     ----------
     source
-        What is read.
+        The matrix to read.
     groups, threads
-        Number of tasks of a pass, and how many of them a worker has memory for at once.
+        Number of tasks of a pass, and how many a worker has memory for at once.
     need
-        Memory in bytes that a worker takes with one task, to be told where it has too little.
+        Memory in bytes that a worker needs for one task, for the error if it has too little.
     workers
-        Where the tasks run. Once they are `cancelled`, a pass ends with `Interrupted`.
+        Workers that run the tasks. Once they are `cancelled`, a pass ends with `Interrupted`.
     on_block
         Called with the bytes of every group that was visited.
     workers_see_store
@@ -71,7 +71,7 @@ class ClusterEngine:
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
-        """Return a block, or some of its columns, which a worker reads."""
+        """Return a block, or some of its columns, read by a worker."""
         index = next(index for index, group in enumerate(self.groups) if block in group)
         with self.workers.explained():
             self.workers.check()
@@ -90,34 +90,36 @@ class ClusterEngine:
         return DistributedFactor(self.workers, self.groups, self.workers_see_store)
 
     def settle(self, H: Factor, stored: Factor | None) -> None:
-        """Let the workers read H from where it is stored, or have it from this process, and forget how it was made."""
+        """Cut the lineage of H: the workers read it from storage, or else this process sends it to them."""
         if isinstance(H, DistributedFactor):
             with self.workers.explained():
                 sent = H.settle(stored)
             if sent > SENT_BYTES:
                 warn(
                     f"The workers see no folder that H could be kept in: {amount(sent)} of it go through this process "
-                    "and the scheduler whenever the run is to be kept safe. Give store= at a path or URL that all "
-                    "workers see.",
+                    "and the scheduler at every checkpoint. Give store= at a path or URL that all workers see.",
                     ClusterWarning,
                 )
 
     def close(self, H: Factor | None) -> None:
-        """Let the workers forget V and H."""
+        """Free V and H on the workers."""
         self._parts = []
         if H is not None:
             H.drop()
 
     def one_pass(self, work: Work[S], H: Factor | None = None, output: Factor | None = None, scope: Scope = WHOLE) -> S:
-        """Visit every block once and return the sums; `Engine` says more.
+        """Visit every block once and return the sums; see `Engine`.
 
-        Raises ClusterError if the scheduler is lost, or a group has killed one worker after another.
+        Raises
+        ------
+        ClusterError
+            If the scheduler is lost, or a group has killed one worker after another.
         """
         assert output is None or isinstance(output, DistributedFactor)
         with self.workers.explained():
             self.workers.check()
             self._send_matrix()
-            parts = [placed(self.workers, self.groups, part) for part in parts_of(H)]
+            parts = [task_input(self.workers, self.groups, part) for part in parts_of(H)]
             packed = tasks.pack(tasks.Job(work, [(part.H, part.make) for part in parts], self.threads, scope.reading))
             with dask.config.set(SENDING):
                 job = self.client.submit(tasks.hold, packed, pure=False)
@@ -131,8 +133,8 @@ class ClusterEngine:
                     group = self.groups[index]
                     here = {block: scope.known[block] for block in group if block in scope.known}
                     values = list(needs) if scope.reading and len(here) < len(group) else []
-                    told = job, matrix, values, group, given, tasks.pack(here)
-                    pair = _enter(graph, index, tasks.visit_group, *told)
+                    arguments = job, matrix, values, group, given, tasks.pack(here)
+                    pair = _enter(graph, index, tasks.visit_group, *arguments)
                     sums.append(_enter(graph, index, tasks.second, TaskRef(pair)))
                     if output is not None:
                         kept.append(_enter(graph, index, tasks.first, TaskRef(pair)))
@@ -147,7 +149,7 @@ class ClusterEngine:
             return total
 
     def explain(self, index: int, error: KilledWorker) -> ClusterError:
-        """Return what to raise where one worker after another has died with a group."""
+        """Return the error for a group that has killed one worker after another."""
         limit = getattr(error.last_worker, "memory_limit", 0)
         group = self.groups[index]
         names = self.source.layout.name(group[0])
@@ -156,12 +158,11 @@ class ClusterEngine:
         return ClusterError(
             f"{names} of V ended {error.allowed_failures + 1} workers one after another. A worker needs "
             f"{amount(self.need)} for it and has {amount(limit) if limit else 'no limit'}; give the workers more "
-            "memory or fewer threads, or cut the matrix into smaller blocks with `dnmf convert`. Their logs may say "
-            "more."
+            "memory or fewer threads, or cut the matrix into smaller blocks with `dnmf convert`. See also their logs."
         )
 
     def _send_matrix(self) -> None:
-        """Tell the workers, once a run, where V is; of a matrix in memory, send them the blocks."""
+        """Send the location of V to the workers, or its blocks if it is in memory, once in a run."""
         if self._parts:
             return
         sent = 0
@@ -183,7 +184,7 @@ class ClusterEngine:
 
 
 def _enter(graph: dict[str, Task], index: int, act: Callable[..., Any], *given: Any) -> str:
-    """Put a task for a group into a graph, and return its key; by their keys, groups have their turns in order."""
+    """Add a task for a group to a graph, and return its key; the scheduler runs groups in the order of their keys."""
     key = f"{act.__name__}-{index:06d}-{uuid.uuid4()}"
     graph[key] = Task(key, act, *map(parse_input, given))
     return key

@@ -1,4 +1,4 @@
-"""Clusters that the command line is told of: at an address, in a file, or to be started for the run."""
+"""Clusters of the command line: at an address, in a scheduler file, or started for the run."""
 
 import gc
 import importlib
@@ -13,22 +13,22 @@ import yaml
 
 from dnmf.errors import ClusterError, DnmfError, MissingExtraError, SettingsError, unknown
 
-# Packages of clusters, and the extra of dnmf that brings them.
+# Packages of clusters, and the extra of dnmf that installs them.
 EXTRAS = {"dask_jobqueue": "jobqueue", "dask_kubernetes": "kubernetes", "dask_cloudprovider": "aws", "asyncssh": "ssh"}
 KEYS = ("cluster", "arguments", "workers", "adapt")
-# The clusters that were started here, and how many workers each is to have; not those that adapt their number.
+# The clusters that were started here, with their number of workers; not those that adapt it.
 STARTED: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
 
 
 @contextmanager
 def at_address(address: str, ca_file: Path | None, cert: Path | None, key: Path | None) -> Iterator[Any]:
-    """Yield a client of the scheduler at an address, over TLS with these files or as Dask's configuration says."""
+    """Yield a client of the scheduler at an address, over TLS with these files or as set in Dask's configuration."""
     from distributed import Client, Security
 
     files = {"tls_ca_file": ca_file, "tls_client_cert": cert, "tls_client_key": key}
     missing = [str(file) for file in files.values() if file is not None and not file.is_file()]
     if missing:
-        raise SettingsError(f"{missing[0]} is no file; give the files that TLS was set up with, in PEM form.")
+        raise SettingsError(f"{missing[0]} is not a file; pass the TLS files, in PEM format.")
     given = {name: str(file) for name, file in files.items() if file is not None}
     if given and not address.startswith("tls://"):
         raise SettingsError(f"The address {address} is not encrypted; give tls://… with certificates, or none.")
@@ -43,14 +43,14 @@ def in_scheduler_file(path: Path) -> Iterator[Any]:
     from distributed import Client
 
     if not path.is_file():
-        raise SettingsError(f"{path} is no file; give the one that `dask scheduler --scheduler-file` writes.")
+        raise SettingsError(f"{path} is not a file; give the one that `dask scheduler --scheduler-file` writes.")
     with _reached(str(path), lambda: Client(scheduler_file=str(path), set_as_default=False)) as client:
         yield client
 
 
 @contextmanager
 def local(workers: int | None, threads_per_worker: int | None, memory: str | None) -> Iterator[Any]:
-    """Yield a cluster of processes on this machine that lasts as long as this does."""
+    """Yield a cluster of processes on this machine, and close it at the end."""
     arguments = {"n_workers": workers, "threads_per_worker": threads_per_worker, "memory_limit": memory}
     given = {name: value for name, value in arguments.items() if value is not None}
     with made({"cluster": "distributed.LocalCluster", "arguments": {"dashboard_address": ":0", **given}}) as cluster:
@@ -59,10 +59,10 @@ def local(workers: int | None, threads_per_worker: int | None, memory: str | Non
 
 @contextmanager
 def from_file(path: Path) -> Iterator[Any]:
-    """Yield the cluster that a file describes; it lasts as long as this does.
+    """Yield the cluster that a YAML file describes, and close it at the end.
 
-    The file is YAML: `cluster`, the dotted name of what makes one; `arguments`, its keyword arguments; and how many
-    workers to ask for, by `workers`, a number, or by `adapt`, the keyword arguments of the cluster's `adapt`.
+    The file has the keys `cluster`, the dotted name of a class; `arguments`, its keyword arguments; and either
+    `workers`, the number of workers, or `adapt`, the keyword arguments of the cluster's `adapt`.
     """
     try:
         form = yaml.safe_load(path.read_text())
@@ -79,7 +79,7 @@ def from_file(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def made(form: Any) -> Iterator[Any]:
-    """Yield the cluster that a mapping describes, as `from_file` says."""
+    """Yield the cluster that a mapping describes; see `from_file`."""
     make, arguments = _maker(form)
     with _started(form["cluster"]):
         cluster = make(**arguments)
@@ -98,9 +98,9 @@ def made(form: Any) -> Iterator[Any]:
 
 
 def start_again(cluster: Any) -> int:
-    """Ask a cluster for the workers that it has lost, and return how many it is to have: 0 where others started it.
+    """Restart the lost workers of a cluster that was started here, and return its number of workers; 0 for others.
 
-    A cluster of Dask's gives up a worker that is not back within `distributed.deploy.lost-worker-timeout`.
+    Dask gives up a worker that is not back within `distributed.deploy.lost-worker-timeout`.
     """
     workers = 0 if cluster is None else STARTED.get(cluster, 0)
     if workers:
@@ -110,7 +110,7 @@ def start_again(cluster: Any) -> int:
 
 @contextmanager
 def _started(name: str) -> Iterator[None]:
-    """Turn what a class of clusters raises, which is its own affair, into a sentence."""
+    """Turn the exceptions of a cluster class into errors of dnmf."""
     try:
         yield
     except DnmfError:
@@ -127,7 +127,7 @@ def _started(name: str) -> Iterator[None]:
 
 
 def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
-    """Return what makes a cluster, and its arguments, all checked as far as it can be without making it."""
+    """Return the class of a cluster and its arguments, checked as far as possible without an instance."""
     if not isinstance(form, Mapping) or not isinstance(form.get("cluster"), str):
         raise SettingsError("a cluster is described by a mapping with the key cluster, the dotted name of its class.")
     for name in form:
@@ -153,7 +153,7 @@ def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _taken_by(adapt: Callable[..., Any]) -> list[str]:
-    """Return the keyword arguments of a cluster's `adapt`; Dask's own would take, and forget, any other as well."""
+    """Return the keyword arguments of a cluster's `adapt`; Dask's own would silently ignore all others."""
     from distributed.deploy import Adaptive
 
     named = dict(inspect.signature(adapt).parameters)
@@ -163,13 +163,13 @@ def _taken_by(adapt: Callable[..., Any]) -> list[str]:
 
 
 def _lacking(error: BaseException | None, top: str | None = None) -> str | None:
-    """Return the package that an error came from the lack of: one with an extra, or the one that was being imported."""
+    """Return the missing package that caused an error: one with an extra, or the one that was being imported."""
     while error is not None:
         if isinstance(error, ImportError):
             name = error.name or ""
             if name in EXTRAS:
                 return name
-            if top in EXTRAS and not name.startswith(f"{top}."):  # what the package itself needs is missing
+            if top in EXTRAS and not name.startswith(f"{top}."):  # a dependency of the package is missing
                 return top
         error = error.__cause__ or error.__context__
     return None
@@ -201,8 +201,8 @@ def _reached(place: str, make: Any) -> Iterator[Any]:
             "--tls-cert and --tls-key, or set distributed.comm.tls in Dask's configuration."
         )
     if failed is not None:
-        # A client that failed closes itself when it is collected. Where that happens while another one starts its
-        # thread, both wait for one lock for ever (distributed 2026.8): so it is collected here.
+        # A failed client closes itself when it is collected. If another one starts its thread at that time, both wait
+        # for one lock forever (distributed 2026.8); so collect it here.
         gc.collect()
         raise failed
     with client:

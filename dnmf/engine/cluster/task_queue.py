@@ -1,4 +1,4 @@
-"""The tasks of one pass on a cluster, a bounded number of them under way, and the tree of their sums."""
+"""The tasks of one pass on a cluster, of which a bounded number is in flight, and the tree of their sums."""
 
 import contextlib
 import queue
@@ -16,15 +16,27 @@ from dnmf.engine.passes import BadBlock
 if TYPE_CHECKING:
     from dnmf.engine.cluster.engine import ClusterEngine
 
-# Sums that are added up in one task: a power of two, so that the tree is the one of neighbours in pairs.
+# Sums that one task adds: a power of two, so that the tree is that of pairs of neighbours.
 FAN_IN = 8
-# Tasks in flight for every thread of the cluster; when half of them have ended, new ones go out together, so that a
-# worker has its next one when it ends one.
+# Tasks in flight for every thread of the cluster. When half of them are done, new ones are submitted together; so a
+# worker always has a next task.
 AHEAD = 4
 
 
 class TaskQueue:
-    """The tasks of one pass, a bounded number of them under way."""
+    """Runs the tasks of one pass, with a bounded number in flight.
+
+    Parameters
+    ----------
+    engine
+        The engine of the pass.
+    indices
+        Numbers of the groups to visit.
+    submit
+        Submits the tasks of some groups, and returns the futures of their sums.
+    read
+        Returns whether a block is read, and so counted.
+    """
 
     def __init__(
         self,
@@ -48,9 +60,9 @@ class TaskQueue:
             if len(self._running) > most // 2:
                 self._wait()
                 continue
-            several = self.indices[place : place + most - len(self._running)]
-            self._submit(several)
-            place += len(several)
+            batch = self.indices[place : place + most - len(self._running)]
+            self._submit(batch)
+            place += len(batch)
         while any(index < self._first_bad for index in self._running):
             self._wait()
         if self._bad is not None:
@@ -61,11 +73,11 @@ class TaskQueue:
         return self.engine.workers.bring([total], self.engine.workers.check)[0]
 
     def _limit(self) -> int:
-        """Return how many tasks may be under way."""
+        """Return how many tasks may be in flight."""
         return max(1, AHEAD * self.engine.workers.slots(self.engine.threads))
 
     def _submit(self, indices: Sequence[int]) -> None:
-        """Start the tasks of some groups, which one message to the scheduler does in half the time of one for each."""
+        """Submit the tasks of some groups by one message to the scheduler, in half the time of a message for each."""
         for index, sums in zip(indices, self.submit(indices), strict=True):
             sums.add_done_callback(partial(self._report, index))
             self._running[index] = sums
@@ -75,7 +87,7 @@ class TaskQueue:
         self._done.put((index, future))
 
     def _wait(self) -> None:
-        """Wait until a task has ended, and see how."""
+        """Wait until a task has ended, and handle its outcome."""
         since = time.monotonic()
         while True:
             self.engine.workers.check()
@@ -84,7 +96,7 @@ class TaskQueue:
                 index, future = self._done.get(timeout=POLL_S)
                 break
             except queue.Empty:
-                since = self.engine.workers.nudge(since)
+                since = self.engine.workers.wake(since)
         del self._running[index]
         if future.status == "cancelled":
             raise lost()
@@ -96,13 +108,13 @@ class TaskQueue:
                 raise error
             if index < self._first_bad:
                 self._bad, self._first_bad = error, index
-        elif index >= 0:  # it may have been lost again, with its worker: then the scheduler has it made again
+        elif index >= 0:  # if its worker was lost since, the scheduler runs the task again
             layout, group = self.engine.source.layout, self.engine.groups[index]
             if read := sum(layout.block_bytes(block) for block in group if self.read(block)):
                 self.engine.on_block(read)
 
     def _also_killed(self) -> Iterator[int]:
-        """Yield the groups that Dask blames together with another one: those that waited on the same workers."""
+        """Yield the other groups that Dask blames for the lost workers, because they waited there."""
         with contextlib.suppress(queue.Empty):
             while True:
                 index, future = self._done.get(timeout=POLL_S)
@@ -110,7 +122,7 @@ class TaskQueue:
                     yield index
 
     def _add(self, sums: Future, level: int) -> None:
-        """Put sums in their place in the tree, and add up those that are whole."""
+        """Add sums to a level of the tree, and submit the addition of a level that is full."""
         if level == len(self._levels):
             self._levels.append([])
         self._levels[level].append(sums)
@@ -118,12 +130,12 @@ class TaskQueue:
             self._add(self._sum(level), level + 1)
 
     def _sum(self, level: int) -> Future:
-        together = self.engine.client.submit(tasks.add_sums, *self._levels[level], pure=False)
+        total = self.engine.client.submit(tasks.add_sums, *self._levels[level], pure=False)
         self._levels[level] = []
-        return together
+        return total
 
     def _close(self) -> Future:
-        """Return the sum of all."""
+        """Return the future of the total."""
         for level in range(len(self._levels) - 1):
             if self._levels[level]:
                 self._add(self._sum(level) if len(self._levels[level]) > 1 else self._levels[level].pop(), level + 1)

@@ -1,4 +1,4 @@
-"""What runs on the workers of a cluster."""
+"""The functions that run on the workers of a cluster."""
 
 import dataclasses
 import threading
@@ -12,7 +12,7 @@ from distributed import Worker, WorkerPlugin
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-import dnmf.kernels.registry  # noqa: F401 - loads every library whose threads are to be limited
+import dnmf.kernels.registry  # noqa: F401 - loads all libraries whose threads are limited
 from dnmf.engine.factor import Factor
 from dnmf.engine.machine import multiplier, usable_memory
 from dnmf.engine.passes import BadBlock, Work, add_up, visit_block
@@ -31,17 +31,17 @@ _gates_lock = threading.Lock()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """What every task of a pass is told.
+    """The input that all tasks of a pass share.
 
     Attributes
     ----------
     work
-        What is done to a block.
+        The work on a block.
     H
-        For every factor that is read, and whose rows are put on top of each other: the factor, if every worker can
-        read it, and what makes a block of it from one that the tasks are given, if it is not that itself.
+        For each of the stacked factors: the factor, if every worker can read it, and a function that computes a block
+        of it from the one that the task is given, or None.
     threads
-        How many tasks of this kind a worker has memory for at once.
+        Number of tasks that a worker has memory for at once.
     reading
         Whether V is read.
     """
@@ -52,7 +52,7 @@ class Job:
     reading: bool
 
     def block(self, block: int, given: Sequence[Float | None]) -> Float | None:
-        """Return a block of H, from what the task was given of each factor."""
+        """Return a block of H, given the blocks of the factors that the task was sent."""
         rows = []
         for (shared, make), part in zip(self.H, given, strict=True):
             if shared is not None:
@@ -64,17 +64,17 @@ class Job:
 
 
 def pack(thing: Any) -> bytes:
-    """Pickle a thing so that its arrays come back aligned, and the reader's own.
+    """Pickle an object in one piece, so that its arrays are unpickled aligned and writable.
 
-    Arrays that travel as buffers of their own arrive at any address, where NumPy takes other paths through BLAS, and
-    read-only, for which the kernels would be compiled again.
+    Arrays sent as separate buffers may be unaligned, for which BLAS rounds differently, and read-only, for which the
+    kernels would be compiled again.
     """
     packed: bytes = cloudpickle.dumps(thing, protocol=4)
     return packed
 
 
 def unpack(packed: bytes) -> Any:
-    """Return what `pack` was given."""
+    """Return the object that `pack` pickled."""
     return cloudpickle.loads(packed)
 
 
@@ -87,7 +87,7 @@ def visit_group(
     given: Sequence[Sequence[Float] | None],
     known: bytes,
 ) -> tuple[list[Float | None], Any]:
-    """Visit the blocks of a group; return the blocks of H that are kept, and the sums.
+    """Visit the blocks of a group; return their blocks of the output, and the sums.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def visit_group(
 
 
 def fetch_block(part: CheckedPart, values: Sequence[Any], block: int, columns: NDArray[np.int64] | None) -> bytes:
-    """Return a block, or some of its columns, packed."""
+    """Read a block, or some of its columns, and pickle it."""
     V = read_block(part.given(values) if values else part, block, Scratch())
     return pack(V if columns is None else V[:, columns])
 
@@ -123,41 +123,41 @@ def fetch_block(part: CheckedPart, values: Sequence[Any], block: int, columns: N
 def act_on_chunks(
     packed: bytes, starts: range, width: int, offset: int, groups: Sequence[Sequence[Float]]
 ) -> list[Any]:
-    """Return what an act returns for the chunks of H that begin at `starts`, in groups that begin at `offset`."""
+    """Return `act(start, chunk)` for the chunks of H that begin at `starts`, given groups from column `offset` on."""
     act = unpack(packed)
     columns = np.concatenate([block for blocks in groups for block in blocks], axis=1)
     return [act(start, columns[:, start - offset : start - offset + width]) for start in starts]
 
 
 def first(pair: tuple[Any, Any]) -> Any:
-    """Return the first of two."""
+    """Return the first item of a pair."""
     return pair[0]
 
 
 def second(pair: tuple[Any, Any]) -> Any:
-    """Return the second of two."""
+    """Return the second item of a pair."""
     return pair[1]
 
 
 def hold(thing: Any) -> Any:
-    """Return what is given, so that it is on a worker, and can be again if that one is lost."""
+    """Return the argument: as the result of a task, it is on a worker, and can be restored if that worker is lost."""
     return thing
 
 
 @own_errors
 def add_sums(*level: Any) -> Any:
-    """Add up sums that stand next to each other."""
+    """Add neighbouring sums."""
     return add_up(level)
 
 
 def gate(threads: int) -> threading.Semaphore:
-    """Return what lets so many tasks of this worker through at once."""
+    """Return the semaphore that limits the tasks of this worker to a number."""
     with _gates_lock:
         return _gates.setdefault(threads, threading.Semaphore(threads))
 
 
 class OneThreadedProducts(WorkerPlugin):  # type: ignore[misc]
-    """Keeps BLAS to one thread on every worker, those that come later included, for as long as the worker lives."""
+    """Limits BLAS to one thread on every worker, also on future ones, for as long as it lives."""
 
     name = "dnmf-one-threaded-products"
     idempotent = True
@@ -167,8 +167,8 @@ class OneThreadedProducts(WorkerPlugin):  # type: ignore[misc]
         ThreadpoolController().limit(limits=1, user_api="blas")
 
 
-def look(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, str, Any]:
-    """Return a worker's version of dnmf, the bytes that it may use, its threads, what multiplies, and what it sees."""
+def describe_worker(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, str, Any]:
+    """Return a worker's version of dnmf, usable bytes, threads, BLAS, and the result of a packed probe."""
     memory = min(filter(None, [dask_worker.memory_manager.memory_limit, usable_memory()]))
-    sight = unpack(packed)
-    return VERSION, memory, dask_worker.state.nthreads, multiplier(), None if sight is None else sight()
+    probe = unpack(packed)
+    return VERSION, memory, dask_worker.state.nthreads, multiplier(), None if probe is None else probe()

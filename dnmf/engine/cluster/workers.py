@@ -1,4 +1,4 @@
-"""The workers of a cluster: who is there, what they have, what they see."""
+"""The workers of a cluster: their number, resources and files, and their results."""
 
 import asyncio
 import concurrent.futures
@@ -20,29 +20,29 @@ from dnmf.engine.cluster.launch import start_again
 from dnmf.engine.cluster.tasks import VERSION
 from dnmf.errors import ClusterError, ClusterWarning, DnmfError, Interrupted, warn
 
-# Seconds between two looks at whether the run was asked to stop, and at the workers.
+# Seconds between two checks whether the run was cancelled, and between two of the workers.
 POLL_S, CHECK_S = 0.1, 1.0
-# Seconds that a run which was asked to stop waits for the workers that hold its factors.
+# Seconds that a cancelled run waits for workers, which hold its factors.
 STOP_TIMEOUT_S = 10.0
-# Seconds without a result after which the scheduler is nudged.
+# Seconds without a result after which the scheduler is woken.
 WAKE_S = 5.0
-# How often a worker that cannot be reached is tried; each try takes `distributed.comm.timeouts.connect`.
+# Attempts to reach a worker; each takes `distributed.comm.timeouts.connect`.
 RETRIES = 3
-# Seconds without any worker after which a warning is given, and a cluster that was started here is asked for its
-# workers again; and how often that is done before somebody has to look into it.
-ALONE, CALLS = 60.0, 5
+# Seconds without any worker after which a warning is given and the workers of a cluster that was started here are
+# restarted, and the number of such restarts.
+ALONE_S, RESTARTS = 60.0, 5
 
 A = TypeVar("A")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Seen:
-    """What a worker has: bytes of memory it may use, threads, what multiplies; and sees of what it was asked to."""
+class WorkerInfo:
+    """A worker: bytes of memory that it may use, threads, name of its BLAS, and the result of the probe."""
 
     memory: int
     threads: int
     multiplier: str
-    sight: Any
+    probe: Any
 
 
 class Workers:
@@ -51,11 +51,11 @@ class Workers:
     Parameters
     ----------
     client
-        A client of the cluster that is connected and not asynchronous.
+        A client of the cluster, connected and not asynchronous.
     on_change
-        Called with the number of workers and the address of the dashboard, whenever the number has changed.
+        Called with the number of workers and the address of the dashboard whenever the number changes.
     cancelled
-        Once this is set, whoever waits for workers gets `Interrupted`.
+        Once this is set, waiting for workers raises `Interrupted`.
     """
 
     def __init__(
@@ -68,24 +68,24 @@ class Workers:
         self.on_change, self.cancelled = on_change, cancelled or threading.Event()
         self.count, self.ending = -1, False
         self._threads: dict[str, int] = {}
-        self._looked = -CHECK_S
+        self._checked = -CHECK_S
         self._alone: float | None = None
-        self._told, self._calls = False, 0
+        self._warned, self._restarts = False, 0
 
-    def prepare(self, sight: Callable[[], Any] | None = None) -> dict[str, Seen]:
-        """Wait for a worker, set up all there are and will be, and return what each that is there has and sees.
+    def prepare(self, probe: Callable[[], Any] | None = None) -> dict[str, WorkerInfo]:
+        """Wait for a worker, register the plugin on current and future ones, and return the resources of each.
 
         Raises
         ------
         ClusterError
-            If a worker has no dnmf or another version of it, or cannot be reached.
+            If a worker lacks dnmf, has another version of it, or cannot be reached.
         """
         with self.explained():
-            # An adaptive cluster starts workers for those who wait for a result, and keeps one that holds it.
-            asked = self.client.submit(tasks.hold, None, pure=False)
-            self._ask(partial(self.client.register_plugin, tasks.OneThreadedProducts()))
-            seen = self._each_sees(sight)
-            del asked
+            # An adaptive cluster starts a worker for a result that is waited for, and keeps the one that holds it.
+            held = self.client.submit(tasks.hold, None, pure=False)
+            self._retry(partial(self.client.register_plugin, tasks.OneThreadedProducts()))
+            seen = self._probe_all(probe)
+            del held
         for worker, found in seen.items():
             if took_too_long(found):
                 raise unreached(found)
@@ -98,47 +98,47 @@ class Workers:
                 raise ClusterError(
                     f"The worker {worker} has dnmf {found[0]}, and this is {VERSION}; install one version on all."
                 )
-        return {worker: Seen(*found[1:]) for worker, found in seen.items()}
+        return {worker: WorkerInfo(*found[1:]) for worker, found in seen.items()}
 
-    def look(self, sight: Callable[[], Any]) -> dict[str, Any]:
-        """Return what each worker sees, or the error that it met."""
+    def probe(self, probe: Callable[[], Any]) -> dict[str, Any]:
+        """Run a probe on all workers, and return the result of each, or its exception."""
         with self.explained():
-            seen = self._each_sees(sight)
+            seen = self._probe_all(probe)
         return {worker: found if isinstance(found, Exception) else found[-1] for worker, found in seen.items()}
 
-    def _each_sees(self, sight: Callable[[], Any] | None) -> dict[str, Any]:
-        """Ask all workers; one that goes away meanwhile has nothing to say, and one that is slow is asked again."""
-        packed, tries = tasks.pack(sight), 1
+    def _probe_all(self, probe: Callable[[], Any] | None) -> dict[str, Any]:
+        """Run a probe on all workers; leave out those that are lost meanwhile, and try slow ones again."""
+        packed, tries = tasks.pack(probe), 1
         while True:
-            answers = self._ask(partial(self.client.run, tasks.look, packed, on_error="return"))
+            answers = self._retry(partial(self.client.run, tasks.describe_worker, packed, on_error="return"))
             seen = {worker: found for worker, found in answers.items() if not isinstance(found, CommClosedError)}
             late = any(took_too_long(found) for found in seen.values())
             if seen and not (late and tries < RETRIES):
                 return seen
             tries += late
 
-    def _ask(self, question: Callable[[], A]) -> A:
-        """Ask once there is a worker, and again where one went away, or could not be reached, before it answered."""
+    def _retry(self, call: Callable[[], A]) -> A:
+        """Call a function once there is a worker, and again if a worker was lost or not reached during the call."""
         tries = 0
         while True:
             while not self.slots():
                 self.check()
                 self.cancelled.wait(POLL_S)
             try:
-                return question()
+                return call()
             except OSError as error:
                 self.check()
-                self._looked = -CHECK_S
+                self._checked = -CHECK_S
                 tries += not isinstance(error, CommClosedError)
                 if tries == RETRIES:
                     raise unreached(error) from error
 
-    def nudge(self, since: float) -> float:
-        """Wake the scheduler where nothing has come since so long; return the time to wait from.
+    def wake(self, since: float) -> float:
+        """Wake the scheduler if no result has come since a time; return the time to wait from.
 
-        Tasks without dependencies may wait in a queue of the scheduler, and leave it when another task ends or is given
-        up. When a worker is lost with what the tasks on the others were waiting for, no other task ends, and none would
-        leave the queue (seen in distributed 2026.8). So one is made to be given up.
+        The scheduler queues tasks without dependencies, and releases them when another task ends. If a worker is lost
+        with the dependencies of all other tasks, none of them ends, and none would leave the queue (distributed
+        2026.8). So a task is submitted and released.
         """
         if time.monotonic() - since < WAKE_S:
             return since
@@ -146,17 +146,17 @@ class Workers:
         return time.monotonic()
 
     def gather(self, futures: Sequence[Future]) -> list[Any]:
-        """Return results, however long workers take to come; but not where the run was asked to stop and none is left.
+        """Return results, waiting for workers if necessary.
 
         Raises
         ------
         ClusterError
-            If the scheduler is lost, or nobody is left to make the results and the run is to end.
+            If the scheduler is lost, or the run is to end and has no worker left.
         """
         alone: float | None = None
         ended = queue.SimpleQueue[Future]()
 
-        def look() -> None:
+        def check() -> None:
             nonlocal alone
             if self.client.status != "running":
                 raise lost()
@@ -164,8 +164,8 @@ class Workers:
             alone = None if self.slots() or not ending else alone or time.monotonic()
             if alone is not None and time.monotonic() - alone > STOP_TIMEOUT_S:
                 raise ClusterError(
-                    "The run was asked to stop, and no worker is left to tell how far it has come. Resume it from its "
-                    "store, from the checkpoint before."
+                    "The run was asked to stop, and no worker is left that holds its factors. Resume it from the last "
+                    "checkpoint in its store."
                 )
 
         for future in futures:
@@ -176,15 +176,14 @@ class Workers:
                 ended.get(timeout=CHECK_S)
                 remaining, since = remaining - 1, time.monotonic()
                 continue
-            since = self.nudge(since)
-            look()
-        return self.bring(futures, look)
+            since = self.wake(since)
+            check()
+        return self.bring(futures, check)
 
-    def bring(self, futures: Sequence[Future], look: Callable[[], None]) -> list[Any]:
-        """Return results that are made, or made again where their worker is lost before they are here.
+    def bring(self, futures: Sequence[Future], check: Callable[[], None]) -> list[Any]:
+        """Return results that are finished, or that are computed again because their worker was lost.
 
-        Where no worker is left, that may be never: so `look` is called at times, and raises where it is not to be
-        waited for.
+        Without workers this may take forever, so `check` is called from time to time; it may raise.
         """
         fetch, seconds = partial(self.client.gather, list(futures), asynchronous=True), CHECK_S
         while True:
@@ -192,15 +191,15 @@ class Workers:
                 return list(self.client.sync(fetch, callback_timeout=seconds))
             except TimeoutError:
                 if any(future.status == "error" for future in futures):
-                    raise  # it is what a task ended with
-                look()
-                seconds *= 2  # what is large may need longer to come
+                    raise  # the task itself raised it
+                check()
+                seconds *= 2  # a large result takes longer to transfer
 
     def slots(self, threads: int = 2**31) -> int:
-        """Return how many tasks run at once where a worker runs so many at most; the scheduler is asked at times."""
-        if time.monotonic() - self._looked > CHECK_S:
+        """Return how many tasks run at once, at most `threads` on a worker; update the workers from time to time."""
+        if time.monotonic() - self._checked > CHECK_S:
             self._threads = self.client.nthreads()
-            self._looked = time.monotonic()
+            self._checked = time.monotonic()
             if len(self._threads) != self.count:
                 self.count = len(self._threads)
                 self.on_change(self.count, self.client.dashboard_link)
@@ -208,17 +207,17 @@ class Workers:
         return sum(min(count, threads) for count in self._threads.values())
 
     def _look_after(self) -> None:
-        """Tell a person where there has been no worker for long, and start again those that this process started."""
+        """Warn if there has been no worker for long, and restart those that this process started."""
         now = time.monotonic()
         if self.count or self._alone is None:
-            self._alone, self._told = None if self.count else now, False
-        elif now - self._alone > ALONE:
-            self._alone, self._calls = now, self._calls + 1
-            coming = start_again(self.client.cluster) if self._calls <= CALLS else 0
-            if not self._told:
-                self._told = True
+            self._alone, self._warned = None if self.count else now, False
+        elif now - self._alone > ALONE_S:
+            self._alone, self._restarts = now, self._restarts + 1
+            coming = start_again(self.client.cluster) if self._restarts <= RESTARTS else 0
+            if not self._warned:
+                self._warned = True
                 warn(
-                    f"The cluster has had no worker for {ALONE:g} seconds, and the run waits for one. "
+                    f"The cluster has had no worker for {ALONE_S:g} seconds, and the run waits for one. "
                     + (f"Its {coming} workers are started again." if coming else self._remedy()),
                     ClusterWarning,
                 )
@@ -226,8 +225,8 @@ class Workers:
     def _remedy(self) -> str:
         address = self.client.scheduler.address if self.client.scheduler else "its address"
         return (
-            f"Start workers for the scheduler at {address}, or interrupt the run and resume it from its store; what is "
-            "not in a checkpoint is lost then."
+            f"Start workers for the scheduler at {address}, or interrupt the run and resume it from its store; passes "
+            "after the last checkpoint are lost then."
         )
 
     def check(self) -> None:
@@ -239,7 +238,7 @@ class Workers:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what an act on a lost scheduler ends in into a sentence."""
+        """Turn the exceptions of a lost scheduler into a ClusterError."""
         try:
             yield
         except DnmfError:
@@ -253,20 +252,20 @@ class Workers:
 
 
 def lost() -> ClusterError:
-    """Return the error for a scheduler that has gone."""
+    """Return the error for a lost scheduler."""
     return ClusterError(
-        "The scheduler of the cluster was lost, and with it what the workers held. Start a cluster again and resume "
-        "the run from its store; a run without a store begins anew."
+        "The scheduler of the cluster was lost, and with it the factors on the workers. Start a cluster again and "
+        "resume the run from its store; a run without a store must be started again."
     )
 
 
 def took_too_long(answer: Any) -> TypeGuard[OSError]:
-    """Return whether distributed gave up connecting; what a worker meets itself is of a more precise class."""
+    """Return whether distributed gave up connecting; exceptions on a worker are of more precise classes."""
     return type(answer) is OSError
 
 
 def unreached(error: OSError) -> ClusterError:
-    """Return the error for a worker that the scheduler knows and nobody can connect to."""
+    """Return the error for a worker of the scheduler that cannot be reached."""
     return ClusterError(
         f"A worker cannot be reached ({error}); see that the scheduler and this machine can open connections to every "
         "worker, or close the workers that no longer answer."
