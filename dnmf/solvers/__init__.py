@@ -1,1 +1,1 @@
-"""The iteration over passes, and the methods that run in it."""
+"""The iteration over passes, its methods, and its initialisations."""

@@ -1,4 +1,4 @@
-"""Where a run starts: random factors, those of a singular value decomposition, or given ones."""
+"""The first state of a run: random factors, those of a sketch or of singular vectors, or given ones."""
 
 import dataclasses
 
@@ -21,18 +21,18 @@ from dnmf.sources.names import NO_NAMES, Names
 
 
 def initial_state(context: PassContext, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:
-    """Return the state that a run starts from.
+    """Return the first state of a run.
 
     Parameters
     ----------
     context
-        What V is read with, where the initialisation needs it.
+        The means to read V, if the initialisation needs it.
     settings
-        Rank and seed.
+        Rank, seed and number of runs.
     given
-        W (m, r) and H (r, n) as streamed, checked, in place of an initialisation.
+        Checked factors W (m, r) and H (r, n), as streamed, to start from instead; or None.
     init
-        The name of the initialisation.
+        Name of the initialisation.
     """
     layout = context.engine.source.layout
     dtype = layout.work_dtype
@@ -50,10 +50,10 @@ def initial_state(context: PassContext, settings: Settings, given: tuple[Float, 
 
 
 def random_state(settings: Settings, layout: Layout) -> State:
-    """Draw both factors as |N(0, 1)|.
+    """Return factors with |N(0, 1)| entries.
 
-    The scale, which scikit-learn takes from the mean of V, is found column by column in the first pass, where
-    every column of H is scaled to fit its column of V best: it needs no read of its own.
+    The first pass scales every column of H to fit its column of V best. So the mean of V, from which scikit-learn takes
+    the scale, need not be read before.
     """
     W = np.abs(np.random.default_rng(settings.seed).standard_normal((layout.shape[0], settings.rank)))
     H = RandomFactor(settings.rank, layout.bounds, layout.work_dtype, settings.seed)
@@ -61,29 +61,35 @@ def random_state(settings: Settings, layout: Layout) -> State:
 
 
 def check_fixed(given: ArrayLike, shape: tuple[int, int], names: Names = NO_NAMES) -> Float:
-    """Return given columns (m, f) of W, checked, in the order of the names of V's rows where both have names."""
+    """Return given columns (m, f) of W, in the order of the names of V's rows if both have names.
+
+    Raises
+    ------
+    DataError
+        If their shape does not fit, or an entry is negative or not finite.
+    """
     columns = np.asarray(aligned(given, (names.rows, None), "fixed_W"))
     if columns.ndim != 2 or len(columns) != shape[0]:
-        raise DataError(f"fixed_W has shape {columns.shape}; V {shape} needs ({shape[0]}, components that are known).")
+        raise DataError(f"fixed_W has shape {columns.shape}; V {shape} needs ({shape[0]}, number of fixed components).")
     _check_factor("fixed_W", columns, "")
     return columns
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FirstRows:
-    """Makes a block of H whose first rows are given."""
+    """Sets the first rows of a block of H, for a `MappedFactor`."""
 
     rows: Float
     bounds: tuple[int, ...]
 
     def __call__(self, block: int, H: Float) -> Float:
-        """Return the block with its given rows in their place."""
+        """Return the block with its first rows set."""
         H[: len(self.rows)] = self.rows[:, self.bounds[block] : self.bounds[block + 1]]
         return H
 
 
 def hold_fixed(state: State, fixed: Float, layout: Layout) -> State:
-    """Return a state whose first components have the given columns (m, f) of the user's W."""
+    """Return the state with the first components of the user's W set to given columns (m, f)."""
     count, dtype = fixed.shape[1], layout.work_dtype
     if state.parts:
         return bundle([hold_fixed(part, fixed, layout) for part in state.parts])
@@ -98,9 +104,14 @@ def hold_fixed(state: State, fixed: Float, layout: Layout) -> State:
 def check_given(
     given: tuple[ArrayLike, ArrayLike], shape: tuple[int, int], rank: int, names: Names = NO_NAMES
 ) -> tuple[Float, Float]:
-    """Return given factors W (m, rank) and H (rank, n) as arrays, or raise DataError for the first that is wrong.
+    """Return given factors W (m, rank) and H (rank, n) as arrays.
 
-    Where they have names, they come in the order of those of V, and the components of H in the order of W's.
+    If they have names, they are brought into the order of V's names, and the components of H into the order of W's.
+
+    Raises
+    ------
+    DataError
+        If a shape does not fit, or an entry is negative or not finite.
     """
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise SettingsError(f"init={given!r} is not known; give a name, or the two factors as a tuple (W, H).")
@@ -116,7 +127,7 @@ def check_given(
 
 
 def _check_factor(name: str, array: Float, where: str) -> None:
-    """Raise DataError for the first entry of a given factor that no factor can have."""
+    """Raise DataError for the first entry of a given factor that is negative or not finite."""
     if array.dtype.kind not in "buif":
         raise DataError(f"{name}{where} has dtype {array.dtype}; give real numbers.")
     if not np.isfinite(array).all() or (array < 0).any():

@@ -1,11 +1,11 @@
-"""Passes that update W after every few blocks, in an order drawn anew for each pass.
+"""Passes that update W after every few blocks, in a new random order for each pass.
 
-The sums are exact all along: when H_j becomes H_j', A = VHᵀ grows by V_j (H_j' − H_j)ᵀ and B = HHᵀ likewise. So every
-update is one of block coordinate descent on the objective itself, over W and the blocks of H, as Neal & Hinton 1998 are
-incremental in EM: it never rises, and no step has to be chosen. In the first pass the blocks that were not seen count
-for nothing, a row of W that had no data yet keeps its start, and the penalty of W counts by the columns that were seen.
-With forgetting, W follows sums in which older blocks count for less (Mairal, Bach, Ponce & Sapiro 2010), which gets
-further in the first passes and no further later on; the loss reported is that of the exact sums.
+The sums stay exact: when H_j becomes H_j', A = VHᵀ changes by V_j (H_j' − H_j)ᵀ, and B = HHᵀ likewise. So every update
+is block coordinate descent on the objective itself, over W and the blocks of H, like incremental EM (Neal & Hinton
+1998): the loss never rises, and there is no step size. In the first pass, unseen blocks are left out, a row of W that
+has no data yet keeps its initial values, and the penalty of W is weighted by the share of the columns seen.
+With forgetting, W minimises over sums in which older blocks count less (Mairal, Bach, Ponce & Sapiro 2010). This is
+faster in the first passes, but does not converge as far; the reported loss is that of the exact sums.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ from dnmf.kernels.rule import Model
 from dnmf.solvers.iteration import Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 
-# Updates of W in a pass, where there are groups of blocks for so many, and its sweeps in each.
+# Updates of W in a pass, if there are as many groups of blocks, and sweeps over W in each.
 BATCHES, W_SWEEPS = 16, 4
 
 
 @dataclasses.dataclass(slots=True)
 class Batch(FieldSums):
-    """Sums over some blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the H that was there before."""
+    """Sums over a batch of blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the previous H."""
 
     stats: Stats
     cross: Float
@@ -40,7 +40,7 @@ class Batch(FieldSums):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UpdateBatch:
-    """The work of a batch: the update of its H, and what the sums held of it before, if they did."""
+    """The work of a batch: update its H, and add up its part of the previous sums if it was `seen` before."""
 
     update: Update
     seen: bool
@@ -62,7 +62,7 @@ class UpdateBatch:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GramOf:
-    """The work of a pass over H (r, n) alone that adds up HHᵀ."""
+    """The work of a pass over H (r, n) alone that computes HHᵀ."""
 
     rank: int
 
@@ -71,18 +71,18 @@ class GramOf:
         return Stats.zero(1, self.rank)
 
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> None:
-        """Add a block's."""
+        """Add HHᵀ of a block."""
         assert H is not None
         add_gram(H, stats.gram)
 
 
 def minibatch(seed: int, forget: float) -> Method:
-    """Return the method, for an order that depends on a seed, and the share of the sums that a batch leaves."""
+    """Return the method, for the seed of the order and the factor by which a batch scales the sums before it."""
     return partial(one_epoch, seed=seed, forget=forget)
 
 
 def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> State:
-    """Make a pass, batch by batch."""
+    """Make a pass, with an update of W after each batch."""
     rule, engine = context.rule, context.engine
     assert isinstance(rule, Quadratic)
     rank, layout = state.W.shape[1], engine.source.layout
@@ -107,7 +107,7 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
         sums = followed if forget < 1 else (cross, gram)
         new = updated(rule, W, *sums, weight)
         known = seen or len(norms) == layout.blocks or sums[0].any(axis=1, keepdims=True)
-        W = np.where(known & new.any(axis=0), new, W)  # as what is 0 here would stay 0, and H with it
+        W = np.where(known & new.any(axis=0), new, W)  # since a column of zeros would stay 0, and its row of H with it
     wide = W.astype(np.float64)
     ordered = [norms[block] for block in sorted(norms)]
     fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
@@ -117,7 +117,7 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
 
 
 def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:
-    """Return the groups of blocks in a random order, in `BATCHES` batches of almost one size.
+    """Return the groups of blocks in a random order, in `BATCHES` batches of almost equal size.
 
     >>> [len(batch) for batch in drawn(40, [0, 1])] == [2, 3] * 8
     True
@@ -128,7 +128,7 @@ def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:
 
 
 def updated(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float) -> Float:
-    """Return W (m, r) after some sweeps with VHᵀ and HHᵀ held, which stand for a share of all columns."""
+    """Return W (m, r) after some sweeps, given VHᵀ and HHᵀ over a share `weight` of the columns."""
     rows, share = np.ascontiguousarray(W.T, np.float64), min(weight, 1.0)
     penalty = Penalty(rule.penalty_W.l1 * share, rule.penalty_W.l2 * share)
     update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, penalty, W_SWEEPS, rule.held_W)

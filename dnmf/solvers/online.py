@@ -1,13 +1,13 @@
-"""One step of the online algorithm: W of a batch, then H from sums in which earlier batches count for less.
+"""One step of online NMF: solve for W of a batch, then update H from sums in which earlier batches count less.
 
-For the Frobenius loss the sums are XᵀW and WᵀW, and H is minimised over them (Mairal, Bach, Ponce & Sapiro 2010). For a
-β-divergence they are those of the majoriser at the H of each batch, as Lefèvre, Bach & Févotte 2011 add them up:
-H = (Σ H^(1/γ) ∘ top / Σ low)^γ. Penalties of H count by the rows that the sums stand for, so that α_H weighs a row the
-same in every batch, however X is cut.
+For the Frobenius loss, the sums are XᵀW and WᵀW, and H minimises over them (Mairal, Bach, Ponce & Sapiro 2010). For a
+β-divergence, they are the numerators and denominators of the majoriser at the H of each batch (Lefèvre, Bach & Févotte
+2011): H = (Σ H^(1/γ) ∘ top / Σ low)^γ. Penalties of H are multiplied by the number of rows in the sums, so that α_H has
+the same weight per row for every batch size.
 
-What is 0 in H stays 0 where updates multiply, and W of a row is 0 where H is. So a feature keeps its start until a
-batch has data of it, and a component until a batch uses it; and the sums of a divergence begin with those of one more
-row, which H at its start fits, so that no batch alone decides that an entry is 0.
+Multiplicative updates cannot leave 0, and a component of W is 0 where it is 0 in H. So a feature keeps its initial
+values until a batch has data of it, and a component until a batch uses it. The sums of a divergence start with one
+artificial row that the initial H fits, so that no single batch can set an entry to 0.
 """
 
 import dataclasses
@@ -32,29 +32,29 @@ from dnmf.solvers.initialise import initial_state
 from dnmf.solvers.iteration import PassContext
 from dnmf.sources import open_matrix
 
-# Until all rows were seen, a batch of w rows, of n so far, leaves forget_factor^((w/n)^MEMORY) of the sums: the smaller
-# this is, the fewer batches they stand for, and the sooner they follow H.
+# In the first epoch, a batch of w rows, of n so far, scales the sums by forget_factor^((w/n)^MEMORY). The smaller this
+# is, the fewer batches the sums represent, and the faster they follow H.
 MEMORY = 0.15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Online:
-    """Where the algorithm stands after some batches.
+    """The state of the algorithm after some batches.
 
     Attributes
     ----------
     start
-        Where the rows and columns of Hᵀ (n_features, r) start that no batch has told of yet.
+        Initial values of Hᵀ (n_features, r), for features and components that no batch has used yet.
     Ht
-        Hᵀ (n_features, r), 0 for features without data so far.
+        Hᵀ (n_features, r); 0 for features without data so far.
     top
-        The sums XᵀW (n_features, r), or those of a divergence; in float64.
+        XᵀW (n_features, r), or the numerators of a divergence; in float64.
     low
-        WᵀW (r, r), or the other sums of a divergence, (n_features, r) or (r,).
+        WᵀW (r, r), or the denominators of a divergence, (n_features, r) or (r,).
     weight
-        The rows that the sums stand for, each by what has not been forgotten of it.
+        Number of rows in the sums, after forgetting.
     rows
-        The rows seen.
+        Number of rows seen.
     """
 
     start: Float
@@ -67,19 +67,21 @@ class Online:
     def step(
         self, V: Block, W: Float | None, settings: Settings, forget_factor: float, sweeps: int, most: float = np.inf
     ) -> tuple["Online", Float, float]:
-        """Return what follows on this after a batch V (n_features, w), with Wᵀ (r, w) of it, and its cost for a row.
+        """Return the state after a batch V (n_features, w), with Wᵀ (r, w) of the batch and its mean cost per row.
 
         Parameters
         ----------
         W
-            Wᵀ from the last visit, or None to start from nothing.
+            Wᵀ from the last epoch, or None.
         settings
-            Those of the rows; penalties of H are for one row.
+            Settings for the rows; penalties of H are per row.
         forget_factor
-            What is left of the sums when `most` rows have been added, if so many were seen; before that, they are
-            forgotten faster, since H was still far off when they were made.
+            Share of the sums that is left after `most` further rows. Before `most` rows have been seen, the sums are
+            forgotten faster, since they come from an H far from the optimum.
         sweeps
-            Updates of W.
+            Sweeps over W.
+        most
+            Number of rows of an epoch.
         """
         rule, scratch, width = make_rule(settings, transposed=True), Scratch(), V.shape[1]
         rows = self.rows + width
@@ -101,10 +103,10 @@ class Online:
         return Online(self.start, Ht, top, low, weight, rows), h, cost
 
     def _entered(self, rule: Rule, present: NDArray[np.bool]) -> tuple[Float, NDArray[np.bool]]:
-        """Return Hᵀ for a batch, with the start of the features and components that it is the first to use.
+        """Return Hᵀ for a batch, with initial values for features and components used for the first time.
 
-        Also returned is which features these are: those `present` of which nothing is known. The start is put on the
-        scale that each component has by now.
+        The initial values are scaled to the present size of each component. Also return which features are new: those
+        `present` in the batch and unknown before.
         """
         sums = np.zeros_like(self.Ht) if self.top is None else self.top
         known = (sums if isinstance(rule, Quadratic) else self.Ht).any(axis=1)
@@ -118,7 +120,7 @@ class Online:
 
 
 def with_data(V: Block) -> NDArray[np.bool]:
-    """Say of each feature whether a batch V (n_features, w) has data of it."""
+    """Return whether a batch V (n_features, w) has data of each feature."""
     if not scipy.sparse.issparse(V):
         return np.asarray((V > 0).any(axis=1))
     found = np.zeros(V.shape[0], bool)
@@ -129,7 +131,7 @@ def with_data(V: Block) -> NDArray[np.bool]:
 def added(
     rule: Rule, before: Online, base: Float, new: NDArray[np.bool], stats: Stats, width: int, forget: float
 ) -> tuple[Float, Float]:
-    """Return the sums with those of a batch at Hᵀ = `base`; for features that are new, with those of one row more."""
+    """Add the sums of a batch at Hᵀ = `base`, and for new features those of one artificial row."""
     if isinstance(rule, Quadratic):
         top, low = stats.cross, stats.gram
     else:
@@ -147,7 +149,7 @@ def added(
 
 
 def updated(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Float:
-    """Return Hᵀ (n_features, r) for sums that stand for so many rows."""
+    """Return Hᵀ (n_features, r) that minimises over the sums, which represent `weight` rows."""
     stats = rule.zero(*Ht.shape)
     stats.norms.append(0.0)
     if isinstance(rule, Quadratic):
@@ -165,7 +167,7 @@ def updated(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Flo
 
 
 def pace(rule: Rule) -> float:
-    """Return γ, the share that H moves of what the sums say."""
+    """Return the exponent γ of the update of H; 1 for the Frobenius loss."""
     return float(exponent(rule.beta)) if isinstance(rule, Divergence) else 1.0
 
 
@@ -176,7 +178,7 @@ def powered(Ht: Float, rule: Divergence) -> Float:
 
 
 def penalty(rule: Rule, W: Float, Ht: Float, width: int) -> float:
-    """Return the penalties of a row of X, for Wᵀ (r, w)."""
+    """Return the mean penalty of a row of X, for Wᵀ (r, w)."""
     of_W = rule.penalty_H.value(float(W.sum(dtype=np.float64)), float(np.square(W, dtype=np.float64).sum()))
     return of_W / width + rule.penalty_W.value(
         float(Ht.sum(dtype=np.float64)), float(np.square(Ht, dtype=np.float64).sum())
@@ -184,9 +186,9 @@ def penalty(rule: Rule, W: Float, Ht: Float, width: int) -> float:
 
 
 def first_components(V: Block, settings: Settings, given: Float | None = None) -> Float:
-    """Return where Hᵀ (n_features, r) starts: as given, or as an initialisation makes it of a first batch V.
+    """Return initial values of Hᵀ (n_features, r): the given ones, or those that the initialisation finds in a batch V.
 
-    Features of which that says nothing, since the batch has no data of them or all that is given is 0, are random.
+    Features without data in the batch, or whose given values are all 0, are random.
     """
     dtype = work_dtype(V.dtype)
     if given is None:

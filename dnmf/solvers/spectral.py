@@ -1,4 +1,4 @@
-"""Initialisation by singular vectors: NNDSVD and its variants."""
+"""Initialisation by singular vectors: NNDSVD and its variants (Boutsidis & Gallopoulos 2008)."""
 
 import dataclasses
 import math
@@ -18,24 +18,24 @@ from dnmf.solvers.sketch import SketchSums, low_rank, pilot_bytes
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
-# An entry of a singular vector this much smaller than the largest is taken for 0, which rounding may make of it.
+# Entries of a singular vector below this share of the largest are set to 0, as they may be rounding errors.
 NEGLIGIBLE = 1e-6
-# Zeros of the factors are filled with the mean of V, as the paper does, where its root is in this range around 1.
+# Zeros of the factors are filled with the mean of V, as in the paper, if its root is within this factor of 1.
 FILL_RANGE = 1e3
-# Columns of the basis for the singular vectors: so many for every component, and so many more.
+# Columns of the basis for the singular vectors: for every component, and in addition.
 PROBES, OVERSAMPLING = 2, 10
 
 
 @dataclasses.dataclass(slots=True)
 class Halves(FieldSums):
-    """The squared norms of the positive and of the negative part of each right singular vector (2, r)."""
+    """Squared norms of the positive and the negative part of every right singular vector (2, r)."""
 
     squares: Float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Combine:
-    """The work of a pass over R (K, n) alone that makes rows of it: X R, for X (r, K)."""
+    """The work of a pass over R (K, n) alone that computes X R, for X (r, K)."""
 
     X: Float
 
@@ -53,10 +53,10 @@ class Combine:
 
 
 def spectral_state(context: PassContext, settings: Settings) -> State:
-    """Start from the singular vectors of V, as Boutsidis & Gallopoulos 2008 do (NNDSVD), by one pass.
+    """Return factors from the leading singular vectors of V, computed in one pass.
 
-    The vectors are those of a sketch of V: of the matrix of low rank that shares with V what a basis of some of its
-    columns sees, to first order. Components beyond the rank of V are random.
+    They are the singular vectors of a sketch of V, a matrix of low rank that agrees with V to first order on a basis of
+    some of its columns. Components beyond the rank of V are random.
     """
     layout = context.engine.source.layout
     with single_threaded_products():
@@ -64,14 +64,14 @@ def spectral_state(context: PassContext, settings: Settings) -> State:
     mean = sums.total / (layout.shape[0] * layout.shape[1])
     W, signs, gains, balance = split_vectors(left, halves)
     root = math.sqrt(mean)
-    usual = root * min(max(root, 1 / FILL_RANGE), FILL_RANGE)  # the mean, or about the size of the factors far from 1
+    usual = root * min(max(root, 1 / FILL_RANGE), FILL_RANGE)  # the mean, or the root if it is far from 1
     fill = {"nndsvd": 0.0, "nndsvda": usual, "nndsvdar": usual / 100}[settings.init]
     noisy = settings.init == "nndsvdar"
     missing = gains == 0
     drawn = np.sqrt(mean / settings.rank)
     normal = np.abs(np.random.default_rng(settings.seed).standard_normal(W.shape))
     W = np.where(missing, drawn * normal, np.where(W == 0, fill / balance * (normal if noisy else 1.0), W))
-    # Penalties see the scale of each factor, and updates move it from one to the other slowly.
+    # Penalties depend on how the factors share their scale, which updates change slowly.
     share = balance if any((settings.l1_W, settings.l2_W, settings.l1_H, settings.l2_H)) else np.ones_like(balance)
 
     def make(block: int, projected: Float) -> Float:
@@ -87,7 +87,7 @@ def spectral_state(context: PassContext, settings: Settings) -> State:
 
 
 def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
-    """Return what a run works with beside V if it begins at singular vectors: the basis, R, and what is made of it."""
+    """Return the load of a run with this initialisation: it adds the basis, R, and arrays of their size."""
     width = PROBES * rank + OVERSAMPLING
     return load._replace(
         sums=max(load.sums, width),
@@ -99,9 +99,9 @@ def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
 
 
 def singular_vectors(context: PassContext, settings: Settings) -> tuple[Float, Factor, Halves, SketchSums]:
-    """Return left singular vectors U (m, r), UᵀV (r, n) in blocks, the norms of its halves, and the sums of the pass.
+    """Return left singular vectors U (m, r), UᵀV (r, n), the norms of the parts of its rows, and the sums of the pass.
 
-    Where V has fewer singular values above rounding, the vectors that are missing are 0.
+    Vectors beyond the numerical rank of V are 0.
     """
     engine, rank = context.engine, settings.rank
     layout = engine.source.layout
@@ -119,11 +119,11 @@ def singular_vectors(context: PassContext, settings: Settings) -> tuple[Float, F
 
 
 def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Float]:
-    """Return W (m, r), and for every row of UᵀV the sign to take of it and the factor that makes it H's (r,).
+    """Return W (m, r), and for every row of UᵀV its sign, its gain and the balance (r,) of the factors.
 
-    Of the pairs (u⁺, v⁺) and (u⁻, v⁻) of each singular triplet the one with the larger product of norms is kept.
-    The columns of W have length 1, the rows of H the scale of V; the last value returned (r,) is what W's columns
-    are multiplied with, and H's rows divided by, to share that scale between them as in the paper.
+    Of the pairs (u⁺, v⁺) and (u⁻, v⁻) of each singular triplet, the one with the larger product of norms is kept. The
+    columns of W have length 1; a row of H is the part of UᵀV with that sign, times the gain. Multiplying the columns of
+    W by the balance, and dividing the rows of H by it, shares the scale between them as in the paper.
     """
     W = np.zeros_like(left)
     rank = left.shape[1]

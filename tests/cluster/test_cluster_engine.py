@@ -190,7 +190,7 @@ def test_every_group_is_told_once_and_no_more_than_a_window_is_under_way(client,
     monkeypatch.setattr(
         dnmf.engine.cluster.task_queue.TaskQueue,
         "_submit",
-        lambda flight, index: (submit(flight, index), most.append(len(flight.under_way))),
+        lambda tasks, index: (submit(tasks, index), most.append(len(tasks._running))),
     )
     run.one_pass(Job())
     assert sum(told) == 2 * 120 * 8

@@ -1,4 +1,4 @@
-"""Sketch and correct: passes over V alternate with a factorisation of a surrogate of V, which costs no read.
+"""Sketch and correct: passes over V alternate with the factorisation of a surrogate of V, which reads nothing.
 
 ```
 first pass    R = QᵀV, Y = VRᵀ                              V̂ = QR + (I − QQᵀ) Y (RRᵀ)⁺ R
@@ -6,10 +6,10 @@ later passes  H from W, A = VHᵀ, B = HHᵀ, R = QᵀV, W ∈ Q     V̂ = QR + 
 between       V̂ ≈ WH, some dozen updates of both
 ```
 
-The first surrogate is the single-pass low-rank approximation of Tropp, Yurtsever, Udell & Cevher 2017 with a basis Q
-that comes from some columns of V. The later ones are exact to first order: at the W and H of the pass, WᵀV̂ = WᵀV and
-V̂Hᵀ = VHᵀ, so that a point where nothing more is to be gained on V̂ is one for V. What a surrogate proposes is taken
-if the next pass finds it better, and given up otherwise.
+The first surrogate is the single-pass low-rank approximation of Tropp, Yurtsever, Udell & Cevher 2017, with a basis Q
+from some columns of V. The later ones are exact to first order: at the W and H of the pass, WᵀV̂ = WᵀV and V̂Hᵀ = VHᵀ, so
+that a stationary point of V̂ is one of V. The next pass accepts the W of a surrogate if it lowers the loss, and rejects
+it otherwise.
 """
 
 from dnmf.solvers.sketch.basis import PILOT_BYTES, SAMPLE, basis_of, left_over, lifted, pilot, pilot_bytes, stride_of

@@ -1,4 +1,4 @@
-"""The basis that V is projected on."""
+"""The basis on which V is projected."""
 
 import math
 from typing import Any
@@ -14,26 +14,26 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.scale import check_scale, limits
 from dnmf.sources.base import Layout
 
-# The part of the first basis that is Gaussian: one in so many.
+# One in this many columns of the first basis is Gaussian.
 GAUSSIAN_SHARE = 4
-# Columns of V that the first basis is made of, in so many runs, with their bytes; and products with them.
+# Columns of V from which the first basis is computed, their runs, their bytes, and rounds of products with them.
 PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
-# Entries of them that are checked at once.
+# Entries of them that are validated at once.
 CHECKED = 2**18
-# Columns of a surrogate that are factorised in this process.
+# Columns of a surrogate that are factorised in this process, at most.
 SAMPLE = 10000
-# A direction that is left of another is dropped where it is smaller than this share of it.
+# A column is dropped as dependent if its part orthogonal to the others is below this share of its length.
 DEPENDENT = 1e-9
 
 
 def first_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, dict[int, Block]]:
-    """Return a basis (m, width) of what some columns of V have in common, and the blocks that were read for it."""
+    """Return a basis (m, width) from some columns of V, and the blocks that were read for it."""
     M, _, known = pilot(engine, width, generator)
     return basis_of(M, width, generator), known
 
 
 def basis_of(M: Any, width: int, generator: np.random.Generator) -> Float:
-    """Return a basis (m, width) of some columns M (m, n), a part of it Gaussian, for what they do not know."""
+    """Return a basis (m, width) of some columns M (m, n); a part of it is Gaussian, for directions not in M."""
     leading = width - width // GAUSSIAN_SHARE
     Y = M @ generator.standard_normal((M.shape[1], min(width, M.shape[1]))).astype(M.dtype)
     for _ in range(PILOT_ROUNDS):
@@ -46,9 +46,10 @@ def basis_of(M: Any, width: int, generator: np.random.Generator) -> Float:
 def pilot(
     engine: Engine, width: int, generator: np.random.Generator
 ) -> tuple[Any, NDArray[np.int64], dict[int, Block]]:
-    """Return some runs of V's columns, their numbers, which depend on V's shape alone, and the blocks they are in.
+    """Return some runs of V's columns, their numbers, and the blocks that were read for them.
 
-    Blocks that would take too much memory are not among them, and read again by the pass.
+    The numbers depend on the shape of V alone. Blocks that would take too much memory are not returned; the pass reads
+    them again.
     """
     layout = engine.source.layout
     rows, columns = layout.shape
@@ -83,17 +84,17 @@ def pilot(
 
 
 def pilot_bytes(layout: Layout) -> int:
-    """Return what the blocks of a pilot, or its columns, take of memory."""
+    """Return the bytes of the columns of a pilot, or of their blocks."""
     whole = layout.stored_bytes if layout.sparse else math.prod(layout.shape) * layout.work_dtype.itemsize
     return min(PILOT_BYTES, max(layout.read_bytes * layout.blocks, whole))
 
 
 def scale_down(values: Float, size: int) -> None:
-    """Divide what a matrix of a size stores by a power of two, so that its squares fit floats, a part at a time."""
+    """Divide the stored entries of a matrix with `size` entries by a power of two, so that their squares are finite."""
     parts = [values[part] for part in slices(len(values), max(1, CHECKED * len(values) // max(values.size, 1)))]
     most, largest, squares = limits(values.dtype, 2.0)[1], 0.0, 0.0
     for part in parts:
-        part[~((part >= 0) & (part <= most))] = 0  # the pass will name what is wrong
+        part[~((part >= 0) & (part <= most))] = 0  # the pass will raise the error for them
         largest = max(largest, float(part.max(initial=0)))
     if largest > 0:
         squares = sum(float(np.square(part / largest, dtype=np.float64).sum()) for part in parts)
@@ -102,20 +103,20 @@ def scale_down(values: Float, size: int) -> None:
 
 
 def stride_of(layout: Layout) -> int:
-    """Return the distance of the columns that are taken as a sample."""
+    """Return the distance between the columns of the sample."""
     return -(-int(layout.bounds[-1]) // SAMPLE)
 
 
 def sampled(block: Float, start: int, stride: int) -> Float:
-    """Return those columns of a block that begins at column `start` of V whose numbers are multiples of the stride."""
+    """Return the columns of a block, from column `start` of V on, whose numbers in V are multiples of the stride."""
     return block[:, -start % stride :: stride].copy()
 
 
 def orthonormal(X: Float) -> Float:
-    """Return an orthonormal basis of the columns of X (m, q), those first that come first; dependent ones are dropped.
+    """Return an orthonormal basis of the columns of X (m, q) by Gram–Schmidt, without dependent columns.
 
-    A column is dropped by what is left of it relative to its own length: relative to what is left of others, rounding
-    would be taken for a direction.
+    The orthogonal part of a column is compared with the length of that column: compared with the orthogonal parts of
+    others, rounding errors could count as a direction.
     """
     largest = np.abs(X).max(axis=0, initial=0)
     X = X[:, largest > 0] / largest[largest > 0]
@@ -134,7 +135,7 @@ def orthonormal(X: Float) -> Float:
 
 
 def pseudo_inverse(gram: Float, dtype: np.dtype[Any]) -> Float:
-    """Return the pseudo-inverse of a Gram matrix (q, q), taken with a unit diagonal so that scales do not matter."""
+    """Return the pseudo-inverse of a Gram matrix (q, q), scaled to a unit diagonal to be independent of scales."""
     scale = np.sqrt(np.diag(gram))
     scale = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
     scales = np.outer(scale, scale)
@@ -143,10 +144,10 @@ def pseudo_inverse(gram: Float, dtype: np.dtype[Any]) -> Float:
 
 
 def lifted(Q: Float, product: Float, gram: Float, dtype: np.dtype[Any]) -> Float:
-    """Return (I − QQᵀ) VRᵀ (RRᵀ)⁺ (m, q): how V goes with R (q, n) outside of a basis Q, for VRᵀ (m, q) and RRᵀ."""
+    """Return (I − QQᵀ) VRᵀ (RRᵀ)⁺ (m, q), the regression of V on R outside a basis Q, given VRᵀ (m, q) and RRᵀ."""
     return (product - Q @ (Q.T @ product)) @ pseudo_inverse(gram, dtype)
 
 
 def left_over(norm: float, left: Float, gram: Float) -> float:
-    """Return ‖V‖² − ‖L S‖², at least 0: what no factors of a surrogate account for, for L (m, q) and SSᵀ (q, q)."""
+    """Return ‖V‖² − ‖L S‖² ≥ 0, the part of V outside a surrogate, for L (m, q) and SSᵀ (q, q)."""
     return max(norm - float(np.vdot(left.T @ left, gram)), 0.0)

@@ -1,4 +1,4 @@
-"""The columns of a surrogate with their part of the factorisation, in this process or in blocks."""
+"""The columns of a surrogate and their H, in this process or in the blocks of a long factor."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,15 +17,15 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
 
-# Sweeps over H in a round, and over an H that has no values yet.
+# Sweeps over H in a round, and in the first round.
 SWEEPS, FIRST_SWEEPS = 6, 20
-# Columns, or rows of W, that one thread works on at once: so many whatever the threads, for the same bits.
+# Columns, or rows of W, in one unit of work: independent of the number of threads, for the same bits.
 TOGETHER = 2048
 
 
 @dataclasses.dataclass(slots=True)
 class SurrogateSums(FieldSums):
-    """SHᵀ (q, r), HHᵀ (r, r), and the sum of every row of H (r,)."""
+    """SHᵀ (q, r), HHᵀ (r, r), and the row sums of H (r,)."""
 
     cross: Float
     gram: Float
@@ -39,12 +39,12 @@ class SurrogateSums(FieldSums):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Round:
-    """What is done to some columns of the surrogate in a round.
+    """The update of H for some columns of the surrogate.
 
     Attributes
     ----------
     rule
-        With the penalties of H, and how many of its rows are held.
+        Rule with the penalties of H and the number of its fixed rows.
     projected, gram
         LᵀW (q, r) and WᵀW (r, r), in the working dtype.
     """
@@ -53,8 +53,8 @@ class Round:
     projected: Float
     gram: Float
 
-    def act(self, S: Float, H: Float | None, sums: SurrogateSums, scratch: Scratch) -> Float:
-        """Return the new H (r, w) of columns S (q, w), and add them up."""
+    def update(self, S: Float, H: Float | None, sums: SurrogateSums, scratch: Scratch) -> Float:
+        """Return the new H (r, w) of columns S (q, w), and add to the sums."""
         rank, width = len(self.gram), S.shape[1]
         new = np.empty((rank, width), S.dtype)
         for columns in slices(width, max(128, PANEL_BYTES // (len(S) * S.itemsize))):
@@ -76,21 +76,21 @@ class Round:
 
 
 class Columns(Protocol):
-    """The columns S of a surrogate with their H, wherever they are."""
+    """The columns S (q, n) of a surrogate with their H (r, n)."""
 
     @property
     def dtype(self) -> "np.dtype[np.floating]":
-        """Of S and H."""
+        """Dtype of S and H."""
 
     def update(self, round_: Round) -> SurrogateSums:
-        """Do a round to all of them."""
+        """Update H by a round over all columns."""
 
     def factor(self, bounds: Sequence[int]) -> Factor:
-        """Return H (r, n) in the blocks with these bounds."""
+        """Return H (r, n) in blocks with these bounds."""
 
 
 class LocalColumns:
-    """Columns S (q, n) in this process, with the H (r, n) that they have, if any; `each` goes through parts of them."""
+    """Columns in this process, with an initial H or None; `each` maps over parts of them."""
 
     def __init__(self, S: Float, H: Float | None = None, each: Each = map) -> None:
         self.S, self.H, self.dtype = S, H, S.dtype
@@ -98,30 +98,30 @@ class LocalColumns:
         self._parts = [(part, Scratch()) for part in slices(S.shape[1], TOGETHER)]
 
     def update(self, round_: Round) -> SurrogateSums:
-        """Do a round to all of them."""
+        """Update H by a round over all columns."""
         begun = self.H is not None
         H = self.H = self.H if self.H is not None else np.empty((len(round_.gram), self.S.shape[1]), self.dtype)
 
         def act(part: tuple[slice, Scratch]) -> SurrogateSums:
             columns, scratch = part
             sums = SurrogateSums.zero(len(self.S), len(H))
-            H[:, columns] = round_.act(self.S[:, columns], H[:, columns] if begun else None, sums, scratch)
+            H[:, columns] = round_.update(self.S[:, columns], H[:, columns] if begun else None, sums, scratch)
             return sums
 
         sums: list[SurrogateSums] = list(self._each(act, self._parts))
         return add_up(sums)
 
     def factor(self, bounds: Sequence[int]) -> Factor:
-        """Return H, once it was updated."""
+        """Return H after a first round."""
         assert self.H is not None
         return ArrayFactor(self.H, bounds)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RoundOfBlock:
-    """The work of a round as a pass over the blocks of S, with those of H on top of them where there are some.
+    """The work of a round as a pass over the blocks of S, with those of H stacked on top once it has begun.
 
-    `below` are rows under those of S that are none of it.
+    `below` is a number of rows below S that are skipped.
     """
 
     round: Round
@@ -136,11 +136,11 @@ class RoundOfBlock:
         """Return the block's new H."""
         assert H is not None
         rank = len(self.round.gram) if self.begun else 0
-        return self.round.act(H[rank : len(H) - self.below], H[:rank] if self.begun else None, sums, scratch)
+        return self.round.update(H[rank : len(H) - self.below], H[:rank] if self.begun else None, sums, scratch)
 
 
 class BlockColumns:
-    """Columns in the blocks of a long factor; H is written anew in every round."""
+    """Columns in the blocks of a long factor; every round writes a new H."""
 
     def __init__(
         self, engine: Engine, new_factor: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0
@@ -151,7 +151,7 @@ class BlockColumns:
         self._own = False
 
     def update(self, round_: Round) -> SurrogateSums:
-        """Do a round to all of them."""
+        """Update H by a round over all columns."""
         new = self.new_factor(len(round_.gram))
         known: Factor = self.S if self.H is None else StackedFactor(self.H, self.S)
         sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, new, H_ALONE)
@@ -160,11 +160,11 @@ class BlockColumns:
         return sums
 
     def factor(self, bounds: Sequence[int]) -> Factor:
-        """Return H, once it was updated."""
+        """Return H after a first round."""
         assert self.H is not None
         return self.H
 
     def drop(self) -> None:
-        """Give up H, where it was made here."""
+        """Free H, unless it was given."""
         if self.H is not None and self._own:
             self.H.drop()

@@ -1,4 +1,4 @@
-"""The method: what happens in a pass, and between two."""
+"""The method: a pass, and the factorisation of a surrogate after it."""
 
 import dataclasses
 
@@ -21,42 +21,42 @@ from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout
 
-# Columns of the first basis for every component, and of those that later ones keep of it.
+# Columns of the first basis for every component, and those of later ones besides W.
 WIDTH, KEPT_WIDTH = 3, 2
-# Rows of [H; R] in a later pass, for every component: H, W, what is kept of the basis, and the last change.
+# Rows of [H; R] in a later pass for every component: H, and R for W, for the kept basis, and for the last change.
 LARGEST = 3 + KEPT_WIDTH
 # Random starts on the first surrogate.
 STARTS = 8
 # Rounds of updates on a surrogate, in this process and over all columns.
 ROUNDS, SPREAD_ROUNDS = 200, 4
-# A sketch that proposed nothing better so many times, one after another, is given up.
-REFUSALS = 2
+# The sketch is given up after this many consecutive trial points that were rejected.
+REJECTIONS = 2
 
 
 def fits(rule: Rule, layout: Layout, rank: int) -> bool:
-    """Say whether a sketch can serve a rule on a matrix: it is to be smaller than V, in both directions."""
+    """Return whether passes can use a sketch: it must be smaller than V in both directions."""
     return isinstance(rule, Quadratic) and LARGEST * rank < min(layout.shape)
 
 
 def starts(rule: Rule, layout: Layout, rank: int) -> bool:
-    """Say whether a sketch can be where a rule starts from: every entry of V is to count, and no component be known."""
+    """Return whether a run can start from a sketch: every entry of V must count, and no component be fixed."""
     if not isinstance(rule, (Quadratic, Divergence)) or rule.held_W or rule.held_H:
         return False
     return rule.entries.all and LARGEST * rank < min(layout.shape)
 
 
 def pays(layout: Layout, rank: int) -> bool:
-    """Say whether reading V costs more than its sketch: not where V is in memory and so sparse as to be smaller."""
+    """Return whether reading V costs more than its sketch: not if V is in memory and so sparse that it is smaller."""
     sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
     return layout.on_disk or not layout.sparse or layout.stored_bytes > 2 * sketch
 
 
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
-    """Return what a run works with beside V if it makes sketches.
+    """Return the load of a run that makes sketches.
 
-    Long are [H; R] of a pass, the H before it and after it, and the H of the surrogate with the next one. The driver
-    has the basis, what it is made of, and the left factor of the surrogate; the sample, what as many threads as there
-    are starts make of it, and the first columns of V.
+    The long factors are [H; R] of a pass, H before and after it, and two H of the surrogate. The driver holds the basis
+    and the arrays it is computed from, the left factor of the surrogate, the sample with the arrays of all starts, and
+    the pilot columns of V.
     """
     sample = 4 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
     return load._replace(
@@ -69,7 +69,7 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
 
 
 def sketched(context: PassContext, settings: Settings) -> State:
-    """Make the first pass, and return factors of its surrogate as the state to start from."""
+    """Make the first pass, and return factors of its surrogate as the first state."""
     engine, rule, rank = context.engine, context.rule, settings.rank
     if isinstance(rule, Divergence):
         return scaled_start(context, settings, WIDTH * rank, STARTS, (ROUNDS, SPREAD_ROUNDS))
@@ -90,8 +90,8 @@ def sketched(context: PassContext, settings: Settings) -> State:
             W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
         W, columns = surrogate.solve(S, W, all_columns, stride, (ROUNDS, SPREAD_ROUNDS))
     R.drop()
-    probes = orthonormal(sums.product).astype(dtype)
-    carry = MethodState(sketch_directions=probes if probes.size else None)
+    directions = orthonormal(sums.product).astype(dtype)
+    carry = MethodState(sketch_directions=directions if directions.size else None)
     H, norms = columns.factor(layout.bounds), tuple(sums.norms)
     return State(1, W.astype(dtype), H, norms, method="sketch", carry=carry, runs=runs)
 
@@ -99,7 +99,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
 def low_rank(
     context: PassContext, width: int, generator: np.random.Generator, summed: bool = False
 ) -> tuple[Float, Factor, SketchSums]:
-    """Return L (m, K) and R (K, n) of a matrix L R close to V, by one pass, and the sums of the pass; K ≤ width."""
+    """Return L (m, K) and R (K, n) with L R ≈ V, computed in one pass, and its sums; K ≤ width."""
     layout = context.engine.source.layout
     Q, known = first_basis(context.engine, width, generator)
     R = context.new_factor(Q.shape[1])
@@ -110,8 +110,8 @@ def low_rank(
 
 
 def corrected(context: PassContext, state: State) -> State:
-    """Make a pass at the point that the surrogate before it led to, and find the next one."""
-    if state.carry.sketch_directions is None or state.carry.rejections >= REFUSALS:
+    """Make a pass at the trial point of the last surrogate, and find the next trial point."""
+    if state.carry.sketch_directions is None or state.carry.rejections >= REJECTIONS:
         return extrapolated(context, state)
     rank = state.W.shape[1]
     assert isinstance(context.rule, Quadratic)
@@ -130,27 +130,29 @@ def corrected(context: PassContext, state: State) -> State:
     H = context.new_factor(rank)
     context.engine.one_pass(SelectRows(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
-
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
-    S = np.concatenate(sums.sample, axis=1)
-    all_columns = BlockColumns(context.engine, context.new_factor, both, H)
-    start = step.W.astype(np.float64)
     left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
     beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
+    S, all_columns = np.concatenate(sums.sample, axis=1), BlockColumns(context.engine, context.new_factor, both, H)
     with at_once(context.threads) as each:
         surrogate = Surrogate(left, context.rule, norm, beyond, each)
-        ahead, _ = surrogate.solve(S, start, all_columns, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
+        W = step.W.astype(np.float64)
+        W_trial, _ = surrogate.solve(S, W, all_columns, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
     all_columns.drop()
     both.drop()
+    # A pass at W itself, after a rejected point, is no evidence for or against the surrogates.
+    rejections = state.carry.rejections if state.carry.W_trial is None else 0
+    directions = next_directions(Q, sums.gram, change, KEPT_WIDTH * rank).astype(layout.work_dtype)
+    carry = MethodState(W_trial=W_trial.astype(layout.work_dtype), sketch_directions=directions, rejections=rejections)
+    return dataclasses.replace(new, method="sketch", carry=carry)
 
-    width = min(KEPT_WIDTH * rank, Q.shape[1])
-    values, vectors = np.linalg.eigh(sums.gram)
+
+def next_directions(Q: Float, gram: Float, change: Float, width: int) -> Float:
+    """Return the directions (m, q) that the next pass adds to the basis.
+
+    They are the `width` leading ones of the basis Q (m, q), given RRᵀ, and the part of the surrogate outside Q.
+    """
+    values, vectors = np.linalg.eigh(gram)
     leading = Q @ vectors[:, np.argsort(values)[::-1][:width]]
     size = float(np.linalg.norm(change))
-    probes = np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading
-    # A pass at W itself, after a point that was refused, says nothing of what the surrogates propose.
-    refused = state.carry.rejections if state.carry.W_trial is None else 0
-    carry = MethodState(
-        W_trial=ahead.astype(layout.work_dtype), sketch_directions=probes.astype(layout.work_dtype), rejections=refused
-    )
-    return dataclasses.replace(new, method="sketch", carry=carry)
+    return np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading

@@ -1,4 +1,4 @@
-"""The work of the passes of a sketch."""
+"""The work of a pass that makes a sketch."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from dnmf.solvers.sketch.basis import sampled
 class SketchSums(FieldSums):
     """Sums of the first pass.
 
-    Y = VRᵀ (m, K), RRᵀ (K, K), a sample of the columns of R, ‖V_j‖² by block, and the sum of V where that is asked for.
+    Y = VRᵀ (m, K), RRᵀ (K, K), a sample of the columns of R, ‖V_j‖² of every block, and the sum of V if requested.
     """
 
     product: Float
@@ -31,7 +31,7 @@ class SketchSums(FieldSums):
 class Sketch:
     """The work of the first pass: R = QᵀV of every block, for Q (m, K).
 
-    `scaled` divides every column of V by √l, l its sum, and keeps √l in a row below R; `summed` asks for the sum of V.
+    `scaled` divides every column of V by √l, with l its sum, and appends a row of √l to R; `summed` adds up V.
     """
 
     Q: Float
@@ -46,7 +46,7 @@ class Sketch:
         return SketchSums(np.zeros((rows, width)), np.zeros((width, width)), [], [])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> Float:
-        """Return R of a block, with √l below it where the columns are scaled."""
+        """Return R of a block, with √l below it if the columns are scaled."""
         sums.norms.append(square_sum(V, self.Q.dtype, scratch))
         if self.summed:
             sums.total += float(V.sum(dtype=np.float64))
@@ -69,7 +69,7 @@ class Sketch:
 
 @dataclasses.dataclass(slots=True)
 class CorrectSums(FieldSums):
-    """Sums of a later pass: those of the rule, RRᵀ (q, q), and a sample of the columns of H and R."""
+    """Sums of a later pass: those of the rule, RRᵀ (q, q), and a sample of the columns of [H; R]."""
 
     stats: Stats
     gram: Float
@@ -78,7 +78,7 @@ class CorrectSums(FieldSums):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Correct:
-    """The work of a later pass: an update of H, and R = QᵀV below it."""
+    """The work of a later pass: update H, and compute R = QᵀV below it."""
 
     update: Update
     Q: Float
@@ -90,7 +90,7 @@ class Correct:
         return CorrectSums(self.update.zero(), np.zeros((width, width)), [])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: CorrectSums, scratch: Scratch) -> Float:
-        """Return H on top of R, for a block."""
+        """Return [H; R] of a block."""
         new = self.update.visit(block, V, H, sums.stats, scratch)
         assert new is not None
         rank = len(new)

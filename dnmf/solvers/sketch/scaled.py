@@ -1,8 +1,8 @@
-"""A start for the divergences: the sketch of V scaled as correspondence analysis scales it, and scaled back.
+"""An initialisation for divergences: a sketch of V, scaled as in correspondence analysis and scaled back.
 
-With p_i and l_j the sums of rows and columns, X = V/√(p lᵀ) has entries of one variance where V is counts (Greenacre
-1984), so that the best factors of X in the Frobenius sense are close to good ones of V in the sense of Kullback and
-Leibler. The sums of rows are those of a few columns: they only have to be about right.
+With row sums p_i and column sums l_j, the entries of X = V/√(p lᵀ) have equal variances if V holds counts (Greenacre
+1984). So the best factors of X for the Frobenius loss are close to good ones of V for the Kullback–Leibler divergence.
+The row sums are those of a few columns, since they need not be exact.
 """
 
 import dataclasses
@@ -29,27 +29,27 @@ from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
-# The share of a flat factor that is mixed into the start: what is 0 is so for ever under updates that multiply.
+# The share of a constant factor that is mixed into the first factors, since multiplicative updates cannot leave 0.
 FLAT = 1e-3
-# The share of their mean that is added to the sums of rows.
+# The share of their mean that is added to the row sums.
 EVEN = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ScaledBack:
-    """The work of a pass over [H; R; √l] that makes H that of V.
+    """The work of a pass over [H; R; √l] that converts H for X into H for V.
 
     Attributes
     ----------
     scale
-        What every row of H is multiplied with (r,), beside √l.
+        Factors (r,) of the rows of H, besides √l.
     """
 
     scale: Float
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # there is nothing to add up
+        return Stats.zero(1, 1)  # nothing is added up
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
         """Return H (r, w) of a block."""
@@ -62,14 +62,14 @@ class ScaledBack:
 
 
 class ScaledBasis(NamedTuple):
-    """√p (m, 1) and a basis Q (m, K) of X, both of some columns of V."""
+    """√p (m, 1) and a basis Q (m, K) of X, both from some columns of V."""
 
     root: Float
     Q: Float
 
     @classmethod
     def of(cls, M: Any, width: int, generator: np.random.Generator) -> Self:
-        """Return those of columns M (m, n), dense or sparse, with so many directions."""
+        """Return the basis from columns M (m, n) of V, dense or sparse, with `width` directions."""
         rows = np.asarray(M.sum(axis=1, dtype=np.float64)).reshape(-1, 1)
         mean = float(rows.mean())
         root = np.sqrt(rows + EVEN * mean) if mean > 0 else np.ones_like(rows)
@@ -83,7 +83,7 @@ class ScaledBasis(NamedTuple):
         return cls(root, basis_of(X, width, generator))
 
     def work(self, layout: Layout) -> Sketch:
-        """Return the work of the pass that makes the sketch."""
+        """Return the work of the pass that computes the sketch."""
         Q = np.ascontiguousarray(self.Q / self.root, layout.work_dtype)
         return Sketch(Q, layout.bounds, stride_of(layout), scaled=True)
 
@@ -96,8 +96,8 @@ class ScaledSketch:
     ----------
     surrogate
         X̂ = L S.
-    sample
-        Some columns of S (q, p), every `stride`-th.
+    sample, stride
+        Every `stride`-th column of S (q, p).
     root
         √p (m, 1).
     norms
@@ -112,7 +112,7 @@ class ScaledSketch:
 
     @classmethod
     def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: Each = map) -> Self:
-        """Return what the sums of the pass lead to, to be solved by what `each` goes through parts with."""
+        """Return the surrogate from the sums of the pass; `each` maps over its parts."""
         dtype, Q = layout.work_dtype, basis.Q
         product = sums.product / basis.root
         left = Q + lifted(Q, product, sums.gram, dtype)
@@ -122,7 +122,7 @@ class ScaledSketch:
         return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
 
     def scaled_back(self, W: Float) -> tuple[Float, Float]:
-        """Return the W (m, r) for V that belongs to one for X, with columns of sum 1, and what they summed to (r,)."""
+        """Convert W (m, r) for X into W for V; return it with columns of sum 1, and the sums before (r,)."""
         wide = W * self.root
         wide += FLAT * wide.mean(axis=0) * self.root**2 / float((self.root**2).mean())
         lengths = wide.sum(axis=0)
@@ -130,16 +130,16 @@ class ScaledSketch:
         return np.ascontiguousarray(wide / lengths, self.sample.dtype), lengths
 
     def W(self, rank: int, seed: int, rounds: int) -> Float:
-        """Return the W (m, r) that a random start leads to on the sample."""
+        """Return the W (m, r) for V from a random start on the sample."""
         W, _ = self.surrogate.fitted(self.sample, rank, seed, self.stride, 1, rounds)
         return self.scaled_back(W)[0]
 
     def state(
         self, context: PassContext, columns: Factor, rank: int, seed: int, starts: int, rounds: tuple[int, int]
     ) -> State:
-        """Return the state that the best of some random starts leads to, given the columns [S; √l] in the blocks of V.
+        """Return the state from the best of some random starts, given [S; √l] in the blocks of V.
 
-        After rounds in this process and over all columns.
+        `rounds` are those on the sample and over all columns.
         """
         bounds = context.engine.source.layout.bounds
         W = self.surrogate.best_of(self.sample, rank, starts, seed)
@@ -153,16 +153,16 @@ class ScaledSketch:
 
 
 def scaled_start(context: PassContext, settings: Settings, width: int, starts: int, rounds: tuple[int, int]) -> State:
-    """Make the pass, and return the state that its surrogate leads to; of several runs, those of all.
+    """Make the pass, and return factors of its surrogate as the first state; for several runs, a bundle of them.
 
     Parameters
     ----------
     context, settings
-        What V is read with, rank, seed and runs.
+        The means to read V; rank, seed and number of runs.
     width
         Columns of the basis.
     starts, rounds
-        Random starts on the surrogate, and rounds of updates in this process and over all columns.
+        Random starts on the surrogate, and rounds of updates on the sample and over all columns.
     """
     engine, layout = context.engine, context.engine.source.layout
     generator = np.random.default_rng(settings.seed)

@@ -1,7 +1,7 @@
-"""The factorisation of a matrix of low rank that is close to V, without a read of V.
+"""The factorisation of a surrogate of V, a matrix of low rank, without reading V.
 
-The surrogate is V̂ = L S with L (m, q) on the driver and S (q, n) in blocks, as a long factor is. With W held, H needs
-WᵀV̂ = (LᵀW)ᵀ S, and with H held W needs V̂Hᵀ = L (S Hᵀ): an update of both costs q/m of what a pass costs.
+The surrogate is V̂ = L S, with L (m, q) on the driver and S (q, n) in blocks, as a long factor. The update of H needs
+WᵀV̂ = (LᵀW)ᵀ S, and that of W needs V̂Hᵀ = L (S Hᵀ); both cost q/m of a pass.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ from dnmf.solvers.sketch.columns import (
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
-# A solution ends when a round lowers the loss by less than this share of it.
+# The rounds end when one lowers the loss by less than this share of it.
 TOLERANCE = 1e-6
-# Rounds of every random start, on so many rows and columns at most, before the better half goes on with twice as many.
+# Rounds of every random start, and the rows and columns it uses at most; the better half goes on with twice the rounds.
 TRIAL_ROUNDS, TRIAL_SIZE = 16, 4000
-# Losses of two starts are close together where they differ by less than the first share of them, or the second of ‖V̂‖².
+# Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
 CLOSE, TIE = 1e-3, 1e-6
 
 
@@ -41,7 +41,7 @@ Trial = tuple[LocalColumns, Float, float]
 
 
 def better_half(trials: list[Trial], close: float) -> list[Trial]:
-    """Return the half with the lower losses; of those that are close together, rounding is not to choose: the first."""
+    """Return the half with the lower losses, and the first ones among ties, so that rounding does not decide."""
     left, chosen = list(trials), list[Trial]()
     while len(chosen) < len(trials) // 2:
         bar = min(loss for _, _, loss in left) * (1 + CLOSE) + close
@@ -65,20 +65,20 @@ def squares(left: Float, S: Float) -> float:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Surrogate:
-    """V̂ = L S, and what is asked of its factors.
+    """The surrogate V̂ = L S, and the rule of its factors.
 
     Attributes
     ----------
     left
         L (m, q), in the dtype of the columns.
     rule
-        Penalties and held components.
+        Penalties and fixed components.
     norm
-        ‖V‖², for the size of the loss.
+        ‖V‖², a term of the loss.
     beyond
-        ‖V‖² − ‖V̂‖², which no factors of V̂ account for.
+        ‖V‖² − ‖V̂‖², the part of V outside the surrogate.
     each
-        Goes through parts of W, parts of the columns, and random starts: as `map` does, or with several threads.
+        Maps over parts of W, parts of the columns, and random starts: `map`, or the same with several threads.
     """
 
     left: Float
@@ -88,10 +88,10 @@ class Surrogate:
     each: Each = map
 
     def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
-        """Return a better W (m, r) and its loss, after so many rounds or as soon as they bring little.
+        """Return a better W (m, r) and its loss, after `rounds` rounds or when the progress is small.
 
-        Extrapolated as in `accelerate.py`, with H as good as `SWEEPS` make it. The step after one that is taken back is
-        compared with no other: `least` is infinite then, and `found` remains the loss of the W that is returned.
+        W is extrapolated as in `extrapolation.py`. The step after one that was undone is not compared with any other:
+        `least` is infinite then, and `found` remains the loss of the returned W.
         """
         momentum, point = Momentum(), W
         best, previous, least, found = W, None, np.inf, np.inf
@@ -120,10 +120,24 @@ class Surrogate:
         rounds: tuple[int, int],
         H: Float | None = None,
     ) -> tuple[Float, Columns]:
-        """Return a better W (m, r), and the columns with the H that belongs to it.
+        """Return a better W (m, r), and the columns with their H.
 
-        On a sample S (q, p) of the columns, every so-manieth, in this process; then, where that is not all of them, on
-        all of them. `rounds` are those of both, and H (r, p) is what the sample begins with.
+        The first rounds are on a sample in this process, and the others over all columns, unless the sample has all.
+
+        Parameters
+        ----------
+        S
+            Every `stride`-th column of S (q, p).
+        W
+            Initial W.
+        all_columns
+            The columns in blocks.
+        stride
+            Distance of the columns in the sample.
+        rounds
+            Rounds on the sample, and over all columns.
+        H
+            Initial H (r, p) of the sample, or None.
         """
         local = LocalColumns(S, H, self.each)
         W, _ = self._on(S, stride).descend(local, W, rounds[0])
@@ -136,36 +150,36 @@ class Surrogate:
     def all_of(
         self, S: Float, rank: int, seeds: Sequence[int], stride: int, rounds: int
     ) -> tuple[Float, tuple[float, ...]]:
-        """Return the best W (m, r) of random starts that are all carried to their end, and the losses of all.
+        """Return the best W (m, r) of complete fits from random starts, and the losses of all.
 
-        On a sample S (q, p) of the columns, every so-manieth.
+        S (q, p) is a sample of every `stride`-th column.
         """
         ends = [self.fitted(S, rank, seed, stride, 1, rounds) for seed in seeds]
         losses = tuple(loss for _, loss in ends)
         return ends[losses.index(min(losses))][0], losses
 
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
-        """Return the W (m, r) that the best of random starts leads to, on every so-manieth column, and its loss."""
+        """Return W (m, r) fitted on every `stride`-th column from the best random start, and its loss for all."""
         small = self._on(S, stride)
         W, loss = small.descend(LocalColumns(S, each=self.each), self.best_of(S, rank, starts, seed), rounds)
         return W, stride * loss
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
-        """Return what a round with W (m, r) is, in the dtype of the columns."""
+        """Return the round for W (m, r), in the dtype of the columns."""
         wide = W.astype(np.float64)
         return Round(self.rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
 
     def _on(self, S: Float, stride: int) -> "Surrogate":
-        """Return the surrogate of every so-manieth column, S (q, p) of it.
+        """Return the surrogate of the sampled columns S (q, p), every `stride`-th.
 
-        These may be larger than the others, and the loss is small beside them: the size is to be their own.
+        Its norm is that of these columns, since the error of an estimate could exceed the loss.
         """
         if stride == 1:
             return self
         return dataclasses.replace(self, norm=squares(self.left, S) + self.beyond / stride)
 
     def _step(self, columns: Columns, W: Float) -> tuple[Float, float]:
-        """Update H, then W (m, r); return the new W and the loss with both."""
+        """Update H, then W (m, r); return the new W and the loss of both."""
         sums = columns.update(self.round(W, columns.dtype))
         new = self._improved(W, sums, W_SWEEPS)
         wide = new.astype(np.float64)
@@ -175,16 +189,16 @@ class Surrogate:
         return new, max(float(fit), 0.0) + penalty
 
     def _improved(self, W: Float, sums: SurrogateSums, sweeps: int) -> Float:
-        """Return a better W (m, r) for the sums of a round, which are divided by their size so that they fit floats."""
+        """Return a better W (m, r) for the sums of a round, which are divided by their size so that they are finite."""
         dtype, size = self.left.dtype, power_of_two(float(sums.gram.max(initial=0)))
         cross, gram = (sums.cross / size).astype(dtype).T, (sums.gram / size).astype(dtype)
         penalty = Penalty(*(weight / size for weight in self.rule.penalty_W))
         new = np.empty(W.shape, dtype)
 
         def improve(rows: slice) -> None:
-            some = np.ascontiguousarray(W[rows].T, dtype)
-            update_free(hals, some, cross @ self.left[rows].T, gram, penalty, sweeps, self.rule.held_W)
-            new[rows] = some.T
+            part = np.ascontiguousarray(W[rows].T, dtype)
+            update_free(hals, part, cross @ self.left[rows].T, gram, penalty, sweeps, self.rule.held_W)
+            new[rows] = part.T
 
         list(self.each(improve, slices(len(W), TOGETHER)))
         return new
@@ -195,14 +209,14 @@ class Surrogate:
         return functools.reduce(np.add, parts)
 
     def tried(self, trial: Trial, rounds: int) -> Trial:
-        """Return a random start after so many more rounds, with its loss."""
+        """Return a random start after further rounds, with its loss."""
         columns, W, _ = trial
         return columns, *self.descend(columns, W, rounds)
 
     def best_of(self, S: Float, rank: int, starts: int, seed: int) -> Float:
-        """Return the best W (m, r) of some random starts, judged by some columns S (q, n) of the surrogate.
+        """Return the best W (m, r) of some random starts on columns S (q, n) of the surrogate.
 
-        They are tried on few rows and columns; the better half goes on, until one is left.
+        They run on a sample of rows and columns; the better half continues, until one is left.
         """
         left, few = self.left[:: -(-len(self.left) // TRIAL_SIZE)], S[:, :: -(-S.shape[1] // TRIAL_SIZE)]
         left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
