@@ -1,4 +1,4 @@
-"""Start a run, or take one up again: everything is opened and checked in full before the first pass."""
+"""Open a new run, or a stored one to resume it; everything is checked before the first pass."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
 
 
 def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
-    """Plan a run in this process."""
+    """Plan a run in this process, for a matrix with this layout."""
     return plan_here(layout, settings, resolve(settings, layout, weighted).load)
 
 
@@ -43,7 +43,7 @@ def new_run(
     cancel: threading.Event | None,
     client: Any = None,
 ) -> Iterator[Run]:
-    """Open everything a new run needs, checked in full before the first pass, and close it at the end."""
+    """Yield a new run that is ready for its first pass, and close it at the end."""
     init: Any = options.get("init", "auto")
     weights, fixed = options.get("weights"), options.get("fixed_W")
     named = isinstance(init, str)
@@ -83,7 +83,7 @@ def new_run(
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
-    """Return the settings in the options of a run, which may give factors and columns of W as arrays."""
+    """Return the settings in the options of a run, in which `init` and `fixed_W` may be arrays."""
     if "fixed" in options:
         raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
     init, fixed = options.get("init", "auto"), options.get("fixed_W")
@@ -101,7 +101,7 @@ def old_run(
     cancel: threading.Event | None,
     client: Any = None,
 ) -> Iterator[Run]:
-    """Open a run again where its newest whole checkpoint left it, and close it at the end."""
+    """Yield a stored run in the state of its newest whole checkpoint, and close it at the end."""
     kept = Store.open(store, write=True)
     try:
         weights = options.get("weights")
@@ -114,7 +114,7 @@ def old_run(
             plan = session.plan(settings, recipe.load)
             commit = kept.newest()
             if commit is None and (kept.begun() or kept.header["given"]):
-                raise StoreError(f"{kept} has no whole checkpoint left to go on from; start the run anew.")
+                raise StoreError(f"{kept} has no whole checkpoint left to resume from; start a new run.")
             location = source.layout.location or kept.header["location"]
             kept.amend({"settings": settings.to_options(), "location": location})
             run = Run(session, recipe, plan, kept, watchers)
@@ -133,31 +133,43 @@ def old_run(
 
 
 def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
-    """Return the settings of a stored run with some of those changed that may change."""
+    """Return the settings of a stored run, some of them replaced by options.
+
+    Raises
+    ------
+    StoreError
+        If an option may not change.
+    """
     settings = Settings.from_options(store.header["settings"])
     new = settings.replace(options)
     for name in options:
         before, now = getattr(settings, name), getattr(new, name)
         if name not in ADJUSTABLE and before != now:
             raise StoreError(
-                f"The run in {store} has {name}={before!r} and was to be resumed with {name}={now!r}; resume it "
-                f"as it is, or start a new run. Only {', '.join(ADJUSTABLE)} may change."
+                f"The run in {store} has {name}={before!r} and cannot be resumed with {name}={now!r}; resume it with "
+                f"its own settings, or start a new run. Only {', '.join(ADJUSTABLE)} may change."
             )
     return new
 
 
 def inputs_of(source: Source) -> list[str | None]:
-    """Return where a matrix, and its weights, lie: nothing is written over them."""
+    """Return the locations of a matrix and its weights, which must not be overwritten."""
     return [source.layout.location, location_of_weights(source)]
 
 
 def location_of_weights(source: Source) -> str | None:
-    """Return where the weights of a matrix can be opened again, if they can."""
+    """Return the location of the weights of a matrix, or None if they are in memory."""
     return source.weights.layout.location if isinstance(source, WeightedSource) else None
 
 
 def reopen(store: Store, V: Any, weights: Any = None) -> Source:
-    """Open the matrix of a stored run, from where it lay or as it is given again, and see that it is the same."""
+    """Open the matrix of a stored run, from its location or as given, and check that it is the same.
+
+    Raises
+    ------
+    StoreError
+        If it has no location, cannot be opened, or differs.
+    """
     location, weighted = store.header["location"], store.header.get("weights")
     if V is None and location is None:
         raise StoreError(f"The run in {store} was given its matrix in memory; give V again to resume it.")
@@ -184,7 +196,7 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
         if before.get(name) != value:
             what = words.get(name, name)
             raise StoreError(
-                f"The run in {store} is of a matrix with {what} {before.get(name)}, and the one given has "
-                f"{what} {value}; give the matrix that the run was started on, or start a new run."
+                f"The run in {store} is of a matrix with {what} {before.get(name)}, and the given one has {what} "
+                f"{value}; give the matrix that the run was started on, or start a new run."
             )
     return source

@@ -1,4 +1,4 @@
-"""What comes back from a run."""
+"""The result of a run."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -25,20 +25,20 @@ from dnmf.sources.dask_array import factor_array
 from dnmf.sources.names import Names
 from dnmf.sources.weighted import steps_of
 
-# A factor is gone through in parts of so many numbers.
+# Numbers in a part of a factor that is read in parts.
 PART_NUMBERS = 2**20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """The factors of V ≈ WH and how they came about.
+    """The factors of V ≈ WH, and the history of the run.
 
-    The factor along the axis that V is cut along is a Dask array, read when it is computed; the other one is NumPy.
+    The factor along the axis that V is cut along is a lazy Dask array; the other one is a NumPy array.
 
     Attributes
     ----------
     history
-        One record a pass.
+        One record for every pass.
     settings
         Settings of the run.
     verdict
@@ -61,7 +61,7 @@ class Result:
         Losses of all runs where the best of several was kept, in the order of their seeds; those of a sketch of V
         where the runs were made on one.
     steps
-        What prepared V, if it was; `transform` prepares new data in the same way.
+        Steps of the preprocessing of V; `transform` applies them to new data.
     """
 
     history: tuple[Record, ...]
@@ -87,7 +87,7 @@ class Result:
         verdict: Verdict,
         store: str | None,
     ) -> Self:
-        """Return the factors of a state, and how they came about."""
+        """Return the result of a state."""
         layout = source.layout
         return cls(
             history=tuple(history),
@@ -131,14 +131,14 @@ class Result:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of V."""
+        """Number of rows and columns of V."""
         short, long = len(self.short), self.bounds[-1]
         return (long, short) if self.rows_streamed else (short, long)
 
     def parts(self, axis: Axis, most: int | None = None) -> Iterator[Part]:
         """Yield the factor along an axis of V in parts: W for `"rows"`, Hᵀ for `"columns"`.
 
-        A part has at most so many numbers, or some megabytes of them.
+        A part has at most `most` numbers, or a few megabytes.
         """
         width = max(1, (most or PART_NUMBERS) // self.short.shape[1])
         start = 0
@@ -153,22 +153,22 @@ class Result:
 
     @own_errors
     def components(self, n: int = 10, axis: Axis | None = None) -> list[Component]:
-        """Return what each component is made of: its share of WH and its strongest features.
+        """Return the share of WH of each component, and its strongest features.
 
-        Neither depends on the scale that W and H share. The long factor is read once, part by part.
+        Both are independent of the scale of W and H. The long factor is read once, part by part.
 
         Parameters
         ----------
         n
-            How many features of each component, or fewer where fewer are above 0.
+            Number of features of each component; features with weight 0 are left out.
         axis
-            Where the features are: the `"columns"` of V, or its `"rows"`. None is the columns, but for a V whose rows
-            alone have names.
+            The axis of the features: the `"columns"` or `"rows"` of V. None is the columns, unless only the rows have
+            names.
 
         Raises
         ------
         SettingsError
-            If `n` is no whole number of at least 1, or `axis` is none.
+            If `n` is not a positive whole number, or `axis` is not one of these.
 
         Examples
         --------
@@ -185,9 +185,9 @@ class Result:
 
     @own_errors
     def top(self, n: int = 10, axis: Axis | None = None) -> list[list[tuple[str | int, float]]]:
-        """Return the strongest features of each component, as `components` tells them: their names and weights.
+        """Return the names and weights of the strongest features of each component; see `components`.
 
-        A weight is the part of the component's sum that the feature has.
+        A weight is the share of the feature in the sum of the component.
 
         Examples
         --------
@@ -198,26 +198,26 @@ class Result:
         return [component.top for component in self.components(n, axis)]
 
     def plot_history(self) -> Any:
-        """Return a figure of the error, or the loss, and the optimality by pass; needs `pip install 'dnmf[plot]'`."""
+        """Plot the relative error, or the loss, and the optimality by pass; needs `pip install 'dnmf[plot]'`."""
         return plot_history(self.history, self.settings.tol)
 
     def plot_components(
         self, axis: Axis | None = None, *, shape: tuple[int, ...] | None = None, n: int = 8, most: int = 12
     ) -> Any:
-        """Return a figure of the components: as images, by their strongest features, or as curves.
+        """Plot the components as images, as bars of their strongest features, or as curves.
 
-        The factor is read once, part by part; a long axis is drawn in runs, by the largest entry of each.
+        The factor is read once, part by part; of a long axis, the maxima of short runs are drawn.
 
         Parameters
         ----------
         axis
-            Where the features are, as for `components`; with a shape, the axis that is as long as it.
+            The axis of the features, as for `components`; with a shape, the axis of its size.
         shape
-            Rows and columns of an image, and 3 for colours.
+            Rows and columns of an image, and 3 for colour channels.
         n
-            Features of each component, where they have names.
+            Number of features of each component, if they have names.
         most
-            Components that are drawn: those with the largest shares.
+            Number of components to draw: those with the largest shares.
 
         Returns
         -------
@@ -228,7 +228,7 @@ class Result:
         MissingExtraError
             If matplotlib is not installed.
         SettingsError
-            If no axis is an image of the shape.
+            If no axis of V has the size of the shape.
 
         Examples
         --------
@@ -252,7 +252,7 @@ class Result:
 
 
 def whole(result: Result, axis: Axis) -> Float:
-    """Return the factor along an axis, (m, r) or (n, r), as one array that is the caller's."""
+    """Return the factor along an axis, (m, r) or (n, r), as one new array."""
     size = result.shape[0 if axis == "rows" else 1]
     factor = np.empty((size, result.settings.rank), result.short.dtype)
     for places, part in result.parts(axis):
@@ -261,9 +261,9 @@ def whole(result: Result, axis: Axis) -> Float:
 
 
 def as_dask(long: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool) -> Any:
-    """Return a long factor as a Dask array that any of Dask's schedulers can compute.
+    """Return a long factor as a Dask array that all schedulers of Dask can compute.
 
-    What is in memory goes into its graph, block by block; what is on a disk is read when it is computed.
+    Blocks in memory become part of its graph; blocks on a disk are read when they are computed.
     """
     now = not (long.shared or isinstance(long, DiskFactor))
     return factor_array(long.read, now, bounds, rank, dtype, transposed)

@@ -1,4 +1,4 @@
-"""What a store holds, finished or not, and while a run goes on with it."""
+"""The result in a store, also of an unfinished run, and while a run writes to it."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,8 +13,8 @@ from dnmf.run.result import Result
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record
 
-# How many checkpoints a reader chooses one after the other, where a run deletes them before they are read.
-NEWER = 10
+# Number of checkpoints that a reader tries, if the run deletes one after another before it is read.
+ATTEMPTS = 10
 Found = TypeVar("Found")
 
 
@@ -24,21 +24,21 @@ def stored_steps(store: Store) -> tuple[Step, ...]:
 
 
 def whole_checkpoint(act: Callable[[], Found]) -> Found:
-    """Return what is made of the newest checkpoint of a store, of a newer one where the run deletes it meanwhile.
+    """Call a function that reads the newest checkpoint, and call it again if the run deletes that meanwhile.
 
     Raises
     ------
     Gone
-        If every one of some was deleted before it was read.
+        If several checkpoints were deleted before they were read.
     """
-    for _ in range(NEWER):
+    for _ in range(ATTEMPTS):
         with suppress(Gone):
             return act()
     return act()
 
 
 def stored_result(store: str | Path) -> Result:
-    """Return what a store holds, finished or not."""
+    """Return the result of the newest checkpoint in a store."""
     kept = Store.open(store)
     return whole_checkpoint(lambda: _stored_result(kept))
 
@@ -58,7 +58,7 @@ def _stored_result(kept: Store) -> Result:
         rows = Rows(first, first + settings.rank)
         short, long = short[:, rows.start : rows.stop], MappedFactor(long, rows)
     verdict = commit.verdict or {
-        "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to go on.",
+        "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to continue it.",
         "converged": False,
     }
     return Result(

@@ -1,4 +1,4 @@
-"""The factor of new rows, or of new columns, with the other factor held."""
+"""Projection: the factor of new rows or new columns, given the other factor."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -52,32 +52,31 @@ def transform(
     row_names: Any = None,
     column_names: Any = None,
 ) -> Any:
-    """Project new rows, or new columns, on the fitted factors: W with H held, or H with W held, in one read of V.
+    """Project new rows or columns on fitted factors: return W given H, or H given W, in one read of V.
 
-    Every row (or column) is solved by itself: exactly for the Frobenius loss, with the penalties of the run. It does
-    not depend on the others.
+    Every row (or column) is solved independently: exactly for the Frobenius loss, with the penalties of the run.
 
     Parameters
     ----------
     fitted
         A result, or the path of a store.
     V
-        New data of any kind that `factorize` takes, with as many columns (or rows) as what was fitted; they are
-        prepared as that was. Where both have names for them, they may be in another order: the factor that is held
-        follows the order of V, with a `DataWarning`. Other names are refused.
+        New data of any kind that `factorize` takes, with as many columns (or rows) as the fitted matrix. They are
+        preprocessed by the same steps. If both have names along this axis, their order may differ: the fitted factor is
+        brought into the order of V, with a `DataWarning`. Other names are an error.
     axis
-        `"rows"` for the W of new rows, with H held; `"columns"` for the H of new columns, with W held. None is the one
-        that the shape of V allows. For V of the very shape that was fitted it is the one along which the names of the
-        held factor alone agree, or else the one that the fit read along: that of the factor it returned as a Dask
-        array. A square V without such names needs `axis`.
+        `"rows"` for the W of new rows, given H; `"columns"` for the H of new columns, given W. None is the axis that
+        the shape of V allows. For the shape of the fitted matrix, None is the axis whose other factor alone agrees with
+        the names of V, or else that of the factor that the fit returned as a Dask array. A square V without such names
+        needs `axis`.
     out
-        Where to write the factor as a Zarr array, which then appears whole or not at all.
+        Path or URL for the factor as a Zarr array, which appears complete or not at all.
     overwrite
-        Replace a factor or matrix at `out` that dnmf wrote; nothing else is deleted.
+        Whether to replace a factor or matrix at `out` that dnmf wrote; nothing else is deleted.
     weights
-        Weights of the new entries, where they are to have some; what is missing is missing as it was in the fit.
+        Weights of the new entries, or None. Missing entries are marked as in the fit.
     row_names, column_names
-        Names of the rows and columns of V, where it has none or others than the fit, as for `factorize`.
+        Names of the rows and columns of V, if it has none or not those of the fit; as for `factorize`.
 
     Returns
     -------
@@ -87,9 +86,9 @@ def transform(
     Raises
     ------
     DataError
-        If V does not fit the factors in its shape or its names, or fits both ways and nothing decides.
+        If the shape or the names of V do not fit the factors, or the axis is ambiguous.
     BudgetError
-        If the factor that is held does not fit into memory.
+        If the fitted factor does not fit in memory.
 
     Examples
     --------
@@ -126,7 +125,7 @@ def transform(
 
 
 class New(NamedTuple):
-    """New data, opened to be read along the axis that is solved for, and the order that the other factor is to have."""
+    """New data, opened along the axis to solve for, and the order for the fitted factor."""
 
     source: Source
     axis: Axis
@@ -134,7 +133,7 @@ class New(NamedTuple):
 
 
 def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: Any) -> New:
-    """Open new data for a result, and prepare them by its steps."""
+    """Open new data for a result, with the steps of its preprocessing."""
     if axis not in (None, *get_args(Axis)):
         raise unknown("axis", axis, get_args(Axis))
     missing = result.settings.missing
@@ -154,7 +153,7 @@ def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: A
 
 
 def check_held(layout: Layout, settings: Settings, axis: Axis) -> None:
-    """Raise BudgetError where the factor that is held does not fit into memory as the model of every block."""
+    """Raise BudgetError if the fitted factor does not fit in memory."""
     size = 2 * layout.shape[0] * settings.rank * layout.work_dtype.itemsize
     limit = memory_of(settings)
     if size > limit:
@@ -176,10 +175,24 @@ def solved(
     kept: bool = True,
     measured: bool = False,
 ) -> Iterator[tuple[Factor, Stats]]:
-    """Give the factor along the axis that is read, in blocks, with the other one held, and the sums of the pass.
+    """Yield the factor along the streamed axis, given the other one, and the statistics of the pass.
 
-    The one that is held is asked for when all else is checked. Blocks that are not to be kept are not there. The sums
-    include the loss, without penalties, where it is to be measured. On a cluster, the blocks last as long as this.
+    On a cluster, the factor exists until the end of the context.
+
+    Parameters
+    ----------
+    source
+        The matrix.
+    held
+        Returns the other factor; it is called after all checks.
+    settings
+        Of the fit.
+    watchers, client
+        As for `transform`.
+    kept
+        Whether to keep the factor; otherwise it has no blocks.
+    measured
+        Whether the statistics include the loss, without penalties.
     """
     layout = source.layout
     rule = rule_of(settings, layout, is_weighted(source))
@@ -195,10 +208,9 @@ def solved(
 
 
 def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
-    """Return what it takes to solve for one factor with the other one held, beside V.
+    """Return the load of solving for one factor given the other one.
 
-    The one that is held is put together, brought into the order of V and to its dtype. Blocks of the other one are
-    copied when they are handed over.
+    The given factor is gathered, brought into the order of V and converted to its dtype.
     """
     return Load(
         sums=sums_per_row(rule, rank) if measured else 0,
@@ -211,7 +223,7 @@ def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Solve:
-    """The work of a pass that finds the best H with W held, and measures the loss where that is asked for."""
+    """The work of a pass that solves for H given W, and measures the loss if requested."""
 
     rule: Rule
     model: Model
@@ -220,11 +232,11 @@ class Solve:
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        rows, rank = self.model.W.shape if self.measured else (1, 1)  # each block is solved by itself
+        rows, rank = self.model.W.shape if self.measured else (1, 1)  # blocks are solved independently
         return self.rule.zero(rows, rank) if self.measured else Stats.zero(rows, rank)
 
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
-        """Check a block and solve for its H (r, w)."""
+        """Validate a block and solve for its H (r, w)."""
         stats.norms.append(self.rule.entries.square_sum(V, self.model.W.dtype, scratch))
         best = self.rule.transform(V, self.model, scratch)
         if self.measured:

@@ -5,9 +5,9 @@ from dnmf.solvers.history import Record, Verdict
 
 
 class Watcher:
-    """Told of a run as it goes; every method does nothing until a subclass says otherwise.
+    """Callbacks of a run; every method is a no-op by default.
 
-    `block_read` is called from the threads that do the work, the others from the one that started the run.
+    `block_read` is called from the threads that read V, the others from the thread that started the run.
 
     Examples
     --------
@@ -21,25 +21,25 @@ class Watcher:
     """
 
     def started(self, plan: Plan, passes: int, max_passes: int) -> None:
-        """A run begins, or goes on after so many passes."""
+        """The run starts, or resumes after a number of passes."""
 
     def workers(self, count: int, link: str) -> None:
-        """The cluster has so many workers now; the link is that of its dashboard."""
+        """The number of workers of the cluster has changed; `link` is the address of its dashboard."""
 
     def block_read(self, count: int) -> None:
-        """A block of so many bytes has been read and worked on."""
+        """A block of V with a number of bytes has been processed."""
 
     def passed(self, record: Record) -> None:
-        """A pass is over."""
+        """A pass has ended."""
 
     def modelled(self, done: int, total: int) -> None:
-        """So many of the models of a survey are ready, which were made between two passes."""
+        """A number of the models that a survey fits between two passes are done."""
 
     def saved(self, passes: int, store: str) -> None:
-        """A checkpoint is on the disk."""
+        """A checkpoint has been written."""
 
     def stopped(self, verdict: Verdict) -> None:
-        """The run is over."""
+        """The run has ended."""
 
 
 class Watchers(list[Watcher]):

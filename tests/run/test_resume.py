@@ -197,13 +197,13 @@ def interrupted(tmp_path):
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ({"rank": 5}, "has rank=4 and was to be resumed with rank=5"),
-        ({"loss": "kullback-leibler"}, "has loss='frobenius' and was to be resumed with loss='kullback-leibler'"),
-        ({"solver": "mu"}, "has solver='auto' and was to be resumed with solver='mu'"),
-        ({"init": "nndsvd"}, "has init='auto' and was to be resumed with init='nndsvd'"),
-        ({"seed": 2}, "has seed=1 and was to be resumed with seed=2"),
-        ({"l1_W": 0}, "has l1_W=0.5 and was to be resumed with l1_W=0"),
-        ({"sweeps": 3}, "has sweeps=None and was to be resumed with sweeps=3"),
+        ({"rank": 5}, "has rank=4 and cannot be resumed with rank=5"),
+        ({"loss": "kullback-leibler"}, "has loss='frobenius' and cannot be resumed with loss='kullback-leibler'"),
+        ({"solver": "mu"}, "has solver='auto' and cannot be resumed with solver='mu'"),
+        ({"init": "nndsvd"}, "has init='auto' and cannot be resumed with init='nndsvd'"),
+        ({"seed": 2}, "has seed=1 and cannot be resumed with seed=2"),
+        ({"l1_W": 0}, "has l1_W=0.5 and cannot be resumed with l1_W=0"),
+        ({"sweeps": 3}, "has sweeps=None and cannot be resumed with sweeps=3"),
     ],
     ids=str,
 )
@@ -298,7 +298,7 @@ def test_load_gives_the_newest_checkpoint_of_a_run_that_has_not_ended(interrupte
     result = dnmf.load(where)
     assert result.passes == 3
     assert not result.converged
-    assert "after pass 3; resume the run to go on" in result.verdict
+    assert "after pass 3; resume the run to continue it" in result.verdict
     expected = dnmf.factorize(V, 4, max_passes=3, tol=0, seed=1, l1_W=0.5, l1_H=0.5)
     for one, other in zip(factors(result), factors(expected), strict=True):
         assert np.array_equal(one, other)
