@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import zarr
@@ -52,11 +52,10 @@ def gather(H: Factor, bounds: Sequence[int], width: int) -> Iterator[Float]:
             waiting = [whole[:, width:]] if count else []
 
 
-class StoredFactor:
+class StoredFactor(Factor):
     """The long factor of a checkpoint, read block by block: a chunk that is missing is an error, and not zeros."""
 
-    unscaled: ClassVar[bool] = False
-    shared: ClassVar[bool] = True
+    shared = True
 
     def __init__(self, array: zarr.Array[Any], bounds: Sequence[int], transposed: bool) -> None:
         self.array, self._bounds, self._transposed = array, bounds, transposed
@@ -100,9 +99,6 @@ class StoredFactor:
         columns = slice(start, stop)
         part = read_array(self.array, (columns, slice(None)) if self._transposed else (slice(None), columns))
         return np.ascontiguousarray(part.T if self._transposed else part)
-
-    def drop(self) -> None:
-        """Do nothing: a checkpoint is not given up by who reads it."""
 
 
 def write_factors(

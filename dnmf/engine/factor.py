@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import shutil
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,36 +16,38 @@ from dnmf.kernels.blocks.hashing import mix
 from dnmf.kernels.blocks.tiles import Float, kernel
 
 
-class Factor(Protocol):
-    """A long factor, whose blocks can be read from several threads at once."""
+class Factor(ABC):
+    """A long factor, whose blocks can be read from several threads at once.
 
-    @property
-    def unscaled(self) -> bool:
-        """Whether the columns have yet to be scaled to fit those of V."""
+    Attributes
+    ----------
+    unscaled
+        Whether the columns have yet to be scaled to fit those of V.
+    shared
+        Whether a pickled copy is small and can be read by any process that sees the same storage.
+    """
 
-    @property
-    def shared(self) -> bool:
-        """Whether a pickled copy is small and can be read by any process that sees the same storage."""
+    unscaled: bool = False
+    shared: bool = False
 
+    @abstractmethod
     def read(self, block: int) -> Float:
         """Return a block (r, w), which the caller may change."""
 
-    def drop(self) -> None:
-        """Free the blocks."""
+    def drop(self) -> None:  # noqa: B027 - most factors own nothing
+        """Free the blocks that the factor owns."""
 
 
-class WritableFactor(Factor, Protocol):
+class WritableFactor(Factor):
     """A factor whose blocks are written as they are computed, each by one task."""
 
+    @abstractmethod
     def write(self, block: int, H: Float) -> None:
         """Store a block (r, w), which the caller no longer changes."""
 
 
-class MemoryFactor:
+class MemoryFactor(WritableFactor):
     """A factor in memory."""
-
-    unscaled: ClassVar[bool] = False
-    shared: ClassVar[bool] = False
 
     def __init__(self, blocks: int) -> None:
         self._blocks: list[Float | None] = [None] * blocks
@@ -57,11 +60,8 @@ class MemoryFactor:
         """Store a block."""
         self._blocks[block] = H
 
-    def drop(self) -> None:
-        """Do nothing: a result may still hold the factor."""
 
-
-class DiskFactor:
+class DiskFactor(WritableFactor):
     """A factor in a folder of its own, with one file for each block.
 
     Parameters
@@ -73,9 +73,6 @@ class DiskFactor:
     owner
         An object to keep alive as long as the factor, such as the one that deletes `folder` at its end.
     """
-
-    unscaled: ClassVar[bool] = False
-    shared: ClassVar[bool] = False
 
     def __init__(self, folder: Path, rank: int, dtype: np.dtype[Any], owner: object = None) -> None:
         self._folder = folder / f"H-{uuid.uuid4().hex[:12]}"
@@ -115,11 +112,8 @@ class DiskFactor:
             ) from error
 
 
-class ArrayFactor:
+class ArrayFactor(Factor):
     """A factor given as one array."""
-
-    unscaled: ClassVar[bool] = False
-    shared: ClassVar[bool] = False
 
     def __init__(self, H: Float, bounds: Sequence[int]) -> None:
         self._H, self._bounds = H, bounds
@@ -128,15 +122,11 @@ class ArrayFactor:
         """Return a copy of the block's columns."""
         return self._H[:, self._bounds[block] : self._bounds[block + 1]].copy()
 
-    def drop(self) -> None:
-        """Do nothing: the array belongs to the caller."""
 
-
-class RandomFactor:
+class RandomFactor(Factor):
     """|N(0, 1)| entries that depend on seed, row and column alone, and not on the blocks."""
 
-    unscaled: ClassVar[bool] = True
-    shared: ClassVar[bool] = True
+    unscaled = shared = True
 
     def __init__(self, rank: int, bounds: Sequence[int], dtype: np.dtype[Any], seed: int) -> None:
         self._rank, self._bounds, self._dtype, self._seed = rank, bounds, dtype, seed
@@ -147,15 +137,11 @@ class RandomFactor:
         half_normal(np.uint64(self._seed % 2**64), np.uint64(self._bounds[block]), out)
         return out
 
-    def drop(self) -> None:
-        """Do nothing: the factor takes no memory."""
 
-
-class OnesFactor:
+class OnesFactor(Factor):
     """Entries that are all 1, to start from where H is unknown."""
 
-    unscaled: ClassVar[bool] = True
-    shared: ClassVar[bool] = True
+    unscaled = shared = True
 
     def __init__(self, rank: int, bounds: Sequence[int], dtype: np.dtype[Any]) -> None:
         self._rank, self._bounds, self._dtype = rank, bounds, dtype
@@ -164,25 +150,13 @@ class OnesFactor:
         """Return a block of ones."""
         return np.ones((self._rank, self._bounds[block + 1] - self._bounds[block]), self._dtype)
 
-    def drop(self) -> None:
-        """Do nothing: the factor takes no memory."""
 
-
-class MappedFactor:
+class MappedFactor(Factor):
     """A factor whose blocks are functions of those of another one."""
 
     def __init__(self, origin: Factor, make: Callable[[int, Float], Float]) -> None:
         self.origin, self.make = origin, make
-
-    @property
-    def unscaled(self) -> bool:
-        """As for the origin."""
-        return self.origin.unscaled
-
-    @property
-    def shared(self) -> bool:
-        """As for the origin."""
-        return self.origin.shared
+        self.unscaled, self.shared = origin.unscaled, origin.shared
 
     def read(self, block: int) -> Float:
         """Compute a block."""
@@ -193,23 +167,15 @@ class MappedFactor:
         self.origin.drop()
 
 
-class StackedFactor:
+class StackedFactor(Factor):
     """Factors stacked on top of each other."""
 
     def __init__(self, *parts: Factor) -> None:
         self.parts: tuple[Factor, ...] = tuple(
             one for part in parts for one in (part.parts if isinstance(part, StackedFactor) else (part,))
         )
-
-    @property
-    def unscaled(self) -> bool:
-        """Whether this holds for all parts."""
-        return all(part.unscaled for part in self.parts)
-
-    @property
-    def shared(self) -> bool:
-        """Whether this holds for all parts."""
-        return all(part.shared for part in self.parts)
+        self.unscaled = all(part.unscaled for part in self.parts)
+        self.shared = all(part.shared for part in self.parts)
 
     def read(self, block: int) -> Float:
         """Read and stack the blocks of the parts."""

@@ -20,7 +20,7 @@ from dnmf.kernels.blocks.sums import Several, Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, Share, visit_together
 from dnmf.kernels.rule import Rule
-from dnmf.solvers.iteration import Follow, Method, PassContext, SelectRows, Update
+from dnmf.solvers.iteration import Follow, MapBlocks, Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 
 # Returns a block as one part sees it, given the number of the part, the number of the block, and the block.
@@ -99,7 +99,7 @@ def share(update: Update, stats: Stats) -> Share:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MergeRows:
-    """The work of a pass over H before and after a pass, stacked, that takes each row from one of them.
+    """Merges the rows of H before and after a pass, given on top of each other.
 
     Attributes
     ----------
@@ -109,13 +109,8 @@ class MergeRows:
 
     new: tuple[bool, ...]
 
-    def zero(self) -> Stats:
-        """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # nothing is added up
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
+    def __call__(self, block: int, H: Float) -> Float:
         """Return the merged rows of a block."""
-        assert H is not None
         old, new = np.split(H, 2)
         return np.where(np.array(self.new)[:, None], new, old)
 
@@ -179,7 +174,7 @@ def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | No
             return bundle(parts, state.H)
         merged = context.new_factor(state.W.shape[1])
         rows = tuple(new for new, part in zip(taken, parts, strict=True) for _ in range(part.W.shape[1]))
-        context.engine.one_pass(MergeRows(rows), StackedFactor(state.H, H), merged, H_ALONE)
+        context.engine.one_pass(MapBlocks(MergeRows(rows)), StackedFactor(state.H, H), merged, H_ALONE)
         H.drop()
         return bundle(parts, merged)
 
@@ -191,5 +186,5 @@ def alone(context: PassContext, state: State) -> State:
     best = best_of(state.parts)
     rows = next(rows for rows, part in zip(rows_of(state.parts), state.parts, strict=True) if part is best)
     H = context.new_factor(best.W.shape[1])
-    context.engine.one_pass(SelectRows(rows), state.H, H, H_ALONE)
+    context.engine.one_pass(MapBlocks(rows), state.H, H, H_ALONE)
     return dataclasses.replace(best, H=H, runs=tuple(part.loss for part in state.parts))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dnmf.engine import Engine, single_threaded_products
-from dnmf.engine.factor import Factor, Rows
+from dnmf.engine.factor import Factor
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
@@ -210,16 +210,16 @@ def same_sum(one: float, other: float, count: int) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SelectRows:
-    """The work of a pass over a long factor that copies some of its rows into another one."""
+class MapBlocks:
+    """The work of a pass over a long factor that writes a function of every block, given its number and the block."""
 
-    rows: Rows
+    make: Callable[[int, Float], Float]
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # there is nothing to add up
+        return Stats.zero(1, 1)  # nothing is added up
 
     def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
-        """Return the rows of a block."""
+        """Return the new block."""
         assert H is not None
-        return self.rows(block, H)
+        return self.make(block, H)

@@ -15,13 +15,12 @@ from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.errors import keep_before
 from dnmf.inspection.components import sparsity
 from dnmf.kernels.divergence.rule import Divergence
-from dnmf.kernels.registry import make_rule
 from dnmf.kernels.rule import Rule
 from dnmf.solvers.bundle import bundle, bundled
 from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext, iterate
-from dnmf.solvers.selection import follow_of, init_of
+from dnmf.solvers.selection import follow_of, init_of, rule_of
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
 from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles, blanked
@@ -42,7 +41,7 @@ def advance_all(
     models = [(rank, index) for rank in request.ranks for index in range(len(request.seeds))]
     folds = [(rank, fold) for fold in range(request.folds) for rank in request.ranks]
     hidden = [Speckles(settings.seed, fold, request.folds) for _, fold in folds]
-    weighted = make_rule(settings, transposed=layout.transposed, weighted=True) if folds else context.rule
+    weighted = rule_of(settings, layout, weighted=True) if folds else context.rule
     rules = [context.rule] * len(models) + [weighted] * len(folds)
     view = Hidden((*[None] * len(models), *hidden), layout.bounds) if folds else None
 

@@ -25,9 +25,10 @@ from dnmf.engine.plan import Load
 from dnmf.errors import BudgetError
 from dnmf.inspection.components import sparsity
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.registry import make_rule, sums_per_row
+from dnmf.kernels.registry import sums_per_row
 from dnmf.kernels.rule import Rule, Step
 from dnmf.settings import Settings
+from dnmf.solvers.selection import rule_of
 from dnmf.solvers.sketch import PILOT_BYTES, SAMPLE, fits
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
@@ -95,7 +96,7 @@ def survey_load(
     hidden = request.folds * sum(folds)
     rows = sum(ranks) + (hidden if speckled else 0)
     if speckled and folds:
-        weighted = make_rule(request.settings, transposed=layout.transposed, weighted=True)
+        weighted = rule_of(request.settings, layout, weighted=True)
         sums = request.folds * sum(sums_per_row(weighted, rank) for rank in folds)
     else:
         sums = hidden

@@ -77,7 +77,7 @@ def flipped(value):
 
 
 CHANGES = {
-    "an entry": (lambda path, V: put(path, V[PLACE] + 1), DataError, r"block 2 \(columns 32 to 47\) of V is not what"),
+    "an entry": (lambda path, V: put(path, V[PLACE] + 1), DataError, r"block 2 \(columns 32 to 47\) of V has changed"),
     "a bit": (lambda path, V: put(path, flipped(V[PLACE])), DataError, r"block 2 .* of V has changed"),
     "negative": (lambda path, V: put(path, -V[PLACE]), DataError, r"V\[5, 35\] is -.*, which is negative"),
     "nan": (lambda path, V: put(path, np.nan), DataError, r"V\[5, 35\] is nan, which is not finite"),

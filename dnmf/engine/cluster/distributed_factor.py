@@ -3,7 +3,7 @@
 import bisect
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import dask
 import numpy as np
@@ -19,15 +19,12 @@ from dnmf.kernels.blocks.tiles import Float
 SENDING = {"distributed.admin.large-graph-warning-threshold": "1TiB"}
 
 
-class DistributedFactor:
+class DistributedFactor(Factor):
     """A factor whose blocks are results of tasks, with one future for each group of blocks.
 
     If a worker is lost, the scheduler runs the tasks of its blocks again. Their lineage grows with every pass until
     `settle` cuts it.
     """
-
-    unscaled: ClassVar[bool] = False
-    shared: ClassVar[bool] = False
 
     def __init__(self, workers: Workers, groups: Sequence[range], sees_store: bool = False) -> None:
         self.groups, self._sees_store = groups, sees_store

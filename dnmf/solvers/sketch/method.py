@@ -12,7 +12,7 @@ from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import PassContext, SelectRows, Update, extrapolated
+from dnmf.solvers.iteration import MapBlocks, PassContext, Update, extrapolated
 from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
@@ -128,7 +128,7 @@ def corrected(context: PassContext, state: State) -> State:
         carry = dataclasses.replace(state.carry, W_trial=None, rejections=state.carry.rejections + 1)
         return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", carry=carry)
     H = context.new_factor(rank)
-    context.engine.one_pass(SelectRows(Rows(0, rank)), both, H, H_ALONE)
+    context.engine.one_pass(MapBlocks(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
     left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)

@@ -13,15 +13,12 @@ import scipy.sparse
 
 from dnmf.engine import H_ALONE, Each, Scope, at_once
 from dnmf.engine.factor import Factor, StackedFactor
-from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
-from dnmf.solvers.iteration import PassContext
+from dnmf.solvers.iteration import MapBlocks, PassContext
 from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
@@ -37,7 +34,7 @@ EVEN = 0.5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ScaledBack:
-    """The work of a pass over [H; R; √l] that converts H for X into H for V.
+    """Converts a block [H; R; √l] with H for X into H for V.
 
     Attributes
     ----------
@@ -47,13 +44,8 @@ class ScaledBack:
 
     scale: Float
 
-    def zero(self) -> Stats:
-        """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # nothing is added up
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
+    def __call__(self, block: int, H: Float) -> Float:
         """Return H (r, w) of a block."""
-        assert H is not None
         root = H[-1]
         scaled = H[: len(self.scale)] * self.scale.astype(H.dtype)[:, None]
         scaled *= root
@@ -147,7 +139,9 @@ class ScaledSketch:
         W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride, rounds)
         new, lengths = self.scaled_back(W)
         H = context.new_factor(rank)
-        context.engine.one_pass(ScaledBack(lengths), StackedFactor(found.factor(bounds), columns), H, H_ALONE)
+        context.engine.one_pass(
+            MapBlocks(ScaledBack(lengths)), StackedFactor(found.factor(bounds), columns), H, H_ALONE
+        )
         all_columns.drop()
         return State(1, new, H, self.norms, method="sketch")
 
