@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from dnmf.errors import DiskError, StoreError
-from dnmf.kernels.blocks.hashing import mix
-from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.blocks.hashing import half_normal
+from dnmf.kernels.blocks.tiles import Float
 
 
 class Factor(ABC):
@@ -197,18 +197,3 @@ class Rows:
     def __call__(self, block: int, H: Float) -> Float:
         """Return a copy of these rows."""
         return H[self.start : self.stop].copy()
-
-
-@kernel
-def half_normal(seed, first, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (r, w) with |N(0, 1)| numbers, by Box–Muller from hashes of their positions.
-
-    The hash is SplitMix64 (Steele, Lea & Flood 2014).
-    """
-    for k in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            place = (first + np.uint64(j)) * np.uint64(0x10001) + np.uint64(k)
-            one = mix(mix(seed) ^ (place * np.uint64(2)))
-            two = mix(mix(seed) ^ (place * np.uint64(2) + np.uint64(1)))
-            radius = np.sqrt(-2.0 * np.log((np.float64(one >> np.uint64(11)) + 1.0) * 2.0**-53))
-            out[k, j] = abs(radius * np.cos(2.0 * np.pi * np.float64(two >> np.uint64(11)) * 2.0**-53))

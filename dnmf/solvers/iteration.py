@@ -136,7 +136,7 @@ def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
     return dataclasses.replace(new, method="newton", carry=carry)
 
 
-plain, extrapolated, second_order = map(stepping, (after_plain, after_extrapolated, after_second_order))
+extrapolated = stepping(after_extrapolated)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

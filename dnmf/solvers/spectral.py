@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from dnmf.engine import H_ALONE, single_threaded_products
-from dnmf.engine.factor import Factor, MappedFactor, half_normal
+from dnmf.engine.factor import Factor, MappedFactor, RandomFactor
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
@@ -73,12 +73,12 @@ def spectral_state(context: PassContext, settings: Settings) -> State:
     W = np.where(missing, drawn * normal, np.where(W == 0, fill / balance * (normal if noisy else 1.0), W))
     # Penalties depend on how the factors share their scale, which updates change slowly.
     share = balance if any((settings.l1_W, settings.l2_W, settings.l1_H, settings.l2_H)) else np.ones_like(balance)
+    random = RandomFactor(settings.rank, layout.bounds, layout.work_dtype, settings.seed)
 
     def make(block: int, projected: Float) -> Float:
         H = (np.maximum(projected * signs[:, None], 0) * gains[:, None]).astype(layout.work_dtype)
         if fill or missing.any():
-            normal = np.empty_like(H)
-            half_normal(np.uint64(settings.seed % 2**64), np.uint64(layout.bounds[block]), normal)
+            normal = random.read(block)
             filled = fill * balance[:, None] * (normal if noisy else 1.0)
             H = np.where(missing[:, None], drawn * normal, np.where(H == 0, filled, H)).astype(H.dtype)
         return (H / share[:, None]).astype(H.dtype, copy=False)

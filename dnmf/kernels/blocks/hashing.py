@@ -45,3 +45,18 @@ def hash_halves(seed, first, out):  # type: ignore[no-untyped-def]
     key = mix(seed)
     for j in range(len(out)):
         out[j] = (mix(key ^ (first + np.uint64(j))) >> np.uint64(63)) == 1
+
+
+@kernel
+def half_normal(seed, first, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (r, w) with |N(0, 1)| numbers, by Box–Muller from hashes of their positions.
+
+    The hash is SplitMix64 (Steele, Lea & Flood 2014).
+    """
+    for k in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            place = (first + np.uint64(j)) * np.uint64(0x10001) + np.uint64(k)
+            one = mix(mix(seed) ^ (place * np.uint64(2)))
+            two = mix(mix(seed) ^ (place * np.uint64(2) + np.uint64(1)))
+            radius = np.sqrt(-2.0 * np.log((np.float64(one >> np.uint64(11)) + 1.0) * 2.0**-53))
+            out[k, j] = abs(radius * np.cos(2.0 * np.pi * np.float64(two >> np.uint64(11)) * 2.0**-53))
