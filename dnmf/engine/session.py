@@ -37,7 +37,7 @@ class Session(Protocol):
     def engine(self, plan: Plan, on_block: Callable[[int], None] = lambda count: None) -> Engine:
         """Return the engine of a plan; `on_block` is called with the bytes of every block that was visited."""
 
-    def factor(self, plan: Plan, engine: Engine) -> Factor:
+    def new_factor(self, plan: Plan, engine: Engine) -> Factor:
         """Return a factor for a pass of the engine to fill."""
 
     def all_see(self, predicate: Callable[[], bool]) -> bool:
@@ -92,7 +92,7 @@ class LocalSession:
         """Return an engine of threads."""
         return ThreadEngine(self.source, plan.groups, plan.threads, on_block, self._cancel)
 
-    def factor(self, plan: Plan, engine: Engine) -> Factor:
+    def new_factor(self, plan: Plan, engine: Engine) -> Factor:
         """Return a factor in memory, or in a temporary folder that is deleted with it."""
         layout = self.source.layout
         if plan.factor_in_memory:

@@ -87,13 +87,13 @@ class ClusterHome(LocalHome):
         self.engine: ClusterEngine = engine  # type: ignore[assignment]
         self._saved: Path | None = None
         if store is None:
-            self.engine.workers_see_store = session.sees_folder(self.spill())
+            self._sees_store = session.sees_folder(self.spill())
         else:
-            self.engine.workers_see_store = session.all_see(partial(has_header, str(store), dict(store.header)))
+            self._sees_store = session.all_see(partial(has_header, str(store), dict(store.header)))
 
     def new_factor(self, rows: int) -> Factor:
         """Return a factor on the workers for a pass to fill."""
-        return self.engine.new_factor()
+        return self.engine.new_factor(self._sees_store)
 
     def settle(self, state: State) -> None:
         """Let the workers read H from where it is saved, so that the tasks that made it can be forgotten.
@@ -101,7 +101,7 @@ class ClusterHome(LocalHome):
         Their lineage would grow with every pass. Where the workers see no storage of the run, H is sent to them again.
         """
         stored: StoredFactor | None = None
-        if self.engine.workers_see_store:
+        if self._sees_store:
             stored = self._saved_by_workers(state) if self.store is None else stored_factor(self.store, self.layout)
         self.engine.settle(state.H, stored)
 

@@ -203,7 +203,7 @@ def solved(
         watchers.started(plan, 0, 1)
         solve = Solve(rule, Model.of(np.ascontiguousarray(held(), layout.work_dtype)), kept, measured)
         engine = session.engine(plan, watchers.block_read)
-        factor = session.factor(plan, engine)
+        factor = session.new_factor(plan, engine)
         yield factor, engine.one_pass(solve, output=factor)
 
 

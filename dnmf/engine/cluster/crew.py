@@ -94,7 +94,7 @@ class WorkerGroup:
         need = make_plan(self.source.layout, plan.rank, 2**62, 1, plan.workers).peak_bytes
         return ClusterEngine(self.source, plan.groups, plan.threads, need, self.workers, on_block)
 
-    def factor(self, plan: Plan, engine: Engine) -> Factor:
+    def new_factor(self, plan: Plan, engine: Engine) -> Factor:
         """Return a factor on the workers."""
         assert isinstance(engine, ClusterEngine)
         return engine.new_factor()

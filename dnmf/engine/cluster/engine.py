@@ -50,8 +50,6 @@ class ClusterEngine:
         Workers that run the tasks. Once they are `cancelled`, a pass ends with `Interrupted`.
     on_block
         Called with the bytes of every group that was visited.
-    workers_see_store
-        Whether the workers see the store of the run.
     """
 
     def __init__(
@@ -62,12 +60,10 @@ class ClusterEngine:
         need: int,
         workers: Workers,
         on_block: Callable[[int], None] = lambda count: None,
-        workers_see_store: bool = False,
     ) -> None:
         self.source, self.workers, self.client = source, workers, workers.client
         self.threads, self.need = threads, need
-        self.on_block, self.workers_see_store = on_block, workers_see_store
-        self.groups = group_bounds(source.layout.blocks, groups)
+        self.on_block, self.groups = on_block, group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
@@ -85,9 +81,9 @@ class ClusterEngine:
         self.on_block(self.source.layout.block_bytes(block))
         return tasks.unpack(packed)
 
-    def new_factor(self) -> DistributedFactor:
-        """Return a factor for a pass to fill."""
-        return DistributedFactor(self.workers, self.groups, self.workers_see_store)
+    def new_factor(self, sees_store: bool = False) -> DistributedFactor:
+        """Return a factor for a pass to fill; `sees_store` if the workers see the store of the run."""
+        return DistributedFactor(self.workers, self.groups, sees_store)
 
     def settle(self, H: Factor, stored: Factor | None) -> None:
         """Cut the lineage of H: the workers read it from storage, or else this process sends it to them."""

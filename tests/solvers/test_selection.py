@@ -1,0 +1,68 @@
+"""What the settings mean for a matrix is decided from its size and kind alone."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from dnmf.errors import SettingsError
+from dnmf.settings import Settings
+from dnmf.solvers.iteration import after_extrapolated, after_plain, after_second_order
+from dnmf.solvers.selection import SKETCH_SWEEPS, resolve
+from dnmf.solvers.sketch import corrected
+from dnmf.sources import open_matrix
+
+LARGE = open_matrix(np.ones((100, 200))).layout
+SMALL = open_matrix(np.ones((10, 200))).layout
+SPARSE = open_matrix(sp.eye_array(100, 200, format="csc")).layout
+
+
+@pytest.mark.parametrize(
+    ("options", "layout", "solver", "init", "follow"),
+    [
+        ({}, LARGE, "sketch", "sketch", after_extrapolated),
+        ({}, SMALL, "sketch", "random", after_extrapolated),
+        ({}, SPARSE, "sketch", "random", after_extrapolated),
+        ({"solver": "sketch"}, SPARSE, "sketch", "sketch", after_extrapolated),
+        ({"missing": "nan"}, LARGE, "sketch", "random", after_extrapolated),
+        ({"solver": "hals"}, LARGE, "hals", "sketch", after_plain),
+        ({"solver": "hals", "extrapolate": True}, LARGE, "hals", "sketch", after_extrapolated),
+        ({"solver": "mu"}, LARGE, "mu", "random", after_plain),
+        ({"init": "nndsvd"}, LARGE, "sketch", "nndsvd", after_extrapolated),
+        ({"loss": "kullback-leibler"}, LARGE, "newton", "sketch", after_second_order),
+        ({"loss": "kullback-leibler", "fixed": 1}, LARGE, "newton", "random", after_second_order),
+        ({"loss": 0.5}, LARGE, "mu", "sketch", after_extrapolated),
+    ],
+)
+def test_auto_is_decided(options, layout, solver, init, follow):
+    recipe = resolve(Settings(rank=3, **options), layout)
+    assert (recipe.solver, recipe.init, recipe.follow) == (solver, init, follow)
+
+
+def test_a_sketch_alternates_with_passes_where_it_is_smaller_than_the_matrix():
+    assert resolve(Settings(rank=3), LARGE).method is corrected
+    assert resolve(Settings(rank=3), LARGE).rule.sweeps == SKETCH_SWEEPS
+    assert resolve(Settings(rank=3, sweeps=2), LARGE).rule.sweeps == 2
+    assert resolve(Settings(rank=3), SMALL).method is not corrected
+    assert resolve(Settings(rank=3), SPARSE).method is not corrected
+
+
+def test_the_settings_are_kept_as_they_were_given():
+    settings = Settings(rank=3, n_runs=2)
+    assert resolve(settings, LARGE).settings is settings
+
+
+@pytest.mark.parametrize(
+    ("options", "layout", "words"),
+    [
+        ({"missing": "zeros"}, LARGE, "missing='zeros' takes"),
+        ({"missing": "nan"}, SPARSE, "missing='nan' needs a dense V"),
+        ({"init": "nndsvd", "rank": 11}, SMALL, r"more than min\(m, n\)=10"),
+        ({"init": "sketch"}, SMALL, "for matrices of more than 15 rows"),
+        ({"solver": "minibatch", "missing": "nan"}, LARGE, "needs every entry of V"),
+        ({"solver": "mu", "n_runs": 2, "init": "nndsvd"}, LARGE, "makes one run"),
+        ({"loss": "kullback-leibler", "solver": "hals"}, LARGE, "needs a quadratic loss"),
+    ],
+)
+def test_options_that_do_not_go_together_are_an_error(options, layout, words):
+    with pytest.raises(SettingsError, match=words):
+        resolve(Settings(**{"rank": 3} | options), layout)
