@@ -10,7 +10,7 @@ from distributed import Client, LocalCluster
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Two worker processes of one thread each, for tests that leave them as they are."""
+    """Two worker processes of one thread each, for tests that do not change them."""
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit="2GiB") as made:
         yield made
 

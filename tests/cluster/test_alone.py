@@ -1,4 +1,4 @@
-"""Clusters that lose all their workers: a person is told, and those that dnmf started get new ones."""
+"""Clusters that lose all their workers: a warning, and new workers for those that dnmf started."""
 
 import threading
 
@@ -21,7 +21,7 @@ FORM = {
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    """Let Dask give up a worker that is lost at once, and dnmf miss it after a moment."""
+    """Let Dask give up a lost worker at once, and dnmf warn after a moment."""
     monkeypatch.setattr(workers, "ALONE_S", 0.2)
     monkeypatch.setattr(workers, "CHECK_S", 0.05)
     monkeypatch.setattr(workers, "STOP_TIMEOUT_S", 0.2)
@@ -35,7 +35,7 @@ def path(tmp_path_factory):
 
 
 class Losing(Watcher):
-    """Closes all workers of a cluster after each of some passes, and counts the workers that are told."""
+    """Closes all workers of a cluster after some passes, and records the reported numbers of workers."""
 
     def __init__(self, cluster, *passes):
         self.cluster, self.passes, self.counts = cluster, set(passes), []
@@ -90,7 +90,7 @@ def test_how_often_workers_are_started_again_is_bounded(path, tmp_path, monkeypa
 
 
 def test_a_cluster_of_somebody_else_is_left_to_them(path, tmp_path, monkeypatch):
-    """What to do is told; here, to interrupt the run and to resume it."""
+    """The warning advises to interrupt the run and resume it."""
     cancel, warn = threading.Event(), workers.warn
 
     def heard(*given):

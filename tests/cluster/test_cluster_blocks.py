@@ -1,4 +1,4 @@
-"""Blocks that are not what their source promises, where workers read them."""
+"""Blocks that differ from the layout of their source, read by workers."""
 
 import cloudpickle
 import dask.array as da

@@ -25,7 +25,7 @@ def run(*command):
 
 
 def refused(*command):
-    """Run what is to end with exit code 2 and a sentence; return that."""
+    """Run a command that must end with exit code 2, and return its error message."""
     ended = run(*command)
     assert ended.exit_code == 2, ended.output
     return " ".join(ended.stderr.split())

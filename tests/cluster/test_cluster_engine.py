@@ -1,4 +1,4 @@
-"""A pass on a cluster: the same bits as here, whatever V is, and an end when it is told to or when something fails."""
+"""A pass on a cluster: the bits of the threads for every kind of V, and an end when it is cancelled or fails."""
 
 import dataclasses
 import threading
@@ -53,7 +53,7 @@ def saved(path):
 
 @dataclasses.dataclass
 class Order:
-    """Sums that remember how they were added up."""
+    """Sums that record the tree of their addition."""
 
     tree: object = None
 

@@ -1,4 +1,4 @@
-"""Workers open files of every kind by themselves, and come to the same bits."""
+"""Workers open files of every format themselves, with the same bits."""
 
 import pytest
 from formats import GIVEN, STORED

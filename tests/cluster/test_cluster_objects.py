@@ -1,4 +1,4 @@
-"""A cluster whose matrix and store lie in an object store: the workers read and write there by themselves."""
+"""A cluster whose matrix and store lie in an object store: the workers read and write there themselves."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def doomed(place):
-    """A client of two workers that find S3 through a proxy which fails now and then."""
+    """A client of two workers that reach S3 through a proxy with occasional failures."""
     with (
         Proxy(place[0], lambda number, method, path: "error" if number % 50 == 0 else None) as proxy,
         reached_at(proxy.address),

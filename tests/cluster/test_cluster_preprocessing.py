@@ -1,4 +1,4 @@
-"""Preparation on a cluster: what is learned and what is made of it are the same to the bit."""
+"""Preprocessing on a cluster: the fitted steps and the results are the same to the bit."""
 
 import numpy as np
 import pytest

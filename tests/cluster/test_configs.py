@@ -1,4 +1,4 @@
-"""The files of cluster_configs/: each is run, or held against the schema of the system it is for."""
+"""The files of cluster_configs/: each is run, or validated against the schema of its system."""
 
 import functools
 import inspect
@@ -44,7 +44,7 @@ PACKAGES["kubernetes_cluster.yaml"] = "dask_kubernetes"
 SMALL = {"cores": 1, "memory": "1GiB"}
 OPTIONS = ["--rank", "3", "--max-passes", "6", "--tol", "0"]
 
-# A queue that runs at once what it is given, as a file or on stdin.
+# A queue that runs every script at once, given as a file or on stdin.
 SUBMIT = """#!/bin/sh
 script=$(cat "${1:-/dev/stdin}")
 setsid bash -c "$script" </dev/null >/dev/null 2>&1 &
@@ -75,7 +75,7 @@ def daemons(tmp_path):
 
 @pytest.fixture
 def lacking(monkeypatch):
-    """Let a package be one that is not installed."""
+    """Make a package appear not installed."""
 
     def lack(package, *users):
         for name in list(sys.modules):
@@ -87,7 +87,7 @@ def lacking(monkeypatch):
 
 
 class Lack:
-    """Finds a package nowhere, before others can find it."""
+    """Blocks the import of a package."""
 
     def __init__(self, package):
         self.package = package
@@ -105,7 +105,7 @@ def queue(folder, submit, cancel):
 
 
 def fit(daemons, path, file, folder):
-    """Run `dnmf fit` with a file; return what is in the store."""
+    """Run `dnmf fit` with a file, and return the result in its store."""
     daemons.run("dnmf", "fit", path, *OPTIONS, "--store", "fit.zarr", "--cluster", file, cwd=folder)
     return dnmf.load(folder / "fit.zarr")
 
@@ -220,7 +220,7 @@ def test_the_arguments_are_those_of_the_class(name):
 
 
 def names(make):
-    """Return the keyword arguments that something takes, those of the classes it hands the rest to among them."""
+    """Return the keyword arguments of a class, including those that it passes on to others."""
     if not inspect.isclass(make):
         return set(inspect.signature(make).parameters)
     handed = (getattr(make, "job_cls", object), Worker if make is LocalCluster else object)
@@ -233,7 +233,7 @@ def test_the_kubernetes_form_makes_the_cluster_of_the_other_file():
     assert yaml.safe_load((ROOT / spec).read_text())["kind"] == "DaskCluster"
 
 
-# What every Kubernetes object has, which the definitions of the operator's do not repeat.
+# The fields of every Kubernetes object, which the definitions of the operator do not repeat.
 OBJECT = {
     "apiVersion": {"const": "kubernetes.dask.org/v1"},
     "metadata": {"properties": {"name": {"type": "string"}}, "required": ["name"], "additionalProperties": False},
@@ -242,7 +242,7 @@ OBJECT = {
 
 @functools.cache
 def definitions():
-    """Return the schema of each kind of object that the Dask operator knows; names it does not know are refused."""
+    """Return the schema of each kind of object that the Dask operator knows; unknown names are errors."""
     kinds = {}
     for file in (Path(dask_kubernetes.operator.__file__).parent / "deployment").rglob("crds/*.yaml"):
         for definition in yaml.safe_load_all(file.read_text()):
@@ -254,7 +254,7 @@ def definitions():
 
 
 def strict(schema):
-    """Refuse all names that a schema does not have, at every depth, but for where it takes any."""
+    """Forbid unknown names in a schema at every depth, except where it allows any."""
     if isinstance(schema, list):
         return [strict(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Real processes that die: the same bits all the same, or a sentence and a resume to the same bits."""
+"""Processes that die: the same bits nevertheless, or an error and a resume to the same bits."""
 
 import json
 import os
@@ -24,7 +24,7 @@ OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 4, "tol": 0}
 
 
 class Fault(Watcher):
-    """Does something once: after a pass, or when so many groups of the next one are done."""
+    """Calls a function once: after a pass, or after a number of groups of the next one."""
 
     def __init__(self, act, passes, groups=0):
         self.act, self.passes, self.groups = act, passes, groups
@@ -224,7 +224,7 @@ def test_a_run_that_is_stopped_where_no_worker_is_left_ends_and_goes_on_from_the
 
 
 def hard_to_reach(monkeypatch, client, asking, times):
-    """Let a client's first questions of a kind end as they do where connecting to a worker takes too long."""
+    """Let the first calls of a method of a client fail as if connecting to a worker took too long."""
     ask, left = (
         getattr(client, asking),
         [OSError("Timed out trying to connect to tls://10.0.0.9:1234 after 30 s")] * times,

@@ -1,4 +1,4 @@
-"""What a long run leaves behind in the processes that last as long as it does: the scheduler and the driver."""
+"""The memory that a long run leaves in the scheduler and the driver."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from runs import matrix, stored, until
 
 PASSES = 200
-# Dask keeps its last messages to every worker and client; by default so many that they fill up all this time.
+# Dask keeps its last messages to every worker and client; by default more than this test sends.
 FEW_MESSAGES = "DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH", "10"
 # Bytes in 100 passes, about three times what was measured: the scheduler keeps 15 kB of a pass, a `Span` with its
 # groups of tasks, and the driver 4 kB, its line of the history. One W that is kept from every pass makes 5 MB.
@@ -60,6 +60,6 @@ def test_scheduler_and_driver_hold_no_more_after_200_passes_than_after_100(keeps
 
 
 def grown(series):
-    """Return by how much each process has grown in the second half, the ends of which are each ten passes."""
+    """Return the growth of each process over the second half of a run, averaged over ten passes at both ends."""
     middle, end = ([sorted(values)[5] for values in zip(*part, strict=True)] for part in (series[95:105], series[-10:]))
     return [after - before for before, after in zip(middle, end, strict=True)]

@@ -25,7 +25,7 @@ from dnmf.errors import ClusterError
 OPTIONS = {"rank": 3, "max_passes": 20, "checkpoint_every": 5, "tol": 0}
 # Addresses that exist in the namespaces only.
 ADDRESSES = {"scheduler": "10.213.77.1", "driver": "10.213.77.2", "worker-1": "10.213.77.3", "worker-2": "10.213.77.4"}
-# A host that says nothing any more is given up within seconds, and not within minutes.
+# A host that no longer answers is given up within seconds, not minutes.
 IMPATIENT = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "20s",  # a busy machine takes seconds for a first connection
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",  # the least that distributed takes
@@ -34,7 +34,7 @@ IMPATIENT = {
 
 
 class Authority:
-    """A private certificate authority that keeps what it makes in a folder."""
+    """A private certificate authority with its files in a folder."""
 
     def __init__(self, folder):
         folder.mkdir()
@@ -106,12 +106,12 @@ class Network:
         return process
 
     def cut_off(self, host):
-        """Pull the cable of a host: neither it nor the others are told."""
+        """Disconnect a host from the network, without a signal to it or to the others."""
         port = f"port{list(self.addresses).index(host)}"
         self._ip("-n", self.prefix + "switch", "link", "set", port, "down")
 
     def log(self, host):
-        """Return what the process on a host has said."""
+        """Return the output of the process on a host."""
         return (self.folder / f"{host}.log").read_text()
 
     def _add(self, host):
@@ -181,7 +181,7 @@ def start_cluster(network, folder):
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
-    """The address of a scheduler that listens to those with a certificate only, and who gives them."""
+    """The address of a scheduler that requires certificates, and their authority."""
     authority = Authority(tmp_path_factory.mktemp("guarded") / "tls")
     cert, key = authority.certify("127.0.0.1")
     security = Security(tls_ca_file=authority.ca_file, tls_scheduler_cert=cert, tls_scheduler_key=key)

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(os.getuid() != 0, reason="needs root, as slurmd does"),
 ]
 
-# The machine is said to have more than it has, so that the jobs of the tests fit on any; nothing is bound or confined.
+# More resources are declared than the machine has, so that the jobs of the tests fit; nothing is bound or confined.
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -104,7 +104,7 @@ def sbatch(slurm, folder, *arguments, workers=1):
 
 
 def job(slurm, number):
-    """Return what Slurm knows of a job, as a mapping."""
+    """Return the properties of a job as a dictionary."""
     told = slurm.run("scontrol", "show", "job", number, "--oneliner")
     return dict(fact.split("=", 1) for fact in told.split() if "=" in fact)
 

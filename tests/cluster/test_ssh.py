@@ -24,7 +24,7 @@ pytestmark = [
 
 
 def arithmetic():
-    """Return what of this environment says how products are rounded, which a login does not inherit."""
+    """Return the environment variables that determine the rounding of products, which a login does not inherit."""
     told = {
         name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "MKL_", "NPY_", "NUMBA_"))
     }

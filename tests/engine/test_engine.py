@@ -1,4 +1,4 @@
-"""One pass: every block once, sums in a fixed order, and an end when it is told to or when something fails."""
+"""One pass: every block once, sums in a fixed order, and an end when it is cancelled or fails."""
 
 import dataclasses
 import threading
@@ -19,7 +19,7 @@ from dnmf.sources import open_matrix
 
 @dataclasses.dataclass
 class Order:
-    """Sums that remember how they were added up."""
+    """Sums that record the tree of their addition."""
 
     blocks: list
     tree: object = None

@@ -1,4 +1,4 @@
-"""The plan is a pure function of sizes: it fits its limit, or refuses in a sentence that says what would."""
+"""The plan is a pure function of sizes: it keeps its limit, or raises an error with remedies."""
 
 import dataclasses
 import re
@@ -105,14 +105,14 @@ def test_a_refusal_says_what_was_given_what_is_needed_and_what_to_do(transposed)
     sentence = str(caught.value)
     assert sentence.startswith("memory_limit is 100 MB, and rank 20 on this matrix needs ")
     assert f"for a block of 5000 {'rows' if transposed else 'columns'} of V" in sentence
-    # What the sentence asks for is enough, to the three digits that it is written with.
+    # The memory in the message is enough, to its three digits.
     needed = parse_bytes("needed", re.search(r"Raise memory_limit .* to at least ([0-9.e+]+ [kMGT]?B)", sentence)[1])
     assert make_plan(shape, 20, int(needed * 1.01), 4).threads == 1
     assert isinstance(caught.value, MemoryError)
 
 
 def amounts_of(sentence):
-    """Return what a refusal says is needed, and its terms, in bytes by what they are for."""
+    """Return the memory that an error message asks for, and its terms by purpose, in bytes."""
     needed, listed = re.search(r"needs ([0-9.e+]+ [kMGT]?B) with one thread: (.*?)\. ", sentence).groups()
     terms = re.findall(r"([0-9.e+]+ [kMGT]?B) (for [^,]*(?:, held whole)?)", listed)
     return parse_bytes("needed", needed), {purpose: parse_bytes(purpose, size) for size, purpose in terms}
@@ -195,7 +195,7 @@ def test_a_plan_counts_lists_and_weights_on_every_thread():
     shape, load = layout(rows=500, columns=60000, width=4000), Load.plain(10, 66)
     one, three = (peak_bytes(shape, 10, threads, 0, load) for threads in (1, 3))
     listed = load._replace(panels=10)
-    # ten arrays of 2 MiB, less what no whole vectors of columns fill
+    # ten arrays of 2 MiB, less the columns that do not fill a vector
     more = peak_bytes(shape, 10, 3, 0, listed) - three
     assert 3 * 10 * 1.8 * 2**20 < more <= 3 * 10 * 2 * 2**20
     assert peak_bytes(shape, 10, 1, 0, listed) - one == more / 3

@@ -1,4 +1,4 @@
-"""V that changes while it is read: every pass notices, nothing of that pass is kept, and the run can be resumed."""
+"""V that changes while it is read: every pass detects it and discards its sums, and the run can be resumed."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def positive(dtype=np.float32):
 
 
 class Event(Watcher):
-    """Lets something happen once so many blocks were read."""
+    """Calls a function once a number of blocks were read."""
 
     def __init__(self, after, act):
         self.left, self.act = after, act
@@ -63,7 +63,7 @@ def written(path, V, compressors=None):
 
 
 def put(path, value):
-    """Return what writes an entry of a Zarr array."""
+    """Return a function that writes an entry of a Zarr array."""
 
     def act():
         zarr.open_array(path, mode="r+")[PLACE] = value
@@ -72,7 +72,7 @@ def put(path, value):
 
 
 def flipped(value):
-    """Return a float32 whose last bit is another one."""
+    """Return a float32 with its last bit flipped."""
     return (np.float32(value).view(np.uint32) ^ np.uint32(1)).view(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""A run that is interrupted at any block of any pass, and resumed, ends in the bits of one that was not."""
+"""A run that is interrupted at any block of any pass and resumed ends with the bits of one that was not."""
 
 import threading
 
@@ -32,7 +32,7 @@ def positive(rows=40, columns=60):
 
 
 class Stop(Watcher):
-    """Asks a run to stop when so many blocks were visited."""
+    """Asks a run to stop after a number of blocks."""
 
     def __init__(self, after):
         self.left, self.cancel = after, threading.Event()
@@ -53,7 +53,7 @@ class Count(Watcher):
 
 
 def interrupted(call, blocks):
-    """Say whether a call that takes watchers and cancel was interrupted when it had visited so many blocks."""
+    """Return whether a call with `watchers` and `cancel` was interrupted after a number of blocks."""
     stop = Stop(blocks)
     try:
         call(watchers=[stop], cancel=stop.cancel)

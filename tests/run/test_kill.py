@@ -1,4 +1,4 @@
-"""`kill -9` at any moment, and disks that are full: the last checkpoint is whole, and the run goes on from it."""
+"""`kill -9` at any moment, and full disks: the last checkpoint is whole, and the run can be resumed from it."""
 
 import re
 import resource
@@ -14,7 +14,7 @@ from strategies import low_rank
 import dnmf
 from dnmf.errors import StoreError
 
-# The child says where it is on stdout and waits there for a line that never comes.
+# The child prints its position and waits for a line of input, which the test never writes.
 DRIVER = """
 import dataclasses, os, sys, zarr
 import dnmf, dnmf.engine.session, dnmf.checkpoint.store as store, dnmf.storage.durable as durable
@@ -91,7 +91,7 @@ def whole(matrix):
 
 
 def kill(matrix, store, place, number, where="memory", driver=DRIVER):
-    """Kill a run where it says that it has come to a place."""
+    """Kill a run at a position that it prints."""
     command = [sys.executable, "-c", driver, str(matrix), str(store), place, str(number), where]
     with subprocess.Popen(command, stdin=-1, stdout=-1) as child:
         assert child.stdout.readline() == b"here\n"
@@ -100,7 +100,7 @@ def kill(matrix, store, place, number, where="memory", driver=DRIVER):
 
 
 def assert_goes_on(store, whole):
-    """Assert that a run ends in the bits of one that was never killed, and that its store holds nothing else."""
+    """Assert that a run ends with the bits of one that was not killed, and that its store holds nothing else."""
     assert_same_bits(dnmf.resume(store), whole)
     assert_same_bits(dnmf.load(store), whole)
     assert sorted(path.name for path in store.iterdir()) == [".lock", "H", "W", "checkpoints", "commits", "zarr.json"]

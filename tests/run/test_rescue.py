@@ -1,4 +1,4 @@
-"""Whatever ends a run, the passes that were made are saved first, and the run goes on from them to the same bits."""
+"""However a run ends, its passes are saved first, and it can be resumed to the same bits."""
 
 import itertools
 
@@ -20,11 +20,11 @@ MADE = {
 
 
 class OwnError(Exception):
-    """What nobody but a test raises."""
+    """An exception that only these tests raise."""
 
 
 def failing(method, at, error=OwnError):
-    """Return a watcher that raises when it is told something for the n-th time."""
+    """Return a watcher that raises at the n-th call of a method."""
     count = itertools.count(1)
 
     def act(self, *told):

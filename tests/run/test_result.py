@@ -1,4 +1,4 @@
-"""What comes back from a run, whichever way V was cut."""
+"""The result of a run, for V cut along either axis."""
 
 import dataclasses
 import gc
@@ -113,7 +113,7 @@ def test_a_stored_result_outlives_its_matrix(cut, tmp_path):
 
 @pytest.fixture
 def scratch(tmp_path, monkeypatch):
-    """Return the folder below which runs without a store keep what does not fit in memory."""
+    """Return the folder in which runs without a store keep factors that do not fit in memory."""
     spill(monkeypatch)
     (tmp_path / "scratch").mkdir()
     with dask.config.set({"temporary-directory": str(tmp_path / "scratch")}):

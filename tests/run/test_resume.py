@@ -22,7 +22,7 @@ def given_factors(V, rank):
 
 
 def both(V, where, *, at, how="cancel", again=None, **options):
-    """Return a run that was interrupted at a pass and resumed, and the same without a break."""
+    """Return a run that was interrupted at a pass and resumed, and the same run without an interruption."""
     options = {"rank": 4, "max_passes": PASSES, "tol": 0, "checkpoint_every": 3, "init": "random", **options}
     whole = dnmf.factorize(V, **options)
     with pytest.raises(Interrupted if how == "cancel" else KeyboardInterrupt):
@@ -180,7 +180,7 @@ def test_a_run_cancelled_in_its_initialisation_is_resumed_from_the_start(tmp_pat
     assert_same_bits(dnmf.resume(where, V), dnmf.factorize(V, 4, **options))
 
 
-# What may not change is refused, with both values.
+# Other values of fixed options are errors, which name both values.
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def counts(beta, dtype="float64", rows=40, columns=60, rank=4, seed=0):
 
 
 def fitted(V, W, loss, solver="auto", **options):
-    """A result that holds W: the start of a run that fixes it."""
+    """Return a result with a given W, from a run that fixes it."""
     return dnmf.factorize(V, W.shape[1], loss=loss, solver=solver, fixed_W=W, init="random", max_passes=1, **options)
 
 
@@ -64,7 +64,7 @@ def assert_best(V, W, H, beta, M=1.0):
 
 
 def columns_of(given, W):
-    """H (r, n), whichever way it came back."""
+    """Return H (r, n) as a NumPy array."""
     H = np.asarray(given)
     return H if len(H) == W.shape[1] else H.T
 

@@ -338,7 +338,7 @@ def test_a_factor_that_does_not_fit_into_memory_is_kept_on_the_disk(loss, tmp_pa
     result = dnmf.factorize(V[:, :400], 8, loss=loss, max_passes=2)
     roomy, narrow = Told(), Told()
     inside = dnmf.transform(result, tmp_path / "V.npy", axis="columns", threads=1, memory_limit="2GB", watchers=[roomy])
-    # twice 8 numbers of 4 bytes for every column are what H takes while it is handed over
+    # H takes twice 8 numbers of 4 bytes for every column while it is copied
     most = roomy.plan.peak_bytes - 2 * 8 * 4 * V.shape[1] // 2
     outside = dnmf.transform(
         result, tmp_path / "V.npy", axis="columns", threads=1, memory_limit=most, watchers=[narrow]

@@ -1,4 +1,4 @@
-"""Several random starts on a sketch: the loss of each is known, and the best one is taken."""
+"""Several random starts on a sketch: the loss of each is returned, and the best one is kept."""
 
 import dataclasses
 import json

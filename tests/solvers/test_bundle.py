@@ -1,4 +1,4 @@
-"""Several models on one read: each becomes what it becomes alone, the best is kept, and nothing is lost."""
+"""Several models on one read: each ends as in a run of its own, the best is kept, and all can be resumed."""
 
 import itertools
 
@@ -32,7 +32,7 @@ RUNS = [{"solver": "hals"}, {"solver": "hals", "extrapolate": True}, {"loss": "k
 
 
 def begin(V, options, ranks, seeds):
-    """Return a context, and the random starts of some ranks and seeds."""
+    """Return a context, and random states for some ranks and seeds."""
     source = open_matrix(V)
     layout = source.layout
     settings = Settings(rank=1, **options)

@@ -1,4 +1,4 @@
-"""Passes from a point beyond W: those of the textbook, and one that does not pay leaves no trace but its read."""
+"""Passes from a point beyond W: they follow the textbook, and a rejected one changes nothing but the passes."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from dnmf.errors import Interrupted, SettingsError
 from dnmf.solvers.extrapolation import Momentum, extrapolate
 
 PENALTIES = {"l1_W": 0.02, "l2_W": 0.1, "l1_H": 0.03, "l2_H": 0.2}
-# A pass of these that is refused comes early.
+# For these, a pass is rejected early.
 OPTIONS = {"rank": 4, "solver": "hals", "init": "random", "extrapolate": True, "tol": 0}
 
 
@@ -29,13 +29,13 @@ def losses(result):
 
 
 def refused_passes(result):
-    """Return the passes after which the loss is, to the bit, what it was before."""
+    """Return the passes that leave the loss unchanged to the bit."""
     return [record.passes for before, record in itertools.pairwise(result.history) if record.loss == before.loss]
 
 
 @pytest.fixture
 def wild(monkeypatch):
-    """Let every point beyond W be one that does not pay."""
+    """Let every point beyond W raise the loss."""
     monkeypatch.setattr(dnmf.solvers.iteration, "extrapolate", lambda new, *given: np.ones_like(new))
 
 
@@ -113,7 +113,7 @@ def test_a_point_that_does_not_pay_gives_the_state_back(rows, wild):
     told = Told()
     results = list(dnmf.iterate(V, max_passes=7, watchers=[told], **OPTIONS))
     plain = list(dnmf.iterate(V, 4, max_passes=4, tol=0, **PLAIN))
-    # The first pass has nothing behind it; after it, every second one looks beyond, in vain.
+    # Before the first pass there is no W to extrapolate from; after it, every second pass is rejected.
     for passes, same in enumerate([1, 2, 2, 3, 3, 4, 4]):
         for one, other in zip(factors(results[passes]), factors(plain[same - 1]), strict=True):
             np.testing.assert_array_equal(one, other)

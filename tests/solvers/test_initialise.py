@@ -1,4 +1,4 @@
-"""Where a run starts: the same place for any chunks, close to scikit-learn's, at the price of the passes it counts."""
+"""Initialisations: the same for any chunks, close to scikit-learn's, and with their reads counted as passes."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def gapped(rows=30, columns=200, rank=4, seed=0, dtype="float64"):
 
 
 def begin(V, rank=4, init="random", seed=0, given=None, threads=2):
-    """Return W and H at the start as they are streamed, the state, and the blocks that were read."""
+    """Return the first W and H as they are streamed, the state, and the blocks that were read."""
     source, read = open_matrix(V), []
     layout = source.layout
     engine = ThreadEngine(source, min(layout.blocks, 3), threads, read.append)
@@ -49,7 +49,7 @@ def test_no_cut_into_blocks_changes_the_start(init, width, tmp_path):
     if init == "random":
         np.testing.assert_array_equal(W, Wc)
         np.testing.assert_array_equal(H, Hc)
-    # What is negative by rounding alone is 0 and filled: equal to rounding of the largest entry.
+    # Entries that are negative by rounding are set to 0 and filled: equal up to rounding of the largest entry.
     np.testing.assert_allclose(Wc, W, rtol=1e-8, atol=1e-8 * W.max())
     np.testing.assert_allclose(Hc, H, rtol=1e-8, atol=1e-8 * H.max())
 

@@ -51,7 +51,7 @@ def test_an_epoch_is_the_textbooks():
     result = dnmf.factorize(cut(V), 4, solver="minibatch", init=(W, H), sweeps=8, max_passes=1, tol=0)
     batches = [np.concatenate([np.arange(5 * b, 5 * b + 5) for b in batch]) for batch in drawn(12, [0, 0])]
     H_start = H.copy()
-    # In the first epoch no block counts before it was seen, and a row of W without data so far stays.
+    # In the first epoch, unseen blocks do not count, and rows of W without data so far do not change.
     A, B = np.zeros((24, 4)), np.zeros((4, 4))
     for number, columns in enumerate(batches):
         new = hals(H_start[:, columns], W.T @ V[:, columns], W.T @ W, 0, 0, 8)

@@ -1,4 +1,4 @@
-"""Runs of the divergences: their start from a scaled sketch, and second-order steps of W."""
+"""Runs with divergences: the initialisation from a scaled sketch, and second-order steps of W."""
 
 import dask.array as da
 import numpy as np

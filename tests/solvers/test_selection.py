@@ -1,4 +1,4 @@
-"""What the settings mean for a matrix is decided from its size and kind alone."""
+"""The recipe of a run depends on its settings and on the size and kind of the matrix."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Sketch and correct: what it returns is judged on V alone, and it needs few reads to be good."""
+"""Sketch and correct: the result is evaluated on V alone, and is good after few reads."""
 
 import collections
 import threading
@@ -37,12 +37,12 @@ def losses(result):
 
 
 def slack(V):
-    """What the loss of a matrix is known to."""
+    """Return the precision of the loss of a matrix."""
     return 20 * float(np.finfo(V.dtype).eps) * float(np.vdot(V, V))
 
 
 def context(V, **options):
-    """Return what passes over V are made with, and the blocks that they read."""
+    """Return the context of passes over V, and a list of the blocks that they read."""
     source, read = open_matrix(V), []
     layout = source.layout
     engine = ThreadEngine(source, min(layout.blocks, 3), 2, read.append)
@@ -55,7 +55,7 @@ def whole(factor, blocks):
 
 @pytest.fixture
 def few(monkeypatch):
-    """Let a sample have so few columns that the last rounds go over all of them, in their blocks."""
+    """Make the sample so small that the last rounds run over all columns, in their blocks."""
     monkeypatch.setattr(dnmf.solvers.sketch.basis, "SAMPLE", 90)
 
 
@@ -67,7 +67,7 @@ def sample(request):
 
 @pytest.fixture
 def misled(monkeypatch):
-    """Let every point that a surrogate proposes be one that does not pay."""
+    """Let every trial point of a surrogate raise the loss."""
     solve = Surrogate.solve
 
     def mislead(*given):
@@ -77,7 +77,7 @@ def misled(monkeypatch):
     monkeypatch.setattr(Surrogate, "solve", mislead)
 
 
-# What is returned.
+# Results.
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -218,7 +218,7 @@ def test_a_point_that_was_refused_is_not_tried_again_and_after_two_of_them_the_r
     V = low_rank(30, 200, 4)
     result = dnmf.factorize(V, max_passes=12, **OPTIONS)
     solvers = [record.solver for record in result.history]
-    # Pass 2 is at the start, 3 and 5 at points that are no better, 4 at the factors again.
+    # Pass 2 is at the first factors, 3 and 5 at rejected points, 4 at the factors again.
     assert solvers == ["sketch"] * 4 + ["extrapolated"] * 7
     assert losses(result)[1] == losses(result)[0]
     assert losses(result)[3] == losses(result)[2]
@@ -260,7 +260,7 @@ def test_an_interruption_while_the_sketch_is_made_loses_nothing_but_that(how, bl
     assert_same_bits(dnmf.resume(where), dnmf.factorize(V, max_passes=5, **OPTIONS))
 
 
-# What is read.
+# Reads.
 
 
 def reads(monkeypatch, V):
@@ -323,7 +323,7 @@ def test_entries_of_any_size_start_a_sketch(largest, dtype):
     assert other.relative_error == pytest.approx(one.relative_error, rel=1e-3)
 
 
-# Where there is little to see.
+# Degenerate matrices.
 
 
 def zeros(shape):
@@ -363,7 +363,7 @@ def test_factors_are_finite_and_not_negative(make, dtype, form, width, sample, t
         assert np.isfinite(factor).all()
         assert (factor >= 0).all()
     assert (np.diff(losses(result)) <= slack(V)).all()
-    # What is empty goes to 0 by sweeps, and comes near it.
+    # Rows without data converge to 0.
     np.testing.assert_allclose((W @ H)[~V.any(axis=1)], 0, atol=1e-6 * V.max())
     np.testing.assert_allclose((W @ H)[:, ~V.any(axis=0)], 0, atol=1e-6 * V.max())
     assert result.relative_error < 1
@@ -378,7 +378,7 @@ def test_a_matrix_of_zeros_is_resumed(tmp_path):
     assert_same_bits(dnmf.resume(where, V), first)
 
 
-# Where there is no sketch.
+# Without a sketch.
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_a_matrix_that_is_smaller_than_its_sketch_is_not_sketched_unless_it_is_t
     assert dnmf.factorize(V, max_passes=2, **OPTIONS).history[0].passes == 2
 
 
-# What it is made of.
+# Parts of a sketch.
 
 
 def test_dependent_columns_are_dropped_and_the_first_ones_kept():
@@ -462,7 +462,7 @@ def test_the_first_basis_knows_a_matrix_of_low_rank():
 @pytest.mark.parametrize("form", [np.asarray, sp.csc_array])
 @pytest.mark.parametrize("width", [37, 200])
 def test_a_surrogate_is_exact_to_first_order_where_the_pass_was(width, form, monkeypatch):
-    """At the W that the pass looked at, and the H that it found, WᵀV̂ is WᵀV, and V̂Hᵀ is VHᵀ."""
+    """At the W and the H of the pass, WᵀV̂ = WᵀV and V̂Hᵀ = VHᵀ."""
     V, seen, solve = low_rank(30, 200, 4, noise=0.5), [], Surrogate.solve
 
     def look(*given):
@@ -496,7 +496,7 @@ def test_the_first_surrogate_of_a_matrix_of_low_rank_is_the_matrix(monkeypatch):
     assert np.linalg.norm(V - state.W @ whole(state.H, 1)) < 0.01 * np.linalg.norm(V)
 
 
-# What it is for: few reads.
+# Number of reads.
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.1, 0.5])
