@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from dnmf.errors import DiskError
 
 # Calls a function for every item and returns the results in order, as `map` does.
-Each = Callable[..., Iterable[Any]]
+MapFunction = Callable[..., Iterable[Any]]
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def multiplier() -> str:
 
 
 @contextmanager
-def at_once(threads: int) -> Iterator[Each]:
+def parallel_map(threads: int) -> Iterator[MapFunction]:
     """Yield a function that works as `map` does, with a number of threads."""
     if threads == 1:
         yield map

@@ -34,7 +34,7 @@ def initial_state(context: PassContext, settings: Settings, given: tuple[Float, 
     init
         Name of the initialisation.
     """
-    layout = context.engine.source.layout
+    layout = context.layout
     dtype = layout.work_dtype
     if given is not None:
         W, H = given

@@ -51,6 +51,11 @@ class PassContext:
     check: bool = True
     threads: int = 1
 
+    @property
+    def layout(self) -> Layout:
+        """Layout of V."""
+        return self.engine.source.layout
+
 
 # Makes a pass from a state, and returns the next state.
 Method = Callable[[PassContext, State], State]
@@ -73,7 +78,7 @@ def iterate(context: PassContext, state: State, method: Method) -> Iterator[Stat
 
 def check_scale_of(context: PassContext, state: State) -> None:
     """Raise DataError if the entries of V are too small or too large for their sums."""
-    layout = context.engine.source.layout
+    layout = context.layout
     beta = context.rule.beta if isinstance(context.rule, Divergence) else 2.0
     size = math.sqrt(sum(state.norms or ())) / math.sqrt(math.prod(layout.shape))
     check_scale(size, layout.work_dtype, beta)
@@ -167,7 +172,7 @@ class Update:
     @classmethod
     def of(cls, context: PassContext, state: State) -> "Update":
         """Return the work of the pass from a state."""
-        layout = context.engine.source.layout
+        layout = context.layout
         return cls(context.rule, Model.of(state.point), state.H.unscaled, state.norms, context.check, layout)
 
     def zero(self) -> Stats:

@@ -58,7 +58,7 @@ def spectral_state(context: PassContext, settings: Settings) -> State:
     They are the singular vectors of a sketch of V, a matrix of low rank that agrees with V to first order on a basis of
     some of its columns. Components beyond the rank of V are random.
     """
-    layout = context.engine.source.layout
+    layout = context.layout
     with single_threaded_products():
         left, vectors, halves, sums = singular_vectors(context, settings)
     mean = sums.total / (layout.shape[0] * layout.shape[1])

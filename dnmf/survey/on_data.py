@@ -37,7 +37,7 @@ def advance_all(
     advanced: Callable[[State, list[Record]], None],
 ) -> State:
     """Advance all models together, measure the folds in one more pass, store the results, and return the states."""
-    layout, settings = context.engine.source.layout, request.settings
+    layout, settings = context.layout, request.settings
     models = [(rank, index) for rank in request.ranks for index in range(len(request.seeds))]
     folds = [(rank, fold) for fold in range(request.folds) for rank in request.ranks]
     hidden = [Speckles(settings.seed, fold, request.folds) for _, fold in folds]
@@ -84,7 +84,7 @@ def first_states(
 
     The sketches of folds are of the entries that they do not hold out.
     """
-    layout, settings = context.engine.source.layout, request.settings
+    layout, settings = context.layout, request.settings
     if not isinstance(context.rule, Divergence) or init_of(settings, context.rule, layout) != "sketch":
         each = (settings.replace({"rank": rank, "seed": settings.seed + index}) for rank, index in models)
         return [random_state(one, layout) for one in each]
@@ -121,7 +121,7 @@ def keep_advanced(
     context: PassContext, request: SurveyRequest, store: SurveyStore, state: State, models: list[Any], folds: list[Any]
 ) -> None:
     """Store the results of models after their last pass, and make one more pass for the predictions of folds."""
-    engine, layout = context.engine, context.engine.source.layout
+    engine, layout = context.engine, context.layout
     work = SumFactor(state.W.shape[1], request.places, layout.bounds)
     totals = engine.one_pass(work, state.H, scope=H_ALONE)
     samples = np.concatenate(totals.sample, axis=1)

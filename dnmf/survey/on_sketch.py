@@ -46,7 +46,7 @@ def sketches(request: SurveyRequest) -> list[str]:
 
 def sketch_all(context: PassContext, request: SurveyRequest, store: SurveyStore, counted: Counted) -> None:
     """Make the first pass: sketches of V and of the entries that each fold leaves."""
-    layout = context.engine.source.layout
+    layout = context.layout
     generator = np.random.default_rng(request.settings.seed)
     width, stride = WIDTH * request.settings.rank, stride_of(layout)
     M, _, known = pilot(context.engine, width, generator)
@@ -143,7 +143,7 @@ def measure(
     context: PassContext, request: SurveyRequest, store: SurveyStore, wanted: Measured, counted: Counted
 ) -> list[State]:
     """Measure models and the predictions of folds on V; return the states of the models."""
-    layout = context.engine.source.layout
+    layout = context.layout
     norms = store.require("sketch")["norms"].tolist()
     parts = [
         State(0, store.require("fit-{}-{}".format(*m))["W"], flat(m[0], layout), tuple(norms)) for m in wanted.models
@@ -177,7 +177,7 @@ def keep_models(
     start, states = 0, []
     for (rank, seed), state, stats in zip(models, parts, sums.bundle.parts, strict=True):
         step = context.rule.finish(state.W, stats)
-        sparsity_H = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * context.engine.source.layout.shape[1])
+        sparsity_H = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * context.layout.shape[1])
         H = sample[start : start + rank]
         start += rank
         store.put(f"model-{rank}-{seed}", **model_piece(step, H, float(sparsity_H)))

@@ -60,6 +60,6 @@ def test_scheduler_and_driver_hold_no_more_after_200_passes_than_after_100(keeps
 
 
 def grown(series):
-    """Return the growth of each process over the second half of a run, averaged over ten passes at both ends."""
+    """Return the growth of each process over the second half of a run, as the median of ten passes at both ends."""
     middle, end = ([sorted(values)[5] for values in zip(*part, strict=True)] for part in (series[95:105], series[-10:]))
     return [after - before for before, after in zip(middle, end, strict=True)]

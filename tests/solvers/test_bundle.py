@@ -61,7 +61,7 @@ def test_a_bundle_of_one_is_the_single_run_to_the_bit(kind, options, follow, tmp
     context, (start,) = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [3], [0])
     single = passes(context, start, stepping(follow), 6)
     (part,) = passes(context, bundle([start]), bundled(follow), 6).parts
-    blocks = context.engine.source.layout.blocks
+    blocks = context.layout.blocks
     np.testing.assert_array_equal(part.W, single.W)
     np.testing.assert_array_equal(whole(part.H, blocks), whole(single.H, blocks))
     assert (part.loss, part.optimality, part.passes) == (single.loss, single.optimality, single.passes)
@@ -72,7 +72,7 @@ def test_a_bundle_of_one_is_the_single_run_to_the_bit(kind, options, follow, tmp
 def test_every_part_is_what_it_is_alone_but_for_rounding(kind, options, follow, tmp_path):
     context, starts = begin(SOURCES[kind](low_rank(30, 200, 3), tmp_path), options, [2, 4], [0, 1])
     together = passes(context, bundle(starts), bundled(follow), 5)
-    blocks = context.engine.source.layout.blocks
+    blocks = context.layout.blocks
     assert together.W.shape[1] == 12
     for start, part in zip(starts, together.parts, strict=True):
         single = passes(context, start, stepping(follow), 5)

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from dnmf.engine import H_ALONE, Each, Engine
+from dnmf.engine import H_ALONE, Engine, MapFunction
 from dnmf.engine.factor import ArrayFactor, Factor, StackedFactor
 from dnmf.engine.passes import add_up
 from dnmf.kernels.blocks.buffers import Scratch
@@ -92,7 +92,7 @@ class Columns(Protocol):
 class LocalColumns:
     """Columns in this process, with an initial H or None; `each` maps over parts of them."""
 
-    def __init__(self, S: Float, H: Float | None = None, each: Each = map) -> None:
+    def __init__(self, S: Float, H: Float | None = None, each: MapFunction = map) -> None:
         self.S, self.H, self.dtype = S, H, S.dtype
         self._each = each
         self._parts = [(part, Scratch()) for part in slices(S.shape[1], TOGETHER)]

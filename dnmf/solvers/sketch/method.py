@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dnmf.engine import H_ALONE, Scope, at_once
+from dnmf.engine import H_ALONE, Scope, parallel_map
 from dnmf.engine.factor import Factor, Rows
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.tiles import Float
@@ -81,7 +81,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
     beyond = left_over(norm, left, sums.gram)
     S = np.concatenate(sums.sample, axis=1)
     all_columns = BlockColumns(engine, context.new_factor, R)
-    with at_once(context.threads) as each:
+    with parallel_map(context.threads) as each:
         surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each)
         runs: tuple[float, ...]
         if settings.n_runs == 1:
@@ -100,7 +100,7 @@ def low_rank(
     context: PassContext, width: int, generator: np.random.Generator, summed: bool = False
 ) -> tuple[Float, Factor, SketchSums]:
     """Return L (m, K) and R (K, n) with L R ≈ V, computed in one pass, and its sums; K ≤ width."""
-    layout = context.engine.source.layout
+    layout = context.layout
     Q, known = first_basis(context.engine, width, generator)
     R = context.new_factor(Q.shape[1])
     work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
@@ -115,7 +115,7 @@ def corrected(context: PassContext, state: State) -> State:
         return extrapolated(context, state)
     rank = state.W.shape[1]
     assert isinstance(context.rule, Quadratic)
-    layout = context.engine.source.layout
+    layout = context.layout
     stride = stride_of(layout)
     Q = orthonormal(np.hstack([state.point, state.carry.sketch_directions]).astype(np.float64))
     both = context.new_factor(rank + Q.shape[1])
@@ -134,7 +134,7 @@ def corrected(context: PassContext, state: State) -> State:
     left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
     beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
     S, all_columns = np.concatenate(sums.sample, axis=1), BlockColumns(context.engine, context.new_factor, both, H)
-    with at_once(context.threads) as each:
+    with parallel_map(context.threads) as each:
         surrogate = Surrogate(left, context.rule, norm, beyond, each)
         W = step.W.astype(np.float64)
         W_trial, _ = surrogate.solve(S, W, all_columns, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import scipy.sparse
 
-from dnmf.engine import H_ALONE, Each, Scope, at_once
+from dnmf.engine import H_ALONE, MapFunction, Scope, parallel_map
 from dnmf.engine.factor import Factor, StackedFactor
 from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.quadratic.row_updates import hals
@@ -103,7 +103,7 @@ class ScaledSketch:
     norms: tuple[float, ...]
 
     @classmethod
-    def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: Each = map) -> Self:
+    def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: MapFunction = map) -> Self:
         """Return the surrogate from the sums of the pass; `each` maps over its parts."""
         dtype, Q = layout.work_dtype, basis.Q
         product = sums.product / basis.root
@@ -133,7 +133,7 @@ class ScaledSketch:
 
         `rounds` are those on the sample and over all columns.
         """
-        bounds = context.engine.source.layout.bounds
+        bounds = context.layout.bounds
         W = self.surrogate.best_of(self.sample, rank, starts, seed)
         all_columns = BlockColumns(context.engine, context.new_factor, columns, below=1)
         W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride, rounds)
@@ -158,14 +158,14 @@ def scaled_start(context: PassContext, settings: Settings, width: int, starts: i
     starts, rounds
         Random starts on the surrogate, and rounds of updates on the sample and over all columns.
     """
-    engine, layout = context.engine, context.engine.source.layout
+    engine, layout = context.engine, context.layout
     generator = np.random.default_rng(settings.seed)
     M, _, known = pilot(engine, width, generator)
     basis = ScaledBasis.of(M, width, generator)
     columns = context.new_factor(basis.Q.shape[1] + 1)
     sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
     known.clear()
-    with at_once(context.threads) as each:
+    with parallel_map(context.threads) as each:
         sketch = ScaledSketch.of(basis, sums, layout, each)
         if settings.n_runs == 1:
             state = sketch.state(context, columns, settings.rank, settings.seed, starts, rounds)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dnmf.engine import Each
+from dnmf.engine import MapFunction
 from dnmf.kernels.blocks.panels import slices
 from dnmf.kernels.blocks.products import add_gram, power_of_two
 from dnmf.kernels.blocks.tiles import Float, Penalty
@@ -85,7 +85,7 @@ class Surrogate:
     rule: Quadratic
     norm: float
     beyond: float = 0.0
-    each: Each = map
+    each: MapFunction = map
 
     def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after `rounds` rounds or when the progress is small.
