@@ -30,7 +30,7 @@ BATCHES, W_SWEEPS = 16, 4
 
 
 @dataclasses.dataclass(slots=True)
-class Batch(FieldSums):
+class BatchSums(FieldSums):
     """Sums over a batch of blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the previous H."""
 
     stats: Stats
@@ -39,18 +39,18 @@ class Batch(FieldSums):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class UpdateBatch:
+class BatchUpdate:
     """The work of a batch: update its H, and add up its part of the previous sums if it was `seen` before."""
 
     update: Update
     seen: bool
 
-    def zero(self) -> Batch:
+    def zero(self) -> BatchSums:
         """Return the sums of no block."""
         rows, rank = self.update.model.W.shape
-        return Batch(self.update.zero(), np.zeros((rows, rank)), np.zeros((rank, rank)))
+        return BatchSums(self.update.zero(), np.zeros((rows, rank)), np.zeros((rank, rank)))
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: Batch, scratch: Scratch) -> Float | None:
+    def visit(self, block: int, V: Block, H: Float | None, sums: BatchSums, scratch: Scratch) -> Float | None:
         """Update a block (r, w) of H in place."""
         assert H is not None
         if self.seen:
@@ -95,9 +95,9 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
     H = context.new_factor(rank)
     norms: dict[int, float] = {}
     W, total = state.W, rule.zero(*state.W.shape)
-    for indices in drawn(len(engine.groups), [seed, state.passes]):
+    for indices in random_batches(len(engine.groups), [seed, state.passes]):
         update = dataclasses.replace(Update.of(context, state), model=Model.of(W))
-        batch: Batch = engine.one_pass(UpdateBatch(update, seen), state.H, H, Scope(part=indices))
+        batch: BatchSums = engine.one_pass(BatchUpdate(update, seen), state.H, H, Scope(part=indices))
         blocks = [block for index in indices for block in engine.groups[index]]
         norms |= dict(zip(blocks, batch.stats.norms, strict=True))
         total = total.add(batch.stats)
@@ -105,7 +105,7 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
         followed = forget * followed[0] + batch.stats.cross, forget * followed[1] + batch.stats.gram
         weight = forget * weight + sum(layout.bounds[block + 1] - layout.bounds[block] for block in blocks) / columns
         sums = followed if forget < 1 else (cross, gram)
-        new = updated(rule, W, *sums, weight)
+        new = update_W(rule, W, *sums, weight)
         known = seen or len(norms) == layout.blocks or sums[0].any(axis=1, keepdims=True)
         W = np.where(known & new.any(axis=0), new, W)  # since a column of zeros would stay 0, and its row of H with it
     wide = W.astype(np.float64)
@@ -116,10 +116,10 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
     return dataclasses.replace(state.after(step, H, tuple(ordered)), method="minibatch", carry=MethodState(cross=cross))
 
 
-def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:
+def random_batches(groups: int, seed: Sequence[int]) -> list[list[int]]:
     """Return the groups of blocks in a random order, in `BATCHES` batches of almost equal size.
 
-    >>> [len(batch) for batch in drawn(40, [0, 1])] == [2, 3] * 8
+    >>> [len(batch) for batch in random_batches(40, [0, 1])] == [2, 3] * 8
     True
     """
     order = [int(index) for index in np.random.default_rng(seed).permutation(groups)]
@@ -127,7 +127,7 @@ def drawn(groups: int, seed: Sequence[int]) -> list[list[int]]:
     return [order[groups * b // count : groups * (b + 1) // count] for b in range(count)]
 
 
-def updated(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float) -> Float:
+def update_W(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float) -> Float:
     """Return W (m, r) after some sweeps, given VHᵀ and HHᵀ over a share `weight` of the columns."""
     rows, share = np.ascontiguousarray(W.T, np.float64), min(weight, 1.0)
     penalty = Penalty(rule.penalty_W.l1 * share, rule.penalty_W.l2 * share)

@@ -85,7 +85,7 @@ class Online:
         """
         rule, scratch, width = make_rule(settings, transposed=True), Scratch(), V.shape[1]
         rows = self.rows + width
-        forget = forget_factor ** ((width / rows) ** MEMORY / pace(rule) if rows <= most else width / most)
+        forget = forget_factor ** ((width / rows) ** MEMORY / gamma_of(rule) if rows <= most else width / most)
         weight = forget * self.weight + width
         norm = rule.entries.square_sum(V, self.Ht.dtype, scratch)
         present = with_data(V)
@@ -97,9 +97,9 @@ class Online:
         stats.norms.append(norm)
         h = np.ones((base.shape[1], width), base.dtype) if W is None else W
         altered(rule, sweeps=sweeps).visit(V, h, Model.of(base), stats, scratch, fresh=W is None)
-        top, low = added(rule, self, base, new, stats, width, forget)
-        Ht = updated(rule, base, top, low, weight)
-        cost = stats.fit / width + penalty(rule, h, Ht, width)
+        top, low = add_batch(rule, self, base, new, stats, width, forget)
+        Ht = update_H(rule, base, top, low, weight)
+        cost = stats.fit / width + mean_penalty(rule, h, Ht, width)
         return Online(self.start, Ht, top, low, weight, rows), h, cost
 
     def _entered(self, rule: Rule, present: NDArray[np.bool]) -> tuple[Float, NDArray[np.bool]]:
@@ -128,7 +128,7 @@ def with_data(V: Block) -> NDArray[np.bool]:
     return found
 
 
-def added(
+def add_batch(
     rule: Rule, before: Online, base: Float, new: NDArray[np.bool], stats: Stats, width: int, forget: float
 ) -> tuple[Float, Float]:
     """Add the sums of a batch at Hᵀ = `base`, and for new features those of one artificial row."""
@@ -148,7 +148,7 @@ def added(
     return forget * before.top + top, forget * before.low + low
 
 
-def updated(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Float:
+def update_H(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Float:
     """Return Hᵀ (n_features, r) that minimises over the sums, which represent `weight` rows."""
     stats = rule.zero(*Ht.shape)
     stats.norms.append(0.0)
@@ -166,7 +166,7 @@ def updated(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Flo
     return altered(rule, penalty_W=scaled).finish(Ht, stats).W
 
 
-def pace(rule: Rule) -> float:
+def gamma_of(rule: Rule) -> float:
     """Return the exponent γ of the update of H; 1 for the Frobenius loss."""
     return float(exponent(rule.beta)) if isinstance(rule, Divergence) else 1.0
 
@@ -177,7 +177,7 @@ def powered(Ht: Float, rule: Divergence) -> Float:
     return power
 
 
-def penalty(rule: Rule, W: Float, Ht: Float, width: int) -> float:
+def mean_penalty(rule: Rule, W: Float, Ht: Float, width: int) -> float:
     """Return the mean penalty of a row of X, for Wᵀ (r, w)."""
     of_W = rule.penalty_H.value(float(W.sum(dtype=np.float64)), float(np.square(W, dtype=np.float64).sum()))
     return of_W / width + rule.penalty_W.value(

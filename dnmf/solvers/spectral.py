@@ -27,7 +27,7 @@ PROBES, OVERSAMPLING = 2, 10
 
 
 @dataclasses.dataclass(slots=True)
-class Halves(FieldSums):
+class PartNorms(FieldSums):
     """Squared norms of the positive and the negative part of every right singular vector (2, r)."""
 
     squares: Float
@@ -39,11 +39,11 @@ class Combine:
 
     X: Float
 
-    def zero(self) -> Halves:
+    def zero(self) -> PartNorms:
         """Return the sums of no block."""
-        return Halves(np.zeros((2, len(self.X))))
+        return PartNorms(np.zeros((2, len(self.X))))
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: Halves, scratch: Scratch) -> Float:
+    def visit(self, block: int, V: Block, H: Float | None, sums: PartNorms, scratch: Scratch) -> Float:
         """Return X R of a block."""
         assert H is not None
         wide = self.X @ H
@@ -60,9 +60,9 @@ def spectral_state(context: PassContext, settings: Settings) -> State:
     """
     layout = context.layout
     with single_threaded_products():
-        left, vectors, halves, sums = singular_vectors(context, settings)
+        left, vectors, norms, sums = singular_vectors(context, settings)
     mean = sums.total / (layout.shape[0] * layout.shape[1])
-    W, signs, gains, balance = split_vectors(left, halves)
+    W, signs, gains, balance = split_vectors(left, norms)
     root = math.sqrt(mean)
     usual = root * min(max(root, 1 / FILL_RANGE), FILL_RANGE)  # the mean, or the root if it is far from 1
     fill = {"nndsvd": 0.0, "nndsvda": usual, "nndsvdar": usual / 100}[settings.init]
@@ -98,7 +98,7 @@ def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
     )
 
 
-def singular_vectors(context: PassContext, settings: Settings) -> tuple[Float, Factor, Halves, SketchSums]:
+def singular_vectors(context: PassContext, settings: Settings) -> tuple[Float, Factor, PartNorms, SketchSums]:
     """Return left singular vectors U (m, r), UᵀV (r, n), the norms of the parts of its rows, and the sums of the pass.
 
     Vectors beyond the numerical rank of V are 0.
@@ -113,12 +113,12 @@ def singular_vectors(context: PassContext, settings: Settings) -> tuple[Float, F
     leading = np.argsort(values)[::-1][:rank]
     vectors = vectors[:, leading] * (values[leading] > values[leading[0]] * np.finfo(layout.work_dtype).eps)
     projected_V = context.new_factor(rank)
-    halves: Halves = engine.one_pass(Combine(vectors.T @ T), R, projected_V, H_ALONE)
+    norms: PartNorms = engine.one_pass(Combine(vectors.T @ T), R, projected_V, H_ALONE)
     R.drop()
-    return U @ vectors, projected_V, halves, sums
+    return U @ vectors, projected_V, norms, sums
 
 
-def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Float]:
+def split_vectors(left: Float, norms: PartNorms) -> tuple[Float, Float, Float, Float]:
     """Return W (m, r), and for every row of UᵀV its sign, its gain and the balance (r,) of the factors.
 
     Of the pairs (u⁺, v⁺) and (u⁻, v⁻) of each singular triplet, the one with the larger product of norms is kept. The
@@ -128,7 +128,7 @@ def split_vectors(left: Float, halves: Halves) -> tuple[Float, Float, Float, Flo
     W = np.zeros_like(left)
     rank = left.shape[1]
     signs, gains, balance = np.ones(rank), np.zeros(rank), np.ones(rank)
-    right = np.sqrt(halves.squares)
+    right = np.sqrt(norms.squares)
     for k in range(rank):
         vector = np.where(np.abs(left[:, k]) > NEGLIGIBLE * np.abs(left[:, k]).max(), left[:, k], 0)
         parts = [np.maximum(vector, 0), np.maximum(-vector, 0)]

@@ -9,7 +9,7 @@ from runs import assert_same_bits, factors, interrupt_at, matrix
 
 import dnmf
 from dnmf.errors import Interrupted, SettingsError
-from dnmf.solvers.minibatch import W_SWEEPS, drawn
+from dnmf.solvers.minibatch import W_SWEEPS, random_batches
 
 OPTIONS = {"solver": "minibatch", "init": "random", "tol": 0}
 PENALTIES = {"l1_W": 0.2, "l2_W": 0.1, "l1_H": 0.3, "l2_H": 0.2}
@@ -49,7 +49,7 @@ def test_an_epoch_is_the_textbooks():
     W, H = rng.random((24, 4)), rng.random((4, 60))
     A, B, expected = np.zeros((24, 4)), np.zeros((4, 4)), None
     result = dnmf.factorize(cut(V), 4, solver="minibatch", init=(W, H), sweeps=8, max_passes=1, tol=0)
-    batches = [np.concatenate([np.arange(5 * b, 5 * b + 5) for b in batch]) for batch in drawn(12, [0, 0])]
+    batches = [np.concatenate([np.arange(5 * b, 5 * b + 5) for b in batch]) for batch in random_batches(12, [0, 0])]
     H_start = H.copy()
     # In the first epoch, unseen blocks do not count, and rows of W without data so far do not change.
     A, B = np.zeros((24, 4)), np.zeros((4, 4))

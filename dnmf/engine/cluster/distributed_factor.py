@@ -113,7 +113,7 @@ class TaskInput(NamedTuple):
     given: list[Any]
 
 
-def parts_of(H: Factor | None) -> Sequence[Factor]:
+def stacked_factors(H: Factor | None) -> Sequence[Factor]:
     """Return the factors that are stacked in one; none for None."""
     if H is None:
         return ()

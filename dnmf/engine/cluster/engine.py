@@ -20,7 +20,7 @@ from distributed import Future, KilledWorker
 from numpy.typing import NDArray
 
 from dnmf.engine.cluster import tasks
-from dnmf.engine.cluster.distributed_factor import SENDING, DistributedFactor, parts_of, task_input
+from dnmf.engine.cluster.distributed_factor import SENDING, DistributedFactor, stacked_factors, task_input
 from dnmf.engine.cluster.task_queue import TaskQueue
 from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.factor import Factor
@@ -115,7 +115,7 @@ class ClusterEngine:
         with self.workers.explained():
             self.workers.check()
             self._send_matrix()
-            parts = [task_input(self.workers, self.groups, part) for part in parts_of(H)]
+            parts = [task_input(self.workers, self.groups, part) for part in stacked_factors(H)]
             packed = tasks.pack(tasks.Job(work, [(part.H, part.make) for part in parts], self.threads, scope.reading))
             with dask.config.set(SENDING):
                 job = self.client.submit(tasks.hold, packed, pure=False)

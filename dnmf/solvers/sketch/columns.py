@@ -19,7 +19,7 @@ from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
 
 # Sweeps over H in a round, and in the first round.
 SWEEPS, FIRST_SWEEPS = 6, 20
-# Columns, or rows of W, in one unit of work: independent of the number of threads, for the same bits.
+# SurrogateColumns, or rows of W, in one unit of work: independent of the number of threads, for the same bits.
 TOGETHER = 2048
 
 
@@ -75,7 +75,7 @@ class Round:
         return new
 
 
-class Columns(Protocol):
+class SurrogateColumns(Protocol):
     """The columns S (q, n) of a surrogate with their H (r, n)."""
 
     @property
@@ -90,7 +90,7 @@ class Columns(Protocol):
 
 
 class LocalColumns:
-    """Columns in this process, with an initial H or None; `each` maps over parts of them."""
+    """SurrogateColumns in this process, with an initial H or None; `each` maps over parts of them."""
 
     def __init__(self, S: Float, H: Float | None = None, each: MapFunction = map) -> None:
         self.S, self.H, self.dtype = S, H, S.dtype
@@ -140,7 +140,7 @@ class RoundOfBlock:
 
 
 class BlockColumns:
-    """Columns in the blocks of a long factor; every round writes a new H."""
+    """SurrogateColumns in the blocks of a long factor; every round writes a new H."""
 
     def __init__(
         self, engine: Engine, new_factor: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0

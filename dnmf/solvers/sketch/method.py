@@ -28,7 +28,7 @@ LARGEST = 3 + KEPT_WIDTH
 # Random starts on the first surrogate.
 STARTS = 8
 # Rounds of updates on a surrogate, in this process and over all columns.
-ROUNDS, SPREAD_ROUNDS = 200, 4
+ROUNDS, ALL_ROUNDS = 200, 4
 # The sketch is given up after this many consecutive trial points that were rejected.
 REJECTIONS = 2
 
@@ -72,7 +72,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
     """Make the first pass, and return factors of its surrogate as the first state."""
     engine, rule, rank = context.engine, context.rule, settings.rank
     if isinstance(rule, Divergence):
-        return scaled_start(context, settings, WIDTH * rank, STARTS, (ROUNDS, SPREAD_ROUNDS))
+        return scaled_start(context, settings, WIDTH * rank, STARTS, (ROUNDS, ALL_ROUNDS))
     assert isinstance(rule, Quadratic)
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
@@ -88,7 +88,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
             W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
         else:
             W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
-        W, columns = surrogate.solve(S, W, all_columns, stride, (ROUNDS, SPREAD_ROUNDS))
+        W, columns = surrogate.solve(S, W, all_columns, stride, (ROUNDS, ALL_ROUNDS))
     R.drop()
     directions = orthonormal(sums.product).astype(dtype)
     carry = MethodState(sketch_directions=directions if directions.size else None)
@@ -137,7 +137,7 @@ def corrected(context: PassContext, state: State) -> State:
     with parallel_map(context.threads) as each:
         surrogate = Surrogate(left, context.rule, norm, beyond, each)
         W = step.W.astype(np.float64)
-        W_trial, _ = surrogate.solve(S, W, all_columns, stride, (ROUNDS, SPREAD_ROUNDS), S[:rank].copy())
+        W_trial, _ = surrogate.solve(S, W, all_columns, stride, (ROUNDS, ALL_ROUNDS), S[:rank].copy())
     all_columns.drop()
     both.drop()
     # A pass at W itself, after a rejected point, is no evidence for or against the surrogates.

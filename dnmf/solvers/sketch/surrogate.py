@@ -21,9 +21,9 @@ from dnmf.solvers.sketch.columns import (
     FIRST_SWEEPS,
     TOGETHER,
     BlockColumns,
-    Columns,
     LocalColumns,
     Round,
+    SurrogateColumns,
     SurrogateSums,
 )
 
@@ -87,7 +87,7 @@ class Surrogate:
     beyond: float = 0.0
     each: MapFunction = map
 
-    def descend(self, columns: Columns, W: Float, rounds: int) -> tuple[Float, float]:
+    def descend(self, columns: SurrogateColumns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after `rounds` rounds or when the progress is small.
 
         W is extrapolated as in `extrapolation.py`. The step after one that was undone is not compared with any other:
@@ -119,7 +119,7 @@ class Surrogate:
         stride: int,
         rounds: tuple[int, int],
         H: Float | None = None,
-    ) -> tuple[Float, Columns]:
+    ) -> tuple[Float, SurrogateColumns]:
         """Return a better W (m, r), and the columns with their H.
 
         The first rounds are on a sample in this process, and the others over all columns, unless the sample has all.
@@ -141,7 +141,7 @@ class Surrogate:
         """
         local = LocalColumns(S, H, self.each)
         W, _ = self._on(S, stride).descend(local, W, rounds[0])
-        columns: Columns = all_columns if stride > 1 else local
+        columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
             W, _ = self.descend(all_columns, W, rounds[1])
         columns.update(self.round(W, S.dtype))
@@ -178,7 +178,7 @@ class Surrogate:
             return self
         return dataclasses.replace(self, norm=squares(self.left, S) + self.beyond / stride)
 
-    def _step(self, columns: Columns, W: Float) -> tuple[Float, float]:
+    def _step(self, columns: SurrogateColumns, W: Float) -> tuple[Float, float]:
         """Update H, then W (m, r); return the new W and the loss of both."""
         sums = columns.update(self.round(W, columns.dtype))
         new = self._improved(W, sums, W_SWEEPS)
