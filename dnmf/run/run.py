@@ -58,7 +58,8 @@ class Run:
         self.engine: Engine = AuditEngine(engine, self.rule.entries)
         self.state: State | None = None
         self.verdict: Verdict | None = None
-        self.names, self.allowed = self.source.layout.names, Allowed(self.settings.max_passes)
+        self.names = self.source.layout.names
+        self.allowed = Allowed(self.settings.max_passes)
         self._warned = False
 
     def initialise(self, given: Any, fixed: Any = None) -> None:

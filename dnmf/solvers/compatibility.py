@@ -8,19 +8,12 @@ from dnmf.sources.base import Layout
 
 
 def check_options(settings: Settings, given: bool = False) -> None:
-    """Check the settings of a run before its matrix is opened; warn of penalties without effect.
-
-    Parameters
-    ----------
-    settings
-        Of the run.
-    given
-        Whether the factors to start from are given.
+    """Check the settings of a run before its matrix is opened; `given` says that initial factors are given.
 
     Raises
     ------
     SettingsError
-        If the solver does not fit the loss, or several runs are to start from the same factors.
+        If the solver does not fit the loss, or several runs would start from the same factors.
     """
     solver_of(settings)
     check_penalties(settings)

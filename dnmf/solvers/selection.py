@@ -65,16 +65,7 @@ class Recipe:
 
 
 def resolve(settings: Settings, layout: Layout, weighted: bool = False) -> Recipe:
-    """Decide what the settings mean for a matrix, and check that they go together.
-
-    Parameters
-    ----------
-    settings
-        Of the run.
-    layout
-        Of the matrix.
-    weighted
-        Whether the entries have weights.
+    """Decide what the settings mean for a matrix, whose entries may have weights.
 
     Raises
     ------
