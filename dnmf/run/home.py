@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnmf.checkpoint import Store, StoredFactor, write_long
 from dnmf.checkpoint.header import has_header
-from dnmf.engine import Engine, SpillFolder, usable_memory
+from dnmf.engine import SpillFolder, usable_memory
 from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, WritableFactor
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import Session
@@ -82,9 +82,9 @@ class LocalHome:
 class ClusterHome(LocalHome):
     """Holds the long factors of a run on the workers of a cluster."""
 
-    def __init__(self, layout: Layout, plan: Plan, store: Store | None, session: Session, engine: Engine) -> None:
-        super().__init__(layout, plan, store)
-        self.engine: ClusterEngine = engine  # type: ignore[assignment]
+    def __init__(self, session: Session, plan: Plan, store: Store | None, engine: "ClusterEngine") -> None:
+        super().__init__(session.source.layout, plan, store)
+        self.engine = engine
         self._saved: Path | None = None
         if store is None:
             self._sees_store = session.sees_folder(self.spill())
@@ -136,7 +136,7 @@ class ClusterHome(LocalHome):
 def home_of(session: Session, plan: Plan, store: Store | None, engine: Any) -> LocalHome:
     """Return the home of the factors of a run whose passes are made by an engine of a session."""
     if session.remote:
-        return ClusterHome(session.source.layout, plan, store, session, engine)
+        return ClusterHome(session, plan, store, engine)
     return LocalHome(session.source.layout, plan, store)
 
 
