@@ -62,15 +62,10 @@ def new_run(
         kept = None
         if store is not None:
             header = {
-                "fingerprint": fingerprint(source),
+                **matrix_header(source),
                 "settings": settings.to_options(),
-                "location": layout.location,
-                "transposed": layout.transposed,
-                "bounds": list(layout.bounds),
                 "given": given is not None or fixed is not None,
                 "named": named_axes(options),
-                "weights": None if weights is None else {"location": location_of_weights(source)},
-                "prepared": [step.to_json() for step in steps_of(source)],
             }
             kept = Store.create(store, header, overwrite, names, inputs_of(source))
         run = Run(session, recipe, plan, kept, watchers)
@@ -80,6 +75,19 @@ def new_run(
             yield run
         finally:
             run.close()
+
+
+def matrix_header(source: Source) -> dict[str, Any]:
+    """Return the part of the header of a store that describes its matrix."""
+    layout = source.layout
+    return {
+        "fingerprint": fingerprint(source),
+        "location": layout.location,
+        "transposed": layout.transposed,
+        "bounds": list(layout.bounds),
+        "weights": {"location": location_of_weights(source)} if is_weighted(source) else None,
+        "prepared": [step.to_json() for step in steps_of(source)],
+    }
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:

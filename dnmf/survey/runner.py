@@ -12,7 +12,7 @@ from dnmf.checkpoint.state import save_state
 from dnmf.engine.plan import Load, Plan
 from dnmf.errors import keep_before
 from dnmf.kernels.quadratic.rule import Quadratic
-from dnmf.run.open import location_of_weights
+from dnmf.run.open import matrix_header
 from dnmf.run.result import Result
 from dnmf.run.run import Run
 from dnmf.settings import ADJUSTABLE
@@ -22,8 +22,6 @@ from dnmf.solvers.iteration import after_plain
 from dnmf.solvers.sketch import stride_of
 from dnmf.solvers.state import State
 from dnmf.sources import Source
-from dnmf.sources.identity import fingerprint
-from dnmf.sources.weighted import is_weighted, steps_of
 from dnmf.survey.on_data import advance_all
 from dnmf.survey.on_sketch import fit_all, measure, sketch_all, sketches, to_measure
 from dnmf.survey.progress import SurveyProgress
@@ -35,22 +33,15 @@ from dnmf.survey.table import RankSurvey
 
 def header_of(source: Source, request: SurveyRequest) -> dict[str, Any]:
     """Return the header of the store of a survey."""
-    layout = source.layout
     options = request.settings.to_options()
-    weights = location_of_weights(source) if is_weighted(source) else None
     return {
-        "fingerprint": fingerprint(source),
+        **matrix_header(source),
         "ranks": list(request.ranks),
         "n_runs": len(request.seeds),
         "cv": request.folds,
         "holdout": request.scheme,
         "sample": len(request.places),
         "settings": {name: value for name, value in options.items() if name not in ADJUSTABLE or name == "max_passes"},
-        "location": layout.location,
-        "weights": {"location": weights} if is_weighted(source) else None,
-        "transposed": layout.transposed,
-        "bounds": list(layout.bounds),
-        "prepared": [step.to_json() for step in steps_of(source)],
     }
 
 
@@ -161,9 +152,7 @@ class SurveyRunner:
     def header(self, rank: int) -> dict[str, Any]:
         """Return the header of a store within that of the survey, at a rank."""
         options = self.request.settings.replace({"rank": rank, "n_runs": 1}).to_options()
-        header = header_of(self.run.source, self.request)
-        names = ("fingerprint", "location", "transposed", "bounds", "weights", "prepared")
-        return {**{name: header[name] for name in names}, "settings": options, "given": True}
+        return {**matrix_header(self.run.source), "settings": options, "given": True}
 
     def advanced(self, ranks: Sequence[int], state: State, history: list[Record]) -> None:
         """Count a pass of models that advance together, add it to their history, and notify watchers."""
