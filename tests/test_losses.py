@@ -344,7 +344,7 @@ BAD = [
         "solver='cd' needs the quadratic loss, or kullback-leibler, and got",
     ),
     ({"loss": 0}, DataError, r"V\[3, 0\] is 0, where this loss is infinite; add a small constant"),
-    ({"missing": "zeros"}, SettingsError, "takes what a sparse V does not store as missing, and this V is dense"),
+    ({"missing": "zeros"}, SettingsError, "does not store as missing, and this V is dense"),
     ({"missing": "naan"}, SettingsError, "missing='naan' is not known.*Did you mean 'nan'"),
     ({"missing": "nan", "init": "nndsvd"}, SettingsError, "init='nndsvd' needs every entry of V"),
     (

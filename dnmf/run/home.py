@@ -106,7 +106,7 @@ class ClusterHome(LocalHome):
         self.engine.settle(state.H, stored)
 
     def release(self, H: Factor) -> Factor:
-        """Return a copy in this process: the workers, and what they hold, may go away."""
+        """Return a copy in this process, which outlasts the workers."""
         return self.copy(H, self.plan.rank)
 
     def shorten_waits(self) -> None:

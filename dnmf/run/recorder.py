@@ -10,7 +10,7 @@ from dnmf.solvers.state import State
 
 
 class Recorder:
-    """Records the passes of a run, and passes what is read on to its watchers.
+    """Records the passes of a run, and forwards the bytes read to its watchers.
 
     Parameters
     ----------

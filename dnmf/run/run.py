@@ -193,5 +193,5 @@ class Run:
         self.recorder.start()
 
     def context(self) -> PassContext:
-        """Return what a pass needs."""
+        """Return the means to make a pass."""
         return PassContext(self.engine, self.rule, self.home.new_factor, threads=self.settings.threads or cores())

@@ -55,8 +55,8 @@ def check_missing(settings: Settings, layout: Layout) -> None:
         raise SettingsError("missing='nan' needs a dense V, and this one is sparse; use missing='zeros', or weights=.")
     if settings.missing == "zeros" and not layout.sparse:
         raise SettingsError(
-            "missing='zeros' takes what a sparse V does not store as missing, and this V is dense; give a CSR or CSC "
-            "matrix, or missing='nan' with NaN in place of what is missing."
+            "missing='zeros' takes the entries that a sparse V does not store as missing, and this V is dense; give a "
+            "CSR or CSC matrix, or missing='nan' with NaN for missing entries."
         )
 
 
@@ -82,4 +82,4 @@ def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
             "leave n_runs out, or use init='random' and another solver."
         )
     if settings.init == "sketch" and settings.fixed:
-        raise SettingsError("init='sketch' knows nothing of the columns in fixed_W; use init='random'.")
+        raise SettingsError("init='sketch' does not take fixed_W; use init='random'.")

@@ -126,7 +126,7 @@ def listed_panels(rule: Rule) -> int:
 
 
 def _load(settings: Settings, rule: Rule, layout: Layout, init: str, sketching: bool) -> Load:
-    """Return what a run holds in memory besides V."""
+    """Return the memory that a run needs besides V."""
     rank = settings.rank
     load = Load.plain(rank, sums_per_row(rule, rank), listed_panels(rule))
     if isinstance(rule, Divergence):  # the W that was evaluated, and the one after the step
