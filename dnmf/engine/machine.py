@@ -1,5 +1,6 @@
 """The machine that this process runs on: cores, memory, temporary files, and threads of BLAS."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -73,12 +74,12 @@ def _group_limits() -> Iterator[int]:
     except OSError:
         return
     for line in lines:
-        folder = root / line.rpartition(":")[2].lstrip("/")
-        for place in (folder, *folder.parents):
-            try:
-                yield int((place / "memory.max").read_text())
-            except (OSError, ValueError):
-                continue
+        if line.startswith("0::/"):
+            folder = root / line.removeprefix("0::/")
+            for place in (folder, *folder.parents):
+                if place.is_relative_to(root):
+                    with contextlib.suppress(OSError, ValueError):
+                        yield int((place / "memory.max").read_text())
 
 
 def scratch_folder() -> Path | None:
