@@ -97,7 +97,7 @@ def test_the_panels_of_a_block_do_not_show(monkeypatch):
     forms = (counts(), sp.csr_array(counts()))
     ways = [(act, V, samples) for act, _ in PREPARED.values() for V in forms for samples in AXES]
     expected = [read_back(act(V, samples=samples)) for act, V, samples in ways]
-    monkeypatch.setattr("dnmf.kernels.preparation.moments.PANEL_BYTES", 100)
+    monkeypatch.setattr("dnmf.kernels.blocks.panels.PART_BYTES", 100)
     found = [read_back(act(V, samples=samples)) for act, V, samples in ways]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -10,7 +10,6 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, panels, work_dtype
-from dnmf.kernels.blocks.products import cross_product
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.quadratic.rule import Quadratic
@@ -73,7 +72,7 @@ def products(panel: Any, across: Any, place: Any, rows: Rows) -> Float:
     W = np.ascontiguousarray(rows.components[:, first : first + V.shape[0]].T, dtype)
     C = np.empty((W.shape[1], V.shape[1]), dtype)
     for columns, part in panels(V, dtype, scratch):
-        C[:, columns] = cross_product(part, W, scratch)
+        C[:, columns] = part.cross(W, scratch)
     return C.T
 
 

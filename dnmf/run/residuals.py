@@ -18,7 +18,8 @@ from dnmf.errors import DataError, StoreError
 from dnmf.inspection.profiles import Runs
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block, Columns
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import FieldSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.residuals import panel_residuals, unstored
@@ -169,7 +170,7 @@ class Compare:
         for columns, panel in self.entries.panels(V, self.W.dtype, scratch, narrow=True):
             h = np.ascontiguousarray(H[:, columns])
             rows, residuals = panel_residuals(panel, self.W, h, self.beta, scratch)
-            if isinstance(panel, Columns) and panel.every:
+            if isinstance(panel, SparsePanel) and panel.zeros:
                 wide = h.astype(np.float64)
                 sums.gram += wide @ wide.T
                 sums.mass += wide.sum(axis=1)

@@ -17,7 +17,7 @@ import numpy as np
 from dnmf.engine import H_ALONE, Scope
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels
-from dnmf.kernels.blocks.products import add_gram, add_outer_product
+from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import FieldSums, Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
@@ -55,7 +55,7 @@ class BatchUpdate:
         assert H is not None
         if self.seen:
             for columns, panel in panels(V, H.dtype, scratch):
-                add_outer_product(panel, np.ascontiguousarray(H[:, columns]), sums.cross, scratch)
+                panel.add_outer(np.ascontiguousarray(H[:, columns]), sums.cross, scratch)
             add_gram(H, sums.gram)
         return self.update.visit(block, V, H, sums.stats, scratch)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels, square_sum
-from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product
+from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import FieldSums, Several
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
@@ -121,7 +121,7 @@ class PredictBlock:
             outside, own = part_of(V, held_rows, chosen), H[:, chosen]
             for columns, panel in panels(outside, H.dtype, scratch):
                 h = np.ascontiguousarray(own[:, columns])
-                add_outer_product(panel, h, sums.cross[index], scratch)
+                panel.add_outer(h, sums.cross[index], scratch)
                 for grams, rows in zip(sums.grams.parts, self.columns, strict=True):
                     add_gram(h[rows], grams[index])
             if index:
@@ -132,7 +132,7 @@ class PredictBlock:
         wide = self.W.astype(np.float64)
         grams = [(wide[:, own].T @ wide[:, own]).astype(H.dtype) for own in self.columns]
         for columns, panel in panels(inside, H.dtype, scratch):
-            C = cross_product(panel, self.W, scratch)
+            C = panel.cross(self.W, scratch)
             for gram, own in zip(grams, self.columns, strict=True):
                 h = np.ascontiguousarray(H[own, columns])
                 match_scale(h, C[own], gram)

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.entries import Entries, Pair, Weighted
+from dnmf.kernels.blocks.entries import Entries, Weighted
 from dnmf.kernels.blocks.hashing import drop_hashed, drop_hashed_entries, hash_halves
-from dnmf.kernels.blocks.panels import Block, Columns
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import FieldSums
 from dnmf.kernels.blocks.tiles import Float, kernel
 from dnmf.kernels.divergence.beta import divergence_of
@@ -163,18 +164,14 @@ class Predict:
         """Add the held-out entries of a block."""
         assert H is not None
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
-            if isinstance(panel, Columns):
-                places = np.array([panel.rows, np.repeat(np.arange(len(panel.starts) - 1), np.diff(panel.starts))])
-                values, counted = panel.values, panel.weights if panel.weights.size else np.ones_like(panel.values)
-            else:
-                values, counted = panel if isinstance(panel, Pair) else (panel, np.ones_like(panel))
-                places = None
+            values, weights = panel.values, panel.weights if panel.weights.size else np.ones_like(panel.values)
+            places = np.array([panel.rows, panel.columns]) if isinstance(panel, SparsePanel) else None
             start = 0
             for part, (W, fold) in enumerate(zip(self.Ws, self.folds, strict=True)):
                 first = self.bounds[block] + columns.start
                 found = held_places(fold, first, values, places, len(W))
                 of = tuple(found) if places is None else found[2]
-                found = found[:, counted[of] > 0]
+                found = found[:, weights[of] > 0]
                 v = values[tuple(found) if places is None else found[2]]
                 y = products(W, H[start : start + W.shape[1], columns], found[:2])
                 start += W.shape[1]

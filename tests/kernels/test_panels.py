@@ -9,8 +9,8 @@ from strategies import awkward
 from dnmf.errors import DataError
 from dnmf.kernels.blocks import panels as module
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import BadEntry, Columns, panel_width, panels, square_sum, work_dtype
-from dnmf.kernels.blocks.products import add_outer_product, cross_product, power_of_two
+from dnmf.kernels.blocks.panels import BadEntry, panel_width, panels, square_sum, work_dtype
+from dnmf.kernels.blocks.products import add_outer_product, power_of_two
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import LANES
 
@@ -25,10 +25,9 @@ FORMS = {
 
 
 def dense(panel):
-    if not isinstance(panel, Columns):
-        return np.array(panel)
-    width = len(panel.starts) - 1
-    return sp.csc_array((panel.values, panel.rows, panel.starts), shape=(panel.height, width)).toarray()
+    if not panel.sparse:
+        return np.array(panel.values)
+    return sp.csc_array((panel.values, panel.rows, panel.starts), shape=panel.shape).toarray()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -50,9 +49,9 @@ def test_panels_laid_together_are_the_block_in_the_working_dtype(dtype, form, mo
 
 def test_panels_of_floats_are_views_and_those_of_integers_one_buffer():
     V = np.ones((4, 4 * LANES), np.float32)
-    assert all(np.shares_memory(panel, V) for _, panel in panels(V, V.dtype, Scratch()))
+    assert all(np.shares_memory(panel.values, V) for _, panel in panels(V, V.dtype, Scratch()))
     scratch = Scratch()
-    first, second = (next(panels(V.astype("uint8"), V.dtype, scratch))[1] for _ in range(2))
+    first, second = (next(panels(V.astype("uint8"), V.dtype, scratch))[1].values for _ in range(2))
     assert np.shares_memory(first, second)
 
 
@@ -102,8 +101,8 @@ def test_products_at_extreme_scales_are_numpys(scale, dtype, form):
     total, eps = np.zeros((6, 4)), float(np.finfo(dtype).eps)
     for columns, panel in panels(FORMS[form](V), V.dtype, Scratch()):
         assert columns == slice(0, 300)
-        crossed = cross_product(panel, W, Scratch())
-        add_outer_product(panel, H, total, Scratch())
+        crossed = panel.cross(W, Scratch())
+        panel.add_outer(H, total, Scratch())
     # A sum of n products of positive numbers errs by n·eps at most, and far less as a rule.
     np.testing.assert_allclose(crossed.astype(float), W.T.astype(float) @ V.astype(float), rtol=6 * eps)
     np.testing.assert_allclose(total, V.astype(float) @ H.T.astype(float), rtol=300 * eps)

@@ -10,6 +10,7 @@ from naive import mu as naive_mu
 from naive import objective
 
 from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.panels import square_sum
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Penalty
@@ -54,7 +55,7 @@ def test_the_fit_of_a_block_is_right_down_to_rounding(distance, dtype, form):
 
 def test_residuals_are_computed_near_an_exact_fit_and_not_elsewhere(monkeypatch):
     calls = []
-    monkeypatch.setattr(quadratic, "residual_square", lambda *given: calls.append(1) or 0.0)
+    monkeypatch.setattr(DensePanel, "square_residual", lambda *given: calls.append(1) or 0.0)
     for distance, expected in ((0.3, 0), (1e-7, 1)):
         calls.clear()
         fit_of(*nearly(distance, "float64"), Scratch())

@@ -1,11 +1,11 @@
-"""A block cut into panels of columns small enough to be worked on at once, and the sums taken of a whole block.
+"""A block cut into panels of columns small enough to work on at once, and the check of their entries.
 
 A block V (m, w) is a dense array of any real dtype and either memory order, or a `scipy.sparse` array in CSC form. Its
 panels have the working dtype: those of a float block are views, those of an integer block are cast one at a time.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -13,35 +13,20 @@ from numpy.typing import DTypeLike, NDArray
 
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.tiles import LANES, Float, kernel
+from dnmf.kernels.blocks.dense_panel import DensePanel
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
+from dnmf.kernels.blocks.tiles import LANES
 from dnmf.kernels.scale import limits
 
-# What ‖V‖² of a block is taken for where its squares are 0 in float64, and its entries are not.
+# ‖V‖² of a block that is not 0, where its squares are 0 in float64.
 LEAST_SQUARE = float(np.nextafter(0, 1))
 PANEL_BYTES = 8 * 2**20
-# What lists and weights are made of is smaller, since several arrays of its size are made of it.
+# Several arrays of the size of a weighted or listed panel are formed, so it is smaller.
 PART_BYTES = 2 * 2**20
 SPARSE_COLUMNS = 4096
 
 Block = Any
-
-
-class Columns(NamedTuple):
-    """A panel of a sparse block: some columns of a matrix of `height` rows, in compressed form.
-
-    `weights` are those of the entries, empty where all are 1. `every` says that the entries that are not stored are
-    zeros that count, and not missing.
-    """
-
-    starts: NDArray[Any]
-    rows: NDArray[Any]
-    values: Float
-    height: int
-    weights: Float = np.empty(0)
-    every: bool = True
-
-
-Panel = Float | Columns
+Panel = DensePanel | SparsePanel
 
 
 def work_dtype(dtype: DTypeLike, name: str = "V") -> np.dtype[Any]:
@@ -90,7 +75,7 @@ def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = F
             starts = V.indptr[columns.start : columns.stop + 1]
             stored = slice(starts[0], starts[-1])
             values = V.data[stored].astype(dtype, copy=False)
-            yield columns, Columns(starts - starts[0], V.indices[stored], values, height)
+            yield columns, SparsePanel(starts - starts[0], V.indices[stored], values, height)
         return
     by_rows = V.strides[1] <= V.strides[0]
     for columns in slices(width, (part_width if narrow else panel_width)(height, dtype)):
@@ -101,7 +86,7 @@ def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = F
             room = room if by_rows else room.T
             np.copyto(room, part, casting="unsafe")
             part = room
-        yield columns, part
+        yield columns, DensePanel.unweighted(part)
 
 
 def slices(width: int, step: int) -> Iterator[slice]:
@@ -131,73 +116,43 @@ def stored_slices(starts: NDArray[Any], step: int, entries: int | None) -> Itera
 
 
 def square_sum(V: Block, dtype: np.dtype[Any], scratch: Scratch, beta: float = 2.0) -> float:
-    """Return ‖V‖² of a block in float64, having seen that its entries are finite, not negative and not too large for β.
+    """Return ‖V‖² of a block in float64, after a check that its entries are finite, ≥ 0 and not too large for β.
 
     It is positive where the block is not 0, even if its squares are 0 in float64.
 
     Raises
     ------
-    DataError
-        With the `row` and `column`, within the block, of the first entry that is not.
+    BadEntry
+        With row and column, within the block, of the first entry that fails the check.
     """
-    total, least = 0.0, 0.0
-    for _, panel in panels(V, dtype, scratch):
-        values = panel.values[None, :] if isinstance(panel, Columns) else panel
-        if values.strides[1] > values.strides[0]:
-            values = values.T
-        squares, low = _scan(values)
+    return check_panels(panels(V, dtype, scratch), limits(dtype, beta)[1])
+
+
+def check_panels(panels: Iterator[tuple[slice, Panel]], largest: float, *, positive: bool = False) -> float:
+    """Return Σ m v² of the panels of a block as `square_sum` does; entries of weight > 0 may have to be positive."""
+    total, nonzero = 0.0, False
+    for columns, panel in panels:
+        squares, smallest = panel.scan()
         total += squares
-        least = min(least, low)
-    _, largest = limits(dtype, beta)
-    if not total <= largest**2 or least < 0:
-        _blame(V, largest)
-    if total == 0 and (V.data if scipy.sparse.issparse(V) else V).any():
-        return LEAST_SQUARE
-    return total
+        if positive or smallest < 0 or not total <= largest**2:
+            _refuse(panel, columns.start, largest, positive)
+        if total == 0 and not nonzero:
+            nonzero = bool((panel.values > 0)[panel.weights > 0 if panel.weights.size else ...].any())
+    return LEAST_SQUARE if total == 0 and nonzero else total
 
 
-@kernel
-def _scan(V):  # type: ignore[no-untyped-def]
-    """Return the sum of squares, which NaN and infinity spoil, and the least entry or 0."""
-    total = 0.0
-    zero = V.dtype.type(0)
-    sums = np.zeros(LANES, np.float64)
-    low = np.zeros(LANES, V.dtype)
-    for i in range(V.shape[0]):
-        full = V.shape[1] - V.shape[1] % LANES
-        for start in range(0, full, LANES):
-            for j in range(LANES):
-                value = V[i, start + j]
-                sums[j] += np.float64(value) * np.float64(value)
-                low[j] = value if value < low[j] else low[j]
-        for j in range(full, V.shape[1]):
-            value = V[i, j]
-            total += np.float64(value) * np.float64(value)
-            low[0] = value if value < low[0] else low[0]
-    least = zero
-    for j in range(LANES):
-        total += sums[j]
-        least = min(least, low[j])
-    return total, least
-
-
-def _blame(V: Block, largest: float) -> None:
-    """Raise the error that names the first entry, by columns, that cannot be factorised, if there is one."""
-    dense = not scipy.sparse.issparse(V)
-    values = V if dense else V.data
+def _refuse(panel: Panel, start: int, largest: float, positive: bool) -> None:
+    """Raise BadEntry for the first value, or else weight, of a panel that is not allowed, if there is one."""
+    values, weights = panel.values, panel.weights
     with np.errstate(invalid="ignore"):
-        bad = ~((values >= 0) & (values.astype(np.float64) <= largest))
-    if not bad.any():
-        return
-    if dense:
-        column = int(np.argmax(bad.any(axis=0)))
-        row = int(np.argmax(bad[:, column]))
-        value = V[row, column]
-    else:
-        entry = int(np.argmax(bad))
-        row, column = int(V.indices[entry]), int(np.searchsorted(V.indptr, entry, side="right")) - 1
-        value = V.data[entry]
-    raise BadEntry(float(value), row, column)
+        bad = ~((values >= 0) & (values <= largest))
+        bad_weights = ~((weights >= 0) & (weights <= limits(values.dtype, 2.0)[1]))
+    if positive:
+        bad |= (values == 0) & (weights > 0) if weights.size else values == 0
+    for matrix, marks, numbers in (("", bad, values), ("weights", bad_weights, weights)):
+        if marks.any():
+            row, column, index = panel.first(marks)
+            raise BadEntry(float(numbers[index]), row, start + column, matrix)
 
 
 class BadEntry(DataError):

@@ -1,42 +1,39 @@
-"""The two products of a panel with a factor, for dense and for sparse panels."""
+"""Products of dense arrays with a factor, and sums of squares."""
 
 import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import Columns, Panel
-from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.blocks.tiles import LANES, Float, kernel
 
 
-def cross_product(panel: Panel, W: Float, scratch: Scratch) -> Float:
-    """Return WᵀV (r, p) of a panel V (m, p) and W (m, r), valid until the next call."""
-    width = len(panel.starts) - 1 if isinstance(panel, Columns) else panel.shape[1]
-    out = scratch.array("cross", (W.shape[1], width), W.dtype)
-    if isinstance(panel, Columns):
-        _gather(panel.starts, panel.rows, panel.values, W, out)
-    else:
-        np.matmul(W.T, panel, out=out)
-    return out
+def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
+    """Return WᵀV (r, p) of V (m, p) and W (m, r), valid until the next call."""
+    return np.matmul(W.T, V, out=scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype))
 
 
-def add_outer_product(panel: Panel, H: Float, total: Float, scratch: Scratch) -> None:
-    """Add VHᵀ of a panel V (m, p) and H (r, p) to `total` (m, r), in float64.
+def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> None:
+    """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64.
 
     A float32 product is taken of H over a power of two, so that it neither overflows nor vanishes at any scale of V.
     """
-    if isinstance(panel, Columns):
-        _scatter(panel.starts, panel.rows, panel.values, H, total)
-        return
     scale = power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
     scaled = np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype))
     part = scratch.array("outer", total.shape, H.dtype)
-    np.matmul(panel, scaled.T, out=part)
+    np.matmul(V, scaled.T, out=part)
     _add_scaled(part, scale, total)
 
 
 def add_gram(H: Float, total: Float) -> None:
-    """Add HHᵀ of a panel H (r, p) to `total` (r, r), in float64."""
+    """Add HHᵀ of H (r, p) to `total` (r, r), in float64."""
     wide = H.astype(np.float64)
     total += wide @ wide.T
+
+
+def product_like(V: Float, W: Float, H: Float, scratch: Scratch) -> Float:
+    """Return WH in the memory order of V (m, p), valid until the next call."""
+    by_columns = V.strides[0] < V.strides[1]
+    room = scratch.array("product", V.shape[::-1] if by_columns else V.shape, H.dtype)
+    return np.matmul(H.T, W.T, out=room).T if by_columns else np.matmul(W, H, out=room)
 
 
 def power_of_two(size: float) -> float:
@@ -58,37 +55,35 @@ def _add_scaled(part, scale, total):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
-    """Add up rows of W, four entries at a time: the sums are then loaded and stored a quarter as often."""
-    rank = W.shape[1]
-    sums = np.empty(rank, W.dtype)
-    zero = W.dtype.type(0)
-    for column in range(len(starts) - 1):
-        sums[:] = zero
-        first, stop = starts[column], starts[column + 1]
-        fours = (stop - first) // 4
-        for four in range(fours):
-            entry = first + 4 * four
-            v0, v1, v2, v3 = values[entry], values[entry + 1], values[entry + 2], values[entry + 3]
-            w0, w1, w2, w3 = W[rows[entry]], W[rows[entry + 1]], W[rows[entry + 2]], W[rows[entry + 3]]
-            for k in range(rank):
-                sums[k] += v0 * w0[k] + v1 * w1[k] + v2 * w2[k] + v3 * w3[k]
-        for entry in range(first + 4 * fours, stop):
-            value, w = values[entry], W[rows[entry]]
-            for k in range(rank):
-                sums[k] += value * w[k]
-        for k in range(rank):
-            out[k, column] = sums[k]
+def scan_squares(V):  # type: ignore[no-untyped-def]
+    """Return Σ v² in float64, which is not finite where an entry is not, and the smallest entry or 0."""
+    total = 0.0
+    zero = V.dtype.type(0)
+    sums = np.zeros(LANES, np.float64)
+    low = np.zeros(LANES, V.dtype)
+    for i in range(V.shape[0]):
+        full = V.shape[1] - V.shape[1] % LANES
+        for start in range(0, full, LANES):
+            for j in range(LANES):
+                value = V[i, start + j]
+                sums[j] += np.float64(value) * np.float64(value)
+                low[j] = value if value < low[j] else low[j]
+        for j in range(full, V.shape[1]):
+            value = V[i, j]
+            total += np.float64(value) * np.float64(value)
+            low[0] = value if value < low[0] else low[0]
+    smallest = zero
+    for j in range(LANES):
+        total += sums[j]
+        smallest = min(smallest, low[j])
+    return total, smallest
 
 
 @kernel
-def _scatter(starts, rows, values, H, total):  # type: ignore[no-untyped-def]
-    rank = H.shape[0]
-    h = np.empty(rank, np.float64)
-    for column in range(len(starts) - 1):
-        for k in range(rank):
-            h[k] = H[k, column]
-        for entry in range(starts[column], starts[column + 1]):
-            value, out = np.float64(values[entry]), total[rows[entry]]
-            for k in range(rank):
-                out[k] += value * h[k]
+def weighted_squares(V, weights):  # type: ignore[no-untyped-def]
+    """Return Σ m v² in float64."""
+    total = 0.0
+    for i in range(V.shape[0]):
+        for j in range(V.shape[1]):
+            total += np.float64(V[i, j]) * np.float64(V[i, j]) * np.float64(weights[i, j])
+    return total

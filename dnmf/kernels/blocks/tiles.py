@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dnmf.kernels.blocks.compiling import compiled
 
 Float = NDArray[np.floating[Any]]
+Vector = NDArray[np.float64]
 
 LANES = 128
 

@@ -8,7 +8,7 @@ the valley (Févotte & Idier 2011), and no step of a single entry improves the r
 
 import numpy as np
 
-from dnmf.kernels.blocks.panels import Columns
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
 from dnmf.kernels.divergence.beta import divergence_of, minimum
 from dnmf.kernels.divergence.multiplicative_columns import longest_column, match_column
@@ -21,14 +21,14 @@ MOST_SWEEPS = 2000
 FIRST_SWEEPS = 300
 
 
-def minimise_columns(panel: Columns, W: Float, beta: float, penalty: Penalty) -> Float:
+def minimise_columns(panel: SparsePanel, W: Float, beta: float, penalty: Penalty) -> Float:
     """Return the H (r, p) in float64 that minimises the penalised β-divergence of a panel (m, p), for W (m, r).
 
-    Where `panel.every` is set, entries that are not stored are zeros that count, which needs β = 1.
+    Where `panel.zeros` is set, entries that are not stored are zeros that count, which needs β = 1.
     """
-    assert beta == 1 or not panel.every
+    assert beta == 1 or not panel.zeros
     H = np.empty((len(panel.starts) - 1, W.shape[1]))
-    totals = W.sum(axis=0, dtype=np.float64) if panel.every else np.empty(0)
+    totals = W.sum(axis=0, dtype=np.float64) if panel.zeros else np.empty(0)
     values, weights = panel.values, panel.weights.astype(panel.values.dtype, copy=False)
     how = (float(beta), float(penalty.l1), float(penalty.l2))
     _minimise_columns(panel.starts, panel.rows, values, weights, np.ascontiguousarray(W), totals, how, H)

@@ -8,14 +8,14 @@ step minimises the quadratic of both over the row, damped, as Levenberg and Marq
 
 import numpy as np
 
-from dnmf.kernels.blocks.panels import Columns
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
 
 # Sweeps over a row, and the share of an entry that a step leaves: what is 0 stays so.
 ROW_SWEEPS, ROW_LEAST = 10, 0.02
 
 
-def add_curvature(panel: Columns, W: Float, H: Float, grams: Float) -> None:
+def add_curvature(panel: SparsePanel, W: Float, H: Float, grams: Float) -> None:
     """Add v/y² h hᵀ of every entry of a panel to the lower triangle of its row (m, r(r+1)/2), packed by rows.
 
     H (p, r) has a row for every column of the panel.

@@ -6,33 +6,31 @@ Their ratio is free of the scale of V: for β = 2 the root of twice that is ‖v
 import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.entries import NONE, Pair
-from dnmf.kernels.blocks.panels import Columns, Panel
+from dnmf.kernels.blocks.panels import Panel
+from dnmf.kernels.blocks.products import product_like
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, kernel, reordered
 from dnmf.kernels.divergence.beta import divergence_of
 
 
-def panel_residuals(panel: Panel | Pair, W: Float, H: Float, beta: float, scratch: Scratch) -> tuple[Float, Float]:
+def panel_residuals(panel: Panel, W: Float, H: Float, beta: float, scratch: Scratch) -> tuple[Float, Float]:
     """Return the residuals of the rows (2, m) and of the columns (2, p) of a panel: Σ w d(v, y) above Σ w v^β.
 
     Of a sparse panel whose zeros count, those of the entries that are not stored are in neither: `unstored` has them.
     Nothing larger than the panel is formed.
     """
-    if isinstance(panel, Columns):
-        rows, columns = np.zeros((2, panel.height)), np.zeros((2, len(panel.starts) - 1))
-        _stored(panel.starts, panel.rows, panel.values, panel.weights, panel.every, W, H, beta, rows, columns)
+    rows, columns = (np.zeros((2, size)) for size in panel.shape)
+    if isinstance(panel, SparsePanel):
+        _stored(panel.starts, panel.rows, panel.values, panel.weights, panel.zeros, W, H, beta, rows, columns)
         return rows, columns
-    values, weights = panel if isinstance(panel, Pair) else (panel, NONE.astype(panel.dtype))
-    rows, columns = np.zeros((2, len(W))), np.zeros((2, H.shape[1]))
-    by_columns = values.strides[0] < values.strides[1]
-    if by_columns:
-        values, weights, W, H, rows, columns = values.T, weights.T, H.T, W.T, columns, rows
-    Y = np.matmul(W, H, out=scratch.array("model", values.shape, W.dtype))
+    values, weights = panel.in_order()
+    Y = product_like(panel.values, W, H, scratch)
+    Y, down, along = (Y.T, columns, rows) if panel.by_columns else (Y, rows, columns)
     if beta == 2 and not weights.size:
-        _squares(values, Y, rows[0], rows[1], columns[0], columns[1])
+        _squares(values, Y, down[0], down[1], along[0], along[1])
     else:
-        _dense(values, weights, Y, beta, rows, columns)
-    return (columns, rows) if by_columns else (rows, columns)
+        _dense(values, weights, Y, beta, down, along)
+    return rows, columns
 
 
 def unstored(X: Float, gram: Float, mass: Float, beta: float) -> Float:

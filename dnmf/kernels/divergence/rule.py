@@ -10,11 +10,13 @@ import dataclasses
 import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.entries import NONE, Entries, Pair, entries_of
-from dnmf.kernels.blocks.panels import Block, Columns, slices
-from dnmf.kernels.blocks.products import add_outer_product
+from dnmf.kernels.blocks.dense_panel import DensePanel
+from dnmf.kernels.blocks.entries import Entries
+from dnmf.kernels.blocks.panels import Block, slices
+from dnmf.kernels.blocks.products import add_outer_product, product_like
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.divergence.beta import majorise, mismatch, ratio
 from dnmf.kernels.divergence.elementwise import add_loss, divide, divide_and_add, ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
@@ -90,17 +92,17 @@ class Divergence:
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
         """Update H (r, w) in place, then add up the sums of W."""
         totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
-        for columns, whole in self.entries.panels(V, H.dtype, scratch, narrow=self.newton):
-            if isinstance(whole, Columns) or self.newton:
-                panel = self._listed(whole, scratch)
-                H[:, columns] = self._by_columns(panel, H[:, columns], model, totals, stats, fresh)
-                self._count(panel, stats)
+        for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=self.newton):
+            if not self.entries.all:
+                stats.unseen_columns += panel.count_observed(stats.seen)
+            if self.newton or isinstance(panel, SparsePanel):
+                listed = panel.listed(scratch)
+                H[:, columns] = self._by_columns(listed, H[:, columns], model, totals, stats, fresh)
                 continue
-            self._count(whole, stats)
-            height, width = (whole.values if isinstance(whole, Pair) else whole).shape
+            height, width = panel.shape
             for part in slices(width, narrow_width(height, H.itemsize)):
                 chosen = slice(columns.start + part.start, columns.start + part.stop)
-                narrow = whole[:, part] if not isinstance(whole, Pair) else whole.part(part)
+                narrow = panel.part(part, scratch)
                 H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
         mass = H.sum(axis=1, dtype=np.float64)
         stats.mass += mass
@@ -108,7 +110,9 @@ class Divergence:
         if self.by_totals:
             stats.fit += float(totals.astype(np.float64) @ mass)
 
-    def _by_columns(self, panel: Columns, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool) -> Float:
+    def _by_columns(
+        self, panel: SparsePanel, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool
+    ) -> Float:
         """Update columns one by one, each while its entries are in the cache."""
         W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
         sums = np.zeros((3, h.shape[1]))
@@ -126,10 +130,10 @@ class Divergence:
         return h.T
 
     def _by_products(
-        self, panel: Float | Pair, H: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
+        self, panel: DensePanel, H: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
     ) -> Float:
         """Update all columns of a dense panel together, by products of matrices."""
-        values, weights = panel if isinstance(panel, Pair) else (packed(panel, scratch), NONE.astype(H.dtype))
+        values, weights = panel.values, panel.weights
         W, h = model.W, np.ascontiguousarray(H)
         if fresh:
             product = product_like(values, W, h, scratch)
@@ -173,28 +177,13 @@ class Divergence:
         ratios(V, M, Y, self.beta, top, low)
         return (top.T, low.T) if by_columns else (top, low)
 
-    def _count(self, panel: Columns | Float | Pair, stats: Stats) -> None:
-        """Count what was observed of every row, and the columns without anything."""
-        if self.entries.all or isinstance(panel, np.ndarray):
-            return
-        count_observed(panel, stats)
-
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W held, column by column."""
         H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
-            H[:, columns] = minimise_columns(self._listed(panel, scratch), model.W, self.beta, self.penalty_H)
+            listed = panel.listed(scratch, zeros=self.beta != 1)
+            H[:, columns] = minimise_columns(listed, model.W, self.beta, self.penalty_H)
         return H
-
-    def _listed(self, panel: Columns | Float | Pair, scratch: Scratch) -> Columns:
-        """Return the entries of a panel that count, column by column."""
-        if isinstance(panel, Columns):
-            return panel
-        if isinstance(panel, np.ndarray) and self.beta != 1:  # zeros count, each by a term of its own
-            ones = scratch.array("ones", panel.shape, panel.dtype)
-            ones[...] = 1
-            panel = Pair(panel, ones)
-        return entries_of(panel, 0.0, scratch)
 
     def finish(self, W: Float, stats: Stats) -> Step:
         """Take one majorised step of W, some rows at a time."""
@@ -231,59 +220,7 @@ def narrow_width(rows: int, itemsize: int) -> int:
     return max(1, width - width % 32 if width > 32 else width)
 
 
-def product_like(values: Float, W: Float, H: Float, scratch: Scratch) -> Float:
-    """Return WH in the memory order of the values."""
-    by_columns = values.strides[0] < values.strides[1]
-    room = scratch.array("product", values.shape[::-1] if by_columns else values.shape, H.dtype)
-    return np.matmul(H.T, W.T, out=room).T if by_columns else np.matmul(W, H, out=room)
-
-
 def column_products(A: Float, B: Float) -> Float:
     """Return the products of the columns of two panels (p,), in float64."""
     products: Float = np.einsum("ij,ij->j", A, B, dtype=np.float64)
     return products
-
-
-def packed(panel: Float, scratch: Scratch) -> Float:
-    """Return a panel without gaps between its rows, or columns, whichever lie together."""
-    if panel.flags.c_contiguous or panel.flags.f_contiguous:
-        return panel
-    by_columns = panel.strides[0] < panel.strides[1]
-    room = scratch.array("packed", panel.shape[::-1] if by_columns else panel.shape, panel.dtype)
-    room = room.T if by_columns else room
-    room[...] = panel
-    return room
-
-
-def count_observed(panel: Columns | Pair, stats: Stats) -> None:
-    """Count the observed entries of every row, and the columns that have none."""
-    if isinstance(panel, Columns):
-        stats.unseen_columns += int(_count_stored(panel.starts, panel.rows, panel.weights, stats.seen))
-        return
-    known = np.zeros(panel.weights.shape[1], np.bool_)
-    _count_dense(panel.weights, stats.seen, known)
-    stats.unseen_columns += int((~known).sum())
-
-
-@kernel
-def _count_stored(starts, rows, weights, seen):  # type: ignore[no-untyped-def]
-    """Count the entries of every row that count, and return the number of columns without one."""
-    unseen = 0
-    for column in range(len(starts) - 1):
-        known = 0
-        for entry in range(starts[column], starts[column + 1]):
-            used = 1 if weights[entry] > 0 else 0
-            seen[rows[entry]] += used
-            known += used
-        unseen += known == 0
-    return unseen
-
-
-@kernel
-def _count_dense(weights, seen, known):  # type: ignore[no-untyped-def]
-    """Count the entries of every row that count, and mark the columns with one."""
-    for row in range(weights.shape[0]):
-        for column in range(weights.shape[1]):
-            if weights[row, column] > 0:
-                seen[row] += 1
-                known[column] = True

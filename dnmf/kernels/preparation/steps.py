@@ -16,9 +16,9 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.preparation.moments import Dense, Moments, Vector, views
+from dnmf.kernels.blocks.panels import Block, panels
+from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.preparation.moments import Moments
 
 
 def by_variance(moments: Moments, total: float) -> Vector:
@@ -157,8 +157,8 @@ def prepare(V: Block, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scra
         by_rows = V.strides[1] <= V.strides[0]
         room = scratch.array("prepared", V.shape if by_rows else V.shape[::-1], dtype)
         room = room if by_rows else room.T
-    for columns, panel in views(room):
-        if isinstance(panel, Dense):
+    for columns, panel in panels(room, room.dtype, scratch, narrow=True):
+        if not panel.sparse:
             np.copyto(panel.values, V[:, columns], casting="unsafe")
         for step in steps:
             if step.along is None:
@@ -166,5 +166,5 @@ def prepare(V: Block, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scra
             elif step.factors is not None:
                 panel.scale_rows(step.factors.astype(dtype))
             else:
-                panel.scale_columns(factors_of(step, panel.moments(0)).astype(dtype))
+                panel.scale_columns(factors_of(step, Moments(*panel.moments(0))).astype(dtype))
     return room

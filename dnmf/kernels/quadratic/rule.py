@@ -10,10 +10,9 @@ import scipy.sparse
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block, Columns, Panel, panels, slices
-from dnmf.kernels.blocks.products import add_outer_product, cross_product
+from dnmf.kernels.blocks.panels import Block, panels, slices
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, moments, multiplicative
 from dnmf.kernels.rule import Model, Step
@@ -75,7 +74,7 @@ class Quadratic:
         """Return the H (r, w) that minimises the objective with W held, exactly, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         for columns, panel in panels(V, H.dtype, scratch):
-            H[:, columns] = self.best(cross_product(panel, model.W, scratch), model.gram)
+            H[:, columns] = self.best(panel.cross(model.W, scratch), model.gram)
         return H
 
     def best(self, C: Float, gram: Float) -> Float:
@@ -146,12 +145,12 @@ def visit_together(V: Block, H: Float, shares: Sequence[Share], W: Float, cross:
     block_grams = [np.zeros_like(share.model.gram) for share in shares]
     crossed = [0.0] * len(shares)
     for columns, panel in panels(V, dtype, scratch):
-        C = cross_product(panel, W, scratch)
+        C = panel.cross(W, scratch)
         h = np.ascontiguousarray(H[:, columns])
         for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
             crossed[k] += improve(share, h[own], C[own], grams[k], block_grams[k])
         H[:, columns] = h
-        add_outer_product(panel, h, cross, scratch)
+        panel.add_outer(h, cross, scratch)
     for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
         stats = share.stats
         stats.gram += block_grams[k]
@@ -223,7 +222,7 @@ def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gra
         return fit
     residual = 0.0
     for columns, panel in panels(V, H.dtype, scratch):
-        residual += residual_square(panel, model, np.ascontiguousarray(H[:, columns]), scratch)
+        residual += panel.square_residual(model.W, np.ascontiguousarray(H[:, columns]), scratch)
     if scipy.sparse.issparse(V):
         residual += float(np.vdot(model.gram, gram))
     return 0.5 * max(residual, 0.0)
@@ -232,38 +231,3 @@ def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gra
 def precision(dtype: "np.dtype[np.floating]") -> float:
     """Return the share of ‖V‖² below which the loss drowns in the rounding of the expanded square."""
     return 3 * float(np.sqrt(np.finfo(dtype).eps))
-
-
-def residual_square(panel: Panel, model: Model, H: Float, scratch: Scratch) -> float:
-    """Return ‖V − WH‖² of a dense panel; of a sparse one, the part of its stored entries less their (WH)²."""
-    if isinstance(panel, Columns):
-        return float(_stored_residual(panel.starts, panel.rows, panel.values, model.W, H))
-    residual = scratch.array("residual", panel.shape, H.dtype)
-    np.matmul(model.W, H, out=residual)
-    np.subtract(panel, residual, out=residual)
-    return float(_squares(residual))
-
-
-@kernel
-def _squares(X):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for i in range(X.shape[0]):
-        for j in range(X.shape[1]):
-            total += np.float64(X[i, j]) * np.float64(X[i, j])
-    return total
-
-
-@kernel
-def _stored_residual(starts, rows, values, W, H):  # type: ignore[no-untyped-def]
-    total = 0.0
-    h = np.empty(len(H))
-    for column in range(len(starts) - 1):
-        for k in range(len(h)):
-            h[k] = H[k, column]
-        for entry in range(starts[column], starts[column + 1]):
-            product, w = 0.0, W[rows[entry]]
-            for k in range(len(h)):
-                product += np.float64(w[k]) * h[k]
-            value = np.float64(values[entry])
-            total += value * value - 2.0 * value * product
-    return total

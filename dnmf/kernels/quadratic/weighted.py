@@ -11,12 +11,11 @@ import dataclasses
 import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.entries import Entries, Pair, entries_of, weighted_squares
-from dnmf.kernels.blocks.panels import Block, Columns, Panel
-from dnmf.kernels.blocks.products import add_outer_product, cross_product
+from dnmf.kernels.blocks.entries import Entries
+from dnmf.kernels.blocks.panels import Block, Panel
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
-from dnmf.kernels.divergence.rule import count_observed
+from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
 from dnmf.kernels.quadratic.grams import add_square, change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.rule import Model, Step
 
@@ -58,17 +57,15 @@ class WeightedQuadratic:
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
         """Update H (r, w) in place, then add up the sums of W."""
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
-            assert not isinstance(panel, np.ndarray)
-            count_observed(panel, stats)
+            stats.unseen_columns += panel.count_observed(stats.seen)
             h = H[:, columns].astype(np.float64)
             self._visit_panel(panel, h, model, stats, scratch, fresh)
             H[:, columns] = h
 
-    def _visit_panel(
-        self, panel: Columns | Pair, h: Float, model: Model, stats: Stats, scratch: Scratch, fresh: bool
-    ) -> None:
-        base, different, product = against_base(panel, scratch)
-        C = cross_product(product, model.W, scratch)
+    def _visit_panel(self, panel: Panel, h: Float, model: Model, stats: Stats, scratch: Scratch, fresh: bool) -> None:
+        base, different = panel.split(scratch)
+        product = panel.weighted(scratch)
+        C = product.cross(model.W, scratch)
         penalty = self.penalty_H
         how = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         sums = np.zeros((2, len(h)))
@@ -82,16 +79,15 @@ class WeightedQuadratic:
         if base:
             stats.gram += h @ h.T
         add_row_grams(different, h, stats.grams, scratch)
-        add_outer_product(product, h32, stats.cross, scratch)
-        stats.fit += weighted_residual(panel, model.W, h32, scratch)
+        product.add_outer(h32, stats.cross, scratch)
+        stats.fit += 0.5 * panel.square_residual(model.W, h32, scratch)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W held, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
-            assert not isinstance(panel, np.ndarray)
-            base, different, product = against_base(panel, scratch)
-            C = cross_product(product, model.W, scratch)
+            base, different = panel.split(scratch)
+            C = panel.weighted(scratch).cross(model.W, scratch)
             penalty = self.penalty_H
             how = (base, float(penalty.l1), float(penalty.l2))
             h = np.zeros((len(H), C.shape[1]))
@@ -118,16 +114,7 @@ class WeightedQuadratic:
         return Step(new, fit + total, error, max(missed_W, missed_H), stats.unseen)
 
 
-def against_base(panel: Columns | Pair, scratch: Scratch) -> tuple[float, Columns, Panel]:
-    """Return the weight that most entries have, the entries of another one, with what they differ by, and m ∘ v."""
-    if isinstance(panel, Columns):
-        product = scratch.array("weighted", panel.values.shape, panel.values.dtype)
-        return 0.0, panel, panel._replace(values=np.multiply(panel.values, panel.weights, out=product))
-    base = 1.0 if 2 * np.count_nonzero(panel.weights == 1) >= panel.weights.size else 0.0
-    return base, entries_of(panel, base, scratch), panel.product(scratch)
-
-
-def add_row_grams(panel: Columns, H: Float, grams: Float, scratch: Scratch) -> None:
+def add_row_grams(panel: SparsePanel, H: Float, grams: Float, scratch: Scratch) -> None:
     """Add the weighted h hᵀ of every row's entries to its Gram matrix, row by row, so that each is in the cache."""
     starts = np.zeros(panel.height + 1, np.int64)
     columns = scratch.array("columns by rows", panel.rows.shape, np.dtype(np.int32))
@@ -163,28 +150,3 @@ def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyp
 def share(missed: Float, met: Float) -> float:
     """Return √(Σ missed / Σ met)."""
     return float(np.sqrt(missed.sum() / met.sum())) if met.sum() > 0 else float(missed.sum() > 0)
-
-
-def weighted_residual(panel: Columns | Pair, W: Float, H: Float, scratch: Scratch) -> float:
-    """Return ½ Σ m (v − wh)² of a panel."""
-    if isinstance(panel, Columns):
-        return 0.5 * float(_stored_residual(panel.starts, panel.rows, panel.values, panel.weights, W, H))
-    product = np.matmul(W, H, out=scratch.array("weighted", panel.values.shape, H.dtype))
-    np.subtract(panel.values, product, out=product)
-    return 0.5 * weighted_squares(Pair(product, panel.weights))
-
-
-@reordered
-def _stored_residual(starts, rows, values, weights, W, H):  # type: ignore[no-untyped-def]
-    total = 0.0
-    h = np.empty(H.shape[0], W.dtype)
-    for column in range(len(starts) - 1):
-        for k in range(len(h)):
-            h[k] = H[k, column]
-        for entry in range(starts[column], starts[column + 1]):
-            product, w = W.dtype.type(0), W[rows[entry]]
-            for k in range(len(h)):
-                product += w[k] * h[k]
-            missed = np.float64(values[entry]) - np.float64(product)
-            total += np.float64(weights[entry]) * missed * missed
-    return total

@@ -6,7 +6,7 @@ import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels, square_sum
-from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product
+from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import FieldSums, Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.iteration import Update
@@ -56,12 +56,12 @@ class Sketch:
         for columns, panel in panels(V, self.Q.dtype, scratch):
             inverse = None
             if self.scaled:
-                root = out[width, columns] = np.sqrt(cross_product(panel, ones, scratch)[0])
+                root = out[width, columns] = np.sqrt(panel.cross(ones, scratch)[0])
                 inverse = np.divide(1, root, out=np.zeros_like(root), where=root > 0)
-            part = cross_product(panel, self.Q, scratch)
+            part = panel.cross(self.Q, scratch)
             R[:, columns] = part if inverse is None else part * inverse
             again = R[:, columns] if inverse is None else R[:, columns] * inverse
-            add_outer_product(panel, again, sums.product, scratch)
+            panel.add_outer(again, sums.product, scratch)
             add_gram(R[:, columns], sums.gram)
         sums.sample.append(sampled(out, self.bounds[block], self.stride))
         return out
@@ -97,7 +97,7 @@ class Correct:
         both = np.empty((rank + self.Q.shape[1], V.shape[1]), new.dtype)
         both[:rank] = new
         for columns, panel in panels(V, new.dtype, scratch):
-            both[rank:, columns] = cross_product(panel, self.Q, scratch)
+            both[rank:, columns] = panel.cross(self.Q, scratch)
             add_gram(both[rank:, columns], sums.gram)
         sums.sample.append(sampled(both, self.update.layout.bounds[block], self.stride))
         return both

@@ -1,0 +1,185 @@
+"""A panel of listed entries: columns of a sparse block, or the entries of a dense one that count."""
+
+import dataclasses
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.products import scan_squares, weighted_squares
+from dnmf.kernels.blocks.tiles import Float, Vector, kernel
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class SparsePanel:
+    """Columns of a matrix of `height` rows in compressed form, with the methods of `DensePanel`.
+
+    Attributes
+    ----------
+    starts
+        Number of the first entry of every column, and the number of all entries (p + 1,).
+    rows, values
+        Row and value of every entry (N,).
+    height
+        Number of rows.
+    weights
+        Weight of every entry (N,); empty where all are 1.
+    zeros
+        Whether the entries that are not listed are zeros that count; else they are missing.
+    """
+
+    starts: NDArray[Any]
+    rows: NDArray[Any]
+    values: Float
+    height: int
+    weights: Float = dataclasses.field(default_factory=lambda: np.empty(0))
+    zeros: bool = True
+
+    sparse: ClassVar[bool] = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, len(self.starts) - 1
+
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """Column of every entry (N,)."""
+        return np.repeat(np.arange(self.shape[1]), np.diff(self.starts))
+
+    def cross(self, W: Float, scratch: Scratch) -> Float:
+        """Return WᵀV (r, p) for W (m, r), without the weights, valid until the next call."""
+        out = scratch.array("cross", (W.shape[1], self.shape[1]), W.dtype)
+        _gather(self.starts, self.rows, self.values, W, out)
+        return out
+
+    def add_outer(self, H: Float, total: Float, scratch: Scratch) -> None:
+        """Add VHᵀ for H (r, p), without the weights, to `total` (m, r), in float64."""
+        _scatter(self.starts, self.rows, self.values, H, total)
+
+    def weighted(self, scratch: Scratch) -> Self:
+        """Return the panel of m ∘ V, valid until the next call."""
+        room = scratch.array("weighted", self.values.shape, self.values.dtype)
+        return dataclasses.replace(self, values=np.multiply(self.values, self.weights, out=room))
+
+    def split(self, scratch: Scratch) -> tuple[float, Self]:
+        """Return the weight μ of most entries of V, and the entries of other weights, each with its weight less μ."""
+        return 0.0, self
+
+    def listed(self, scratch: Scratch, base: float = 0.0, zeros: bool = False) -> Self:
+        """Return the panel itself."""
+        return self
+
+    def scan(self) -> tuple[float, float]:
+        """Return Σ m v² in float64, not finite where an entry is not, and the smallest value or weight, or 0."""
+        values, weights = self.values[None, :], self.weights[None, :]
+        if not weights.size:
+            squares, smallest = scan_squares(values)
+            return float(squares), float(smallest)
+        smallest = min(values.min(initial=0), weights.min(initial=0))
+        return float(weighted_squares(values, weights)), float(smallest)
+
+    def square_residual(self, W: Float, H: Float, scratch: Scratch) -> float:
+        """Return Σ m (v − wh)² of the entries, or where zeros count, Σ (v − wh)² − (wh)²: add ‖WH‖² for all."""
+        return float(_square_residual(self.starts, self.rows, self.values, self.weights, self.zeros, W, H))
+
+    def count_observed(self, seen: NDArray[np.int64]) -> int:
+        """Add the observed entries of every row to `seen` (m,), and return the number of columns without any."""
+        return int(_count(self.starts, self.rows, self.weights, seen))
+
+    def first(self, marks: NDArray[np.bool]) -> tuple[int, int, Any]:
+        """Return row, column and index of the first marked entry, by columns."""
+        entry = int(np.argmax(marks))
+        return int(self.rows[entry]), int(np.searchsorted(self.starts, entry, side="right")) - 1, entry
+
+    def scale_rows(self, factors: Float) -> None:
+        """Multiply every row by its factor (m,), in place."""
+        np.multiply(self.values, factors[self.rows], out=self.values)
+
+    def scale_columns(self, factors: Float) -> None:
+        """Multiply every column by its factor (p,), in place."""
+        np.multiply(self.values, factors[self.columns], out=self.values)
+
+    def moments(self, axis: int) -> tuple[Vector, Vector, Vector, Vector]:
+        """Return count, number of non-zeros, mean and sum of squared deviations along an axis, without NaN."""
+        index, size = (self.rows, self.height) if axis else (self.columns, self.shape[1])
+        known = ~np.isnan(self.values)
+        count = self.shape[axis] - np.bincount(index[~known], minlength=size).astype(np.float64)
+        place, values = index[known], self.values[known].astype(np.float64)
+        stored = np.bincount(place, minlength=size)
+        with np.errstate(all="ignore"):
+            mean = np.bincount(place, values, size) / np.maximum(count, 1)
+            nonzero: Any = np.bincount(place, values != 0, size)
+            squares = np.bincount(place, (values - mean[place]) ** 2, size) + (count - stored) * mean**2
+        return count, nonzero, mean, squares
+
+
+@kernel
+def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
+    """Set `out` (r, p) to WᵀV, four entries at a time: the sums are then loaded and stored a quarter as often."""
+    rank = W.shape[1]
+    sums = np.empty(rank, W.dtype)
+    zero = W.dtype.type(0)
+    for column in range(len(starts) - 1):
+        sums[:] = zero
+        first, stop = starts[column], starts[column + 1]
+        fours = (stop - first) // 4
+        for four in range(fours):
+            entry = first + 4 * four
+            v0, v1, v2, v3 = values[entry], values[entry + 1], values[entry + 2], values[entry + 3]
+            w0, w1, w2, w3 = W[rows[entry]], W[rows[entry + 1]], W[rows[entry + 2]], W[rows[entry + 3]]
+            for k in range(rank):
+                sums[k] += v0 * w0[k] + v1 * w1[k] + v2 * w2[k] + v3 * w3[k]
+        for entry in range(first + 4 * fours, stop):
+            value, w = values[entry], W[rows[entry]]
+            for k in range(rank):
+                sums[k] += value * w[k]
+        for k in range(rank):
+            out[k, column] = sums[k]
+
+
+@kernel
+def _scatter(starts, rows, values, H, total):  # type: ignore[no-untyped-def]
+    """Add VHᵀ to `total` (m, r)."""
+    rank = H.shape[0]
+    h = np.empty(rank, np.float64)
+    for column in range(len(starts) - 1):
+        for k in range(rank):
+            h[k] = H[k, column]
+        for entry in range(starts[column], starts[column + 1]):
+            value, out = np.float64(values[entry]), total[rows[entry]]
+            for k in range(rank):
+                out[k] += value * h[k]
+
+
+@kernel
+def _square_residual(starts, rows, values, weights, zeros, W, H):  # type: ignore[no-untyped-def]
+    total = 0.0
+    h = np.empty(len(H))
+    for column in range(len(starts) - 1):
+        for k in range(len(h)):
+            h[k] = H[k, column]
+        for entry in range(starts[column], starts[column + 1]):
+            y, w = 0.0, W[rows[entry]]
+            for k in range(len(h)):
+                y += np.float64(w[k]) * h[k]
+            v = np.float64(values[entry])
+            if zeros:
+                total += v * v - 2.0 * v * y
+            else:
+                total += np.float64(weights[entry]) * (v - y) * (v - y)
+    return total
+
+
+@kernel
+def _count(starts, rows, weights, seen):  # type: ignore[no-untyped-def]
+    empty = 0
+    for column in range(len(starts) - 1):
+        known = 0
+        for entry in range(starts[column], starts[column + 1]):
+            used = 1 if weights[entry] > 0 else 0
+            seen[rows[entry]] += used
+            known += used
+        empty += known == 0
+    return empty
