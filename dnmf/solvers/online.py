@@ -136,7 +136,7 @@ def add_batch(
         top, low = stats.cross, stats.gram
     else:
         assert isinstance(rule, Divergence)
-        power, low = powered(base, rule), stats.mass if rule.by_totals else stats.low
+        power, low = powered(base, rule), stats.row_sums if rule.by_totals else stats.denominator
         row = low.mean(axis=-1, keepdims=True) / width
         top = stats.cross * power + np.where(new[:, None], row * power, 0)
         if not rule.by_totals:
@@ -159,9 +159,9 @@ def update_H(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Fl
         base = powered(Ht, rule)
         stats.cross = np.divide(top, base, out=np.zeros_like(top), where=base > 0)
         if rule.by_totals:
-            stats.mass = low
+            stats.row_sums = low
         else:
-            stats.low = low
+            stats.denominator = low
     scaled = Penalty(rule.penalty_W.l1 * weight, rule.penalty_W.l2 * weight)
     return altered(rule, penalty_W=scaled).finish(Ht, stats).W
 

@@ -177,7 +177,7 @@ def keep_models(
     start, states = 0, []
     for (rank, seed), state, stats in zip(models, parts, sums.bundle.parts, strict=True):
         step = context.rule.finish(state.W, stats)
-        sparsity_H = sparsity(stats.mass.sum(), np.trace(stats.gram), rank * context.layout.shape[1])
+        sparsity_H = sparsity(stats.row_sums.sum(), np.trace(stats.gram), rank * context.layout.shape[1])
         H = sample[start : start + rank]
         start += rank
         store.put(f"model-{rank}-{seed}", **model_piece(step, H, float(sparsity_H)))

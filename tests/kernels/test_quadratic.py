@@ -14,9 +14,10 @@ from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.panels import square_sum
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.optimality import quadratic_violation, relative_violation
 from dnmf.kernels.quadratic import rule as quadratic
-from dnmf.kernels.quadratic.row_updates import hals, moments, multiplicative
-from dnmf.kernels.quadratic.rule import Quadratic, block_fit, match_scale, precision, relative
+from dnmf.kernels.quadratic.row_updates import hals, multiplicative
+from dnmf.kernels.quadratic.rule import Quadratic, block_fit, match_scale, precision
 from dnmf.kernels.rule import Model
 
 FORMS = [np.asarray, np.asfortranarray, sp.csc_array]
@@ -73,7 +74,7 @@ def test_a_visit_leaves_the_sums_that_w_needs(update, textbook, form):
     np.testing.assert_allclose(new, expected, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(stats.cross, V @ expected.T, rtol=1e-10)
     np.testing.assert_allclose(stats.gram, expected @ expected.T, rtol=1e-10)
-    np.testing.assert_allclose(stats.mass, expected.sum(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(stats.row_sums, expected.sum(axis=1), rtol=1e-10)
     assert stats.fit == pytest.approx(objective(V, W, expected), rel=1e-10)
 
 
@@ -109,16 +110,18 @@ def test_w_is_updated_until_little_is_left_and_no_further(missed):
 
     def watched(rows, C, G, penalty, sweeps):
         hals(rows, C, G, penalty, sweeps)
-        found, met, _ = moments(rows, C, G, penalty)
-        violations.append(relative(found, met, np.diag(G)))
+        found, met, _ = quadratic_violation(rows, C, G, penalty)
+        violations.append(relative_violation(found, met, np.diag(G)))
 
     stats, start = Stats.zero(*W.shape), W * 0.7
     stats.norms.append(float(np.vdot(V, V)))
     rule.visit(V, H, Model.of(start), stats, Scratch(), fresh=False)
-    stats.missed[:] = missed * stats.met
-    first, met, _ = moments(np.ascontiguousarray(start.T), np.ascontiguousarray(stats.cross.T), stats.gram, Penalty())
+    stats.kkt_residual[:] = missed * stats.kkt_scale
+    first, met, _ = quadratic_violation(
+        np.ascontiguousarray(start.T), np.ascontiguousarray(stats.cross.T), stats.gram, Penalty()
+    )
     dataclasses.replace(rule, update=watched).finish(start, stats)
-    enough = max(0.1 * np.sqrt(missed), 0.01 * relative(first, met, np.diag(stats.gram)))
+    enough = max(0.1 * np.sqrt(missed), 0.01 * relative_violation(first, met, np.diag(stats.gram)))
     assert all(violation > enough for violation in violations[:-1])
     assert violations[-1] <= enough or len(violations) == quadratic.W_ROUNDS
 
@@ -131,12 +134,12 @@ def test_the_relative_violation_has_no_scale():
         left = W * scale_W * np.array([1, 10, 100])
         right = H * scale_V / (scale_W * np.array([1, 10, 100])[:, None])
         G = left.T @ left
-        missed, met, _ = moments(np.ascontiguousarray(right), left.T @ (V * scale_V), G, Penalty())
-        values.append(relative(missed, met, np.diag(G)))
+        missed, met, _ = quadratic_violation(np.ascontiguousarray(right), left.T @ (V * scale_V), G, Penalty())
+        values.append(relative_violation(missed, met, np.diag(G)))
     np.testing.assert_allclose(values, values[0], rtol=1e-9)
 
 
 def test_nothing_to_meet_is_met():
-    assert relative(np.zeros(2), np.zeros(2), np.ones(2)) == 0
-    assert relative(np.ones(2), np.zeros(2), np.ones(2)) == 1
-    assert relative(np.ones(2), np.ones(2), np.zeros(2)) == 0
+    assert relative_violation(np.zeros(2), np.zeros(2), np.ones(2)) == 0
+    assert relative_violation(np.ones(2), np.zeros(2), np.ones(2)) == 1
+    assert relative_violation(np.ones(2), np.ones(2), np.zeros(2)) == 0

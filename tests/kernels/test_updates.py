@@ -10,8 +10,9 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, square_sum
 from dnmf.kernels.blocks.products import add_outer_product, cross_product
 from dnmf.kernels.blocks.tiles import LANES, Penalty
+from dnmf.kernels.optimality import quadratic_violation
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.quadratic.row_updates import hals, moments, multiplicative
+from dnmf.kernels.quadratic.row_updates import hals, multiplicative
 
 
 def problem(width, rank=7, rows=30, dtype="float64", seed=0):
@@ -83,9 +84,9 @@ def test_pivoting_needs_no_inverse():
 @pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.5, 0.0), Penalty(0.3, 0.7)])
 def test_the_violation_is_zero_where_the_conditions_hold_and_nowhere_else(penalty):
     _, _, H, C, G = problem(150)
-    start = moments(H, C, G, penalty)[0]
+    start = quadratic_violation(H, C, G, penalty)[0]
     pivot(H, C, G, penalty, PIVOT_SWEEPS)
-    end, crossed, product = moments(H, C, G, penalty)
+    end, crossed, product = quadratic_violation(H, C, G, penalty)
     assert (start > 1).all()
     assert (end < 1e-20 * crossed).all()
     np.testing.assert_allclose(crossed, (C**2).sum(axis=1))

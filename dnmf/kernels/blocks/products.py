@@ -36,6 +36,19 @@ def product_like(V: Float, W: Float, H: Float, scratch: Scratch) -> Float:
     return np.matmul(H.T, W.T, out=room).T if by_columns else np.matmul(W, H, out=room)
 
 
+def scale_columns(H: Float, numerator: Float, denominator: Float, fixed: int = 0) -> None:
+    """Multiply the columns of H (r, p) by numerator / denominator (p,), or 0, in place, but for the first rows."""
+    factors = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    H[fixed:] *= factors.astype(H.dtype)
+
+
+@kernel
+def scale_column(h, numerator, denominator, fixed):  # type: ignore[no-untyped-def]
+    """Do the same to one column (r,)."""
+    for k in range(fixed, len(h)):
+        h[k] *= numerator / denominator if denominator > 0.0 else 0.0
+
+
 def power_of_two(size: float) -> float:
     """Return a power of two near `size`, and 1 for sizes about 1 and for 0: multiplying by it is exact.
 
@@ -87,3 +100,14 @@ def weighted_squares(V, weights):  # type: ignore[no-untyped-def]
         for j in range(V.shape[1]):
             total += np.float64(V[i, j]) * np.float64(V[i, j]) * np.float64(weights[i, j])
     return total
+
+
+@kernel
+def add_square(x, weight, packed):  # type: ignore[no-untyped-def]
+    """Add weight · x xᵀ to the lower triangle of a Gram matrix, row by row."""
+    place = 0
+    for k in range(len(x)):
+        part = weight * x[k]
+        for i in range(k + 1):
+            packed[place + i] += part * x[i]
+        place += k + 1

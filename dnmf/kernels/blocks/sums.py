@@ -44,18 +44,18 @@ class Stats(FieldSums):
     ----------
     cross, gram
         A = VHᵀ (m, r) and B = HHᵀ (r, r); for a divergence, A = (V Y^(β−2)) Hᵀ with Y = WH, and no B.
-    mass
+    row_sums
         The sum of every row of H (r,).
     fit
         The loss between V and WH, without penalties, with the new H and the old W.
-    missed, met
+    kkt_residual, kkt_scale
         For every component (r,), the squared violation of the optimality conditions by H, and the square that it
         is measured against.
     norms
         ‖V_j‖² of every block visited, in their order.
     squares
         The sum of H's squares.
-    low
+    denominator
         For a divergence, Y^(β−1) Hᵀ (m, r) with Y = WH, where that depends on more than H; else empty.
     grams
         For every row of V whose entries count by weights of their own, the part of HHᵀ that is its own (m, r(r+1)/2),
@@ -66,13 +66,13 @@ class Stats(FieldSums):
 
     cross: Float
     gram: Float
-    mass: Float
+    row_sums: Float
     fit: float
-    missed: Float
-    met: Float
+    kkt_residual: Float
+    kkt_scale: Float
     norms: list[float]
     squares: float = 0.0
-    low: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    denominator: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     grams: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     seen: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     unseen_columns: int = 0
@@ -88,9 +88,9 @@ class Stats(FieldSums):
         return cls(
             cross=np.zeros((rows, rank)),
             gram=np.zeros((rank, rank)),
-            mass=np.zeros(rank),
+            row_sums=np.zeros(rank),
             fit=0.0,
-            missed=np.zeros(rank),
-            met=np.zeros(rank),
+            kkt_residual=np.zeros(rank),
+            kkt_scale=np.zeros(rank),
             norms=[],
         )

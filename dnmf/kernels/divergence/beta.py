@@ -1,28 +1,45 @@
 """The β-divergence of two numbers, and the minimum of its majoriser over one entry of a factor.
 
 d(v, y) = (v^β + (β − 1) y^β − β v y^(β−1)) / (β (β − 1)), with the limits Kullback–Leibler at β = 1 and Itakura–Saito
-at β = 0; β = 2 is ½ (v − y)². Févotte & Idier 2011 (Neural Computation 23) give the majoriser: its slope at h·x is
+at β = 0; β = 2 is ½ (v − y)². Févotte & Idier 2011 (Neural Computation 23, section 4.1) give the majoriser at H: at
+h·x its slope is
 
-    low · x^a + l1 + l2 · h x − top · x^b,   top = Σ w v y^(β−2),   low = Σ w y^(β−1),
+    denominator · x^a + l1 + l2 · h x − numerator · x^b,   numerator = Σ m w v y^(β−2),   denominator = Σ m w y^(β−1),
 
 with (a, b) = (0, β − 2) for β < 1, (β − 1, β − 2) for 1 ≤ β ≤ 2 and (β − 1, 0) for β > 2. Without penalties its root
-is x = (top / low)^γ with γ = 1/(2 − β), 1 and 1/(β − 1). The penalties are part of what is majorised, so that the
-objective with them never rises.
+is x = (numerator / denominator)^γ with γ = 1/(2 − β), 1 and 1/(β − 1). The penalties are part of what is majorised, so
+that the objective never rises. See "Multiplicative updates" in docs/mathematics.md.
 """
 
 import numpy as np
 
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
+from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
 
 ROOT_STEPS = 60
 
 
 @kernel
 def exponent(beta):  # type: ignore[no-untyped-def]
-    """Return γ(β), with which the ratio of an update is taken."""
+    """Return γ(β), the power of the ratio in an update."""
     if beta < 1.0:
         return 1.0 / (2.0 - beta)
     return 1.0 if beta <= 2.0 else 1.0 / (beta - 1.0)
+
+
+@kernel
+def power_of(y, beta):  # type: ignore[no-untyped-def]
+    """Return y^(β−1) for y > 0, without a call of `pow` for the usual β."""
+    if beta == 1.0:
+        return 1.0
+    if beta == 2.0:
+        return y
+    if beta == 0.0:
+        return 1.0 / y
+    if beta == 0.5:
+        return 1.0 / np.sqrt(y)
+    if beta == 1.5:
+        return np.sqrt(y)
+    return y * y if beta == 3.0 else y ** (beta - 1.0)
 
 
 @kernel
@@ -42,39 +59,40 @@ def divergence_of(v, y, beta):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def minimum(h, top, low, beta, l1, l2):  # type: ignore[no-untyped-def]
-    """Return where the majoriser of an entry h > 0 is least."""
-    if not (h > 0.0 and top > 0.0):
+def minimum(h, numerator, denominator, beta, l1, l2):  # type: ignore[no-untyped-def]
+    """Return the minimum of the majoriser over an entry, at h > 0."""
+    if not (h > 0.0 and numerator > 0.0):
         return 0.0
     if beta == 1.0:
-        linear = low + l1
-        bottom = linear + np.sqrt(linear * linear + 4.0 * l2 * h * top) if l2 > 0.0 else 2.0 * linear
-        return 2.0 * h * top / bottom if bottom > 0.0 else 0.0
+        linear = denominator + l1
+        bottom = linear + np.sqrt(linear * linear + 4.0 * l2 * h * numerator) if l2 > 0.0 else 2.0 * linear
+        return 2.0 * h * numerator / bottom if bottom > 0.0 else 0.0
     if beta == 2.0:
-        bottom = low + l2 * h
-        return h * (top - l1) / bottom if top > l1 and bottom > 0.0 else 0.0
+        bottom = denominator + l2 * h
+        return h * (numerator - l1) / bottom if numerator > l1 and bottom > 0.0 else 0.0
     gamma = exponent(beta)
     if l2 == 0.0 and (l1 == 0.0 or beta < 1.0):
-        return h * (top / (low + l1)) ** gamma if low + l1 > 0.0 else 0.0
-    return h * _root(h, top, low, beta, l1, l2, (top / low) ** gamma if low > 0.0 else 1.0)
+        return h * (numerator / (denominator + l1)) ** gamma if denominator + l1 > 0.0 else 0.0
+    unpenalised = (numerator / denominator) ** gamma if denominator > 0.0 else 1.0
+    return h * _root(h, numerator, denominator, beta, l1, l2, unpenalised)
 
 
 @kernel
-def _root(h, top, low, beta, l1, l2, high):  # type: ignore[no-untyped-def]
-    """Return the x of the penalised majoriser by Newton's method within a bracket; `high` is that without penalties."""
+def _root(h, numerator, denominator, beta, l1, l2, most):  # type: ignore[no-untyped-def]
+    """Return the root x of the slope by Newton's method within a bracket, at most the root without penalties."""
     a = 0.0 if beta < 1.0 else beta - 1.0
     b = 0.0 if beta > 2.0 else beta - 2.0
-    if b == 0.0 and top <= l1:
+    if b == 0.0 and numerator <= l1:
         return 0.0
-    least, most = 0.0, high
-    x = high
+    least = 0.0
+    x = most
     for _ in range(ROOT_STEPS):
-        slope = low * x**a + l1 + l2 * h * x - top * x**b
+        slope = denominator * x**a + l1 + l2 * h * x - numerator * x**b
         if slope > 0.0:
             most = x
         else:
             least = x
-        steep = a * low * x ** (a - 1.0) + l2 * h - b * top * x ** (b - 1.0)
+        steep = a * denominator * x ** (a - 1.0) + l2 * h - b * numerator * x ** (b - 1.0)
         new = x - slope / steep if steep > 0.0 else least
         if not least < new < most:
             new = 0.5 * (least + most)
@@ -84,68 +102,34 @@ def _root(h, top, low, beta, l1, l2, high):  # type: ignore[no-untyped-def]
     return x
 
 
-def majorise(H: Float, top: Float, low: Float, beta: float, penalty: Penalty) -> Float:
-    """Return the minimum over H ≥ 0 of the majoriser at H (r, p), given top (r, p) and low, (r, p) or (r, 1)."""
+def majorise(H: Float, numerator: Float, denominator: Float, beta: float, penalty: Penalty) -> Float:
+    """Return the minimum of the majoriser at H (r, p), for a numerator (r, p) and a denominator (r, p) or (r, 1)."""
     new = np.empty(H.shape, H.dtype)
-    H, top, low = (np.ascontiguousarray(array) for array in (H, top, np.broadcast_to(low, H.shape)))
+    denominator = np.broadcast_to(denominator, H.shape)
+    H, numerator, denominator = (np.ascontiguousarray(array) for array in (H, numerator, denominator))
     if beta == 1 and penalty.l2 == 0:
-        _shrink(H, top, low, H.dtype.type(penalty.l1), np.finfo(H.dtype).tiny, new)
+        _multiply_divide(H, numerator, denominator, H.dtype.type(penalty.l1), np.finfo(H.dtype).tiny, new)
     else:
-        _majorise(H, top, low, beta, penalty.l1, penalty.l2, np.finfo(H.dtype).tiny, new)
+        _majorise(H, numerator, denominator, beta, penalty.l1, penalty.l2, np.finfo(H.dtype).tiny, new)
     return new
 
 
 @kernel
-def _majorise(H, top, low, beta, l1, l2, least, new):  # type: ignore[no-untyped-def]
+def _majorise(H, numerator, denominator, beta, l1, l2, tiny, new):  # type: ignore[no-untyped-def]
     for k in range(H.shape[0]):
         for j in range(H.shape[1]):
-            value = minimum(np.float64(H[k, j]), np.float64(top[k, j]), np.float64(low[k, j]), beta, l1, l2)
-            new[k, j] = value if value >= least else 0.0
+            top, bottom = np.float64(numerator[k, j]), np.float64(denominator[k, j])
+            value = minimum(np.float64(H[k, j]), top, bottom, beta, l1, l2)
+            new[k, j] = value if value >= tiny else 0.0
 
 
 @kernel
-def _shrink(H, top, low, l1, least, new):  # type: ignore[no-untyped-def]
-    """Do the same for β = 1 without l2, in loops that become vector instructions."""
-    zero = least - least
+def _multiply_divide(H, numerator, denominator, l1, tiny, new):  # type: ignore[no-untyped-def]
+    """Do the same for β = 1 without l2 (Lee & Seung 2001, eq. 5), in loops that become vector instructions."""
+    zero = tiny - tiny
     for k in range(H.shape[0]):
-        h, t, below, out = H[k], top[k], low[k], new[k]
+        h, top, below, out = H[k], numerator[k], denominator[k], new[k]
         for j in range(len(h)):
             bottom = below[j] + l1
-            value = h[j] * t[j] / (bottom if bottom > least else least)
-            out[j] = value if value >= least and bottom > zero else zero
-
-
-def mismatch(H: Float, top: Float, low: Float, penalty: Penalty) -> tuple[Float, Float]:
-    """Return the squared violation of the optimality conditions by component, and what it is measured against (r,).
-
-    With b = low + l1 + l2 h, the violation of an entry is 1 − top/b; where that is positive it counts by the share
-    h·b that the component has in the column, so that it fades as h does. Columns count by their mass h·top.
-    """
-    H, top, low = (np.ascontiguousarray(array) for array in (H, top, np.broadcast_to(low, H.shape)))
-    missed, masses = np.zeros(len(H)), np.zeros(H.shape[1])
-    _mismatch(H, top, low, penalty.l1, penalty.l2, masses, missed)
-    return missed, np.full(len(H), masses.sum())
-
-
-@reordered
-def _mismatch(H, top, low, l1, l2, masses, missed):  # type: ignore[no-untyped-def]
-    for k in range(H.shape[0]):
-        h, t = H[k], top[k]
-        for j in range(len(h)):
-            masses[j] += np.float64(h[j]) * np.float64(t[j])
-    for k in range(H.shape[0]):
-        h, t, below = H[k], top[k], low[k]
-        total = 0.0
-        for j in range(len(h)):
-            bottom = np.float64(below[j]) + l1 + l2 * np.float64(h[j])
-            slope = 1.0 - np.float64(t[j]) / bottom if bottom > 0.0 else 0.0
-            share = np.float64(h[j]) * bottom / masses[j] if masses[j] > 0.0 else 0.0
-            share = share if share < 1.0 else 1.0
-            slope = slope * share if slope > 0.0 else slope
-            total += slope * slope * masses[j]
-        missed[k] = total
-
-
-def ratio(missed: Float, met: Float) -> float:
-    """Return √(Σ missed / Σ met), 0 where there is nothing to meet."""
-    return float(np.sqrt(missed.sum() / met.sum())) if met.sum() > 0 else 0.0
+            value = h[j] * top[j] / (bottom if bottom > tiny else tiny)
+            out[j] = value if value >= tiny and bottom > zero else zero

@@ -20,45 +20,46 @@ UNSHIFT = 2.0**52 + 1023.0
 
 
 @kernel
-def ratios(V, weights, Y, beta, top, low):  # type: ignore[no-untyped-def]
-    """Set `top` to V Y^(β−2) and `low`, where it is not empty, to Y^(β−1), both times the weights, if there are any.
+def take_ratios(v, m, y, beta, numerator, denominator):  # type: ignore[no-untyped-def]
+    """Set `numerator` to m v y^(β−2) and `denominator`, unless it is empty, to m y^(β−1), for entries (N,).
 
-    Where Y is 0, so is `top`: no update can make such an entry positive.
+    `m` is empty where all weights are 1. Both are 0 where y is 0, except that y^0 = 1: no update can make such an entry
+    positive.
     """
-    height, width = V.shape
-    zero, one, tiny = Y.dtype.type(0), Y.dtype.type(1), np.finfo(Y.dtype).tiny
-    wants, weighted = low.size > 0, weights.size > 0
-    power = Y.dtype.type(beta - 1.0)
-    for i in range(height):
-        if beta == 1.0:
-            for j in range(width):
-                y = Y[i, j]
-                quotient = V[i, j] / (y if y > tiny else tiny)
-                top[i, j] = quotient if y > zero else zero
-            if wants:
-                for j in range(width):
-                    low[i, j] = one
-        elif beta == 2.0:
-            for j in range(width):
-                top[i, j] = V[i, j]
-                low[i, j] = Y[i, j]
-        elif beta == 0.0:
-            for j in range(width):
-                y = Y[i, j]
-                inverse = one / (y if y > tiny else tiny)
-                low[i, j] = inverse if y > zero else zero
-                top[i, j] = V[i, j] * inverse * inverse if y > zero else zero
-        else:
-            for j in range(width):
-                y = Y[i, j]
-                low[i, j] = y**power if y > zero else zero
-                top[i, j] = V[i, j] / y * low[i, j] if y > zero else zero
-        if weighted:
-            for j in range(width):
-                top[i, j] *= weights[i, j]
-            if wants:
-                for j in range(width):
-                    low[i, j] *= weights[i, j]
+    zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny
+    wanted, power = len(denominator) > 0, y.dtype.type(beta - 1.0)
+    if beta == 1.0:
+        for e in range(len(v)):
+            quotient = v[e] / (y[e] if y[e] > tiny else tiny)
+            numerator[e] = quotient if y[e] > zero else zero
+        if wanted:
+            for e in range(len(v)):
+                denominator[e] = one
+    elif beta == 2.0:
+        for e in range(len(v)):
+            numerator[e], denominator[e] = v[e], y[e]
+    elif beta == 0.0:
+        for e in range(len(v)):
+            inverse = one / (y[e] if y[e] > tiny else tiny)
+            denominator[e] = inverse if y[e] > zero else zero
+            numerator[e] = v[e] * inverse * inverse if y[e] > zero else zero
+    else:
+        for e in range(len(v)):
+            denominator[e] = y[e] ** power if y[e] > zero else zero
+            numerator[e] = v[e] / y[e] * denominator[e] if y[e] > zero else zero
+    for e in range(len(m)):
+        numerator[e] *= m[e]
+    if wanted:
+        for e in range(len(m)):
+            denominator[e] *= m[e]
+
+
+@kernel
+def take_panel_ratios(v, m, y, beta, numerator, denominator):  # type: ignore[no-untyped-def]
+    """Do the same for the entries of a panel, some at a time, so that they stay in the cache."""
+    for start in range(0, len(v), LOG_TILE):
+        part = slice(start, start + LOG_TILE)
+        take_ratios(v[part], m[part], y[part], beta, numerator[part], denominator[part])
 
 
 def add_loss(V: Float, weights: Float, Y: Float, beta: float) -> float:

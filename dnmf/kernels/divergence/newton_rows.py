@@ -8,6 +8,7 @@ step minimises the quadratic of both over the row, damped, as Levenberg and Marq
 
 import numpy as np
 
+from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
 
@@ -32,12 +33,9 @@ def _add_curvature(starts, rows, values, W, H, grams):  # type: ignore[no-untype
         begin, end = starts[column], starts[column + 1]
         if begin == end:
             continue
-        place = 0
-        for k in range(rank):
-            h[k] = H[column, k]
-            for i in range(k + 1):
-                products[place] = h[k] * h[i]
-                place += 1
+        h[:] = H[column]
+        products[:] = 0.0
+        add_square(h, 1.0, products)
         for entry in range(begin, end):
             row = rows[entry]
             w, sums = W[row], grams[row]

@@ -10,7 +10,7 @@ from dnmf.kernels.blocks.panels import Panel
 from dnmf.kernels.blocks.products import product_like
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, kernel, reordered
-from dnmf.kernels.divergence.beta import divergence_of
+from dnmf.kernels.divergence.beta import divergence_of, power_of
 
 
 def panel_residuals(panel: Panel, W: Float, H: Float, beta: float, scratch: Scratch) -> tuple[Float, Float]:
@@ -43,15 +43,6 @@ def unstored(X: Float, gram: Float, mass: Float, beta: float) -> Float:
     return np.asarray(0.5 * ((wide @ gram) * wide).sum(axis=1) if beta == 2 else wide @ mass)
 
 
-@kernel
-def _power(v, beta):  # type: ignore[no-untyped-def]
-    if beta == 2.0:
-        return v * v
-    if beta == 1.0 or v == 0.0:
-        return v
-    return v**beta
-
-
 @reordered
 def _squares(values, Y, row_parts, row_sizes, parts, sizes):  # type: ignore[no-untyped-def]
     """Do the same as `_dense` for β = 2 without weights, in loops that become vector instructions."""
@@ -77,7 +68,7 @@ def _dense(values, weights, Y, beta, rows, columns):  # type: ignore[no-untyped-
             if weight > 0.0:
                 v = np.float64(values[i, j])
                 part = weight * divergence_of(v, np.float64(Y[i, j]), beta)
-                size = weight * _power(v, beta)
+                size = weight * (power_of(v, beta + 1.0) if v > 0.0 else 0.0)
                 rows[0, i] += part
                 rows[1, i] += size
                 columns[0, j] += part
@@ -99,7 +90,7 @@ def _stored(starts, places, values, weights, every, W, H, beta, rows, columns): 
                 part = weight * divergence_of(v, y, beta)
                 if every:
                     part -= divergence_of(0.0, y, beta)
-                size = weight * _power(v, beta)
+                size = weight * (power_of(v, beta + 1.0) if v > 0.0 else 0.0)
                 rows[0, i] += part
                 rows[1, i] += size
                 columns[0, j] += part

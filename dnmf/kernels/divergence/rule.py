@@ -6,6 +6,7 @@ W that the pass was made with; the W of the step is evaluated by the next pass.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +14,17 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, slices
-from dnmf.kernels.blocks.products import add_outer_product, product_like
+from dnmf.kernels.blocks.products import add_outer_product, product_like, scale_columns
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
-from dnmf.kernels.divergence.beta import majorise, mismatch, ratio
-from dnmf.kernels.divergence.elementwise import add_loss, divide, divide_and_add, ratios
+from dnmf.kernels.divergence.beta import majorise
+from dnmf.kernels.divergence.elementwise import add_loss, divide, divide_and_add, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
 from dnmf.kernels.divergence.newton_columns import descend_columns
 from dnmf.kernels.divergence.newton_rows import add_curvature, newton_rows
+from dnmf.kernels.optimality import divergence_violation, relative_violation
 from dnmf.kernels.quadratic.row_updates import KEPT
 from dnmf.kernels.rule import Model, Step
 
@@ -82,7 +84,7 @@ class Divergence:
         """Return the statistics of no block."""
         stats = Stats.zero(rows, rank)
         if not self.by_totals:
-            stats.low = np.zeros((rows, rank))
+            stats.denominator = np.zeros((rows, rank))
         if self.curved:
             stats.grams = np.zeros((rows, rank * (rank + 1) // 2))
         if not self.entries.all:
@@ -105,7 +107,7 @@ class Divergence:
                 narrow = panel.part(part, scratch)
                 H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
         mass = H.sum(axis=1, dtype=np.float64)
-        stats.mass += mass
+        stats.row_sums += mass
         stats.squares += sum(float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H))
         if self.by_totals:
             stats.fit += float(totals.astype(np.float64) @ mass)
@@ -119,13 +121,13 @@ class Divergence:
         penalty = self.penalty_H
         how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         weights = panel.weights.astype(h.dtype, copy=False)
-        values, low = panel.values, stats.low
+        values, low = panel.values, stats.denominator
         update = descend_columns if self.newton else multiply_columns
         update(panel.starts, panel.rows, values, weights, W, totals, h, how, stats.cross, low, sums)
         if self.curved:
             add_curvature(panel, W, h, stats.grams)
-        stats.missed += sums[0]
-        stats.met += sums[1]
+        stats.kkt_residual += sums[0]
+        stats.kkt_scale += sums[1]
         stats.fit += float(sums[2, 0])
         return h.T
 
@@ -140,8 +142,7 @@ class Divergence:
             top, low = self._ratios(values, weights, product, scratch)
             fitted = column_products(top, product)
             bottom = totals.astype(np.float64) @ h if self.by_totals else column_products(low, product)
-            best = np.divide(fitted, bottom, out=np.zeros_like(bottom), where=bottom > 0)
-            h[self.held_H :] *= best.astype(h.dtype)
+            scale_columns(h, fitted, bottom, self.held_H)
         for sweep in range(self.sweeps):
             product = product_like(values, W, h, scratch)
             if self.by_totals:
@@ -152,9 +153,9 @@ class Divergence:
             up = np.matmul(W.T, top, out=scratch.array("up", h.shape, h.dtype))
             down = low if self.by_totals else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
             if sweep == self.sweeps - 1:
-                missed, met = mismatch(h, up, down, self.penalty_H)
-                stats.missed[self.held_H :] += missed[self.held_H :]
-                stats.met[self.held_H :] += met[self.held_H :]
+                residual, scale = divergence_violation(h, up, down, self.penalty_H)
+                stats.kkt_residual[self.held_H :] += residual[self.held_H :]
+                stats.kkt_scale[self.held_H :] += scale[self.held_H :]
             new = majorise(h, up, down, self.beta, self.penalty_H)
             new[: self.held_H] = h[: self.held_H]
             h = new
@@ -166,16 +167,15 @@ class Divergence:
         top, low = self._ratios(values, weights, product, scratch)
         stats.fit += add_loss(values, weights, product, self.beta)
         add_outer_product(top, h, stats.cross, scratch)
-        add_outer_product(low, h, stats.low, scratch)
+        add_outer_product(low, h, stats.denominator, scratch)
         return h
 
     def _ratios(self, values: Float, weights: Float, product: Float, scratch: Scratch) -> tuple[Float, Float]:
         """Return v y^(β−2) and y^(β−1), both times their weights, of a product y."""
-        by_columns = values.strides[0] < values.strides[1]
-        V, M, Y = (values.T, weights.T, product.T) if by_columns else (values, weights, product)
-        top, low = (scratch.array(name, Y.shape, Y.dtype) for name in ("top", "low"))
-        ratios(V, M, Y, self.beta, top, low)
-        return (top.T, low.T) if by_columns else (top, low)
+        order: Any = "F" if values.strides[0] < values.strides[1] else "C"
+        top, low = (scratch.array(name, (product.size,), product.dtype) for name in ("numerator", "denominator"))
+        take_panel_ratios(values.ravel(order), weights.ravel(order), product.ravel(order), self.beta, top, low)
+        return top.reshape(product.shape, order=order), low.reshape(product.shape, order=order)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W held, column by column."""
@@ -188,17 +188,17 @@ class Divergence:
     def finish(self, W: Float, stats: Stats) -> Step:
         """Take one majorised step of W, some rows at a time."""
         new = np.empty(W.shape, W.dtype)
-        missed, met = np.zeros(W.shape[1]), np.zeros(W.shape[1])
-        penalty = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
+        sums = np.zeros((2, W.shape[1]))
+        penalty = self.penalty_H.value(float(stats.row_sums.sum()), stats.squares)
         for part in slices(len(W), FINISH_ROWS):
             rows, top = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
-            low = stats.mass[:, None] if self.by_totals else stats.low[part].T
-            for total, more in zip((missed, met), mismatch(rows, top, low, self.penalty_W), strict=True):
-                total += more
+            low = stats.row_sums[:, None] if self.by_totals else stats.denominator[part].T
+            sums += divergence_violation(rows, top, low, self.penalty_W)
             new[part] = majorise(rows, top, low, self.beta, self.penalty_W).T
             penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
         new[:, : self.held_W] = W[:, : self.held_W]
-        optimality = max(ratio(missed[self.held_W :], met[self.held_W :]), ratio(stats.missed, stats.met))
+        optimality_H = relative_violation(stats.kkt_residual, stats.kkt_scale)
+        optimality = max(relative_violation(*sums[:, self.held_W :]), optimality_H)
         fit = max(stats.fit, 0.0)
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
@@ -206,7 +206,7 @@ class Divergence:
 
     def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
         """Return W after a damped step of Newton's method for every row, whose loss nobody knows yet."""
-        new = newton_rows(W, stats.cross, stats.mass, stats.grams, self.penalty_W, damping, self.held_W)
+        new = newton_rows(W, stats.cross, stats.row_sums, stats.grams, self.penalty_W, damping, self.held_W)
         return np.ascontiguousarray(new, dtype=W.dtype)
 
 

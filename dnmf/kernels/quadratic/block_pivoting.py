@@ -7,12 +7,14 @@ component at a time (Lawson & Hanson 1974, chapter 23), which leaves out those t
 import numpy as np
 
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.quadratic.row_updates import descend_column
 
 # Full exchanges allowed without progress before one variable at a time is exchanged (p̄ in the paper).
 FULL_EXCHANGES = 3
 
 # Sweeps of coordinate descent allowed where neither method ends.
 PIVOT_SWEEPS = 1000
+TOLERANCE = 1e-10
 
 # A pivot of the Gram matrix, scaled to a diagonal of ones, is 0 below this, or below a few roundings of its dtype.
 SINGULAR, ROUNDINGS = 1e-11, 8
@@ -64,7 +66,7 @@ def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, facto
     if _exchange(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
         return
     if not _add_components(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
-        _descend(gram, c, scale, x, sweeps)
+        descend_column(x, c, gram, 0.0, 0.0, 0, sweeps, TOLERANCE)
 
 
 @kernel
@@ -199,22 +201,3 @@ def _back_substitute(factor, z, count):  # type: ignore[no-untyped-def]
         for i in range(a + 1, count):
             z[a] -= factor[i, a] * z[i]
         z[a] /= factor[a, a]
-
-
-@kernel
-def _descend(gram, c, scale, x, sweeps):  # type: ignore[no-untyped-def]
-    """Minimise by cyclic coordinate descent, until a sweep moves nothing by more than 1e-10 of the largest entry."""
-    for _ in range(sweeps):
-        moved, largest = 0.0, 0.0
-        for k in range(len(c)):
-            if scale[k] == 0:
-                continue
-            slope = -c[k]
-            for i in range(len(c)):
-                slope += gram[k, i] * x[i]
-            new = max(0.0, x[k] - slope)
-            moved = max(moved, abs(new - x[k]))
-            largest = max(largest, new)
-            x[k] = new
-        if moved <= 1e-10 * largest:
-            break

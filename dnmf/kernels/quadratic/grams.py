@@ -5,8 +5,11 @@ A Gram matrix is `base` times one that all share, and a part of its own: its low
 
 import numpy as np
 
+from dnmf.kernels.blocks.products import add_square, scale_column
 from dnmf.kernels.blocks.tiles import kernel, reordered
+from dnmf.kernels.optimality import add_column_violation
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
+from dnmf.kernels.quadratic.row_updates import descend_column
 
 # Sweeps end when the largest move is this share of the largest entry.
 STILL = 1e-13
@@ -26,12 +29,12 @@ def update_columns(starts, rows, weights, W, gram, C, H, how, sums):  # type: ig
             h[k], c[k] = H[k, column], C[k, column]
         _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own)
         if fresh:
-            _match(h, c, own, held)
-        _sweep(h, c, own, l1, l2, held, sweeps)
+            _scale_to_fit(h, c, own, held)
+        descend_column(h, c, own, l1, l2, held, sweeps, STILL)
         for k in range(held, rank):
             if own[k, k] == 0.0 and c[k] <= 0.0:
                 h[k] = 0.0
-        _measure(h, c, own, l1, l2, held, sums)
+        add_column_violation(h, c, own, l1, l2, held, sums)
         for k in range(rank):
             H[k, column] = h[k]
 
@@ -78,19 +81,8 @@ def update_rows(W, cross, grams, gram, how, sums):  # type: ignore[no-untyped-de
     own = np.empty((rank, rank))
     for row in range(W.shape[0]):
         _unpack(grams[row], 1.0, gram, own)
-        _measure(W[row], cross[row], own, l1, l2, held, sums)
-        _sweep(W[row], cross[row], own, l1, l2, held, sweeps)
-
-
-@kernel
-def add_square(x, weight, packed):  # type: ignore[no-untyped-def]
-    """Add weight · x xᵀ to the lower triangle of a Gram matrix, row by row."""
-    place = 0
-    for k in range(len(x)):
-        part = weight * x[k]
-        for i in range(k + 1):
-            packed[place + i] += part * x[i]
-        place += k + 1
+        add_column_violation(W[row], cross[row], own, l1, l2, held, sums)
+        descend_column(W[row], cross[row], own, l1, l2, held, sweeps, STILL)
 
 
 @kernel
@@ -106,52 +98,14 @@ def _unpack(packed, base, gram, own):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _match(h, c, own, held):  # type: ignore[no-untyped-def]
-    """Scale a column that has no scale yet by the best factor cᵀh / hᵀGh."""
+def _scale_to_fit(h, c, own, fixed):  # type: ignore[no-untyped-def]
+    """Scale a column without a scale by cᵀh / hᵀGh, the factor that fits best."""
     top, bottom = 0.0, 0.0
     for k in range(len(h)):
         top += c[k] * h[k]
         for i in range(len(h)):
             bottom += h[k] * own[k, i] * h[i]
-    for k in range(held, len(h)):
-        h[k] *= top / bottom if bottom > 0.0 else 0.0
-
-
-@reordered
-def _sweep(h, c, own, l1, l2, held, sweeps):  # type: ignore[no-untyped-def]
-    """Set each entry to its minimum with the others held, again and again, until nothing moves any more."""
-    for _ in range(sweeps):
-        moved, largest = 0.0, 0.0
-        for k in range(held, len(h)):
-            bend = own[k, k] + l2
-            if bend <= 0.0:
-                h[k] = 0.0 if l1 > 0.0 else h[k]
-                continue
-            slope = l1 + l2 * h[k] - c[k]
-            row = own[k]
-            for i in range(len(h)):
-                slope += row[i] * h[i]
-            new = max(0.0, h[k] - slope / bend)
-            moved, largest = max(moved, abs(new - h[k])), max(largest, new)
-            h[k] = new
-        if moved <= STILL * largest:
-            break
-
-
-@reordered
-def _measure(h, c, own, l1, l2, held, sums):  # type: ignore[no-untyped-def]
-    """Add the squared violation of the optimality conditions, and c², both over the curvature."""
-    for k in range(held, len(h)):
-        bend = own[k, k] + l2
-        if bend <= 0.0:
-            continue
-        slope = l1 + l2 * h[k] - c[k]
-        row = own[k]
-        for i in range(len(h)):
-            slope += row[i] * h[i]
-        missed = min(slope, bend * h[k])
-        sums[0, k] += missed * (missed / bend)  # in this order, for squares of products of V may be no floats
-        sums[1, k] += c[k] * (c[k] / bend)
+    scale_column(h, top, bottom, fixed)
 
 
 @kernel

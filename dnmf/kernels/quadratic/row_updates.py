@@ -21,13 +21,11 @@ from dnmf.kernels.blocks.tiles import (
     reordered,
     store_tile,
 )
+from dnmf.kernels.optimality import gradient_entry
 
 LEAST = 1e-16
 # What an extrapolation leaves of an entry at least, where updates multiply.
 KEPT = 0.1
-
-# Columns of GH that are formed at once.
-COLUMNS = 2048
 
 
 class RowUpdate(Protocol):
@@ -139,35 +137,21 @@ def _multiplicative(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-
         store_tile(h, H, start)
 
 
-def moments(H: Float, C: Float, G: Float, penalty: Penalty) -> Float:
-    """Return three sums of every component (3, r) in float64: violation squared, C squared, and C times H.
-
-    The violation of one entry is min(g, (G_kk + l2) h), where g = (GH)_k − c + l2 h + l1 is its gradient: the
-    projected gradient, made continuous at h = 0. It is 0 exactly where the Karush–Kuhn–Tucker conditions hold.
-    """
-    sums = np.zeros((3, len(H)))
-    l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
-    product = np.empty((len(H), min(H.shape[1], COLUMNS)), H.dtype)
-    for start in range(0, H.shape[1], COLUMNS):
-        h, c = H[:, start : start + COLUMNS], C[:, start : start + COLUMNS]
-        slope = np.matmul(G, h, out=product[:, : h.shape[1]])
-        _moments(h, c, slope, np.diag(G) + l2, l1, l2, sums)
-    return sums
-
-
 @reordered
-def _moments(H, C, slope, curvature, l1, l2, sums):  # type: ignore[no-untyped-def]
-    for k in range(H.shape[0]):
-        missed, met, product = 0.0, 0.0, 0.0
-        bend = curvature[k]
-        for j in range(H.shape[1]):
-            gradient = slope[k, j] + l1 - C[k, j] + l2 * H[k, j]
-            bound = bend * H[k, j]
-            short = np.float64(gradient if gradient < bound else bound)
-            wide = np.float64(C[k, j])
-            missed += short * short
-            met += wide * wide
-            product += wide * np.float64(H[k, j])
-        sums[0, k] += missed
-        sums[1, k] += met
-        sums[2, k] += product
+def descend_column(h, c, G, l1, l2, fixed, sweeps, tolerance):  # type: ignore[no-untyped-def]
+    """Sweep over the entries of one column as `hals` does, with a Gram matrix of its own.
+
+    The first `fixed` entries stay. Sweeps end when none moves by more than `tolerance` times the largest.
+    """
+    for _ in range(sweeps):
+        moved, largest = 0.0, 0.0
+        for k in range(fixed, len(h)):
+            bend = G[k, k] + l2
+            if bend <= 0.0:
+                h[k] = 0.0 if l1 > 0.0 else h[k]
+                continue
+            new = max(0.0, h[k] - gradient_entry(k, h, c, G, l1, l2) / bend)
+            moved, largest = max(moved, abs(new - h[k])), max(largest, new)
+            h[k] = new
+        if moved <= tolerance * largest:
+            break

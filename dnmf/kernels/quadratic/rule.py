@@ -11,10 +11,12 @@ import scipy.sparse
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, panels, slices
+from dnmf.kernels.blocks.products import scale_columns
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.optimality import quadratic_violation, relative_violation
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, moments, multiplicative
+from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.rule import Model, Step
 
 # W's update costs no read of V: it goes on until its relative violation is this share of H's in the same pass, or of
@@ -88,7 +90,7 @@ class Quadratic:
         rows = W.T.astype(np.float64, order="C")
         cross = np.ascontiguousarray(stats.cross.T)
         optimality_W = self._missed_by_W(rows, cross, stats.gram)
-        optimality_H = relative(stats.missed, stats.met, np.einsum("ki,ki->k", rows, rows))
+        optimality_H = relative_violation(stats.kkt_residual, stats.kkt_scale, np.einsum("ki,ki->k", rows, rows))
         enough = max(W_SHARE_OF_H * optimality_H, W_SHARE_LEFT * optimality_W, W_TOLERANCE)
         for _ in range(W_ROUNDS):
             update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.held_W)
@@ -97,7 +99,7 @@ class Quadratic:
         new = np.ascontiguousarray(rows.T, dtype=W.dtype)
         fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
         norm = sum(stats.norms)
-        penalty = self.penalty_H.value(float(stats.mass.sum()), float(np.trace(stats.gram)))
+        penalty = self.penalty_H.value(float(stats.row_sums.sum()), float(np.trace(stats.gram)))
         penalty += self.penalty_W.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         return Step(new, fit + penalty, error, max(optimality_W, optimality_H))
@@ -108,9 +110,9 @@ class Quadratic:
         if size > 0 and not WELL_SIZED < size < 1 / WELL_SIZED:  # squares of products of V need not be floats
             unit = 2.0 ** int(np.frexp(size)[1])
             cross, gram, penalty = cross / unit, gram / unit, Penalty(penalty.l1 / unit, penalty.l2 / unit)
-        missed, met, _ = moments(rows, cross, gram, penalty)
+        residual, scale, _ = quadratic_violation(rows, cross, gram, penalty)
         free = slice(self.held_W, None)
-        return relative(missed[free], met[free], np.diag(gram)[free])
+        return relative_violation(residual[free], scale[free], np.diag(gram)[free])
 
 
 class Share(NamedTuple):
@@ -163,12 +165,12 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) ->
     if share.fresh:
         match_scale(h, C, gram, rule.held_H)
     update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.held_H)
-    missed, met, product = moments(h, C, gram, rule.penalty_H)
-    stats.missed[rule.held_H :] += missed[rule.held_H :]
-    stats.met[rule.held_H :] += met[rule.held_H :]
+    residual, scale, product = quadratic_violation(h, C, gram, rule.penalty_H)
+    stats.kkt_residual[rule.held_H :] += residual[rule.held_H :]
+    stats.kkt_scale[rule.held_H :] += scale[rule.held_H :]
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T
-    stats.mass += wide.sum(axis=1)
+    stats.row_sums += wide.sum(axis=1)
     return float(product.sum())
 
 
@@ -201,18 +203,9 @@ def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
     return total
 
 
-def relative(missed: Float, met: Float, weights: Float) -> float:
-    """Return √(Σ missed_k/w_k / Σ met_k/w_k) over the components of weight w_k > 0: free of the scale of each."""
-    used = weights > 0
-    top, bottom = (missed[used] / weights[used]).sum(), (met[used] / weights[used]).sum()
-    return float(np.sqrt(top / bottom)) if bottom > 0 else float(top > 0)
-
-
 def match_scale(H: Float, C: Float, G: Float, held: int = 0) -> None:
     """Scale every column h of H by the best factor cᵀh / hᵀGh, in place, but for the first `held` entries."""
-    top = np.einsum("kj,kj->j", C, H)
-    bottom = np.einsum("kj,kj->j", H, G @ H)
-    H[held:] *= np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    scale_columns(H, np.einsum("kj,kj->j", C, H), np.einsum("kj,kj->j", H, G @ H), held)
 
 
 def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch) -> float:

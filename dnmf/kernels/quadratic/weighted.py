@@ -13,10 +13,12 @@ import numpy as np
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, Panel
+from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
-from dnmf.kernels.quadratic.grams import add_square, change_by_rows, solve_columns, update_columns, update_rows
+from dnmf.kernels.optimality import relative_violation
+from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.rule import Model, Step
 
 # W's update costs no read of V.
@@ -70,11 +72,11 @@ class WeightedQuadratic:
         how = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         sums = np.zeros((2, len(h)))
         update_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, h, how, sums)
-        stats.missed += sums[0]
-        stats.met += sums[1]
+        stats.kkt_residual += sums[0]
+        stats.kkt_scale += sums[1]
         h32 = h.astype(model.W.dtype)
         h[...] = h32
-        stats.mass += h.sum(axis=1)
+        stats.row_sums += h.sum(axis=1)
         stats.squares += float(np.vdot(h, h))
         if base:
             stats.gram += h @ h.T
@@ -107,11 +109,11 @@ class WeightedQuadratic:
         change = change_by_rows(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
         fit = max(stats.fit + float(change), 0.0)
         norm = sum(stats.norms)
-        total = self.penalty_H.value(float(stats.mass.sum()), stats.squares)
+        total = self.penalty_H.value(float(stats.row_sums.sum()), stats.squares)
         total += penalty.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
-        missed_H, missed_W = (share(*pair) for pair in ((stats.missed, stats.met), sums))
+        optimality = max(relative_violation(stats.kkt_residual, stats.kkt_scale), relative_violation(*sums))
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
-        return Step(new, fit + total, error, max(missed_W, missed_H), stats.unseen)
+        return Step(new, fit + total, error, optimality, stats.unseen)
 
 
 def add_row_grams(panel: SparsePanel, H: Float, grams: Float, scratch: Scratch) -> None:
@@ -145,8 +147,3 @@ def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyp
         own = grams[row]
         for entry in range(starts[row], starts[row + 1]):
             add_square(H[columns[entry]], np.float64(weights[entry]), own)
-
-
-def share(missed: Float, met: Float) -> float:
-    """Return √(Σ missed / Σ met)."""
-    return float(np.sqrt(missed.sum() / met.sum())) if met.sum() > 0 else float(missed.sum() > 0)
