@@ -85,12 +85,18 @@ def objective(V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, loss="frobenius",
 
 
 def beta_update(V, W, H, beta, l1=0.0, l2=0.0, M=1.0):
-    """One multiplicative update of H: the root, found by bisection, of the slope of the majoriser at h·x."""
+    """One multiplicative update of H: the root, found by bisection, of the slope of the majoriser at h·x.
+
+    For β = 2, l1 is in the denominator (Hoyer 2002).
+    """
     Y = W @ H
     V = np.nan_to_num(V)
     with np.errstate(divide="ignore", invalid="ignore"):
         top = W.T @ (M * np.where(Y > 0, V * Y ** (beta - 2), 0))
         low = W.T @ (M * np.where(Y > 0, Y ** (beta - 1), 0))
+    if beta == 2:
+        bottom = low + l2 * H + l1
+        return np.divide(H * top, bottom, out=np.zeros_like(H), where=bottom > 0)
     a, b = (0, beta - 2) if beta < 1 else (beta - 1, beta - 2) if beta <= 2 else (beta - 1, 0)
     least, most = np.full(H.shape, 1e-12), np.full(H.shape, 1e12)
     for _ in range(300):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from naive import beta_update, divergence, kl_update, objective
+from naive import beta_update, divergence, kl_update, mu, objective
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries, Weighted
@@ -62,6 +62,17 @@ def test_an_update_is_the_minimum_of_the_majoriser(beta, penalty, form):
     V, W, H = problem(zeros=0.4 if beta > 0 else 0)
     expected = beta_update(V, W, H, beta, *penalty)
     np.testing.assert_allclose(visit(form(V), W, H, beta=beta, penalty=penalty)[0], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("form", ["weights", "stored"])
+def test_multiplicative_updates_of_least_squares_are_those_without_weights(form, penalty):
+    V, W, H = problem(zeros=0)
+    M = np.ones_like(V)
+    block = Weighted(V, M) if form == "weights" else sp.csc_array(V)
+    entries = Entries(weighted=True) if form == "weights" else Entries("zeros")
+    found, _ = visit(block, W, H, beta=2.0, penalty=penalty, sweeps=3, entries=entries)
+    np.testing.assert_allclose(found, mu(H, W.T @ V, W.T @ W, *penalty, 3), rtol=1e-11)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)

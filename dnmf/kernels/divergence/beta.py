@@ -8,7 +8,8 @@ h·x its slope is
 
 with (a, b) = (0, β − 2) for β < 1, (β − 1, β − 2) for 1 ≤ β ≤ 2 and (β − 1, 0) for β > 2. Without penalties its root
 is x = (numerator / denominator)^γ with γ = 1/(2 − β), 1 and 1/(β − 1). The penalties are part of what is majorised, so
-that the objective never rises. See "Multiplicative updates" in docs/mathematics.md.
+that the objective never rises; for β = 2 l1 h is majorised as ½ l1 h (x² + 1), which puts l1 in the denominator (Hoyer
+2002) and keeps positive entries positive. See "Multiplicative updates" in docs/mathematics.md.
 """
 
 import numpy as np
@@ -68,8 +69,8 @@ def minimum(h, numerator, denominator, beta, l1, l2):  # type: ignore[no-untyped
         bottom = linear + np.sqrt(linear * linear + 4.0 * l2 * h * numerator) if l2 > 0.0 else 2.0 * linear
         return 2.0 * h * numerator / bottom if bottom > 0.0 else 0.0
     if beta == 2.0:
-        bottom = denominator + l2 * h
-        return h * (numerator - l1) / bottom if numerator > l1 and bottom > 0.0 else 0.0
+        bottom = denominator + l2 * h + l1
+        return h * numerator / bottom if bottom > 0.0 else 0.0
     gamma = exponent(beta)
     if l2 == 0.0 and (l1 == 0.0 or beta < 1.0):
         return h * (numerator / (denominator + l1)) ** gamma if denominator + l1 > 0.0 else 0.0
