@@ -1,6 +1,6 @@
-"""What a β-divergence needs of every entry of a dense panel: powers of WH, and the loss.
+"""Functions of single entries that a β-divergence needs: ratios, powers and logarithms of V and Y = WH.
 
-Arrays are in C order; the loops run along their rows, in tiles of fixed width where a logarithm is taken.
+The loops become vector instructions; those with a logarithm run in tiles of fixed width.
 """
 
 import numpy as np
@@ -13,57 +13,58 @@ from dnmf.kernels.divergence.beta import divergence_of
 
 LOG_TILE = 16 * LANES
 LOG_2 = float(np.log(2))
+# Bits of float64: the mantissa, the number 1, and 2⁵², which takes an integer in its last bits; the exponent has the
+# bias 1023.
 MANTISSA, ONE_BITS, SHIFTED = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000, 0x4330000000000000
-# SHIFTED is the float64 2⁵² with room for an integer in its last bits; 1023 is the bias of its exponents.
-ROOT_HALF_BITS = np.int32(0x3F3504F3)  # those of √½ in float32
 UNSHIFT = 2.0**52 + 1023.0
+ROOT_HALF_BITS = np.int32(0x3F3504F3)  # bits of √½ in float32
 
 
 @kernel
-def take_ratios(v, m, y, beta, numerator, denominator):  # type: ignore[no-untyped-def]
-    """Set `numerator` to m v y^(β−2) and `denominator`, unless it is empty, to m y^(β−1), for entries (N,).
+def take_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
+    """Set `ratios` to m v y^(β−2) and `powers`, unless it is empty, to m y^(β−1), for entries (N,).
 
     `m` is empty where all weights are 1. Both are 0 where y is 0, except that y^0 = 1: no update can make such an entry
     positive.
     """
     zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny
-    wanted, power = len(denominator) > 0, y.dtype.type(beta - 1.0)
+    wanted, power = len(powers) > 0, y.dtype.type(beta - 1.0)
     if beta == 1.0:
         for e in range(len(v)):
             quotient = v[e] / (y[e] if y[e] > tiny else tiny)
-            numerator[e] = quotient if y[e] > zero else zero
+            ratios[e] = quotient if y[e] > zero else zero
         if wanted:
             for e in range(len(v)):
-                denominator[e] = one
+                powers[e] = one
     elif beta == 2.0:
         for e in range(len(v)):
-            numerator[e], denominator[e] = v[e], y[e]
+            ratios[e], powers[e] = v[e], y[e]
     elif beta == 0.0:
         for e in range(len(v)):
             inverse = one / (y[e] if y[e] > tiny else tiny)
-            denominator[e] = inverse if y[e] > zero else zero
-            numerator[e] = v[e] * inverse * inverse if y[e] > zero else zero
+            powers[e] = inverse if y[e] > zero else zero
+            ratios[e] = v[e] * inverse * inverse if y[e] > zero else zero
     else:
         for e in range(len(v)):
-            denominator[e] = y[e] ** power if y[e] > zero else zero
-            numerator[e] = v[e] / y[e] * denominator[e] if y[e] > zero else zero
+            powers[e] = y[e] ** power if y[e] > zero else zero
+            ratios[e] = v[e] / y[e] * powers[e] if y[e] > zero else zero
     for e in range(len(m)):
-        numerator[e] *= m[e]
+        ratios[e] *= m[e]
     if wanted:
         for e in range(len(m)):
-            denominator[e] *= m[e]
+            powers[e] *= m[e]
 
 
 @kernel
-def take_panel_ratios(v, m, y, beta, numerator, denominator):  # type: ignore[no-untyped-def]
+def take_panel_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
     """Do the same for the entries of a panel, some at a time, so that they stay in the cache."""
     for start in range(0, len(v), LOG_TILE):
         part = slice(start, start + LOG_TILE)
-        take_ratios(v[part], m[part], y[part], beta, numerator[part], denominator[part])
+        take_ratios(v[part], m[part], y[part], beta, ratios[part], powers[part])
 
 
-def add_loss(V: Float, weights: Float, Y: Float, beta: float) -> float:
-    """Return the loss of a dense panel."""
+def panel_loss(V: Float, weights: Float, Y: Float, beta: float) -> float:
+    """Return Σ m d(v, y) of a dense panel, in float64."""
     if V.strides[0] < V.strides[1]:
         V, weights, Y = V.T, weights.T, Y.T
     return float(_loss(V, weights, Y, beta))
@@ -124,7 +125,7 @@ def _log_sum_64(x, pull, count):  # type: ignore[no-untyped-def]
 
 @kernel
 def _log_sum_32(x, pull, count):  # type: ignore[no-untyped-def]
-    """Return the same for float32, with logarithms to 3e-7 and their sum in float64: less than half the time."""
+    """Do the same for float32, with logarithms to 3e-7 and their sum in float64: less than half the time."""
     sums, one = np.zeros(LANES), np.float32(1)
     for start in range(0, count, LANES):
         width = min(LANES, count - start)
@@ -136,7 +137,7 @@ def _log_sum_32(x, pull, count):  # type: ignore[no-untyped-def]
 
 @kernel
 def load_row(x, start, count, near):  # type: ignore[no-untyped-def]
-    """Copy `LANES` numbers from a place on, or as many as there are and then ones, and return their number."""
+    """Copy `LANES` numbers from `start` on, with ones past `count`, and return the number copied."""
     width = min(LANES, count - start)
     there = x[start : start + width]
     for j in range(width):
@@ -148,7 +149,7 @@ def load_row(x, start, count, near):  # type: ignore[no-untyped-def]
 
 @kernel
 def logarithm_32(x):  # type: ignore[no-untyped-def]
-    """Return log x for a normal float32 number x > 0, by the series that `logarithms` takes."""
+    """Return log x for a normal float32 number x > 0, by the series of `logarithms`."""
     shift, one, two = np.int32(23), np.float32(1), np.float32(2)
     c3, c5, c7, c9 = np.float32(2 / 3), np.float32(2 / 5), np.float32(2 / 7), np.float32(2 / 9)
     word = bits_of(x)
@@ -161,10 +162,10 @@ def logarithm_32(x):  # type: ignore[no-untyped-def]
 
 @kernel
 def logarithms(x, bits, out, out_bits):  # type: ignore[no-untyped-def]
-    """Set `out` to log x for `LANES` normal numbers x > 0, to 1e-12; `bits` are those of x, and are spoiled.
+    """Set `out` to log x for `LANES` normal numbers x > 0, to 1e-12; `bits` are those of x, and are overwritten.
 
-    log x = e log 2 + 2 artanh((m − 1)/(m + 1)) for x = 2^e m with m in [√½, √2), by the series of artanh. It has no
-    branch and no call, so that it becomes vector instructions.
+    log x = e log 2 + 2 artanh((m − 1)/(m + 1)) for x = 2^e m with m in [√½, √2), by the series of artanh. Without a
+    branch or a call, the loop becomes vector instructions.
     """
     for j in range(LANES):
         word = bits[j]

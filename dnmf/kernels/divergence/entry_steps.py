@@ -28,9 +28,8 @@ def newton_entry(w, v, m, y, h, denominator, beta, l1, l2, count):  # type: igno
     if slope == 0.0 or (h == 0.0 and slope > 0.0):
         return h
     least = minimum(h, np.float64(numerator), denominator, b, l1, l2)
-    if beta is not None:
-        if b < 1.0 or b > 2.0:
-            return _best(w, v, m, y, h, least, slope, bend, b, l1, l2, count)
+    if b < 1.0 or b > 2.0:
+        return _best(w, v, m, y, h, least, slope, bend, b, l1, l2, count)
     new = h - slope / bend if bend > 0.0 else (0.0 if slope > 0.0 else h)
     if slope < 0.0:
         return max(new, least)

@@ -1,9 +1,10 @@
-"""The minimum of a β-divergence over the columns of H, with W held: coordinate descent until nothing moves.
+"""Columns of H that minimise a β-divergence with W fixed: coordinate descent until no entry moves.
 
-Every entry of a column takes safeguarded steps in turn, in float64, so that the result depends neither on the columns
-around it nor on the solver of the run. For 1 ≤ β ≤ 2 the objective is convex and its minimum is found (Hsieh & Dhillon
-2011 take such steps for β = 1). For other β it may have several minima: multiplicative updates from a flat start choose
-the valley (Févotte & Idier 2011), and no step of a single entry improves the result.
+Every entry of a column takes the safeguarded steps of `entry_steps` in turn, in float64, so that the result depends on
+neither the other columns nor the solver of the run. For 1 ≤ β ≤ 2 the objective is convex and its minimum is found. For
+other β it may have several minima: multiplicative updates from a flat start choose one (Févotte & Idier 2011, section
+4.1), and then no step of a single entry improves the result. See "Divergences, with one factor held" in
+docs/mathematics.md.
 """
 
 import numpy as np
@@ -14,17 +15,17 @@ from dnmf.kernels.divergence.beta import minimum
 from dnmf.kernels.divergence.columns import load_column, longest_column, multiply_column, scale_to_fit, weighted_sum
 from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model, slopes
 
-# Sweeps over a column end when the largest move, in mass of Wh, is this share of the mass, or after so many.
+# Sweeps over a column end when the largest move, in mass of Wh, is STILL of the mass, or after MOST_SWEEPS.
 STILL = 1e-10
 MOST_SWEEPS = 2000
-# Multiplicative updates of a column before them, where there may be several minima.
+# Multiplicative updates of a column before these sweeps, where there may be several minima.
 FIRST_SWEEPS = 300
 
 
 def minimise_columns(panel: SparsePanel, W: Float, beta: float, penalty: Penalty) -> Float:
     """Return the H (r, p) in float64 that minimises the penalised β-divergence of a panel (m, p), for W (m, r).
 
-    Where `panel.zeros` is set, entries that are not stored are zeros that count, which needs β = 1.
+    A panel whose unlisted entries are zeros that count needs β = 1.
     """
     assert beta == 1 or not panel.zeros
     H = np.empty((len(panel.starts) - 1, W.shape[1]))
@@ -75,7 +76,7 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
 
 @kernel
 def _multiply(near, v, m, y, h, masses, beta, l1, l2, count):  # type: ignore[no-untyped-def]
-    """Set all entries of a column to the minima of their majorisers, again and again."""
+    """Set all entries of a column to the minima of their majorisers, until none moves."""
     new = np.empty_like(h)
     for _ in range(FIRST_SWEEPS):
         multiply_column(near, h, y, count)
@@ -92,7 +93,7 @@ def _multiply(near, v, m, y, h, masses, beta, l1, l2, count):  # type: ignore[no
 
 @kernel
 def _kept(new, h):  # type: ignore[no-untyped-def]
-    """Return the new value of an entry, 0 in place of subnormal numbers, or h where a quotient has left the floats."""
+    """Return the new value of an entry, with 0 for subnormal numbers, or h where the new value is not finite."""
     if not 0.0 <= new < np.inf:
         return h
     return new if new >= np.finfo(np.float64).tiny else 0.0

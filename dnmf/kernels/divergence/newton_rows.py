@@ -1,9 +1,10 @@
-"""The second-order step of W for the Kullback–Leibler divergence: Newton's method for a row, damped.
+"""The second-order step of W for the Kullback–Leibler divergence: a damped Newton step of every row.
 
-With H held, every row w of W has an objective of its own, Σ_j (y_j − v_j log y_j) + penalties with y = wH. Its
+With H fixed, every row w of W has an objective of its own, Σ_j (y_j − v_j log y_j) + penalties with y = wH. Its
 gradient is Σ_j h_j − Σ_j v_j h_j/y_j and its Hessian Σ_j v_j/y_j² h_j h_jᵀ, which a pass can add up for all rows. The
-step minimises the quadratic of both over the row, damped, as Levenberg and Marquardt do, by the curvature
-Σ_j v_j h_j/(y_j w) of the majoriser that the multiplicative update minimises (Lee & Seung 2001).
+step minimises the quadratic model of the row, damped as by Levenberg and Marquardt with the curvature
+Σ_j v_j h_j/(y_j w) of the majoriser that the multiplicative update minimises (Lee & Seung 2001, eq. 5). See "Newton's
+method for Kullback–Leibler" in docs/mathematics.md.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
 
-# Sweeps over a row, and the share of an entry that a step leaves: what is 0 stays so.
+# Sweeps over a row, and the smallest share of an entry that a step leaves: an entry that is 0 stays 0.
 ROW_SWEEPS, ROW_LEAST = 10, 0.02
 
 
@@ -49,43 +50,47 @@ def _add_curvature(starts, rows, values, W, H, grams):  # type: ignore[no-untype
 
 
 def newton_rows(
-    W: Float, top: Float, totals: Float, grams: Float, penalty: Penalty, damping: float, held: int
+    W: Float, numerator: Float, totals: Float, grams: Float, penalty: Penalty, damping: float, held: int
 ) -> Float:
     """Return W (m, r) after a damped step of every row, in float64.
 
     Parameters
     ----------
     W
-        The factor that the sums were taken at.
-    top, totals, grams
-        Σ v h/y (m, r), Σ h (r,), and the Hessians (m, r(r+1)/2).
+        The factor of the sums.
+    numerator, totals, grams
+        Σ v h/y (m, r), Σ h (r,), and the lower triangles of the Hessians (m, r(r+1)/2).
     penalty
-        On W.
+        Penalty of W.
     damping
-        The weight of the majoriser's curvature.
+        Weight of the majoriser's curvature.
     held
-        How many columns stay as they are.
+        Number of fixed columns.
     """
     wide = W.astype(np.float64)
     new = np.empty_like(wide)
-    _newton_rows(wide, top, totals, grams, penalty.l1, penalty.l2, damping, held, new)
+    _newton_rows(wide, numerator, totals, grams, penalty.l1, penalty.l2, damping, held, new)
     return new
 
 
 @kernel
-def _newton_rows(W, top, totals, grams, l1, l2, damping, held, new):  # type: ignore[no-untyped-def]
+def _newton_rows(W, numerator, totals, grams, l1, l2, damping, held, new):  # type: ignore[no-untyped-def]
+    """Minimise the quadratic model of every row by coordinate descent.
+
+    The slope is kept up to date, since the Hessian is packed and the step bounded, unlike in `descend_column`.
+    """
     rank = W.shape[1]
     step, slope = np.empty(rank), np.empty(rank)
     for row in range(W.shape[0]):
         w, packed = W[row], grams[row]
         for k in range(rank):
             step[k] = 0.0
-            slope[k] = totals[k] - top[row, k] + l1 + l2 * w[k]
+            slope[k] = totals[k] - numerator[row, k] + l1 + l2 * w[k]
         for _ in range(ROW_SWEEPS):
             for k in range(held, rank):
                 if w[k] <= 0.0:
                     continue
-                extra = l2 + damping * top[row, k] / w[k]
+                extra = l2 + damping * numerator[row, k] / w[k]
                 bend = packed[k * (k + 1) // 2 + k] + extra
                 if not bend < np.inf:
                     continue  # an entry so near 0 that its curvature overflows

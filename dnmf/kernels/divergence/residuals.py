@@ -1,6 +1,6 @@
-"""What the factors leave of V, row by row and column by column: Σ w d(v, y) and Σ w v^β, with Y = WH.
+"""Residuals of the rows and the columns of V: Σ m d(v, y) and Σ m v^β, with Y = WH.
 
-Their ratio is free of the scale of V: for β = 2 the root of twice that is ‖v − y‖/‖v‖.
+Their ratio does not depend on the scale of V: for β = 2 the root of twice the ratio is ‖v − y‖/‖v‖.
 """
 
 import numpy as np
@@ -14,10 +14,9 @@ from dnmf.kernels.divergence.beta import divergence_of, power_of
 
 
 def panel_residuals(panel: Panel, W: Float, H: Float, beta: float, scratch: Scratch) -> tuple[Float, Float]:
-    """Return the residuals of the rows (2, m) and of the columns (2, p) of a panel: Σ w d(v, y) above Σ w v^β.
+    """Return the residuals of the rows (2, m) and of the columns (2, p) of a panel: Σ m d(v, y) above Σ m v^β.
 
-    Of a sparse panel whose zeros count, those of the entries that are not stored are in neither: `unstored` has them.
-    Nothing larger than the panel is formed.
+    For a sparse panel whose zeros count, add `unstored`. Nothing larger than the panel is formed.
     """
     rows, columns = (np.zeros((2, size)) for size in panel.shape)
     if isinstance(panel, SparsePanel):
@@ -76,8 +75,8 @@ def _dense(values, weights, Y, beta, rows, columns):  # type: ignore[no-untyped-
 
 
 @kernel
-def _stored(starts, places, values, weights, every, W, H, beta, rows, columns):  # type: ignore[no-untyped-def]
-    """Take the stored entries; where zeros count, less what they would be if they were 0."""
+def _stored(starts, places, values, weights, zeros, W, H, beta, rows, columns):  # type: ignore[no-untyped-def]
+    """Add Σ m d(v, y) of the listed entries; where zeros count, less d(0, y), which `unstored` counts for all."""
     for j in range(len(starts) - 1):
         for entry in range(starts[j], starts[j + 1]):
             i = places[entry]
@@ -88,7 +87,7 @@ def _stored(starts, places, values, weights, every, W, H, beta, rows, columns): 
             v = np.float64(values[entry])
             if weight > 0.0:
                 part = weight * divergence_of(v, y, beta)
-                if every:
+                if zeros:
                     part -= divergence_of(0.0, y, beta)
                 size = weight * (power_of(v, beta + 1.0) if v > 0.0 else 0.0)
                 rows[0, i] += part

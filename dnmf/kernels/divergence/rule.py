@@ -1,8 +1,10 @@
 """The β-divergences D(V, WH) with penalties: multiplicative updates, and Newton's method for Kullback–Leibler.
 
-`beta.py` has the formulas. A visit updates H several times, since its block of V is in memory; W takes one majorised
-step a pass, because its sums Σ v y^(β−2) h and Σ y^(β−1) h depend on W. The loss of a pass is that of the new H and the
-W that the pass was made with; the W of the step is evaluated by the next pass.
+With Y = WH, the multiplicative update of H takes the numerator Wᵀ(m ∘ V ∘ Y^(β−2)) and the denominator
+Wᵀ(m ∘ Y^(β−1)) (Févotte & Idier 2011, section 4.1; `beta.py` has the formulas), and that of W the same sums over the
+columns. A visit updates H several times, since its block of V is in memory. W takes one step a pass, as its sums depend
+on W. The loss of a pass is that of the new H and the W of the pass; the next pass evaluates the new W. See "Updates" in
+docs/mathematics.md.
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.divergence.beta import majorise
-from dnmf.kernels.divergence.elementwise import add_loss, divide, divide_and_add, take_panel_ratios
+from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
 from dnmf.kernels.divergence.newton_columns import descend_columns
@@ -41,18 +43,18 @@ class Divergence:
     beta
         β; 1 is Kullback–Leibler.
     newton
-        Whether H is updated by Newton's method, for β = 1, and not by the multiplicative rule.
+        Whether H is updated by Newton's method, for β = 1, instead of the multiplicative rule.
     sweeps
         Updates of H in a visit.
     penalty_W, penalty_H
         Penalties.
     entries
-        Which entries of V count.
+        The entries of V that count.
     held_W, held_H
-        How many of the first components of each factor are not updated.
+        Numbers of fixed components: the first ones of each factor.
     curved
-        Whether a visit adds up the Hessians of the rows of W, for `second_order`: where H is updated by Newton's method
-        and every entry counts.
+        Whether a visit adds up the Hessians of the rows of W, for `second_order`; only with Newton's method and where
+        every entry counts.
     """
 
     beta: float
@@ -67,21 +69,21 @@ class Divergence:
 
     @property
     def by_totals(self) -> bool:
-        """Whether Σ y^(β−1) w is the same for every column: for β = 1, where every entry counts by 1."""
+        """Whether the denominator Wᵀ Y^(β−1) = Wᵀ1 is the same for every column: β = 1, and every entry counts."""
         return self.beta == 1 and self.entries.all
 
     @property
     def least(self) -> float:
-        """How far W may be put down from outside: W is multiplied, and what is 0 stays so."""
+        """The smallest share of an entry of W that may be proposed: above 0, since updates cannot leave 0."""
         return KEPT
 
     @property
     def scaled(self) -> bool:
-        """Whether no penalty sees the scale of a component."""
+        """Whether the objective does not depend on how the scale of a component is split between W and H."""
         return not any(self.penalty_W + self.penalty_H)
 
     def zero(self, rows: int, rank: int) -> Stats:
-        """Return the statistics of no block."""
+        """Return the sums of no block."""
         stats = Stats.zero(rows, rank)
         if not self.by_totals:
             stats.denominator = np.zeros((rows, rank))
@@ -92,7 +94,7 @@ class Divergence:
         return stats
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
-        """Update H (r, w) in place, then add up the sums of W."""
+        """Update H (r, w) in place, then add to the sums for W."""
         totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=self.newton):
             if not self.entries.all:
@@ -106,24 +108,23 @@ class Divergence:
                 chosen = slice(columns.start + part.start, columns.start + part.stop)
                 narrow = panel.part(part, scratch)
                 H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
-        mass = H.sum(axis=1, dtype=np.float64)
-        stats.row_sums += mass
+        row_sums = H.sum(axis=1, dtype=np.float64)
+        stats.row_sums += row_sums
         stats.squares += sum(float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H))
         if self.by_totals:
-            stats.fit += float(totals.astype(np.float64) @ mass)
+            stats.fit += float(totals.astype(np.float64) @ row_sums)
 
     def _by_columns(
         self, panel: SparsePanel, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool
     ) -> Float:
-        """Update columns one by one, each while its entries are in the cache."""
+        """Update the columns one by one, each while its entries are in the cache."""
         W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
         sums = np.zeros((3, h.shape[1]))
         penalty = self.penalty_H
-        how = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
-        weights = panel.weights.astype(h.dtype, copy=False)
-        values, low = panel.values, stats.denominator
+        options = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
+        entries = panel.starts, panel.rows, panel.values, panel.weights.astype(h.dtype, copy=False)
         update = descend_columns if self.newton else multiply_columns
-        update(panel.starts, panel.rows, values, weights, W, totals, h, how, stats.cross, low, sums)
+        update(*entries, W, totals, h, options, stats.cross, stats.denominator, sums)
         if self.curved:
             add_curvature(panel, W, h, stats.grams)
         stats.kkt_residual += sums[0]
@@ -139,24 +140,23 @@ class Divergence:
         W, h = model.W, np.ascontiguousarray(H)
         if fresh:
             product = product_like(values, W, h, scratch)
-            top, low = self._ratios(values, weights, product, scratch)
-            fitted = column_products(top, product)
-            bottom = totals.astype(np.float64) @ h if self.by_totals else column_products(low, product)
-            scale_columns(h, fitted, bottom, self.held_H)
+            ratios, powers = self._ratios(values, weights, product, scratch)
+            total = totals.astype(np.float64) @ h if self.by_totals else column_products(powers, product)
+            scale_columns(h, column_products(ratios, product), total, self.held_H)
         for sweep in range(self.sweeps):
             product = product_like(values, W, h, scratch)
             if self.by_totals:
                 divide(values.ravel("K"), product.ravel("K"))
-                top, low = product, totals[:, None]
+                ratios, denominator = product, totals[:, None]
             else:
-                top, low = self._ratios(values, weights, product, scratch)
-            up = np.matmul(W.T, top, out=scratch.array("up", h.shape, h.dtype))
-            down = low if self.by_totals else np.matmul(W.T, low, out=scratch.array("down", h.shape, h.dtype))
+                ratios, powers = self._ratios(values, weights, product, scratch)
+                denominator = np.matmul(W.T, powers, out=scratch.array("denominator", h.shape, h.dtype))
+            numerator = np.matmul(W.T, ratios, out=scratch.array("numerator", h.shape, h.dtype))
             if sweep == self.sweeps - 1:
-                residual, scale = divergence_violation(h, up, down, self.penalty_H)
+                residual, scale = divergence_violation(h, numerator, denominator, self.penalty_H)
                 stats.kkt_residual[self.held_H :] += residual[self.held_H :]
                 stats.kkt_scale[self.held_H :] += scale[self.held_H :]
-            new = majorise(h, up, down, self.beta, self.penalty_H)
+            new = majorise(h, numerator, denominator, self.beta, self.penalty_H)
             new[: self.held_H] = h[: self.held_H]
             h = new
         product = product_like(values, W, h, scratch)
@@ -164,21 +164,21 @@ class Divergence:
             stats.fit += divide_and_add(values.ravel("K"), product.ravel("K"))
             add_outer_product(product, h, stats.cross, scratch)
             return h
-        top, low = self._ratios(values, weights, product, scratch)
-        stats.fit += add_loss(values, weights, product, self.beta)
-        add_outer_product(top, h, stats.cross, scratch)
-        add_outer_product(low, h, stats.denominator, scratch)
+        ratios, powers = self._ratios(values, weights, product, scratch)
+        stats.fit += panel_loss(values, weights, product, self.beta)
+        add_outer_product(ratios, h, stats.cross, scratch)
+        add_outer_product(powers, h, stats.denominator, scratch)
         return h
 
     def _ratios(self, values: Float, weights: Float, product: Float, scratch: Scratch) -> tuple[Float, Float]:
-        """Return v y^(β−2) and y^(β−1), both times their weights, of a product y."""
+        """Return m ∘ V ∘ Y^(β−2) and m ∘ Y^(β−1) of a product Y, valid until the next call."""
         order: Any = "F" if values.strides[0] < values.strides[1] else "C"
-        top, low = (scratch.array(name, (product.size,), product.dtype) for name in ("numerator", "denominator"))
-        take_panel_ratios(values.ravel(order), weights.ravel(order), product.ravel(order), self.beta, top, low)
-        return top.reshape(product.shape, order=order), low.reshape(product.shape, order=order)
+        ratios, powers = (scratch.array(name, (product.size,), product.dtype) for name in ("ratios", "powers"))
+        take_panel_ratios(values.ravel(order), weights.ravel(order), product.ravel(order), self.beta, ratios, powers)
+        return ratios.reshape(product.shape, order=order), powers.reshape(product.shape, order=order)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
-        """Return the H (r, w) that minimises the objective with W held, column by column."""
+        """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
             listed = panel.listed(scratch, zeros=self.beta != 1)
@@ -186,15 +186,15 @@ class Divergence:
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
-        """Take one majorised step of W, some rows at a time."""
+        """Take one majorised step of W."""
         new = np.empty(W.shape, W.dtype)
         sums = np.zeros((2, W.shape[1]))
         penalty = self.penalty_H.value(float(stats.row_sums.sum()), stats.squares)
         for part in slices(len(W), FINISH_ROWS):
-            rows, top = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
-            low = stats.row_sums[:, None] if self.by_totals else stats.denominator[part].T
-            sums += divergence_violation(rows, top, low, self.penalty_W)
-            new[part] = majorise(rows, top, low, self.beta, self.penalty_W).T
+            rows, numerator = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
+            denominator = stats.row_sums[:, None] if self.by_totals else stats.denominator[part].T
+            sums += divergence_violation(rows, numerator, denominator, self.penalty_W)
+            new[part] = majorise(rows, numerator, denominator, self.beta, self.penalty_W).T
             penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
         new[:, : self.held_W] = W[:, : self.held_W]
         optimality_H = relative_violation(stats.kkt_residual, stats.kkt_scale)
@@ -205,13 +205,13 @@ class Divergence:
         return Step(new, fit + penalty, error, optimality, stats.unseen, evaluated=W)
 
     def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
-        """Return W after a damped step of Newton's method for every row, whose loss nobody knows yet."""
+        """Return W after a damped Newton step of every row, whose loss has not been evaluated."""
         new = newton_rows(W, stats.cross, stats.row_sums, stats.grams, self.penalty_W, damping, self.held_W)
         return np.ascontiguousarray(new, dtype=W.dtype)
 
 
 def narrow_width(rows: int, itemsize: int) -> int:
-    """Return the columns that are worked on at once by products: about `RATIO_BYTES`, in whole vectors.
+    """Return the number of columns of a panel of about `RATIO_BYTES`, in whole vectors.
 
     >>> narrow_width(2000, 4), narrow_width(10**7, 4)
     (128, 1)

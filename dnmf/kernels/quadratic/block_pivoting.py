@@ -1,7 +1,8 @@
 """Non-negative least squares, solved exactly.
 
-By block principal pivoting (Kim & Park 2011, SIAM J. Sci. Comput.), and where a passive set is singular by adding one
-component at a time (Lawson & Hanson 1974, chapter 23), which leaves out those that depend on others.
+Block principal pivoting (Kim & Park 2011, Algorithm 1), or where the Gram matrix is singular on a passive set, one
+component at a time (Lawson & Hanson 1974, chapter 23), without those that depend on others. See "Least squares,
+exactly" in docs/mathematics.md.
 """
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
 from dnmf.kernels.quadratic.row_updates import descend_column
 
-# Full exchanges allowed without progress before one variable at a time is exchanged (p̄ in the paper).
+# Full exchanges without progress before one variable at a time is exchanged (α in Algorithm 1).
 FULL_EXCHANGES = 3
 
-# Sweeps of coordinate descent allowed where neither method ends.
+# Sweeps of coordinate descent where neither method ends, and the largest move, relative to the largest entry, at which
+# they end.
 PIVOT_SWEEPS = 1000
 TOLERANCE = 1e-10
 
@@ -24,9 +26,9 @@ def pivot(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
     """Set every column h of H (r, p) to the minimum of ½hᵀ(G + l2 I)h − (c − l1)ᵀh over h ≥ 0.
 
     The positive entries of H are the first guess of the passive set. Where G is singular, as with more components than
-    V has rows, there is more than one minimum, and one with few components is returned. A component with nothing to
-    fit (G_kk + l2 = 0) is left as it is, so that it can come back, or set to 0 where l1 > 0. Should rounding keep both
-    methods from an end, coordinate descent solves the column, by at most `sweeps` sweeps.
+    V has rows, there are several minima, and one with few components is returned. A component without data
+    (G_kk + l2 = 0) stays as it is, so that it can come back, or is set to 0 where l1 > 0. If rounding keeps both
+    methods from ending, coordinate descent solves the column in at most `sweeps` sweeps.
     """
     gram = np.asarray(G, np.float64) + penalty.l2 * np.eye(len(G))
     scale = np.sqrt(np.diag(gram))
@@ -54,15 +56,15 @@ def _pivot(H, C, gram, scale, l1, least, sweeps):  # type: ignore[no-untyped-def
 
 @kernel
 def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Set x to the minimum of ½xᵀGx − cᵀx over x ≥ 0, for a G with a diagonal of ones, or of 0 where `scale` is 0.
+    """Set x to the minimum of ½xᵀGx − cᵀx over x ≥ 0, for a G with a diagonal of ones, or 0 where `scale` is 0.
 
-    What is positive in x is the first guess. The last four arguments are buffers.
+    The positive entries of x are the first guess. The last four arguments are buffers.
     """
     rank = len(c)
     largest = 0.0
     for k in range(rank):
         passive[k] = x[k] > 0 and scale[k] > 0
-        largest = max(largest, c[k])  # what l1 has made negative says nothing of the scale of x
+        largest = max(largest, c[k])  # entries that l1 has made negative do not measure the scale of x
     if _exchange(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
         return
     if not _add_components(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
@@ -71,38 +73,43 @@ def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, facto
 
 @kernel
 def _exchange(gram, c, scale, least, slack, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Exchange variables between the sets until x ≥ 0 and slope ≥ 0; return whether that was reached."""
+    """Exchange variables between the passive set F, where y = Gx − c is 0, and the active set G, where x is 0.
+
+    Algorithm 1 of Kim & Park 2011: all infeasible variables are exchanged, or only the last one after FULL_EXCHANGES
+    exchanges without progress. Return whether x ≥ 0 and y ≥ 0 was reached.
+    """
     rank = len(c)
-    fewest, patience = rank + 1, FULL_EXCHANGES
+    fewest, patience = rank + 1, FULL_EXCHANGES  # β and α
     for _ in range(20 + 5 * rank):
         if not _solve_passive(gram, c, least, x, passive, chosen, factor):
             return False
-        wrong, last = 0, -1
+        infeasible, last = 0, -1
         for k in range(rank):
             slope[k] = -c[k]
             for i in range(rank):
                 slope[k] += gram[k, i] * x[i]
             if scale[k] > 0 and (x[k] < -slack if passive[k] else slope[k] < -slack):
-                wrong += 1
+                infeasible += 1
                 last = k
-        if wrong == 0:
+        if infeasible == 0:
             return True
-        if wrong < fewest:
-            fewest, patience = wrong, FULL_EXCHANGES
+        if infeasible < fewest:
+            fewest, patience = infeasible, FULL_EXCHANGES
         else:
             patience -= 1
         for k in range(rank):
             if scale[k] > 0 and (patience >= 0 or k == last):
-                bad = x[k] < -slack if passive[k] else slope[k] < -slack
-                passive[k] = passive[k] != bad
+                exchanged = x[k] < -slack if passive[k] else slope[k] < -slack
+                passive[k] = passive[k] != exchanged
     return False
 
 
 @kernel
 def _add_components(gram, c, scale, least, slack, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Add the component of the steepest slope to the passive set again and again; return whether none was left.
+    """Add the component of the steepest slope to the passive set until none is left; return whether that was reached.
 
-    One that depends on those in the set has a slope of 0, but for rounding: it is left out until the set loses another.
+    Algorithm NNLS of Lawson & Hanson 1974, chapter 23. A departure: a component that depends on those in the set has a
+    slope of 0, except for rounding, and is left out until the set loses another one.
     """
     rank, count = len(c), 0
     z, left_out = np.empty(rank), np.zeros(rank, np.bool_)
@@ -155,7 +162,7 @@ def _add_components(gram, c, scale, least, slack, x, slope, passive, chosen, fac
 
 @kernel
 def _solve_passive(gram, c, least, x, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Solve for the passive variables by Cholesky, the others 0; return False where the Gram matrix is singular."""
+    """Solve for the passive variables by Cholesky, with 0 for the others; return False if G is singular on them."""
     rank, count = len(c), 0
     for k in range(rank):
         if passive[k]:
@@ -175,7 +182,7 @@ def _solve_passive(gram, c, least, x, passive, chosen, factor):  # type: ignore[
 
 @kernel
 def _factorise(gram, chosen, first, count, least, factor):  # type: ignore[no-untyped-def]
-    """Set the rows from `first` on of the Cholesky factor of the chosen components; return False at a pivot of 0."""
+    """Compute rows `first` to `count` of the Cholesky factor of the chosen components; return False at a pivot of 0."""
     for a in range(first, count):
         for b in range(a + 1):
             total = gram[chosen[a], chosen[b]]

@@ -1,6 +1,7 @@
-"""Columns of H and rows of W that have a Gram matrix of their own each, as weighted least squares need.
+"""Weighted least squares: columns of H and rows of W, each with its own Gram matrix.
 
-A Gram matrix is `base` times one that all share, and a part of its own: its lower triangle, packed row by row.
+G_j = base · G + the own part, which is kept as its lower triangle, packed row by row. See "Missing and weighted
+entries" in docs/mathematics.md.
 """
 
 import numpy as np
@@ -11,16 +12,16 @@ from dnmf.kernels.optimality import add_column_violation
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
 from dnmf.kernels.quadratic.row_updates import descend_column
 
-# Sweeps end when the largest move is this share of the largest entry.
+# Largest move, relative to the largest entry, at which sweeps end.
 STILL = 1e-13
-# A diagonal entry of a Gram matrix below this share of what it was summed from is rounding.
+# A diagonal entry of a Gram matrix below this share of its terms is rounding.
 ROUNDING = 1e-12
 
 
 @reordered
-def update_columns(starts, rows, weights, W, gram, C, H, how, sums):  # type: ignore[no-untyped-def]
-    """Update every column of H (r, p), in float64, and add how far it was from its optimum to `sums` (2, r)."""
-    base, sweeps, l1, l2, held, fresh = how
+def update_columns(starts, rows, weights, W, gram, C, H, options, sums):  # type: ignore[no-untyped-def]
+    """Update every column of H (r, p), in float64, and add its violation of the conditions to `sums` (2, r)."""
+    base, sweeps, l1, l2, fixed, fresh = options
     rank = H.shape[0]
     own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
     packed = np.empty(rank * (rank + 1) // 2)
@@ -29,12 +30,12 @@ def update_columns(starts, rows, weights, W, gram, C, H, how, sums):  # type: ig
             h[k], c[k] = H[k, column], C[k, column]
         _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own)
         if fresh:
-            _scale_to_fit(h, c, own, held)
-        descend_column(h, c, own, l1, l2, held, sweeps, STILL)
-        for k in range(held, rank):
+            _scale_to_fit(h, c, own, fixed)
+        descend_column(h, c, own, l1, l2, fixed, sweeps, STILL)
+        for k in range(fixed, rank):
             if own[k, k] == 0.0 and c[k] <= 0.0:
                 h[k] = 0.0
-        add_column_violation(h, c, own, l1, l2, held, sums)
+        add_column_violation(h, c, own, l1, l2, fixed, sums)
         for k in range(rank):
             H[k, column] = h[k]
 
@@ -52,9 +53,9 @@ def _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own):  #
 
 
 @kernel
-def solve_columns(starts, rows, weights, W, gram, C, how, H):  # type: ignore[no-untyped-def]
+def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignore[no-untyped-def]
     """Set every column of H (r, p), in float64, to its minimum."""
-    base, l1, l2 = how
+    base, l1, l2 = options
     rank = H.shape[0]
     own, factor, packed = np.empty((rank, rank)), np.empty((rank, rank)), np.empty(rank * (rank + 1) // 2)
     c, x, w, scale, slope = np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
@@ -74,20 +75,20 @@ def solve_columns(starts, rows, weights, W, gram, C, how, H):  # type: ignore[no
 
 
 @reordered
-def update_rows(W, cross, grams, gram, how, sums):  # type: ignore[no-untyped-def]
-    """Update every row of W (m, r), in float64, until it has converged."""
-    sweeps, l1, l2, held = how
+def update_rows(W, cross, grams, gram, options, sums):  # type: ignore[no-untyped-def]
+    """Update every row of W (m, r), in float64, and add its violation before to `sums` (2, r)."""
+    sweeps, l1, l2, fixed = options
     rank = W.shape[1]
     own = np.empty((rank, rank))
     for row in range(W.shape[0]):
         _unpack(grams[row], 1.0, gram, own)
-        add_column_violation(W[row], cross[row], own, l1, l2, held, sums)
-        descend_column(W[row], cross[row], own, l1, l2, held, sweeps, STILL)
+        add_column_violation(W[row], cross[row], own, l1, l2, fixed, sums)
+        descend_column(W[row], cross[row], own, l1, l2, fixed, sweeps, STILL)
 
 
 @kernel
 def _unpack(packed, base, gram, own):  # type: ignore[no-untyped-def]
-    """Set `own` (r, r) to the Gram matrix of a row or column: `base` times what all share, and its own part."""
+    """Set `own` (r, r) to the Gram matrix of a row or column."""
     place = 0
     for k in range(len(own)):
         for i in range(k + 1):
@@ -110,7 +111,7 @@ def _scale_to_fit(h, c, own, fixed):  # type: ignore[no-untyped-def]
 
 @kernel
 def change_by_rows(W, new, cross, grams, gram):  # type: ignore[no-untyped-def]
-    """Return how the loss changes from W to the new rows."""
+    """Return the change of the loss from W to the new rows: the change times the slope half-way, exactly."""
     rank = W.shape[1]
     own = np.empty((rank, rank))
     total = 0.0

@@ -1,7 +1,8 @@
 """Row updates that lower a quadratic objective: HALS and the multiplicative rule.
 
 Each takes H (r, p), the cross products C = WᵀV (r, p) and the Gram matrix G = WᵀW (r, r), of one float dtype, and
-lowers ½ tr(HᵀGH) − tr(CᵀH) + l1‖H‖₁ + ½ l2‖H‖² in place. The update of W is the same one on the transposes.
+lowers ½ tr(HᵀGH) − tr(CᵀH) + l1‖H‖₁ + ½ l2‖H‖² in place. The update of W is the same on the transposes. See "HALS" and
+"Multiplicative updates" in docs/mathematics.md.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from dnmf.kernels.blocks.tiles import (
 from dnmf.kernels.optimality import gradient_entry
 
 LEAST = 1e-16
-# What an extrapolation leaves of an entry at least, where updates multiply.
+# The smallest share of an entry that an extrapolation leaves, where updates multiply.
 KEPT = 0.1
 
 
@@ -35,11 +36,10 @@ class RowUpdate(Protocol):
 
 
 def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
-    """Sweep over the rows of H, each set to its minimum with the others held.
+    """Sweep over the rows of H, each set to its minimum with the others fixed (Cichocki, Zdunek & Amari 2007).
 
-    h_k ← max(0, h_k + (c_k − l1 − (GH)_k − l2 h_k) / (G_kk + l2)): Cichocki, Zdunek & Amari 2007, and Gillis &
-    Glineur 2012 for several sweeps to one product. A component with nothing to fit (G_kk + l2 = 0) is left as it
-    is, or set to 0 where l1 > 0.
+    h_k ← max(0, h_k + (c_k − l1 − (GH)_k − l2 h_k) / (G_kk + l2)), several sweeps for one product C (Gillis & Glineur
+    2012, section 4). A component without data (G_kk + l2 = 0) stays as it is, or is set to 0 where l1 > 0.
     """
     l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
     curvature = np.diag(G) + l2
@@ -50,6 +50,7 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
 
 @kernel
 def _hals(H, C, G, l1, l2, inverse, sweeps):  # type: ignore[no-untyped-def]
+    """Sweep over two rows at a time: (GH)_k+1 with the new h_k is the old one plus G_k+1,k (h_k' − h_k)."""
     rank, width = H.shape
     h = np.zeros((rank, LANES), H.dtype)
     c = np.zeros((rank, LANES), H.dtype)
@@ -73,7 +74,7 @@ def _hals(H, C, G, l1, l2, inverse, sweeps):  # type: ignore[no-untyped-def]
 
 @kernel
 def _minimise(h, c, slope, below, coupling, l1, l2, inverse):  # type: ignore[no-untyped-def]
-    """Set a row h to its minimum, and bring the next row of GH, of which `coupling` times h is a part, up to date."""
+    """Set a row h to its minimum, and add `coupling` times its change to `below`, the next row of GH."""
     zero = l1 - l1
     if inverse == zero and l1 == zero:
         return
@@ -87,7 +88,7 @@ def _minimise(h, c, slope, below, coupling, l1, l2, inverse):  # type: ignore[no
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shuffled:
-    """An update with the components in a random order: one for every Gram matrix, so the same for a whole pass."""
+    """An update with the components in a random order, drawn for every Gram matrix and so the same in a whole pass."""
 
     update: RowUpdate
     seed: int
@@ -102,12 +103,12 @@ class Shuffled:
 
 
 def multiplicative(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
-    """Multiply H by C / (GH + l2 H + l1), `sweeps` times: Lee & Seung 2001, eq. 4.
+    """Multiply H by C / (GH + l2 H + l1), `sweeps` times: Lee & Seung 2001, eq. 4, with l1 as by Hoyer 2002.
 
-    Where the denominator is 0, so is the numerator or the entry, and the entry stays. Several updates to one
-    product: Gillis & Glineur 2012. An entry shrinks to `LEAST` of C / G_kk and no further, so that it can
-    come back (the floor of Takahashi & Hibi 2014, made relative; it keeps the descent, since it lies between the
-    old entry and the new one), and never enters the subnormal numbers, which are some 20 times slower.
+    Where the denominator is 0, so is the numerator or the entry, and the entry stays. Several updates for one product C
+    are due to Gillis & Glineur 2012. A departure from both: an entry shrinks to `LEAST` of C / G_kk and no further, so
+    that it can come back (the floor of Takahashi & Hibi 2014, made relative). The floor lies between the old entry and
+    the new one, so the objective still falls. It also keeps subnormal numbers out, which are some 20 times slower.
     """
     dtype = H.dtype.type
     _multiplicative(H, C, G, dtype(penalty.l1), dtype(penalty.l2), dtype(LEAST), sweeps)
@@ -119,17 +120,17 @@ def _multiplicative(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-
     h = np.zeros((rank, LANES), H.dtype)
     c = np.zeros((rank, LANES), H.dtype)
     new = np.empty((rank, LANES), H.dtype)
-    bottom = np.empty(LANES, H.dtype)
+    product = np.empty(LANES, H.dtype)
     zero = l1 - l1
     for start in range(0, width, LANES):
         load_tile(H, start, h)
         load_tile(C, start, c)
         for _ in range(sweeps):
             for k in range(rank):
-                gram_row(G, k, h, bottom)
+                gram_row(G, k, h, product)
                 for j in range(LANES):
-                    below = bottom[j] + l2 * h[k, j] + l1
-                    value = h[k, j] * (c[k, j] / below) if below > zero else h[k, j]
+                    denominator = product[j] + l2 * h[k, j] + l1
+                    value = h[k, j] * (c[k, j] / denominator) if denominator > zero else h[k, j]
                     floor = least * c[k, j] / G[k, k] if G[k, k] > zero else zero
                     floor = floor if floor < h[k, j] else h[k, j]
                     new[k, j] = value if value > floor else floor
@@ -141,7 +142,7 @@ def _multiplicative(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-
 def descend_column(h, c, G, l1, l2, fixed, sweeps, tolerance):  # type: ignore[no-untyped-def]
     """Sweep over the entries of one column as `hals` does, with a Gram matrix of its own.
 
-    The first `fixed` entries stay. Sweeps end when none moves by more than `tolerance` times the largest.
+    The first `fixed` entries stay. Sweeps end when no entry moves by more than `tolerance` times the largest.
     """
     for _ in range(sweeps):
         moved, largest = 0.0, 0.0

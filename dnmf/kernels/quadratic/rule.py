@@ -1,4 +1,4 @@
-"""The Frobenius loss ½‖V − WH‖² with penalties, for any row update."""
+"""The Frobenius loss ½‖V − WH‖² with penalties, for any row update; see "One pass" in docs/mathematics.md."""
 
 import dataclasses
 import itertools
@@ -19,16 +19,16 @@ from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.rule import Model, Step
 
-# W's update costs no read of V: it goes on until its relative violation is this share of H's in the same pass, or of
-# its own before, or as small as the tolerance, or for so many rounds of sweeps. To be more exact saves no passes.
+# The update of W costs no read of V. It ends when its relative violation is W_SHARE_OF_H of that of H in the pass, or
+# W_SHARE_LEFT of its own before, or W_TOLERANCE, or after W_ROUNDS rounds of sweeps. More would save no passes.
 W_SHARE_OF_H = 0.1
 W_SHARE_LEFT = 0.01
 W_TOLERANCE = 1e-6
 W_ROUNDS = 10
 
-# Rows of W that are worked on at once, so that they stay in the cache.
+# Rows of W in one product, so that they stay in the cache.
 ROWS = 2048
-# Between this and its inverse, sums of products of V's entries have squares that are floats.
+# Between this and its inverse, squares of sums of products of entries of V are floats.
 WELL_SIZED = 1e-100
 
 
@@ -36,9 +36,9 @@ WELL_SIZED = 1e-100
 class Quadratic:
     """The rule of the Frobenius loss.
 
-    With W held, H's objective is quadratic with cross products C = WᵀV and Gram matrix G = WᵀW, and the other way
-    round with A = VHᵀ and B = HHᵀ. So one visit of V serves any number of updates of H's block, and the sums A and
-    B any number of updates of W.
+    With W fixed, the objective of H is quadratic with cross products C = WᵀV and Gram matrix G = WᵀW; that of W, with
+    A = VHᵀ and B = HHᵀ. So one visit of a block serves any number of updates of its H, and the sums A and B any number
+    of updates of W.
     """
 
     update: RowUpdate
@@ -50,21 +50,21 @@ class Quadratic:
 
     @property
     def entries(self) -> Entries:
-        """All entries count."""
+        """The entries that count: all."""
         return Entries()
 
     @property
     def least(self) -> float:
-        """How far W may be put down from outside: the multiplicative update hardly moves what is 0."""
+        """The smallest share of an entry of W that may be proposed: above 0 where updates hardly leave 0."""
         return KEPT if self.update is multiplicative else 0.0
 
     @property
     def scaled(self) -> bool:
-        """Whether no penalty sees the scale of a component."""
+        """Whether the objective does not depend on how the scale of a component is split between W and H."""
         return not any(self.penalty_W + self.penalty_H)
 
     def zero(self, rows: int, rank: int) -> Stats:
-        """Return the statistics of no block."""
+        """Return the sums of no block."""
         return Stats.zero(rows, rank)
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
@@ -73,7 +73,7 @@ class Quadratic:
         visit_together(V, H, (share,), model.W, stats.cross, scratch)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
-        """Return the H (r, w) that minimises the objective with W held, exactly, column by column."""
+        """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         for columns, panel in panels(V, H.dtype, scratch):
             H[:, columns] = self.best(panel.cross(model.W, scratch), model.gram)
@@ -86,15 +86,15 @@ class Quadratic:
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
-        """Minimise over W from A and B alone; the loss follows from H's by the exact change of the quadratic."""
+        """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
         rows = W.T.astype(np.float64, order="C")
         cross = np.ascontiguousarray(stats.cross.T)
-        optimality_W = self._missed_by_W(rows, cross, stats.gram)
+        optimality_W = self._violation_of_W(rows, cross, stats.gram)
         optimality_H = relative_violation(stats.kkt_residual, stats.kkt_scale, np.einsum("ki,ki->k", rows, rows))
         enough = max(W_SHARE_OF_H * optimality_H, W_SHARE_LEFT * optimality_W, W_TOLERANCE)
         for _ in range(W_ROUNDS):
             update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.held_W)
-            if self._missed_by_W(rows, cross, stats.gram) <= enough:
+            if self._violation_of_W(rows, cross, stats.gram) <= enough:
                 break
         new = np.ascontiguousarray(rows.T, dtype=W.dtype)
         fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
@@ -104,10 +104,10 @@ class Quadratic:
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         return Step(new, fit + penalty, error, max(optimality_W, optimality_H))
 
-    def _missed_by_W(self, rows: Float, cross: Float, gram: Float) -> float:
-        """Return the relative violation of the optimality conditions by the rows of Wᵀ that are not held."""
+    def _violation_of_W(self, rows: Float, cross: Float, gram: Float) -> float:
+        """Return the relative violation of the optimality conditions by the rows of Wᵀ that are not fixed."""
         penalty, size = self.penalty_W, float(cross.max(initial=0))
-        if size > 0 and not WELL_SIZED < size < 1 / WELL_SIZED:  # squares of products of V need not be floats
+        if size > 0 and not WELL_SIZED < size < 1 / WELL_SIZED:
             unit = 2.0 ** int(np.frexp(size)[1])
             cross, gram, penalty = cross / unit, gram / unit, Penalty(penalty.l1 / unit, penalty.l2 / unit)
         residual, scale, _ = quadratic_violation(rows, cross, gram, penalty)
@@ -116,7 +116,7 @@ class Quadratic:
 
 
 class Share(NamedTuple):
-    """What one of the models that are updated together has of its own; its `cross` is part of a sum for all."""
+    """One of several models that are updated together; the `cross` of its sums is part of a sum for all."""
 
     rule: Quadratic
     model: Model
@@ -132,13 +132,13 @@ def visit_together(V: Block, H: Float, shares: Sequence[Share], W: Float, cross:
     V
         The block (m, w).
     H
-        Their factors on top of each other (Σr, w), updated in place.
+        Their H on top of each other (Σr, w), updated in place.
     shares
-        What is each model's own, in the order of the rows of H.
+        The models, in the order of the rows of H.
     W
-        Their W's side by side (m, Σr).
+        Their W side by side (m, Σr).
     cross
-        What VHᵀ (m, Σr) is added to: of each model, its `stats.cross`.
+        The sum to which VHᵀ (m, Σr) is added; `stats.cross` of each model is a part of it.
     """
     dtype = H.dtype
     edges = np.cumsum([0, *(len(share.model.gram) for share in shares)])
@@ -160,7 +160,7 @@ def visit_together(V: Block, H: Float, shares: Sequence[Share], W: Float, cross:
 
 
 def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) -> float:
-    """Update the columns h (r, p) of a panel in place, add what they are to the sums, and return ⟨C, h⟩."""
+    """Update the columns h (r, p) of a panel in place, add them to the sums, and return ⟨C, h⟩."""
     rule, stats = share.rule, share.stats
     if share.fresh:
         match_scale(h, C, gram, rule.held_H)
@@ -175,9 +175,9 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) ->
 
 
 def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, held: int) -> None:
-    """Update the rows of H (r, p) behind the first `held`, which take part as they are, in place.
+    """Update the rows of H (r, p) in place, except for the first `held`.
 
-    With held rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu.
+    With fixed rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu.
     """
     if held == 0:
         update(H, C, G, penalty, sweeps)
@@ -188,9 +188,9 @@ def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalt
 
 
 def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
-    """Return by how much ½ tr(WBWᵀ) − tr(AWᵀ) changes from an old W (m, r) to a new one, given A and B.
+    """Return the change of ½ tr(WBWᵀ) − tr(AWᵀ) from an old W (m, r) to a new one, given A and B.
 
-    It is quadratic, so its change is the product of W's with the slope half-way, in which nothing large cancels.
+    The function is quadratic, so its change is that of W times the slope half-way, without cancellation.
     """
     total = 0.0
     for rows in slices(len(old), ROWS):
@@ -204,12 +204,12 @@ def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
 
 
 def match_scale(H: Float, C: Float, G: Float, held: int = 0) -> None:
-    """Scale every column h of H by the best factor cᵀh / hᵀGh, in place, but for the first `held` entries."""
+    """Scale every column h of H by cᵀh / hᵀGh, which fits best, in place, except for the first `held` rows."""
     scale_columns(H, np.einsum("kj,kj->j", C, H), np.einsum("kj,kj->j", H, G @ H), held)
 
 
 def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch) -> float:
-    """Return ½‖V − WH‖² of a block, as ½‖V‖² − ⟨C, H⟩ + ½⟨G, HHᵀ⟩ where that is precise, else from the residual."""
+    """Return ½‖V − WH‖² of a block: ½‖V‖² − ⟨C, H⟩ + ½⟨G, HHᵀ⟩ where that is precise, else from the residual."""
     fit = 0.5 * norm - crossed + 0.5 * float(np.vdot(model.gram, gram))
     if fit > 0.5 * norm * precision(H.dtype):
         return fit
@@ -222,5 +222,5 @@ def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gra
 
 
 def precision(dtype: "np.dtype[np.floating]") -> float:
-    """Return the share of ‖V‖² below which the loss drowns in the rounding of the expanded square."""
+    """Return the share of ‖V‖² below which the loss is lost in the rounding of the expanded square."""
     return 3 * float(np.sqrt(np.finfo(dtype).eps))

@@ -1,9 +1,9 @@
-"""The Frobenius loss ½ Σ m (v − wh)² where entries are missing or weighted: every column and row has a Gram matrix of
-its own.
+"""The Frobenius loss ½ Σ m (v − wh)² with missing or weighted entries.
 
-For a column, G_c = Σ_i m_i w_i w_iᵀ over the rows i, and C = Wᵀ(m ∘ v). Weights are held against a base that most
-entries have, 1 in a dense panel and 0 where only stored entries count: G_c = base · WᵀW + Σ (m_i − base) w_i w_iᵀ, so
-that the work is proportional to the entries that are different. For W's rows the same sums go over the columns.
+Every column has its own Gram matrix G_j = Σ_i m_ij w_i w_iᵀ, and C = Wᵀ(m ∘ V). With μ the weight of most entries, 1 in
+a dense panel and 0 where only listed entries count, G_j = μ WᵀW + Σ_i (m_ij − μ) w_i w_iᵀ, so that the work is
+proportional to the entries of other weights. For the rows of W the same sums go over the columns. See "Missing and
+weighted entries" in docs/mathematics.md.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from dnmf.kernels.optimality import relative_violation
 from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.rule import Model, Step
 
-# W's update costs no read of V.
+# Sweeps over W, which cost no read of V.
 W_SWEEPS = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WeightedQuadratic:
-    """The rule of the Frobenius loss over the entries that count: coordinate descent with Gram matrices of their own.
+    """The rule of the Frobenius loss over the entries that count: coordinate descent on every column and row.
 
     The attributes are those of `Divergence`.
     """
@@ -41,23 +41,23 @@ class WeightedQuadratic:
 
     @property
     def least(self) -> float:
-        """How far W may be put down from outside: W may be put to 0."""
+        """The smallest share of an entry of W that may be proposed: 0, which updates can leave."""
         return 0.0
 
     @property
     def scaled(self) -> bool:
-        """Whether no penalty sees the scale of a component."""
+        """Whether the objective does not depend on how the scale of a component is split between W and H."""
         return not any(self.penalty_W + self.penalty_H)
 
     def zero(self, rows: int, rank: int) -> Stats:
-        """Return the statistics of no block."""
+        """Return the sums of no block."""
         stats = Stats.zero(rows, rank)
         stats.grams = np.zeros((rows, rank * (rank + 1) // 2))
         stats.seen = np.zeros(rows, np.int64)
         return stats
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
-        """Update H (r, w) in place, then add up the sums of W."""
+        """Update H (r, w) in place, then add to the sums for W."""
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
             stats.unseen_columns += panel.count_observed(stats.seen)
             h = H[:, columns].astype(np.float64)
@@ -69,42 +69,42 @@ class WeightedQuadratic:
         product = panel.weighted(scratch)
         C = product.cross(model.W, scratch)
         penalty = self.penalty_H
-        how = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
+        options = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         sums = np.zeros((2, len(h)))
-        update_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, h, how, sums)
+        update_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, h, options, sums)
         stats.kkt_residual += sums[0]
         stats.kkt_scale += sums[1]
-        h32 = h.astype(model.W.dtype)
-        h[...] = h32
+        rounded = h.astype(model.W.dtype)
+        h[...] = rounded
         stats.row_sums += h.sum(axis=1)
         stats.squares += float(np.vdot(h, h))
         if base:
             stats.gram += h @ h.T
         add_row_grams(different, h, stats.grams, scratch)
-        product.add_outer(h32, stats.cross, scratch)
-        stats.fit += 0.5 * panel.square_residual(model.W, h32, scratch)
+        product.add_outer(rounded, stats.cross, scratch)
+        stats.fit += 0.5 * panel.square_residual(model.W, rounded, scratch)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
-        """Return the H (r, w) that minimises the objective with W held, column by column."""
+        """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
             base, different = panel.split(scratch)
             C = panel.weighted(scratch).cross(model.W, scratch)
             penalty = self.penalty_H
-            how = (base, float(penalty.l1), float(penalty.l2))
+            options = (base, float(penalty.l1), float(penalty.l2))
             h = np.zeros((len(H), C.shape[1]))
-            solve_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, how, h)
+            solve_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, options, h)
             H[:, columns] = h
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
-        """Minimise over every row of W by itself; the loss follows by the exact change of the quadratic."""
+        """Minimise over every row of W; the loss follows from the exact change of the quadratic."""
         rows = W.astype(np.float64)
         sums = np.zeros((2, W.shape[1]))
         penalty = self.penalty_W
-        how = (W_SWEEPS, penalty.l1, penalty.l2, self.held_W)
+        options = (W_SWEEPS, penalty.l1, penalty.l2, self.held_W)
         rows[stats.seen == 0, self.held_W :] = 0
-        update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, how, sums)
+        update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, options, sums)
         new = rows.astype(W.dtype)
         change = change_by_rows(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
         fit = max(stats.fit + float(change), 0.0)
@@ -117,7 +117,7 @@ class WeightedQuadratic:
 
 
 def add_row_grams(panel: SparsePanel, H: Float, grams: Float, scratch: Scratch) -> None:
-    """Add the weighted h hᵀ of every row's entries to its Gram matrix, row by row, so that each is in the cache."""
+    """Add Σ_j m_ij h_j h_jᵀ to the Gram matrix of every row i, row by row, so that each is in the cache."""
     starts = np.zeros(panel.height + 1, np.int64)
     columns = scratch.array("columns by rows", panel.rows.shape, np.dtype(np.int32))
     weights = scratch.array("weights by rows", panel.rows.shape, panel.weights.dtype)
@@ -127,7 +127,7 @@ def add_row_grams(panel: SparsePanel, H: Float, grams: Float, scratch: Scratch) 
 
 @kernel
 def _sort_by_rows(starts, rows, weights, row_starts, columns, sorted_weights):  # type: ignore[no-untyped-def]
-    """Fill in the same entries compressed by rows; those of a row are in the order of their columns."""
+    """Compress the entries by rows; those of a row are in the order of their columns."""
     for entry in range(starts[0], starts[-1]):
         row_starts[rows[entry] + 1] += 1
     for row in range(len(row_starts) - 1):
