@@ -30,8 +30,6 @@ def exponent(beta):  # type: ignore[no-untyped-def]
 @kernel
 def power_of(y, beta):  # type: ignore[no-untyped-def]
     """Return y^(β−1) for y > 0, without a call of `pow` for the usual β."""
-    if beta == 1.0:
-        return 1.0
     if beta == 2.0:
         return y
     if beta == 0.0:
