@@ -1,4 +1,4 @@
-"""Floating-point errors: what NumPy does about them here does not depend on the caller's `numpy.seterr`."""
+"""Floating-point errors, handled independently of the caller's `numpy.seterr`."""
 
 import functools
 import inspect
@@ -12,15 +12,15 @@ R = TypeVar("R")
 
 
 def numpy_errors() -> Any:
-    """Return the context in which NumPy handles floating-point errors as it does by default.
+    """Return a context in which NumPy handles floating-point errors as by default.
 
-    Numbers far below the others underflow to 0 in every factorisation, which is no error.
+    Numbers far below the others underflow to 0 in every factorisation, which is not an error.
     """
     return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 def own_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function, or the steps of a generator, run within `numpy_errors`.
+    """Run a function, or the steps of a generator, within `numpy_errors`.
 
     >>> with np.errstate(all="raise"):
     ...     float(own_errors(np.exp)(-1000.0))

@@ -1,4 +1,4 @@
-"""The table of rules: which loss goes with which solver, and what they are made of."""
+"""The table of solvers: the rule of every solver and loss."""
 
 import dataclasses
 from typing import Any, cast
@@ -19,7 +19,7 @@ from dnmf.kernels.quadratic.weighted import WeightedQuadratic
 from dnmf.kernels.rule import Model, Rule
 from dnmf.settings import Settings
 
-# The solvers of the Frobenius loss, with the sweeps over H in a visit. Cyclic coordinate descent is HALS.
+# Solvers of the Frobenius loss, with the sweeps over H in a visit. Cyclic coordinate descent is HALS.
 QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
     "sketch": (hals, 4),
     "hals": (hals, 4),
@@ -28,19 +28,19 @@ QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
     "mu": (multiplicative, 10),
     "minibatch": (hals, 8),
 }
-# Those of the other losses, with the same.
+# Solvers of the other losses, likewise.
 DIVERGENT = {"newton": 6, "mu": 4, "cd": 4}
 
 
 def solvers_for(beta: float) -> list[str]:
-    """Return the solvers that go with a loss, the one that `"auto"` takes first."""
+    """Return the solvers for a loss, the default first."""
     if beta == 2:
         return list(QUADRATIC)
     return ["newton", "mu", "cd"] if beta == 1 else ["mu"]
 
 
 def solver_of(settings: Settings) -> str:
-    """Return the solver that the settings name, or the best one for their loss.
+    """Return the solver of the settings, or the default for their loss.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def solver_of(settings: Settings) -> str:
 
 
 def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = False) -> Rule:
-    """Return the rule that the settings describe, for a matrix that is streamed as its transpose or not."""
+    """Return the rule of the settings, for a matrix that is streamed as its transpose or not."""
     solver, beta = solver_of(settings), settings.beta
     entries = Entries(settings.missing, weighted, positive=beta <= 0, dense=beta not in (1, 2), beta=beta)
     held = (0, settings.fixed) if transposed else (settings.fixed, 0)
@@ -83,14 +83,14 @@ def altered(rule: Rule, **changes: Any) -> Rule:
 
 
 def sums_per_row(rule: Rule, rank: int) -> int:
-    """Return how many numbers the sums of a pass hold for every row of V as streamed."""
+    """Return the number of numbers that the sums of a pass hold for every row of V as streamed."""
     if isinstance(rule, Divergence):
         return (rank if rule.by_totals else 2 * rank + 1) + rule.curved * rank * (rank + 1) // 2
     return rank if isinstance(rule, Quadratic) else rank + rank * (rank + 1) // 2 + 1
 
 
 def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
-    """Have everything compiled that a pass will call, on a matrix of four entries, so that no pass waits for it."""
+    """Compile the functions of a pass by a visit of a matrix of four entries, so that no pass waits for it."""
     V: Any = np.ones((2, 2), stored)
     for dense in [V] if sparse else [V, np.asfortranarray(V)]:
         block = scipy.sparse.csc_array(dense) if sparse else dense

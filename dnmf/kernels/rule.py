@@ -1,4 +1,4 @@
-"""The words that every rule speaks."""
+"""Interfaces shared by all rules."""
 
 from typing import NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ GRAM_ROWS = 16384
 
 
 class Model(NamedTuple):
-    """What every task of a pass is told: W (m, r) in the working dtype, and WᵀW (r, r) in float64."""
+    """The input of every task of a pass: W (m, r) in the working dtype, and WᵀW (r, r) in float64."""
 
     W: Float
     gram: Float
@@ -33,12 +33,22 @@ class Model(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a rule makes of the statistics of a pass.
+    """The result of a pass.
 
-    `loss`, `relative_error` and `optimality` are those of the H of the pass with W, or with `evaluated` where the rule
-    cannot know those of W before the next pass. `loss` includes the penalties. `relative_error` is ‖V − WH‖/‖V‖, and
-    None for a divergence. `optimality` is the relative violation of the optimality conditions, the larger one of both
-    factors. `unseen` counts the rows and columns of V without an observed entry.
+    Attributes
+    ----------
+    W
+        The new W (m, r).
+    loss
+        Loss with penalties of the H of the pass and W, or `evaluated` where only the next pass can evaluate W.
+    relative_error
+        ‖V − WH‖/‖V‖ of the same factors; None for a divergence.
+    optimality
+        Relative violation of the optimality conditions, the larger one of both factors.
+    unseen
+        Numbers of rows and columns of V without an observed entry.
+    evaluated
+        The W of the pass, where it is not the new W that was evaluated.
     """
 
     W: Float
@@ -62,27 +72,27 @@ class Rule(Protocol):
 
     @property
     def entries(self) -> Entries:
-        """Which entries of V count."""
+        """The entries of V that count."""
 
     @property
     def least(self) -> float:
-        """The share of itself below which no entry of W may be put from outside: more than 0 where 0 is for ever."""
+        """Lower bound, relative to the entry, for proposed values of W; positive where updates cannot leave 0."""
 
     @property
     def scaled(self) -> bool:
-        """Whether the scale of a component may be moved between W and H without a change of the objective."""
+        """Whether the objective does not depend on how the scale of a component is split between W and H."""
 
     def zero(self, rows: int, rank: int) -> Stats:
-        """Return the statistics of no block, to be added to in place by the one task that holds them."""
+        """Return the sums of no block, to be added to in place by a single task."""
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
-        """Update H (r, w) in place for the block V (m, w), and add what W's update needs to the stats.
+        """Update H (r, w) in place for the block V (m, w), and add to the sums for W.
 
-        `fresh` says that H is a random start whose columns have yet to be brought to the scale of V's.
+        `fresh` marks a random start, whose columns are first scaled to fit those of V.
         """
 
     def finish(self, W: Float, stats: Stats) -> Step:
-        """Update W (m, r) from the statistics of all blocks."""
+        """Update W (m, r) from the sums of all blocks."""
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
-        """Return the best H (r, w) for a block with W held."""
+        """Return the best H (r, w) of a block for a fixed W."""

@@ -1,4 +1,4 @@
-"""The scales of V at which sums of its powers are still floats."""
+"""The scales of V at which sums of its powers neither overflow nor vanish."""
 
 import math
 from typing import Any
@@ -7,15 +7,15 @@ import numpy as np
 
 from dnmf.errors import DataError
 
-# Between these, squares and products of V's entries are floats: those of float32 where they are summed in float64.
+# Between these, squares and products of entries of V are floats; those of float32 are summed in float64.
 SMALLEST = {"float32": 5e-35, "float64": 1e-120}
 LARGEST = {"float32": 1e33, "float64": 1e75}
-# The power of ten, below and above 1, that the largest power of an entry in a pass may have.
+# Decimal exponents, below and above 1, that the largest power of an entry in a pass may reach.
 RANGE = {"float32": (42.0, 37.0), "float64": (250.0, 250.0)}
 
 
 def limits(dtype: "np.dtype[Any]", beta: float) -> tuple[float, float]:
-    """Return the least root mean square of V, and its largest entry, at which a pass of the loss can be made.
+    """Return the smallest root mean square and the largest entry of V that a pass of the loss can handle.
 
     >>> limits(np.dtype("float64"), 2.0)
     (1e-120, 1e+75)
@@ -26,7 +26,7 @@ def limits(dtype: "np.dtype[Any]", beta: float) -> tuple[float, float]:
 
 
 def check_scale(size: float, dtype: "np.dtype[Any]", beta: float) -> None:
-    """Raise DataError where V, of which this is the root mean square, is not 0 and too small for its dtype.
+    """Raise DataError if the root mean square of V is not 0 but too small for its dtype.
 
     >>> check_scale(1e-150, np.dtype("float64"), 2.0)
     Traceback (most recent call last):

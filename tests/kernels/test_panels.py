@@ -64,13 +64,13 @@ def test_a_panel_is_a_multiple_of_the_lanes_and_as_small_as_it_can_be(rows):
 
 @pytest.mark.parametrize("dtype", ["complex64", "U1", "object", "datetime64[s]"])
 def test_a_dtype_that_is_no_real_number_is_refused(dtype):
-    with pytest.raises(DataError, match="which is no real number; give booleans, integers or floats"):
+    with pytest.raises(DataError, match="which is not a real number; pass booleans, integers or floats"):
         work_dtype(dtype)
 
 
 @pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long doubles are doubles here")
 def test_more_than_double_precision_is_refused():
-    with pytest.raises(DataError, match=r"no more than float64 is worked on; give V.astype\('float64'\)"):
+    with pytest.raises(DataError, match=r"the widest supported is float64; pass V.astype\('float64'\)"):
         work_dtype(np.longdouble)
 
 

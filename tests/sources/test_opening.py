@@ -117,7 +117,7 @@ def test_a_fingerprint_tells_matrices_apart_by_their_first_block(kind, change, t
     ("make", "sentence"),
     [
         (lambda: da.ones((4, 9))[:, da.ones(9) > 0], "chunk sizes are not known; call V.compute_chunk_sizes"),
-        (lambda: da.ones((4, 9), dtype=complex), "has dtype complex128, which is no real number"),
+        (lambda: da.ones((4, 9), dtype=complex), "has dtype complex128, which is not a real number"),
         (lambda: da.ones(9), r"has 1 dimension\(s\)"),
         (lambda: da.ones((4, 0)), "is empty"),
         (lambda: np.ma.masked_array(np.ones((2, 2)), np.eye(2)), r"is a masked array.* give V.filled\(0\), or V.data"),
@@ -140,7 +140,7 @@ def test_a_file_that_holds_no_matrix_is_refused_and_not_run(what, tmp_path):
         "text": np.array([["a"]]),
     }[what]
     np.save(tmp_path / "V.npy", content)
-    with pytest.raises(DataError, match="which is no real number" if what != "cube" else r"has 3 dimension\(s\)"):
+    with pytest.raises(DataError, match="which is not a real number" if what != "cube" else r"has 3 dimension\(s\)"):
         open_matrix(tmp_path / "V.npy")
 
 

@@ -1,4 +1,4 @@
-"""Buffers that a thread uses again and again, so that a loop over blocks allocates nothing large."""
+"""Buffers that a thread reuses, so that a loop over blocks allocates nothing large."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class Scratch:
-    """Named buffers of one thread; each grows to the largest size that was asked of it.
+    """Named buffers of one thread; each grows to the largest size requested.
 
     >>> scratch = Scratch()
     >>> first = scratch.array("panel", (3, 4), np.dtype("float32"))
@@ -23,12 +23,12 @@ class Scratch:
         self._beside: Scratch | None = None
 
     def beside(self) -> "Scratch":
-        """Return other buffers of the same thread, for what is read beside a block."""
+        """Return a second set of buffers of the same thread, for data that are read along with a block."""
         self._beside = self._beside or Scratch()
         return self._beside
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return an array of this shape in C order, its content undefined, aligned to 64 bytes."""
+        """Return an array in C order with undefined content, aligned to 64 bytes."""
         size = math.prod(shape) * dtype.itemsize
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
@@ -37,7 +37,7 @@ class Scratch:
 
 
 def aligned(size: int) -> NDArray[np.uint8]:
-    """Return `size` bytes whose address is a multiple of 64, so that the vector code always takes the same path."""
+    """Return `size` bytes at a multiple of 64, so that vector code always takes the same path."""
     room = np.empty(size + 64, np.uint8)
     offset = -room.ctypes.data % 64
     return room[offset : offset + size]

@@ -1,4 +1,4 @@
-"""Compile functions, and keep their machine code wherever this process may write."""
+"""Compile functions, and cache their machine code in a folder that this process may write."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from numba.core.caching import FunctionCache
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache, where a folder that is full, read-only or damaged costs the time to compile, and no more."""
+    """Numba's cache; where its folder is full, read-only or damaged, functions are compiled again."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for a signature, or None where it cannot be read."""
@@ -29,7 +29,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
 
 
 def compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
-    """Compile a function that releases the interpreter lock, with a cache on disk where a folder can be found."""
+    """Compile a function that releases the interpreter lock, with a cache on disk if a folder can be found."""
     dispatcher: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
     cache = cache_of(function)
     if cache is not None:
@@ -38,7 +38,7 @@ def compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., 
 
 
 def cache_of(function: Callable[..., Any]) -> KernelCache | None:
-    """Return a cache where Numba keeps its own: `NUMBA_CACHE_DIR`, by the source, or at home; else a temporary one."""
+    """Return a cache in a folder of Numba's choice, by `NUMBA_CACHE_DIR`, the source or home, else a temporary one."""
     # Without a home, Numba would make a folder of the name "~".
     if config.CACHE_DIR or os.path.isabs(os.path.expanduser("~")):
         with suppress(OSError, RuntimeError):  # the latter where none of its folders can be written
@@ -49,20 +49,20 @@ def cache_of(function: Callable[..., Any]) -> KernelCache | None:
 
 
 def temporary_folder() -> Path:
-    """Return a folder for machine code below the one for temporary files; nobody else can write to it.
+    """Return a temporary folder for machine code that only this user can write.
 
     Raises
     ------
     OSError
-        If there is none, or somebody else has made it: what is read from it is run.
+        If there is none, or another user can write it: the code in it is executed.
     """
     if not hasattr(os, "getuid"):
-        raise OSError("Only systems with user numbers tell whose a folder is.")
+        raise OSError("The owner of a folder is only known on systems with user numbers.")
     path = Path(tempfile.gettempdir()) / f"dnmf-kernels-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise OSError(f"{path} can be written by others.")
+        raise OSError(f"{path} can be written by other users.")
     return path
 
 

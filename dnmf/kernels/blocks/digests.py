@@ -1,10 +1,9 @@
-"""Digests of a block, which show whether it is what it was: sums of the bits of its entries, as integers.
+"""Digests of a block, which show whether it has changed: sums of the bits of its entries, as integers.
 
-A block is cut into tiles, which are dealt out to a number of classes, and every class has a digest. So a pass may look
-at one class only, in turn: that takes one cache line in `CLASSES`, spread over all of a large block, in which any part
-of about so many tiles is seen whenever it changes, and a single entry in one pass of so many. A small block has one
-class, and is compared as a whole.
-Sums of integers depend neither on the memory order nor on the processor.
+A block is cut into tiles, which are dealt out to a number of classes, and every class has a digest. A pass may check
+one class only, in turn: that reads one cache line in `CLASSES`, spread over a large block. A change of about `CLASSES`
+tiles is seen at once, that of a single entry after at most `CLASSES` passes. A small block has one class, and is
+compared as a whole. Sums of integers depend neither on the memory order nor on the processor.
 """
 
 from typing import Any
@@ -19,19 +18,19 @@ from dnmf.kernels.blocks.tiles import kernel
 
 Digests = NDArray[np.uint64]
 
-# A block of SMALL bytes has one class; a larger one has one for every SHARE of them, rounded up to a power of 2,
-# and at most CLASSES: to look at all of it would take more than 2 % of a pass.
+# A block of up to SMALL bytes has one class; a larger one has one for every SHARE bytes, rounded up to a power of 2,
+# and at most CLASSES. To check all of it would take more than 2 % of a pass.
 SMALL, SHARE, CLASSES = 2**16, 2**15, 128
-# Edge of a tile: at least one cache line of float32. A stored entry has the tile that its number, in runs, falls in.
+# Edge of a tile: at least one cache line of float32. The stored entries of a sparse block are cut into runs instead.
 TILE, RUN = 16, 256
-# How far the class advances from a tile to the one below it, and by how many tiles it advances by 1 downwards.
+# Advance of the class from a tile to the one below it, and the number of tiles downwards that advance it by 1.
 DOWN, UP = 7, 55
-# The upper half of 64 bits is added to the lower one too: two signs that change would cancel out at the top.
+# The upper half of 64 bits is also added to the lower one: two changed signs would cancel at the top.
 HALF = np.uint64(32)
 
 
 def classes_of(V: Block) -> int:
-    """Return how many digests a block has.
+    """Return the number of digests of a block.
 
     >>> classes_of(np.ones((10, 10))), classes_of(np.ones((1000, 1000)))
     (1, 128)
@@ -53,7 +52,7 @@ def digests_of(V: Block) -> Digests:
 
 
 def digest_of(V: Block, turn: int) -> int:
-    """Return the digest of the class of a block that has its turn: in as many turns as there are classes, each once."""
+    """Return the digest of one class of a block; as many turns as classes take each of them once."""
     sums = np.zeros(classes_of(V), np.uint64)
     only = turn % len(sums)
     _add(V, only, sums)
@@ -61,7 +60,7 @@ def digest_of(V: Block, turn: int) -> int:
 
 
 def _arrays(V: Block) -> list[Any]:
-    """Return the arrays that a block is made of."""
+    """Return the arrays of a block."""
     if isinstance(V, Weighted):
         return [*_arrays(V.values), *_arrays(V.weights)]
     return [V.data, V.indices] if scipy.sparse.issparse(V) else [V]
@@ -90,7 +89,7 @@ def _bits(array: NDArray[Any]) -> NDArray[Any]:
 
 @kernel
 def _add_dense(V, down, along, back, only, sums):  # type: ignore[no-untyped-def]
-    """Add the tiles of a block whose rows lie together; `back` is the inverse of `along` among the classes."""
+    """Add the tiles of a block in C order; `back` is the inverse of `along` modulo the number of classes."""
     count = len(sums)
     tiles = (V.shape[1] + TILE - 1) // TILE
     for upper in range((V.shape[0] + TILE - 1) // TILE):
@@ -102,7 +101,7 @@ def _add_dense(V, down, along, back, only, sums):  # type: ignore[no-untyped-def
             total = np.uint64(0)
             start, stop = left * TILE, min((left + 1) * TILE, V.shape[1])
             for i in range(upper * TILE, min((upper + 1) * TILE, V.shape[0])):
-                if stop - start == TILE:  # known when it is compiled, for vector instructions
+                if stop - start == TILE:  # a length known at compilation, for vector instructions
                     for j in range(TILE):
                         word = np.uint64(V[i, start + j])
                         total += word + (word >> HALF)
@@ -115,7 +114,7 @@ def _add_dense(V, down, along, back, only, sums):  # type: ignore[no-untyped-def
 
 @kernel
 def _total(entries):  # type: ignore[no-untyped-def]
-    """Return the sum of entries that lie together."""
+    """Return the sum of contiguous entries."""
     total = np.uint64(0)
     for k in range(len(entries)):
         word = np.uint64(entries[k])
@@ -125,7 +124,7 @@ def _total(entries):  # type: ignore[no-untyped-def]
 
 @kernel
 def _add_stored(starts, indices, values, only, sums):  # type: ignore[no-untyped-def]
-    """Add the runs of the stored entries of a block, and where its columns begin."""
+    """Add the runs of the stored entries of a block, and the starts of its columns."""
     count = len(sums)
     first, step = (0, 1) if only < 0 else (only, count)
     for run in range(first, (len(values) + RUN - 1) // RUN, step):

@@ -33,7 +33,7 @@ class Weighted(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the block."""
+        """Shape of the block."""
         shape: tuple[int, int] = self.values.shape
         return shape
 
@@ -45,15 +45,15 @@ class Entries:
     Attributes
     ----------
     missing
-        `"nan"`: NaN is missing. `"zeros"`: what a sparse block does not store is missing.
+        `"nan"`: NaN is missing. `"zeros"`: entries that a sparse block does not store are missing.
     weighted
         Whether blocks come with weights.
     positive
         Whether the loss needs entries above 0.
     dense
-        Whether a sparse block whose zeros count is to come in dense panels.
+        Whether a sparse block whose zeros count is cut into dense panels.
     beta
-        β of the loss, which bounds how large an entry may be.
+        β of the loss, which bounds the entries.
     """
 
     missing: Missing = "none"
@@ -64,15 +64,15 @@ class Entries:
 
     @property
     def all(self) -> bool:
-        """Whether every entry counts, by 1."""
+        """Whether every entry counts, with weight 1."""
         return self.missing == "none" and not self.weighted
 
     def panels(
         self, V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = False
     ) -> Iterator[tuple[slice, Panel]]:
-        """Yield the panels of a block with the columns they stand for; a panel is valid until the next one.
+        """Yield the panels of a block with their columns; a panel is valid until the next one.
 
-        Those with weights are narrow in any case.
+        Panels with weights are always narrow.
         """
         values, weights = V if isinstance(V, Weighted) else (V, None)
         if scipy.sparse.issparse(values) and self.missing == "zeros":
@@ -105,7 +105,7 @@ class Entries:
 
 
 def _weighted(panel: Any, weights: Any, dtype: np.dtype[Any], scratch: Scratch) -> DensePanel:
-    """Return values and weights of a dense panel, C-contiguous in the order of the panel, with NaN as missing."""
+    """Return a dense panel with its weights, without gaps in the memory order of the panel, and NaN as missing."""
     by_columns = panel.strides[0] < panel.strides[1]
     source = panel.T if by_columns else panel
     values, mask = (scratch.array(name, source.shape, dtype) for name in ("observed", "weights"))
@@ -121,7 +121,7 @@ def _weighted(panel: Any, weights: Any, dtype: np.dtype[Any], scratch: Scratch) 
 
 @kernel
 def _drop_missing(values, weights):  # type: ignore[no-untyped-def]
-    """Give the value and the weight 0 to what is missing."""
+    """Set value and weight to 0 where one of them is missing."""
     zero = values.dtype.type(0)
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
@@ -142,7 +142,7 @@ def _stored_panels(
             part = weights[:, columns]
             if not (np.array_equal(part.indptr, panel.starts) and np.array_equal(part.indices, panel.rows)):
                 raise DataError(
-                    "weights stores other entries than V; with missing='zeros', give a sparse matrix of the same "
+                    "weights stores other entries than V; with missing='zeros', pass a sparse matrix of the same "
                     "entries, or a dense one."
                 )
             given = part.data.astype(dtype, copy=False)

@@ -1,4 +1,4 @@
-"""Numbers from a hash of a place: random as far as statistics can tell, and the same for every cut into blocks."""
+"""Numbers from a hash of row and column: pseudo-random, and independent of how V is cut into blocks."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def mix(x):  # type: ignore[no-untyped-def]
 
 @kernel
 def drop_hashed(seed, first, low, high, weights):  # type: ignore[no-untyped-def]
-    """Set the weights (m, w) of entries to 0 whose hash, of 63 bits, is at least `low` and below `high`.
+    """Set to 0 the weights (m, w) of the entries whose hash, of 63 bits, is at least `low` and below `high`.
 
     `first` is the number of the first column.
     """
@@ -30,7 +30,7 @@ def drop_hashed(seed, first, low, high, weights):  # type: ignore[no-untyped-def
 
 @kernel
 def drop_hashed_entries(seed, first, rows, low, high, places, weights):  # type: ignore[no-untyped-def]
-    """Do the same to the weights of single entries, whose rows and columns are `places` (2, N) of a block."""
+    """Do the same for single entries, whose rows and columns in a block are `places` (2, N)."""
     key = mix(seed)
     for entry in range(len(weights)):
         i, j = np.uint64(places[0, entry]), np.uint64(places[1, entry])
@@ -41,7 +41,7 @@ def drop_hashed_entries(seed, first, rows, low, high, places, weights):  # type:
 
 @kernel
 def hash_halves(seed, first, out):  # type: ignore[no-untyped-def]
-    """Say of the numbers from `first` on whether they are in one half (w,), by a hash."""
+    """Set `out` (w,) to whether the numbers from `first` on are in one of two halves, by a hash."""
     key = mix(seed)
     for j in range(len(out)):
         out[j] = (mix(key ^ (first + np.uint64(j))) >> np.uint64(63)) == 1

@@ -9,7 +9,7 @@ from dnmf.kernels.blocks.tiles import kernel
 def rises(starts, indices):  # type: ignore[no-untyped-def]
     """Return whether the indices of every column rise, where column j has those from starts[j] to starts[j + 1].
 
-    All neighbours are compared in one run, which takes vector instructions, and those of two columns taken off.
+    All neighbours are compared in one loop of vector instructions, and those of two columns subtracted.
     """
     falls = np.int64(0)
     for e in range(1, len(indices)):

@@ -30,22 +30,22 @@ Panel = DensePanel | SparsePanel
 
 
 def work_dtype(dtype: DTypeLike, name: str = "V") -> np.dtype[Any]:
-    """Return the float dtype that data of this dtype are worked on in.
+    """Return the float dtype of the arithmetic on data of a dtype.
 
     >>> [work_dtype(name).name for name in ("uint8", "float16", "float32", "int32", "float64")]
     ['float32', 'float32', 'float32', 'float64', 'float64']
     """
     dtype = np.dtype(dtype)
     if dtype.kind == "f" and dtype.itemsize > 8:
-        raise DataError(f"{name} has dtype {dtype}, and no more than float64 is worked on; give V.astype('float64').")
+        raise DataError(f"{name} has dtype {dtype}, and the widest supported is float64; pass V.astype('float64').")
     if dtype.kind not in "buif":
-        raise DataError(f"{name} has dtype {dtype}, which is no real number; give booleans, integers or floats.")
+        raise DataError(f"{name} has dtype {dtype}, which is not a real number; pass booleans, integers or floats.")
     small = dtype.itemsize <= 2 or (dtype.kind == "f" and dtype.itemsize == 4)
     return np.dtype(np.float32 if small else np.float64)
 
 
 def panel_width(rows: int, dtype: DTypeLike) -> int:
-    """Return the columns of a dense panel: `PANEL_BYTES` or less in the working dtype, a multiple of the lanes.
+    """Return the number of columns of a dense panel: a multiple of the lanes, of at most `PANEL_BYTES` if possible.
 
     >>> panel_width(2000, "float32"), panel_width(10**7, "float64")
     (1024, 128)
@@ -54,7 +54,7 @@ def panel_width(rows: int, dtype: DTypeLike) -> int:
 
 
 def part_width(rows: int, dtype: DTypeLike) -> int:
-    """Return the columns of a dense panel that is listed or weighted: `PART_BYTES` or less, unless a column is more.
+    """Return the number of columns of a listed or weighted dense panel: at most `PART_BYTES`, but at least one column.
 
     >>> part_width(2000, "float32"), part_width(10**7, "float64")
     (256, 1)
@@ -64,7 +64,7 @@ def part_width(rows: int, dtype: DTypeLike) -> int:
 
 
 def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = False) -> Iterator[tuple[slice, Panel]]:
-    """Yield the panels of a block with the columns they stand for; a panel is valid until the next one.
+    """Yield the panels of a block with their columns; a panel is valid until the next one.
 
     Narrow ones have about `PART_BYTES` of entries.
     """
@@ -100,7 +100,7 @@ def slices(width: int, step: int) -> Iterator[slice]:
 
 
 def stored_slices(starts: NDArray[Any], step: int, entries: int | None) -> Iterator[slice]:
-    """Cut the columns of a sparse block into slices of `step` or less, with so many entries, unless one has more.
+    """Cut the columns of a sparse block into slices of at most `step` columns and `entries` entries, if possible.
 
     >>> list(stored_slices(np.array([0, 2, 4, 9, 9]), 3, 4))
     [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]

@@ -1,8 +1,8 @@
-"""Products with the short rows of a factor, as vector instructions.
+"""Products with the short rows of a factor, written as vector instructions.
 
-A loop over r components is too short for what a compiler does with a loop whose length it does not know: it would take
-most of the components one by one. Here the instructions are written out, for `LANES` components at a time, and for the
-rest of the row in a half, a quarter, … of that. Rows lie in C order; row numbers are integers of any kind.
+A compiler vectorises a loop of unknown length in large steps, and would take most of r components one by one. Here
+`LANES` components are taken at a time, and the rest of a row in a half, a quarter, … of that. Rows are in C order; row
+numbers are integers of any size. `tests/kernels/test_vectors.py` compares each function with a plain loop.
 """
 
 from collections.abc import Callable
@@ -100,14 +100,14 @@ def bits_of(context, number):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def float_of(context, word):  # type: ignore[no-untyped-def]
-    """Return the float32 number that has the bits of an int32."""
+    """Return the float32 number with the bits of an int32."""
     return types.float32(types.int32), lambda target, builder, signature, values: builder.bitcast(
         values[0], ir.FloatType()
     )
 
 
 class _Array:
-    """An array of the compiled function, as one row of numbers."""
+    """An array of the compiled function, as one sequence of numbers."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
         held = make_array(kind)(context, builder, value)
@@ -117,13 +117,13 @@ class _Array:
         self.size = builder.extract_value(held.shape, kind.ndim - 1)
 
     def item(self, place: Any) -> Any:
-        """Return one number; an integer as an index."""
+        """Return one number, an integer in the width of an index."""
         value = self._builder.load(self._builder.gep(self.data, [place]))
         narrow = isinstance(value.type, ir.IntType) and value.type != INDEX
         return self._builder.sext(value, INDEX) if narrow else value
 
     def load(self, place: Any, lanes: int) -> Any:
-        """Return a vector that begins at a place."""
+        """Return the vector at a place."""
         vector = self._builder.load(self._at(place, lanes))
         vector.align = self._align
         return vector
@@ -141,7 +141,7 @@ def _arrays(context: Any, builder: Any, signature: Any, values: Any) -> list[_Ar
 
 
 def _signature(*arrays: Any) -> Any:
-    """Return the signature of a function without a result, for arrays in C order."""
+    """Return the signature of a function of arrays in C order without a result."""
     if any(array.layout != "C" for array in arrays):
         raise TypingError(f"arrays must lie in C order, and got {arrays}")
     return types.void(*arrays)
@@ -153,7 +153,7 @@ def _halves() -> list[int]:
 
 
 def _each_chunk(builder: Any, size: Any, work: Callable[[Any, int], None]) -> None:
-    """Do the work on all of a row: in a loop on `LANES` components at a time, then on what is left in halves."""
+    """Emit the work for a whole row: a loop over `LANES` components at a time, then the rest in halves."""
     full = builder.and_(size, ir.Constant(INDEX, -LANES))
     zero, step = ir.Constant(INDEX, 0), ir.Constant(INDEX, LANES)
     with cgutils.for_range_slice(builder, zero, full, step, intp=INDEX) as (first, _):
@@ -169,14 +169,14 @@ def _vector(array: _Array, lanes: int) -> Any:
 
 
 def _splat(builder: Any, value: Any, lanes: int) -> Any:
-    """Return a vector with one value in all lanes."""
+    """Return a vector with the value in all lanes."""
     kind = ir.VectorType(value.type, lanes)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
 
 def _sum(builder: Any, vectors: list[Any]) -> Any:
-    """Return the sum of all lanes of vectors that are halves in length, one of the other."""
+    """Return the sum of all lanes of vectors, each half as long as the one before."""
     total = vectors[0]
     for half in vectors[1:]:
         lanes = half.type.count
@@ -188,7 +188,7 @@ def _sum(builder: Any, vectors: list[Any]) -> Any:
 
 
 def _widened(builder: Any, value: Any, kind: Any) -> Any:
-    """Return a number or a vector in another precision, which may be its own."""
+    """Return a number or a vector in the precision of `kind`."""
     if value.type == kind:
         return value
     return builder.fpext(value, kind)

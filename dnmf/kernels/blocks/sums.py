@@ -1,4 +1,4 @@
-"""What the visits of a pass leave behind: small sums, added up in a fixed order."""
+"""The small sums of a pass, added up over the blocks in a fixed order."""
 
 import dataclasses
 from typing import Any, Self
@@ -10,35 +10,35 @@ from dnmf.kernels.blocks.tiles import Float
 
 
 class FieldSums:
-    """A dataclass of sums, which are added up field by field; lists are put behind each other."""
+    """A dataclass of sums, which are added field by field; lists are concatenated."""
 
     __slots__ = ()
 
     def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
+        """Return the total of these sums and the next ones."""
         names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
         return type(self)(**{name: total(getattr(self, name), getattr(other, name)) for name in names})
 
 
 def total(one: Any, two: Any) -> Any:
-    """Return two numbers, arrays or lists added up, or sums as they say themselves."""
+    """Return the sum of two numbers, arrays, lists or objects with an `add` method."""
     return one.add(two) if hasattr(one, "add") else one + two
 
 
 @dataclasses.dataclass(slots=True)
 class Several:
-    """Several sums, each of which is added to its own."""
+    """A list of sums, added part by part."""
 
     parts: list[Any]
 
     def add(self, other: Self) -> Self:
-        """Return these sums followed by the others."""
+        """Return the total of these sums and the next ones."""
         return type(self)([total(one, two) for one, two in zip(self.parts, other.parts, strict=True)])
 
 
 @dataclasses.dataclass(slots=True)
 class Stats(FieldSums):
-    """Sums over the blocks that were visited, in float64.
+    """Sums over the visited blocks, in float64.
 
     Attributes
     ----------
@@ -49,19 +49,19 @@ class Stats(FieldSums):
     fit
         The loss between V and WH, without penalties, with the new H and the old W.
     kkt_residual, kkt_scale
-        For every component (r,), the squared violation of the optimality conditions by H, and the square that it
-        is measured against.
+        For every component (r,), the squared violation of the optimality conditions by H, and the square that it is
+        relative to.
     norms
-        ‖V_j‖² of every block visited, in their order.
+        ‖V_j‖² of every visited block, in their order.
     squares
-        The sum of H's squares.
+        The sum of the squares of H.
     denominator
-        For a divergence, Y^(β−1) Hᵀ (m, r) with Y = WH, where that depends on more than H; else empty.
+        For a divergence, Y^(β−1) Hᵀ (m, r) with Y = WH, unless the sums of the rows of H replace it; else empty.
     grams
-        For every row of V whose entries count by weights of their own, the part of HHᵀ that is its own (m, r(r+1)/2),
-        the lower triangle row by row; else empty.
+        With weights, the own part of the Gram matrix of every row of V (m, r(r+1)/2), for second-order steps its
+        Hessian: the lower triangle, row by row; else empty.
     seen, unseen_columns
-        Entries of every row (m,) that were observed, where some are missing, else empty; and the columns without any.
+        Number of observed entries of every row (m,), where some are missing, else empty; number of columns without any.
     """
 
     cross: Float
@@ -84,7 +84,7 @@ class Stats(FieldSums):
 
     @classmethod
     def zero(cls, rows: int, rank: int) -> Self:
-        """Return the statistics of no block, to be added to in place by the one task that holds them."""
+        """Return the sums of no block, to be added to in place by a single task."""
         return cls(
             cross=np.zeros((rows, rank)),
             gram=np.zeros((rank, rank)),

@@ -1,8 +1,8 @@
-"""What the compiled row updates share.
+"""Tiles of columns, on which the compiled row updates work, and the decorators that compile.
 
-They work on tiles of `LANES` columns, copied into a small array of fixed width: every loop over the columns then
-has a length known when it is compiled, and becomes a run of vector instructions. A column takes the same arithmetic
-in whichever lane it lies, so that its result does not depend on its neighbours.
+A tile has `LANES` columns, copied into a small array of fixed width: every loop over the columns then has a length
+known at compilation, and becomes vector instructions. The arithmetic of a column does not depend on its lane, so that
+its result does not depend on its neighbours.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Penalty(NamedTuple):
     l2: float = 0.0
 
     def value(self, total: float, squares: float) -> float:
-        """Return the penalty of a factor from the sum of its entries and of their squares.
+        """Return the penalty of a factor from the sum of its entries and the sum of their squares.
 
         >>> Penalty(l1=2.0, l2=1.0).value(total=3.0, squares=5.0)
         8.5
@@ -35,24 +35,24 @@ class Penalty(NamedTuple):
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that releases the interpreter lock, and keep its machine code on disk.
+    """Compile a function that releases the interpreter lock, and cache its machine code on disk.
 
-    Products and sums may be contracted (one rounding in place of two); nothing is reordered.
+    A product and a sum may be contracted (one rounding in place of two); nothing is reordered.
     """
     return compiled(function, {"contract", "nsz"})
 
 
 def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile as `kernel` does, with sums of vectors taken in the order that the vector instructions like best.
+    """Compile as `kernel` does, with sums in the order that suits vector instructions.
 
-    The order depends on the lengths and on the processor, and on nothing else: the same bits every time.
+    The order depends only on the lengths and the processor, so the bits are the same every time.
     """
     return compiled(function, {"contract", "nsz", "reassoc"})
 
 
 @kernel
 def load_tile(source, start, tile):  # type: ignore[no-untyped-def]
-    """Copy the columns from `start` on into the tile, as many as there are."""
+    """Copy the columns from `start` on into the tile, and return their number."""
     width = min(tile.shape[1], source.shape[1] - start)
     for k in range(tile.shape[0]):
         for j in range(width):
@@ -90,7 +90,7 @@ def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def gram_pair(gram, k, tile, out, below):  # type: ignore[no-untyped-def]
-    """Write rows k and k + 1 of gram · tile into `out` and `below` (LANES,), each part of the tile loaded once."""
+    """Write rows k and k + 1 of gram · tile into `out` and `below` (LANES,), loading the tile once."""
     rank = gram.shape[0]
     for j in range(LANES):
         out[j] = gram[k, 0] * tile[0, j]

@@ -15,17 +15,17 @@ DENSE_BYTES, SPARSE_BYTES = 4 * PART_BYTES, 12 * PART_BYTES
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Moments:
-    """What the factors of a step are made of, for each of k rows or columns; panels and blocks are added up.
+    """Moments of each of k rows or columns, from which the factors of a step are computed.
 
-    Deviations are taken from the mean and added up as by Chan et al. (1983), since Σx² − n·mean² has no digits left
-    where the mean is large. NaN counts for nothing.
+    Deviations are taken from the mean, and those of panels and blocks are combined as by Chan, Golub & LeVeque
+    (1983), since Σx² − n·mean² cancels where the mean is large. NaN is left out.
 
     Attributes
     ----------
     count, nonzero
-        How many entries there are (k,), and how many that are not 0.
+        Number of entries (k,), and of those that are not 0.
     mean, squares
-        Their mean (k,), and the sum of their squared deviations from it (k,).
+        Mean of the entries (k,), and sum of their squared deviations from it (k,).
     """
 
     count: Vector
@@ -35,7 +35,7 @@ class Moments:
 
     @classmethod
     def zero(cls, size: int) -> Self:
-        """Return the moments of nothing."""
+        """Return the moments of no entries."""
         return cls(*np.zeros((4, size)))
 
     def add(self, other: Self) -> Self:
@@ -48,7 +48,7 @@ class Moments:
             return type(self)(count, self.nonzero + other.nonzero, self.mean + away * share, squares)
 
     def take(self, other: Self) -> None:
-        """Take in the moments of other entries."""
+        """Add the moments of other entries in place."""
         total = self.add(other)
         self.count, self.nonzero, self.mean, self.squares = total.count, total.nonzero, total.mean, total.squares
 

@@ -1,7 +1,7 @@
 """Steps that prepare a block before it is factorised: functions of single entries, and factors along an axis.
 
-All of them take 0 to 0, so that a sparse block stays as sparse as it is. A step along the axis that a block holds in
-parts was fitted to all of V before; one along the other axis finds its factors in the block.
+All of them map 0 to 0, so that a sparse block stays as sparse as it is. A step along the axis that a block holds in
+parts was fitted to all of V before; one along the other axis computes its factors from the block.
 """
 
 import base64
@@ -22,7 +22,7 @@ from dnmf.kernels.preparation.moments import Moments
 
 
 def by_variance(moments: Moments, total: float) -> Vector:
-    """Return 1/σ with the standard deviation σ of a population, without one for what is constant."""
+    """Return 1/σ with the standard deviation σ of a population, and 1 for constant entries."""
     variance = moments.squares / np.maximum(moments.count, 1)
     rounding = (moments.count * np.finfo(np.float64).eps * moments.mean) ** 2
     return np.where(variance > rounding, 1 / np.sqrt(variance), 1)
@@ -34,30 +34,30 @@ def by_documents(moments: Moments, total: float) -> Vector:
 
 
 def by_total(moments: Moments, total: float) -> Vector:
-    """Return what makes the sum the given total."""
+    """Return the factors with which the sums are `total`."""
     return np.asarray(total / (moments.mean * moments.count))
 
 
 def by_length(moments: Moments, total: float) -> Vector:
-    """Return what makes the Euclidean length 1."""
+    """Return the factors with which the Euclidean lengths are 1."""
     return np.asarray(1 / np.sqrt(moments.squares + moments.count * moments.mean**2))
 
 
 def clip(values: Float) -> None:
-    """Take entries below 0 as 0."""
+    """Replace entries below 0 by 0, in place."""
     np.maximum(values, 0, out=values)
 
 
 def log1p(values: Float) -> None:
-    """Take ln(1 + x) of the entries above 0; others stay, to be found when V is read."""
+    """Replace entries above 0 by ln(1 + x), in place; others stay, and are reported when V is checked."""
     np.log1p(values, out=values, where=values > 0)
 
 
 def sublinear(values: Float) -> None:
-    """Take 1 + ln x of the entries above 0."""
-    there = values > 0
-    np.log(values, out=values, where=there)
-    np.add(values, 1, out=values, where=there)
+    """Replace entries above 0 by 1 + ln x, in place."""
+    positive = values > 0
+    np.log(values, out=values, where=positive)
+    np.add(values, 1, out=values, where=positive)
 
 
 ENTRYWISE: Mapping[str, Callable[[Float], None]] = {"clip": clip, "log1p": log1p, "sublinear": sublinear}
@@ -72,18 +72,18 @@ AXES = ("rows", "columns")
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One step.
+    """One step of a preparation.
 
     Attributes
     ----------
     name
         One of `ENTRYWISE`, or of `ALONG`.
     along
-        `"rows"` or `"columns"` of the user's V: each has a factor; None for a function of single entries.
+        `"rows"` or `"columns"` of the user's V, each of which has a factor; None for a function of single entries.
     total
-        What the sums are to be, for the step of that name.
+        The sums after a step of that name.
     factors
-        The factors, where the step was fitted to all of V; None where every block has what it takes.
+        The factors of a step that was fitted to all of V; None where they are computed from every block.
 
     Examples
     --------
@@ -98,36 +98,36 @@ class Step:
     factors: Vector | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the step as plain values, its factors to the last bit."""
-        told: dict[str, Any] = {"name": self.name, "along": self.along, "total": self.total, "factors": None}
+        """Return the step in its JSON form, with its factors to the last bit."""
+        values: dict[str, Any] = {"name": self.name, "along": self.along, "total": self.total, "factors": None}
         if self.factors is not None:
             packed = self.factors.astype("<f8").tobytes()
-            told["factors"] = base64.b64encode(packed).decode()
-            told["digest"] = hashlib.blake2b(packed, digest_size=16).hexdigest()
-        return told
+            values["factors"] = base64.b64encode(packed).decode()
+            values["digest"] = hashlib.blake2b(packed, digest_size=16).hexdigest()
+        return values
 
     @classmethod
-    def from_json(cls, told: Any) -> Self:
-        """Return the step that plain values speak of; ValueError where no step can have been told so."""
-        if not isinstance(told, dict) or told.keys() - {"digest"} != {"name", "along", "total", "factors"}:
-            raise ValueError("a step is not told as one")
-        name, along, total, factors = (told[key] for key in ("name", "along", "total", "factors"))
+    def from_json(cls, form: Any) -> Self:
+        """Rebuild a step from its JSON form; ValueError if it is not valid."""
+        if not isinstance(form, dict) or form.keys() - {"digest"} != {"name", "along", "total", "factors"}:
+            raise ValueError("a step has other fields than name, along, total and factors")
+        name, along, total, factors = (form[key] for key in ("name", "along", "total", "factors"))
         known = (name in ENTRYWISE and along is None) or (name in ALONG and along in AXES)
         if not isinstance(name, str) or not known:
-            raise ValueError(f"a step is {str(name)[:40]!r} along {str(along)[:40]!r}")
+            raise ValueError(f"there is no step {str(name)[:40]!r} along {str(along)[:40]!r}")
         if not isinstance(total, float) or not 0 < total < math.inf:
-            raise ValueError(f"a total is {str(total)[:40]!r}")
+            raise ValueError(f"the total of a step is {str(total)[:40]!r}, and must be a positive float")
         if factors is None:
             return cls(name, along, total)
         try:
             packed = base64.b64decode(factors, validate=True)
             values = np.frombuffer(packed, "<f8").astype(np.float64)
         except (TypeError, ValueError, binascii.Error) as error:
-            raise ValueError(f"factors that cannot be read ({error})") from error
-        if hashlib.blake2b(packed, digest_size=16).hexdigest() != told.get("digest"):
-            raise ValueError("factors that are not what their digest says")
+            raise ValueError(f"the factors of a step cannot be read ({error})") from error
+        if hashlib.blake2b(packed, digest_size=16).hexdigest() != form.get("digest"):
+            raise ValueError("the factors of a step do not match their digest")
         if not (np.isfinite(values) & (values > 0)).all():
-            raise ValueError("factors that are not above 0 and finite")
+            raise ValueError("the factors of a step are not positive and finite")
         return cls(name, along, total, values)
 
     def __eq__(self, other: object) -> bool:
@@ -137,19 +137,19 @@ class Step:
         return hash((self.name, self.along, self.total))
 
     def fitted(self, moments: Moments) -> Self:
-        """Return the step with its factors from the moments of all of V."""
+        """Return the step with the factors for the moments of all of V."""
         return dataclasses.replace(self, factors=factors_of(self, moments))
 
 
 def factors_of(step: Step, moments: Moments) -> Vector:
-    """Return the factors of a step; what cannot be scaled, as it is 0 or not finite, keeps its scale."""
+    """Return the factors of a step, 1 where a factor is not positive and finite."""
     with np.errstate(all="ignore"):
         factors = ALONG[step.name](moments, step.total)
     return np.where(np.isfinite(factors) & (factors > 0), factors, 1.0)
 
 
 def prepare(V: Block, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scratch) -> Block:
-    """Return a block (m, w) after all steps, in a dtype, in a buffer of the thread; the block stays as it is."""
+    """Return a block (m, w) after all steps, in another dtype and a buffer of the thread; the block itself stays."""
     if scipy.sparse.issparse(V):
         room = scipy.sparse.csc_array(V.shape, dtype=dtype)
         room.data, room.indices, room.indptr = V.data.astype(dtype), V.indices, V.indptr

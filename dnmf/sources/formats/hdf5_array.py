@@ -221,7 +221,7 @@ def open_dataset(
     """Open a dense matrix, in the way in which it is read fastest."""
     what = f"{what or 'dataset'} in HDF5"
     if dataset.dtype.kind not in "buif":
-        raise DataError(f"{location} has dtype {dataset.dtype}, which is no real number; give a dataset of numbers.")
+        raise DataError(f"{location} has dtype {dataset.dtype}, which is not a real number; pass a dataset of numbers.")
     array = array_of(dataset)
     if array.offset is None:
         return Hdf5Source(array, what, location, streamed, names)
