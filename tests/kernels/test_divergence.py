@@ -152,7 +152,7 @@ def test_where_wh_is_zero_and_v_is_not_the_loss_is_infinite_and_the_update_finit
 
 @pytest.mark.parametrize("newton", [False, True], ids=["mu", "cd"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weights_and_missing_entries_count_as_they_are_told(dtype, newton):
+def test_weights_and_missing_entries_count_in_every_form(dtype, newton):
     V, W, H = problem(dtype)
     rng = np.random.default_rng(2)
     M = (rng.random(V.shape) * (rng.random(V.shape) < 0.7)).astype(dtype)

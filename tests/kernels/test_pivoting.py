@@ -78,9 +78,9 @@ def test_a_singular_gram_matrix_still_gives_an_optimal_answer(fault, dtype, pena
     assert (H >= 0).all()
     W, V = (factor.astype(dtype).astype(float) for factor in (W, V))
     missed = violation(H, W.T @ V, W.T @ W, *penalty)
-    # There is more than one answer, and the conditions tell all of them. Descent stops at moves of 1e-10; in float32
+    # There are several minima, and all of them meet the conditions. Descent stops at moves of 1e-10; in float32
     # C, G and H are rounded, each entry by eps.
-    # Twins share what one of them would have; no near-singular inverse blows them up.
+    # Twins share the weight of one; no near-singular inverse makes them large.
     assert H.max() <= 10 * np.abs(V).max() / W.max(axis=0).min()
     assert missed.sum() <= max(1e-9, 16 * np.finfo(dtype).eps) ** 2 * ((W.T @ V) ** 2).sum()
 

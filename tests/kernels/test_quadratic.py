@@ -1,4 +1,4 @@
-"""The quadratic rule on one block, and what it says of a fit that is nearly exact."""
+"""The quadratic rule on one block, and its loss near an exact fit."""
 
 import dataclasses
 

@@ -29,7 +29,7 @@ def problem(dtype="float64", seen=0.7):
 
 
 def forms(V, M):
-    """The same entries and weights, told in every way."""
+    """Return the same entries and weights in every form."""
     holes = np.where(M > 0, V, np.nan)
     stored = sp.csc_array(np.where(M > 0, V, 0))
     return {

@@ -110,11 +110,11 @@ class _Array:
     """An array of the compiled function, as one sequence of numbers."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
-        held = make_array(kind)(context, builder, value)
-        self._builder, self.data = builder, held.data
+        struct = make_array(kind)(context, builder, value)
+        self._builder, self.data = builder, struct.data
         self.dtype = context.get_value_type(kind.dtype)
         self._align = kind.dtype.bitwidth // 8
-        self.size = builder.extract_value(held.shape, kind.ndim - 1)
+        self.size = builder.extract_value(struct.shape, kind.ndim - 1)
 
     def item(self, place: Any) -> Any:
         """Return one number, an integer in the width of an index."""

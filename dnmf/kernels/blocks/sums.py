@@ -77,6 +77,11 @@ class Stats(FieldSums):
     seen: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     unseen_columns: int = 0
 
+    def add_violation(self, sums: Float, fixed: int = 0) -> None:
+        """Add the squared violation of every component and its scale, in the first two rows of `sums` (≥ 2, r)."""
+        self.kkt_residual[fixed:] += sums[0, fixed:]
+        self.kkt_scale[fixed:] += sums[1, fixed:]
+
     @property
     def unseen(self) -> tuple[int, int]:
         """Rows and columns without an observed entry."""

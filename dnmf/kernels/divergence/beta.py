@@ -7,8 +7,8 @@ h·x its slope is
     denominator · x^a + l1 + l2 · h x − numerator · x^b,   numerator = Σ m w v y^(β−2),   denominator = Σ m w y^(β−1),
 
 with (a, b) = (0, β − 2) for β < 1, (β − 1, β − 2) for 1 ≤ β ≤ 2 and (β − 1, 0) for β > 2. Without penalties its root
-is x = (numerator / denominator)^γ with γ = 1/(2 − β), 1 and 1/(β − 1). The penalties are part of what is majorised, so
-that the objective never rises; for β = 2 l1 h is majorised as ½ l1 h (x² + 1), which puts l1 in the denominator (Hoyer
+is x = (numerator / denominator)^γ with γ = 1/(2 − β), 1 and 1/(β − 1). The penalties are majorised too, so that the
+objective never rises; for β = 2 l1 h is majorised as ½ l1 h (x² + 1), which puts l1 in the denominator (Hoyer
 2002) and keeps positive entries positive. See "Multiplicative updates" in docs/mathematics.md.
 """
 

@@ -78,7 +78,7 @@ def slopes(w, v, m, y, step, denominator, beta, count):  # type: ignore[no-untyp
 def _best(w, v, m, y, h, least, slope, bend, beta, l1, l2, count):  # type: ignore[no-untyped-def]
     """Return the best of h, the majoriser's minimum and Newton's step, where the objective need not be convex.
 
-    Where it bends down, least squares on what WH lacks gives the step upward.
+    Where the curvature is not positive, least squares on max(V − WH, 0) gives the step upward.
     """
     other = least
     if bend > 0.0:

@@ -1,8 +1,8 @@
 """Multiplicative updates of one column of H at a time (Févotte & Idier 2011, section 4.1).
 
-The rows of W at the entries of a column are in the cache for all updates of the column and for what it adds to the sums
-for W. The work is proportional to the entries, and no temporary is larger than one column's. See "Multiplicative
-updates" in docs/mathematics.md.
+The rows of W at the entries of a column stay in the cache for all of its updates and for its part of the sums for W.
+The work is proportional to the entries, and no temporary is larger than one column's. See "Multiplicative updates" in
+docs/mathematics.md.
 """
 
 import numpy as np

@@ -50,7 +50,7 @@ def _add_curvature(starts, rows, values, W, H, grams):  # type: ignore[no-untype
 
 
 def newton_rows(
-    W: Float, numerator: Float, totals: Float, grams: Float, penalty: Penalty, damping: float, held: int
+    W: Float, numerator: Float, totals: Float, grams: Float, penalty: Penalty, damping: float, fixed: int
 ) -> Float:
     """Return W (m, r) after a damped step of every row, in float64.
 
@@ -64,17 +64,17 @@ def newton_rows(
         Penalty of W.
     damping
         Weight of the majoriser's curvature.
-    held
+    fixed
         Number of fixed columns.
     """
     wide = W.astype(np.float64)
     new = np.empty_like(wide)
-    _newton_rows(wide, numerator, totals, grams, penalty.l1, penalty.l2, damping, held, new)
+    _newton_rows(wide, numerator, totals, grams, penalty.l1, penalty.l2, damping, fixed, new)
     return new
 
 
 @kernel
-def _newton_rows(W, numerator, totals, grams, l1, l2, damping, held, new):  # type: ignore[no-untyped-def]
+def _newton_rows(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # type: ignore[no-untyped-def]
     """Minimise the quadratic model of every row by coordinate descent.
 
     The slope is kept up to date, since the Hessian is packed and the step bounded, unlike in `descend_column`.
@@ -87,7 +87,7 @@ def _newton_rows(W, numerator, totals, grams, l1, l2, damping, held, new):  # ty
             step[k] = 0.0
             slope[k] = totals[k] - numerator[row, k] + l1 + l2 * w[k]
         for _ in range(ROW_SWEEPS):
-            for k in range(held, rank):
+            for k in range(fixed, rank):
                 if w[k] <= 0.0:
                     continue
                 extra = l2 + damping * numerator[row, k] / w[k]

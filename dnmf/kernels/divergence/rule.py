@@ -127,8 +127,7 @@ class Divergence:
         update(*entries, W, totals, h, options, stats.cross, stats.denominator, sums)
         if self.curved:
             add_curvature(panel, W, h, stats.grams)
-        stats.kkt_residual += sums[0]
-        stats.kkt_scale += sums[1]
+        stats.add_violation(sums)
         stats.fit += float(sums[2, 0])
         return h.T
 
@@ -153,9 +152,7 @@ class Divergence:
                 denominator = np.matmul(W.T, powers, out=scratch.array("denominator", h.shape, h.dtype))
             numerator = np.matmul(W.T, ratios, out=scratch.array("numerator", h.shape, h.dtype))
             if sweep == self.sweeps - 1:
-                residual, scale = divergence_violation(h, numerator, denominator, self.penalty_H)
-                stats.kkt_residual[self.held_H :] += residual[self.held_H :]
-                stats.kkt_scale[self.held_H :] += scale[self.held_H :]
+                stats.add_violation(divergence_violation(h, numerator, denominator, self.penalty_H), self.held_H)
             new = majorise(h, numerator, denominator, self.beta, self.penalty_H)
             new[: self.held_H] = h[: self.held_H]
             h = new

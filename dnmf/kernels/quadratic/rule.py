@@ -165,26 +165,26 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) ->
     if share.fresh:
         match_scale(h, C, gram, rule.held_H)
     update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.held_H)
-    residual, scale, product = quadratic_violation(h, C, gram, rule.penalty_H)
-    stats.kkt_residual[rule.held_H :] += residual[rule.held_H :]
-    stats.kkt_scale[rule.held_H :] += scale[rule.held_H :]
+    sums = quadratic_violation(h, C, gram, rule.penalty_H)
+    stats.add_violation(sums, rule.held_H)
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
-    return float(product.sum())
+    return float(sums[2].sum())
 
 
-def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, held: int) -> None:
-    """Update the rows of H (r, p) in place, except for the first `held`.
+def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int) -> None:
+    """Update the rows of H (r, p) in place, except for the first `fixed`.
 
     With fixed rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu.
     """
-    if held == 0:
+    if fixed == 0:
         update(H, C, G, penalty, sweeps)
-    elif held < len(H):
-        free = np.ascontiguousarray(H[held:])
-        update(free, C[held:] - G[held:, :held] @ H[:held], np.ascontiguousarray(G[held:, held:]), penalty, sweeps)
-        H[held:] = free
+    elif fixed < len(H):
+        free = np.ascontiguousarray(H[fixed:])
+        rest = C[fixed:] - G[fixed:, :fixed] @ H[:fixed]
+        update(free, rest, np.ascontiguousarray(G[fixed:, fixed:]), penalty, sweeps)
+        H[fixed:] = free
 
 
 def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
@@ -203,9 +203,9 @@ def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
     return total
 
 
-def match_scale(H: Float, C: Float, G: Float, held: int = 0) -> None:
-    """Scale every column h of H by cᵀh / hᵀGh, which fits best, in place, except for the first `held` rows."""
-    scale_columns(H, np.einsum("kj,kj->j", C, H), np.einsum("kj,kj->j", H, G @ H), held)
+def match_scale(H: Float, C: Float, G: Float, fixed: int = 0) -> None:
+    """Scale every column h of H by cᵀh / hᵀGh, which fits best, in place, except for the first `fixed` rows."""
+    scale_columns(H, np.einsum("kj,kj->j", C, H), np.einsum("kj,kj->j", H, G @ H), fixed)
 
 
 def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch) -> float:

@@ -72,8 +72,7 @@ class WeightedQuadratic:
         options = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         sums = np.zeros((2, len(h)))
         update_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, h, options, sums)
-        stats.kkt_residual += sums[0]
-        stats.kkt_scale += sums[1]
+        stats.add_violation(sums)
         rounded = h.astype(model.W.dtype)
         h[...] = rounded
         stats.row_sums += h.sum(axis=1)
