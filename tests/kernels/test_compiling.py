@@ -105,3 +105,21 @@ def test_the_package_is_imported_without_any_folder_to_write(tmp_path):
     environment = {**os.environ, "HOME": "/dev/null", "NUMBA_NUM_THREADS": "1"}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (ended.stdout, ended.stderr) == ("4.0\n", "")
+
+
+def test_functions_from_the_cache_give_the_bits_of_those_just_compiled(tmp_path):
+    code = (
+        "import hashlib; import numpy as np; import scipy.sparse as sp\n"
+        "from dnmf.kernels.blocks.buffers import Scratch; from dnmf.kernels.blocks.panels import panels\n"
+        "from dnmf.kernels.blocks.tiles import Penalty\n"
+        "from dnmf.kernels.divergence.exact_columns import minimise_columns; import dataclasses\n"
+        "rng = np.random.default_rng(0); W = rng.random((60, 3)); W[:, 1] *= 0.01\n"
+        "V = sp.csc_array(rng.poisson(3.0, (60, 300)) * (rng.random((60, 300)) < 0.8) * 1.0)\n"
+        "[(_, panel)] = panels(V, V.dtype, Scratch())\n"
+        "panel = dataclasses.replace(panel, weights=np.ones_like(panel.values), zeros=False)\n"
+        "print(hashlib.sha256(minimise_columns(panel, W, 0.5, Penalty()).tobytes()).hexdigest())"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (subprocess.check_output([sys.executable, "-c", code], env=environment) for _ in range(2))
+    assert list(tmp_path.rglob("exact_columns*.nbc"))
+    assert first == second

@@ -29,8 +29,12 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
 
 
 def compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
-    """Compile a function that releases the interpreter lock, with a cache on disk if a folder can be found."""
-    dispatcher: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+    """Compile a function that releases the interpreter lock, with a cache on disk if a folder can be found.
+
+    Compiled functions that it calls are always inlined. Else a process that has just compiled both may take another
+    copy of the called one than a process that loads them from the cache, and the copies may round differently.
+    """
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, forceinline=True)(function)
     cache = cache_of(function)
     if cache is not None:
         dispatcher._cache = cache
