@@ -352,7 +352,7 @@ def files_of(store: Any) -> dict[str, bytes]:
 
 def write_files(store: Any, files: dict[str, bytes]) -> None:
     """Write a store from the content of its files."""
-    place = place_at(store).inner
+    place = place_at(store)
     for name, content in files.items():
         if "://" not in str(store):
             (Path(store) / name).parent.mkdir(parents=True, exist_ok=True)

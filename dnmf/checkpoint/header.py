@@ -105,11 +105,8 @@ def is_said(place: Place, header: Mapping[str, Any], kind: str) -> bool:
 
 
 def read_json(place: Place, name: str) -> bytes:
-    """Return a file that is to be read as JSON; ValueError where it is larger than any that dnmf writes."""
-    size = place.size(name)
-    if size > MOST_BYTES:
-        raise ValueError(f"{name} has {size} bytes")
-    return place.read(name)
+    """Return the content of a JSON file; ValueError if it is larger than any that dnmf writes."""
+    return place.read(name, MOST_BYTES)
 
 
 def _fault_of_version(header: Mapping[str, Any], version: Any) -> str | None:

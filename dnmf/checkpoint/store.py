@@ -21,8 +21,7 @@ from dnmf.errors import StoreError, StoreWarning, warn
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.storage.durable import explained, remove_tree
-from dnmf.storage.guarded import Guarded
-from dnmf.storage.location import Hold
+from dnmf.storage.location import Hold, Place, clear
 from dnmf.storage.objects import WRITABLE
 from dnmf.storage.open_location import place_at
 from dnmf.storage.urls import is_url
@@ -37,7 +36,7 @@ class Store:
         The newest checkpoint that this process wrote, or found whole: what a run goes on from, publishes and returns.
     """
 
-    def __init__(self, place: Guarded, header: Mapping[str, Any], held: Hold | None) -> None:
+    def __init__(self, place: Place, header: Mapping[str, Any], held: Hold | None) -> None:
         self.place, self.header, self._held = place, header, held
         self.records = Records(place)
         self.commit: Commit | None = None
@@ -71,11 +70,11 @@ class Store:
             held = place.lock()
             try:
                 _refuse(place, overwrite)  # what has come to be there until the lock was taken
-                place.clear("commits")
+                clear(place, "commits")
                 place.remove(NAMES)
                 write_header(place, header)
                 for name in ("checkpoints", "W", "H", "scratch"):
-                    place.clear(name)
+                    clear(place, name)
                 sweep_drafts(place, "")
                 if names:
                     write_names(place, names)
@@ -204,7 +203,7 @@ class Store:
         """Remove what `publish` made, since the run goes on."""
         with explained(f"The finished factors in {self}"):
             for name in ("W", "H"):
-                self.place.clear(name)
+                clear(self.place, name)
 
     def newest(self) -> Commit | None:
         """Return the newest commit whose chunks are what their digests say, with a warning for each that is not."""
@@ -276,7 +275,7 @@ def is_store(path: str | Path) -> bool:
         return find_header(place_at(path)) is not None
 
 
-def _refuse(place: Guarded, overwrite: bool) -> None:
+def _refuse(place: Place, overwrite: bool) -> None:
     """Raise StoreError if there is something at the place that a new store may not take the place of."""
     if not place.exists():
         return

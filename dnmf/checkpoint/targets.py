@@ -19,7 +19,6 @@ from dnmf.sources.formats.zarr_array import NAMES
 from dnmf.storage import drafts, durable
 from dnmf.storage.bucket import Bucket
 from dnmf.storage.folder import Folder
-from dnmf.storage.guarded import Guarded
 from dnmf.storage.location import Place
 from dnmf.storage.objects import SCHEMES
 from dnmf.storage.open_location import full_path, place_at
@@ -111,7 +110,7 @@ def _foreign(place: Place) -> str | None:
             return f"is {word}"
     link = place.strange()
     if link is not None:
-        return f"holds the link {link}"
+        return f"holds {link}"
     written = _pattern(place, names)
     if names and written is None:
         return "is no Zarr array or sparse matrix"
@@ -140,7 +139,7 @@ def _pattern(place: Place, names: list[str]) -> re.Pattern[str] | None:
     return None
 
 
-def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Guarded:
+def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Place:
     """Return the place of a new matrix or factor, before any work is done for it.
 
     Raises
@@ -150,9 +149,9 @@ def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) ->
         a place that it is made from.
     """
     place = place_at(target)
-    check_apart(full_path(target) if isinstance(place.inner, Folder) else target, origins)
+    check_apart(full_path(target) if isinstance(place, Folder) else target, origins)
     with durable.explained(str(place), "opened"):
-        if isinstance(place.inner, Folder) and place.inner.root.is_symlink():
+        if isinstance(place, Folder) and place.root.is_symlink():
             raise StoreError(f"{place} is a link; give the path that it leads to.")
         check_free(place, overwrite)
     return place
@@ -172,7 +171,7 @@ def inputs_in(store: str | Path | None) -> list[Any]:
 def appearing(target: str | Path, overwrite: bool = False, origins: Iterable[Any] = ()) -> Iterator[StoreLike]:
     """Give a place to write an array to that becomes `target` when all has gone well, and is deleted when not."""
     check = partial(check_target, target, overwrite, list(origins))
-    place = check().inner
+    place = check()
     with durable.explained(str(place)):
         if isinstance(place, Folder):
             with appearing_here(place.root, check) as draft:

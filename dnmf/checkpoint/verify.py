@@ -70,8 +70,8 @@ def strange_array(metadata: bytes, shape: list[int]) -> str | None:
 def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[str]) -> str | None:
     """Return the name of the first chunk that is not what its digest says, or None.
 
-    Bytes come from the place, and Zarr makes numbers of them: so an error of a disk is not one of their content. A
-    chunk whose length is not that of its numbers is not read: what is said to be huge may not be there.
+    The place reads the bytes, and Zarr decodes them: so an error of the disk is not taken for one of the content. A
+    chunk whose length is not that of its numbers is not decoded: metadata may promise a huge chunk that is not there.
     """
     held: dict[str, Any] = {METADATA: Buffer.from_bytes(metadata)}
     try:
@@ -91,9 +91,10 @@ def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[st
         columns = slice(index * width, (index + 1) * width)
         key = chunk_key(array, index, by_rows)
         try:
-            if place.size(f"{name}/{key}") != size:
+            content = _content(place, f"{name}/{key}", size)
+            if content is None:
                 return f"chunk {index} of {label} (of another length)"
-            held[key] = Buffer.from_bytes(place.read(f"{name}/{key}"))
+            held[key] = Buffer.from_bytes(content)
             chunk = np.asarray(array[columns, :] if by_rows else array[:, columns])
         except DnmfError:
             raise
@@ -105,3 +106,12 @@ def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[st
         if digest(chunk) != expected:
             return f"chunk {index} of {label}"
     return None
+
+
+def _content(place: Place, name: str, size: int) -> bytes | None:
+    """Return a file of a size in bytes, or None if it has another one."""
+    try:
+        content = place.read(name, size)
+    except ValueError:
+        return None
+    return content if len(content) == size else None

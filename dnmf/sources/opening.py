@@ -35,7 +35,7 @@ from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
 from dnmf.sources.reopened import Reopened
 from dnmf.sources.sparse_array import is_sparse_array
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
-from dnmf.storage.objects import Bucket, zarr_store
+from dnmf.storage.objects import UrlStore, zarr_store
 from dnmf.storage.urls import is_url, told
 
 Opener = Callable[[Address, Axis | None], Source]
@@ -291,7 +291,7 @@ OPENERS: list[tuple[tuple[str, ...], Opener]] = [
 
 def _location(array: zarr.Array[Any] | zarr.Group) -> str | None:
     """Return where an opened array or group can be opened again, if that can be known."""
-    if isinstance(array.store, Bucket):
+    if isinstance(array.store, UrlStore):
         return str(array.store_path)
     url = str(array.store_path)
     return url.removeprefix("file://") if url.startswith("file://") else None

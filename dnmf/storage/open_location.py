@@ -3,17 +3,16 @@
 import os
 from pathlib import Path
 
-from dnmf.storage.bucket import Bucket
+from dnmf.storage.bucket import open_bucket
 from dnmf.storage.folder import Folder
-from dnmf.storage.guarded import Guarded
-from dnmf.storage.objects import open_objects
+from dnmf.storage.location import Place
 from dnmf.storage.paths import absolute
 from dnmf.storage.urls import is_url
 
 
-def place_at(given: str | Path) -> Guarded:
+def place_at(given: str | Path) -> Place:
     """Return the place of a path or a URL."""
-    return Guarded(Bucket(open_objects(str(given)), str(given)) if is_url(given) else Folder(full_path(given)))
+    return open_bucket(str(given)) if is_url(given) else Folder(full_path(given))
 
 
 def full_path(given: str | Path) -> Path:

@@ -1,27 +1,31 @@
-"""Reads that fail: they are tried again, and end in a sentence. What failed to be read is not damaged."""
+"""Reads that fail are repeated, and end in a sentence; what cannot be read is not damaged."""
 
 import errno
+import functools
 import os
 import re
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Self, TypeVar
+from functools import partial
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 from dnmf.errors import DiskError, DnmfError
 from dnmf.storage.urls import object_errors, told
 
 Found = TypeVar("Found")
-# Seconds before each further try; `wait` lets them pass.
+Given = ParamSpec("Given")
+Method = Callable[Concatenate[Any, Given], Found]
+# Seconds before each further try; `wait` sleeps.
 DELAYS = (0.05, 0.2, 0.8)
 wait = time.sleep
-# What a read may find, and not how it may fail.
+# Errors that are the result of a read, and not its failure.
 FOUND = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
-# What an object store says that has no room left.
+# Words of an object store that has no room left.
 FULL = re.compile(r"(?i)quota|insufficient.?storage|storage.?full|\b507\b")
 
 
 class Failure(NamedTuple):
-    """How an act on a disk or an object store failed: its number, where it has one, and words without secrets."""
+    """The failure of a disk or an object store: its number, if it has one, and a reason without secrets."""
 
     number: int | None
     reason: str
@@ -29,13 +33,13 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
-        """Return what an error says."""
+        """Describe an error."""
         number = getattr(error, "errno", None)
         full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or bool(FULL.search(str(error)))
         return cls(number, told(error) if number is None else os.strerror(number), full)
 
     def sentence(self, what: str, act: str) -> str:
-        """Return what was not done, why, and what to do."""
+        """Return a sentence: what could not be written, opened or read, why, and what to do."""
         place = "place" if self.number is None else "disk"
         advice = "Free some room there" if self.full else f"Check that {place} and its permissions"
         if self.number == errno.ENAMETOOLONG:
@@ -45,13 +49,13 @@ class Failure(NamedTuple):
 
 
 class PlaceError(DiskError):
-    """An act on a place failed; `explained` says what it was for, where that is known."""
+    """A read or write of a place failed; `explained` adds its purpose where that is known."""
 
     failure: Failure
 
     @classmethod
     def of(cls, what: str, act: str, error: BaseException) -> Self:
-        """Return the error that says of an act how it failed."""
+        """Return the error for a failed act."""
         failure = Failure.of(error)
         made = cls(failure.sentence(what, act))
         made.failure = failure
@@ -59,12 +63,12 @@ class PlaceError(DiskError):
 
 
 def patiently(act: Callable[[], Found], what: str) -> Found:
-    """Return what a read returns, tried again where it fails.
+    """Return the result of a read, repeated where it fails.
 
     Raises
     ------
     PlaceError
-        If it goes on failing.
+        If it still fails after the last delay.
     """
     for delay in (*DELAYS, None):
         try:
@@ -76,3 +80,65 @@ def patiently(act: Callable[[], Found], what: str) -> Found:
                 raise PlaceError.of(what, "read", error) from None
             wait(delay)
     raise AssertionError
+
+
+def repeated(read: Method[Given, Found]) -> Method[Given, Found]:
+    """Decorate a method of a place that reads: repeat it where it fails."""
+
+    @functools.wraps(read)
+    def reading(place: Any, /, *given: Given.args, **options: Given.kwargs) -> Found:
+        return patiently(partial(read, place, *given, **options), _label(place, given))
+
+    return reading
+
+
+def repeated_if_listed(read: Method[Given, Found]) -> Method[Given, Found]:
+    """Decorate a method of a place that reads a file: repeat it where it fails, or does not find a file that is listed.
+
+    Object stores have been seen to answer so.
+    """
+    patient = repeated(read)
+
+    @functools.wraps(read)
+    def reading(place: Any, /, *given: Given.args, **options: Given.kwargs) -> Found:
+        for delay in (*DELAYS, None):
+            try:
+                return patient(place, *given, **options)
+            except FileNotFoundError as error:
+                if not _is_listed(place, str(given[0])):
+                    raise
+                if delay is None:
+                    raise PlaceError.of(_label(place, given), "read", error) from None
+                wait(delay)
+        raise AssertionError
+
+    return reading
+
+
+def reported(write: Method[Given, Found]) -> Method[Given, Found]:
+    """Decorate a method of a place that writes: a failure becomes a PlaceError."""
+
+    @functools.wraps(write)
+    def writing(place: Any, /, *given: Given.args, **options: Given.kwargs) -> Found:
+        try:
+            return write(place, *given, **options)
+        except (FileExistsError, DnmfError):
+            raise
+        except object_errors() as error:
+            number = getattr(error, "errno", None)
+            raise PlaceError.of(_label(place, given), "written", error) from (error if number else None)
+
+    return writing
+
+
+def _label(place: object, given: tuple[object, ...]) -> str:
+    """Return the path of the name that a method was given first."""
+    return f"{place}/{given[0]}" if given and given[0] else str(place)
+
+
+def _is_listed(place: Any, name: str) -> bool:
+    folder, _, base = name.rpartition("/")
+    try:
+        return base in place.names(folder)
+    except NotADirectoryError:
+        return False

@@ -16,8 +16,7 @@ from dnmf.checkpoint.records import DAMAGE
 from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import StoreError, StoreWarning, warn
 from dnmf.storage.durable import explained
-from dnmf.storage.guarded import Guarded
-from dnmf.storage.location import Hold
+from dnmf.storage.location import Hold, Place, clear
 from dnmf.storage.open_location import place_at
 from dnmf.survey.costs import Costs
 from dnmf.survey.verify import fault_of_piece, read_survey_header
@@ -40,7 +39,7 @@ class SurveyStore:
     ```
     """
 
-    def __init__(self, place: Guarded | None = None, header: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, place: Place | None = None, header: Mapping[str, Any] | None = None) -> None:
         self.place, self.header = place, dict(header or {})
         self._lock: Hold | None = None
         self._pieces: dict[str, Piece] = {}
@@ -88,7 +87,7 @@ class SurveyStore:
         if found is not None and overwrite:
             for name in self.place.names():
                 if name in (PIECES, "best") or name.startswith("models-"):
-                    self.place.clear(name)
+                    clear(self.place, name)
             self.place.remove(COSTS)
         sweep_drafts(self.place, "", PIECES)
         if not is_said(self.place, self.header, SURVEY):
@@ -147,7 +146,7 @@ class SurveyStore:
             )
         warn(f"{self.place}/{file} is damaged ({fault}) and is computed again.", StoreWarning)
         if fault == "a folder":
-            self.place.clear(file)
+            clear(self.place, file)
         else:
             self.place.remove(file)
         return None

@@ -20,7 +20,6 @@ from dnmf.cli.app import main
 from dnmf.convert import convert
 from dnmf.errors import StoreError
 from dnmf.storage import drafts
-from dnmf.storage.objects import open_objects
 from dnmf.storage.open_location import place_at
 
 V = matrix(24, 60)
@@ -162,7 +161,7 @@ def test_what_dnmf_writes_is_replaced(kind, folder):
 
 def test_in_a_bucket_nothing_is_replaced_that_dnmf_does_not_write(folder):
     root = f"memory://{uuid.uuid4().hex}"
-    open_objects(root).put("letters/dear", b"me")
+    place_at(root).replace("letters/dear", b"me")
     for target in (root, f"{root}/letters"):
         for write in WRITERS[:2]:
             with pytest.raises(StoreError, match="is not overwritten; delete it, or give another path"):
@@ -176,7 +175,7 @@ def test_in_a_bucket_nothing_is_replaced_that_dnmf_does_not_write(folder):
     dnmf.factorize(f"{root}/V.zarr", store=f"{root}/run.zarr", **OPTIONS)
     with pytest.raises(StoreError, match="is an input itself"):
         dnmf.transform(f"{root}/run.zarr", V, out=f"{root}/run.zarr", overwrite=True)
-    assert open_objects(root).get("letters/dear") == b"me"
+    assert place_at(root).read("letters/dear") == b"me"
     assert dnmf.load(f"{root}/run.zarr").passes == 3
 
 
@@ -300,12 +299,12 @@ def test_in_a_bucket_the_draft_of_a_process_that_is_gone_is_swept(folder):
     root = f"memory://{uuid.uuid4().hex}"
     target, machine, *_ = drafts.draft_name("").removeprefix(".dnmf-").split("-")
     left = f".dnmf-{target}-{machine}-{2**30}-1-00000000"
-    objects = open_objects(root)
-    objects.put(f"{left}/zarr.json", (folder / "V.zarr" / "zarr.json").read_bytes())
-    objects.put(f"{left}/c/0/0", b"half")
+    place = place_at(root)
+    place.replace(f"{left}/zarr.json", (folder / "V.zarr" / "zarr.json").read_bytes())
+    place.replace(f"{left}/c/0/0", b"half")
     convert(folder / "V.zarr", root)
-    objects.put(f"{left}/zarr.json", (folder / "V.zarr" / "zarr.json").read_bytes())
-    objects.remove(["zarr.json"])  # as by one that was killed while it copied
+    place.replace(f"{left}/zarr.json", (folder / "V.zarr" / "zarr.json").read_bytes())
+    place.remove("zarr.json")  # as by one that was killed while it copied
     convert(folder / "V.zarr", root, chunks=(24, 20), overwrite=True)
-    assert sorted(place_at(root).names()) == ["c", "zarr.json"]
-    assert len(place_at(root).files("c")) == 3
+    assert sorted(place.names()) == ["c", "zarr.json"]
+    assert len(place.files("c")) == 3

@@ -16,7 +16,7 @@ import dnmf
 from dnmf.checkpoint import Store
 from dnmf.convert import convert
 from dnmf.errors import DataError, DiskError, DnmfError, Interrupted, MissingExtraError, StoreError
-from dnmf.storage.objects import open_objects, zarr_store
+from dnmf.storage.objects import zarr_store
 from dnmf.storage.open_location import place_at
 
 V = matrix(24, 120)
@@ -59,24 +59,29 @@ def through(address):
         proxy.__exit__()
 
 
-def test_the_bytes_of_a_place(root):
-    objects = open_objects(root)
-    objects.create("a/b/one", b"1")
-    objects.put("a/two", b"22")
-    objects.put("a/two", b"222")
-    assert (objects.get("a/two"), objects.size("a/two")) == (b"222", 3)
-    assert sorted(objects.names("")) == ["a"]
-    assert sorted(objects.names("a")) == ["b", "two"]
-    assert sorted(objects.keys("a")) == ["a/b/one", "a/two"]
-    assert objects.names("none") == objects.keys("none") == []
+def test_the_objects_below_a_url(root):
+    place = place_at(root)
+    place.create("a/b/one", b"1")
+    place.replace("a/two", b"22")
+    place.replace("a/two", b"222")
+    assert place.read("a/two") == place.read("a/two", 3) == b"222"
+    with pytest.raises(ValueError, match="a/two has 3 bytes"):
+        place.read("a/two", 2)
+    assert sorted(place.names()) == ["a"]
+    assert sorted(place.names("a")) == ["b", "two"]
+    assert sorted(place.files("a")) == ["b/one", "two"]
+    assert place.names("none") == place.files("none") == []
     with pytest.raises(FileExistsError):
-        objects.create("a/two", b"mine")
-    objects.copy("a/two", "c")
-    objects.remove(["a/two", "never there"])
-    assert objects.get("c") == b"222"
-    for ask in (objects.get, objects.size):
-        with pytest.raises(FileNotFoundError):
-            ask("a/two")
+        place.create("a/two", b"mine")
+    place.publish("a", "c")
+    place.remove("a/two")
+    place.remove("never there")
+    assert sorted(place.files()) == ["a/b/one", "c/b/one", "c/two"]
+    place.remove_tree("a")
+    assert place.names() == ["c"]
+    assert place.read("c/two") == b"222"
+    with pytest.raises(FileNotFoundError):
+        place.read("a/two")
 
 
 def test_a_run_with_a_store_far_away_gives_the_same_bits_and_is_resumed(root, expected):
@@ -119,7 +124,7 @@ def test_a_store_that_exists_is_not_overwritten_unasked(root):
         dnmf.factorize(V, store=store, **OPTIONS)
     dnmf.factorize(np.eye(4), 2, store=store, max_passes=3, overwrite=True)
     assert dnmf.load(store).W.shape == (4, 2)
-    open_objects(f"{root}/letters").put("dear", b"me")
+    place_at(f"{root}/letters").replace("dear", b"me")
     with pytest.raises(StoreError, match="is no store of dnmf, and is not overwritten"):
         dnmf.factorize(V, store=f"{root}/letters", overwrite=True, **OPTIONS)
     with pytest.raises(StoreError, match="does not exist; give the store of a run"):
@@ -225,7 +230,6 @@ def once(method, wanted, fault):
     [
         ("GET", "commits/000009.json"),
         ("GET", "commits/000005.json"),
-        ("HEAD", "H/c/0/0"),
         ("GET", "H/c/0/0"),
         ("GET", "run.zarr/zarr.json"),
     ],
@@ -310,11 +314,11 @@ def test_a_checkpoint_that_is_damaged_far_away_is_told(root, expected):
     store = f"{root}/run.zarr"
     with pytest.raises(Interrupted):
         dnmf.factorize(V, store=store, **OPTIONS, **interrupt_at(4))
-    objects = open_objects(store)
-    chunk = next(key for key in objects.keys("checkpoints") if "000004-" in key and key.endswith("H/c/0/0"))
-    content = bytearray(objects.get(chunk))
+    place = place_at(store)
+    chunk = next(name for name in place.files() if "checkpoints/000004-" in name and name.endswith("H/c/0/0"))
+    content = bytearray(place.read(chunk))
     content[7] ^= 4
-    objects.put(chunk, bytes(content))
+    place.replace(chunk, bytes(content))
     with pytest.warns(dnmf.errors.StoreWarning, match=r"000004\.json in .* is damaged: chunk 0 of H"):
         result = dnmf.resume(store, V)
     assert_same_bits(result, expected)

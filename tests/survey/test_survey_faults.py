@@ -14,7 +14,6 @@ import dnmf
 from dnmf import select_rank
 from dnmf.checkpoint.commit import seal_of
 from dnmf.errors import DnmfError, StoreError, StoreWarning
-from dnmf.storage.folder import Folder
 
 V = matrix(24, 80)
 OPTIONS = {"ranks": [2, 3], "n_runs": 2, "cv": 2}
@@ -178,15 +177,15 @@ def test_a_piece_that_is_missing_is_an_unfinished_survey(store):
 
 def failing(monkeypatch, wanted, times, number=errno.EIO):
     """Let reads of a file fail a number of times."""
-    real, failed = Folder.read, []
+    real, failed = os.open, []
 
-    def read(folder, name):
-        if wanted in name and len(failed) < times:
-            failed.append(name)
-            raise OSError(number, os.strerror(number), name)
-        return real(folder, name)
+    def opened(path, *given):
+        if wanted in os.fspath(path) and len(failed) < times:
+            failed.append(path)
+            raise OSError(number, os.strerror(number), path)
+        return real(path, *given)
 
-    monkeypatch.setattr(Folder, "read", read)
+    monkeypatch.setattr(os, "open", opened)
     return failed
 
 
