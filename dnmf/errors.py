@@ -1,16 +1,32 @@
 """Errors and warnings: what was given, what is allowed and what to do."""
 
 import difflib
+import importlib
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 # Characters that a browser does not show or that move the cursor of a terminal: controls, and signs that change the
 # direction of the text around them.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # Packages whose code users cannot change: a warning points at the line that called them.
 PASSED_OVER = {"dnmf", "sklearn", "joblib", "contextlib"}
+# The extra of dnmf that installs an optional package.
+EXTRAS = {
+    "anndata": "anndata",
+    "asyncssh": "ssh",
+    "dask_cloudprovider": "aws",
+    "dask_jobqueue": "jobqueue",
+    "dask_kubernetes": "kubernetes",
+    "h5netcdf": "xarray",
+    "h5py": "hdf5",
+    "matplotlib": "plot",
+    "PIL": "plot",
+    "pyarrow": "parquet",
+    "xarray": "xarray",
+}
 
 
 class DnmfError(Exception):
@@ -67,6 +83,26 @@ class DataWarning(UserWarning):
 
 class ClusterWarning(UserWarning):
     """The cluster setup is slower than necessary or not bit-reproducible."""
+
+
+def needed(module: str, what: str, extra: str | None = None) -> Any:
+    """Import a module of an optional package, or raise MissingExtraError with the feature that needs it.
+
+    >>> needed("math", "counting").floor(1.5)
+    1
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise missing_extra(module.partition(".")[0], what, extra) from error
+
+
+def missing_extra(package: str, what: str, extra: str | None = None) -> MissingExtraError:
+    """Return the error for an optional package that is not installed."""
+    return MissingExtraError(
+        f"{what} needs the package {package.replace('_', '-')}; install it with: "
+        f"pip install 'dnmf[{extra or EXTRAS[package]}]'"
+    )
 
 
 def keep_before(error: BaseException, keep: Callable[[], object], what: str) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dnmf.checkpoint.commit import seal_of
+from dnmf.checkpoint.commit import Commit, seal_of
 from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
@@ -88,6 +88,30 @@ def checked_header(
             f"start a new {'run' if what == 'store' else what}."
         )
     return header
+
+
+def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]:
+    """Describe a run in a few lines, from its header and its newest commit.
+
+    >>> describe({"fingerprint": {"shape": [3, 4]}, "location": None, "settings": {"rank": 2, "loss": "frobenius",
+    ...     "solver": "auto"}}, None)["matrix"]
+    '3 × 4, given in memory'
+    """
+    settings, shape = header["settings"], header["fingerprint"]["shape"]
+    rows = {
+        "matrix": f"{shape[0]} × {shape[1]}, {header['location'] or 'given in memory'}",
+        "rank": str(settings["rank"]),
+        "loss, solver": f"{settings['loss']}, {settings['solver']}",
+    }
+    if header.get("prepared"):
+        rows["prepared by"] = ", ".join(step["name"] for step in header["prepared"])
+    if commit is None:
+        return {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"}
+    last = commit.history[-1] if commit.history else {}
+    rows["passes"] = str(commit.passes)
+    rows |= {name.replace("_", " "): f"{last[name]:.6g}" for name in ("loss", "optimality", "seconds") if name in last}
+    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume goes on"
+    return rows
 
 
 def check_version(place: Place, header: Mapping[str, Any] | None) -> None:

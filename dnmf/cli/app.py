@@ -9,7 +9,7 @@ import numpy as np
 
 from dnmf import api
 from dnmf.checkpoint import Store, is_store, read_names
-from dnmf.checkpoint.telling import told
+from dnmf.checkpoint.header import describe
 from dnmf.cli import demo as demonstration
 from dnmf.cli.commands import export, rank, report, top
 from dnmf.cli.exit import Commands
@@ -270,7 +270,7 @@ def read_array(path: str) -> Any:
 def describe_store(path: str) -> str:
     """Return a description of the run in a store."""
     store = Store.open(path)
-    rows = told(store.header, store.newest())
+    rows = describe(store.header, store.newest())
     shape = store.header["fingerprint"]["shape"]
     names = read_names(store.place, (shape[0], shape[1]))
     if names:

@@ -7,7 +7,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dnmf.errors import MissingExtraError
+from dnmf.errors import needed
 
 PATCH = 16
 RANK = 32
@@ -53,11 +53,7 @@ def _strips(step: int, together: int = 16) -> Iterator[NDArray[np.uint8]]:
 
 
 def _photographs() -> list[NDArray[np.uint8]]:
-    try:
-        from sklearn.datasets import load_sample_images  # slow to import; needs Pillow
+    from sklearn.datasets import load_sample_images  # slow to import; needs Pillow
 
-        return list(load_sample_images().images)
-    except ImportError as error:
-        raise MissingExtraError(
-            "The demo's photographs need Pillow, which is not installed; install it with `pip install 'dnmf[plot]'`."
-        ) from error
+    needed("PIL", "The demo")
+    return list(load_sample_images().images)

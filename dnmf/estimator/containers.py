@@ -27,12 +27,11 @@ from dnmf.settings import Missing
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.alignment import names_in
 from dnmf.sources.base import BLOCK_BYTES
-from dnmf.sources.blocks import as_matrix, compressed
+from dnmf.sources.blocks import as_matrix, compressed, is_sparse_array, to_scipy
 from dnmf.sources.dask_array import factor_array, verified
 from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
 from dnmf.sources.preparing import open_along
-from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 COMPONENT = "component"
 # Bytes of rows to join at once from the chunks of a Dask array.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
 from dnmf.checks import choice
-from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.errors import DataError, SettingsError, StoreError, needed
 from dnmf.exports.anndata import PLACES, describe
 from dnmf.inspection.components import component_names
 from dnmf.kernels.blocks.tiles import Float
@@ -19,7 +19,6 @@ from dnmf.kernels.floats import own_errors
 from dnmf.run.result import Result
 from dnmf.run.stored import stored_result, whole_checkpoint
 from dnmf.sources.base import Axis
-from dnmf.sources.extras import needed
 from dnmf.storage.durable import explained
 from dnmf.storage.open_location import full_path
 from dnmf.storage.urls import is_url
@@ -86,8 +85,8 @@ def export(
         raise SettingsError(
             f"path={str(path)!r} has the suffix of a file, and {chosen} makes a folder of two tables; name the folder."
         )
-    for module, extra in EXTRAS[chosen].items():
-        needed(module, f"format={chosen!r}", extra)
+    for module in PACKAGES[chosen]:
+        needed(module, f"format={chosen!r}", "anndata" if chosen == "h5ad" else None)
     check_apart(target, inputs_in(fitted.store if isinstance(fitted, Result) else fitted))
     check = partial(refuse, target, chosen, overwrite)
     check()
@@ -193,9 +192,5 @@ def write_h5ad(result: Result, path: Path) -> None:
 
 
 WRITERS = {"csv": write_csv, "parquet": write_parquet, "h5ad": write_h5ad}
-# Packages that a format needs, each with the extra that installs it.
-EXTRAS: dict[str, dict[str, str]] = {
-    "csv": {},
-    "parquet": {"pyarrow": "parquet"},
-    "h5ad": {"anndata": "anndata", "h5py": "anndata"},
-}
+# The packages that a format needs.
+PACKAGES: dict[str, tuple[str, ...]] = {"csv": (), "parquet": ("pyarrow",), "h5ad": ("anndata", "h5py")}

@@ -18,7 +18,6 @@ from dnmf.kernels.blocks.entries import Weighted
 from dnmf.kernels.blocks.index_order import rises
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.sources.base import Layout, Part, Source
-from dnmf.sources.sparse_array import is_sparse_array, to_scipy
 
 REBUILD = "build it again from its entries, as by scipy.sparse.coo_array((values, (rows, columns))).tocsr()"
 
@@ -163,6 +162,30 @@ def as_matrix(given: Any, name: str) -> Any:
             ) from None
     work_dtype(found.dtype, name)
     return found
+
+
+def is_sparse_array(thing: Any) -> bool:
+    """Return whether this is an array of the package sparse, without importing it."""
+    return type(thing).__module__.partition(".")[0] == "sparse" and hasattr(thing, "fill_value")
+
+
+def to_scipy(array: Any, name: str = "V") -> Any:
+    """Convert an array of the package sparse to a SciPy matrix.
+
+    Raises
+    ------
+    DataError
+        If its fill value is not 0.
+    """
+    if array.ndim == 2 and array.fill_value != 0:
+        raise DataError(
+            f"{name} has a fill value of {array.fill_value}, and entries that a sparse V does not store "
+            "must be 0; give V.todense()."
+        )
+    if array.ndim != 2:
+        raise DataError(f"{name} has {array.ndim} dimension(s), shape {array.shape}; V must be a matrix.")
+    # SciPy has no float16
+    return (array.astype(np.float32) if array.dtype == np.float16 else array).to_scipy_sparse()
 
 
 def with_nan(masked: Any) -> NDArray[Any]:

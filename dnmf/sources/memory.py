@@ -13,8 +13,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
 from dnmf.sources.base import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, even_bounds
-from dnmf.sources.blocks import as_matrix, canonical, with_nan
-from dnmf.sources.sparse_array import to_scipy
+from dnmf.sources.blocks import as_matrix, canonical, to_scipy, with_nan
 
 SPARSE_BLOCK_COLUMNS = 16384
 # Blocks that a matrix in memory is cut into at least, unless they are smaller than that.

@@ -16,6 +16,7 @@ from dnmf.settings import Missing
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.base import Axis, Layout, Source
+from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.formats.entry_list import held
 from dnmf.sources.formats.hdf5_file import open_hdf5
@@ -33,7 +34,6 @@ from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
 from dnmf.sources.reopened import Reopened
-from dnmf.sources.sparse_array import is_sparse_array
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.storage.objects import UrlStore, zarr_store
 from dnmf.storage.urls import is_url, told

@@ -15,7 +15,7 @@ from typing import Any
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, ObjectStore
 
-from dnmf.errors import DataError, MissingExtraError
+from dnmf.errors import DataError, needed
 from dnmf.storage.urls import REACHED, check_url
 
 # The schemes of object stores, each with the extra that installs its reader and the scheme that obstore knows it by.
@@ -88,12 +88,7 @@ def _reach(url: str, reached: frozenset[tuple[str, str]]) -> tuple[Any, Any]:
     """Return obstore and its store at a URL; a changed environment gives a new store."""
     scheme, _, rest = url.partition("://")
     extra, known = SCHEMES[scheme]
-    try:
-        obstore = importlib.import_module("obstore")
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{scheme}:// needs the package obstore; install it with: pip install 'dnmf[{extra}]'"
-        ) from error
+    obstore = needed("obstore", f"{scheme}://", extra)
     options = _s3_options(reached) if extra == "s3" else {}
     store = importlib.import_module("obstore.store").from_url(f"{known}://{rest}", **options)
     return obstore, store

@@ -1,6 +1,5 @@
 """Figures: they show the given numbers, and are unknown to pyplot."""
 
-import builtins
 import pickle
 import sys
 
@@ -78,13 +77,6 @@ def test_a_notebook_shows_a_figure_that_pyplot_does_not_know():
 
 
 def test_a_missing_matplotlib_is_reported_with_the_command_to_install_it(monkeypatch):
-    imported = builtins.__import__
-
-    def without(name, *given, **named):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return imported(name, *given, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'dnmf\[plot\]'"):
         plot_survey(TABLE)

@@ -11,10 +11,8 @@ from typing import Any
 
 import yaml
 
-from dnmf.errors import ClusterError, DnmfError, MissingExtraError, SettingsError, unknown
+from dnmf.errors import EXTRAS, ClusterError, DnmfError, SettingsError, missing_extra, unknown
 
-# Packages of clusters, and the extra of dnmf that installs them.
-EXTRAS = {"dask_jobqueue": "jobqueue", "dask_kubernetes": "kubernetes", "dask_cloudprovider": "aws", "asyncssh": "ssh"}
 KEYS = ("cluster", "arguments", "workers", "adapt")
 # The clusters that were started here, with their number of workers; not those that adapt it.
 STARTED: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
@@ -120,7 +118,7 @@ def _started(name: str) -> Iterator[None]:
     except Exception as error:
         lacking = _lacking(error)
         if lacking is not None:
-            raise _missing(name, lacking) from error
+            raise missing_extra(lacking, name) from error
         raise ClusterError(
             f"{name} could not be started ({type(error).__name__}: {error}); see that its system can be used from here."
         ) from error
@@ -144,7 +142,7 @@ def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
     except (ImportError, ValueError, AttributeError) as error:
         lacking = _lacking(error, module.partition(".")[0])
         if lacking is not None:
-            raise _missing(form["cluster"], lacking) from error
+            raise missing_extra(lacking, form["cluster"]) from error
         raise SettingsError(
             f"cluster={form['cluster']!r} cannot be imported ({error}); give a class such as "
             "distributed.LocalCluster or dask_jobqueue.SLURMCluster."
@@ -173,14 +171,6 @@ def _lacking(error: BaseException | None, top: str | None = None) -> str | None:
                 return top
         error = error.__cause__ or error.__context__
     return None
-
-
-def _missing(cluster: str, package: str) -> MissingExtraError:
-    """Return the error for a cluster whose package is not installed."""
-    return MissingExtraError(
-        f"{cluster} needs the package {package.replace('_', '-')}; install it with: "
-        f"pip install 'dnmf[{EXTRAS[package]}]'"
-    )
 
 
 @contextmanager

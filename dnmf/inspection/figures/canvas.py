@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.errors import MissingExtraError
+from dnmf.errors import needed
 from dnmf.inspection.charts import MARKED, HeatMap, LineChart, SilhouetteChart
 
 # The colours of Okabe & Ito, which readers with colour blindness can tell apart.
@@ -22,13 +22,9 @@ def new_figure(width: float, height: float) -> Any:
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure  # optional: imported when a figure is requested
-    except ImportError as error:
-        raise MissingExtraError(
-            "Figures need matplotlib, which is not installed; install it with `pip install 'dnmf[plot]'`."
-        ) from error
-    figure: Any = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure: Any = needed("matplotlib.figure", "A figure").Figure(
+        figsize=(width, height), layout="constrained", facecolor="white"
+    )
     figure._repr_png_ = functools.partial(_as_png, figure)  # IPython calls it; pyplot would register the figure
     return figure
 

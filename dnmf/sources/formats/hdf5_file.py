@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from dnmf.errors import DataError
+from dnmf.errors import DataError, needed
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source
-from dnmf.sources.extras import needed
 from dnmf.sources.formats.anndata_groups import find
 from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
 from dnmf.sources.formats.hdf5_array import array_of, open_dataset

@@ -4,8 +4,7 @@ import functools
 import importlib
 from typing import Any
 
-from dnmf.errors import MissingExtraError
-from dnmf.sources.extras import needed
+from dnmf.errors import MissingExtraError, needed
 
 # The package that brings the others; it makes them known as it is imported.
 PLUGIN = "hdf5plugin"

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from dnmf.errors import DataError, DnmfError, exhausted
+from dnmf.errors import DataError, DnmfError, exhausted, needed
 from dnmf.sources.addresses import Address, NotInPlace
 from dnmf.sources.base import Axis, Source
-from dnmf.sources.extras import needed
 from dnmf.sources.formats.hdf5_array import open_dataset
 from dnmf.sources.formats.hdf5_filters import check_filters
 from dnmf.sources.formats.nodes import child, is_group, matrices, names_in

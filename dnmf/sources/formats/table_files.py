@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from dnmf.errors import DataError
+from dnmf.errors import DataError, needed
 from dnmf.sources.addresses import Address
-from dnmf.sources.extras import needed
 from dnmf.sources.formats.entry_list import ReadAgain, Text, explained
 
 BATCH_ROWS, SAMPLE_BYTES = 2**18, 2**17

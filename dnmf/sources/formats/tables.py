@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError
+from dnmf.errors import DataError, needed
 from dnmf.kernels.blocks.panels import work_dtype
 from dnmf.sources.addresses import MARK, Address
-from dnmf.sources.extras import needed
 from dnmf.sources.formats.entry_list import Batch, ReadAgain, explained
 from dnmf.sources.formats.table_files import Csv, Parquet, Table
 from dnmf.sources.names import Names

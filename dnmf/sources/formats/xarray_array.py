@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.errors import DataError, DnmfError
+from dnmf.errors import DataError, DnmfError, needed
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.sources.base import Axis, Layout, Source, check_shape, cut_tiles, uncut_bounds
+from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.extras import needed
 from dnmf.sources.formats.packing import FILLED, PACKED, is_nan, is_packed
 from dnmf.sources.formats.presence import SecondLook
 from dnmf.sources.formats.zarr_array import ZarrSource
@@ -23,7 +23,6 @@ from dnmf.sources.memory import ArraySource, from_sparse
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading
 from dnmf.sources.reopened import Reopened
-from dnmf.sources.sparse_array import is_sparse_array
 from dnmf.storage.objects import zarr_store
 from dnmf.storage.urls import is_url, told
 
