@@ -127,7 +127,7 @@ def reads(monkeypatch):
 
 @pytest.mark.parametrize("act", [prep.unit_variance, prep.tfidf, prep.log_normalise])
 def test_each_function_reads_the_matrix_at_most_once(act, reads, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.memory.FINE_BYTES", 30 * 40 * 4)
+    monkeypatch.setattr("dnmf.sources.bounds.FINE_BYTES", 30 * 40 * 4)
     V = counts().astype(np.float32)  # cut along its columns
     per_block = {prep.unit_variance: "rows", prep.tfidf: None, prep.log_normalise: "columns"}[act]
     for samples in AXES:

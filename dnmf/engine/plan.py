@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from dnmf.errors import BudgetError
 from dnmf.kernels.blocks.panels import PART_BYTES, SPARSE_COLUMNS, panel_width, part_width
-from dnmf.sources.base import BLOCK_BYTES, Layout, even_bounds
+from dnmf.sources.base import Layout
+from dnmf.sources.bounds import BLOCK_BYTES, even_bounds
 
 # The interpreter with its libraries and the compiled kernels: measured at 130 to 165 MB. While kernels are compiled,
 # before the first pass, 215 to 257 MB (`benchmarks/memory.py --cold`).

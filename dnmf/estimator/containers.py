@@ -26,8 +26,8 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Missing
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.alignment import names_in
-from dnmf.sources.base import BLOCK_BYTES
 from dnmf.sources.blocks import as_matrix, compressed, is_sparse_array, to_scipy
+from dnmf.sources.bounds import BLOCK_BYTES
 from dnmf.sources.dask_array import factor_array, verified
 from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of

@@ -1,6 +1,7 @@
-"""Where V comes from: one module for each kind of matrix, and `open_matrix`, which alone asks what a thing is."""
+"""Where V comes from: `open_matrix` opens a matrix of any kind, and the rest is what a new kind of source needs."""
 
-from dnmf.sources.base import Elsewhere, Layout, Pieces, Source, even_bounds
+from dnmf.sources.base import Elsewhere, Layout, Part, Pieces, Source
+from dnmf.sources.bounds import even_bounds, uncut_bounds
 from dnmf.sources.opening import open_matrix
 
-__all__ = ["Elsewhere", "Layout", "Pieces", "Source", "even_bounds", "open_matrix"]
+__all__ = ["Elsewhere", "Layout", "Part", "Pieces", "Source", "even_bounds", "open_matrix", "uncut_bounds"]

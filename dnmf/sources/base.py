@@ -6,9 +6,8 @@ says so; everything here speaks of the matrix as it is streamed, except where it
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, work_dtype
 from dnmf.sources.names import NO_NAMES, Names
-
-# A matrix that is not cut is read in blocks of about this size; one that is, in its own chunks.
-BLOCK_BYTES = 16 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,6 +172,9 @@ class Part(Protocol):
         """Be told that a block will be read soon."""
 
 
+Labelled = TypeVar("Labelled", bound=Source)
+
+
 class Elsewhere:
     """A source that reads from where every process can: it is its own part."""
 
@@ -212,52 +211,10 @@ class Pieces:
         """Do nothing: it is there."""
 
 
-def even_bounds(columns: int, width: int) -> tuple[int, ...]:
-    """Cut columns into blocks of one width, the last one narrower.
-
-    >>> even_bounds(10, 4)
-    (0, 4, 8, 10)
-    """
-    return (*range(0, columns, width), columns)
-
-
-def uncut_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """Cut a matrix that can be read anywhere into blocks of about `BLOCK_BYTES` in the working dtype.
-
-    >>> uncut_bounds((2000, 5000), np.dtype("float32"))
-    (0, 2097, 4194, 5000)
-    """
-    rows, columns = shape
-    width = max(1, BLOCK_BYTES // (rows * work_dtype(dtype).itemsize))
-    return even_bounds(columns, width)
-
-
-def streams_rows(shape: tuple[int, int], grid: tuple[int, int]) -> bool:
-    """Say whether to stream the rows of a matrix cut into a grid of chunks: the axis that is cut, or the longer one.
-
-    >>> streams_rows((50, 100), (5, 1)), streams_rows((50, 100), (5, 5)), streams_rows((100, 50), (1, 1))
-    (True, False, True)
-    """
-    if 1 in grid and grid != (1, 1):
-        return grid[1] == 1
-    return shape[0] > shape[1]
-
-
-def cut_tiles(
-    shape: tuple[int, int], tiles: tuple[int, int], dtype: np.dtype[Any], streamed: Axis | None
-) -> tuple[bool, tuple[int, ...]]:
-    """Cut a matrix that is stored in tiles, which may be small, into blocks of whole ones of about `BLOCK_BYTES`.
-
-    Returns whether the rows are streamed, and the bounds of the blocks.
-
-    >>> cut_tiles((2000, 5000), (100, 100), np.dtype("float32"), None)
-    (False, (0, 2000, 4000, 5000))
-    """
-    rows, columns = (math.ceil(size / tile) for size, tile in zip(shape, tiles, strict=True))
-    transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
-    (tall, wide), tile = (shape[::-1], tiles[0]) if transposed else (shape, tiles[1])
-    width = BLOCK_BYTES // (tall * work_dtype(dtype).itemsize)
-    return transposed, even_bounds(wide, max(1, width // tile) * tile)
+def relabelled(source: Labelled, **changes: Any) -> Labelled:
+    """Return a source after changing fields of its layout, as its kind or its names."""
+    source.layout = dataclasses.replace(source.layout, **changes)
+    return source
 
 
 def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:

@@ -18,8 +18,9 @@ from dnmf.errors import DataError, DataWarning, ReadError, exhausted, warn
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
-from dnmf.sources.base import Axis, Layout, check_shape, name_of_block, streams_rows
+from dnmf.sources.base import Axis, Layout, check_shape, name_of_block
 from dnmf.sources.blocks import as_matrix
+from dnmf.sources.bounds import streams_rows
 from dnmf.storage.urls import told
 
 Key = tuple[Any, ...]
@@ -41,7 +42,7 @@ class DaskSource:
         shape = check_shape(array.shape, "V")
         array = array if streamed is None else cut_along(array, streamed)
         rows, columns = array.numblocks
-        transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
+        transposed = streams_rows(shape, streamed, (rows, columns))
         self._futures = {key: value for key, value in dict(array.__dask_graph__()).items() if _is_future(value)}
         (array,) = dask.optimize(array)
         grid = [[(array.name, i, j) for i in range(rows)] for j in range(columns)]
@@ -100,7 +101,7 @@ def cut_along(array: da.Array, axis: Axis) -> da.Array:
     Every chunk is computed for each of the blocks then.
     """
     across, along = (1, 0) if axis == "rows" else (0, 1)
-    if streams_rows(array.shape, array.numblocks) == (axis == "rows") or array.numblocks == (1, 1):
+    if streams_rows(array.shape, None, array.numblocks) == (axis == "rows") or array.numblocks == (1, 1):
         return array
     width = max(1, ALONG_BYTES // (array.shape[across] * array.dtype.itemsize))
     if max(array.chunks[along]) <= width:

@@ -1,6 +1,5 @@
 """Data frames of pandas, polars and Dask: their columns are V's, and their labels become names."""
 
-import dataclasses
 import decimal
 import numbers
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
-from dnmf.sources.base import Axis, Source
+from dnmf.sources.base import Axis, Source, relabelled
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.memory import ArraySource, SparseSource
+from dnmf.sources.memory import ArraySource, sparse_source
 from dnmf.sources.names import Names
 
 
@@ -30,15 +29,13 @@ def open_pandas(frame: Any, streamed: Axis | None = None) -> Source:
     kinds = {hasattr(dtype, "fill_value") for dtype in frame.dtypes}
     if len(kinds) > 1:
         raise DataError("V is a DataFrame with sparse and dense columns; make all of them one or the other.")
-    source: Any
+    source: Source
     if kinds == {True}:
         if any(dtype.fill_value != 0 for dtype in frame.dtypes):
             raise DataError("V is a sparse DataFrame whose fill value is not 0; what V does not store must be 0.")
-        by_rows = frame.shape[0] > frame.shape[1] if streamed is None else streamed == "rows"
         if any(dtype.subtype == np.float16 for dtype in frame.dtypes):  # which SciPy has not
             frame = frame.astype(type(frame.dtypes.iloc[0])(np.float64, 0))
-        matrix = frame.sparse.to_coo()
-        source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
+        source = sparse_source(frame.sparse.to_coo(), streamed)
     else:
         source = ArraySource(numbers_of(frame), streamed)
     return _named(source, Names.of(labels_of(frame.index), labels_of(frame.columns)), "pandas DataFrame")
@@ -145,8 +142,7 @@ def _no_numbers(names: list[str], way: str = "drop them, or make them the index"
     return DataError(f"V is a DataFrame whose column(s) {shown} hold no numbers; {way}.")
 
 
-def _named(source: Any, names: Names, what: str) -> Source:
-    """Return a source with names, told as what it was made of."""
+def _named(source: Source, names: Names, what: str) -> Source:
+    """Return a source with names, described as made of a frame."""
     layout = source.layout
-    source.layout = dataclasses.replace(layout, names=names.checked(layout.user_shape), kind=f"{what}, {layout.kind}")
-    return source  # type: ignore[no-any-return]
+    return relabelled(source, names=names.checked(layout.user_shape), kind=f"{what}, {layout.kind}")

@@ -1,8 +1,7 @@
 """Matrices in memory: NumPy arrays and SciPy sparse ones. Their blocks are views."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -12,12 +11,12 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
-from dnmf.sources.base import BLOCK_BYTES, Axis, Layout, Pieces, check_shape, even_bounds
+from dnmf.sources.base import Axis, Layout, Pieces, check_shape, relabelled
 from dnmf.sources.blocks import as_matrix, canonical, to_scipy, with_nan
+from dnmf.sources.bounds import entry_bounds, fine_bounds, streams_rows
+from dnmf.sources.names import NO_NAMES, Names
 
-SPARSE_BLOCK_COLUMNS = 16384
-# Blocks that a matrix in memory is cut into at least, unless they are smaller than that.
-FINE, FINE_BYTES = 16, 4 * 2**20
+Held = TypeVar("Held", "ArraySource", "SparseSource")
 
 
 class ArraySource:
@@ -27,7 +26,7 @@ class ArraySource:
         array = np.asarray(given)
         shape = check_shape(array.shape, "V")
         work_dtype(array.dtype)
-        transposed = shape[0] > shape[1] if streamed is None else streamed == "rows"
+        transposed = streams_rows(shape, streamed)
         self.matrix = array.T if transposed else array
         if bounds is None or bounds[-1] != self.matrix.shape[1]:
             bounds = fine_bounds(self.matrix.shape, array.dtype)
@@ -70,7 +69,7 @@ class SparseSource:
         self.layout = Layout(
             shape=shape[::-1] if transposed else shape,
             dtype=matrix.dtype,
-            bounds=bounds_by_entries(self.matrix.indptr, BLOCK_BYTES // entry_bytes),
+            bounds=entry_bounds(self.matrix.indptr, entry_bytes),
             transposed=transposed,
             read_bytes=0,
             stored_bytes=self.matrix.data.nbytes + self.matrix.indices.nbytes + self.matrix.indptr.nbytes,
@@ -91,13 +90,22 @@ class SparseSource:
         return Pieces({block: self.read(block, Scratch()) for block in blocks})
 
 
+def sparse_source(matrix: Any, streamed: Axis | None = None) -> SparseSource:
+    """Open a sparse matrix of any form, by default cut along its longer axis."""
+    by_rows = streams_rows(matrix.shape, streamed)
+    return SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
+
+
 def from_sparse(array: Any, streamed: Axis | None = None) -> SparseSource:
-    """Open a matrix of the package sparse, cut along its longer axis."""
-    matrix = to_scipy(array)
-    by_rows = array.shape[0] > array.shape[1] if streamed is None else streamed == "rows"
-    source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
-    source.layout = dataclasses.replace(source.layout, kind=f"sparse {type(array).__name__}, {source.layout.kind}")
-    return source
+    """Open an array of the package sparse."""
+    source = sparse_source(to_scipy(array), streamed)
+    return relabelled(source, kind=f"sparse {type(array).__name__}, {source.layout.kind}")
+
+
+def read_into_memory(source: Held, kind: str, location: str | None, names: Names = NO_NAMES) -> Held:
+    """Describe a source as the matrix of a file that has been read into memory."""
+    held, kind = source.layout.stored_bytes, f"{kind}, read into memory"
+    return relabelled(source, kind=kind, location=location, names=names, held_bytes=held)
 
 
 def unmasked(masked: Any, missing: Missing, name: str = "V") -> NDArray[Any]:
@@ -137,31 +145,3 @@ def columns_of(matrix: Any, columns: slice) -> Any:
     part.data, part.indices = matrix.data[stored], matrix.indices[stored]
     part.indptr = starts - starts[0]
     return part
-
-
-def bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
-    """Cut columns into blocks of about `entries` stored entries each, and of a bounded width.
-
-    >>> bounds_by_entries(np.array([0, 2, 3, 9, 9]), 4)
-    (0, 2, 3, 4)
-    """
-    bounds = [0]
-    last = len(starts) - 1
-    while bounds[-1] < last:
-        # a number of another dtype would make NumPy cast all starts, each time
-        limit = starts.dtype.type(min(int(starts[bounds[-1]]) + entries, int(starts[-1])))
-        reach = int(np.searchsorted(starts, limit, side="right")) - 1
-        bounds.append(min(max(reach, bounds[-1] + 1), bounds[-1] + SPARSE_BLOCK_COLUMNS, last))
-    return tuple(bounds)
-
-
-def fine_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """Cut a matrix that lies in memory so that there is a block for each of `FINE` threads, unless they became small.
-
-    >>> fine_bounds((2000, 5000), np.dtype("float32"))
-    (0, 524, 1048, 1572, 2096, 2620, 3144, 3668, 4192, 4716, 5000)
-    """
-    rows, columns = shape
-    column = rows * work_dtype(dtype).itemsize
-    size = min(max(column * columns // FINE, FINE_BYTES), BLOCK_BYTES)
-    return even_bounds(columns, max(1, size // column))

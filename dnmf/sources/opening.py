@@ -1,6 +1,5 @@
 """The door: whatever holds a matrix goes in, and a source comes out."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.settings import Missing
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.alignment import aligned_weights
-from dnmf.sources.base import Axis, Layout, Source
+from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.formats.entry_list import held
@@ -171,11 +170,10 @@ def _open_anndata(V: Any, streamed: Axis | None) -> Source:
         )
     if V.X is None and not V.isbacked:
         raise DataError(f"V is an AnnData without X; give one of its layers, as V.layers[name]{_layers(V)}.")
-    source: Any = open_matrix(V.filename if V.isbacked else V.X, streamed)
+    source = open_matrix(V.filename if V.isbacked else V.X, streamed)
     names = Names.of(V.obs_names, V.var_names).checked(source.layout.user_shape)
     kind = source.layout.kind if V.isbacked else f"AnnData X, {source.layout.kind}"
-    source.layout = dataclasses.replace(source.layout, names=names, kind=kind)
-    return source  # type: ignore[no-any-return]
+    return relabelled(source, names=names, kind=kind)
 
 
 def _layers(V: Any) -> str:

@@ -11,8 +11,9 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.preparation.moments import DENSE_BYTES, SPARSE_BYTES
 from dnmf.kernels.preparation.steps import Step, prepare
-from dnmf.sources.base import BLOCK_BYTES, Axis, Layout, Source
+from dnmf.sources.base import Axis, Layout, Source
 from dnmf.sources.blocks import CheckedPart, part_for, read_block
+from dnmf.sources.bounds import BLOCK_BYTES
 
 
 class Prepared:

@@ -13,9 +13,9 @@ from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Missing
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.blocks import read_block
+from dnmf.sources.formats import entry_list
 from dnmf.sources.formats.compressed_sparse import CompressedSource
-from dnmf.sources.formats.entry_list import HELD_ENTRIES
-from dnmf.sources.memory import SparseSource
+from dnmf.sources.memory import SparseSource, read_into_memory
 from dnmf.sources.names import NO_NAMES, Names, Order
 from dnmf.sources.opening import open_matrix
 from dnmf.sources.prepared import Prepared
@@ -63,7 +63,7 @@ def open_along(V: Any, axis: Axis, missing: Missing = "none") -> Source:
     source = V if isinstance(V, Prepared) else open_matrix(V, missing=missing)
     if source.layout.transposed == (axis == "rows"):
         return source
-    if isinstance(source, CompressedSource) and source.entries <= HELD_ENTRIES:
+    if isinstance(source, CompressedSource) and source.entries <= entry_list.HELD_ENTRIES:
         return _turned(source, axis)
     source = open_matrix(V, axis, missing=missing)
     if source.layout.transposed != (axis == "rows"):
@@ -81,9 +81,7 @@ def _turned(source: CompressedSource, axis: Axis) -> Source:
     parts = [read_block(source, block, Scratch()) for block in range(layout.blocks)]
     columns = scipy.sparse.hstack(parts, format="csc")
     held = SparseSource(columns.T if layout.transposed else columns, axis)
-    kind = f"{layout.kind}, read into memory"
-    held.layout = dataclasses.replace(held.layout, names=layout.names, kind=kind, held_bytes=held.layout.stored_bytes)
-    return held
+    return read_into_memory(held, layout.kind, None, layout.names)
 
 
 def steps_along(steps: Sequence[Step], axis: Axis, order: Order | None = None) -> tuple[Step, ...]:

@@ -97,7 +97,6 @@ def test_a_list_that_is_too_long_for_memory_is_refused_by_its_size_and_converted
     V = low_rank(30, 200, 3)
     places = {kind: STORED[kind](V, tmp_path) for kind in ("csv, gzip", "parquet", "mtx", "npz, csc, compressed")}
     monkeypatch.setattr("dnmf.sources.formats.entry_list.HELD_ENTRIES", 1000)
-    monkeypatch.setattr("dnmf.sources.formats.npz_file.HELD_ENTRIES", 1000)
     for kind, place in places.items():
         with pytest.raises(DataError, match=r"up to 1000 are read into memory.*with: dnmf convert .* V\.zarr"):
             open_matrix(place)
@@ -178,7 +177,7 @@ def test_counts_that_repeat_are_compressed_and_others_are_not(tmp_path):
 
 def test_a_conversion_holds_no_more_of_a_longer_matrix(monkeypatch, tmp_path):
     monkeypatch.setattr("dnmf.convert.sparse.CHUNK_ENTRIES", 2**13)
-    monkeypatch.setattr("dnmf.sources.formats.compressed_sparse.BLOCK_BYTES", 2**16)
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 2**16)
     peaks = []
     for rows in (400, 1600):
         matrix = sp.random_array((rows, 500), density=0.2, format="csr", rng=np.random.default_rng(0))

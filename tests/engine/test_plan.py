@@ -25,7 +25,7 @@ from dnmf.engine.plan import (
 )
 from dnmf.errors import BudgetError
 from dnmf.sources import Layout, open_matrix
-from dnmf.sources.base import even_bounds
+from dnmf.sources.bounds import even_bounds
 
 
 def layout(rows=2000, columns=10**6, width=5000, dtype="float32", **options):

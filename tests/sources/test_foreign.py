@@ -17,7 +17,9 @@ from dnmf.errors import DataError, MissingExtraError, ReadError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import Address, convert_command
+from dnmf.sources.formats.entry_list import held
 from dnmf.sources.formats.hdf5_array import Hdf5Array
+from dnmf.sources.formats.tables import TableEntries
 
 V = low_rank(30, 200, 3)
 
@@ -123,11 +125,11 @@ def test_a_table_that_lists_no_entries_is_refused(text, sentence, tmp_path):
         open_matrix(tmp_path / "V.csv")
 
 
-def test_numbers_of_a_column_may_become_other_ones_after_the_first_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.formats.tables.CSV_BYTES", 64)
+def test_numbers_of_a_column_may_become_other_ones_after_the_first_part(tmp_path):
     lines = [f"{i};0;{i + 1}" for i in range(50)] + ["50;0;0.5"]
     (tmp_path / "V.csv").write_text("\n".join(lines))
-    np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.csv"))[:, 0], [*range(1, 51), 0.5])
+    table = TableEntries(Address.of(tmp_path / "V.csv"), batch_bytes=64)
+    np.testing.assert_array_equal(read_back(held(table))[:, 0], [*range(1, 51), 0.5])
 
 
 def test_a_folder_of_parquet_files_is_one_table(tmp_path):
@@ -418,7 +420,7 @@ def test_variables_that_xarray_decodes_are_read_through_it(tmp_path):
 def test_a_lazy_array_is_read_a_block_at_a_time(tmp_path, monkeypatch):
     import xarray
 
-    monkeypatch.setattr("dnmf.sources.base.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 4000)
     with quiet():
         dataset(V).to_netcdf(tmp_path / "V.nc", engine="h5netcdf")
     with xarray.open_dataset(tmp_path / "V.nc", engine="h5netcdf") as data:

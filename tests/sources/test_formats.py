@@ -20,8 +20,7 @@ COMPRESSED = ("h5ad, csr", "h5ad, csc", "anndata zarr, csr", "anndata zarr, csc"
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    for module in ("base", "memory", "formats.compressed_sparse"):
-        monkeypatch.setattr(f"dnmf.sources.{module}.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 4000)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,10 @@ from formats import read_back
 from dnmf.convert import convert
 from dnmf.errors import DataError, DataWarning
 from dnmf.sources import open_matrix
+from dnmf.sources.addresses import Address
+from dnmf.sources.formats.entry_list import held
+from dnmf.sources.formats.table_files import SAMPLE_BYTES
+from dnmf.sources.formats.tables import TableEntries
 
 
 def written(folder, name, text):
@@ -170,13 +174,13 @@ def test_a_table_that_cannot_be_read_is_refused(text, part, sentence, tmp_path):
         open_matrix(f"{written(tmp_path, 'V.csv', text)}{part}")
 
 
-def test_ids_that_are_digits_first_and_texts_later_are_texts_from_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.formats.table_files.SAMPLE_BYTES", 200)
-    monkeypatch.setattr("dnmf.sources.formats.tables.CSV_BYTES", 500)
-    lines = [f"{i % 50},{1000 + i % 70},{1 + i % 5}" for i in range(600)]
+def test_ids_that_are_digits_first_and_texts_later_are_texts_from_the_start(tmp_path):
+    lines = [f"{i % 50},{1000 + i % 70},{1 + i % 5}" for i in range(15_000)]
     path = written(tmp_path, "books.csv", "\n".join(["user,item,rating", *lines, "7,000100039X,5"]))
     frame = pd.read_csv(path, dtype={"item": str}).groupby(["user", "item"])["rating"].sum()
-    assert entries_of(path) == frame.to_dict()
+    assert path.stat().st_size > SAMPLE_BYTES
+    for table in (TableEntries(Address.of(path), batch_bytes=5000), TableEntries(Address.of(path), sample_bytes=200)):
+        assert entries_of(held(table)) == frame.to_dict()
     convert(path, tmp_path / "books.zarr")
     assert entries_of(tmp_path / "books.zarr") == {(i, item): rating for (i, item), rating in frame.items()}
 

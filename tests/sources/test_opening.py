@@ -14,9 +14,9 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry
 from dnmf.sources import open_matrix
-from dnmf.sources.base import BLOCK_BYTES, even_bounds, uncut_bounds
+from dnmf.sources.bounds import BLOCK_BYTES, SPARSE_BLOCK_COLUMNS, bounds_by_entries, even_bounds, uncut_bounds
 from dnmf.sources.identity import fingerprint
-from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, SparseSource, bounds_by_entries
+from dnmf.sources.memory import SparseSource
 
 
 def whole(source):
@@ -54,8 +54,7 @@ def test_a_source_says_what_it_is(kind, tmp_path):
 @pytest.mark.parametrize("streamed", ["rows", "columns"])
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array, sp.csc_array])
 def test_an_uncut_matrix_is_cut_into_blocks_of_bounded_size(form, streamed, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.base.BLOCK_BYTES", 4000)
-    monkeypatch.setattr("dnmf.sources.memory.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 4000)
     V = low_rank(30, 200, 3)
     source = open_matrix(form(V), streamed)
     np.testing.assert_array_equal(whole(source), V)
@@ -67,7 +66,7 @@ def test_an_uncut_matrix_is_cut_into_blocks_of_bounded_size(form, streamed, monk
 
 
 def test_a_sparse_column_above_the_size_of_a_block_is_a_block_and_empty_ones_are_bounded(monkeypatch):
-    monkeypatch.setattr("dnmf.sources.memory.BLOCK_BYTES", 12)
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 12)
     dense_first = np.eye(5, 7)
     dense_first[:, 0] = 1
     assert SparseSource(sp.csc_array(dense_first)).layout.bounds == (0, 1, 2, 3, 4, 7)

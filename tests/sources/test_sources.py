@@ -11,7 +11,7 @@ from strategies import SOURCES, low_rank
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
-from dnmf.sources.memory import SPARSE_BLOCK_COLUMNS, bounds_by_entries
+from dnmf.sources.bounds import SPARSE_BLOCK_COLUMNS, bounds_by_entries
 
 
 def read_back(source):

@@ -10,9 +10,10 @@ from dnmf.errors import DataError, ReadError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.sources.addresses import convert_command
-from dnmf.sources.base import BLOCK_BYTES, Axis, Layout, check_shape
+from dnmf.sources.base import Axis, Layout, check_shape
+from dnmf.sources.bounds import entry_bounds
 from dnmf.sources.formats.stored_vectors import Vector
-from dnmf.sources.memory import as_columns, bounds_by_entries
+from dnmf.sources.memory import as_columns
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import reading, reading_part
 from dnmf.sources.reopened import Reopened
@@ -60,7 +61,7 @@ class CompressedSource(Reopened):
         self.starts = _checked_starts(stored, cut[1], where, location)
         entries = int(self.starts[-1])
         entry_bytes = stored.data.dtype.itemsize + stored.indices.dtype.itemsize
-        bounds = bounds_by_entries(self.starts, BLOCK_BYTES // (dtype.itemsize + stored.indices.dtype.itemsize))
+        bounds = entry_bounds(self.starts, dtype.itemsize + stored.indices.dtype.itemsize)
         largest = int(np.diff(self.starts[list(bounds)]).max())
         self.layout = Layout(
             shape=cut,

@@ -4,7 +4,6 @@ Small ones are read into memory when they are opened. Larger ones are for `dnmf 
 """
 
 import contextlib
-import dataclasses
 import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError, DataWarning, DnmfError, exhausted, warn
 from dnmf.sources.addresses import Address, NotInPlace, convert_command
 from dnmf.sources.base import Axis, check_shape
-from dnmf.sources.memory import SparseSource
+from dnmf.sources.memory import SparseSource, read_into_memory, sparse_source
 from dnmf.sources.names import Names
 
-# So many entries are read into memory as they are opened: 64 MB, and some three times as much while they are sorted.
+# Most entries that are read into memory as they are opened: 64 MB, and about three times as much while they are sorted.
 HELD_ENTRIES = 4 * 10**6
 MOST_PLACES = 2**28
 # An axis of so many places may be one of ids, of which few have entries.
@@ -107,8 +106,7 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
     NotInPlace
         If it has more than `HELD_ENTRIES`.
     """
-    if (entries.count or 0) > HELD_ENTRIES:
-        raise _too_many(entries)
+    _check_count(entries, entries.count or 0, f"{entries.count} entries")
     extent, parts = read_through(entries, _gathered)
     shape = extent.shape_of(entries)
     nothing = Batch(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, entries.dtype), 1.0)
@@ -116,16 +114,8 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
     _warn_of_gaps(entries, shape, (rows, columns))
     index = np.int32 if max(shape) < 2**31 else np.int64
     matrix = scipy.sparse.coo_array((values, (rows.astype(index), columns.astype(index))), shape=shape)
-    by_rows = shape[0] > shape[1] if streamed is None else streamed == "rows"
-    source = SparseSource(matrix.tocsr() if by_rows else matrix.tocsc(), streamed)
-    source.layout = dataclasses.replace(
-        source.layout,
-        kind=f"{entries.what} of {extent.count} entries, read into memory",
-        location=str(entries.address),
-        names=entries.names.checked(shape),
-        held_bytes=source.layout.stored_bytes,
-    )
-    return source
+    kind = f"{entries.what} of {extent.count} entries"
+    return read_into_memory(sparse_source(matrix, streamed), kind, str(entries.address), entries.names.checked(shape))
 
 
 def read_through(entries: Entries, read: Callable[[Entries], Found]) -> Found:
@@ -143,8 +133,7 @@ def _gathered(entries: Entries) -> tuple[Extent, list[Batch]]:
     for batch in entries.batches():
         extent.add(batch.rows, batch.columns)
         extent.check(entries)
-        if extent.count > HELD_ENTRIES:
-            raise _too_many(entries)
+        _check_count(entries, extent.count, f"more than {HELD_ENTRIES} entries")
         parts.append(batch)
     return extent, parts
 
@@ -163,14 +152,19 @@ def _warn_of_gaps(entries: Entries, shape: tuple[int, int], places: tuple[NDArra
             )
 
 
-def _too_many(entries: Entries) -> NotInPlace:
-    known = "" if entries.shape is None else f"{entries.shape[0]} × {entries.shape[1]}, "
-    many = f"{entries.count} entries" if entries.count else f"more than {HELD_ENTRIES} entries"
-    return NotInPlace(
-        f"{entries.address} is a list of {many}, and lists of up to {HELD_ENTRIES} are read into memory; write it as a "
-        f"sparse matrix that is read block by block, with: {convert_command(entries.address)}",
-        {"matrix": f"{known}{entries.what} of {many}"},
-    )
+def _check_count(entries: Entries, count: int, many: str) -> None:
+    shape = "" if entries.shape is None else f"{entries.shape[0]} × {entries.shape[1]}, "
+    check_held(entries.address, count, f"a list of {many}", f"{shape}{entries.what} of {many}")
+
+
+def check_held(address: Address, count: int, what: str, facts: str, also: str = "") -> None:
+    """Raise NotInPlace for a matrix of more entries than are read into memory."""
+    if count > HELD_ENTRIES:
+        raise NotInPlace(
+            f"{address} is {what}, and up to {HELD_ENTRIES} are read into memory; {also}write it as a "
+            f"matrix that is read block by block, with: {convert_command(address)}",
+            {"matrix": facts},
+        )
 
 
 class Text:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError, ReadError, needed
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
-from dnmf.sources.base import Axis, Layout, check_shape, cut_tiles
+from dnmf.sources.base import Axis, Layout, check_shape
+from dnmf.sources.bounds import cut_tiles
 from dnmf.sources.formats.hdf5_filters import check_filters, filters_of
 from dnmf.sources.formats.raw_array import FileSource, Plain, flat_bytes
 from dnmf.sources.formats.raw_bytes import fill, opened

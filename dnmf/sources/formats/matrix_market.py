@@ -1,6 +1,5 @@
 """MatrixMarket files (`.mtx`, `.mtx.gz`): coordinates as lists of entries, arrays column by column."""
 
-import dataclasses
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
-from dnmf.sources.addresses import Address, NotInPlace, convert_command
+from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source, check_shape
-from dnmf.sources.formats.entry_list import HELD_ENTRIES, Batch, Text, explained, held
-from dnmf.sources.memory import ArraySource
+from dnmf.sources.formats.entry_list import Batch, Text, check_held, explained, held
+from dnmf.sources.memory import ArraySource, read_into_memory
 from dnmf.sources.names import NO_NAMES, Names
 
 TEXT_BYTES = 8 * 2**20
@@ -149,18 +148,11 @@ def open_market(address: Address, streamed: Axis | None = None) -> Source:
         return held(MarketEntries(address), streamed)
     market = MarketArray(address)
     rows, columns = market.size
-    if rows * columns > HELD_ENTRIES:
-        raise NotInPlace(
-            f"{address} is a text of {rows} × {columns} numbers, and up to {HELD_ENTRIES} are read into memory; write "
-            f"it as a matrix that is read block by block, with: {convert_command(address)}",
-            {"matrix": f"{rows} × {columns}, MatrixMarket array"},
-        )
+    what = f"a text of {rows} × {columns} numbers"
+    check_held(address, rows * columns, what, f"{rows} × {columns}, MatrixMarket array")
     values = np.concatenate([part for part, _ in market.values()])
     source = ArraySource(values.reshape((rows, columns), order="F"), streamed)
-    source.layout = dataclasses.replace(
-        source.layout, kind="MatrixMarket array, read into memory", location=str(address), held_bytes=values.nbytes
-    )
-    return source
+    return read_into_memory(source, "MatrixMarket array", str(address))
 
 
 def _sizes(file: Any) -> str:

@@ -4,7 +4,6 @@ The parts of one that was saved with `compressed=False` lie in the file as they 
 one nothing can be read but all of it, into memory, where it is small.
 """
 
-import dataclasses
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -16,13 +15,13 @@ import scipy.sparse
 
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.panels import work_dtype
-from dnmf.sources.addresses import Address, NotInPlace, convert_command
+from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
-from dnmf.sources.formats.entry_list import HELD_ENTRIES, Batch, explained, held
+from dnmf.sources.formats.entry_list import Batch, check_held, explained, held
 from dnmf.sources.formats.raw_array import npy_header
 from dnmf.sources.formats.stored_vectors import FileVector
-from dnmf.sources.memory import SparseSource
+from dnmf.sources.memory import SparseSource, read_into_memory, sparse_source
 from dnmf.sources.names import NO_NAMES, Names
 
 WHAT = ".npz file of a sparse matrix"
@@ -76,25 +75,13 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
         parts = [vector_in(address, name) for name in ("data", "indices", "indptr")]
         by: Axis = "rows" if kind == "csr" else "columns"
         return CompressedSource(Compressed(shape_in(address), by, *parts), ".npz file", str(address), streamed)
-    if entries > HELD_ENTRIES:
-        raise NotInPlace(
-            f"{address} is compressed, so that no part of it can be read alone, and has {entries} entries; up to "
-            f"{HELD_ENTRIES} are read into memory. Save it with compressed=False, or write it anew with: "
-            f"{convert_command(address)}",
-            {"matrix": "{} × {}, compressed .npz file of {} entries".format(*shape_in(address), entries)},
-        )
+    rows, columns = shape_in(address)
+    facts = f"{rows} × {columns}, compressed .npz file of {entries} entries"
+    check_held(address, entries, f"a compressed file of {entries} entries", facts, "save it with compressed=False, or ")
     with explained(address, WHAT):
         matrix = scipy.sparse.load_npz(address.place)
-    if kind == "coo":
-        matrix = matrix.tocsr() if matrix.shape[0] > matrix.shape[1] else matrix.tocsc()
-    source = SparseSource(matrix, streamed)
-    source.layout = dataclasses.replace(
-        source.layout,
-        kind=f".npz file of {entries} stored entries, read into memory",
-        location=str(address),
-        held_bytes=source.layout.stored_bytes,
-    )
-    return source
+    source = sparse_source(matrix, streamed) if kind == "coo" else SparseSource(matrix, streamed)
+    return read_into_memory(source, f".npz file of {entries} stored entries", str(address))
 
 
 def unpacked(address: Address, folder: Path) -> Address:

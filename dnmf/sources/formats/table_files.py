@@ -9,7 +9,8 @@ from dnmf.errors import DataError, needed
 from dnmf.sources.addresses import Address
 from dnmf.sources.formats.entry_list import ReadAgain, Text, explained
 
-BATCH_ROWS, SAMPLE_BYTES = 2**18, 2**17
+# Rows of a batch of Parquet, bytes of a batch of CSV, and bytes of the sample of a CSV file.
+BATCH_ROWS, CSV_BYTES, SAMPLE_BYTES = 2**18, 4 * 2**20, 2**17
 MARKS = ("\t", ",", ";", "|")
 # A whole number that can be a place: with a zero in front, or more digits, it is a name.
 WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -103,11 +104,11 @@ class Csv:
     what = "CSV table"
     count: int | None = None
 
-    def __init__(self, path: Path, given: list[str] | None, block_size: int) -> None:
-        self.path, self.block_size = path, block_size
+    def __init__(self, path: Path, given: list[str] | None, batch_bytes: int, sample_bytes: int) -> None:
+        self.path, self.batch_bytes = path, batch_bytes
         self._arrow, self._module = needed("pyarrow", str(path)), needed("pyarrow.csv", str(path))
         with explained(Address(str(path)), self.what), Text(path) as text:
-            sample = _decoded(text.file.read(SAMPLE_BYTES))
+            sample = _decoded(text.file.read(sample_bytes), sample_bytes)
             lines = sample.split("\n")
             first = next((number for number, line in enumerate(lines) if line.strip()), None)
             if first is None:
@@ -141,7 +142,7 @@ class Csv:
         return self._module.open_csv(
             text.file,
             self._module.ReadOptions(
-                block_size=self.block_size,
+                block_size=self.batch_bytes,
                 column_names=[str(place) for place in range(len(self.columns))],
                 skip_rows=self.header or 0,
             ),
@@ -155,9 +156,9 @@ class _Field(NamedTuple):
     quoted: bool = False
 
 
-def _decoded(sample: bytes) -> str:
+def _decoded(sample: bytes, size: int) -> str:
     """Return the whole lines of the first bytes of a text."""
-    whole = sample.rpartition(b"\n")[0] if len(sample) == SAMPLE_BYTES and b"\n" in sample else sample
+    whole = sample.rpartition(b"\n")[0] if len(sample) == size and b"\n" in sample else sample
     return whole.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 

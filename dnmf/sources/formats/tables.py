@@ -17,7 +17,7 @@ from dnmf.errors import DataError, needed
 from dnmf.kernels.blocks.panels import work_dtype
 from dnmf.sources.addresses import MARK, Address
 from dnmf.sources.formats.entry_list import Batch, ReadAgain, explained
-from dnmf.sources.formats.table_files import Csv, Parquet, Table
+from dnmf.sources.formats.table_files import CSV_BYTES, SAMPLE_BYTES, Csv, Parquet, Table
 from dnmf.sources.names import Names
 
 USUAL = (
@@ -26,7 +26,6 @@ USUAL = (
     {"value", "values", "v", "rating", "ratings"},
 )
 AXES = ("rows", "columns")
-CSV_BYTES = 4 * 2**20
 # The fourth word of a part: rows and columns are names, even where they look like places.
 NAMED = "names"
 
@@ -34,13 +33,16 @@ NAMED = "names"
 class TableEntries:
     """The rows of a table as the entries of a matrix."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, batch_bytes: int = CSV_BYTES, sample_bytes: int = SAMPLE_BYTES) -> None:
         self.address = address
         self.shape: tuple[int, int] | None = None
         self.path = Path(address.place)
         given = _words(address.part)
         self._arrow = needed("pyarrow", address.place)
-        self.table: Table = Parquet(self.path) if _is_parquet(self.path) else Csv(self.path, given, CSV_BYTES)
+        if _is_parquet(self.path):
+            self.table: Table = Parquet(self.path)
+        else:
+            self.table = Csv(self.path, given, batch_bytes, sample_bytes)
         self.count = self.table.count
         self.places = self._choose() if given is None else self._named(given)
         self._check_kinds()

@@ -3,7 +3,6 @@
 Its coordinates become names. The numbers of a variable that needs no decoding are read past xarray.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 from dnmf.errors import DataError, DnmfError, needed
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
-from dnmf.sources.base import Axis, Layout, Source, check_shape, cut_tiles, uncut_bounds
+from dnmf.sources.base import Axis, Layout, Source, check_shape, relabelled
 from dnmf.sources.blocks import is_sparse_array
+from dnmf.sources.bounds import cut_tiles, streams_rows, uncut_bounds
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.formats.packing import FILLED, PACKED, is_nan, is_packed
 from dnmf.sources.formats.presence import SecondLook
@@ -36,7 +36,7 @@ def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
             "decode_cf=False, or give xarray.decode_cf(V.to_dataset(name='V'))['V']."
         )
     if array.chunks is not None:
-        source: Any = DaskSource(array.data, streamed)
+        source: Source = DaskSource(array.data, streamed)
     elif not getattr(array.variable, "_in_memory", True):
         return LazySource(array, names, None, streamed)
     elif is_sparse_array(array.data):
@@ -44,8 +44,7 @@ def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
     else:
         source = ArraySource(array.to_numpy(), streamed)
     kind = f"xarray DataArray ({', '.join(map(str, array.dims))}), {source.layout.kind}"
-    source.layout = dataclasses.replace(source.layout, names=names.checked(source.layout.user_shape), kind=kind)
-    return source  # type: ignore[no-any-return]
+    return relabelled(source, names=names.checked(source.layout.user_shape), kind=kind)
 
 
 def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed: Axis | None = None) -> Source:
@@ -139,7 +138,7 @@ class LazySource(Reopened):
             sizes = tuple(int(tiles.get(dim, size)) for dim, size in zip(array.dims, shape, strict=True))
             transposed, bounds = cut_tiles(shape, sizes, array.dtype, streamed)  # type: ignore[arg-type]
         else:
-            transposed = shape[0] > shape[1] if streamed is None else streamed == "rows"
+            transposed = streams_rows(shape, streamed)
             bounds = uncut_bounds(shape[::-1] if transposed else shape, array.dtype)
         cut = shape[::-1] if transposed else shape
         self.array = array

@@ -10,7 +10,8 @@ from zarr.storage import LocalStore
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
-from dnmf.sources.base import Axis, Elsewhere, Layout, check_shape, even_bounds, streams_rows
+from dnmf.sources.base import Axis, Elsewhere, Layout, check_shape
+from dnmf.sources.bounds import even_bounds, streams_rows
 from dnmf.sources.formats.presence import Presence
 from dnmf.sources.formats.raw_bytes import expect_file, read_into
 from dnmf.sources.names import Names
@@ -34,7 +35,7 @@ class ZarrSource(Elsewhere):
         work_dtype(array.dtype)
         chunks = tuple(int(size) for size in (array.shards or array.chunks))
         rows, columns = (math.ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True))
-        transposed = streams_rows(shape, (rows, columns)) if streamed is None else streamed == "rows"
+        transposed = streams_rows(shape, streamed, (rows, columns))
         cut = shape[::-1] if transposed else shape
         width = chunks[0 if transposed else 1]
         self.array = Presence(array)

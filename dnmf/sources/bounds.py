@@ -1,0 +1,99 @@
+"""Cut a matrix into blocks of columns, as streamed."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.kernels.blocks.panels import work_dtype
+from dnmf.sources.base import Axis
+
+# A matrix without chunks is read in blocks of about this size; one with chunks, by these.
+BLOCK_BYTES = 16 * 2**20
+SPARSE_BLOCK_COLUMNS = 16384
+# A matrix in memory is cut into at least `FINE` blocks, unless they are smaller than `FINE_BYTES`.
+FINE, FINE_BYTES = 16, 4 * 2**20
+
+
+def even_bounds(columns: int, width: int) -> tuple[int, ...]:
+    """Cut columns into blocks of one width, the last one narrower.
+
+    >>> even_bounds(10, 4)
+    (0, 4, 8, 10)
+    """
+    return (*range(0, columns, width), columns)
+
+
+def uncut_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Cut a matrix that can be read anywhere into blocks of about `BLOCK_BYTES` in the working dtype.
+
+    >>> uncut_bounds((2000, 5000), np.dtype("float32"))
+    (0, 2097, 4194, 5000)
+    """
+    rows, columns = shape
+    width = max(1, BLOCK_BYTES // (rows * work_dtype(dtype).itemsize))
+    return even_bounds(columns, width)
+
+
+def streams_rows(shape: tuple[int, int], streamed: Axis | None, grid: tuple[int, int] = (1, 1)) -> bool:
+    """Return whether to stream rows: the requested axis, else the one that a grid of chunks cuts, else the longer one.
+
+    >>> streams_rows((50, 100), None), streams_rows((50, 100), None, (5, 1)), streams_rows((50, 100), "columns", (5, 1))
+    (False, True, False)
+    """
+    if streamed is not None:
+        return streamed == "rows"
+    if 1 in grid and grid != (1, 1):
+        return grid[1] == 1
+    return shape[0] > shape[1]
+
+
+def cut_tiles(
+    shape: tuple[int, int], tiles: tuple[int, int], dtype: np.dtype[Any], streamed: Axis | None
+) -> tuple[bool, tuple[int, ...]]:
+    """Cut a matrix that is stored in tiles, which may be small, into blocks of whole tiles of about `BLOCK_BYTES`.
+
+    Return whether the rows are streamed, and the bounds of the blocks.
+
+    >>> cut_tiles((2000, 5000), (100, 100), np.dtype("float32"), None)
+    (False, (0, 2000, 4000, 5000))
+    """
+    rows, columns = (math.ceil(size / tile) for size, tile in zip(shape, tiles, strict=True))
+    transposed = streams_rows(shape, streamed, (rows, columns))
+    (tall, wide), tile = (shape[::-1], tiles[0]) if transposed else (shape, tiles[1])
+    width = BLOCK_BYTES // (tall * work_dtype(dtype).itemsize)
+    return transposed, even_bounds(wide, max(1, width // tile) * tile)
+
+
+def entry_bounds(starts: NDArray[Any], entry_bytes: int) -> tuple[int, ...]:
+    """Cut the columns of a sparse matrix into blocks of about `BLOCK_BYTES` and of a bounded width."""
+    return bounds_by_entries(starts, BLOCK_BYTES // entry_bytes)
+
+
+def bounds_by_entries(starts: NDArray[Any], entries: int) -> tuple[int, ...]:
+    """Cut columns into blocks of about `entries` stored entries, and of a bounded width.
+
+    >>> bounds_by_entries(np.array([0, 2, 3, 9, 9]), 4)
+    (0, 2, 3, 4)
+    """
+    bounds = [0]
+    last = len(starts) - 1
+    while bounds[-1] < last:
+        # NumPy would cast all starts to the dtype of another number, each time
+        limit = starts.dtype.type(min(int(starts[bounds[-1]]) + entries, int(starts[-1])))
+        reach = int(np.searchsorted(starts, limit, side="right")) - 1
+        bounds.append(min(max(reach, bounds[-1] + 1), bounds[-1] + SPARSE_BLOCK_COLUMNS, last))
+    return tuple(bounds)
+
+
+def fine_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Cut a matrix in memory into at least `FINE` blocks, one for each of as many threads, unless they become small.
+
+    >>> fine_bounds((2000, 5000), np.dtype("float32"))
+    (0, 524, 1048, 1572, 2096, 2620, 3144, 3668, 4192, 4716, 5000)
+    """
+    rows, columns = shape
+    column = rows * work_dtype(dtype).itemsize
+    size = min(max(column * columns // FINE, FINE_BYTES), BLOCK_BYTES)
+    return even_bounds(columns, max(1, size // column))
