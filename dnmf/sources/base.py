@@ -1,11 +1,12 @@
-"""How a matrix is cut into blocks of columns, and what every source can do.
+"""Interfaces shared by all sources: the layout of a matrix in blocks of columns, and the reading of its blocks.
 
-The columns are what is streamed. A matrix that is cut along its rows is streamed as its transpose, and `transposed`
-says so; everything here speaks of the matrix as it is streamed, except where it says otherwise.
+Columns are streamed. A matrix that is cut along its rows is streamed as its transpose, and `transposed` is set; names
+and shapes here are those of the streamed matrix, unless they are the user's.
 """
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
@@ -30,9 +31,9 @@ class Layout:
     bounds
         Block j holds the columns bounds[j] … bounds[j + 1].
     transposed
-        Whether the user's matrix is the transpose.
+        Whether the user's matrix is the transpose of the streamed one.
     read_bytes
-        Memory that one read of the largest block takes, in bytes; 0 where a block is a view.
+        Memory that one read of the largest block takes, in bytes; 0 if a block is a view.
     stored_bytes
         Bytes of V that a pass reads.
     sparse
@@ -40,16 +41,16 @@ class Layout:
     on_disk
         Whether a read waits for a disk or a network.
     kind
-        In words, for people.
+        A description for people.
     location
-        Path or URL, with its part, where the matrix can be opened again, if there is one.
+        Path or URL, with its part, from which the matrix can be opened again, or None.
     names
-        Of rows and columns, in the user's orientation. They stay in the process that opened the matrix: a layout that
-        is pickled for a worker has none.
+        Names of rows and columns, in the user's orientation. They stay in the process that opened the matrix: a
+        pickled layout has none.
     held_bytes
-        Memory that the source holds beside what is read, in bytes; 0 where it was in memory before.
+        Memory that the source holds between reads, in bytes; 0 if the matrix was in memory before.
     weights_bytes
-        The share of `read_bytes` that the weights of the entries have.
+        The share of `read_bytes` that is for the weights of the entries.
     """
 
     shape: tuple[int, int]
@@ -69,6 +70,41 @@ class Layout:
     def __reduce__(self) -> tuple[Any, ...]:
         fields = [field.name for field in dataclasses.fields(self)]
         return Layout, tuple(NO_NAMES if name == "names" else getattr(self, name) for name in fields)
+
+    @classmethod
+    def of_file(
+        cls,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        bounds: tuple[int, ...],
+        transposed: bool,
+        *,
+        kind: str,
+        location: str | None,
+        names: Names,
+        read_bytes: int | None = None,
+        held_bytes: int = 0,
+    ) -> Self:
+        """Return the layout of a dense matrix on a disk or in a bucket, of the user's shape and names.
+
+        A read takes one block of memory by default.
+        """
+        cut = shape[::-1] if transposed else shape
+        work_dtype(dtype)
+        return cls(
+            shape=cut,
+            dtype=dtype,
+            bounds=bounds,
+            transposed=transposed,
+            read_bytes=cut[0] * bounds[1] * dtype.itemsize if read_bytes is None else read_bytes,
+            stored_bytes=math.prod(shape) * dtype.itemsize,
+            sparse=False,
+            on_disk=True,
+            kind=kind,
+            location=location,
+            names=names.checked(shape),
+            held_bytes=held_bytes,
+        )
 
     @property
     def blocks(self) -> int:
@@ -95,13 +131,13 @@ class Layout:
         return slice(self.bounds[block], self.bounds[block + 1])
 
     def block_bytes(self, block: int) -> int:
-        """Return the share of `stored_bytes` that a block has, by its columns."""
+        """Return the share of `stored_bytes` of a block, in proportion to its columns."""
         columns = self.columns(block)
         before, after = (self.stored_bytes * edge // self.shape[1] for edge in (columns.start, columns.stop))
         return int(after - before)
 
     def name(self, block: int) -> str:
-        """Return words for a block, in the user's orientation."""
+        """Describe a block, in the user's orientation."""
         columns = self.columns(block)
         return name_of_block(block, columns.start, columns.stop, self.transposed)
 
@@ -141,42 +177,38 @@ class Source(Protocol):
         """Return a block (m, w), a dense array or CSC, valid until the thread's next read."""
 
     def expect(self, block: int) -> None:
-        """Be told that a block will be read soon."""
+        """Take a hint that a block will be read soon."""
 
     def part(self, blocks: range) -> "Part":
-        """Return what another process needs to read these blocks."""
+        """Return the form of these blocks that is sent to another process."""
 
 
 class Part(Protocol):
-    """Blocks of a matrix as another process is told of them; it is pickled, but for `needs`.
-
-    `small` says that it holds no entries of V but a place to read them from, the same for all blocks. `needs` are
-    futures on the cluster that computes the blocks; what they are of comes back by `given`.
-    """
+    """Blocks of a matrix in the form that is sent to another process; everything but `needs` is pickled."""
 
     @property
     def small(self) -> bool:
-        """Whether it holds no entries of V."""
+        """Whether it holds no entries of V but a place to read them from, the same for all blocks."""
 
     @property
     def needs(self) -> Sequence[Any]:
-        """Futures."""
+        """Futures on the cluster whose values the blocks are computed from."""
 
     def given(self, values: Sequence[Any]) -> "Part":
-        """Return the part with the values of its needs."""
+        """Return the part with the values of its `needs`."""
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Return a block, as the source does."""
 
     def expect(self, block: int) -> None:
-        """Be told that a block will be read soon."""
+        """Take a hint that a block will be read soon."""
 
 
 Labelled = TypeVar("Labelled", bound=Source)
 
 
 class Elsewhere:
-    """A source that reads from where every process can: it is its own part."""
+    """A source that every process can read for itself: it is pickled and sent."""
 
     small: ClassVar[bool] = True
     needs: ClassVar[Sequence[Any]] = ()
@@ -189,26 +221,36 @@ class Elsewhere:
         """Return itself."""
         return self
 
+    def expect(self, block: int) -> None:
+        """Do nothing."""
 
-class Pieces:
-    """Blocks of a matrix in memory, on their way to another process."""
+
+class Pieces(Elsewhere):
+    """Blocks of a matrix in memory, sent to another process."""
 
     small: ClassVar[bool] = False
-    needs: ClassVar[Sequence[Any]] = ()
 
     def __init__(self, blocks: Mapping[int, Block]) -> None:
         self.blocks = blocks
-
-    def given(self, values: Sequence[Any]) -> Self:
-        """Return itself, which needs nothing."""
-        return self
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Return a block."""
         return self.blocks[block]
 
+
+class InMemory:
+    """A source whose blocks are in memory and are sent as they are."""
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block."""
+        raise NotImplementedError
+
     def expect(self, block: int) -> None:
-        """Do nothing: it is there."""
+        """Do nothing."""
+
+    def part(self, blocks: range) -> Pieces:
+        """Return the blocks themselves."""
+        return Pieces({block: self.read(block, Scratch()) for block in blocks})
 
 
 def relabelled(source: Labelled, **changes: Any) -> Labelled:
@@ -218,7 +260,7 @@ def relabelled(source: Labelled, **changes: Any) -> Labelled:
 
 
 def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:
-    """Return words for a block of the columns start … stop, as streamed.
+    """Describe a block of the columns start … stop, as streamed.
 
     >>> name_of_block(2, 20, 30, transposed=True)
     'block 2 (rows 20 to 29)'

@@ -11,7 +11,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
-from dnmf.sources.base import Axis, Layout, Pieces, check_shape, relabelled
+from dnmf.sources.base import Axis, InMemory, Layout, check_shape, relabelled
 from dnmf.sources.blocks import as_matrix, canonical, to_scipy, with_nan
 from dnmf.sources.bounds import entry_bounds, fine_bounds, streams_rows
 from dnmf.sources.names import NO_NAMES, Names
@@ -19,7 +19,7 @@ from dnmf.sources.names import NO_NAMES, Names
 Held = TypeVar("Held", "ArraySource", "SparseSource")
 
 
-class ArraySource:
+class ArraySource(InMemory):
     """A NumPy array of any real dtype and memory order; `bounds` are those that its blocks have had before, if any."""
 
     def __init__(self, given: ArrayLike, streamed: Axis | None = None, bounds: Sequence[int] | None = None) -> None:
@@ -46,15 +46,8 @@ class ArraySource:
         """Return a view."""
         return self.matrix[:, self.layout.columns(block)]
 
-    def expect(self, block: int) -> None:
-        """Do nothing: it is there."""
 
-    def part(self, blocks: range) -> Pieces:
-        """Return the blocks themselves."""
-        return Pieces({block: self.read(block, Scratch()) for block in blocks})
-
-
-class SparseSource:
+class SparseSource(InMemory):
     """A SciPy sparse matrix or array; CSC is streamed by columns, CSR by rows."""
 
     def __init__(self, matrix: Any, streamed: Axis | None = None) -> None:
@@ -81,13 +74,6 @@ class SparseSource:
     def read(self, block: int, scratch: Scratch) -> Block:
         """Return the columns, sharing their memory."""
         return columns_of(self.matrix, self.layout.columns(block))
-
-    def expect(self, block: int) -> None:
-        """Do nothing: it is there."""
-
-    def part(self, blocks: range) -> Pieces:
-        """Return the blocks themselves."""
-        return Pieces({block: self.read(block, Scratch()) for block in blocks})
 
 
 def sparse_source(matrix: Any, streamed: Axis | None = None) -> SparseSource:

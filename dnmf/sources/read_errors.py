@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from dnmf.errors import DnmfError, ReadError, exhausted
+from dnmf.errors import DataError, DnmfError, ReadError, exhausted
 from dnmf.sources.base import Layout
 from dnmf.storage.urls import is_url, told
 
@@ -34,3 +34,19 @@ def reading(
 ) -> contextlib.AbstractContextManager[None]:
     """Turn what goes wrong in reading a block into a ReadError; `place` is what a matrix without location is called."""
     return reading_part(f"{layout.name(block)} of {layout.location or place}", layout.location, reason)
+
+
+@contextlib.contextmanager
+def parsing(place: object, what: str) -> Iterator[None]:
+    """Turn an error in a file that should be of some format into a DataError."""
+    try:
+        yield
+    except (DnmfError, Warning):
+        raise
+    except Exception as error:
+        if exhausted(error):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{place} is no {what}, or a damaged one ({reason}); write it again from its origin."
+        ) from error

@@ -11,13 +11,30 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Weighted
 from dnmf.kernels.preparation.steps import Step
-from dnmf.sources.base import Layout, Pieces, Source, check_shape
+from dnmf.sources.base import InMemory, Layout, Source, check_shape
 from dnmf.sources.blocks import CheckedPart, as_matrix, part_for, read_block
 from dnmf.sources.memory import as_columns, columns_of
 from dnmf.sources.prepared import Prepared
 
 
-class WeightedSource:
+class ReadTogether:
+    """V and its weights, read block by block."""
+
+    values: Any
+    weights: Any
+
+    def read(self, block: int, scratch: Scratch) -> Weighted:
+        """Return a block with its weights, which use buffers of their own."""
+        values = read_block(self.values, block, scratch)
+        return Weighted(values, read_block(self.weights, block, scratch.beside(), "weights"))
+
+    def expect(self, block: int) -> None:
+        """Pass a hint that a block will be read soon to both."""
+        self.values.expect(block)
+        self.weights.expect(block)
+
+
+class WeightedSource(ReadTogether):
     """V and its weights. The blocks are V's; weights that are cut otherwise are refused."""
 
     def __init__(self, values: Source, weights: "Source | MemoryWeights") -> None:
@@ -40,15 +57,6 @@ class WeightedSource:
             stored_bytes=mine.stored_bytes + theirs.stored_bytes,
             kind=f"{mine.kind}, with weights",
         )
-
-    def read(self, block: int, scratch: Scratch) -> Weighted:
-        """Return a block with its weights."""
-        return read_both(self.values, self.weights, block, scratch)
-
-    def expect(self, block: int) -> None:
-        """Be told that a block will be read soon."""
-        self.values.expect(block)
-        self.weights.expect(block)
 
     def part(self, blocks: range) -> "WeightedPart":
         """Return what another process needs to read these blocks."""
@@ -73,13 +81,8 @@ def steps_of(source: Source) -> tuple[Step, ...]:
     return values.steps if isinstance(values, Prepared) else ()
 
 
-def read_both(values: Any, weights: Any, block: int, scratch: Scratch) -> Weighted:
-    """Read a block of each; the weights use buffers of their own."""
-    return Weighted(read_block(values, block, scratch), read_block(weights, block, scratch.beside(), "weights"))
-
-
 @dataclasses.dataclass(frozen=True)
-class WeightedPart:
+class WeightedPart(ReadTogether):
     """Blocks of V and of the weights, as another process is told of them."""
 
     values: CheckedPart
@@ -100,17 +103,8 @@ class WeightedPart:
         count = len(self.values.needs)
         return WeightedPart(self.values.given(values[:count]), self.weights.given(values[count:]))
 
-    def read(self, block: int, scratch: Scratch) -> Weighted:
-        """Return a block with its weights."""
-        return read_both(self.values, self.weights, block, scratch)
 
-    def expect(self, block: int) -> None:
-        """Be told that a block will be read soon."""
-        self.values.expect(block)
-        self.weights.expect(block)
-
-
-class MemoryWeights:
+class MemoryWeights(InMemory):
     """Weights in memory, cut like V: an array of any real dtype, or a sparse matrix."""
 
     def __init__(self, given: Any, like: Layout) -> None:
@@ -137,10 +131,3 @@ class MemoryWeights:
     def read(self, block: int, scratch: Scratch) -> Any:
         """Return a view."""
         return columns_of(self._matrix, self.layout.columns(block))
-
-    def expect(self, block: int) -> None:
-        """Do nothing: it is there."""
-
-    def part(self, blocks: range) -> Pieces:
-        """Return the blocks themselves."""
-        return Pieces({block: self.read(block, Scratch()) for block in blocks})

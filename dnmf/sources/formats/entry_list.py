@@ -3,7 +3,6 @@
 Small ones are read into memory when they are opened. Larger ones are for `dnmf convert`, which reads them twice.
 """
 
-import contextlib
 import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError, DataWarning, DnmfError, exhausted, warn
+from dnmf.errors import DataError, DataWarning, DnmfError, warn
 from dnmf.sources.addresses import Address, NotInPlace, convert_command
 from dnmf.sources.base import Axis, check_shape
 from dnmf.sources.memory import SparseSource, read_into_memory, sparse_source
@@ -186,19 +185,3 @@ class Text:
     def __exit__(self, *error: object) -> None:
         self.file.close()
         self._raw.close()
-
-
-@contextlib.contextmanager
-def explained(address: Address, what: str) -> Iterator[None]:
-    """Turn what goes wrong in reading a text into a sentence."""
-    try:
-        yield
-    except (DnmfError, Warning):
-        raise
-    except Exception as error:
-        if exhausted(error):
-            raise
-        told = " ".join(str(error).split())
-        raise DataError(
-            f"{address} is no {what}, or a damaged one ({told}); write it again from its origin."
-        ) from error

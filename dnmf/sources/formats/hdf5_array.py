@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dnmf.errors import DataError, ReadError, needed
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import Block, work_dtype
+from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Axis, Layout, check_shape
 from dnmf.sources.bounds import cut_tiles
 from dnmf.sources.formats.hdf5_filters import check_filters, filters_of
@@ -169,24 +169,20 @@ class Hdf5Source(Reopened):
         self, array: Hdf5Array, what: str, location: str, streamed: Axis | None = None, names: Names = NO_NAMES
     ) -> None:
         shape = check_shape(array.shape, location)
-        work_dtype(array.dtype)
         tiles = array.chunks or (1, 1)
         transposed, bounds = cut_tiles(shape, (tiles[0], tiles[1]), array.dtype, streamed)
-        cut = shape[::-1] if transposed else shape
         self.array = array
-        self.layout = Layout(
-            shape=cut,
-            dtype=array.dtype,
-            bounds=bounds,
-            transposed=transposed,
-            read_bytes=cut[0] * bounds[1] * array.dtype.itemsize + 3 * math.prod(tiles) * array.dtype.itemsize,
-            stored_bytes=math.prod(shape) * array.dtype.itemsize,
-            sparse=False,
-            on_disk=True,
+        across = shape[1 if transposed else 0]
+        self.layout = Layout.of_file(
+            shape,
+            array.dtype,
+            bounds,
+            transposed,
+            read_bytes=(across * bounds[1] + 3 * math.prod(tiles)) * array.dtype.itemsize,
             kind=f"{what}, {f'chunks of {tiles[0]} × {tiles[1]}' if array.chunks else 'contiguous'}, "
             f"{'read directly' if array.direct else 'read through h5py'}",
             location=location,
-            names=names.checked(shape),
+            names=names,
             held_bytes=0 if array.table is None else array.table.nbytes,
         )
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dnmf.errors import DataError, needed
+from dnmf.errors import needed
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.anndata_groups import find
@@ -10,7 +10,7 @@ from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
 from dnmf.sources.formats.hdf5_array import array_of, open_dataset
 from dnmf.sources.formats.netcdf_file import open_packed
 from dnmf.sources.formats.packing import is_packed
-from dnmf.sources.read_errors import reading_part
+from dnmf.sources.read_errors import parsing, reading_part
 
 
 def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
@@ -28,12 +28,8 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
     annotated = address.place.lower().endswith((".h5ad", ".h5mu"))
     h5py = needed("h5py", address.place, "anndata" if annotated else "hdf5")
     path = Path(address.place)
-    try:
+    with parsing(path, "HDF5 file"):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(
-            f"{path} is no HDF5 file, or a damaged one ({error}); write it again from its origin."
-        ) from error
     with file, reading_part(str(address), str(address)):
         found = find(file, address, "an HDF5")
         if found.form is None and is_packed(found.node.attrs):

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source, check_shape
-from dnmf.sources.formats.entry_list import Batch, Text, check_held, explained, held
+from dnmf.sources.formats.entry_list import Batch, Text, check_held, held
 from dnmf.sources.memory import ArraySource, read_into_memory
 from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.read_errors import parsing
 
 TEXT_BYTES = 8 * 2**20
 BANNER = "%%matrixmarket"
@@ -34,7 +35,7 @@ class Market:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        with explained(address, WHAT), Text(Path(address.place)) as text:
+        with parsing(address, WHAT), Text(Path(address.place)) as text:
             words = text.file.readline().decode("latin-1").lower().split()
             if len(words) != 5 or words[0] != BANNER or words[1] != "matrix":
                 raise ValueError("its first line is not %%MatrixMarket matrix …")
@@ -75,7 +76,7 @@ class MarketEntries(Market):
     def batches(self) -> Iterator[Batch]:
         """Read through, each run of lines as a small file of its own."""
         met = 0
-        with explained(self.address, WHAT):
+        with parsing(self.address, WHAT):
             for text, share in self.parts():
                 part = np.loadtxt(text, LINE[: 2 if self.field == "pattern" else 3], comments="%", ndmin=1)
                 met += len(part)
@@ -116,7 +117,7 @@ class MarketArray(Market):
                 "scipy.io.mmwrite(…, symmetry='general')."
             )
         met = 0
-        with explained(self.address, WHAT):
+        with parsing(self.address, WHAT):
             for text, share in self.parts():
                 part = np.loadtxt(text, comments="%", ndmin=1)
                 if part.ndim != 1:

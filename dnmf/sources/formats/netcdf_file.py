@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from dnmf.errors import DataError, DnmfError, exhausted, needed
+from dnmf.errors import needed
 from dnmf.sources.addresses import Address, NotInPlace
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.hdf5_array import open_dataset
 from dnmf.sources.formats.hdf5_filters import check_filters
 from dnmf.sources.formats.nodes import child, is_group, matrices, names_in
 from dnmf.sources.formats.xarray_array import LazySource, check_dims, decoded, is_decoded, names_of, undecoded
-from dnmf.sources.read_errors import reading_part
+from dnmf.sources.read_errors import parsing, reading_part
 
 
 def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
@@ -31,18 +31,9 @@ def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
         classic = file.read(3) == b"CDF"
     if not classic:
         needed("h5netcdf", address.place)
-    try:
+    with parsing(path, "NetCDF file"):
         group, name, deeper = (None, address.part, []) if classic else _place_of(address)
         data = _opened_file(path, classic, group, name)
-    except DnmfError:
-        raise
-    except Exception as error:
-        if exhausted(error):
-            raise
-        raise DataError(
-            f"{path} is no NetCDF file, or a damaged one ({type(error).__name__}: {error}); write it again from its "
-            "origin."
-        ) from error
     with reading_part(str(address), str(address)):
         array = _chosen(data, address, group, name, deeper)
         names = names_of(array)

@@ -18,11 +18,12 @@ from dnmf.kernels.blocks.panels import work_dtype
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
-from dnmf.sources.formats.entry_list import Batch, check_held, explained, held
+from dnmf.sources.formats.entry_list import Batch, check_held, held
 from dnmf.sources.formats.raw_array import npy_header
 from dnmf.sources.formats.stored_vectors import FileVector
 from dnmf.sources.memory import SparseSource, read_into_memory, sparse_source
 from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.read_errors import parsing
 
 WHAT = ".npz file of a sparse matrix"
 BATCH = 2**20
@@ -78,7 +79,7 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
     rows, columns = shape_in(address)
     facts = f"{rows} × {columns}, compressed .npz file of {entries} entries"
     check_held(address, entries, f"a compressed file of {entries} entries", facts, "save it with compressed=False, or ")
-    with explained(address, WHAT):
+    with parsing(address, WHAT):
         matrix = scipy.sparse.load_npz(address.place)
     source = sparse_source(matrix, streamed) if kind == "coo" else SparseSource(matrix, streamed)
     return read_into_memory(source, f".npz file of {entries} stored entries", str(address))
@@ -87,7 +88,7 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
 def unpacked(address: Address, folder: Path) -> Address:
     """Write the parts of a compressed file into a folder as they are, and return where."""
     target = folder / "unpacked.npz"
-    with explained(address, WHAT), zipfile.ZipFile(address.place) as archive, zipfile.ZipFile(target, "w") as plain:
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive, zipfile.ZipFile(target, "w") as plain:
         for name in archive.namelist():
             with archive.open(name) as packed, plain.open(name, "w", force_zip64=True) as file:
                 shutil.copyfileobj(packed, file, 2**20)
@@ -96,7 +97,7 @@ def unpacked(address: Address, folder: Path) -> Address:
 
 def kind_of(address: Address) -> tuple[str, bool, int]:
     """Return the format of a sparse matrix, whether it is compressed, and its number of entries."""
-    with explained(address, WHAT), zipfile.ZipFile(address.place) as archive:
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive:
         names = set(archive.namelist())
         if not {"format.npy", "shape.npy", "data.npy"} <= names:
             raise DataError(
@@ -116,7 +117,7 @@ def kind_of(address: Address) -> tuple[str, bool, int]:
 
 def shape_in(address: Address) -> tuple[int, int]:
     """Return the shape of the matrix."""
-    with explained(address, WHAT), zipfile.ZipFile(address.place) as archive:
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive:
         rows, columns = (int(size) for size in _array_in(archive, "shape"))
     return rows, columns
 
@@ -124,7 +125,7 @@ def shape_in(address: Address) -> tuple[int, int]:
 def vector_in(address: Address, name: str) -> FileVector:
     """Return where in the file an array lies that is not compressed."""
     path = Path(address.place)
-    with explained(address, WHAT), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+    with parsing(address, WHAT), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         file.seek(archive.getinfo(f"{name}.npy").header_offset)
         local = file.read(LOCAL)
         lengths = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))

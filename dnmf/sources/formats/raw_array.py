@@ -51,19 +51,8 @@ class FileSource(Elsewhere):
         transposed = _streams_rows(shape, not in_columns) if streamed is None else streamed == "rows"
         cut = shape[::-1] if transposed else shape
         self.together = in_columns != transposed
-        bounds = uncut_bounds(cut, dtype)
-        self.layout = Layout(
-            shape=cut,
-            dtype=dtype,
-            bounds=bounds,
-            transposed=transposed,
-            read_bytes=cut[0] * bounds[1] * dtype.itemsize,
-            stored_bytes=shape[0] * shape[1] * dtype.itemsize,
-            sparse=False,
-            on_disk=True,
-            kind=kind,
-            location=location,
-            names=names.checked(shape),
+        self.layout = Layout.of_file(
+            shape, dtype, uncut_bounds(cut, dtype), transposed, kind=kind, location=location, names=names
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:

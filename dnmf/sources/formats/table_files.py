@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from dnmf.errors import DataError, needed
-from dnmf.sources.addresses import Address
-from dnmf.sources.formats.entry_list import ReadAgain, Text, explained
+from dnmf.sources.formats.entry_list import ReadAgain, Text
+from dnmf.sources.read_errors import parsing
 
 # Rows of a batch of Parquet, bytes of a batch of CSV, and bytes of the sample of a CSV file.
 BATCH_ROWS, CSV_BYTES, SAMPLE_BYTES = 2**18, 4 * 2**20, 2**17
@@ -59,7 +59,7 @@ class Parquet:
         if not self.files:
             raise DataError(f"{path} is a folder without .parquet files; give a Parquet file, or a folder of some.")
         self._arrow, self._module = needed("pyarrow", str(path)), needed("pyarrow.parquet", str(path))
-        with explained(Address(str(path)), self.what):
+        with parsing(path, self.what):
             self.sizes = [self._module.read_metadata(file).num_rows for file in self.files]
             schema = self._module.read_schema(self.files[0])
         self.count: int | None = sum(self.sizes)
@@ -107,7 +107,7 @@ class Csv:
     def __init__(self, path: Path, given: list[str] | None, batch_bytes: int, sample_bytes: int) -> None:
         self.path, self.batch_bytes = path, batch_bytes
         self._arrow, self._module = needed("pyarrow", str(path)), needed("pyarrow.csv", str(path))
-        with explained(Address(str(path)), self.what), Text(path) as text:
+        with parsing(path, self.what), Text(path) as text:
             sample = _decoded(text.file.read(sample_bytes), sample_bytes)
             lines = sample.split("\n")
             first = next((number for number, line in enumerate(lines) if line.strip()), None)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError, needed
 from dnmf.kernels.blocks.panels import work_dtype
 from dnmf.sources.addresses import MARK, Address
-from dnmf.sources.formats.entry_list import Batch, ReadAgain, explained
+from dnmf.sources.formats.entry_list import Batch, ReadAgain
 from dnmf.sources.formats.table_files import CSV_BYTES, SAMPLE_BYTES, Csv, Parquet, Table
 from dnmf.sources.names import Names
+from dnmf.sources.read_errors import parsing
 
 USUAL = (
     {"row", "rows", "i", "user", "users", "userid", "user_id"},
@@ -75,7 +76,7 @@ class TableEntries:
             If digits turn out to be texts further on: the next time they are read as texts from the start.
         """
         try:
-            with explained(self.address, self.table.what):
+            with parsing(self.address, self.table.what):
                 for found, share in self.table.batches(self.places, self.as_text):
                     for axis, column in enumerate(found):
                         if column.null_count:

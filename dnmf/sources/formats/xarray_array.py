@@ -3,7 +3,6 @@
 Its coordinates become names. The numbers of a variable that needs no decoding are read past xarray.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from dnmf.errors import DataError, DnmfError, needed
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import Block, work_dtype
+from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Axis, Layout, Source, check_shape, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.bounds import cut_tiles, streams_rows, uncut_bounds
@@ -132,7 +131,6 @@ class LazySource(Reopened):
 
     def __init__(self, array: Any, names: Names, location: str | None, streamed: Axis | None = None) -> None:
         shape = check_shape(array.shape, location or "V")
-        work_dtype(array.dtype)
         tiles = array.encoding.get("preferred_chunks") or {}
         if tiles:
             sizes = tuple(int(tiles.get(dim, size)) for dim, size in zip(array.dims, shape, strict=True))
@@ -140,20 +138,16 @@ class LazySource(Reopened):
         else:
             transposed = streams_rows(shape, streamed)
             bounds = uncut_bounds(shape[::-1] if transposed else shape, array.dtype)
-        cut = shape[::-1] if transposed else shape
         self.array = array
-        self.layout = Layout(
-            shape=cut,
-            dtype=array.dtype,
-            bounds=bounds,
-            transposed=transposed,
-            read_bytes=3 * cut[0] * bounds[1] * array.dtype.itemsize,
-            stored_bytes=math.prod(shape) * array.dtype.itemsize,
-            sparse=False,
-            on_disk=True,
+        self.layout = Layout.of_file(
+            shape,
+            array.dtype,
+            bounds,
+            transposed,
+            read_bytes=3 * shape[1 if transposed else 0] * bounds[1] * array.dtype.itemsize,
             kind=f"xarray variable {array.name} ({', '.join(map(str, array.dims))}), decoded by xarray",
             location=location,
-            names=names.checked(shape),
+            names=names,
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -163,9 +157,6 @@ class LazySource(Reopened):
             part = self.array[columns, :] if self.layout.transposed else self.array[:, columns]
             values = np.asarray(part.to_numpy())
         return values.T if self.layout.transposed else values
-
-    def expect(self, block: int) -> None:
-        """Do nothing: where a block lies is known to xarray alone."""
 
     def regions(self) -> Any:
         """Return the matrix as something that gives the entries of any rows and columns."""

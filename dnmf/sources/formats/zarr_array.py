@@ -9,7 +9,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import Block, work_dtype
+from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Axis, Elsewhere, Layout, check_shape
 from dnmf.sources.bounds import even_bounds, streams_rows
 from dnmf.sources.formats.presence import Presence
@@ -32,31 +32,26 @@ class ZarrSource(Elsewhere):
         names: Names | None = None,
     ) -> None:
         shape = check_shape(array.shape, f"the Zarr array {location or array.store_path}")
-        work_dtype(array.dtype)
         chunks = tuple(int(size) for size in (array.shards or array.chunks))
         rows, columns = (math.ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True))
         transposed = streams_rows(shape, streamed, (rows, columns))
-        cut = shape[::-1] if transposed else shape
         width = chunks[0 if transposed else 1]
         self.array = Presence(array)
         self.place = str(array.store_path)
         self.files = ChunkFiles.of(array, self.array, transposed)
         across = columns if transposed else rows
         padded = across * chunks[1 if transposed else 0]
-        self.layout = Layout(
-            shape=cut,
-            dtype=array.dtype,
-            bounds=even_bounds(cut[1], width),
-            transposed=transposed,
-            # zarr holds the chunks as they are stored, decoded, and the region that they are put together in
+        self.layout = Layout.of_file(
+            shape,
+            array.dtype,
+            even_bounds(shape[0 if transposed else 1], width),
+            transposed,
+            # zarr holds the chunks as they are stored, decoded, and in the region that they are put into
             read_bytes=padded * width * array.dtype.itemsize * (1 if self.files else 3),
-            stored_bytes=math.prod(shape) * array.dtype.itemsize,
-            sparse=False,
-            on_disk=True,
             kind=f"Zarr array, {rows} × {columns} chunks of {chunks[0]} × {chunks[1]}, "
             f"{'read directly' if self.files else 'read through zarr'}",
             location=location,
-            names=(names or names_kept(array)).checked(shape),
+            names=names or names_kept(array),
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
