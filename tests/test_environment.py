@@ -232,7 +232,7 @@ def test_where_no_thread_can_be_started_it_is_not_the_matrix_that_is_wrong(path,
         found = ended("info", path)
     assert found.code == 1
     assert "no more threads" in found.err
-    assert "is no Zarr" not in found.err
+    assert "is not a Zarr" not in found.err
 
 
 @pytest.mark.parametrize("place", ["x", "./x", "~nobody-of-this-name/x"])
@@ -278,7 +278,7 @@ def test_nobody_waits_for_a_pipe_in_a_store(name, command, path, tmp_path, ended
     found = ended(command, tmp_path / "s")
     assert found.code == 2
     said = found.err.splitlines()[-1]
-    assert "is no regular file" in said or "is no store" in said or f"holds the special file {name}" in said
+    assert "is not a regular file" in said or "is not a store" in said or f"holds the special file {name}" in said
 
 
 FORK = """

@@ -194,7 +194,7 @@ def test_transform_prepares_new_data_by_what_was_learned(samples, long, tmp_path
     np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(dnmf.transform(tmp_path / "run.zarr", new), again)
     np.testing.assert_array_equal(dnmf.transform(result, by_hand), again)
-    with pytest.raises(DataError, match="prepared otherwise"):
+    with pytest.raises(DataError, match="prepared by other steps"):
         dnmf.transform(result, prepared(new, samples))
     with pytest.raises(DataError, match="give data with 30"):
         dnmf.transform(result, new[:-1] if long == "columns" else new[:, :-1])
@@ -217,7 +217,7 @@ def test_a_run_is_resumed_to_the_same_bits(again, tmp_path):
 def test_a_run_is_not_resumed_on_what_was_prepared_otherwise(tmp_path):
     V = matrix()
     dnmf.factorize(prepared(V, "rows"), 3, max_passes=2, tol=0, store=tmp_path / "run.zarr")
-    with pytest.raises(DataError, match="prepared otherwise"):
+    with pytest.raises(DataError, match="prepared by other steps"):
         dnmf.resume(tmp_path / "run.zarr", prep.clip(V), max_passes=3)
     dnmf.factorize(V, 3, max_passes=2, tol=0, store=tmp_path / "plain.zarr")
     with pytest.raises(StoreError, match="a digest of its first block"):
@@ -255,7 +255,7 @@ HOSTILE = {
 def test_steps_that_no_run_writes_are_refused(steps, tmp_path):
     dnmf.factorize(matrix(), 3, max_passes=2, store=tmp_path / "run.zarr")
     change_header(tmp_path / "run.zarr", prepared=steps)
-    with pytest.raises(StoreError, match=r"is no store that dnmf wrote: the preparation is wrong"):
+    with pytest.raises(StoreError, match=r"is not a store that dnmf wrote: the preparation is wrong"):
         dnmf.load(tmp_path / "run.zarr")
 
 

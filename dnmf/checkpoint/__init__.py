@@ -1,16 +1,16 @@
 """Durable checkpoints of a run in a Zarr store.
 
 ```
-run.zarr/zarr.json                       format version, fingerprint of V, settings, where V lies; with a digest
-run.zarr/names.json                      what the rows and columns of V are called, where they have names
-run.zarr/checkpoints/<pass>-<id>/{W,H}   written once and never again; every chunk with its own checksum; beside them
-                                         `guide`, what the method knows, where it knows something
+run.zarr/zarr.json                       format version, fingerprint of V, settings, location of V; with a digest
+run.zarr/names.json                      the names of the rows and columns of V, if any
+run.zarr/checkpoints/<pass>-<id>/{W,H}   written once and never changed; every chunk with its own checksum; also
+                                         `guide`, the state of the method, if it has one
 run.zarr/commits/<pass>.json             the truth: group, digests of all chunks, history, state; written last
 run.zarr/{W,H}                           the finished factors, the same files as in the last checkpoint
 run.zarr/.lock                           held by the run that writes here
 ```
 
-A store is a folder, or the objects below a URL (`place.py` says what both can do): there a record is written on
+A store is a folder, or the objects below a URL, with one interface (`dnmf.storage`). In a bucket a record is written on
 condition that there is none, and the lock is a name that is checked before each record.
 """
 

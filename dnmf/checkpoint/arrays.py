@@ -19,14 +19,14 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.storage.durable import explained, sync
 from dnmf.storage.location import Place
 
-# Narrow blocks are put together to chunks of about this size.
+# Narrow blocks are joined to chunks of about this size.
 CHUNK_BYTES = 4 * 2**20
-# What Crc32cCodec adds to a chunk.
+# The bytes that Crc32cCodec adds to a chunk.
 CHECKSUM_BYTES = 4
 
 
 def chunk_columns(bounds: Sequence[int], rank: int, itemsize: int) -> int:
-    """Return the columns of a chunk of H: one block, or several where they are narrow.
+    """Return the number of columns of a chunk of H: one block, or several narrow ones.
 
     >>> chunk_columns([0, 500000, 1000000], rank=20, itemsize=4)
     500000
@@ -53,7 +53,7 @@ def gather(H: Factor, bounds: Sequence[int], width: int) -> Iterator[Float]:
 
 
 class StoredFactor(Factor):
-    """The long factor of a checkpoint, read block by block: a chunk that is missing is an error, and not zeros."""
+    """The long factor of a checkpoint, read block by block: a missing chunk is an error, and not zeros."""
 
     shared = True
 
@@ -70,11 +70,11 @@ class StoredFactor(Factor):
         return type(self), (self.array, self._bounds, self._transposed)
 
     def follow(self, newer: "StoredFactor") -> None:
-        """Read from a newer checkpoint that holds the same numbers, since this one may be deleted."""
+        """Read from a newer checkpoint with the same numbers from now on, since this one may be deleted."""
         self.array, self._last = newer.array, threading.local()
 
     def read(self, block: int) -> Float:
-        """Read a block. Of narrow blocks, each thread keeps the chunk that the next one will be in as well.
+        """Read a block. Each thread caches the last chunk for narrow blocks, which share it.
 
         Raises
         ------
@@ -104,9 +104,9 @@ class StoredFactor(Factor):
 def write_factors(
     place: Place, group: str, W: Float, H: Factor, bounds: Sequence[int], transposed: bool
 ) -> dict[str, list[str]]:
-    """Write both factors into a group, under the names the user knows them by; return the digests of their chunks.
+    """Write both factors into a group, under the user's names; return the digests of their chunks.
 
-    Streamed by rows, the long factor is the user's W; it is stored as such.
+    If rows are streamed, the long factor is the user's W, and is stored as W.
     """
     short, long = ("H", "W") if transposed else ("W", "H")
     whole = np.ascontiguousarray(W.T if transposed else W)
@@ -126,7 +126,7 @@ def write_whole(place: Place, name: str, whole: Float) -> str:
 def write_long(
     path: StoreLike, H: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool
 ) -> list[str]:
-    """Write a long factor as a Zarr array, (rank, n) or, transposed, (n, rank); return the digests of its chunks."""
+    """Write a long factor as a Zarr array (r, n), or transposed (n, r); return the digests of its chunks."""
     width = chunk_columns(bounds, rank, dtype.itemsize)
     shape, chunks = (rank, bounds[-1]), (rank, width)
     array = create_factor(path, shape[::-1] if transposed else shape, chunks[::-1] if transposed else chunks, dtype)
@@ -142,21 +142,21 @@ class Spread(Protocol):
 
     @property
     def sees_store(self) -> bool:
-        """Whether those processes see the store."""
+        """Whether those processes can write to the store."""
 
     def each_chunk(self, bounds: Sequence[int], width: int, act: Callable[[int, Float], str]) -> list[str]:
-        """Return what an act returns there for every chunk of `width` columns, given its first column and its part."""
+        """Call `act(start, part)` there for every chunk of `width` columns, and return the results."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChunkWriter:
-    """What writes a chunk of a long factor, in any process that sees the store."""
+    """Writes a chunk of a long factor, in any process that can write to the store."""
 
     array: zarr.Array[Any]
     transposed: bool
 
     def __call__(self, start: int, part: Float) -> str:
-        """Write the columns (r, w) from `start` on, so that they stay; return their digest."""
+        """Write the columns (r, w) from `start` on durably; return their digest."""
         columns = slice(start, start + part.shape[1])
         chunk = np.ascontiguousarray(part.T if self.transposed else part)
         with explained(f"A chunk of {self.array.store_path}"):
@@ -169,7 +169,7 @@ class ChunkWriter:
 
 
 def chunk_key(array: zarr.Array[Any], index: int, by_rows: bool) -> str:
-    """Return where a chunk lies below its array."""
+    """Return the key of a chunk below its array."""
     metadata: Any = array.metadata
     return str(metadata.encode_chunk_key((index, 0) if by_rows else (0, index)))
 
@@ -177,7 +177,7 @@ def chunk_key(array: zarr.Array[Any], index: int, by_rows: bool) -> str:
 def create_factor(
     path: StoreLike, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
 ) -> zarr.Array[Any]:
-    """Create an array each chunk of which has a checksum, and reads as NaN where it is missing."""
+    """Create an array whose chunks have checksums, and whose missing chunks read as NaN."""
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.create_array(
             path,

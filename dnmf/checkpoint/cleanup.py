@@ -1,4 +1,4 @@
-"""What runs that were killed have left in a store."""
+"""Delete the remains of killed runs in a store."""
 
 import contextlib
 import re
@@ -7,12 +7,12 @@ from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.records import DAMAGE, Records, passes_of
 from dnmf.storage.location import LOCK, Place
 
-# A file or folder of a run or survey on its way to its name.
+# An unfinished file or folder of a run or survey.
 DRAFT = re.compile(r"\.((zarr|names|spent|[0-9]{6,18})\.json|W|H|\.lock|[a-z0-9-]+\.npz)-.+")
 
 
 def sweep_drafts(place: Place, *folders: str) -> None:
-    """Delete what was on its way to a name in some folders; the lock is held, so nobody is at work on it."""
+    """Delete unfinished files in folders; the lock is held, so no process is writing them."""
     for folder in folders:
         for name in place.names(folder):
             if DRAFT.fullmatch(name):
@@ -24,9 +24,9 @@ def sweep_drafts(place: Place, *folders: str) -> None:
 
 
 def sweep_checkpoints(records: Records, newest: Commit | None) -> None:
-    """Delete records that are newer than the newest whole one or damaged, and groups that no record speaks of.
+    """Delete records that are damaged or newer than the newest whole one, and groups without a record.
 
-    What cannot be read ends in an error before anything is deleted.
+    A record that cannot be read is an error, before anything is deleted.
     """
     names, groups, damaged = records.names(), set[str](), []
     for name in names:
@@ -45,5 +45,5 @@ def sweep_checkpoints(records: Records, newest: Commit | None) -> None:
 
 
 def is_begun(names: list[str]) -> bool:
-    """Say whether there is more in a folder than a run leaves that was killed before it had a header."""
+    """Return whether a folder holds more than the remains of a run that was killed before it had a header."""
     return not all(name.startswith(LOCK) or DRAFT.fullmatch(name) for name in names)

@@ -1,4 +1,4 @@
-"""The record of a checkpoint: what lies where, and that it is true."""
+"""The record of a checkpoint: the group and digests of its factors, and the state of the run."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ from dnmf.solvers.history import Record
 
 FORMAT = 1
 GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")
-# What a method knows beside the factors: numbers in the state, and an array.
+# The state of a method besides the factors: numbers in the state, and an array.
 GUIDE = "guide"
 GUIDE_PARTS = ("pending", "ahead", "probes", "bold", "sums")
 GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
@@ -27,23 +27,23 @@ MOST = 2**63
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Commit:
-    """What a commit record says.
+    """The content of a commit record.
 
     Attributes
     ----------
     passes
         Reads of V when the checkpoint was made.
     group
-        Where its factors lie in the store.
+        The group of its factors in the store.
     digests
-        Of every chunk of W and of H, and of the guide where there is one.
+        Digests of every chunk of W and of H, and of the guide if there is one.
     state
-        Numbers of the state: norms, loss, relative error, optimality, and those of the guide; where several models
+        Numbers of the state: norms, loss, relative error, optimality, and those of the guide; if several models
         advance together, also the loss, relative error, optimality and guide of each.
     history
-        One mapping a pass.
+        One mapping for each pass.
     verdict
-        Why the run stopped and whether it had converged; None for a checkpoint on the way.
+        Why the run stopped and whether it had converged; None for a checkpoint of an unfinished run.
     """
 
     passes: int
@@ -55,7 +55,7 @@ class Commit:
 
     @property
     def finished(self) -> bool:
-        """Whether it is of a finished run."""
+        """Whether it is the checkpoint of a finished run."""
         return is_finished(self.verdict, self.state)
 
     def to_bytes(self) -> bytes:
@@ -64,7 +64,7 @@ class Commit:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read a record; raise ValueError if a bit of it is not what was written."""
+        """Read a record; ValueError if it was changed."""
         read = unsealed(content)
         del read["format"]
         commit = cls(**read)
@@ -72,7 +72,7 @@ class Commit:
         return commit
 
     def _check(self) -> None:
-        """Raise ValueError for what no run writes: anybody can seal a record."""
+        """Raise ValueError for content that no run writes: anyone can seal a record."""
         sound = (
             type(self.passes) is int
             and isinstance(self.group, str)
@@ -90,16 +90,16 @@ class Commit:
             and (self.verdict is None or _is_verdict(self.verdict))
         )
         if not sound:
-            raise ValueError("the record is none that a run writes")
+            raise ValueError("the record was not written by a run")
 
 
 def is_finished(verdict: Mapping[str, Any] | None, state: Mapping[str, Any], **_: Any) -> bool:
-    """Return whether a record has a verdict on one model, and not on several of which none was chosen."""
+    """Return whether a record has a verdict on one model, chosen from several if there were."""
     return verdict is not None and not state.get("parts")
 
 
 def _are_guides(state: Mapping[str, Any], stored: bool) -> bool:
-    """Say whether the numbers of the guides, of the state and its parts, are such as fit an array, or none."""
+    """Return whether the numbers of the guides of the state and its parts are valid and fit the stored array."""
     parts = state.get("parts", [])
     if not isinstance(parts, list) or not all(isinstance(part, dict) and GUIDE in part for part in parts):
         return False
@@ -123,10 +123,10 @@ def guide_columns(state: Mapping[str, Any]) -> int:
 
 
 def _is_guide(given: Any) -> bool:
-    """Say whether numbers are those of a guide, with as many columns as they say."""
+    """Return whether numbers are those of a guide, with consistent columns."""
     if not isinstance(given, dict):
         return False
-    given = {"pending": 0, **given}  # which stores of 0.4.0 and before do not have
+    given = {"pending": 0, **given}  # missing in stores of 0.4.0 and before
     if set(given) != {*GUIDE_PARTS, *GUIDE_NUMBERS}:
         return False
     counts = [given[name] for name in (*GUIDE_PARTS, "columns", "refused")]
@@ -137,14 +137,14 @@ def _is_guide(given: Any) -> bool:
 
 
 def _is_number(given: object) -> bool:
-    """Say whether something is a finite number, or None."""
+    """Return whether a value is a finite number, or None."""
     if isinstance(given, float):
         return math.isfinite(given)
     return given is None or (type(given) is int and abs(given) < MOST)
 
 
 def _is_record(given: Any) -> bool:
-    """Say whether something is what the history has of a pass."""
+    """Return whether a value is the record of a pass in the history."""
     return (
         isinstance(given, dict)
         and set(given) == RECORD
@@ -160,7 +160,7 @@ def _is_verdict(given: Any) -> bool:
 
 
 def _is_text(given: Any) -> bool:
-    """Say whether something is a text such as dnmf writes, which moves no cursor."""
+    """Return whether a value is a text without control characters, as dnmf writes them."""
     return isinstance(given, str) and len(given) < 2000 and seen(given) == given
 
 
@@ -170,10 +170,10 @@ def sealed(content: Mapping[str, Any]) -> bytes:
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
-    """Return what was sealed; raise ValueError if a bit of it is not what was written."""
+    """Return sealed content; ValueError if it was changed."""
     read = json.loads(content)
     if not isinstance(read, dict) or read.pop("seal", None) != seal_of(read):
-        raise ValueError("the record is not what was written")
+        raise ValueError("the record was changed after it was written")
     return read
 
 

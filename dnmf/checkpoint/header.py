@@ -1,4 +1,4 @@
-"""What a store says of its run, and what it may not say: a store can come from anywhere."""
+"""The header of a store, written and validated: a store can come from anywhere."""
 
 import itertools
 import json
@@ -19,11 +19,11 @@ RUN, SURVEY = "dnmf", "dnmf_survey"
 # The newest format, and the first one whose headers are sealed.
 FORMAT = SEALED = 2
 SEAL = "seal"
-# No header or record is longer: blocks and passes take some tens of bytes each.
+# The most bytes of a header or record: blocks and passes take tens of bytes each.
 MOST_BYTES = 2**28
-# Nor is a text in a header, but for a path or URL.
+# The most characters of a text in a header, and of a path or URL.
 MOST_TEXT, MOST_PATH = 1000, 2**16
-# Fields that every header has, and those that the headers of some versions and faces have.
+# Fields of every header, and optional ones.
 FIELDS = {"format", "fingerprint", "settings", "location", "transposed", "bounds"}
 RUN_FIELDS = FIELDS | {"given"}
 SURVEY_FIELDS = FIELDS | {"ranks", "n_runs", "cv", "holdout", "sample"}
@@ -31,14 +31,14 @@ ALSO = {"weights", "prepared", "named", "estimator"}
 
 
 def write_header(place: Place, header: Mapping[str, Any], kind: str = RUN) -> None:
-    """Make a place a Zarr group that says of a run what can be read as long as there is the place, with a digest."""
+    """Write the Zarr group of a store, with the header of a run or survey and its digest as attributes."""
     content = {**header, SEAL: seal_of(header)}
     group = {"zarr_format": 3, "node_type": "group", "attributes": {kind: content}}
     place.replace(NAME, json.dumps(group, indent=2, allow_nan=False).encode())
 
 
 def attributes_of(place: Place, kind: str) -> dict[str, Any] | None:
-    """Return what the attributes of a Zarr group say of one kind, or None where they say nothing."""
+    """Return the header of one kind in the attributes of a Zarr group, or None."""
     try:
         header = json.loads(read_json(place, NAME))["attributes"][kind]
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -49,24 +49,24 @@ def attributes_of(place: Place, kind: str) -> dict[str, Any] | None:
 
 
 def find_header(place: Place, kind: str = RUN) -> dict[str, Any] | None:
-    """Return what a store says as it says it, without its digest, or None if there is no store of this kind."""
+    """Return the unchecked header of a store, without its digest; None if there is no store of this kind."""
     header = attributes_of(place, kind)
     return None if header is None else {name: value for name, value in header.items() if name != SEAL}
 
 
 def read_header(place: Place) -> dict[str, Any]:
-    """Return what a store says of its run, checked.
+    """Return the checked header of the store of a run.
 
     Raises
     ------
     StoreError
-        If there is no store, if a newer version of dnmf wrote it, if it is damaged, or if no dnmf can have written it.
+        If there is no store, if a newer version of dnmf wrote it, if it is damaged, or if dnmf cannot have written it.
     """
     header = attributes_of(place, RUN)
     if header is None:
         if attributes_of(place, SURVEY) is not None:
             raise StoreError(f"{place} is a survey of ranks; give the store of a run, as those in {place}/best are.")
-        state = "is no store of dnmf" if place.exists() else "does not exist"
+        state = "is not a store of dnmf" if place.exists() else "does not exist"
         raise StoreError(f"{place} {state}; give the store of a run, as made by store= or `dnmf fit --store`.")
     return checked_header(place, header, "store", _fault_of_run)
 
@@ -74,7 +74,7 @@ def read_header(place: Place) -> dict[str, Any]:
 def checked_header(
     place: Place, header: dict[str, Any], what: str, fault_of: Callable[[Mapping[str, Any]], str | None]
 ) -> dict[str, Any]:
-    """Return a header without its digest, having checked that it is what was written, and can have been."""
+    """Return a header without its digest, after checking that it is unchanged and valid."""
     version = header.get("format")
     check_version(place, header)
     seal = header.pop(SEAL, None)
@@ -84,8 +84,8 @@ def checked_header(
         fault = _fault_of_version(header, version) or fault_of(header)
     if fault:
         raise StoreError(
-            f"{place} is no {what} that dnmf wrote: {fault} in its zarr.json. Do not trust it; give another {what}, or "
-            f"start a new {'run' if what == 'store' else what}."
+            f"{place} is not a {what} that dnmf wrote: {fault} in its zarr.json. Do not trust it; give another {what}, "
+            f"or start a new {'run' if what == 'store' else what}."
         )
     return header
 
@@ -124,7 +124,7 @@ def check_version(place: Place, header: Mapping[str, Any] | None) -> None:
 
 
 def is_said(place: Place, header: Mapping[str, Any], kind: str) -> bool:
-    """Say whether a store says just this, with its digest."""
+    """Return whether a store has exactly this header, with its digest."""
     return attributes_of(place, kind) == {**header, SEAL: seal_of(header)}
 
 
@@ -134,7 +134,7 @@ def read_json(place: Place, name: str) -> bytes:
 
 
 def _fault_of_version(header: Mapping[str, Any], version: Any) -> str | None:
-    """Return what is wrong in a header of one version; in those without a digest, a name may have been changed."""
+    """Return the fault in the version or the field names of a header, or None; early headers have no digest."""
     if type(version) is not int or version < 1:
         return f"the format is {str(version)[:40]!r}"
     strange = header.keys() - RUN_FIELDS - SURVEY_FIELDS - ALSO
@@ -142,7 +142,7 @@ def _fault_of_version(header: Mapping[str, Any], version: Any) -> str | None:
 
 
 def fault_in(header: Mapping[str, Any], fields: set[str]) -> str | None:
-    """Return what is wrong in the fields that headers of runs and of surveys have, or None."""
+    """Return the fault in the common fields of headers of runs and surveys, or None."""
     missing = fields - header.keys()
     if missing:
         return f"there is no {min(missing)}"
@@ -173,7 +173,7 @@ def _fault_of_run(header: Mapping[str, Any]) -> str | None:
 
 
 def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:
-    """Return what is wrong in what a header says of the matrix, of its blocks and of its weights, or None."""
+    """Return the fault in the fields of the matrix, its blocks and its weights, or None."""
     kinds: dict[str, type] = {"fingerprint": dict, "settings": dict, "transposed": bool, "bounds": list}
     for name, kind in kinds.items():
         if not isinstance(header[name], kind):
@@ -193,7 +193,7 @@ def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:
         return f"the shape is {str(shape)[:60]}"
     bounds = header["bounds"]
     if not all(type(bound) is int for bound in bounds) or len(bounds) < 2 or bounds[0] != 0:
-        return "the bounds of the blocks are none"
+        return "the bounds of the blocks are invalid"
     if any(stop <= start for start, stop in itertools.pairwise(bounds)):
         return "the bounds of the blocks do not rise"
     if bounds[-1] != shape[0 if header["transposed"] else 1]:
@@ -202,17 +202,17 @@ def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:
 
 
 def _is_place(given: Any) -> bool:
-    """Say whether something is the path or URL of a matrix, or None for one that was in memory."""
+    """Return whether a value is the path or URL of a matrix, or None for a matrix in memory."""
     return given is None or (isinstance(given, str) and 0 < len(given) < MOST_PATH and "\0" not in given)
 
 
 def is_count(given: Any, most: int = 2**62) -> bool:
-    """Say whether something is a whole number above 0 and below another one."""
+    """Return whether a value is a whole number above 0 and below `most`."""
     return type(given) is int and 0 < given < most
 
 
 def has_header(location: str, header: dict[str, Any]) -> bool:
-    """Return whether the run at a path or URL has this header; False where it cannot be read."""
+    """Return whether the run at a path or URL has this header; False if it cannot be read."""
     try:
         return find_header(place_at(location)) == header
     except object_errors(DnmfError):

@@ -1,4 +1,4 @@
-"""The names of rows and columns in a store: beside the factors, and worth less than they are."""
+"""Row and column names, stored next to the factors and safe to lose."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ NAMES = "names.json"
 
 
 def write_names(place: Place, names: Names) -> None:
-    """Write names into a store, all at once; where there are too many to be read again, warn and keep none."""
+    """Write names into a store atomically; warn and keep none if they are too large to be read again."""
     axes = {"rows": names.rows, "columns": names.columns}
     content = sealed({axis: None if texts is None else texts.tolist() for axis, texts in axes.items()})
     if len(content) > MOST_BYTES:
@@ -28,7 +28,7 @@ def write_names(place: Place, names: Names) -> None:
 
 
 def read_names(place: Place, shape: tuple[int, int]) -> Names:
-    """Return the names that a store keeps for a matrix of a shape, with a warning where they are none."""
+    """Return the stored names of a matrix of a shape; no names, with a warning, if they are damaged."""
     with explained(f"The names in {place}", "opened"):
         try:
             content = unsealed(read_json(place, NAMES))
@@ -48,7 +48,7 @@ def read_names(place: Place, shape: tuple[int, int]) -> Names:
 
 
 def _names(given: Any, count: int) -> bool:
-    """Say whether what was read is names for so many rows or columns, or for none."""
+    """Return whether a value is None or a list of `count` names."""
     return given is None or (
         isinstance(given, list) and len(given) == count and all(isinstance(name, str) for name in given)
     )

@@ -1,4 +1,4 @@
-"""The arrays of a checkpoint as they are read: one that is not all there any more is an error, and not zeros."""
+"""Read the arrays of a checkpoint; missing chunks are an error, and not zeros."""
 
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from dnmf.storage.urls import told
 
 
 class Gone(StoreError):
-    """A checkpoint is not all there any more: a run that goes on has deleted it, and there is a newer one."""
+    """A checkpoint has been deleted, as a running fit replaces it by a newer one."""
 
 
 def open_array(place: Place, commit: Commit, name: str) -> zarr.Array[Any]:
@@ -30,7 +30,7 @@ def open_array(place: Place, commit: Commit, name: str) -> zarr.Array[Any]:
 
 
 def read_array(array: zarr.Array[Any], region: Any = ...) -> Any:
-    """Return what is in an array, or in a region of it.
+    """Return the content of an array, or of a region of it.
 
     Raises
     ------
@@ -51,10 +51,10 @@ def read_array(array: zarr.Array[Any], region: Any = ...) -> Any:
 
 
 def gone(where: str) -> Gone:
-    """Return the error for a checkpoint that is not all there."""
+    """Return the error for a checkpoint of which a part is missing."""
     return Gone(
-        f"{where} is not all there any more: the run has gone on and deleted this checkpoint, or it is damaged. Load "
-        "the store again."
+        f"{where} is no longer complete: the run has continued and deleted this checkpoint, or it is damaged. Load the "
+        "store again."
     )
 
 

@@ -1,4 +1,4 @@
-"""The records of a store: which there are, what they say, and the factors that each speaks of."""
+"""The commit records of a store, and the groups of their factors."""
 
 import contextlib
 import re
@@ -10,18 +10,18 @@ from dnmf.checkpoint.header import read_json
 from dnmf.storage.location import Place
 
 NAME = re.compile(r"[0-9]{6,18}\.json")
-# What the content of a record may be like that no run wrote; that it cannot be read is another thing.
+# Errors that the content of a damaged record may raise, unlike a record that cannot be read.
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, IsADirectoryError)
 
 
 class Records:
-    """The commit records at a place, known by their names: the passes after which they were written."""
+    """The commit records at a place; their names are the numbers of passes before them."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
 
     def names(self) -> list[str]:
-        """Return the names of all, the newest first."""
+        """Return the names of all records, the newest first."""
         try:
             found = self.place.names("commits")
         except NotADirectoryError:
@@ -29,14 +29,14 @@ class Records:
         return sorted(filter(NAME.fullmatch, found), key=passes_of, reverse=True)
 
     def read(self, name: str) -> Commit:
-        """Return what a record says.
+        """Read a record.
 
         Raises
         ------
         FileNotFoundError
-            If it is there no more.
+            If it no longer exists.
         Exception
-            One of `DAMAGE` if its content is not what was written, or is that of another pass.
+            One of `DAMAGE` if its content was changed, or belongs to another pass.
         """
         commit = Commit.from_bytes(read_json(self.place, f"commits/{name}"))
         if commit.passes != passes_of(name) or not commit.group.startswith(_groups_of(name)):
@@ -44,13 +44,13 @@ class Records:
         return commit
 
     def all(self) -> Iterator[Commit]:
-        """Yield what those say that are whole, the newest first; the factors are not looked at."""
+        """Yield the undamaged records, the newest first, without checking their factors."""
         for name in self.names():
             with contextlib.suppress(FileNotFoundError, *DAMAGE):
                 yield self.read(name)
 
     def remove(self, name: str) -> None:
-        """Delete a record, and after it the factors of its pass."""
+        """Delete a record, then the factors of its pass."""
         self.place.remove(f"commits/{name}")
         for group in self.place.names("checkpoints"):
             if f"checkpoints/{group}".startswith(_groups_of(name)):
@@ -58,12 +58,12 @@ class Records:
 
 
 def new_group(passes: int) -> str:
-    """Return a name for the factors of a pass, which nothing else has."""
+    """Return a unique name for the factors of a pass."""
     return f"checkpoints/{passes:06d}-{uuid.uuid4().hex[:12]}"
 
 
 def passes_of(name: str) -> int:
-    """Return the number of passes that the name of a record says.
+    """Return the number of passes in the name of a record.
 
     >>> passes_of("000012.json")
     12
@@ -72,5 +72,5 @@ def passes_of(name: str) -> int:
 
 
 def _groups_of(name: str) -> str:
-    """Return how the names of the groups of a record's pass begin."""
+    """Return the prefix of the names of the groups of a record's pass."""
     return f"checkpoints/{name.partition('.')[0]}-"

@@ -1,4 +1,4 @@
-"""Which names a run goes by: those that are given, those that its store keeps, and those of its matrix."""
+"""Choose the names of a run: given ones, those in its store, or those of its matrix."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,35 +13,35 @@ AXES = ("rows", "columns")
 
 
 def names_of(options: Mapping[str, Any], layout: Layout, kept: Names = NO_NAMES) -> Names:
-    """Return the names that are given, or else were kept, or else are those of the matrix; one for each, or none."""
+    """Return the given names, else the stored ones, else those of the matrix, for each axis."""
     given = Names.of(options.get("row_names"), options.get("column_names"))
     return given.filled(kept).filled(layout.names).checked(layout.user_shape)
 
 
 def named_axes(options: Mapping[str, Any]) -> list[str]:
-    """Return the axes whose names are given by options, and not by V."""
+    """Return the axes whose names are given as options."""
     return [axis for axis in AXES if options.get(f"{axis[:-1]}_names") is not None]
 
 
 def named_in(header: Mapping[str, Any]) -> list[str]:
-    """Return the axes whose names in a store were given, and are not those of V, as far as its header says."""
+    """Return the axes whose names in a store were given as options, by its header."""
     told = header.get("named")
     return [axis for axis in AXES if isinstance(told, list) and axis in told]
 
 
 def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *, others: Sequence[str] = ()) -> None:
-    """Raise DataError where a matrix has the names that are kept in another order, which no other check may see.
+    """Raise DataError if a matrix has the stored names in another order, which other checks may miss.
 
     Parameters
     ----------
     kept
         The names of the matrix of a run.
     layout
-        That of the matrix that is given again.
+        The layout of the matrix that is given again.
     skipped
-        The axes that are not compared.
+        Axes that are not compared.
     others
-        The axes along which other names are refused as well.
+        Axes along which different names are refused as well.
     """
     for axis in AXES:
         wanted, known = getattr(layout.names, axis), getattr(kept, axis)
@@ -55,10 +55,10 @@ def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *
 
 
 def kept_names(store: Store, options: Mapping[str, Any], layout: Layout, again: bool) -> Names:
-    """Return the names of a stored run, which keeps those that are new; V may be given again."""
+    """Return the names of a stored run, after storing new ones; `again` if V was given again."""
     kept, now = read_names(store.place, layout.user_shape), named_axes(options)
     before = named_in(store.header)
-    others = AXES if again and "named" in store.header else ()  # older stores do not say whose names they keep
+    others = AXES if again and "named" in store.header else ()  # older stores do not record whether names were given
     check_same_names(kept, layout, [*before, *now], others=others)
     store.amend({"named": [axis for axis in AXES if axis in (*before, *now)]} if now else {})
     names = names_of(options, layout, kept)

@@ -1,4 +1,4 @@
-"""From a state to the record of a checkpoint, and back."""
+"""Convert a state to the record of a checkpoint, and back."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ FIELDS = {
 def save_state(
     store: Store, state: State, history: Sequence[Record], verdict: Verdict | None, layout: Layout, keep: int
 ) -> bool:
-    """Write a checkpoint; say whether there was none yet of this pass."""
+    """Write a checkpoint; return False if there is one of this pass already."""
     numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
     if state.parts:
         numbers["parts"] = [{"rank": part.W.shape[1], **numbers_of(part, bool(history))} for part in state.parts]
@@ -71,7 +71,7 @@ def guide_array(states: Sequence[State]) -> Float | None:
 
 
 def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
-    """Return the state that a commit is of."""
+    """Return the state of a commit."""
     W, H = store.arrays(commit)
     short, long = (H, W) if layout.transposed else (W, H)
     whole: Any = read_array(short)

@@ -1,4 +1,4 @@
-"""The store of a run: one writer, immutable checkpoints, and commit records that alone say what is true."""
+"""The store of a run: one writer, immutable checkpoints, and commit records that make them valid."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +28,12 @@ from dnmf.storage.urls import is_url
 
 
 class Store:
-    """A folder or URL that holds a run: `create` a new one, or `open` one; who writes has the lock until `close`.
+    """A folder or URL that holds a run: `create` a new one, or `open` one. A writer holds the lock until `close`.
 
     Attributes
     ----------
     commit
-        The newest checkpoint that this process wrote, or found whole: what a run goes on from, publishes and returns.
+        The newest checkpoint that this process wrote or verified, from which a run continues, publishes and returns.
     """
 
     def __init__(self, place: Place, header: Mapping[str, Any], held: Hold | None) -> None:
@@ -59,8 +59,8 @@ class Store:
         Raises
         ------
         StoreError
-            If there is something at the path that is not to be overwritten, is no store, or cannot be deleted; or if
-            the path is, contains or lies in one of the origins.
+            If the path exists and may not be overwritten, is not a store, or cannot be deleted; or if it is, contains
+            or lies in one of the origins.
         """
         place = place_at(path)
         header = {"format": FORMAT, **header}
@@ -69,7 +69,7 @@ class Store:
             _refuse(place, overwrite)
             held = place.lock()
             try:
-                _refuse(place, overwrite)  # what has come to be there until the lock was taken
+                _refuse(place, overwrite)  # another run may have written before the lock was taken
                 clear(place, "commits")
                 place.remove(NAMES)
                 write_header(place, header)
@@ -86,12 +86,12 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path, write: bool = False) -> "Store":
-        """Open a store, to read it or to go on writing.
+        """Open a store, to read it or to continue its run.
 
         Raises
         ------
         StoreError
-            If there is no store, if no dnmf or a newer one wrote it, or if another run writes to it.
+            If it is not a store of this or an earlier version of dnmf, or if another run writes to it.
         """
         place = place_at(path)
         with explained(f"The store {place}", "opened"):
@@ -112,7 +112,7 @@ class Store:
         return store
 
     def amend(self, changes: Mapping[str, Any]) -> None:
-        """Change what the store says of its run; a header of an earlier format becomes one of the newest."""
+        """Change fields of the header, and convert it to the newest format."""
         header = {**self.header, **changes, "format": FORMAT}
         if header != self.header:
             self.header = header
@@ -120,7 +120,7 @@ class Store:
                 write_header(self.place, self.header)
 
     def close(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         if self._held:
             held, self._held = self._held, None
             with contextlib.suppress(StoreError), explained(f"The lock of {self}"):
@@ -135,10 +135,10 @@ class Store:
         keep: int,
         guide: Float | None = None,
     ) -> bool:
-        """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`; say whether there was none yet.
+        """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`; return whether it was new.
 
-        The checkpoint of a finished run replaces one of the same pass that is not. `record` holds what a `Commit`
-        does, but for group and digests; `guide` (m, q) is what the method of the run knows beside the factors.
+        The checkpoint of a finished run replaces one of the same pass that is not finished. `record` has the fields of
+        a `Commit` except group and digests; `guide` (m, q) is the array of the method's state.
         """
         passes = int(record["passes"])
         before = self.commit if self.commit is not None and self.commit.passes == passes else None
@@ -156,7 +156,7 @@ class Store:
                 self._commit(Commit(group=group, digests=digests, **record), before is not None)
         except StoreError:
             with contextlib.suppress(StoreError), explained("What was left"):
-                if not self._speaks_of(group, passes):
+                if not self._refers_to(group, passes):
                     self.place.remove_tree(group)
             raise
         if before is not None:
@@ -176,8 +176,8 @@ class Store:
             ) from None
         self.commit = commit
 
-    def _speaks_of(self, group: str, passes: int) -> bool:
-        """Say whether the record of a pass is there and is not that of another group."""
+    def _refers_to(self, group: str, passes: int) -> bool:
+        """Return whether the record of a pass exists and refers to this group."""
         name = f"{passes:06d}.json"
         if name not in self.records.names():
             return False
@@ -187,34 +187,34 @@ class Store:
             return False
 
     def retain(self, keep: int) -> None:
-        """Delete all checkpoints but so many of the newest."""
+        """Delete all checkpoints except the newest `keep`."""
         with explained(f"Old checkpoints in {self}"):
             for name in self.records.names()[keep:]:
                 self.records.remove(name)
 
     def publish(self) -> None:
-        """Let the factors of the checkpoint that was written last appear as `W` and `H` at the top of the store."""
+        """Publish the factors of the last checkpoint as `W` and `H` at the top of the store."""
         if self.commit is not None:
             with explained(f"The finished factors in {self}"):
                 for name in ("W", "H"):
                     self.place.publish(f"{self.commit.group}/{name}", name)
 
     def withdraw(self) -> None:
-        """Remove what `publish` made, since the run goes on."""
+        """Delete the published factors, since the run continues."""
         with explained(f"The finished factors in {self}"):
             for name in ("W", "H"):
                 clear(self.place, name)
 
     def newest(self) -> Commit | None:
-        """Return the newest commit whose chunks are what their digests say, with a warning for each that is not."""
+        """Return the newest commit whose chunks match their digests, with a warning for each damaged one."""
         told: set[str] = set()
         while names := [name for name in self.records.names() if name not in told]:
-            found = self._look_at(names[0])
+            found = self._verified(names[0])
             if isinstance(found, Commit):
                 self.commit = found
                 return found
             told.add(names[0])
-            if names[0] in self.records.names():  # else the run has gone on meanwhile, and deleted it
+            if names[0] in self.records.names():  # otherwise the run has deleted it meanwhile
                 warn(
                     f"The checkpoint {names[0]} in {self} is damaged: {found}. The one before it is taken.",
                     StoreWarning,
@@ -222,42 +222,42 @@ class Store:
         return None
 
     def commits(self) -> Iterator[Commit]:
-        """Yield the commits that are whole, the newest first; their chunks are not looked at."""
+        """Yield the commits with undamaged records, the newest first, without checking their chunks."""
         return self.records.all()
 
     def begun(self) -> bool:
-        """Say whether any checkpoint was ever committed that is still there, whole or not."""
+        """Return whether there are committed checkpoints, damaged or not."""
         return bool(self.records.names())
 
     def arrays(self, commit: Commit) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
-        """Return W and H of a commit, as the user knows them; `Gone` where they are there no more."""
+        """Return the user's W and H of a commit; `Gone` if they have been deleted."""
         return open_array(self.place, commit, "W"), open_array(self.place, commit, "H")
 
     def guide(self, commit: Commit) -> Any:
-        """Return what the method of the run knew (m, q), or None."""
+        """Return the array of the state of the method (m, q), or None."""
         return read_array(open_array(self.place, commit, GUIDE)) if GUIDE in commit.digests else None
 
     def scratch(self) -> Path | None:
-        """Return the folder for blocks that do not fit in memory, if it is here; it lasts as long as the run."""
+        """Return the folder for blocks that do not fit in memory, which is deleted with the run; None in a bucket."""
         return self.place.scratch()
 
     def discard_scratch(self) -> None:
-        """Delete that folder."""
+        """Delete the folder for blocks."""
         folder = self.scratch()
         if folder is not None:
             remove_tree(folder)
 
     def sweep(self) -> None:
-        """Delete what no commit speaks of, and commits newer than the newest whole one, with a warning for each."""
+        """Delete data without a commit, and commits newer than the newest whole one, with a warning for each."""
         self.discard_scratch()
         newest = self.newest()
         if newest is None and self.begun():
-            return  # all are damaged: what is left is for a person to look at
+            return  # every checkpoint is damaged: leave the files for the user to inspect
         sweep_checkpoints(self.records, newest)
         sweep_drafts(self.place, "", "commits")
 
-    def _look_at(self, name: str) -> Commit | str:
-        """Return a checkpoint, or what is wrong with it; each is looked at once, since none is ever changed."""
+    def _verified(self, name: str) -> Commit | str:
+        """Return a checkpoint, or its fault; each is verified once, since none is ever changed."""
         if name not in self._seen:
             try:
                 commit = self.records.read(name)
@@ -268,7 +268,7 @@ class Store:
 
 
 def is_store(path: str | Path) -> bool:
-    """Say whether there is a store at a path or URL, whatever state it is in."""
+    """Return whether there is a store at a path or URL, damaged or not."""
     if is_url(path) and not str(path).startswith(WRITABLE):
         return False
     with explained(f"The store {path}", "opened"):
@@ -276,13 +276,15 @@ def is_store(path: str | Path) -> bool:
 
 
 def _refuse(place: Place, overwrite: bool) -> None:
-    """Raise StoreError if there is something at the place that a new store may not take the place of."""
+    """Raise StoreError if a new store may not replace the content of a place."""
     if not place.exists():
         return
     with contextlib.suppress(NotADirectoryError):
         if not is_begun(place.names()):
             return  # a run was killed here before it had a header
     if not overwrite:
-        raise StoreError(f"{place} exists already; resume it, give another path, or say overwrite to start anew there.")
+        raise StoreError(
+            f"{place} already exists; resume it, choose another path, or pass overwrite=True (--overwrite)."
+        )
     if find_header(place) is None:
-        raise StoreError(f"{place} is no store of dnmf, and is not overwritten; delete it, or give another path.")
+        raise StoreError(f"{place} is not a store of dnmf, and is not overwritten; delete it, or give another path.")

@@ -1,4 +1,4 @@
-"""What a new matrix, factor or store may take the place of: only what dnmf wrote, and never what it is made from."""
+"""Check targets: a new matrix, factor or store replaces only files of dnmf, and never its own inputs."""
 
 import contextlib
 import json
@@ -32,9 +32,9 @@ COMPRESSED = {"encoding-type", "encoding-version", "shape"}
 
 
 def check_apart(target: str | Path, origins: Iterable[Any]) -> None:
-    """Raise StoreError where a target is, contains, or lies in one of those places that it is made from.
+    """Raise StoreError if a target is, contains, or lies in one of its inputs.
 
-    Origins are addresses of matrices and paths of stores; what is none of these lies nowhere.
+    Origins are addresses of matrices and paths of stores; other objects are ignored.
 
     >>> check_apart("s3://bucket/V.zarr/new", ["s3a://bucket/V.zarr::part", None])
     Traceback (most recent call last):
@@ -56,7 +56,7 @@ def check_apart(target: str | Path, origins: Iterable[Any]) -> None:
 
 
 def _line(given: str | Path) -> list[Any]:
-    """Return what identifies a place, and all that it lies in: on a disk, also through links."""
+    """Return the identities of a place and its parents; on a disk, with links resolved."""
     text = str(given)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
@@ -78,11 +78,11 @@ def _identity(path: Path) -> Any:
 
 
 def check_free(place: Place, overwrite: bool) -> None:
-    """Raise StoreError if there is something at a place that a new matrix or factor may not take the place of."""
+    """Raise StoreError if a new matrix or factor may not replace the content of a place."""
     if not _there(place):
         return
     if not overwrite:
-        raise StoreError(f"{place} exists already; give another path, or say overwrite.")
+        raise StoreError(f"{place} already exists; choose another path or pass overwrite=True (--overwrite).")
     foreign = _foreign(place)
     if foreign is not None:
         raise StoreError(
@@ -100,7 +100,7 @@ def _there(place: Place) -> bool:
 
 
 def _foreign(place: Place) -> str | None:
-    """Return what is at a place that dnmf does not write as a matrix or a factor, in words, or None."""
+    """Describe content of a place that dnmf does not write as a matrix or a factor, or return None."""
     try:
         names = place.names()
     except NotADirectoryError:
@@ -113,7 +113,7 @@ def _foreign(place: Place) -> str | None:
         return f"holds {link}"
     written = _pattern(place, names)
     if names and written is None:
-        return "is no Zarr array or sparse matrix"
+        return "is not a Zarr array or sparse matrix"
     for file in place.files():
         base = file.partition("/")[0]
         inner = file[len(base) + 1 :] if drafts.DRAFT.fullmatch(base) else file
@@ -123,7 +123,7 @@ def _foreign(place: Place) -> str | None:
 
 
 def _pattern(place: Place, names: list[str]) -> re.Pattern[str] | None:
-    """Return how the files of the Zarr node at a place, or of its draft, are called; None where there is none."""
+    """Return the pattern of the files of the Zarr node at a place, or of its draft; None without a node."""
     for name in (NAME, *(f"{name}/{NAME}" for name in names if drafts.DRAFT.fullmatch(name))):
         try:
             node = json.loads(read_json(place, name))
@@ -140,13 +140,12 @@ def _pattern(place: Place, names: list[str]) -> re.Pattern[str] | None:
 
 
 def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Place:
-    """Return the place of a new matrix or factor, before any work is done for it.
+    """Return the place of a new matrix or factor, after checking that it may be written.
 
     Raises
     ------
     StoreError
-        If there is something that is not to be overwritten, or is not dnmf's; or if the target is, contains or lies in
-        a place that it is made from.
+        If it exists and may not be overwritten, or is not dnmf's; or if it is, contains or lies in one of its inputs.
     """
     place = place_at(target)
     check_apart(full_path(target) if isinstance(place, Folder) else target, origins)
@@ -158,7 +157,7 @@ def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) ->
 
 
 def inputs_in(store: str | Path | None) -> list[Any]:
-    """Return the path of a store, and where the matrix and the weights of its run or survey lie."""
+    """Return the path of a store, and the locations of the matrix and the weights of its run or survey."""
     if store is None:
         return []
     place = place_at(store)
@@ -169,7 +168,7 @@ def inputs_in(store: str | Path | None) -> list[Any]:
 
 @contextlib.contextmanager
 def appearing(target: str | Path, overwrite: bool = False, origins: Iterable[Any] = ()) -> Iterator[StoreLike]:
-    """Give a place to write an array to that becomes `target` when all has gone well, and is deleted when not."""
+    """Yield a draft for an array, which replaces `target` on success, and is deleted after an error."""
     check = partial(check_target, target, overwrite, list(origins))
     place = check()
     with durable.explained(str(place)):
@@ -183,9 +182,9 @@ def appearing(target: str | Path, overwrite: bool = False, origins: Iterable[Any
 
 @contextlib.contextmanager
 def appearing_here(target: Path, check: Callable[[], object]) -> Iterator[Path]:
-    """Give a path for a file or a folder that takes the place of `target` when all has gone well.
+    """Yield a draft for a file or a folder, which replaces `target` on success, and is deleted after an error.
 
-    `check` raises where `target` may not be replaced; it is called at the end once more.
+    `check` raises an error if `target` may not be replaced; it is called before and after the writing.
     """
     check()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +201,7 @@ def appearing_here(target: Path, check: Callable[[], object]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def working_folder(target: str | Path) -> Iterator[Path]:
-    """Give a folder on the disk of a target, or for a URL one for temporary files, that lasts as long as this."""
+    """Yield a temporary folder on the disk of a target, or in the system's temporary folder for a URL."""
     beside = Path(tempfile.gettempdir(), "convert") if is_url(target) else full_path(target)
     folder = beside.with_name(drafts.draft_name(beside.name))
     with durable.explained(f"A folder beside {beside}"):

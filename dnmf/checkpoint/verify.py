@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint: content that was read, and is not what was written."""
+"""Verify a checkpoint: find content that is not what was written."""
 
 import json
 import math
@@ -21,12 +21,12 @@ METADATA = "zarr.json"
 
 
 def fault_of(place: Place, header: Mapping[str, Any], commit: Commit) -> str | None:
-    """Return what a checkpoint has that no run with this header wrote, or None.
+    """Return the fault of a checkpoint, or None if a run with this header can have written it.
 
     Raises
     ------
     StoreError
-        If it cannot be read, so that nothing is known of it.
+        If it cannot be read.
     """
     blocks = len(header["bounds"]) - 1
     if len(commit.state["norms"]) not in (0, blocks):
@@ -53,7 +53,7 @@ def fault_of(place: Place, header: Mapping[str, Any], commit: Commit) -> str | N
 
 
 def strange_array(metadata: bytes, shape: list[int]) -> str | None:
-    """Return what an array's metadata has that dnmf writes in no factor of this shape, or None."""
+    """Return the fault in the metadata of a factor of this shape, or None."""
     read = json.loads(metadata)
     if read["node_type"] != "array" or read["shape"] != shape:
         return f"the shape {str(read.get('shape'))[:40]} in place of {shape}"
@@ -68,7 +68,7 @@ def strange_array(metadata: bytes, shape: list[int]) -> str | None:
 
 
 def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[str]) -> str | None:
-    """Return the name of the first chunk that is not what its digest says, or None.
+    """Return the name of the first chunk that does not match its digest, or None.
 
     The place reads the bytes, and Zarr decodes them: so an error of the disk is not taken for one of the content. A
     chunk whose length is not that of its numbers is not decoded: metadata may promise a huge chunk that is not there.
@@ -109,7 +109,7 @@ def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[st
 
 
 def _content(place: Place, name: str, size: int) -> bytes | None:
-    """Return a file of a size in bytes, or None if it has another one."""
+    """Return the content of a file, or None if its size in bytes is another one."""
     try:
         content = place.read(name, size)
     except ValueError:

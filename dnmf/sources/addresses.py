@@ -1,13 +1,13 @@
-"""Where a matrix lies: a path or a URL and, after `::`, the part of it that is meant.
+"""The address of a matrix: a path or a URL and, after `::`, a part of it.
 
-data.h5ad                        X, or the only matrix that is there
+data.h5ad                        X, or the only matrix
 data.h5ad::layers/counts         a layer; likewise of an AnnData in Zarr
 file.h5::group/dataset           an HDF5 dataset, or a group of a compressed sparse matrix
 file.nc::temperature             a variable
 raw.bin::float32,2000x1000       numbers without a header, row by row; column by column with a third word, F
 file.nc::group/temperature       a variable in a group
 ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
-ratings.csv::0,1,2,names         the same by places, where numbers in rows and columns are names
+ratings.csv::0,1,2,names         the same by position, with numbers in rows and columns as names
 """
 
 import os
@@ -27,14 +27,14 @@ KNOWN = (
 
 
 class Address(NamedTuple):
-    """A place, absolute, and the part of it that is meant, if one is named."""
+    """An absolute path or URL, and a part of it or None."""
 
     place: str
     part: str | None = None
 
     @classmethod
     def of(cls, given: str | Path) -> "Address":
-        """Read an address; what lies at the whole text goes before any part.
+        """Parse an address; a file with the whole text as its path has precedence.
 
         >>> Address.of("/data/a.h5ad::layers/counts")
         Address(place='/data/a.h5ad', part='layers/counts')
@@ -56,9 +56,9 @@ class Address(NamedTuple):
 
 
 class NotInPlace(DataError):
-    """There is a matrix, or there are several, but none that can be read as it lies there.
+    """A matrix cannot be read by blocks where it is, or there are several.
 
-    `facts` says what there is, in words for people.
+    `facts` describes what was found.
     """
 
     def __init__(self, sentence: str, facts: dict[str, str]) -> None:
@@ -67,7 +67,7 @@ class NotInPlace(DataError):
 
 
 def convert_command(address: "Address | str", by: str | None = None) -> str:
-    """Return the command that makes something of an address that is read fast.
+    """Return the command that rewrites an address as a matrix that is read fast.
 
     >>> convert_command("/data/V.h5ad", "columns")
     'dnmf convert /data/V.h5ad V-by-columns.zarr --by columns'

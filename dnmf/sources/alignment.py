@@ -1,4 +1,4 @@
-"""What goes along with V, brought into the order of V by the names that both have."""
+"""Factors and weights brought into the order of V by their names."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ AXES: tuple[Axis, Axis] = ("rows", "columns")
 
 
 def names_in(table: Any) -> Names:
-    """Return the names that a frame or a DataArray has for its rows and columns; none for anything else.
+    """Return the names of the rows and columns of a frame or a DataArray; no names for anything else.
 
     >>> bool(names_in([[1, 2]]))
     False
@@ -33,15 +33,15 @@ def names_in(table: Any) -> Names:
 
 
 def aligned(table: Any, wanted: tuple[NDArray[Any] | None, NDArray[Any] | None], whose: str) -> Any:
-    """Return a factor, or some columns of one, in the order of the names that its rows and columns are to have.
+    """Return a factor, or some columns of one, in the order of the wanted names of its rows and columns.
 
-    Names are compared where both have some; a factor that is brought into another order causes one warning. One without
-    names, and one that will be refused for its shape, is returned as it is.
+    Names are compared if both sides have them; a reordered factor causes one warning. A factor without names, or of a
+    wrong shape, is returned unchanged.
 
     Raises
     ------
     DataError
-        If the names are others.
+        If the names differ.
     """
     names = names_in(table)
     if not names:
@@ -61,7 +61,7 @@ def aligned_factors(W: Any, H: Any, names: Names, where: str = "") -> tuple[Any,
     Raises
     ------
     DataError
-        If their names are others.
+        If their names differ.
     """
     components, own = names_in(W).columns, names_in(H).rows
     W = aligned(W, (names.rows, None), f"W{where}")
@@ -76,16 +76,16 @@ def aligned_factors(W: Any, H: Any, names: Names, where: str = "") -> tuple[Any,
 
 
 def aligned_weights(source: Source, like: Layout, given: Names) -> Source | MemoryWeights:
-    """Return weights in the order of V, by its own names or by those that were given for it.
+    """Return weights in the order of V, by its own names or by those given for it.
 
     Raises
     ------
     DataError
-        If the names are others, or in another order and the weights are not in memory.
+        If the names differ, or are in another order and the weights are not in memory.
     """
     layout = source.layout
     if layout.user_shape != like.user_shape:
-        return source  # which is refused for its shape
+        return source  # WeightedSource refuses its shape
     orders = [_weight_order(axis, layout.names, like.names, given) for axis in AXES]
     if isinstance(source, (ArraySource, SparseSource)) and layout.location is None and not layout.on_disk:
         matrix = source.matrix.T if layout.transposed else source.matrix
@@ -97,14 +97,14 @@ def aligned_weights(source: Source, like: Layout, given: Names) -> Source | Memo
     axes = [axis for axis, order in zip(AXES, orders, strict=True) if order is not None]
     if axes:
         raise DataError(
-            f"weights has the names of V along its {axes[0]} in another order, and is read where it lies; write it in "
+            f"weights has the names of V along its {axes[0]} in another order, and is not in memory; write it in "
             "the order of V, or give it as a DataFrame in memory."
         )
     return source
 
 
 def _weight_order(axis: Axis, theirs: Names, own: Names, given: Names) -> Order | None:
-    """Return the order that brings weights into that of V along an axis, if they need one."""
+    """Return the order that brings weights into the order of V along an axis, or None."""
     known = getattr(theirs, axis)
     wanted = [names for names in (getattr(own, axis), getattr(given, axis)) if names is not None]
     if not wanted or known is None:

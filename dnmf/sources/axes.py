@@ -1,4 +1,4 @@
-"""Along which axis new data are solved for: by their shape, and by their names where they fit both ways."""
+"""The axis along which new data are solved for: by their shape, or by their names if both axes fit."""
 
 from typing import Any, NamedTuple, get_args
 
@@ -10,7 +10,7 @@ FITTED = "the fitted factor"
 
 
 class Fitted(NamedTuple):
-    """The shape and the names of a matrix that was factorised, and whether it was read along its rows."""
+    """The shape and the names of a factorised matrix, and whether its rows were streamed."""
 
     shape: tuple[int, int]
     names: Names
@@ -18,12 +18,12 @@ class Fitted(NamedTuple):
 
     @property
     def axis(self) -> Axis:
-        """The axis that it was read along."""
+        """The axis that was streamed."""
         return "rows" if self.rows_streamed else "columns"
 
 
 def advice_on(held: Axis, *, also_new: bool) -> str:
-    """Return what to do where the names along the axis of the held factor are others; that axis may be the new one."""
+    """Return the advice for names that differ along the axis of the held factor, which may be the new axis."""
     one = held[:-1]
     more = f" Where the {held} of V are new, give axis={held!r} (--axis {held})." if also_new else ""
     return (
@@ -33,10 +33,10 @@ def advice_on(held: Axis, *, also_new: bool) -> str:
 
 
 def axis_for(fitted: Fitted, shape: tuple[int, int], names: Names, axis: Axis | None) -> Axis:
-    """Return the axis of new data that is to be solved for: the one that is asked for, or else the only one that fits.
+    """Return the axis of new data to solve for: the requested one, or else the only one that fits.
 
-    Data of the shape that was fitted fit both ways: then names decide, where they are those of the fit along one axis
-    alone, or else the axis that the fit read along, where the matrix is not square.
+    Data of the fitted shape fit both ways. Then names decide if they agree along one axis alone; otherwise the axis
+    that was streamed in the fit, if the matrix is not square.
 
     Raises
     ------
@@ -66,17 +66,17 @@ def axis_for(fitted: Fitted, shape: tuple[int, int], names: Names, axis: Axis | 
 
 
 def check_new_columns(fitted: Fitted, names: Names) -> None:
-    """Raise DataError where data with as many rows as were fitted have some of the columns that were."""
+    """Raise DataError if data with the fitted number of rows share column names with the fit."""
     wanted, known = names.columns, fitted.names.columns
     if wanted is not None and known is not None and not set(wanted).isdisjoint(known):
         raise DataError(f"{difference(wanted, known, 'columns', FITTED)}{advice_on('columns', also_new=True)}")
 
 
 def axis_of_fit(fitted: Fitted, names: Names) -> Axis:
-    """Return the axis to solve for of data of the shape that was fitted.
+    """Return the axis to solve for in data of the fitted shape.
 
-    New rows are known by the names of their columns. Where the names of the rows alone agree, V holds new columns, or
-    the rows that were fitted with columns that were not: what the fit read along, or a square matrix, leaves no doubt.
+    New rows are recognised by the names of their columns. If the names of the rows alone agree, V holds new columns, or
+    the fitted rows with other columns: a square matrix, or columns without names, leaves no doubt.
     """
     columns, rows = (same_set(getattr(names, axis), getattr(fitted.names, axis)) for axis in ("columns", "rows"))
     square = fitted.shape[0] == fitted.shape[1]
@@ -95,9 +95,9 @@ def axis_of_fit(fitted: Fitted, names: Names) -> Axis:
 
 
 def lacking(fitted: Fitted, names: Names, held: Axis | None = None) -> str:
-    """Return a sentence on the first name in which data of another shape differ, where both have some, or nothing.
+    """Return a sentence on the first name in which data of another shape differ, or "" without names to compare.
 
-    It is on the axis along which V is the more like what was fitted.
+    It is about the axis along which V is closer to the fit.
     """
     differing = list[tuple[int, str]]()
     for axis in get_args(Axis) if held is None else (held,):
@@ -109,7 +109,7 @@ def lacking(fitted: Fitted, names: Names, held: Axis | None = None) -> str:
 
 
 def same_set(names: Any, others: Any) -> bool | None:
-    """Say whether names are others in some order; None where there are none to compare."""
+    """Return whether names are the same in any order; None without names to compare."""
     if names is None or others is None:
         return None
     return bool(len(names) == len(others) and set(names) == set(others))

@@ -1,7 +1,7 @@
-"""Read the blocks of a matrix and check them: nothing computes with a block that has not been here.
+"""Read and check the blocks of a matrix; every block passes through here before it is used.
 
-The kernels index without bounds, so a block must be what its layout promises: of its shape, of real numbers, dense or
-CSC as the layout is, and if it is sparse, with indices that lie in it, sorted and without duplicates.
+The kernels index without bounds checks, so a block must be what its layout promises: of its shape, of real numbers,
+dense or CSC; the indices of a sparse one must be within its shape, sorted and unique.
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ def read_block(source: "Source | CheckedPart", block: int, scratch: Scratch, wha
 
 
 def part_for(source: Source, blocks: range) -> "CheckedPart":
-    """Return what another process needs to read some blocks, which are checked there."""
+    """Return blocks in the form sent to another process, which checks them."""
     return CheckedPart(source.part(blocks), source.layout)
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckedPart:
-    """Blocks of a matrix in the form sent to another process, with the layout that they are checked against."""
+    """Blocks of a matrix in the form sent to another process, and the layout to check them against."""
 
     part: Part
     layout: Layout
@@ -59,11 +59,11 @@ class CheckedPart:
 
     @property
     def needs(self) -> Sequence[Any]:
-        """Futures."""
+        """Futures on the cluster whose values the blocks are computed from."""
         return self.part.needs
 
     def given(self, values: Sequence[Any]) -> "CheckedPart":
-        """Return the part with the values of its needs."""
+        """Return the part with the values of its `needs`."""
         return CheckedPart(self.part.given(values), self.layout)
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -71,17 +71,17 @@ class CheckedPart:
         return read_block(self, block, scratch)
 
     def expect(self, block: int) -> None:
-        """Hint that a block will be read soon."""
+        """Take a hint that a block will be read soon."""
         self.part.expect(block)
 
 
 def checked(V: Any, layout: Layout, block: int, what: str = "V") -> Block:
-    """Return a block as its layout promises it: dense, or canonical CSC.
+    """Return a block after checking it against its layout: dense, or canonical CSC.
 
     Raises
     ------
     DataError
-        If it has another shape, holds no real numbers, or is a sparse matrix with wrong indices.
+        If it has another shape, does not hold real numbers, or is a sparse matrix with wrong indices.
     """
     columns = layout.columns(block)
     shape = layout.shape[0], columns.stop - columns.start
@@ -108,12 +108,12 @@ def _checked(V: Any, shape: tuple[int, int], layout: Layout, block: int, what: s
 
 
 def as_dtype(block: Block, dtype: np.dtype[Any], name: str) -> Block:
-    """Return a checked block in the dtype that it is to be stored in.
+    """Cast a checked block to the dtype that it is stored in.
 
     Raises
     ------
     DataError
-        If an entry is another number in that dtype, but for the digits of a shorter float.
+        If an entry changes in that dtype, except for the rounding to a shorter float.
 
     Examples
     --------
@@ -138,14 +138,12 @@ def as_dtype(block: Block, dtype: np.dtype[Any], name: str) -> Block:
 
 
 def as_matrix(given: Any, name: str) -> Any:
-    """Return an array of real numbers, or a canonical CSR or CSC matrix, of anything that holds one.
-
-    What is masked is NaN.
+    """Convert anything array-like to an array of real numbers or a canonical CSR or CSC matrix; masked entries are NaN.
 
     Raises
     ------
     DataError
-        If it holds no real numbers, or is a sparse matrix with wrong indices.
+        If it does not hold real numbers, or is a sparse matrix with wrong indices.
     """
     given = to_scipy(given, name) if is_sparse_array(given) else given
     if scipy.sparse.issparse(given):
@@ -157,7 +155,7 @@ def as_matrix(given: Any, name: str) -> Any:
             found = np.asarray(given)
         except Exception as error:
             raise DataError(
-                f"{name} is a {type(given).__module__}.{type(given).__qualname__}, which makes no array "
+                f"{name} is a {type(given).__module__}.{type(given).__qualname__}, which cannot become an array "
                 f"({type(error).__name__}); give NumPy arrays or SciPy matrices."
             ) from None
     work_dtype(found.dtype, name)
@@ -189,7 +187,7 @@ def to_scipy(array: Any, name: str = "V") -> Any:
 
 
 def with_nan(masked: Any) -> NDArray[Any]:
-    """Return a masked array with NaN in place of what is masked, and as it is where nothing is.
+    """Return a masked array with NaN for masked entries, or its data if none is masked.
 
     >>> with_nan(np.ma.masked_array([1, 2], [False, True])), with_nan(np.ma.masked_array([1, 2]))
     (array([ 1., nan]), array([1, 2]))
@@ -201,7 +199,7 @@ def with_nan(masked: Any) -> NDArray[Any]:
 
 
 def compressed(matrix: Any, name: str) -> Any:
-    """Return a sparse matrix of any form and dtype as canonical CSR or CSC, or raise DataError where it is damaged."""
+    """Return a sparse matrix of any form and dtype as canonical CSR or CSC; DataError if it is damaged."""
     if matrix.format in ("csr", "csc"):
         return canonical(matrix, name)
     entries = matrix.tocoo()
@@ -212,12 +210,12 @@ def compressed(matrix: Any, name: str) -> Any:
 
 
 def canonical(matrix: Any, name: str) -> Any:
-    """Return a CSR or CSC matrix in canonical form, sorted and without duplicates; shares memory where it can.
+    """Return a CSR or CSC matrix in canonical form, sorted and without duplicates, sharing memory if possible.
 
     Raises
     ------
     DataError
-        If its indptr, indices and values do not fit together, or an index lies outside.
+        If its indptr, indices and values do not fit together, or an index is out of range.
     """
     along, size = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
     starts, indices, values = matrix.indptr, matrix.indices, matrix.data
@@ -240,12 +238,12 @@ def canonical(matrix: Any, name: str) -> Any:
 
 
 def storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype in which SciPy's sparse matrices hold numbers: of this machine's byte order, not float16."""
+    """Return the dtype for SciPy's sparse matrices, which need native byte order and lack float16."""
     return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
 
 
 def _check_starts(starts: NDArray[Any], indices: NDArray[Any], values: NDArray[Any], along: int, name: str) -> None:
-    """Raise DataError where indptr, indices and values do not fit together."""
+    """Raise DataError if indptr, indices and values do not fit together."""
     if starts.shape != (along + 1,):
         raise _damaged(name, f"its indptr has {starts.size} entries, and its shape needs {along + 1}")
     if starts.dtype.kind not in "iu" or indices.dtype.kind not in "iu":

@@ -1,4 +1,4 @@
-"""Dask arrays, with NumPy or SciPy blocks. A block of V is one column (or row) of their chunk grid."""
+"""Dask arrays with NumPy or SciPy chunks. A block of V is one column (or row) of the chunk grid."""
 
 import dataclasses
 import math
@@ -24,14 +24,14 @@ from dnmf.sources.bounds import streams_rows
 from dnmf.storage.urls import told
 
 Key = tuple[Any, ...]
-# A block that is put together from the chunks of an array that is cut along its other axis has about this size.
+# The size of a block of an array that is cut along its other axis.
 ALONG_BYTES = 64 * 2**20
 
 
 class DaskSource:
     """A Dask array. Each block is computed in the task that visits it, in that task's thread.
 
-    Chunks that a cluster holds, as after `persist`, are taken from there.
+    Chunks that a cluster holds, as after `persist`, are read from there.
     """
 
     computed: ClassVar[bool] = True
@@ -53,7 +53,7 @@ class DaskSource:
         self._transposed, self._sizes, self._missing = transposed, array.chunks, missing
         widths = array.chunks[0 if transposed else 1]
         first = here(self._chunks(range(1), {0: name_of_block(0, 0, widths[0], transposed)})).read(0, Scratch())
-        # a first block of integers where floats are declared: the others may hold any
+        # later blocks may hold floats if they are declared, although the first has integers
         dtype = array.dtype if first.dtype.kind in "bui" and array.dtype.kind == "f" else first.dtype
         work_dtype(dtype)
         sparse = scipy.sparse.issparse(first)
@@ -72,14 +72,14 @@ class DaskSource:
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
-        """Compute the chunks of a block and lay them together."""
+        """Compute the chunks of a block and concatenate them."""
         return here(self.part(range(block, block + 1))).read(block, scratch)
 
     def expect(self, block: int) -> None:
-        """Do nothing: what a block needs is not known before it is computed."""
+        """Do nothing: the reads of a block are not known before it is computed."""
 
     def part(self, blocks: range) -> "Chunks":
-        """Return the graph of these blocks, with the futures that it begins at as needs."""
+        """Return the graph of these blocks, which needs the futures at its leaves."""
         return self._chunks(blocks, {block: self.layout.name(block) for block in blocks})
 
     def _chunks(self, blocks: range, names: Mapping[int, str]) -> "Chunks":
@@ -91,14 +91,14 @@ class DaskSource:
         return Chunks(graph, keys, shapes, names, self._transposed, self._missing, held, needs)
 
     def _shape(self, key: Key) -> tuple[int, ...]:
-        """Return the shape that the array declares for a chunk."""
+        """Return the declared shape of a chunk."""
         return tuple(int(sizes[place]) for sizes, place in zip(self._sizes, key[1:], strict=True))
 
 
 def cut_along(array: da.Array, axis: Axis) -> da.Array:
-    """Return an array that is cut along an axis where it was cut along the other one, and a block would be large.
+    """Rechunk an array that is cut along its other axis, if a block would be large.
 
-    Every chunk is computed for each of the blocks then.
+    Each chunk is then computed once for every block.
     """
     across, along = (1, 0) if axis == "rows" else (0, 1)
     if streams_rows(array.shape, None, array.numblocks) == (axis == "rows") or array.numblocks == (1, 1):
@@ -117,7 +117,7 @@ def cut_along(array: da.Array, axis: Axis) -> da.Array:
 
 
 def here(part: "Chunks") -> "Chunks":
-    """Return the graph of some blocks with the chunks that a cluster holds brought to this process."""
+    """Return the graph of some blocks after fetching the chunks that a cluster holds."""
     return part.given([future.result() for future in part.needs]) if part.needs else part
 
 
@@ -141,14 +141,14 @@ class Chunks:
         return type(self), (*graph, self.transposed, self.missing, self.held, ())
 
     def given(self, values: Sequence[Any]) -> "Chunks":
-        """Return the graph with the chunks that it begins at in their places."""
+        """Return the graph with chunks in the place of its futures."""
         found = {key: DataNode(key, value) for key, value in zip(self.held, values, strict=True)}
         return dataclasses.replace(self, graph={**self.graph, **found}, needs=[])
 
     def read(self, block: int, scratch: Scratch) -> Block:
-        """Compute the chunks of a block and lay them together.
+        """Compute the chunks of a block and concatenate them.
 
-        What goes wrong there is not passed on as the cause: the chunks may come from a bucket, and tell its secrets.
+        An error is raised without its cause: chunks may come from a bucket, and an error may contain its secrets.
         """
         try:
             return self.compute(block)
@@ -163,10 +163,10 @@ class Chunks:
             ) from None
 
     def expect(self, block: int) -> None:
-        """Do nothing: what a block needs is not known before it is computed."""
+        """Do nothing: the reads of a block are not known before it is computed."""
 
     def compute(self, block: int) -> Block:
-        """Compute the chunks of a block and lay them together, whatever may go wrong."""
+        """Compute and concatenate the chunks of a block, with the original errors."""
         keys = list(self.keys[block])
         graph = cull(self.graph, keys)[0] if len(self.keys) > 1 else self.graph
         found = zip(keys, self.shapes[block], dask.get(graph, keys), strict=True)
@@ -177,19 +177,17 @@ class Chunks:
         return whole.T if self.transposed else whole
 
     def _name(self, key: Key, block: int) -> str:
-        """Return words for a chunk, by its place in the grid and its block."""
+        """Describe a chunk by its place in the grid and its block."""
         return f"chunk {tuple(key[1:])} of the Dask array, in {self.names[block]}"
 
 
 def declared(part: Any, shape: Sequence[float], name: str, missing: Missing, what: str = "V") -> Any:
-    """Return a computed chunk as an array or a SciPy matrix, of the shape that was declared for it.
-
-    A size that is not known is NaN.
+    """Return a computed chunk as an array or a SciPy matrix of its declared shape, in which unknown sizes are NaN.
 
     Raises
     ------
     DataError
-        If it has another shape, is masked and missing entries have no place, or is a damaged sparse matrix.
+        If it has another shape, is masked although no entries may be missing, or is a damaged sparse matrix.
     """
     if missing != "nan" and np.ma.is_masked(part):
         raise DataError(
@@ -209,7 +207,7 @@ def declared(part: Any, shape: Sequence[float], name: str, missing: Missing, wha
 
 
 def verified(array: da.Array, missing: Missing) -> da.Array:
-    """Return a Dask array whose chunks are compared with what it declares before they are cut otherwise."""
+    """Return a Dask array whose chunks are checked against their declared shapes before they are rechunked."""
 
     def verify(part: Any, block_info: Any = None) -> Any:
         place = block_info[0]["chunk-location"]
@@ -220,7 +218,7 @@ def verified(array: da.Array, missing: Missing) -> da.Array:
 
 
 def beside(parts: Sequence[Any], axis: int) -> Any:
-    """Lay matrices together along an axis; all of them become of the kind of the first, dense or sparse."""
+    """Concatenate matrices along an axis; the first one decides whether the result is dense or sparse."""
     if len(parts) == 1:
         return parts[0]
     if scipy.sparse.issparse(parts[0]):
@@ -229,7 +227,7 @@ def beside(parts: Sequence[Any], axis: int) -> Any:
 
 
 def _is_future(value: Any) -> bool:
-    """Say whether a value of a graph stands for what a cluster holds."""
+    """Return whether a value of a graph is a future on a cluster."""
     distributed = sys.modules.get("distributed")
     return distributed is not None and isinstance(value, distributed.Future)
 
@@ -237,9 +235,9 @@ def _is_future(value: Any) -> bool:
 def factor_array(
     read: Callable[[int], Any], now: bool, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool
 ) -> da.Array:
-    """Return a long factor as a Dask array, one chunk to a block, read now or when it is computed.
+    """Return a long factor as a Dask array, one chunk for each block, read now or when it is computed.
 
-    Its shape is (rank, n), or (n, rank) where the matrix was streamed by rows.
+    Its shape is (r, n), or (n, r) if rows were streamed.
     """
     widths = tuple(int(width) for width in np.diff(bounds))
     name = f"factor-{uuid.uuid4().hex}"

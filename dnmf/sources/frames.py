@@ -1,4 +1,4 @@
-"""Data frames of pandas, polars and Dask: their columns are V's, and their labels become names."""
+"""Data frames of pandas, polars and Dask: their columns are those of V, and their labels become names."""
 
 import decimal
 import numbers
@@ -22,7 +22,7 @@ def open_pandas(frame: Any, streamed: Axis | None = None) -> Source:
     Raises
     ------
     DataError
-        If a column holds no numbers, or only some columns are sparse.
+        If a column is not numeric, or only some columns are sparse.
     """
     frame = _with_numbers(frame)
     _check_dtypes(list(zip(map(str, frame.columns), frame.dtypes, strict=True)))
@@ -32,8 +32,10 @@ def open_pandas(frame: Any, streamed: Axis | None = None) -> Source:
     source: Source
     if kinds == {True}:
         if any(dtype.fill_value != 0 for dtype in frame.dtypes):
-            raise DataError("V is a sparse DataFrame whose fill value is not 0; what V does not store must be 0.")
-        if any(dtype.subtype == np.float16 for dtype in frame.dtypes):  # which SciPy has not
+            raise DataError(
+                "V is a sparse DataFrame whose fill value is not 0; entries that V does not store must be 0."
+            )
+        if any(dtype.subtype == np.float16 for dtype in frame.dtypes):  # SciPy lacks it
             frame = frame.astype(type(frame.dtypes.iloc[0])(np.float64, 0))
         source = sparse_source(frame.sparse.to_coo(), streamed)
     else:
@@ -47,7 +49,7 @@ def open_polars(frame: Any, streamed: Axis | None = None) -> Source:
     Raises
     ------
     DataError
-        If a column holds no numbers, or the frame is lazy.
+        If a column is not numeric, or the frame is lazy.
     """
     if not hasattr(frame, "to_numpy"):
         raise DataError("V is a polars LazyFrame, which has no rows yet; give V.collect().")
@@ -63,12 +65,12 @@ def open_polars(frame: Any, streamed: Axis | None = None) -> Source:
 
 
 def open_dask_frame(frame: Any, streamed: Axis | None = None) -> Source:
-    """Open a Dask DataFrame: partitions are blocks of rows. Their labels are computed at once, in a read of their own.
+    """Open a Dask DataFrame, whose partitions are blocks of rows. Their labels are computed at once.
 
     Raises
     ------
     DataError
-        If a column holds no numbers.
+        If a column is not numeric.
     """
     _check_dtypes([(str(name), dtype) for name, dtype in frame.dtypes.items()])
     parts = frame.to_delayed()
@@ -87,7 +89,7 @@ def open_dask_frame(frame: Any, streamed: Axis | None = None) -> Source:
 
 
 def numbers_of(frame: Any) -> Any:
-    """Return the numbers of a pandas DataFrame; what is missing is NaN."""
+    """Return the numbers of a pandas DataFrame, NaN for missing ones."""
     nullable = any(hasattr(dtype, "na_value") and not isinstance(dtype, np.dtype) for dtype in frame.dtypes)
     if nullable:
         return frame.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -96,18 +98,18 @@ def numbers_of(frame: Any) -> Any:
 
 
 def labels_of(index: Any) -> Any:
-    """Return the labels of an axis, or None where they only count it."""
+    """Return the labels of an axis, or None if they only count."""
     counts = type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1
     return None if counts else index
 
 
 def _labels_of_part(part: Any) -> tuple[int, Any]:
-    """Return how many rows a partition has, and their labels where they do more than count."""
+    """Return the number of rows of a partition, and their labels or None if these only count."""
     return len(part), None if type(part.index).__name__ == "RangeIndex" else np.asarray(part.index, dtype=object)
 
 
 def _with_numbers(frame: Any) -> Any:
-    """Return a frame in which columns of objects that are all numbers are columns of numbers."""
+    """Return a frame after converting columns of objects that are all numbers."""
     objects = [place for place, dtype in enumerate(frame.dtypes) if dtype.kind == "O" and dtype.name != "category"]
     found = {place: _numbers_in(frame.iloc[:, place]) for place in objects}
     if all(values is None for values in found.values()):
@@ -119,7 +121,7 @@ def _with_numbers(frame: Any) -> Any:
 
 
 def _numbers_in(column: Any) -> NDArray[Any] | None:
-    """Return the numbers in a column of objects, NaN for what is missing, or None where they are not all exact ones."""
+    """Return the numbers in a column of objects, NaN for missing ones; None if one is not a number or not exact."""
     missing = column.isna().to_numpy()
     values = column.to_numpy(dtype=object)
     given = [value for value, none in zip(values, missing, strict=True) if not none]

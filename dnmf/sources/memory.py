@@ -1,4 +1,4 @@
-"""Matrices in memory: NumPy arrays and SciPy sparse ones. Their blocks are views."""
+"""Matrices in memory: NumPy arrays and SciPy sparse matrices. Their blocks are views."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ Held = TypeVar("Held", "ArraySource", "SparseSource")
 
 
 class ArraySource(InMemory):
-    """A NumPy array of any real dtype and memory order; `bounds` are those that its blocks have had before, if any."""
+    """A NumPy array of any real dtype and memory order; `bounds` are those of its blocks in an earlier run, if any."""
 
     def __init__(self, given: ArrayLike, streamed: Axis | None = None, bounds: Sequence[int] | None = None) -> None:
         array = np.asarray(given)
@@ -95,7 +95,7 @@ def read_into_memory(source: Held, kind: str, location: str | None, names: Names
 
 
 def unmasked(masked: Any, missing: Missing, name: str = "V") -> NDArray[Any]:
-    """Return a masked array with NaN for what is masked, or as it is where nothing is.
+    """Return a masked array with NaN for masked entries, or its data if none is masked.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def unmasked(masked: Any, missing: Missing, name: str = "V") -> NDArray[Any]:
 
 
 def as_columns(matrix: Any, name: str = "V") -> Any:
-    """Return a sparse matrix as a canonical CSC array: sorted, without duplicates; shares memory where it can."""
+    """Return a sparse matrix as a canonical CSC array: sorted, without duplicates, sharing memory if possible."""
     columns = as_matrix(matrix, name)
     return columns if columns.format == "csc" else columns.tocsc()
 

@@ -1,4 +1,4 @@
-"""What the rows and the columns of a matrix are called, where whoever made it gave them names."""
+"""Names of the rows and the columns of a matrix."""
 
 import dataclasses
 import gzip
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError, DataWarning, warn
 from dnmf.storage.paths import absolute
 
-# About what a name takes in memory: a text of some twenty letters, and the place in the array that leads to it.
+# The memory of a name, roughly: a text of twenty letters, and its pointer in the array.
 NAME_BYTES = 80
-# What AnnData's make_unique adds to a name that is there already.
+# The suffix that AnnData's make_unique adds to a duplicate name.
 SUFFIX = re.compile(r"-\d+$")
 GZIP = b"\x1f\x8b"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Names:
-    """Names along both axes of the matrix that the user gave: by custom, rows are samples and columns are features.
+    """Names along both axes of the user's matrix; by convention, rows are samples and columns are features.
 
     Attributes
     ----------
     rows, columns
-        One text for each (m,) and (n,), or None where the axis has no names.
+        One text for each (m,) and (n,), or None if the axis has no names.
 
     Examples
     --------
@@ -43,9 +43,9 @@ class Names:
 
     @classmethod
     def of(cls, rows: Iterable[Any] | str | Path | None, columns: Iterable[Any] | str | Path | None) -> Self:
-        """Return the names that are given as anything that can be told as texts, or as the path of a file of them.
+        """Return names from anything that can be converted to texts, or from a file.
 
-        A file has a name on every line, or is a list in JSON.
+        A file has one name per line, or is a list in JSON.
 
         Raises
         ------
@@ -59,11 +59,11 @@ class Names:
 
     @property
     def held_bytes(self) -> int:
-        """About what the names take in memory."""
+        """Approximate memory of the names, in bytes."""
         return NAME_BYTES * sum(len(names) for names in (self.rows, self.columns) if names is not None)
 
     def filled(self, others: "Names") -> Self:
-        """Return the names, with those of others for an axis that has none."""
+        """Return the names, with those of others along an axis without names."""
         return dataclasses.replace(
             self,
             rows=others.rows if self.rows is None else self.rows,
@@ -71,7 +71,7 @@ class Names:
         )
 
     def checked(self, shape: tuple[int, int]) -> Self:
-        """Return the names, or raise DataError where there are not as many as the axis is long."""
+        """Return the names; DataError if their number is not the length of the axis."""
         for names, size, axis in ((self.rows, shape[0], "rows"), (self.columns, shape[1], "columns")):
             if names is not None and len(names) != size:
                 raise DataError(f"V has {size} {axis} and {len(names)} names for them; give one name for each.")
@@ -91,32 +91,32 @@ def order_of(
     *,
     of: str = "V",
 ) -> Order | None:
-    """Return the order that brings what has known names along an axis into the order of those that are wanted.
+    """Return the order that brings known names along an axis into the order of the wanted ones.
 
     Parameters
     ----------
     wanted
         The names of V.
     known
-        The names of a factor, or of anything else that is to go along with V.
+        The names of a factor, or of anything else that belongs to V.
     axis
         The axis of V, for the error.
     whose
-        What has the known names, for the error.
+        The owner of the known names, for the error.
     advice
-        What to do where the names are others, for the error.
+        Advice for names that differ, for the error.
     of
-        What has the wanted names, for the error.
+        The owner of the wanted names, for the error.
 
     Returns
     -------
     ndarray or None
-        `known[order]` equals `wanted`. None where both agree already, or one of them is None.
+        `known[order]` equals `wanted`. None if both agree already, or one of them is None.
 
     Raises
     ------
     DataError
-        If the names are others, or in another order and not unique.
+        If the names differ, or are in another order and not unique.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def order_of(
 
 
 def warn_of_order(orders: Sequence[Order | None], whose: str) -> None:
-    """Warn once that something was brought into the order of V, along its rows, its columns or both, if it was."""
+    """Warn once if something was brought into the order of V along its rows, its columns or both."""
     axes = [axis for axis, order in zip(("rows", "columns"), orders, strict=True) if order is not None]
     if axes:
         warn(
@@ -145,7 +145,7 @@ def warn_of_order(orders: Sequence[Order | None], whose: str) -> None:
 
 
 def difference(wanted: NDArray[Any], known: NDArray[Any], axis: str, whose: str, *, of: str = "V") -> str:
-    """Return a sentence on the first name in which names differ, without what to do."""
+    """Return a sentence on the first name that differs, without advice."""
     one, first, second = axis[:-1], wanted.tolist(), known.tolist()
     if Counter(first) == Counter(second):
         name, times = Counter(first).most_common(1)[0]
@@ -177,12 +177,12 @@ def difference(wanted: NDArray[Any], known: NDArray[Any], axis: str, whose: str,
 
 
 def first_other(names: Sequence[str], others: Sequence[str]) -> int:
-    """Return the first place where names differ from as many others."""
+    """Return the first position where names differ from as many others."""
     return next(place for place, pair in enumerate(zip(names, others, strict=True)) if pair[0] != pair[1])
 
 
 def only_suffixes(names: list[str], others: list[str]) -> bool:
-    """Say whether names differ from others, place by place, only by a suffix that `make_unique` adds.
+    """Return whether names differ from others, position by position, only by a suffix that `make_unique` adds.
 
     >>> only_suffixes(["MYC", "MYC-1"], ["MYC", "MYC"]), only_suffixes(["MYC", "TP53"], ["MYC", "MYC"])
     (True, False)
@@ -203,7 +203,7 @@ def _texts(given: Iterable[Any] | str | Path | None) -> NDArray[Any] | None:
 
 
 def _text(name: Any) -> str:
-    """Return a name as a text that can be written anywhere.
+    """Return a name as valid Unicode text.
 
     >>> _text(b"na\\xc3\\xafve"), _text("\\udcff"), _text(7)
     ('naïve', '\\\\udcff', '7')
@@ -222,18 +222,18 @@ def _read(path: Path) -> list[Any]:
         text = (gzip.decompress(packed) if packed.startswith(GZIP) else packed).decode("utf-8-sig")
         names = json.loads(text) if inner.endswith(".json") else _lines(text, inner)
         if not isinstance(names, list) or not all(isinstance(name, (str, int, float)) for name in names):
-            raise ValueError("it is no list of texts")
+            raise ValueError("it is not a list of texts")
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"The names in {path} cannot be read ({reason}); give a text file with a name on every line, a .json file "
+            f"The names in {path} cannot be read ({reason}); give a text file with one name per line, a .json file "
             "with a list of them, or the names themselves."
         ) from error
     return names
 
 
 def _lines(text: str, name: str) -> list[str]:
-    """Return the names in a text: its lines, or the second fields of those that 10x Genomics writes for features.
+    """Return the names in a text: its lines, or the second fields of a feature table of 10x Genomics.
 
     >>> _lines("ENSG1\\tTP53\\tGene Expression\\n", "features.tsv"), _lines("a b\\nc\\n", "names.txt")
     (['TP53'], ['a b', 'c'])
@@ -244,4 +244,4 @@ def _lines(text: str, name: str) -> list[str]:
     fields = [line.split("\t") for line in lines]
     if name.endswith(("features.tsv", "genes.tsv")) and all(len(line) > 1 for line in fields):
         return [line[1] for line in fields]
-    raise ValueError("its lines have several fields, parted by tabs")
+    raise ValueError("its lines have several fields, separated by tabs")

@@ -1,4 +1,4 @@
-"""The door: whatever holds a matrix goes in, and a source comes out."""
+"""Open a matrix of any kind as a source."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,24 +58,24 @@ def open_matrix(
         `sparse.COO`, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or the
         address of a matrix: the path or URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`,
         `.nc`, `.parquet`, `.csv` or `.mtx` file, or of raw numbers. `::` and a part name one of several in it, as in
-        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. What has been opened
-        already, or prepared by `dnmf.preprocessing`, stays as it is.
+        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. A source, or a matrix
+        prepared by `dnmf.preprocessing`, is returned unchanged.
     streamed
-        The axis to cut into blocks, `"rows"` or `"columns"`, where that is not for the matrix to say.
+        The axis to cut into blocks, `"rows"` or `"columns"`; by default the matrix decides.
     weights
-        An array, a sparse matrix or a frame in memory, or anything else that V may be and that is cut like V. Where
-        both have names, those in memory are brought into the order of V.
+        An array, a sparse matrix or a frame in memory, or any other kind of V with the same blocks. If both have names,
+        weights in memory are brought into the order of V.
     bounds
-        Those of the blocks that a NumPy array was cut into before, by this version or another.
+        The bounds of the blocks of a NumPy array in an earlier run, maybe of another version.
     missing
-        With `"nan"`, the masked entries of an array are taken as NaN, which is missing; else there may be none.
+        With `"nan"`, masked entries of an array become NaN, which is missing; otherwise they are refused.
     names
-        Names that were given for V, for the weights to be compared with.
+        Names given for V, to compare with those of the weights.
 
     Raises
     ------
     DataError
-        If it is none of these, not a matrix, empty, or of a dtype that is no real number.
+        If it is of another kind, not a matrix, empty, or not of real numbers.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def open_matrix(
 
 
 def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
-    """Open what a package made that is not loaded for this; None where nothing knows it."""
+    """Open an object of an optional package, without importing it; None if it is unknown."""
     package, kind = type(V).__module__.partition(".")[0], type(V).__name__
     if package == "pandas" and kind == "DataFrame":
         return open_pandas(V, streamed)
@@ -161,11 +161,11 @@ def _open_anndata(V: Any, streamed: Axis | None) -> Source:
     Raises
     ------
     DataError
-        If it is a part of one that is backed: what the file holds is all of it.
+        If it is a view of a backed one: the file holds more.
     """
     if V.isbacked and V.is_view:
         raise DataError(
-            f"V is a part of the AnnData in {V.filename}, where only the whole can be read block by block; give "
+            f"V is a part of the AnnData in {V.filename}, and only the whole file can be read block by block; give "
             "V.to_memory(), or V.copy(path), which writes the part into a file of its own."
         )
     if V.X is None and not V.isbacked:
@@ -177,18 +177,18 @@ def _open_anndata(V: Any, streamed: Axis | None) -> Source:
 
 
 def _layers(V: Any) -> str:
-    """Return the names of the layers of an AnnData, in words."""
+    """List the names of the layers of an AnnData."""
     return f", of {', '.join(map(repr, V.layers))}" if len(V.layers) else ""
 
 
 def _open_place(given: str, streamed: Axis | None) -> Source:
-    """Open what lies at an address."""
+    """Open the matrix at an address."""
     address = Address.of(given)
     path = Path(address.place)
     if is_url(address.place):
         if _opener_of_name(path.name) is not None:
             raise DataError(
-                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and write it anew "
+                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it "
                 f"with: {convert_command(path.name)}"
             )
         return _open_zarr(address, streamed)
@@ -201,7 +201,7 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
 
 
 def opener_of(path: Path, part: str | None) -> Opener | None:
-    """Return what opens a file, by its ending or its first bytes, or a folder that is no Zarr."""
+    """Return the function that opens a file, by its ending or first bytes, or a folder that is not Zarr; or None."""
     found = _opener_of_name(path.name)
     with reading_part(str(path), str(path)):
         if path.is_dir():
@@ -217,7 +217,7 @@ def opener_of(path: Path, part: str | None) -> Opener | None:
 
 
 def _opener_of_name(name: str) -> Opener | None:
-    """Return what opens files of a name."""
+    """Return the function that opens files of a name."""
     plain = name.lower().removesuffix(".gz")
     return next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
 
@@ -227,12 +227,12 @@ def open_table(address: Address, streamed: Axis | None) -> Source:
 
 
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
-    """Open a Zarr array, or what lies in a group."""
+    """Open a Zarr array, or a matrix in a group."""
     remote = is_url(address.place)
     for name in () if remote else ("zarr.json", ".zgroup", ".zarray", ".zmetadata"):
         file = Path(address.place, name)
-        if file.exists() and not file.is_file():  # a pipe, of which Zarr would wait for the first byte for ever
-            raise DataError(f"{file} is no regular file; give {KNOWN}.")
+        if file.exists() and not file.is_file():  # Zarr would wait for the first byte of a pipe
+            raise DataError(f"{file} is not a regular file; give {KNOWN}.")
     try:
         node = _zarr_node(zarr_store(address.place) if remote else address.place)
     except DnmfError:
@@ -242,7 +242,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
             raise
         counts = None if remote else folder_of_counts(Path(address.place))
         raise counts or DataError(
-            f"{address.place} is no Zarr array ({type(error).__name__}: {told(error)}); give {KNOWN}."
+            f"{address.place} is not a Zarr array ({type(error).__name__}: {told(error)}); give {KNOWN}."
         ) from (None if remote else error)
     if isinstance(node, zarr.Group):
         return open_group(node, address, streamed)
@@ -252,7 +252,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
 
 
 def _zarr_node(store: Any) -> Any:
-    """Open a Zarr array or group; metadata that are kept in one place may hold those of an array that does not open."""
+    """Open a Zarr array or group, without consolidated metadata if these have an array that cannot be opened."""
     try:
         return zarr.open(store, mode="r")
     except ValueError:
@@ -264,7 +264,7 @@ def _zarr_node(store: Any) -> Any:
 
 
 def _open_zarr_group(group: zarr.Group, streamed: Axis | None) -> Source:
-    """Open a group that zarr has opened, as a part of the one that it lies in, which may have names for it."""
+    """Open a group that zarr has opened, as a part of the root group, which may have names for it."""
     location = _location(group)
     if location is None or not group.path:
         return open_group(group, None if location is None else Address.of(location), streamed)
@@ -275,7 +275,7 @@ def _open_zarr_group(group: zarr.Group, streamed: Axis | None) -> Source:
     return open_group(root, Address.of(location.removesuffix(f"/{group.path}")).of_part(group.path), streamed)
 
 
-# What opens files that hold one matrix, and no parts.
+# Openers of files that hold one matrix, and no parts.
 WHOLE = (open_npy, open_npz, open_market)
 OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".npy",), open_npy),
@@ -288,7 +288,7 @@ OPENERS: list[tuple[tuple[str, ...], Opener]] = [
 
 
 def _location(array: zarr.Array[Any] | zarr.Group) -> str | None:
-    """Return where an opened array or group can be opened again, if that can be known."""
+    """Return the path or URL of an opened array or group, or None if it is unknown."""
     if isinstance(array.store, UrlStore):
         return str(array.store_path)
     url = str(array.store_path)

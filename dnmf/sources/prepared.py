@@ -1,4 +1,4 @@
-"""A matrix that is prepared as it is read: every block goes through some steps."""
+"""A matrix that is prepared as it is read, block by block."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from dnmf.sources.bounds import BLOCK_BYTES
 
 
 class Prepared:
-    """A matrix and the steps that prepare it; `dnmf.preprocessing` makes them, and they may be factorised as V.
+    """A matrix and the steps that prepare it, as made by `dnmf.preprocessing`.
 
-    Nothing of it is kept: a block is prepared whenever it is read. The work is done in V's working dtype.
+    A block is prepared each time it is read, in the working dtype of V; no result is kept.
 
     Attributes
     ----------
     source
-        The matrix as it is.
+        The matrix before the steps.
     steps
-        In the order in which they are made.
+        In the order in which they are applied.
     """
 
     computed: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class Prepared:
 
     @property
     def axis(self) -> Axis:
-        """The axis that is streamed, which the steps were fitted for."""
+        """The streamed axis, for which the steps were fitted."""
         return "rows" if self.layout.transposed else "columns"
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -60,17 +60,17 @@ class Prepared:
         return prepare(read_block(self.source, block, scratch), self.steps, self.layout.dtype, scratch)
 
     def expect(self, block: int) -> None:
-        """Be told that a block will be read soon."""
+        """Take a hint that a block will be read soon."""
         self.source.expect(block)
 
     def part(self, blocks: range) -> "PreparedPart":
-        """Return what another process needs to read and prepare these blocks."""
+        """Return the form of these blocks that is sent to another process."""
         return PreparedPart(part_for(self.source, blocks), self.steps, self.layout.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedPart:
-    """Blocks of a matrix and the steps that prepare them, as another process is told of them."""
+    """Blocks of a matrix and the steps that prepare them, in the form sent to another process."""
 
     raw: CheckedPart
     steps: Sequence[Step]
@@ -83,11 +83,11 @@ class PreparedPart:
 
     @property
     def needs(self) -> Sequence[Any]:
-        """Futures."""
+        """Futures on the cluster whose values the blocks are computed from."""
         return self.raw.needs
 
     def given(self, values: Sequence[Any]) -> "PreparedPart":
-        """Return the part with the values of its needs."""
+        """Return the part with the values of its `needs`."""
         return dataclasses.replace(self, raw=self.raw.given(values))
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -95,12 +95,12 @@ class PreparedPart:
         return prepare(read_block(self.raw, block, scratch), self.steps, self.dtype, scratch)
 
     def expect(self, block: int) -> None:
-        """Be told that a block will be read soon."""
+        """Take a hint that a block will be read soon."""
         self.raw.expect(block)
 
 
 def check_steps(steps: Sequence[Step], shape: tuple[int, int], transposed: bool) -> None:
-    """Raise DataError where steps do not fit a matrix of a shape, streamed by its rows if `transposed`.
+    """Raise DataError if steps do not fit a matrix of a shape, streamed by rows if `transposed`.
 
     >>> check_steps([Step("idf", "rows", factors=np.ones(3))], (4, 9), transposed=False)
     Traceback (most recent call last):
@@ -114,7 +114,7 @@ def check_steps(steps: Sequence[Step], shape: tuple[int, int], transposed: bool)
         if (step.factors is None) == (step.along == held):
             raise DataError(
                 f"The preparation {step.name!r} was fitted to a matrix that is cut along the other axis; give one that "
-                f"is cut along its {held}, or prepare this one anew."
+                f"is cut along its {held}, or prepare this one again."
             )
         if step.factors is not None and len(step.factors) != size:
             raise DataError(

@@ -1,4 +1,4 @@
-"""The door for what is to be prepared as the matrix of a run was."""
+"""Open new data, and prepare them like the matrix of a run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ def open_prepared(
     names: Names = NO_NAMES,
     missing: Missing = "none",
 ) -> Source:
-    """Open a matrix and prepare it by the steps of a run; one that was prepared by the same is taken as it is.
+    """Open a matrix and prepare it by the steps of a run, unless it is prepared by them already.
 
-    `open_matrix` has the other parameters.
+    The other parameters are those of `open_matrix`.
 
     Raises
     ------
     DataError
-        If V was prepared otherwise, or if the steps were fitted to a matrix of another shape.
+        If V was prepared by other steps, or if the steps were fitted to a matrix of another shape.
     """
     if isinstance(V, Prepared):
         if steps and V.steps != tuple(steps):
             raise DataError(
-                "V was prepared otherwise than the matrix that was factorised; give it as it is, and it is prepared as "
-                "that one was."
+                "V was prepared by other steps than the factorised matrix; give it unprepared, and it is prepared by "
+                "the same steps."
             )
     elif steps:
         V = Prepared(open_matrix(V, streamed, bounds=bounds, missing=missing), steps)
@@ -51,14 +51,14 @@ def open_prepared(
 
 
 def open_along(V: Any, axis: Axis, missing: Missing = "none") -> Source:
-    """Open a matrix to be read along an axis, also where it is not cut along it.
+    """Open a matrix to be read along an axis, even if it is not cut along it.
 
-    A sparse matrix on a disk that is compressed by its other axis is read into memory, where it is small.
+    A small sparse matrix on a disk that is compressed by its other axis is read into memory.
 
     Raises
     ------
     DataError
-        If it is not small, or was prepared or opened to be read along the other axis.
+        If it is too large for that, or was prepared or opened to be read along the other axis.
     """
     source = V if isinstance(V, Prepared) else open_matrix(V, missing=missing)
     if source.layout.transposed == (axis == "rows"):
@@ -76,7 +76,7 @@ def open_along(V: Any, axis: Axis, missing: Missing = "none") -> Source:
 
 
 def _turned(source: CompressedSource, axis: Axis) -> Source:
-    """Read a compressed matrix into memory, to be read along the axis that it is not compressed by."""
+    """Read a compressed matrix into memory, to stream its other axis."""
     layout = source.layout
     parts = [read_block(source, block, Scratch()) for block in range(layout.blocks)]
     columns = scipy.sparse.hstack(parts, format="csc")
@@ -85,14 +85,14 @@ def _turned(source: CompressedSource, axis: Axis) -> Source:
 
 
 def steps_along(steps: Sequence[Step], axis: Axis, order: Order | None = None) -> tuple[Step, ...]:
-    """Return the steps of a run for new data that are read along an axis, and whose other axis is in another order.
+    """Return the steps of a run for new data that are read along an axis, with the other axis in a given order.
 
-    New rows (or columns) find their own factors in their blocks; those of the other axis are the ones that were fitted.
+    Factors of new rows (or columns) are computed from their blocks; those of the other axis are the fitted ones.
 
     Raises
     ------
     DataError
-        If a step has none for it: the matrix of the run was cut along it.
+        If a step kept no fitted factors for the other axis, which was streamed in the run.
     """
     found = list[Step]()
     for step in steps:

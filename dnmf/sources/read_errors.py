@@ -1,4 +1,4 @@
-"""What goes wrong in reading a matrix, as a sentence that names the part."""
+"""Turn errors in the reading of a matrix into sentences that name the part."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ STORAGE = "its storage is damaged, or cannot be reached"
 
 @contextlib.contextmanager
 def reading_part(what: str, location: str | None, reason: str = STORAGE) -> Iterator[None]:
-    """Turn what goes wrong in reading some part of a matrix into a ReadError, which ends with what the reason may be.
+    """Turn an error in the reading of a part of a matrix into a ReadError that ends with the likely reason.
 
-    The error of what lies elsewhere than in a file is not passed on as the cause, since it may tell secrets.
+    Only an error of a file is kept as the cause: that of an object store may contain secrets.
     """
     try:
         yield
     except (DnmfError, Warning):
-        raise  # a warning is an error where the user wants that
+        raise  # the user may have turned warnings into errors
     except Exception as error:
         if exhausted(error):
             raise
@@ -32,7 +32,7 @@ def reading_part(what: str, location: str | None, reason: str = STORAGE) -> Iter
 def reading(
     layout: Layout, block: int, reason: str = STORAGE, place: str = "V"
 ) -> contextlib.AbstractContextManager[None]:
-    """Turn what goes wrong in reading a block into a ReadError; `place` is what a matrix without location is called."""
+    """Turn an error in the reading of a block into a ReadError; `place` names a matrix without location."""
     return reading_part(f"{layout.name(block)} of {layout.location or place}", layout.location, reason)
 
 
@@ -47,6 +47,4 @@ def parsing(place: object, what: str) -> Iterator[None]:
         if exhausted(error):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{place} is no {what}, or a damaged one ({reason}); write it again from its origin."
-        ) from error
+        raise DataError(f"{place} is not a readable {what} ({reason}); write it again from its origin.") from error

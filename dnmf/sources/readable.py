@@ -1,4 +1,4 @@
-"""Check that a path can be read at all, before anything looks into it; say how other files can be given."""
+"""Check that a path can be read before it is opened, and advise how to read other files."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from pathlib import Path
 from dnmf.errors import DataError, ReadError
 from dnmf.sources.addresses import KNOWN
 
-# How files of other kinds are brought here, by their endings.
+# Calls that read files of other kinds, by their endings.
 OTHERS = {
     (".mat",): "scipy.io.loadmat({path})[name]",
     (".feather", ".arrow"): "pandas.read_feather({path})",
@@ -23,14 +23,14 @@ OTHERS = {
 
 
 def check_readable(path: Path, given: str) -> None:
-    """Raise an error where a path leads to nothing that can be read: a FIFO would be waited for, for ever.
+    """Raise an error if a path cannot be read; opening a FIFO would block.
 
     Raises
     ------
     DataError
-        If there is nothing, or neither a file nor a folder.
+        If it does not exist, or is neither a file nor a folder.
     ReadError
-        If the system does not let it be read.
+        If the system refuses to read it.
     """
     try:
         mode = path.stat().st_mode
@@ -49,14 +49,14 @@ def check_readable(path: Path, given: str) -> None:
 
 
 def unknown_kind(path: Path, given: str) -> DataError:
-    """Return the error for a file that is none of those that are read, with the call that reads it where one does."""
+    """Return the error for a file of an unknown kind, with a call that reads it if there is one."""
     calls = [call for endings, call in OTHERS.items() if path.name.lower().endswith(endings)]
     hint = f" Or read it with {calls[0].format(path=repr(str(path)))} and give that as V." if calls else ""
     return DataError(f"{given} is a file of unknown kind; give {KNOWN}.{hint}")
 
 
 def folder_of_counts(path: Path) -> DataError | None:
-    """Return the error for a folder of counts as Cell Ranger writes it, with the file in it that is read."""
+    """Return the error for a folder of counts of Cell Ranger, with the file to give; None for other folders."""
     found = {
         word: sorted(file for file in path.glob(f"*{word}*") if not file.is_dir())
         for word in ("matrix.mtx", "features.tsv", "genes.tsv", "barcodes.tsv")

@@ -1,4 +1,4 @@
-"""Sources that travel as the address of their matrix."""
+"""Sources that are pickled as the address of their matrix."""
 
 import copyreg
 import functools
@@ -13,7 +13,7 @@ from dnmf.sources.base import Axis, Elsewhere, Layout, Source
 class Reopened(Elsewhere):
     """A source that holds too much to be sent: another process opens the matrix again, once.
 
-    `stamp` tells the file that was opened from one that took its place.
+    `stamp` distinguishes the opened file from one that has replaced it.
     """
 
     layout: Layout
@@ -28,7 +28,7 @@ class Reopened(Elsewhere):
 
 
 def stamp(location: str) -> tuple[int, int]:
-    """Return when the file at a location was changed, and its size, where there is one."""
+    """Return the modification time and the size of the file at a location, or zeros."""
     try:
         found = Path(Address.of(location).place).stat()
     except OSError:
@@ -38,5 +38,5 @@ def stamp(location: str) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=4)
 def reopened(opener: Callable[[str, Axis], Source], location: str, streamed: Axis, stamp: tuple[int, int]) -> Source:
-    """Open a matrix as another process did, unless this one has it open already."""
+    """Open a matrix as another process did, unless this process has it open already."""
     return opener(location, streamed)

@@ -1,4 +1,4 @@
-"""A matrix with the weights of its entries: two sources that are read side by side, block by block."""
+"""A matrix with the weights of its entries: two sources that are read together, block by block."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class ReadTogether:
 
 
 class WeightedSource(ReadTogether):
-    """V and its weights. The blocks are V's; weights that are cut otherwise are refused."""
+    """V and its weights, which must have the same blocks."""
 
     def __init__(self, values: Source, weights: "Source | MemoryWeights") -> None:
         self.values, self.weights = values, weights
@@ -59,17 +59,17 @@ class WeightedSource(ReadTogether):
         )
 
     def part(self, blocks: range) -> "WeightedPart":
-        """Return what another process needs to read these blocks."""
+        """Return the form of these blocks that is sent to another process."""
         return WeightedPart(part_for(self.values, blocks), part_for(self.weights, blocks))
 
 
 def is_weighted(source: Source) -> bool:
-    """Say whether a matrix comes with weights."""
+    """Return whether a matrix comes with weights."""
     return isinstance(source, WeightedSource)
 
 
 def parts_of(source: Source) -> dict[str, Any]:
-    """Return V alone, as it is before it is prepared, and its weights if it has some, by their names."""
+    """Return V before its preparation, and its weights if it has any, by their names."""
     values = source.values if isinstance(source, WeightedSource) else source
     raw = values.source if isinstance(values, Prepared) else values
     return {"V": raw, "weights": source.weights} if isinstance(source, WeightedSource) else {"V": raw}
@@ -83,7 +83,7 @@ def steps_of(source: Source) -> tuple[Step, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class WeightedPart(ReadTogether):
-    """Blocks of V and of the weights, as another process is told of them."""
+    """Blocks of V and of the weights, in the form sent to another process."""
 
     values: CheckedPart
     weights: CheckedPart
@@ -99,7 +99,7 @@ class WeightedPart(ReadTogether):
         return (*self.values.needs, *self.weights.needs)
 
     def given(self, values: Sequence[Any]) -> "WeightedPart":
-        """Return the part with the values of its needs."""
+        """Return the part with the values of its `needs`."""
         count = len(self.values.needs)
         return WeightedPart(self.values.given(values[:count]), self.weights.given(values[count:]))
 

@@ -1,7 +1,7 @@
-"""Names of what is not finished yet, beside what it is going to be, and the end of those whose process is gone.
+"""Names of unfinished files and folders, next to their targets, and the deletion of those whose process has ended.
 
-`.dnmf-<target>-<machine>-<process>-<since>-<id>`: the first two are digests, so that the name is short for a target
-whose own name is as long as a file system allows.
+`.dnmf-<target>-<machine>-<process>-<since>-<id>`: the first two are digests, so that the name is short even if the name
+of the target is as long as a file system allows.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from pathlib import Path
 import psutil
 
 DRAFT = re.compile(r"\.dnmf-([0-9a-f]{8})-([0-9a-f]{8})-([0-9]{1,10})-([0-9]{1,12})-[0-9a-f]{8}")
-# The start of a process is known to seconds: it is counted from that of the machine.
+# The start of a process is known to seconds, as it is counted from that of the machine.
 SECONDS = 2
 
 
 def draft_name(target: str) -> str:
-    """Return a name for a draft of a target, which nothing else has.
+    """Return a unique name for a draft of a target.
 
     >>> bool(DRAFT.fullmatch(draft_name("V.zarr"))), len(draft_name("V" * 255)) < 64
     (True, True)
@@ -32,7 +32,7 @@ def draft_name(target: str) -> str:
 
 
 def is_abandoned(name: str, target: str) -> bool:
-    """Say whether a name is that of a draft of a target that a process of this machine left behind."""
+    """Return whether a name is that of a draft of a target that an ended process of this machine left."""
     match = DRAFT.fullmatch(name)
     if match is None or match[1] != _digest(target) or match[2] != _digest(_machine()):
         return False
@@ -47,7 +47,7 @@ def is_abandoned(name: str, target: str) -> bool:
 
 
 def sweep(target: Path) -> None:
-    """Delete the drafts of a target that were left behind beside it."""
+    """Delete the drafts of a target that ended processes left."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(target.parent):
             if is_abandoned(name, target.name):
@@ -55,7 +55,7 @@ def sweep(target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, as far as it can be deleted."""
+    """Delete a file or a folder, and ignore errors."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -64,7 +64,7 @@ def remove(path: Path) -> None:
 
 
 def _machine() -> str:
-    """Return what the numbers of processes count in."""
+    """Return the machine and namespace in which a process number is unique."""
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()

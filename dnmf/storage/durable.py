@@ -1,4 +1,4 @@
-"""Files that are there, whole, after a power cut: or not there at all."""
+"""Durable writes: after a power cut a file is complete, or does not exist."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ from dnmf.storage import drafts
 from dnmf.storage.retries import Failure, PlaceError
 from dnmf.storage.urls import object_errors
 
-# What a file system says that has no hard links, or no locks.
+# Errors of a file system that has no hard links, or no locks.
 NOT_KNOWN = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 NO_LINKS = NOT_KNOWN | {errno.EACCES, errno.EINVAL, errno.EMLINK}
 NO_LOCKS = NOT_KNOWN | {errno.ENOLCK, errno.EINVAL}
@@ -34,7 +34,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until a folder and all that is in it are on the disk."""
+    """Wait until a folder and everything in it are on the disk."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync(Path(place) / name)
@@ -42,9 +42,9 @@ def sync_tree(folder: Path) -> None:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Create a file with its content, durably and all at once; fail with FileExistsError where there is one.
+    """Create a file with its content, durably and atomically; FileExistsError if there is one.
 
-    Without hard links it is renamed, where nothing has its name: no other process that holds the lock can come between.
+    Without hard links a draft is renamed if its name is free: the lock keeps other processes from taking it meanwhile.
     """
     with _draft(path, content) as draft:
         if not _linked(draft, path):
@@ -55,7 +55,7 @@ def write_once(path: Path, content: bytes) -> None:
 
 
 def rewrite(path: Path, content: bytes) -> None:
-    """Replace a file, durably and all at once."""
+    """Replace a file, durably and atomically."""
     with _draft(path, content) as draft:
         os.replace(draft, path)
     sync(path.parent)
@@ -75,10 +75,7 @@ def _draft(path: Path, content: bytes) -> Iterator[Path]:
 
 
 def link_tree(origin: Path, target: Path) -> None:
-    """Let `target` appear at once as a folder of the same files as `origin`, in place of what was there.
-
-    Without hard links, they are copied.
-    """
+    """Replace `target` atomically by a folder of hard links to the files of `origin`, or of copies of them."""
     draft, copied = _beside(target), []
 
     def link(file: str, other: str) -> None:
@@ -92,7 +89,7 @@ def link_tree(origin: Path, target: Path) -> None:
 
 
 def take_place(draft: Path, target: Path, aside: Path) -> None:
-    """Let a draft have the name of `target`; a folder that was there is put aside first, and deleted after that."""
+    """Rename a draft to `target`; a folder of that name is moved aside first, and deleted afterwards."""
     there = target.is_dir()
     if there:
         os.rename(target, aside)
@@ -112,7 +109,7 @@ def _beside(path: Path) -> Path:
 
 
 def _linked(file: Path, path: Path) -> bool:
-    """Link a file to another name; say whether there are hard links at all."""
+    """Link a file to another name; return False if the file system has no hard links."""
     try:
         os.link(file, path)
     except FileExistsError:
@@ -125,16 +122,13 @@ def _linked(file: Path, path: Path) -> bool:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder, if it is there."""
+    """Delete a folder, if it exists."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def lock(path: Path) -> IO[bytes] | None:
-    """Take the lock of a store; it is released when the file is closed or the process ends, however it ends.
-
-    None is where the file system knows no locks.
-    """
-    file = open(path, "ab")  # noqa: SIM115 - it stays open for as long as the lock is held
+    """Lock a store until the file is closed or the process ends; None if the file system has no locks."""
+    file = open(path, "ab")  # noqa: SIM115 - it stays open while the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -151,7 +145,7 @@ def lock(path: Path) -> IO[bytes] | None:
 
 @contextlib.contextmanager
 def explained(what: str, act: str = "written") -> Iterator[None]:
-    """Turn an error of the disk, or of an object store, into a sentence that says what could not be written."""
+    """Turn an error of the disk or of an object store into a DiskError that names the thing and the act."""
     try:
         yield
     except PlaceError as error:

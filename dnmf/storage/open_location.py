@@ -1,4 +1,4 @@
-"""From a path or a URL to a place, for a store or for an array that appears when it is whole."""
+"""Open the place behind a path or a URL."""
 
 import os
 from pathlib import Path
@@ -16,5 +16,5 @@ def place_at(given: str | Path) -> Place:
 
 
 def full_path(given: str | Path) -> Path:
-    """Return an absolute path; links on the way to it are followed when it is used, and not before."""
+    """Return an absolute path, in which symbolic links are not resolved."""
     return Path(os.path.normpath(absolute(given)))

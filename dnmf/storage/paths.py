@@ -1,4 +1,4 @@
-"""Paths as a person gives them."""
+"""Paths given by users."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from dnmf.errors import DataError
 
 
 def absolute(given: str | Path) -> Path:
-    """Return an absolute path, with `~` as the home; links on its way stay as they are.
+    """Return an absolute path, with `~` expanded; symbolic links are not resolved.
 
     Raises
     ------

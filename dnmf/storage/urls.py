@@ -1,4 +1,4 @@
-"""URLs, and what is said of the places behind them: never a secret."""
+"""URLs, and messages about the stores behind them without secrets."""
 
 import os
 import re
@@ -7,18 +7,18 @@ from urllib.parse import unquote, urlsplit
 
 from dnmf.errors import DataError
 
-# Variables of the environment that say how a store is reached, and those among them that are nobody's business.
+# Environment variables that configure access to a store, and those among them that hold secrets.
 REACHED = re.compile(r"(AWS|AZURE|GOOGLE|GCS|GCLOUD|FSSPEC)_")
 SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|SIGNATURE|SAS")
 
 
 def is_url(given: object) -> bool:
-    """Say whether a text is a URL, and not a path."""
+    """Return whether a text is a URL rather than a path."""
     return "://" in str(given)
 
 
 def without_file_scheme(given: str) -> str:
-    """Return the path that a URL of a file on this machine means, and all else as it is.
+    """Return the path of a `file://` URL on this machine; any other text is returned unchanged.
 
     >>> without_file_scheme("file:///data/a%20b.npy"), without_file_scheme("s3://bucket/a.zarr")
     ('/data/a b.npy', 's3://bucket/a.zarr')
@@ -30,7 +30,7 @@ def without_file_scheme(given: str) -> str:
 
 
 def check_url(url: str) -> str:
-    """Return a URL without what does no harm, or raise DataError where it tells a secret.
+    """Return a URL without a trailing slash; DataError if it holds credentials or a query.
 
     >>> check_url("s3://bucket/run.zarr/")
     's3://bucket/run.zarr'
@@ -46,13 +46,13 @@ def check_url(url: str) -> str:
 
 
 def object_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return what the acts of this module raise, and some more."""
+    """Return the exceptions of disks and object stores, and those given."""
     obstore = sys.modules.get("obstore")
     return (OSError, *more) if obstore is None else (OSError, obstore.exceptions.BaseError, *more)
 
 
 def told(error: BaseException) -> str:
-    """Return what an error says, on one line, without anything that the environment keeps secret."""
+    """Return the message of an error on one line, without the secrets of the environment."""
     text = " ".join(str(error).partition("Debug source:")[0].split())
     for name, value in os.environ.items():
         if REACHED.match(name) and SECRET.search(name) and len(value) > 3:

@@ -1,4 +1,4 @@
-"""The right to write, where no lock ends with its process: a name that is looked at before each record."""
+"""The right to write where locks do not end with their process: a name that is checked before each record."""
 
 import contextlib
 import json
@@ -11,16 +11,15 @@ import psutil
 from dnmf.errors import StoreError
 from dnmf.storage.location import LOCK, Place
 
-# Names of the runs of this process that are over.
+# Names of the runs of this process that have ended.
 _given_up: set[str] = set()
 
 
 class NamedHold:
-    """The right to write to a place: it belongs to the run whose name was written last.
+    """The right to write to a place, which belongs to the run that wrote its name last.
 
-    An object store, and a file system without locks, has none that ends with its process. So a run that starts takes
-    the right, unless the one that has it is seen to live on this machine; and the other one ends at its next
-    checkpoint, which it does not write.
+    Object stores, and file systems without locks, have no lock that ends with its process. So a run that starts takes
+    the right unless its owner is alive on this machine; the former owner stops before its next checkpoint.
     """
 
     def __init__(self, place: Place) -> None:
@@ -43,7 +42,7 @@ class NamedHold:
         return found if isinstance(found, dict) else {}
 
     def check(self) -> None:
-        """Raise StoreError if another run has started here."""
+        """Raise StoreError if another run has taken over."""
         found = self._found()
         if found.get("run") != self._name:
             raise StoreError(
@@ -52,14 +51,14 @@ class NamedHold:
             )
 
     def close(self) -> None:
-        """Take the name away, if it is ours; this process remembers that it may go, if the place cannot be reached."""
+        """Delete the name if it is ours; if the place cannot be reached, this process remembers that it is void."""
         _given_up.add(self._name)
         if self._found().get("run") == self._name:
             self._place.remove(LOCK)
 
 
 def _lives(owner: dict[str, Any]) -> bool:
-    """Say whether a process of this machine is the one that it was, and runs."""
+    """Return whether the process that wrote the name still runs on this machine."""
     try:
         return bool(psutil.Process(int(owner["process"])).create_time() == owner["since"])
     except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):

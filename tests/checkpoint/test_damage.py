@@ -214,14 +214,14 @@ def test_an_older_damaged_checkpoint_does_not_matter(store, whole):
 def test_factors_of_a_checkpoint_that_is_gone_are_an_error_and_not_zeros(store):
     loaded = dnmf.load(store)
     dnmf.resume(store)
-    with pytest.raises(StoreError, match=r"is not all there any more: the run has gone on .* Load the store again"):
+    with pytest.raises(StoreError, match=r"is no longer complete: the run has continued .* Load the store again"):
         factors(loaded)
 
 
 def test_a_chunk_that_goes_missing_after_the_store_was_opened_is_an_error_and_not_zeros(store):
     loaded = dnmf.load(store)
     chunks(group_of(store, 3) / long_name(store))[1].unlink()
-    with pytest.raises(StoreError, match="is not all there any more"):
+    with pytest.raises(StoreError, match="is no longer complete"):
         factors(loaded)
 
 

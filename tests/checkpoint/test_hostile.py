@@ -83,7 +83,7 @@ HEADERS = {
 @pytest.mark.parametrize("use", [dnmf.load, lambda store: dnmf.resume(store, V)], ids=["load", "resume"])
 def test_a_header_that_no_run_writes_is_refused(changes, use, store):
     change_header(store, **changes)
-    with pytest.raises(StoreError, match=r"is no store that dnmf wrote: .* in its zarr\.json\. Do not trust it"):
+    with pytest.raises(StoreError, match=r"is not a store that dnmf wrote: .* in its zarr\.json\. Do not trust it"):
         use(store)
 
 
@@ -94,7 +94,7 @@ def test_a_header_without_a_digest_is_one_of_format_1_and_checked_like_others(ch
     del content["attributes"]["dnmf"]["seal"]
     (store / "zarr.json").write_text(json.dumps(content))
     if changes:
-        with pytest.raises(StoreError, match=r"is no store that dnmf wrote"):
+        with pytest.raises(StoreError, match=r"is not a store that dnmf wrote"):
             dnmf.load(store)
         return
     assert dnmf.resume(store, V, max_passes=5).passes == 5
@@ -315,14 +315,14 @@ def test_a_file_of_json_that_is_too_long_is_not_read(store, monkeypatch):
     monkeypatch.setattr(headers, "MOST_BYTES", (store / "zarr.json").stat().st_size)
     refuse_the_checkpoint(store)
     monkeypatch.setattr(headers, "MOST_BYTES", 100)
-    with pytest.raises(StoreError, match="is no store of dnmf"):
+    with pytest.raises(StoreError, match="is not a store of dnmf"):
         dnmf.load(store)
 
 
 @pytest.mark.parametrize("content", ["[" * 10**5, "{" * 10, "null", "[]", '{"attributes": []}', "\0\1", "é" * 7])
 def test_json_that_is_none_is_no_store(content, store):
     (store / "zarr.json").write_text(content)
-    with pytest.raises(StoreError, match="is no store of dnmf"):
+    with pytest.raises(StoreError, match="is not a store of dnmf"):
         dnmf.load(store)
     (store / "commits" / "000004.json").write_text(content)
     with pytest.raises(DnmfError):

@@ -85,7 +85,7 @@ input()
 
 def test_a_store_that_exists_is_not_overwritten_unasked(run):
     _, path = run
-    with pytest.raises(StoreError, match="exists already; resume it, give another path, or say overwrite"):
+    with pytest.raises(StoreError, match="already exists; resume it, choose another path, or pass overwrite=True"):
         dnmf.factorize(np.eye(4), 2, store=path)
     assert dnmf.factorize(np.eye(4), 2, store=path, overwrite=True, max_passes=3).W.shape == (4, 2)
     assert dnmf.load(path).W.shape == (4, 2)
@@ -94,9 +94,9 @@ def test_a_store_that_exists_is_not_overwritten_unasked(run):
 def test_what_is_no_store_is_neither_overwritten_nor_opened(tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear").write_text("me")
-    with pytest.raises(StoreError, match="is no store of dnmf, and is not overwritten"):
+    with pytest.raises(StoreError, match="is not a store of dnmf, and is not overwritten"):
         dnmf.factorize(np.eye(4), 2, store=tmp_path / "letters", overwrite=True)
-    with pytest.raises(StoreError, match="is no store of dnmf; give the store of a run"):
+    with pytest.raises(StoreError, match="is not a store of dnmf; give the store of a run"):
         dnmf.load(tmp_path / "letters")
     with pytest.raises(StoreError, match="does not exist; give the store of a run"):
         dnmf.resume(tmp_path / "none.zarr")

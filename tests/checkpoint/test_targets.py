@@ -186,7 +186,7 @@ def test_what_came_to_the_target_meanwhile_stays(folder):
             (folder / "new.zarr").mkdir()
             (folder / "new.zarr" / "mine").write_text("mine")
 
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(StoreError, match="already exists"):
         write()
     assert (folder / "new.zarr" / "mine").read_text() == "mine"
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]

@@ -177,7 +177,7 @@ def test_transform_writes_the_factor_of_new_data(matrix, tmp_path):
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "H.zarr", mode="r")[...], expected.compute())
     again = run("transform", tmp_path / "run.zarr", matrix, "--out", tmp_path / "H.zarr")
     assert again.exit_code == 2
-    assert "exists already; give another path, or say overwrite" in again.stderr
+    assert "already exists; choose another path or pass overwrite=True" in again.stderr
 
 
 @pytest.mark.parametrize("kind", ["zarr", "zarr, rows", "npy", "npy Fortran"])

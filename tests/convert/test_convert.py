@@ -135,7 +135,7 @@ def test_a_conversion_that_fails_leaves_nothing(kind, tmp_path):
 def test_what_is_there_is_kept_unless_it_is_to_go(tmp_path):
     given = csv("V.csv")(low_rank(6, 9, 2), tmp_path)
     convert(given, tmp_path / "new.zarr")
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(StoreError, match="already exists"):
         convert(given, tmp_path / "new.zarr")
     convert(given, tmp_path / "new.zarr", by="rows", overwrite=True)
     assert open_matrix(tmp_path / "new.zarr").layout.transposed

@@ -124,7 +124,7 @@ def test_a_run_killed_with_its_factor_on_the_disk_goes_on_to_the_same_bits(matri
 def test_a_run_killed_before_its_store_was_one_is_begun_again(place, matrix, whole, tmp_path):
     store = tmp_path / "run.zarr"
     kill(matrix, store, place, 1)
-    with pytest.raises(StoreError, match="is no store of dnmf"):
+    with pytest.raises(StoreError, match="is not a store of dnmf"):
         dnmf.resume(store)
     assert_same_bits(dnmf.factorize(matrix, 3, store=store, **OPTIONS), whole)
 

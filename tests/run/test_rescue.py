@@ -107,7 +107,7 @@ def test_no_memory_and_no_threads_are_no_damage_of_the_matrix(path, monkeypatch)
                 dnmf.factorize(path, **OPTIONS)
     with monkeypatch.context() as patch:
         patch.setattr("zarr.open", lambda *given, **options: 1 / 0)
-        with pytest.raises(dnmf.DnmfError, match="is no Zarr array"):
+        with pytest.raises(dnmf.DnmfError, match="is not a Zarr array"):
             dnmf.factorize(path, **OPTIONS)
 
 

@@ -268,7 +268,7 @@ def test_a_factor_that_does_not_fit_into_memory_is_not_gathered():
 def test_a_large_compressed_matrix_is_not_turned_in_memory(monkeypatch, tmp_path):
     monkeypatch.setattr("dnmf.sources.formats.entry_list.HELD_ENTRIES", 10)
     path = h5ad(sp.csr_matrix(new_data((40, 12), "columns")), tmp_path)
-    with pytest.raises(DataError, match=r"compressed by its rows .* write it anew with: dnmf convert .* --by columns"):
+    with pytest.raises(DataError, match=r"compressed by its rows .* rewrite it with: dnmf convert .* --by columns"):
         dnmf.transform(fitted("tall"), path)
 
 

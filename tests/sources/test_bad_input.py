@@ -118,10 +118,10 @@ def test_a_file_of_another_kind_and_a_group_are_refused(tmp_path):
     with pytest.raises(DataError, match="is a file of unknown kind; give the path or URL of a Zarr array"):
         dnmf.factorize(tmp_path / "V.txt", 2)
     (tmp_path / "V.npy").write_text("1 2")
-    with pytest.raises(DataError, match=r"is no \.npy file"):
+    with pytest.raises(DataError, match=r"is not a \.npy file"):
         dnmf.factorize(tmp_path / "V.npy", 2)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="is no Zarr array"):
+    with pytest.raises(DataError, match="is not a Zarr array"):
         dnmf.factorize(tmp_path / "empty", 2)
     for name in ("counts", "more"):
         zarr.open_group(tmp_path / "group.zarr").create_array(name, shape=(2, 2), dtype="f4")

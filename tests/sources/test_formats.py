@@ -70,7 +70,7 @@ def test_either_axis_is_streamed_where_that_costs_no_more(kind, streamed, tmp_pa
     given = KINDS[kind](V, tmp_path)
     own = open_matrix(given).layout
     if kind in COMPRESSED and own.transposed is (streamed == "columns"):
-        with pytest.raises(DataError, match=rf"write it anew with: dnmf convert .* --by {streamed}"):
+        with pytest.raises(DataError, match=rf"rewrite it with: dnmf convert .* --by {streamed}"):
             open_matrix(given, streamed)
         return
     if not (kind.startswith(("h5ad", "anndata", "10x")) and is_sparse(kind)):

@@ -194,7 +194,7 @@ def test_numbers_that_look_like_ids_are_warned_of_and_are_names_by_the_hint(tmp_
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_matrix(written(tmp_path, "W.csv", "200,3,5\n1,4,4\n"))
-    with pytest.raises(DataError, match=r"its numbers are no places.*V.csv::user,item,rating,names"):
+    with pytest.raises(DataError, match=r"its numbers are not positions from 0.*V.csv::user,item,rating,names"):
         open_matrix(written(tmp_path, "V.csv", "user,item,rating\n76561197970982479,a,3\n"))
 
 

@@ -89,7 +89,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
                 raise ValueError("bad")
 
     write("first")
-    with pytest.raises(StoreError, match="exists already; give another path, or say overwrite"):
+    with pytest.raises(StoreError, match="already exists; choose another path or pass overwrite=True"):
         write("second")
     with pytest.raises(ValueError, match="bad"):
         write("bad", overwrite=True)

@@ -111,7 +111,7 @@ def test_a_matrix_far_away_is_found_again_by_its_url(address, expected, tmp_path
     assert_same_bits(dnmf.resume(f"{url}/run.zarr"), near)
     dnmf.transform(f"{url}/run.zarr", f"{url}/V.zarr", out=f"{url}/new.zarr")
     assert zarr.open_array(zarr_store(f"{url}/new.zarr"), mode="r").shape == (3, 120)
-    with pytest.raises(StoreError, match=r"new\.zarr exists already; give another path, or say overwrite"):
+    with pytest.raises(StoreError, match=r"new\.zarr already exists; choose another path or pass overwrite=True"):
         dnmf.transform(f"{url}/run.zarr", f"{url}/V.zarr", out=f"{url}/new.zarr")
     dnmf.transform(f"{url}/run.zarr", f"{url}/V.zarr", out=f"{url}/new.zarr", overwrite=True)
     assert not [key for key in keys() if "draft" in key]
@@ -120,12 +120,12 @@ def test_a_matrix_far_away_is_found_again_by_its_url(address, expected, tmp_path
 def test_a_store_that_exists_is_not_overwritten_unasked(root):
     store = f"{root}/run.zarr"
     dnmf.factorize(V, store=store, **OPTIONS)
-    with pytest.raises(StoreError, match="exists already; resume it, give another path, or say overwrite"):
+    with pytest.raises(StoreError, match="already exists; resume it, choose another path, or pass overwrite=True"):
         dnmf.factorize(V, store=store, **OPTIONS)
     dnmf.factorize(np.eye(4), 2, store=store, max_passes=3, overwrite=True)
     assert dnmf.load(store).W.shape == (4, 2)
     place_at(f"{root}/letters").replace("dear", b"me")
-    with pytest.raises(StoreError, match="is no store of dnmf, and is not overwritten"):
+    with pytest.raises(StoreError, match="is not a store of dnmf, and is not overwritten"):
         dnmf.factorize(V, store=f"{root}/letters", overwrite=True, **OPTIONS)
     with pytest.raises(StoreError, match="does not exist; give the store of a run"):
         dnmf.load(f"{root}/none.zarr")
@@ -361,7 +361,7 @@ def test_a_url_without_a_bucket_is_refused():
 
 
 def test_what_cannot_be_reached_is_told(address):
-    with pytest.raises(DataError, match=r"s3://no-such-bucket/V.zarr is no Zarr array .*give the path or URL"):
+    with pytest.raises(DataError, match=r"s3://no-such-bucket/V.zarr is not a Zarr array .*give the path or URL"):
         dnmf.factorize("s3://no-such-bucket/V.zarr", 2)
     with pytest.raises(StoreError, match=r"s3://no-such-bucket/run\.zarr (could not|does not)"):
         dnmf.factorize(V, 2, store="s3://no-such-bucket/run.zarr")

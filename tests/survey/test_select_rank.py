@@ -502,7 +502,7 @@ def test_what_is_no_survey_is_refused(tmp_path):
     select_rank(planted(), [2, 3], n_runs=1, cv=0, store=where)
     header = (where / "zarr.json").read_text()
     (where / "zarr.json").write_text(header.replace('"cv": 0', '"cv": "many"'))
-    with pytest.raises(StoreError, match="is no survey that dnmf wrote"):
+    with pytest.raises(StoreError, match="is not a survey that dnmf wrote"):
         load_survey(where)
 
 

@@ -151,7 +151,7 @@ HEADERS = {
 @pytest.mark.parametrize("changes", HEADERS.values(), ids=HEADERS)
 def test_a_header_that_no_survey_writes_is_refused(changes, store):
     change(store, **changes)
-    with pytest.raises(StoreError, match=r"is no survey that dnmf wrote: .* in its zarr\.json") as caught:
+    with pytest.raises(StoreError, match=r"is not a survey that dnmf wrote: .* in its zarr\.json") as caught:
         dnmf.load_survey(store)
     assert "\x1b" not in str(caught.value)
 

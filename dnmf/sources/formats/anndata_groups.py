@@ -1,4 +1,4 @@
-"""What lies in a group of HDF5 or of Zarr, which are alike to look at: matrices, sparse ones, AnnData, 10x counts."""
+"""Matrices in groups of HDF5 or Zarr, whose interfaces are alike: dense and sparse arrays, AnnData, 10x counts."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from dnmf.sources.formats.nodes import axes_of, broken_link, child, is_group, is
 from dnmf.sources.names import NO_NAMES, Names
 
 SHOWN = 20
-# What the rows and columns of the parts of an AnnData are named after.
+# The frames that name the rows and columns of each part of an AnnData.
 FRAMES = {
     "X": ("obs", "var"),
     "layers": ("obs", "var"),
@@ -25,7 +25,7 @@ FRAMES = {
 
 
 class Found(NamedTuple):
-    """A matrix in a group: its node, what it is a part of, its names, and shape and axis where it is compressed."""
+    """A matrix in a group: its node, its container, its names, and the shape and axis of a compressed one."""
 
     node: Any
     what: str
@@ -34,12 +34,12 @@ class Found(NamedTuple):
 
 
 def find(root: Any, address: Address, kind: str) -> Found:
-    """Find the matrix that an address means in an opened group.
+    """Find the matrix of an address in an opened group.
 
     Raises
     ------
     NotInPlace
-        If there are several, and the address names none.
+        If there are several, and the address does not name one.
     DataError
         If there is none.
     """
@@ -64,7 +64,7 @@ def find(root: Any, address: Address, kind: str) -> Found:
 
 
 def _node_at(root: Any, address: Address) -> tuple[str, Any]:
-    """Return the path and the node that an address means; AnnData before 0.7 has raw.X for raw/X."""
+    """Return the path and the node of an address; AnnData before 0.7 has raw.X for raw/X."""
     part = address.part
     if part is None:
         return "", root
@@ -82,10 +82,10 @@ def _node_at(root: Any, address: Address) -> tuple[str, Any]:
 
 
 def _not_two_axes(node: Any, address: Address, kind: str) -> DataError:
-    """Return the error for an array that is no matrix, with the way to make it one."""
+    """Return the error for an array that is not a matrix, with a way to make it one."""
     axes = axes_of(node)
     if axes is None:
-        return DataError(f"{address} holds no numbers; give an array of two axes.")
+        return DataError(f"{address} does not hold numbers; give an array of two axes.")
     if axes < 3:
         return DataError(f"{address} has {axes} dimension(s), shape {node.shape}; give an array of two axes.")
     opened = f"h5py.File({address.place!r})[{node.name!r}]" if "HDF5" in kind else f"zarr.open({address.place!r})"
@@ -97,19 +97,19 @@ def _not_two_axes(node: Any, address: Address, kind: str) -> DataError:
 
 
 def is_anndata(node: Any) -> bool:
-    """Say whether a group is an AnnData, of today's kind or of those before 0.8."""
+    """Return whether a group is an AnnData of any version."""
     return is_group(node) and (
         text_of(node.attrs.get("encoding-type")) == "anndata" or {"X", "obs", "var"} <= set(names_in(node))
     )
 
 
 def text_of(value: Any) -> str | None:
-    """Return an attribute as a text."""
+    """Convert an attribute to a text."""
     return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
 
 
 def _listing(node: Any, address: Address) -> str:
-    """Say which matrices there are, and how to name one."""
+    """List the matrices, with an example of an address."""
     names = [name for name, _ in matrices(node)]
     if not names:
         return "it holds no array of two axes."
@@ -120,7 +120,7 @@ def _listing(node: Any, address: Address) -> str:
 
 
 def _form_of(node: Any, address: Address) -> tuple[tuple[int, int], Axis]:
-    """Return the shape of a compressed sparse matrix, and the axis that it is compressed by."""
+    """Return the shape of a compressed sparse matrix, and the axis of its compression."""
     kind = text_of(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format"))) or ""
     shape = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
     if shape is None and "shape" in node:
@@ -141,7 +141,7 @@ def _form_of(node: Any, address: Address) -> tuple[tuple[int, int], Axis]:
 
 
 def _is_counts(node: Any) -> bool:
-    """Say whether a group holds counts as 10x Genomics stores them: CSC of features × barcodes."""
+    """Return whether a group holds counts of 10x Genomics: CSC of features × barcodes."""
     return is_group(node) and {"barcodes", "data", "indices", "indptr", "shape"} <= set(names_in(node))
 
 
@@ -154,14 +154,14 @@ def _names_of_counts(group: Any) -> Names:
 
 
 def _names_beside(node: Any) -> Names:
-    """Return the names that `dnmf convert` keeps in a sparse matrix: frames as those of an AnnData."""
+    """Return the names that `dnmf convert` stores with a sparse matrix, in frames like those of an AnnData."""
     if not is_group(node):
         return NO_NAMES
     return Names.of(*(_index_of(node[name]) if name in node else None for name in ("obs", "var")))
 
 
 def _enclosing(root: Any, path: str) -> tuple[Any, str]:
-    """Return the innermost AnnData around a path, if there is one, and the path within it."""
+    """Return the innermost AnnData around a path, or None, and the path within it."""
     steps = path.split("/")
     for count in range(len(steps) - 1, -1, -1):
         group = root["/".join(steps[:count])] if count else root
@@ -178,7 +178,7 @@ def _names_in(around: Any, inner: str) -> Names:
 
 
 def _index_of(frame: Any) -> Any:
-    """Return the index of a data frame as AnnData stores it: the array that it names, or a field of an old one."""
+    """Return the index of a data frame of an AnnData: the array that it names, or the first field of an old one."""
     if not is_group(frame):
         fields = frame.dtype.names
         return values_of(frame)[fields[0]] if fields else None
@@ -189,7 +189,7 @@ def _index_of(frame: Any) -> Any:
     if not is_group(index):
         return values_of(index)
     if "codes" in index:
-        # the code of what is missing is -1
+        # a missing label has the code -1
         labels = np.append(values_of(index["categories"]).astype(object), np.nan)
         return labels[values_of(index["codes"])]
     return values_of(index["values"])

@@ -1,4 +1,4 @@
-"""Compressed sparse matrices, CSR or CSC, that lie in a file or a store: a block is a run of their rows or columns."""
+"""Compressed sparse matrices, CSR or CSC, in a file or a store: a block is a run of their rows or columns."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from dnmf.sources.reopened import Reopened
 
 
 class Compressed(NamedTuple):
-    """The parts of a sparse matrix of some shape that is compressed by its rows (CSR) or its columns (CSC)."""
+    """The parts of a sparse matrix that is compressed by its rows (CSR) or its columns (CSC)."""
 
     shape: tuple[int, int]
     by: Axis
@@ -30,9 +30,9 @@ class Compressed(NamedTuple):
 
 
 class CompressedSource(Reopened):
-    """A sparse matrix on a disk or in an object store, read along the axis that it is compressed by.
+    """A sparse matrix on a disk or in an object store, read along the axis of its compression.
 
-    The places where its rows (or columns) start are held in memory; the entries are read as they are needed.
+    The starts of its rows (or columns) are held in memory; the entries are read when they are needed.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class CompressedSource(Reopened):
             command = convert_command(location or "V", streamed)
             raise DataError(
                 f"{where} is compressed by its {stored.by} ({form}) and was to be read in blocks of {streamed}, each "
-                f"of which would take a read of all of it; write it anew with: {command}"
+                f"of which would take a read of all of it; rewrite it with: {command}"
             )
         shape = check_shape(stored.shape, where)
         dtype = work_dtype(stored.data.dtype)
-        # SciPy has neither float16 nor numbers of the other byte order
+        # SciPy lacks float16, and needs native byte order
         kept = dtype if stored.data.dtype == np.float16 else stored.data.dtype.newbyteorder("=")
         transposed = stored.by == "rows"
         cut = shape[::-1] if transposed else shape
@@ -68,7 +68,7 @@ class CompressedSource(Reopened):
             dtype=kept,
             bounds=bounds,
             transposed=transposed,
-            # what decoders, casts and an order that is not canonical take is once more a block
+            # decoders, casts and the sorting of entries take as much as a block again
             read_bytes=2 * largest * (kept.itemsize + stored.indices.dtype.itemsize),
             stored_bytes=entries * entry_bytes + self.starts.nbytes,
             sparse=True,
@@ -81,7 +81,7 @@ class CompressedSource(Reopened):
 
     @property
     def entries(self) -> int:
-        """How many entries are stored."""
+        """Number of stored entries."""
         return int(self.starts[-1])
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -108,7 +108,7 @@ class CompressedSource(Reopened):
         return part if part.has_canonical_format else as_columns(part)
 
     def expect(self, block: int) -> None:
-        """Be told that a block will be read soon."""
+        """Take a hint that a block will be read soon."""
         columns = self.layout.columns(block)
         first, last = int(self.starts[columns.start]), int(self.starts[columns.stop])
         if last > first:
@@ -117,7 +117,7 @@ class CompressedSource(Reopened):
 
 
 def _checked_starts(stored: Compressed, columns: int, where: str, location: str | None) -> NDArray[np.int64]:
-    """Read where the columns start, and see that this can be so."""
+    """Read the starts of the columns, and check them."""
     if stored.starts.size != columns + 1:
         raise DataError(
             f"{where} is damaged: its indptr has {stored.starts.size} entries, and its shape needs {columns + 1}. "

@@ -1,6 +1,6 @@
-"""Matrices as lists of their entries: row, column, value. They can be read through, and nowhere begun in the middle.
+"""Matrices as lists of their entries (row, column, value), which can only be read sequentially.
 
-Small ones are read into memory when they are opened. Larger ones are for `dnmf convert`, which reads them twice.
+Small lists are read into memory when they are opened. Larger ones are for `dnmf convert`, which reads them twice.
 """
 
 import gzip
@@ -21,14 +21,14 @@ from dnmf.sources.names import Names
 # Most entries that are read into memory as they are opened: 64 MB, and about three times as much while they are sorted.
 HELD_ENTRIES = 4 * 10**6
 MOST_PLACES = 2**28
-# An axis of so many places may be one of ids, of which few have entries.
+# From this length on, an axis of which few places have entries is one of ids.
 GAPS_FROM = 10**4
 
 Found = TypeVar("Found")
 
 
 class Batch(NamedTuple):
-    """Some entries, and the share of the file that has been read with them."""
+    """Entries, and the share of the file that has been read so far."""
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -37,10 +37,9 @@ class Batch(NamedTuple):
 
 
 class Entries(Protocol):
-    """A list of entries that can be read through, again and again.
+    """A list of entries that can be read repeatedly. The values of duplicate entries are added up.
 
-    `shape` and `count` are None where only reading through tells them; `names` are whole after that. The rows and the
-    columns of an entry may come again: its values are added up then.
+    `shape` and `count` are None if they are unknown before a complete read; `names` are complete after one.
     """
 
     address: Address
@@ -50,50 +49,50 @@ class Entries(Protocol):
 
     @property
     def what(self) -> str:
-        """What it is, in words."""
+        """A description for people."""
 
     @property
     def names(self) -> Names:
-        """Of the rows and columns that have been met."""
+        """Names of the rows and columns read so far."""
 
     def batches(self) -> Iterator[Batch]:
-        """Read through, in batches of bounded size and always the same order."""
+        """Read the list in batches of bounded size, always in the same order."""
 
     @property
     def naming(self) -> str:
-        """How numbers that are not places are given as names, in words."""
+        """Advice for numbers that are names and not positions."""
 
 
 class ReadAgain(DnmfError):
-    """A list of entries must be read again from its start: a column of digits holds texts further on."""
+    """A list of entries must be read again from its start: a column of digits holds texts later on."""
 
     def __init__(self, column: int) -> None:
-        super().__init__(f"column {column} holds digits first, and texts after that; read the list again.")
+        super().__init__(f"column {column} holds digits first and texts later; read the list again.")
         self.column = column
 
 
 class Extent:
-    """How far a list of entries goes, as far as it has been read."""
+    """The largest row and column, and the number of entries, read so far."""
 
     def __init__(self) -> None:
         self.rows, self.columns, self.count = 0, 0, 0
 
     def add(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
-        """Take in the places of some entries."""
+        """Add the positions of entries."""
         if len(rows):
             self.rows, self.columns = max(self.rows, int(rows.max()) + 1), max(self.columns, int(columns.max()) + 1)
             self.count += len(rows)
 
     def check(self, entries: Entries) -> None:
-        """Raise DataError where places are too far away to be any."""
+        """Raise DataError if positions are implausibly large."""
         if entries.shape is None and max(self.rows, self.columns) > MOST_PLACES:
             raise DataError(
                 f"{entries.address} has an entry at row or column {max(self.rows, self.columns) - 1}: its numbers are "
-                f"no places, counted from 0. Number them from 0, or {entries.naming}."
+                f"not positions from 0. Number them from 0, or {entries.naming}."
             )
 
     def shape_of(self, entries: Entries) -> tuple[int, int]:
-        """Return the shape of the matrix, or raise DataError where it is empty."""
+        """Return the shape of the matrix; DataError if it is empty."""
         return check_shape(entries.shape or (self.rows, self.columns), str(entries.address))
 
 
@@ -118,7 +117,7 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
 
 
 def read_through(entries: Entries, read: Callable[[Entries], Found]) -> Found:
-    """Read a list with a function, again where the list asks for that."""
+    """Read a list with a function, again after ReadAgain."""
     while True:
         try:
             return read(entries)
@@ -127,7 +126,7 @@ def read_through(entries: Entries, read: Callable[[Entries], Found]) -> Found:
 
 
 def _gathered(entries: Entries) -> tuple[Extent, list[Batch]]:
-    """Return all entries of a list, if they are not too many."""
+    """Return all entries of a list; NotInPlace if there are too many."""
     extent, parts = Extent(), []
     for batch in entries.batches():
         extent.add(batch.rows, batch.columns)
@@ -138,14 +137,14 @@ def _gathered(entries: Entries) -> tuple[Extent, list[Batch]]:
 
 
 def _warn_of_gaps(entries: Entries, shape: tuple[int, int], places: tuple[NDArray[Any], NDArray[Any]]) -> None:
-    """Warn of an axis whose numbers look like ids: most of its places have no entry."""
+    """Warn of an axis whose numbers look like ids: most of its positions have no entry."""
     if entries.shape is not None:
         return
     for axis, size, found in zip(("rows", "columns"), shape, places, strict=True):
         used = len(np.unique(found)) if size >= GAPS_FROM else size
         if size > 5 * used:
             warn(
-                f"{entries.address} has {size} {axis}, of which {used} have entries: its numbers are taken as places "
+                f"{entries.address} has {size} {axis}, of which {used} have entries: its numbers are read as positions "
                 f"from 0, and look like ids; {entries.naming}.",
                 DataWarning,
             )
@@ -167,11 +166,11 @@ def check_held(address: Address, count: int, what: str, facts: str, also: str = 
 
 
 class Text:
-    """A file that is read through, whether it is compressed by gzip or not, and how much of it has been."""
+    """A file, compressed by gzip or not, that is read sequentially with its progress."""
 
     def __init__(self, path: Path) -> None:
         self.size = max(1, path.stat().st_size)
-        self._raw: Any = open(path, "rb")  # noqa: SIM115 - it is closed with what wraps it
+        self._raw: Any = open(path, "rb")  # noqa: SIM115 - __exit__ closes it
         self.file: Any = gzip.GzipFile(fileobj=self._raw) if path.name.lower().endswith(".gz") else self._raw
 
     @property

@@ -1,7 +1,7 @@
-"""Numbers in HDF5 datasets. Their bytes are read past the HDF5 library, which lets one thread in at a time.
+"""Numbers in HDF5 datasets, read without the HDF5 library, which admits one thread at a time.
 
-The library tells once where the bytes lie. Contiguous datasets are read as they are; chunks are inflated and unshuffled
-here, which several threads do at once. What is stored in other ways, as with LZF, is read through the library.
+The library is asked once for the offsets of the bytes. Contiguous datasets are read directly; chunks are inflated and
+unshuffled here, in several threads at once. Datasets with other filters, as LZF, are read through the library.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import reading
 from dnmf.sources.reopened import Reopened
 
-# What is known of the filters by their numbers in HDF5.
+# The numbers of filters in HDF5.
 DEFLATE, SHUFFLE = 1, 2
 MOST_CHUNKS = 10**7
 
@@ -38,10 +38,10 @@ class Hdf5Array:
     Attributes
     ----------
     offset
-        Where the numbers start in the file, if they lie there one after the other.
+        The offset of the numbers in the file if they are contiguous, or None.
     table
-        Where the chunks are: offset, size and mask of filters left out, of each in their grid; or None, where the
-        dataset is read through the library.
+        Offset, size and mask of skipped filters of each chunk of the grid, or None if the dataset is read through the
+        library.
     """
 
     def __init__(self, path: Path, dataset: Any) -> None:
@@ -75,11 +75,11 @@ class Hdf5Array:
 
     @property
     def direct(self) -> bool:
-        """Whether it is read past the library."""
+        """Whether it is read without the library."""
         return self.offset is not None or self.table is not None
 
     def read(self, first: int | Sequence[int], out: NDArray[Any]) -> None:
-        """Fill `out`, of the stored dtype and contiguous, with the entries from `first` on along every axis."""
+        """Fill `out`, contiguous and of the stored dtype, with the entries from `first` on along every axis."""
         corner = (first,) if isinstance(first, int) else tuple(first)
         if self.table is not None:
             with opened(self.path) as descriptor:
@@ -100,7 +100,7 @@ class Hdf5Array:
         return out
 
     def expect(self, start: int | Sequence[int], stop: int | Sequence[int]) -> None:
-        """Ask the system to read ahead what lies between two corners."""
+        """Ask the system to read the entries between two corners ahead."""
         low = (start,) if isinstance(start, int) else tuple(start)
         high = (stop,) if isinstance(stop, int) else tuple(stop)
         if not self.direct or not hasattr(os, "posix_fadvise"):
@@ -116,12 +116,12 @@ class Hdf5Array:
                 os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
 
     def _places(self, corner: Sequence[int], extent: Sequence[int]) -> list[range]:
-        """Return where in their grid the chunks are that a region touches."""
+        """Return the positions in the grid of the chunks that overlap a region."""
         axes = zip(corner, extent, self.chunks or (), strict=True)
         return [range(start // chunk, -(-(start + size) // chunk)) for start, size, chunk in axes]
 
     def _take(self, descriptor: int, place: tuple[int, ...], corner: tuple[int, ...], out: NDArray[Any]) -> None:
-        """Fill the part of a region that lies in one chunk."""
+        """Fill the part of a region that is in one chunk."""
         chunks, table = self.chunks or (), self.table
         assert table is not None
         offset, size, mask = (int(value) for value in table[place])
@@ -141,7 +141,7 @@ class Hdf5Array:
             target[...] = self._decoded(raw, mask, place)[tuple(here)]
 
     def _decoded(self, raw: Any, mask: int, place: tuple[int, ...]) -> NDArray[Any]:
-        """Return a chunk from its bytes, undoing the filters in the reverse of their order."""
+        """Decode a chunk from its bytes, by undoing the filters in reverse order."""
         itemsize, expected = self.dtype.itemsize, math.prod(self.chunks or ()) * self.dtype.itemsize
         try:
             for number, code in reversed(list(enumerate(self.filters))):
@@ -163,7 +163,7 @@ class Hdf5Array:
 
 
 class Hdf5Source(Reopened):
-    """A dense matrix in an HDF5 dataset that is stored in chunks; a block is a run of whole ones."""
+    """A dense matrix in an HDF5 dataset that is stored in chunks; a block is a run of whole chunks."""
 
     def __init__(
         self, array: Hdf5Array, what: str, location: str, streamed: Axis | None = None, names: Names = NO_NAMES
@@ -200,11 +200,11 @@ class Hdf5Source(Reopened):
             self.array.expect(*self._corners(block))
 
     def regions(self) -> Any:
-        """Return the matrix as something that gives the entries of any rows and columns."""
+        """Return an object that is indexed by slices of the user's rows and columns."""
         return self.array
 
     def _corners(self, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return the first entry of a block and the one behind its last, in the orientation of the file."""
+        """Return the start and the stop of a block along both axes, in the orientation of the file."""
         columns, rows = self.layout.columns(block), self.layout.shape[0]
         if self.layout.transposed:
             return (columns.start, 0), (columns.stop, rows)
@@ -214,7 +214,7 @@ class Hdf5Source(Reopened):
 def open_dataset(
     dataset: Any, what: str, location: str, streamed: Axis | None, names: Names
 ) -> FileSource | Hdf5Source:
-    """Open a dense matrix, in the way in which it is read fastest."""
+    """Open a dense matrix in the fastest way."""
     what = f"{what or 'dataset'} in HDF5"
     if dataset.dtype.kind not in "buif":
         raise DataError(f"{location} has dtype {dataset.dtype}, which is not a real number; pass a dataset of numbers.")
@@ -227,12 +227,12 @@ def open_dataset(
 
 
 def array_of(dataset: Any) -> Hdf5Array:
-    """Return the numbers of a dataset, in the file that it is in: a link may lead to another one."""
+    """Return the numbers of a dataset; a link may lead to another file."""
     return Hdf5Array(Path(dataset.file.filename), dataset)
 
 
 def _chunk_table(dataset: Any) -> NDArray[np.int64] | None:
-    """Ask the library where the chunks of a dataset are, where it can tell in one go and they are not too many."""
+    """Return the offsets of the chunks of a dataset; None for too many chunks, or an old library."""
     chunks = dataset.chunks
     grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, chunks, strict=True)]
     if not hasattr(dataset.id, "chunk_iter") or math.prod(grid) > MOST_CHUNKS:
@@ -248,7 +248,7 @@ def _chunk_table(dataset: Any) -> NDArray[np.int64] | None:
 
 
 def _unshuffled(raw: NDArray[np.uint8], itemsize: int) -> NDArray[np.uint8]:
-    """Put together numbers whose first bytes come first, and then their second ones, and so on.
+    """Assemble numbers that are stored as all first bytes, then all second bytes, and so on.
 
     >>> _unshuffled(np.array([1, 2, 3, 10, 20, 30], np.uint8), 2).tolist()
     [1, 10, 2, 20, 3, 30]
@@ -260,7 +260,7 @@ def _unshuffled(raw: NDArray[np.uint8], itemsize: int) -> NDArray[np.uint8]:
 
 
 def _joined(stretches: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Join stretches of a file that lie side by side, given as offset and length.
+    """Join adjacent stretches of a file, given as offset and length.
 
     >>> _joined(np.array([[0, 5], [20, 2], [5, 5]]))
     [(0, 10), (20, 2)]

@@ -21,9 +21,9 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
     MissingExtraError
         If h5py is not installed.
     DataError
-        If the file is none of HDF5, or holds no such matrix.
+        If it is not an HDF5 file, or does not hold the matrix.
     ReadError
-        If what it holds cannot be read.
+        If its content cannot be read.
     """
     annotated = address.place.lower().endswith((".h5ad", ".h5mu"))
     h5py = needed("h5py", address.place, "anndata" if annotated else "hdf5")

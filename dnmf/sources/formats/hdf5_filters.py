@@ -1,4 +1,4 @@
-"""The filters that HDF5 datasets are compressed with, of which the library knows few by itself."""
+"""Compression filters of HDF5 datasets, few of which come with the library."""
 
 import functools
 import importlib
@@ -6,7 +6,7 @@ from typing import Any
 
 from dnmf.errors import MissingExtraError, needed
 
-# The package that brings the others; it makes them known as it is imported.
+# The package that registers the others when it is imported.
 PLUGIN = "hdf5plugin"
 KNOWN = {
     4: "SZIP",
@@ -28,10 +28,7 @@ def filters_of(dataset: Any) -> list[int]:
 
 
 def check_filters(node: Any) -> None:
-    """Raise MissingExtraError where an array is an HDF5 dataset with a filter that is not there.
-
-    An array of Zarr has none of these.
-    """
+    """Raise MissingExtraError for an HDF5 dataset with a filter that is not installed; ignore arrays of Zarr."""
     if not hasattr(getattr(node, "id", None), "get_create_plist"):
         return
     h5py = needed("h5py", "HDF5")
@@ -41,14 +38,14 @@ def check_filters(node: Any) -> None:
     if missing:
         told = ", ".join(f"{number} ({KNOWN.get(number, 'unknown')})" for number in missing)
         raise MissingExtraError(
-            f"{node.file.filename}::{node.name} is compressed with the HDF5 filter {told}, which is not there; install "
+            f"{node.file.filename}::{node.name} is compressed with the HDF5 filter {told}, which is not installed; add "
             f"it with: pip install {PLUGIN}"
         )
 
 
 @functools.cache
 def _plugins() -> bool:
-    """Import the package of filters, if it is installed."""
+    """Import the package of filters; return False if it is not installed."""
     try:
         importlib.import_module(PLUGIN)
     except ImportError:

@@ -28,7 +28,7 @@ class Market:
     Attributes
     ----------
     form, field, symmetry
-        The words of its first line, as `coordinate`, `real` and `general`.
+        The last words of its first line, as `coordinate`, `real` and `general`.
     size, sizes
         Rows and columns, and all numbers of the line of sizes.
     """
@@ -61,7 +61,7 @@ class Market:
 
 
 class MarketEntries(Market):
-    """A MatrixMarket file of coordinates, as a list of entries; symmetric ones are written out."""
+    """A MatrixMarket file of coordinates, as a list of entries; symmetric ones are expanded."""
 
     what = "MatrixMarket coordinates"
     naming = "write them as texts"
@@ -74,7 +74,7 @@ class MarketEntries(Market):
         self.count: int | None = self.sizes[2] * (1 if self.symmetry == "general" else 2)
 
     def batches(self) -> Iterator[Batch]:
-        """Read through, each run of lines as a small file of its own."""
+        """Read the entries, parsing each run of lines as a small file."""
         met = 0
         with parsing(self.address, WHAT):
             for text, share in self.parts():
@@ -92,7 +92,7 @@ class MarketEntries(Market):
     def _written_out(
         self, rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[Any], share: float
     ) -> Iterator[Batch]:
-        """Yield entries, and those on the other side of the diagonal that they stand for."""
+        """Yield entries, and their mirror images in a symmetric matrix."""
         yield Batch(rows, columns, values, share)
         if self.symmetry != "general":
             mirrored = rows != columns
@@ -109,7 +109,7 @@ class MarketArray(Market):
         Raises
         ------
         DataError
-            If there are not as many numbers as the head promises, or they are those of a triangle.
+            If their number is not that of the head, or they are a triangle.
         """
         if self.symmetry != "general":
             raise DataError(
@@ -129,7 +129,7 @@ class MarketArray(Market):
 
 
 def unpacked(market: MarketArray, folder: Path) -> Address:
-    """Write the numbers of an array into a folder as they are, and return where."""
+    """Write the numbers of an array in binary form into a folder, and return their address."""
     target = folder / "unpacked.bin"
     with open(target, "wb") as file:
         for part, _ in market.values():
@@ -143,7 +143,7 @@ def open_market(address: Address, streamed: Axis | None = None) -> Source:
     Raises
     ------
     NotInPlace
-        If it is not.
+        If it is larger.
     """
     if Market(address).form == "coordinate":
         return held(MarketEntries(address), streamed)
@@ -157,7 +157,7 @@ def open_market(address: Address, streamed: Axis | None = None) -> Source:
 
 
 def _sizes(file: Any) -> str:
-    """Read on to the line of sizes, and return it."""
+    """Read up to the line of sizes, and return it."""
     while line := file.readline():
         text = line.decode("latin-1").strip()
         if text and not text.startswith("%"):

@@ -1,4 +1,4 @@
-"""NetCDF files: variables of classic ones, and of the groups of those in format 4, as xarray decodes them."""
+"""Variables of NetCDF files, classic or in the groups of format 4, decoded by xarray."""
 
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from dnmf.sources.read_errors import parsing, reading_part
 
 
 def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
-    """Open a variable of a NetCDF file; those of format 4 that need no decoding are read as the HDF5 they are.
+    """Open a variable of a NetCDF file; those of format 4 that need no decoding are read as HDF5 datasets.
 
     Raises
     ------
     MissingExtraError
         If xarray or h5netcdf is not installed.
     DataError
-        If it is no NetCDF file, or holds no such variable.
+        If it is not a NetCDF file, or does not hold the variable.
     ReadError
-        If what it holds cannot be read.
+        If its content cannot be read.
     """
     needed("xarray", address.place)
     path = Path(address.place)
@@ -46,7 +46,7 @@ def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
 
 
 def open_packed(dataset: Any, location: str, streamed: Axis | None = None) -> Source:
-    """Open an HDF5 dataset whose attributes say that its numbers are packed, as the variable that it is."""
+    """Open an HDF5 dataset of packed numbers as a NetCDF variable."""
     for package in ("xarray", "h5netcdf"):
         needed(package, location)
     check_filters(dataset)
@@ -61,7 +61,7 @@ def open_packed(dataset: Any, location: str, streamed: Axis | None = None) -> So
 
 
 def _place_of(address: Address) -> tuple[str | None, str | None, list[str]]:
-    """Return the group and the variable that an address means, and the matrices in groups below that group."""
+    """Return the group and the variable of an address, and the matrices in groups below that group."""
     with needed("h5py", address.place).File(address.place, "r") as file:
         part = address.part
         below = [name for name, _ in matrices(file)]
@@ -76,7 +76,7 @@ def _place_of(address: Address) -> tuple[str | None, str | None, list[str]]:
 
 
 def _opened_file(path: Path, classic: bool, group: str | None, name: str | None) -> Any:
-    """Open a group of a NetCDF file as a data set, of which all but one variable may not be decodable."""
+    """Open a group of a NetCDF file as a data set, of which only the named variable must be decodable."""
     xarray = needed("xarray", str(path))
     others: list[str] = []
     if not classic and name is not None:
@@ -91,12 +91,12 @@ def _opened_file(path: Path, classic: bool, group: str | None, name: str | None)
 
 
 def _may_be_meant(array: Any) -> bool:
-    """Say whether a variable is a matrix of numbers."""
+    """Return whether a variable is a matrix of numbers."""
     return array.ndim == 2 and array.size > 0 and array.dtype.kind in "buif"
 
 
 def _chosen(data: Any, address: Address, group: str | None, name: str | None, deeper: list[str]) -> Any:
-    """Return the variable that an address means, or the only one of two dimensions."""
+    """Return the variable of an address, or the only one of two dimensions."""
     if name is not None and name in data:
         array = data[name]
         check_dims(array)

@@ -1,4 +1,4 @@
-"""The nodes of HDF5 and Zarr groups, some of which may not open: they are passed over where others are looked for."""
+"""Nodes of HDF5 and Zarr groups; those that cannot be opened are skipped in searches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from dnmf.sources.formats.hdf5_filters import check_filters
 
 
 def is_group(node: Any) -> bool:
-    """Say whether a node is a group."""
+    """Return whether a node is a group."""
     return hasattr(node, "keys")
 
 
 def names_in(group: Any) -> list[str]:
-    """Return the names of what lies in a group, sorted; Zarr lists none where it cannot open one of them."""
+    """Return the sorted names in a group, even if zarr cannot open one of the nodes."""
     try:
         return sorted(group.keys())
     except Exception:
@@ -30,7 +30,7 @@ async def _listed(group: zarr.Group) -> list[str]:
 
 
 def child(group: Any, path: str) -> Any:
-    """Return a node below a group, or None where there is none, or it does not open."""
+    """Return a node below a group, or None if it does not exist or cannot be opened."""
     try:
         return group[path]
     except Exception:
@@ -38,13 +38,13 @@ def child(group: Any, path: str) -> Any:
 
 
 def axes_of(node: Any) -> int | None:
-    """Return the number of axes of an array; None where a node is none, as a named datatype, or holds nothing."""
+    """Return the number of axes of an array; None for an empty one, and for other nodes, as a named datatype."""
     shape = getattr(node, "shape", None)
     return None if shape is None or is_group(node) else len(shape)
 
 
 def is_matrix(node: Any) -> bool:
-    """Say whether a node is an array of two axes, or a group that holds a compressed sparse matrix."""
+    """Return whether a node is an array of two axes, or a group that holds a compressed sparse matrix."""
     if is_group(node):
         return {"data", "indices", "indptr"} <= set(names_in(node))
     return axes_of(node) == 2
@@ -66,13 +66,13 @@ def matrices(group: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any
 
 
 def values_of(node: Any) -> Any:
-    """Return all that an array holds."""
+    """Return the content of an array."""
     check_filters(node)
     return node[...]
 
 
 def broken_link(root: Any, path: str) -> str | None:
-    """Return where a link of HDF5 leads, in words, if there is one at a path that leads nowhere."""
+    """Describe the target of a broken link of HDF5 along a path, or return None."""
     steps = path.split("/")
     for count in range(1, len(steps) + 1):
         inner = "/".join(steps[:count])

@@ -1,7 +1,7 @@
-"""`.npz` files of sparse matrices, as `scipy.sparse.save_npz` writes them.
+"""`.npz` files of sparse matrices, as written by `scipy.sparse.save_npz`.
 
-The parts of one that was saved with `compressed=False` lie in the file as they are, and are read there. Of a compressed
-one nothing can be read but all of it, into memory, where it is small.
+The arrays of a file that was saved with `compressed=False` are read by blocks. A compressed file can only be read as a
+whole, into memory, if it is small.
 """
 
 import shutil
@@ -27,7 +27,7 @@ from dnmf.sources.read_errors import parsing
 
 WHAT = ".npz file of a sparse matrix"
 BATCH = 2**20
-# The bytes of a local header of a zip file before its name, of which four tell the lengths of what follows.
+# The bytes of a local header of a zip file before its name; four of them are the lengths of the name and extra field.
 LOCAL = 30
 
 
@@ -46,7 +46,7 @@ class NpzEntries:
         self.dtype = work_dtype(self._parts[2].dtype)
 
     def batches(self) -> Iterator[Batch]:
-        """Read through."""
+        """Read the entries."""
         count = self._parts[0].size
         for start in range(0, count, BATCH):
             found = [np.empty(min(BATCH, count - start), part.dtype) for part in self._parts]
@@ -67,7 +67,7 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
     Raises
     ------
     NotInPlace
-        If it is compressed, or a list of coordinates, and not small.
+        If it is compressed or a list of coordinates, and too large.
     """
     kind, packed, entries = kind_of(address)
     if not packed and kind == "coo":
@@ -86,7 +86,7 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
 
 
 def unpacked(address: Address, folder: Path) -> Address:
-    """Write the parts of a compressed file into a folder as they are, and return where."""
+    """Decompress the arrays of a file into a folder, and return their address."""
     target = folder / "unpacked.npz"
     with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive, zipfile.ZipFile(target, "w") as plain:
         for name in archive.namelist():
@@ -101,8 +101,8 @@ def kind_of(address: Address) -> tuple[str, bool, int]:
         names = set(archive.namelist())
         if not {"format.npy", "shape.npy", "data.npy"} <= names:
             raise DataError(
-                f"{address} holds {', '.join(sorted(name.removesuffix('.npy') for name in names)) or 'nothing'}, and "
-                "no sparse matrix; save one with scipy.sparse.save_npz, or a dense one with numpy.save; or give "
+                f"{address} holds {', '.join(sorted(name.removesuffix('.npy') for name in names)) or 'nothing'}, not "
+                "a sparse matrix; save one with scipy.sparse.save_npz, or a dense one with numpy.save; or give "
                 f"numpy.load({address.place!r})[name]."
             )
         kind = _array_in(archive, "format").item()
@@ -123,7 +123,7 @@ def shape_in(address: Address) -> tuple[int, int]:
 
 
 def vector_in(address: Address, name: str) -> FileVector:
-    """Return where in the file an array lies that is not compressed."""
+    """Return the position in the file of an array that is not compressed."""
     path = Path(address.place)
     with parsing(address, WHAT), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         file.seek(archive.getinfo(f"{name}.npy").header_offset)

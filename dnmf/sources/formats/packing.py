@@ -1,4 +1,4 @@
-"""What the attributes of a variable say of its numbers: that they are packed, or that some of them stand for none."""
+"""Attributes of variables by which numbers are packed, or mark missing entries."""
 
 import base64
 import struct
@@ -12,7 +12,7 @@ FILLED = ("_FillValue", "missing_value")
 
 
 def is_packed(attributes: Mapping[str, Any]) -> bool:
-    """Say whether the numbers of a variable are others than those that are stored, by the conventions of NetCDF.
+    """Return whether the numbers of a variable differ from the stored ones, by the conventions of NetCDF.
 
     >>> is_packed({"scale_factor": 0.1}), is_packed({"_FillValue": np.nan}), is_packed({"missing_value": [-999]})
     (True, False, True)
@@ -22,10 +22,10 @@ def is_packed(attributes: Mapping[str, Any]) -> bool:
 
 
 def is_nan(mark: Any) -> bool:
-    """Say whether a mark of what is missing is NaN, which is missing in any case."""
+    """Return whether a mark of missing entries is NaN, which needs no decoding."""
     if isinstance(mark, str):
         try:
-            mark = struct.unpack("<d", base64.standard_b64decode(mark))[0]  # as Zarr 3 holds it
+            mark = struct.unpack("<d", base64.standard_b64decode(mark))[0]  # the encoding of Zarr 3
         except (ValueError, struct.error):
             return str(mark).lower() == "nan"
     try:

@@ -1,8 +1,8 @@
-"""Which chunks of a Zarr array there are: one that was there and is gone is an error, and not its fill value.
+"""Detect missing chunks of a Zarr array: a chunk that has disappeared is an error, and not the fill value.
 
-Zarr reads a chunk that is not stored as the fill value, since writers leave out what holds nothing else. So a disk that
-is unmounted would be read as zeros. Here a chunk that is not found is looked for a second time, and it is taken for one
-that was never written only as long as the array itself is there, and where it has not been read before.
+Zarr reads a chunk that is not stored as the fill value, since writers omit chunks of nothing else. So an unmounted disk
+would be read as zeros. Here a chunk that is not found is looked up a second time. It counts as never written only if it
+has not been read before, and as long as the array itself exists.
 """
 
 import itertools
@@ -13,22 +13,22 @@ import zarr
 from zarr.core.sync import sync
 from zarr.storage import StorePath, WrapperStore
 
-# Where the metadata of an array lie, or those of the group that it is in.
+# The files of the metadata of an array, or of its group.
 METADATA = ("zarr.json", ".zarray", ".zmetadata", ".zgroup")
 
-# For every axis, where a region begins and ends.
+# The start and the stop of a region along every axis.
 Region = tuple[tuple[int, int], ...]
 
 
 class SecondLook(WrapperStore[Any]):
-    """A store that looks twice for what it does not find.
+    """A store that looks up a missing key twice.
 
     Attributes
     ----------
     missed
-        The keys that were not found at the second look either.
+        The keys that were not found in the second look-up either.
     absent
-        Those of them that are known to have nothing, for which one look is enough.
+        Those of them that are known to be absent, for which one look-up suffices.
     """
 
     def __init__(self, store: Any) -> None:
@@ -37,7 +37,7 @@ class SecondLook(WrapperStore[Any]):
         self.absent: set[str] = set()
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        """Return what lies at a key, or None."""
+        """Return the content of a key, or None."""
         found = await self._store.get(key, prototype, byte_range)
         if found is None and key not in self.absent:
             found = await self._store.get(key, prototype, byte_range)
@@ -47,10 +47,9 @@ class SecondLook(WrapperStore[Any]):
 
 
 class Presence:
-    """A Zarr array, and which of its chunks were there when they were first read.
+    """A Zarr array with a record of the chunks that were missing when they were first read.
 
-    It is read by `[]`, region by region, or with chunks that are read from files by others, who `take` those that they
-    do not find.
+    It is read by `[]`, region by region. Callers that read chunks from files pass the missing ones to `take`.
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -65,7 +64,7 @@ class Presence:
         self._seen: set[Region] = set()
 
     def __getitem__(self, slices: tuple[slice, ...]) -> Any:
-        """Read a region; FileNotFoundError where a chunk of it is gone."""
+        """Read a region; FileNotFoundError if one of its chunks has disappeared."""
         part = self._array[slices]
         region = tuple(each.indices(size)[:2] for each, size in zip(slices, self._array.shape, strict=True))
         missing: set[str] = set()
@@ -83,12 +82,12 @@ class Presence:
         return f"{self._prefix}{metadata.encode_chunk_key(chunk)}"
 
     def take(self, region: Region, missing: Iterable[str]) -> None:
-        """Take chunks of a region that were not found, by their keys, for ones that were never written.
+        """Record missing chunks of a region, by their keys, as never written.
 
         Raises
         ------
         FileNotFoundError
-            If the region was read before with these chunks, the store lists one, or the array is not there any more.
+            If the region was read before with these chunks, the store lists one, or the array has disappeared.
         """
         new = sorted(set(missing) - self._store.absent)
         if new and region in self._seen:
@@ -101,7 +100,7 @@ class Presence:
         self._seen.add(region)
 
     def _is_listed(self, key: str) -> bool:
-        """Return whether a chunk that was not found is among the names that its folder has; each is listed once."""
+        """Return whether a missing chunk is listed in its folder; each folder is listed once."""
         folder, _, name = key.rpartition("/")
 
         async def names() -> set[str]:
@@ -112,6 +111,6 @@ class Presence:
         return name in self._names[folder]
 
     def _is_there(self) -> bool:
-        """Return whether the metadata of the array, or of its group, can still be found, be it at a second look."""
+        """Return whether the metadata of the array, or of its group, can still be found, in one of two look-ups."""
         keys = [f"{folder}{name}" for folder in dict.fromkeys((self._prefix, "")) for name in METADATA]
         return any(sync(self._store.exists(key)) for key in (*keys, *keys))

@@ -1,6 +1,6 @@
-"""Numbers as they are, one after the other, in a file: `.npy`, raw ones, and what other formats store so.
+"""Contiguous numbers in a file: `.npy`, raw numbers, and uncompressed arrays of other formats.
 
-They are read in the task and never mapped: a file cut short is an error, not a crash.
+They are read in the task and never mapped into memory: a truncated file is an error, not a crash.
 """
 
 import re
@@ -23,7 +23,7 @@ RAW = re.compile(r"(?P<dtype>[^,]+),(?P<rows>\d+)x(?P<columns>\d+)(,(?P<order>[C
 
 
 class Plain(NamedTuple):
-    """Where numbers lie in a file, row by row or column by column."""
+    """The position of contiguous numbers in a file, row by row or column by column."""
 
     path: Path
     offset: int
@@ -33,7 +33,7 @@ class Plain(NamedTuple):
 
 
 class FileSource(Elsewhere):
-    """A matrix of numbers as they are in a file."""
+    """A matrix of contiguous numbers in a file."""
 
     def __init__(
         self, numbers: Plain, kind: str, location: str, streamed: Axis | None = None, names: Names = NO_NAMES
@@ -56,7 +56,7 @@ class FileSource(Elsewhere):
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
-        """Read a block; where its columns are spread over the file, row by row."""
+        """Read a block, row by row if its columns are not contiguous in the file."""
         rows, columns = self.layout.shape
         path, offset = self.numbers.path, self.numbers.offset
         chosen = self.layout.columns(block)
@@ -73,13 +73,13 @@ class FileSource(Elsewhere):
         return part
 
     def expect(self, block: int) -> None:
-        """Ask the system to read ahead, where a block is one stretch of the file."""
+        """Ask the system to read ahead, if a block is contiguous in the file."""
         if self.together:
             start = self.layout.bounds[block] * self.layout.shape[0] * self.layout.dtype.itemsize
             expect_file(self.numbers.path, self.numbers.offset + start, self.layout.read_bytes)
 
     def regions(self) -> Any:
-        """Return the matrix as something that gives the entries of any rows and columns."""
+        """Return an object that is indexed by slices of the user's rows and columns."""
         path, offset, shape, dtype, in_columns = self.numbers
         return np.memmap(path, dtype, "r", offset, shape, "F" if in_columns else "C")
 
@@ -97,12 +97,12 @@ def open_npy(address: Address, streamed: Axis | None = None) -> FileSource:
 
 
 def open_raw(address: Address, streamed: Axis | None = None) -> FileSource:
-    """Open numbers without a header, whose part tells what a header would: dtype, shape, order and offset.
+    """Open numbers without a header, described by the part of their address: dtype, shape, order and offset.
 
     Raises
     ------
     DataError
-        If the part does not, or the file has not as many bytes.
+        If the part does not, or the file has another size.
     """
     path = Path(address.place)
     found = RAW.fullmatch(address.part or "")
@@ -112,43 +112,43 @@ def open_raw(address: Address, streamed: Axis | None = None) -> FileSource:
         dtype = None
     if found is None or dtype is None:
         raise DataError(
-            f"{address} does not say what its numbers are; give their type and shape, as "
-            f"{path.name}::float32,2000x1000, and F behind it where they lie column by column, and the bytes before "
-            "the first one where there are some."
+            f"{address} does not describe its numbers; give their type and shape, as "
+            f"{path.name}::float32,2000x1000, then ,F if they are stored column by column, then the number of bytes "
+            "before the first one, if any."
         )
     shape, offset = (int(found["rows"]), int(found["columns"])), int(found["offset"] or 0)
     numbers = Plain(path, offset, shape, dtype, found["order"] == "F")
     has, needs = path.stat().st_size, offset + shape[0] * shape[1] * dtype.itemsize
     if has != needs:
         raise DataError(
-            f"{path} has {has} bytes, and {shape[0]} × {shape[1]} numbers of {dtype} behind {offset} others are "
+            f"{path} has {has} bytes, and {shape[0]} × {shape[1]} numbers of {dtype} after {offset} bytes take "
             f"{needs}; give their true type, shape and offset."
         )
     return FileSource(numbers, f"raw {'columns' if numbers.in_columns else 'rows'}", str(address), streamed)
 
 
 def header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return shape, whether columns lie together, dtype and where the data start, of a `.npy` file."""
+    """Return the shape, whether columns are contiguous, the dtype and the offset of the data of a `.npy` file."""
     try:
         with open(path, "rb") as file:
             shape, in_columns, dtype = npy_header(file)
             return shape, in_columns, dtype, file.tell()
     except ValueError as error:
-        raise DataError(f"{path} is no .npy file ({error}); write it with numpy.save.") from error
+        raise DataError(f"{path} is not a .npy file ({error}); write it with numpy.save.") from error
 
 
 def npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of an array in NumPy's format; the file stands at its numbers afterwards."""
+    """Read the header of an array in NumPy's format, up to its numbers."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)
 
 
 def _streams_rows(shape: tuple[int, int], rows_are_near: bool) -> bool:
-    """Say whether to stream the rows: the longer axis, unless the lengths are alike.
+    """Return whether to stream the rows: the longer axis, unless the lengths are similar.
 
-    The factor of the axis that is not streamed is held whole, so that axis should be the short one. Where they
-    differ by less than 4 times, the axis whose neighbours lie together in the file is read much faster.
+    The factor of the axis that is not streamed is held whole, so that axis should be the short one. If they differ
+    by less than 4 times, the axis that is contiguous in the file is streamed, which is read much faster.
 
     >>> _streams_rows((20000, 2000), rows_are_near=True), _streams_rows((2000, 10**6), rows_are_near=True)
     (True, False)

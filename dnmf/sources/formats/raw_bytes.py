@@ -1,4 +1,4 @@
-"""Reading bytes of a file into memory that is already there."""
+"""Read bytes of a file into existing memory."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from dnmf.errors import ReadError
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Open a file for reading and yield its descriptor; whatever the system refuses meanwhile is a ReadError."""
+    """Open a file for reading and yield its descriptor; an error of the system meanwhile becomes a ReadError."""
     try:
         with open(path, "rb", buffering=0) as file:
             yield file.fileno()
@@ -50,7 +50,7 @@ def read_into(path: Path, offset: int, target: NDArray[np.uint8]) -> None:
 
 
 def expect_file(path: Path, offset: int, size: int) -> None:
-    """Ask the system to start reading a part of a file, where it can be asked."""
+    """Ask the system to read a part of a file ahead, if it supports that."""
     if not hasattr(os, "posix_fadvise"):
         return
     try:

@@ -1,4 +1,4 @@
-"""Arrays of one axis that are stored somewhere, of which any stretch can be read from several threads at once."""
+"""Stored arrays of one axis, of which any stretch can be read from several threads at once."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ from dnmf.sources.formats.zarr_array import plain_root
 
 
 class Vector(Protocol):
-    """What a compressed sparse matrix is stored in."""
+    """One of the three stored arrays of a compressed sparse matrix."""
 
     @property
     def size(self) -> int:
@@ -22,17 +22,17 @@ class Vector(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As stored."""
+        """The stored dtype."""
 
     def read(self, start: int, out: NDArray[Any]) -> None:
         """Fill `out`, of the stored dtype, with the entries from `start` on."""
 
     def expect(self, start: int, stop: int) -> None:
-        """Be told that a stretch will be read soon."""
+        """Take a hint that a stretch will be read soon."""
 
 
 class FileVector(NamedTuple):
-    """Numbers one after the other in a file."""
+    """Contiguous numbers in a file."""
 
     path: Path
     offset: int
@@ -40,7 +40,7 @@ class FileVector(NamedTuple):
     dtype: np.dtype[Any]
 
     def read(self, start: int, out: NDArray[Any]) -> None:
-        """Read."""
+        """Read the bytes."""
         read_into(self.path, self.offset + start * self.dtype.itemsize, flat_bytes(out))
 
     def expect(self, start: int, stop: int) -> None:
@@ -77,7 +77,7 @@ class ZarrVector:
         self.array.take(((start, start + len(out)),), missing)
 
     def expect(self, start: int, stop: int) -> None:
-        """Ask the system to read the chunks ahead, where they are files."""
+        """Ask the system to read the chunks ahead, if they are files."""
         if self.root is not None:
             for chunk in range(start // self.chunk, -(-stop // self.chunk)):
                 expect_file(self._path(chunk), 0, self.chunk * self.dtype.itemsize)

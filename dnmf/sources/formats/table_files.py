@@ -1,4 +1,4 @@
-"""The files that hold tables: CSV text, of which a sample tells header and kinds, and Parquet, which states both."""
+"""Files of tables: CSV, whose header and kinds are inferred from a sample, and Parquet, which states both."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from dnmf.sources.read_errors import parsing
 # Rows of a batch of Parquet, bytes of a batch of CSV, and bytes of the sample of a CSV file.
 BATCH_ROWS, CSV_BYTES, SAMPLE_BYTES = 2**18, 4 * 2**20, 2**17
 MARKS = ("\t", ",", ";", "|")
-# A whole number that can be a place: with a zero in front, or more digits, it is a name.
+# A whole number that can be a position: with leading zeros or more digits, it is a name.
 WHOLE = re.compile(r"[+-]?[0-9]+")
 PLACE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
 FLAGS = {"true", "false"}
@@ -20,12 +20,12 @@ TYPES = {"text": "string", "number": "double", "whole": "int64", "flag": "bool"}
 NO_ENTRY = {"", "na", "nan", "n/a", "null", "none"}
 FAILED = re.compile(r"In CSV column #(\d+): CSV conversion error to int64")
 
-# "digits" are whole numbers that are names: those in quotes, with zeros in front, or too long for a place.
+# "digits" are whole numbers that are names: in quotes, with leading zeros, or too long for a position.
 Kind = Literal["whole", "digits", "number", "flag", "text", "empty", "other"]
 
 
 class Column(NamedTuple):
-    """A column of a table: its name, the kind of its fields, and the type as the file calls it."""
+    """A column of a table: its name, the kind of its fields, and its type in the terms of the file."""
 
     name: str
     kind: Kind
@@ -35,8 +35,8 @@ class Column(NamedTuple):
 class Table(Protocol):
     """A table that is read in batches.
 
-    `header` is the number of the line that holds the names of the columns, 0 where there is none and None where the
-    format states the names.
+    `header` is the number of the line with the names of the columns, 0 without one, and None if the format states the
+    names.
     """
 
     what: str
@@ -57,7 +57,9 @@ class Parquet:
     def __init__(self, path: Path) -> None:
         self.files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         if not self.files:
-            raise DataError(f"{path} is a folder without .parquet files; give a Parquet file, or a folder of some.")
+            raise DataError(
+                f"{path} is a folder without .parquet files; give a Parquet file, or a folder of Parquet files."
+            )
         self._arrow, self._module = needed("pyarrow", str(path)), needed("pyarrow.parquet", str(path))
         with parsing(path, self.what):
             self.sizes = [self._module.read_metadata(file).num_rows for file in self.files]
@@ -95,10 +97,10 @@ class Parquet:
 
 
 class Csv:
-    """A CSV file, with or without a line of names, whose fields are parted by commas, semicolons, tabs or bars.
+    """A CSV file, with or without a header, whose fields are separated by commas, semicolons, tabs or bars.
 
-    Its header is a line whose value is not a number: that of the third of three columns, or of the one that `given`
-    names or counts; among more columns, no field may be a number.
+    The first line is a header if its value is not a number: the third of three fields, or the one that `given` names or
+    counts. With more fields, none may be a number.
     """
 
     what = "CSV table"
@@ -163,7 +165,7 @@ def _decoded(sample: bytes, size: int) -> str:
 
 
 def _mark_of(line: str) -> str:
-    """Return what parts the fields of a line: a tab if it has one, else the mark that it has most of.
+    """Return the separator of the fields of a line: a tab if there is one, else the most frequent mark.
 
     >>> _mark_of('"a;b;c",d,e')
     ','
@@ -173,7 +175,7 @@ def _mark_of(line: str) -> str:
 
 
 def _records(text: str, mark: str) -> Iterator[list[_Field]]:
-    """Yield the fields of every line, without the spaces around them and their quotes; empty lines are left out.
+    """Yield the fields of every line, without surrounding spaces and quotes; empty lines are skipped.
 
     >>> [[field.text for field in record] for record in _records('a, "b, c" ,d\\n', ",")]
     [['a', 'b, c', 'd']]
@@ -191,19 +193,19 @@ def _records(text: str, mark: str) -> Iterator[list[_Field]]:
 
 
 def _is_header(fields: list[_Field], given: list[str] | None) -> bool:
-    """Say whether the fields of the first line are the names of columns."""
+    """Return whether the fields of the first line are the names of columns."""
     names = [field.text for field in fields]
     if given is not None and all(word.isdecimal() and int(word) < len(names) for word in given[:3]):
         return not _is_value(names[int(given[:3][-1])])
     if given is not None and set(given[:3]) <= set(names):
         return not _is_value(names[names.index(given[:3][-1])])
     if names[0] == "" and not fields[0].quoted:
-        return True  # as pandas leaves the place above the names of rows
+        return True  # pandas leaves the field above the row names empty
     return not (_is_value(names[2]) if len(names) == 3 else any(_is_number(name) for name in names))
 
 
 def _is_value(text: str) -> bool:
-    """Say whether a field can be the value of an entry, or the lack of one, and not the name of a column."""
+    """Return whether a field can be the value of an entry or a missing value, rather than the name of a column."""
     return _is_number(text) or text.lower() in FLAGS | NO_ENTRY
 
 
@@ -216,7 +218,7 @@ def _is_number(text: str) -> bool:
 
 
 def _kind_of(fields: list[_Field]) -> Kind:
-    """Return the kind of some fields.
+    """Return the common kind of fields.
 
     >>> [_kind_of([_Field("7")]), _kind_of([_Field("07")]), _kind_of([_Field("7", True)]), _kind_of([_Field("7.5")])]
     ['whole', 'digits', 'digits', 'number']

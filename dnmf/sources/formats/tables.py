@@ -1,8 +1,8 @@
-"""CSV and Parquet files whose rows are entries: row, column, value. Read by pyarrow, a batch at a time.
+"""CSV and Parquet files whose rows are entries (row, column, value), read by pyarrow in batches.
 
-Rows and columns are places, counted from 0, or texts, which become names in the order in which they come first.
-A table is taken for a list of entries only where it cannot be another thing: where the address names the three columns,
-where their names are usual ones, or where a file of three columns has no header and its third field is a number.
+Rows and columns are positions from 0, or texts, which become names in the order of their first appearance. A table is
+taken for a list of entries only if that is certain: if the address names the three columns, if their names are usual
+ones, or if a file of three columns has no header and its third field is a number.
 """
 
 import csv
@@ -27,7 +27,7 @@ USUAL = (
     {"value", "values", "v", "rating", "ratings"},
 )
 AXES = ("rows", "columns")
-# The fourth word of a part: rows and columns are names, even where they look like places.
+# The fourth word of a part: rows and columns are names, even if they look like positions.
 NAMED = "names"
 
 
@@ -54,7 +54,7 @@ class TableEntries:
 
     @property
     def what(self) -> str:
-        """What it is, with the columns that hold rows, columns and values, and the line that names them."""
+        """A description with the columns of rows, columns and values, and the line of the header."""
         header = {None: "", 0: "without a header"}.get(self.table.header, f"line {self.table.header} is its header")
         rows, columns, values = (
             self.table.columns[place].name if self.table.header != 0 else f"field {place}" for place in self.places
@@ -64,16 +64,16 @@ class TableEntries:
 
     @property
     def names(self) -> Names:
-        """The texts that were met, in their order."""
+        """The texts read so far, in the order of their first appearance."""
         return Names.of(*(list(known) if known else None for known in self._labels))
 
     def batches(self) -> Iterator[Batch]:
-        """Read through.
+        """Read the entries.
 
         Raises
         ------
         ReadAgain
-            If digits turn out to be texts further on: the next time they are read as texts from the start.
+            If a column of digits holds texts later on; the next read takes all of it as texts.
         """
         try:
             with parsing(self.address, self.table.what):
@@ -91,7 +91,7 @@ class TableEntries:
             raise
 
     def _named(self, given: list[str]) -> list[int]:
-        """Return the places of the columns that the address names, or counts from 0."""
+        """Return the positions of the columns that the address names, or counts from 0."""
         names = [column.name for column in self.table.columns]
         words = given[:3]
         found = [names.index(word) if self.table.header != 0 and word in names else None for word in words]
@@ -107,10 +107,10 @@ class TableEntries:
         return places
 
     def _choose(self) -> list[int]:
-        """Return the places of the columns that hold rows, columns and values, where they cannot be others."""
+        """Return the positions of the columns of rows, columns and values; DataError if these are not certain."""
         columns, header = self.table.columns, self.table.header
         if header == 0 and len(columns) == 3 and columns[2].kind != "text":
-            # a frame of pandas that was written with its own names for columns begins so
+            # the header of a pandas frame without column names
             counts = isinstance(self.table, Csv) and self.table.line == ["0", "1", "2"]
             fractions = any(column.kind == "number" for column in columns[:2])
             if not (fractions or counts):
@@ -122,7 +122,7 @@ class TableEntries:
         raise DataError(f"{self.address} {self._held()}; {self._ways()}")
 
     def _held(self) -> str:
-        """Say which columns the table has."""
+        """Describe the columns of the table."""
         names = [column.name or '""' for column in self.table.columns]
         if self.table.header == 0:
             return f"has no header, and {len(names)} fields in a line"
@@ -130,7 +130,7 @@ class TableEntries:
         return f"has the columns {', '.join(names[:20])}{more}"
 
     def _ways(self) -> str:
-        """Say how a table is to be given that may be a table of numbers, or a list of entries."""
+        """Advise how to give a table that may be a dense table or a list of entries."""
         columns, path = self.table.columns, str(self.path)
         texts = [at for at, column in enumerate(columns) if column.kind == "text"]
         numbers = [at for at, column in enumerate(columns) if column.kind in ("whole", "digits", "number", "flag")]
@@ -150,7 +150,7 @@ class TableEntries:
         return f"{name} {path}{MARK}ROW,COLUMN,VALUE, if each line is an entry. If it is a dense table, {dense}."
 
     def _frame(self, texts: list[int]) -> str:
-        """Return the call that reads a dense table: its first column names the rows where it holds texts."""
+        """Return the call that reads a dense table, whose first column names the rows if it holds texts."""
         first, options = self.table.columns[0].name, [repr(str(self.path))]
         if not isinstance(self.table, Csv):
             return f"pandas.read_parquet({options[0]})" + (f".set_index({first!r})" if texts == [0] else "")
@@ -163,7 +163,7 @@ class TableEntries:
         return f"{call} (with index_col=0 where its first column names the rows)" if unsure else call
 
     def _part(self, places: list[int]) -> str:
-        """Return the part of an address that means some columns, by their names where these are texts and differ."""
+        """Return the part of an address for columns, by their names if these are plain and unique."""
         names = [column.name for column in self.table.columns]
         chosen = [names[place] for place in places]
         plain = all(name and names.count(name) == 1 and not set(name) & set(',"/') for name in chosen)
@@ -178,21 +178,21 @@ class TableEntries:
         return DataError(f"{self.address} has an entry without {name}; fill it in, or drop that row.")
 
     def _check_kinds(self) -> None:
-        """Raise DataError where the columns cannot hold rows, columns and values."""
+        """Raise DataError if the columns cannot hold rows, columns and values."""
         named = _words(self.address.part) or []
         for axis in (0, 1):
             column = self._column(axis)
             if column.kind not in ("whole", "digits", "text", "empty") and NAMED not in named[3:]:
                 raise DataError(
                     f"{self.address} has {column.type} in its column {column.name}; rows and columns "
-                    f"are integers from 0, or texts. Where they are names, end the address with ,{NAMED}."
+                    f"are integers from 0, or texts. If they are names, end the address with ,{NAMED}."
                 )
         column = self._column(2)
         if column.kind in ("text", "other"):
             raise DataError(f"{self.address} has {column.type} in its column {column.name}; values are numbers.")
 
     def _dtype(self) -> np.dtype[Any]:
-        """Return the float dtype of the values, so that sums of entries that come again do not overflow."""
+        """Return the float dtype of the values, in which sums of duplicate entries do not overflow."""
         column = self._column(2)
         if not isinstance(self.table, Parquet) or self._arrow.types.is_decimal(self.table.types[self.places[2]]):
             return np.dtype(np.float64)
@@ -201,7 +201,7 @@ class TableEntries:
         return work_dtype(self.table.types[self.places[2]].to_pandas_dtype())
 
     def _ids(self, column: Any, axis: int) -> NDArray[np.int64]:
-        """Return places, those of texts by the order in which they came first."""
+        """Return positions, those of texts in the order of their first appearance."""
         if not self.as_text[axis]:
             return self._counted(column, axis)
         known = self._labels[axis]
@@ -217,7 +217,7 @@ class TableEntries:
         return np.asarray(places[codes], np.int64)
 
     def _counted(self, column: Any, axis: int) -> NDArray[np.int64]:
-        """Return places that are given as numbers."""
+        """Return positions that are given as numbers."""
         name = self._column(axis).name if self.table.header != 0 else AXES[axis]
         try:
             places = column.cast(self._arrow.int64()).to_numpy(zero_copy_only=False)
@@ -229,12 +229,12 @@ class TableEntries:
 
     @property
     def naming(self) -> str:
-        """How numbers are taken as names, in words."""
+        """Advice for numbers that are names."""
         return f"if they are names, give {self.path}{MARK}{self._part(self.places)},{NAMED}"
 
 
 def _words(part: str | None) -> list[str] | None:
-    """Return the words of a part, of which those with commas in them stand in quotes.
+    """Split a part at commas outside quotes.
 
     >>> _words('user, "a, b",stars')
     ['user', 'a, b', 'stars']
@@ -243,7 +243,7 @@ def _words(part: str | None) -> list[str] | None:
 
 
 def _bare(text: str) -> str:
-    """Return a text without the spaces around it, and the quotes that stood behind them."""
+    """Return a text without surrounding spaces, and quotes within these."""
     bare = text.strip()
     return bare[1:-1].strip() if len(bare) > 1 and bare[0] == bare[-1] == '"' else bare
 

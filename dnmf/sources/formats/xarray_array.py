@@ -1,6 +1,6 @@
-"""What xarray names: DataArrays, variables of NetCDF files, and those that it wrote into Zarr groups.
+"""DataArrays of xarray, and the variables that it reads from NetCDF files and Zarr groups.
 
-Its coordinates become names. The numbers of a variable that needs no decoding are read past xarray.
+Coordinates become names. A variable that needs no decoding is read without xarray.
 """
 
 from collections.abc import Callable
@@ -27,11 +27,11 @@ from dnmf.storage.urls import is_url, told
 
 
 def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
-    """Open a DataArray of two dimensions: in memory, of Dask chunks, or read from its file as it is needed."""
+    """Open a DataArray of two dimensions: in memory, of Dask chunks, or read lazily from its file."""
     names = names_of(array)
     if is_packed(array.attrs):
         raise DataError(
-            "V is an xarray DataArray of packed numbers, which its attributes tell how to decode; open it without "
+            "V is an xarray DataArray of packed numbers, to be decoded by its attributes; open it without "
             "decode_cf=False, or give xarray.decode_cf(V.to_dataset(name='V'))['V']."
         )
     if array.chunks is not None:
@@ -47,10 +47,10 @@ def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
 
 
 def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed: Axis | None = None) -> Source:
-    """Open a variable that xarray wrote into a Zarr group; one that needs no decoding is read as the array it is.
+    """Open a variable that xarray wrote into a Zarr group; one that needs no decoding is read as a Zarr array.
 
-    Where the group is none to xarray, as some node of it has no dimensions, the array is read without its names, unless
-    its numbers are packed.
+    If xarray cannot open the group, as some node lacks dimensions, the array is read without names, unless its numbers
+    are packed.
     """
     xarray = needed("xarray", location)
     folder, _, name = path.rpartition("/")
@@ -77,13 +77,13 @@ def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed
 
 
 def is_packed_zarr(node: Any) -> bool:
-    """Say whether the numbers of a Zarr array are packed; the fill value of a variable in format 2 is a missing one."""
+    """Return whether the numbers of a Zarr array are packed; in format 2, the fill value of a variable is missing."""
     fill = node.fill_value if node.metadata.zarr_format == 2 and has_dimensions(node) else None
     return is_packed(node.attrs) or (fill is not None and not is_nan(fill))
 
 
 def undecodable(location: str, attributes: Any) -> DataError:
-    """Return the error for packed numbers that nothing decodes here."""
+    """Return the error for packed numbers that cannot be decoded here."""
     marks = ", ".join(f"{name}={attributes[name]}" for name in (*PACKED, *FILLED) if name in attributes)
     return DataError(
         f"{location} holds packed numbers ({marks or 'with a fill value'}); open it with xarray, which decodes them, "
@@ -92,20 +92,20 @@ def undecodable(location: str, attributes: Any) -> DataError:
 
 
 def undecoded(location: str, attributes: Any, error: Exception) -> DataError:
-    """Return the error for packed numbers that xarray did not decode here."""
+    """Return the error for packed numbers that xarray failed to decode."""
     reason = undecodable(location, attributes)
-    return DataError(f"{reason} Here xarray did not ({type(error).__name__}: {told(error)}).")
+    return DataError(f"{reason} Here xarray failed ({type(error).__name__}: {told(error)}).")
 
 
 def has_dimensions(node: Any) -> bool:
-    """Say whether the axes of a Zarr array have names, as xarray gives them."""
+    """Return whether the axes of a Zarr array have names, as those written by xarray."""
     return "_ARRAY_DIMENSIONS" in node.attrs or bool(getattr(node.metadata, "dimension_names", None))
 
 
 def names_of(array: Any) -> Names:
-    """Return the coordinates along the dimensions of a DataArray, where it has them.
+    """Return the coordinates along the dimensions of a DataArray as names.
 
-    That of the dimension's own name goes first, then the first other one of one axis.
+    The coordinate with the name of the dimension has precedence over others along that dimension.
     """
     check_dims(array)
     found: list[Any] = []
@@ -117,7 +117,7 @@ def names_of(array: Any) -> Names:
 
 
 def check_dims(array: Any) -> None:
-    """Raise DataError where a DataArray has not two dimensions."""
+    """Raise DataError if a DataArray does not have two dimensions."""
     if len(array.dims) != 2:
         dims = ", ".join(map(str, array.dims))
         raise DataError(
@@ -127,7 +127,7 @@ def check_dims(array: Any) -> None:
 
 
 class LazySource(Reopened):
-    """A DataArray that is read, and decoded, as it is needed; a block is a run of whole chunks of its file."""
+    """A DataArray that is read and decoded lazily; a block is a run of whole chunks of its file."""
 
     def __init__(self, array: Any, names: Names, location: str | None, streamed: Axis | None = None) -> None:
         shape = check_shape(array.shape, location or "V")
@@ -159,17 +159,17 @@ class LazySource(Reopened):
         return values.T if self.layout.transposed else values
 
     def regions(self) -> Any:
-        """Return the matrix as something that gives the entries of any rows and columns."""
+        """Return an object that is indexed by slices of the user's rows and columns."""
         return self.array
 
 
 def decoded(opened: Callable[..., Any], others: list[str]) -> Any:
-    """Return a data set, with raw numbers for a time that xarray cannot decode, or without the other variables.
+    """Return a data set, with raw numbers for times that xarray cannot decode, or without the other variables.
 
     Raises
     ------
     Exception
-        That of the first try, if none can be opened.
+        The error of the first try, if all fail.
     """
     first: Exception | None = None
     tries: list[dict[str, Any]] = [{}, {"decode_times": False}]
@@ -184,7 +184,7 @@ def decoded(opened: Callable[..., Any], others: list[str]) -> Any:
 
 
 def is_decoded(array: Any) -> bool:
-    """Say whether the numbers of a variable are others than those in its file."""
+    """Return whether the numbers of a variable differ from those in its file."""
     encoding = array.encoding
     fills = [encoding[name] for name in FILLED if encoding.get(name) is not None]
     packed = any(name in encoding for name in PACKED)

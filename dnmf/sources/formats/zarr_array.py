@@ -1,4 +1,4 @@
-"""Zarr arrays. Uncompressed chunks of a local store are read straight into a buffer, all others through zarr."""
+"""Zarr arrays. Uncompressed chunks of a local store are read directly into a buffer, all others through zarr."""
 
 import math
 from pathlib import Path
@@ -70,18 +70,18 @@ class ZarrSource(Elsewhere):
             self.files.expect(block)
 
     def regions(self) -> Any:
-        """Return the matrix as something that gives the entries of any rows and columns."""
+        """Return an object that is indexed by slices of the user's rows and columns."""
         return self.array
 
 
 def names_kept(array: zarr.Array[Any]) -> Names:
-    """Return the names that are among the attributes of an array, where `dnmf convert` keeps them."""
+    """Return the names among the attributes of an array, as written by `dnmf convert`."""
     kept = [array.attrs.get(attribute) for attribute in NAMES]
     return Names.of(*(names if isinstance(names, list) else None for names in kept))
 
 
 class ChunkFiles:
-    """The chunks of a local Zarr array that is stored as plain little-endian numbers, one file to a chunk."""
+    """The chunks of a local Zarr array of plain little-endian numbers, one file for each chunk."""
 
     def __init__(self, array: zarr.Array[Any], presence: Presence, root: Path, transposed: bool) -> None:
         self.presence, self.root, self.transposed = presence, root, transposed
@@ -94,13 +94,13 @@ class ChunkFiles:
 
     @classmethod
     def of(cls, array: zarr.Array[Any], presence: Presence, transposed: bool) -> "ChunkFiles | None":
-        """Return the chunk files of an array, or None where it must be read through zarr."""
+        """Return the chunk files of an array, or None if it must be read through zarr."""
         root = plain_root(array)
         one_chunk_wide = not transposed or array.chunks[1] >= array.shape[1]
         return cls(array, presence, root, transposed) if root is not None and one_chunk_wide else None
 
     def read(self, block: int, width: int, scratch: Scratch) -> Block:
-        """Read the chunks of a block into one buffer, where each is a run of whole rows."""
+        """Read the chunks of a block into one buffer, each as a run of whole rows."""
         height, breadth = self.chunks
         room = scratch.array("block", (self.across * height, breadth), self.dtype)
         missing, chunks = [], self.grid(block)
@@ -123,7 +123,7 @@ class ChunkFiles:
             expect_file(self.path(chunk), 0, self.size)
 
     def grid(self, block: int) -> list[tuple[int, int]]:
-        """Return the chunks of a block by their places in the grid, across it."""
+        """Return the positions in the grid of the chunks of a block."""
         return [(block, i) if self.transposed else (i, block) for i in range(self.across)]
 
     def path(self, chunk: tuple[int, int]) -> Path:
@@ -132,7 +132,7 @@ class ChunkFiles:
 
 
 def plain_root(array: zarr.Array[Any]) -> Path | None:
-    """Return the folder of the store of an array whose chunks are files of plain numbers, or None for any other."""
+    """Return the folder of the store of an array whose chunks are files of plain numbers, or None."""
     store = array.store
     plain = (
         isinstance(store, LocalStore)
@@ -147,7 +147,7 @@ def plain_root(array: zarr.Array[Any]) -> Path | None:
 
 
 def _written_as_it_is(serializer: Any) -> bool:
-    """Say whether a serializer writes little-endian numbers and nothing else (format 2 has none, and does)."""
+    """Return whether a serializer writes plain little-endian numbers; format 2 has none, and does so."""
     return serializer is None or serializer.to_dict() in (
         {"name": "bytes", "configuration": {"endian": "little"}},
         {"name": "bytes"},

@@ -16,14 +16,14 @@ from dnmf.sources.read_errors import reading_part
 
 
 def open_group(group: zarr.Group, address: Address | None, streamed: Axis | None = None) -> Source:
-    """Open the matrix of a group that an address means, or the only one of a group that has none.
+    """Open the matrix of an address in a group, or the only matrix of a group without address.
 
     Raises
     ------
     DataError
-        If it holds no such matrix.
+        If there is no such matrix.
     ReadError
-        If what it holds cannot be read.
+        If its content cannot be read.
     """
     location = None if address is None else str(address)
     with reading_part(location or str(group.store_path), location):
@@ -44,7 +44,7 @@ def _matrix_in(group: zarr.Group, address: Address | None, location: str | None,
 
 
 def open_array(array: zarr.Array[Any], location: str | None, streamed: Axis | None = None) -> Source:
-    """Open an array; packed numbers are decoded where it lies in a group, as by the address of a part of the group."""
+    """Open an array; packed numbers are decoded if it is in a group, as by the address of a part of the group."""
     if location is None or not (has_dimensions(array) and is_packed_zarr(array)):
         return _plain(array, location, streamed)
     store, _, name = location.rpartition("/")
@@ -53,7 +53,7 @@ def open_array(array: zarr.Array[Any], location: str | None, streamed: Axis | No
 
 
 def _plain(array: zarr.Array[Any], location: str | None, streamed: Axis | None, names: Names | None = None) -> Source:
-    """Open an array whose numbers are as they are stored."""
+    """Open an array whose numbers need no decoding."""
     if is_packed_zarr(array):
         raise undecodable(location or str(array.store_path), array.attrs)
     return ZarrSource(array, location, streamed, names)
