@@ -111,7 +111,7 @@ def test_what_no_matrix_of_ours_can_be_is_refused(head, tmp_path):
     ("text", "sentence"),
     [
         ("row,column,value\n1,-1,3\n", "has -1 in column; places count from 0"),
-        ("row,column,value\n1,300000000,3\n", "has an entry at row or column 300000000: its numbers are not positions from 0"),
+        ("row,column,value\n1,300000000,3\n", "at row or column 300000000: its numbers are not positions from 0"),
         ("row,column,value\n1,1,\n", "has an entry without value"),
         ("row,column,value\n1,1,x\n", "has string in its column value; values are numbers"),
         ("row,column,value\n1.5,1,1\n", "has double in its column row; rows and columns are integers from 0, or texts"),

@@ -145,7 +145,7 @@ def test_a_file_of_no_names_is_refused(content, tmp_path):
     path = tmp_path / "names.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=r"The names in .*names\.json cannot be read \(.*\); give a text file with a"):
+    with pytest.raises(DataError, match=r"The names in .*names\.json cannot be read \(.*\); give a text file with one"):
         Names.of(None, path)
 
 
@@ -182,7 +182,7 @@ def test_the_command_line_takes_files_of_names(tmp_path):
     assert told(dnmf.load(tmp_path / "run.zarr").names) == [CELLS, GENES]
     ended = CliRunner().invoke(main, [*fit, str(tmp_path / "none.txt"), "--overwrite"])
     assert ended.exit_code == 2
-    assert "cannot be read (No such file or directory); give a text file with a name on every line" in ended.stderr
+    assert "cannot be read (No such file or directory); give a text file with one name per line" in ended.stderr
 
 
 # What goes along with V, by the names that both have.
@@ -336,7 +336,7 @@ def test_weights_of_others_and_those_in_a_file_are_refused(tmp_path):
         dnmf.factorize(V, **FEW, weights=others)
     as_h5ad(V, tmp_path / "V.h5ad", sp.csr_matrix)
     as_h5ad(weights_for(V).iloc[:, MIXED], tmp_path / "M.h5ad", sp.csr_matrix)
-    with pytest.raises(DataError, match="weights has the names of V along its columns in another order, and is read"):
+    with pytest.raises(DataError, match="weights has the names of V along its columns in another order, and is not"):
         dnmf.factorize(tmp_path / "V.h5ad", **FEW, weights=tmp_path / "M.h5ad")
 
 
