@@ -87,12 +87,12 @@ def panels(shape: tuple[int, int], chunks: tuple[int, int], entries: int) -> Ite
 def _parts(source: Source, chunks: tuple[int, int], entries: int) -> Iterator[tuple[slice, slice, Any]]:
     """Yield rows, columns and entries of regions of whole chunks, or of blocks if the source has no regions."""
     layout = source.layout
-    if hasattr(source, "regions"):
-        regions = source.regions()
+    array: Any = getattr(source, "array", None)
+    if array is not None:
         for rows, columns in panels(layout.user_shape, chunks, entries):
             place = f"rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
             with reading_part(f"{place} of {layout.location or 'V'}", layout.location):
-                part = np.asarray(regions[rows, columns])
+                part = np.asarray(array[rows, columns])
             yield rows, columns, part
         return
     scratch, across = Scratch(), slice(0, layout.shape[0])

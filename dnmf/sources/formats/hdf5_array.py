@@ -85,9 +85,6 @@ class Hdf5Array:
             with opened(self.path) as descriptor:
                 for place in itertools.product(*self._places(corner, out.shape)):
                     self._take(descriptor, place, corner, out)
-        elif self.offset is not None and len(self.shape) == 1:
-            with opened(self.path) as descriptor:
-                fill(descriptor, self.path, self.offset + corner[0] * self.dtype.itemsize, flat_bytes(out))
         else:
             chosen = tuple(slice(start, start + size) for start, size in zip(corner, out.shape, strict=True))
             with needed("h5py", "HDF5").File(self.path, "r") as file:
@@ -101,16 +98,12 @@ class Hdf5Array:
 
     def expect(self, start: int | Sequence[int], stop: int | Sequence[int]) -> None:
         """Ask the system to read the entries between two corners ahead."""
+        if self.table is None or not hasattr(os, "posix_fadvise"):
+            return
         low = (start,) if isinstance(start, int) else tuple(start)
         high = (stop,) if isinstance(stop, int) else tuple(stop)
-        if not self.direct or not hasattr(os, "posix_fadvise"):
-            return
-        if self.table is None:
-            size = self.dtype.itemsize
-            stretches = np.array([[(self.offset or 0) + low[0] * size, (high[0] - low[0]) * size]])
-        else:
-            places = self._places(low, [b - a for a, b in zip(low, high, strict=True)])
-            stretches = self.table[np.ix_(*places)].reshape(-1, 3)[:, :2]
+        places = self._places(low, [b - a for a, b in zip(low, high, strict=True)])
+        stretches = self.table[np.ix_(*places)].reshape(-1, 3)[:, :2]
         with opened(self.path) as descriptor:
             for offset, length in _joined(stretches):
                 os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
@@ -198,10 +191,6 @@ class Hdf5Source(Reopened):
         """Ask the system to read a block ahead."""
         if self.array.table is not None:
             self.array.expect(*self._corners(block))
-
-    def regions(self) -> Any:
-        """Return an object that is indexed by slices of the user's rows and columns."""
-        return self.array
 
     def _corners(self, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the start and the stop of a block along both axes, in the orientation of the file."""

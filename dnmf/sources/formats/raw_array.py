@@ -78,8 +78,9 @@ class FileSource(Elsewhere):
             start = self.layout.bounds[block] * self.layout.shape[0] * self.layout.dtype.itemsize
             expect_file(self.numbers.path, self.numbers.offset + start, self.layout.read_bytes)
 
-    def regions(self) -> Any:
-        """Return an object that is indexed by slices of the user's rows and columns."""
+    @property
+    def array(self) -> NDArray[Any]:
+        """The user's matrix, mapped into memory."""
         path, offset, shape, dtype, in_columns = self.numbers
         return np.memmap(path, dtype, "r", offset, shape, "F" if in_columns else "C")
 

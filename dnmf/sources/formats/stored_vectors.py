@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from dnmf.sources.formats.presence import Presence
 from dnmf.sources.formats.raw_array import flat_bytes
-from dnmf.sources.formats.raw_bytes import expect_file, fill, opened, read_into
-from dnmf.sources.formats.zarr_array import plain_root
+from dnmf.sources.formats.raw_bytes import expect_file, read_into
+from dnmf.sources.formats.zarr_array import ChunkFiles
 
 
 class Vector(Protocol):
@@ -53,34 +53,25 @@ class ZarrVector:
     """A Zarr array of one axis; plain chunks in files are read directly."""
 
     def __init__(self, array: zarr.Array[Any]) -> None:
-        self.array, self.fill = Presence(array), array.fill_value or 0
+        self.array = Presence(array)
         self.size, self.dtype, self.chunk = int(array.size), array.dtype, int(array.chunks[0])
-        self.root = plain_root(array)
+        self.files = ChunkFiles.of(array, self.array)
 
     def read(self, start: int, out: NDArray[Any]) -> None:
         """Read, chunk by chunk or through zarr."""
-        if self.root is None:
+        if self.files is None:
             out[...] = self.array[(slice(start, start + len(out)),)]
             return
-        done, missing = 0, []
+        done, missing = 0, list[str]()
         while done < len(out):
             chunk, inside = divmod(start + done, self.chunk)
             part = out[done : done + self.chunk - inside]
-            path = self._path(chunk)
-            if path.exists():
-                with opened(path) as descriptor:
-                    fill(descriptor, path, inside * self.dtype.itemsize, flat_bytes(part))
-            else:
-                missing.append(self.array.key((chunk,)))
-                part[...] = self.fill
+            missing += self.files.read((chunk,), inside * self.dtype.itemsize, part)
             done += len(part)
         self.array.take(((start, start + len(out)),), missing)
 
     def expect(self, start: int, stop: int) -> None:
         """Ask the system to read the chunks ahead, if they are files."""
-        if self.root is not None:
+        if self.files is not None:
             for chunk in range(start // self.chunk, -(-stop // self.chunk)):
-                expect_file(self._path(chunk), 0, self.chunk * self.dtype.itemsize)
-
-    def _path(self, chunk: int) -> Path:
-        return Path(self.root or "") / self.array.key((chunk,))
+                self.files.expect((chunk,))

@@ -158,10 +158,6 @@ class LazySource(Reopened):
             values = np.asarray(part.to_numpy())
         return values.T if self.layout.transposed else values
 
-    def regions(self) -> Any:
-        """Return an object that is indexed by slices of the user's rows and columns."""
-        return self.array
-
 
 def decoded(opened: Callable[..., Any], others: list[str]) -> Any:
     """Return a data set, with raw numbers for times that xarray cannot decode, or without the other variables.

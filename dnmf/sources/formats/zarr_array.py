@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from dnmf.kernels.blocks.buffers import Scratch
@@ -13,6 +14,7 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Axis, Elsewhere, Layout, check_shape
 from dnmf.sources.bounds import even_bounds, streams_rows
 from dnmf.sources.formats.presence import Presence
+from dnmf.sources.formats.raw_array import flat_bytes
 from dnmf.sources.formats.raw_bytes import expect_file, read_into
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading
@@ -38,7 +40,9 @@ class ZarrSource(Elsewhere):
         width = chunks[0 if transposed else 1]
         self.array = Presence(array)
         self.place = str(array.store_path)
-        self.files = ChunkFiles.of(array, self.array, transposed)
+        one_chunk_wide = not transposed or chunks[1] >= shape[1]
+        self.files = ChunkFiles.of(array, self.array) if one_chunk_wide else None
+        self.chunks, self.across = chunks, 1 if transposed else rows
         across = columns if transposed else rows
         padded = across * chunks[1 if transposed else 0]
         self.layout = Layout.of_file(
@@ -60,18 +64,33 @@ class ZarrSource(Elsewhere):
         reason = "the chunk is damaged, or its storage cannot be reached"
         with reading(self.layout, block, reason, self.place):
             if self.files:
-                return self.files.read(block, columns.stop - columns.start, scratch)
+                return self._read_files(self.files, block, scratch)
             part = np.asarray(self.array[(columns, across) if self.layout.transposed else (across, columns)])
         return part.T if self.layout.transposed else part
 
     def expect(self, block: int) -> None:
         """Ask the system to read ahead."""
         if self.files:
-            self.files.expect(block)
+            for chunk in self._chunks(block):
+                self.files.expect(chunk)
 
-    def regions(self) -> Any:
-        """Return an object that is indexed by slices of the user's rows and columns."""
-        return self.array
+    def _read_files(self, files: "ChunkFiles", block: int, scratch: Scratch) -> Block:
+        """Read the chunks of a block into one buffer, each as a run of whole rows."""
+        height, breadth = self.chunks
+        room = scratch.array("block", (self.across * height, breadth), self.layout.dtype)
+        missing = [
+            key
+            for i, chunk in enumerate(self._chunks(block))
+            for key in files.read(chunk, 0, room[i * height : (i + 1) * height])
+        ]
+        self.array.take(((block, block + 1),), missing)
+        rows, columns = self.layout.shape[0], self.layout.columns(block)
+        width = columns.stop - columns.start
+        return room[:width, :rows].T if self.layout.transposed else room[:rows, :width]
+
+    def _chunks(self, block: int) -> list[tuple[int, int]]:
+        """Return the positions in the grid of the chunks of a block."""
+        return [(block, i) if self.layout.transposed else (i, block) for i in range(self.across)]
 
 
 def names_kept(array: zarr.Array[Any]) -> Names:
@@ -83,52 +102,29 @@ def names_kept(array: zarr.Array[Any]) -> Names:
 class ChunkFiles:
     """The chunks of a local Zarr array of plain little-endian numbers, one file for each chunk."""
 
-    def __init__(self, array: zarr.Array[Any], presence: Presence, root: Path, transposed: bool) -> None:
-        self.presence, self.root, self.transposed = presence, root, transposed
-        self.dtype = array.dtype
-        self.fill = array.fill_value
-        self.shape = array.shape
-        self.chunks = array.chunks
-        self.across = 1 if transposed else math.ceil(array.shape[0] / array.chunks[0])
+    def __init__(self, array: zarr.Array[Any], presence: Presence, root: Path) -> None:
+        self.presence, self.root = presence, root
+        self.fill = array.fill_value or 0
         self.size = math.prod(array.chunks) * array.dtype.itemsize
 
     @classmethod
-    def of(cls, array: zarr.Array[Any], presence: Presence, transposed: bool) -> "ChunkFiles | None":
+    def of(cls, array: zarr.Array[Any], presence: Presence) -> "ChunkFiles | None":
         """Return the chunk files of an array, or None if it must be read through zarr."""
         root = plain_root(array)
-        one_chunk_wide = not transposed or array.chunks[1] >= array.shape[1]
-        return cls(array, presence, root, transposed) if root is not None and one_chunk_wide else None
+        return None if root is None else cls(array, presence, root)
 
-    def read(self, block: int, width: int, scratch: Scratch) -> Block:
-        """Read the chunks of a block into one buffer, each as a run of whole rows."""
-        height, breadth = self.chunks
-        room = scratch.array("block", (self.across * height, breadth), self.dtype)
-        missing, chunks = [], self.grid(block)
-        for i in range(self.across):
-            chunk = room[i * height : (i + 1) * height]
-            path = self.path(chunks[i])
-            if path.exists():
-                read_into(path, 0, chunk.reshape(-1).view(np.uint8))
-            else:
-                missing.append(self.presence.key(chunks[i]))
-                chunk[...] = self.fill if self.fill is not None else 0
-        self.presence.take(((block, block + 1),), missing)
-        if self.transposed:
-            return room[:width, : self.shape[1]].T
-        return room[: self.shape[0], :width]
+    def read(self, chunk: tuple[int, ...], offset: int, out: NDArray[Any]) -> list[str]:
+        """Fill `out`, contiguous, from a byte of a chunk on; return the key of a chunk that is missing."""
+        path = self.root / self.presence.key(chunk)
+        if path.exists():
+            read_into(path, offset, flat_bytes(out))
+            return []
+        out[...] = self.fill
+        return [self.presence.key(chunk)]
 
-    def expect(self, block: int) -> None:
-        """Ask the system to read a block ahead."""
-        for chunk in self.grid(block):
-            expect_file(self.path(chunk), 0, self.size)
-
-    def grid(self, block: int) -> list[tuple[int, int]]:
-        """Return the positions in the grid of the chunks of a block."""
-        return [(block, i) if self.transposed else (i, block) for i in range(self.across)]
-
-    def path(self, chunk: tuple[int, int]) -> Path:
-        """Return the file of a chunk."""
-        return self.root / self.presence.key(chunk)
+    def expect(self, chunk: tuple[int, ...]) -> None:
+        """Ask the system to read a chunk ahead."""
+        expect_file(self.root / self.presence.key(chunk), 0, self.size)
 
 
 def plain_root(array: zarr.Array[Any]) -> Path | None:
