@@ -13,7 +13,7 @@ from dnmf.errors import SettingsError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.blocks import as_dtype, read_block
-from dnmf.sources.formats.zarr_array import NAMES
+from dnmf.sources.formats.zarr_array import NAMES, ZarrSource
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading_part
 
@@ -49,9 +49,8 @@ def write_dense(source: Source, chunks: tuple[int, int] | None, job: Job) -> Non
 
 def chunks_at_once(source: Source, size: int, memory: int) -> int:
     """Return the number of chunks that Zarr may read or write at once, for chunks of `size` bytes in the target."""
-    stored = getattr(source, "array", None)
-    if isinstance(stored, zarr.Array):
-        size = max(size, math.prod(stored.chunks) * stored.dtype.itemsize)
+    if isinstance(source, ZarrSource):
+        size = max(size, math.prod(source.chunks) * source.layout.dtype.itemsize)
     return max(1, min(int(zarr.config.get("async.concurrency")), memory // max(size, 1)))
 
 

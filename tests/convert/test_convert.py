@@ -8,11 +8,13 @@ import scipy.sparse as sp
 import zarr
 from click.testing import CliRunner
 from formats import CELLS, GENES, GIVEN, STORED, columns_named, csv, is_sparse, read_back, rows_named
+from runs import stored
 from strategies import SOURCES, low_rank
 
 from dnmf.cli.app import main
 from dnmf.convert import buckets as sorting
 from dnmf.convert import convert
+from dnmf.convert.dense import chunks_at_once
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.sources import open_matrix
 from dnmf.sources.formats.entry_list import HELD_ENTRIES
@@ -173,6 +175,11 @@ def test_counts_that_repeat_are_compressed_and_others_are_not(tmp_path):
         convert(tmp_path / "V.npz", tmp_path / "V.zarr", overwrite=True)
         assert bool(zarr.open_group(tmp_path / "V.zarr")["data"].compressors) is packed
         np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), matrix.toarray())
+
+
+def test_few_chunks_are_read_at_once_where_those_of_the_origin_are_large(tmp_path):
+    source = open_matrix(stored(tmp_path / "V.zarr", np.ones((200, 100), "float32"), (100, 100)))
+    assert [chunks_at_once(source, 400, room) for room in (10**6, 85_000, 0)] == [10, 2, 1]
 
 
 def test_a_conversion_holds_no_more_of_a_longer_matrix(monkeypatch, tmp_path):
