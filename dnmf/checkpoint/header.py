@@ -155,8 +155,8 @@ def fault_in(header: Mapping[str, Any], fields: set[str]) -> str | None:
     except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         return f"the settings are wrong ({str(error)[:200]})"
     try:
-        told = header.get("prepared") or []
-        check_steps([Step.from_json(step) for step in told], (shape[0], shape[1]), header["transposed"])
+        steps = header.get("prepared") or []
+        check_steps([Step.from_json(step) for step in steps], (shape[0], shape[1]), header["transposed"])
     except (ValueError, TypeError, RecursionError) as error:
         return f"the preparation is wrong ({str(error)[:200]})"
     return None

@@ -11,7 +11,7 @@ from dnmf.errors import StoreError
 from dnmf.storage import retries
 from dnmf.storage.location import Place
 from dnmf.storage.retries import PlaceError, patiently
-from dnmf.storage.urls import told
+from dnmf.storage.urls import redacted
 
 
 class Gone(StoreError):
@@ -60,7 +60,7 @@ def gone(where: str) -> Gone:
 
 def damaged(where: str, error: Exception) -> StoreError:
     """Return the error for an array that cannot be read."""
-    reason = error.failure.reason if isinstance(error, PlaceError) else told(error)
+    reason = error.failure.reason if isinstance(error, PlaceError) else redacted(error)
     return StoreError(
         f"{where} could not be read ({reason}); it is damaged, or cannot be reached. Load the store again."
     )

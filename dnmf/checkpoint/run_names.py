@@ -25,8 +25,8 @@ def named_axes(options: Mapping[str, Any]) -> list[str]:
 
 def named_in(header: Mapping[str, Any]) -> list[str]:
     """Return the axes whose names in a store were given as options, by its header."""
-    told = header.get("named")
-    return [axis for axis in AXES if isinstance(told, list) and axis in told]
+    given = header.get("named")
+    return [axis for axis in AXES if isinstance(given, list) and axis in given]
 
 
 def check_same_names(kept: Names, layout: Layout, skipped: Sequence[str] = (), *, others: Sequence[str] = ()) -> None:

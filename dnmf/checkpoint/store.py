@@ -207,13 +207,13 @@ class Store:
 
     def newest(self) -> Commit | None:
         """Return the newest commit whose chunks match their digests, with a warning for each damaged one."""
-        told: set[str] = set()
-        while names := [name for name in self.records.names() if name not in told]:
+        damaged: set[str] = set()
+        while names := [name for name in self.records.names() if name not in damaged]:
             found = self._verified(names[0])
             if isinstance(found, Commit):
                 self.commit = found
                 return found
-            told.add(names[0])
+            damaged.add(names[0])
             if names[0] in self.records.names():  # otherwise the run has deleted it meanwhile
                 warn(
                     f"The checkpoint {names[0]} in {self} is damaged: {found}. The one before it is taken.",

@@ -21,7 +21,7 @@ from dnmf.settings import Missing
 from dnmf.sources.base import Axis, Layout, check_shape, name_of_block
 from dnmf.sources.blocks import as_matrix
 from dnmf.sources.bounds import streams_rows
-from dnmf.storage.urls import told
+from dnmf.storage.urls import redacted
 
 Key = tuple[Any, ...]
 # The size of a block of an array that is cut along its other axis.
@@ -159,7 +159,7 @@ class Chunks:
                 raise
             raise ReadError(
                 f"{self.names[block]} of the Dask array could not be computed "
-                f"({type(error).__name__}: {told(error)}); compute that part alone to find out why."
+                f"({type(error).__name__}: {redacted(error)}); compute that part alone to find out why."
             ) from None
 
     def expect(self, block: int) -> None:

@@ -35,7 +35,7 @@ from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
 from dnmf.sources.reopened import Reopened
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.storage.objects import UrlStore, zarr_store
-from dnmf.storage.urls import is_url, told
+from dnmf.storage.urls import is_url, redacted
 
 Opener = Callable[[Address, Axis | None], Source]
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -242,7 +242,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
             raise
         counts = None if remote else folder_of_counts(Path(address.place))
         raise counts or DataError(
-            f"{address.place} is not a Zarr array ({type(error).__name__}: {told(error)}); give {KNOWN}."
+            f"{address.place} is not a Zarr array ({type(error).__name__}: {redacted(error)}); give {KNOWN}."
         ) from (None if remote else error)
     if isinstance(node, zarr.Group):
         return open_group(node, address, streamed)

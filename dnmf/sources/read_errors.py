@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from dnmf.errors import DataError, DnmfError, ReadError, exhausted
 from dnmf.sources.base import Layout
-from dnmf.storage.urls import is_url, told
+from dnmf.storage.urls import is_url, redacted
 
 STORAGE = "its storage is damaged, or cannot be reached"
 
@@ -24,7 +24,7 @@ def reading_part(what: str, location: str | None, reason: str = STORAGE) -> Iter
         if exhausted(error):
             raise
         in_file = location is not None and not is_url(location)
-        raise ReadError(f"{what} could not be read ({type(error).__name__}: {told(error)}); {reason}.") from (
+        raise ReadError(f"{what} could not be read ({type(error).__name__}: {redacted(error)}); {reason}.") from (
             error if in_file else None
         )
 

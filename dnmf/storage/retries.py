@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 from dnmf.errors import DiskError, DnmfError
-from dnmf.storage.urls import object_errors, told
+from dnmf.storage.urls import object_errors, redacted
 
 Found = TypeVar("Found")
 Given = ParamSpec("Given")
@@ -36,7 +36,7 @@ class Failure(NamedTuple):
         """Describe an error."""
         number = getattr(error, "errno", None)
         full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or bool(FULL.search(str(error)))
-        return cls(number, told(error) if number is None else os.strerror(number), full)
+        return cls(number, redacted(error) if number is None else os.strerror(number), full)
 
     def sentence(self, what: str, act: str) -> str:
         """Return a sentence: what could not be written, opened or read, why, and what to do."""

@@ -51,7 +51,7 @@ def object_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
     return (OSError, *more) if obstore is None else (OSError, obstore.exceptions.BaseError, *more)
 
 
-def told(error: BaseException) -> str:
+def redacted(error: BaseException) -> str:
     """Return the message of an error on one line, without the secrets of the environment."""
     text = " ".join(str(error).partition("Debug source:")[0].split())
     for name, value in os.environ.items():

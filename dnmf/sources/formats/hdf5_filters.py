@@ -36,10 +36,10 @@ def check_filters(node: Any) -> None:
     if missing and _plugins():
         missing = [number for number in missing if not h5py.h5z.filter_avail(number)]
     if missing:
-        told = ", ".join(f"{number} ({KNOWN.get(number, 'unknown')})" for number in missing)
+        listed = ", ".join(f"{number} ({KNOWN.get(number, 'unknown')})" for number in missing)
         raise MissingExtraError(
-            f"{node.file.filename}::{node.name} is compressed with the HDF5 filter {told}, which is not installed; add "
-            f"it with: pip install {PLUGIN}"
+            f"{node.file.filename}::{node.name} is compressed with the HDF5 filter {listed}, which is not installed; "
+            f"add it with: pip install {PLUGIN}"
         )
 
 

@@ -223,13 +223,13 @@ def _kind_of(fields: list[_Field]) -> Kind:
     >>> [_kind_of([_Field("7")]), _kind_of([_Field("07")]), _kind_of([_Field("7", True)]), _kind_of([_Field("7.5")])]
     ['whole', 'digits', 'digits', 'number']
     """
-    told = [field for field in fields if field.text.lower() not in NO_ENTRY]
-    if not told:
+    present = [field for field in fields if field.text.lower() not in NO_ENTRY]
+    if not present:
         return "empty"
-    if all(field.text.lower() in FLAGS for field in told):
+    if all(field.text.lower() in FLAGS for field in present):
         return "flag"
-    if not all(_is_number(field.text) for field in told):
+    if not all(_is_number(field.text) for field in present):
         return "text"
-    if not all(WHOLE.fullmatch(field.text) for field in told):
+    if not all(WHOLE.fullmatch(field.text) for field in present):
         return "number"
-    return "digits" if any(field.quoted or not PLACE.fullmatch(field.text) for field in told) else "whole"
+    return "digits" if any(field.quoted or not PLACE.fullmatch(field.text) for field in present) else "whole"

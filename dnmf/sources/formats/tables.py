@@ -59,8 +59,8 @@ class TableEntries:
         rows, columns, values = (
             self.table.columns[place].name if self.table.header != 0 else f"field {place}" for place in self.places
         )
-        told = [header, f"rows are {rows}, columns {columns}, values {values}"]
-        return f"{self.table.what} ({'; '.join(filter(None, told))})"
+        parts = [header, f"rows are {rows}, columns {columns}, values {values}"]
+        return f"{self.table.what} ({'; '.join(filter(None, parts))})"
 
     @property
     def names(self) -> Names:

@@ -23,7 +23,7 @@ from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading
 from dnmf.sources.reopened import Reopened
 from dnmf.storage.objects import zarr_store
-from dnmf.storage.urls import is_url, told
+from dnmf.storage.urls import is_url, redacted
 
 
 def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
@@ -94,7 +94,7 @@ def undecodable(location: str, attributes: Any) -> DataError:
 def undecoded(location: str, attributes: Any, error: Exception) -> DataError:
     """Return the error for packed numbers that xarray failed to decode."""
     reason = undecodable(location, attributes)
-    return DataError(f"{reason} Here xarray failed ({type(error).__name__}: {told(error)}).")
+    return DataError(f"{reason} Here xarray failed ({type(error).__name__}: {redacted(error)}).")
 
 
 def has_dimensions(node: Any) -> bool:
