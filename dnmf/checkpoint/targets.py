@@ -202,10 +202,10 @@ def appearing_here(target: Path, check: Callable[[], object]) -> Iterator[Path]:
 @contextlib.contextmanager
 def working_folder(target: str | Path) -> Iterator[Path]:
     """Yield a temporary folder on the disk of a target, or in the system's temporary folder for a URL."""
-    beside = Path(tempfile.gettempdir(), "convert") if is_url(target) else full_path(target)
-    folder = beside.with_name(drafts.draft_name(beside.name))
-    with durable.explained(f"A folder beside {beside}"):
-        drafts.sweep(beside)
+    path = Path(tempfile.gettempdir(), "convert") if is_url(target) else full_path(target)
+    folder = path.with_name(drafts.draft_name(path.name))
+    with durable.explained(f"A temporary folder for {path}"):
+        drafts.sweep(path)
         folder.mkdir(mode=0o700, parents=True)
     try:
         yield folder

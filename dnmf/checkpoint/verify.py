@@ -1,4 +1,4 @@
-"""Verify a checkpoint: find content that is not what was written."""
+"""Verify a checkpoint: find content that has changed since it was written."""
 
 import json
 import math

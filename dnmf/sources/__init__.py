@@ -1,4 +1,4 @@
-"""Where V comes from: `open_matrix` opens a matrix of any kind, and the rest is what a new kind of source needs."""
+"""Sources of V: `open_matrix` opens a matrix of any kind; the other names are for new kinds of sources."""
 
 from dnmf.sources.base import Elsewhere, Layout, Part, Pieces, Source
 from dnmf.sources.bounds import even_bounds, uncut_bounds

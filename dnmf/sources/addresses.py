@@ -56,7 +56,7 @@ class Address(NamedTuple):
 
 
 class NotInPlace(DataError):
-    """A matrix cannot be read by blocks where it is, or there are several.
+    """A matrix cannot be read by blocks in place, or there are several.
 
     `facts` describes what was found.
     """

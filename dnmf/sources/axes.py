@@ -27,7 +27,7 @@ def advice_on(held: Axis, *, also_new: bool) -> str:
     one = held[:-1]
     more = f" Where the {held} of V are new, give axis={held!r} (--axis {held})." if also_new else ""
     return (
-        f"Give V with the {held} that were fitted, in any order; where they are the same under other names, give those "
+        f"Give V with the {held} that were fitted, in any order; if they are the same under other names, give those "
         f"of the fit as {one}_names= (--{one}-names).{more}"
     )
 
@@ -88,7 +88,7 @@ def axis_of_fit(fitted: Fitted, names: Names) -> Axis:
     possible = [axis for axis in alike if alike[axis] is not False]
     if square and len(possible) == 2:
         raise DataError(
-            f"V has shape {fitted.shape}, as what was factorised, so that its rows or its columns may be the new ones; "
+            f"V has shape {fitted.shape}, like the factorised matrix, so that its rows or its columns may be new; "
             "give axis='rows' (--axis rows) to find W of new rows, or axis='columns' to find H of new columns."
         )
     return possible[0] if square and possible else fitted.axis

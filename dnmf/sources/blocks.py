@@ -228,7 +228,7 @@ def canonical(matrix: Any, name: str) -> Any:
     indices = indices.astype(dtype, copy=False)
     form = scipy.sparse.csr_array if matrix.format == "csr" else scipy.sparse.csc_array
     part = form(matrix.shape)
-    # SciPy would copy what is a view of a larger buffer
+    # SciPy would copy a view of a larger buffer
     values = values[:entries].astype(storable(values.dtype), copy=False)
     part.data, part.indices, part.indptr = values, indices, starts
     if not rises(starts, indices):

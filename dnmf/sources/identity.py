@@ -13,7 +13,7 @@ from dnmf.sources.blocks import read_block
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
-    """Return what a store keeps to recognise V: shape, dtype, blocks, and a digest of the first block."""
+    """Return the fingerprint of V in a store: shape, dtype, blocks, and a digest of the first block."""
     layout = source.layout
     block = read_block(source, 0, Scratch())
     digest = hashlib.blake2b(digest_size=16)

@@ -98,8 +98,8 @@ def steps_along(steps: Sequence[Step], axis: Axis, order: Order | None = None) -
     for step in steps:
         if step.along is not None and step.along != axis and step.factors is None:
             raise DataError(
-                f"The preparation {step.name!r} has a factor for each of the {step.along} of what was factorised, and "
-                f"kept none, as that was read along its {step.along}; new {axis} cannot be prepared by it. Fit a "
+                f"The preparation {step.name!r} has a factor for each of the {step.along} of the factorised matrix, "
+                f"and kept none, as that was read along its {step.along}; new {axis} cannot be prepared by it. Fit a "
                 f"matrix that is cut along its {axis}, as by `dnmf convert --by {axis}`."
             )
         if step.along == axis and step.factors is not None:

@@ -1,4 +1,4 @@
-"""Reads that fail are repeated, and end in a sentence; what cannot be read is not damaged."""
+"""Repeat reads that fail, and turn failures into sentences; data that cannot be read are not taken for damaged."""
 
 import errno
 import functools
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 
 class PlaceError(DiskError):
-    """A read or write of a place failed; `explained` adds its purpose where that is known."""
+    """A read or write of a place failed; `explained` adds its purpose if that is known."""
 
     failure: Failure
 
@@ -63,7 +63,7 @@ class PlaceError(DiskError):
 
 
 def patiently(act: Callable[[], Found], what: str) -> Found:
-    """Return the result of a read, repeated where it fails.
+    """Return the result of a read, which is repeated if it fails.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def patiently(act: Callable[[], Found], what: str) -> Found:
 
 
 def repeated(read: Method[Given, Found]) -> Method[Given, Found]:
-    """Decorate a method of a place that reads: repeat it where it fails."""
+    """Decorate a method of a place that reads: repeat it if it fails."""
 
     @functools.wraps(read)
     def reading(place: Any, /, *given: Given.args, **options: Given.kwargs) -> Found:
@@ -93,7 +93,7 @@ def repeated(read: Method[Given, Found]) -> Method[Given, Found]:
 
 
 def repeated_if_listed(read: Method[Given, Found]) -> Method[Given, Found]:
-    """Decorate a method of a place that reads a file: repeat it where it fails, or does not find a file that is listed.
+    """Decorate a method of a place that reads a file: repeat it if it fails, or does not find a file that is listed.
 
     Object stores have been seen to answer so.
     """

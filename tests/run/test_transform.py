@@ -210,7 +210,7 @@ def test_without_an_axis_they_are_solved_along_the_one_that_the_fit_read_or_must
     assert dnmf.transform(fitted("tall"), low_rank(40, 12)).shape == (40, RANK)
     for V in (low_rank(20, 20), sp.csr_array(low_rank(20, 20))):
         with pytest.raises(
-            DataError, match=r"V has shape \(20, 20\), as what was factorised.* give axis='rows' \(--ax"
+            DataError, match=r"V has shape \(20, 20\), like the factorised matrix.* give axis='rows' \(--ax"
         ):
             dnmf.transform(fitted("square"), V)
 

@@ -104,7 +104,7 @@ class CompressedSource(Reopened):
         part = scipy.sparse.csc_array((height, len(starts) - 1), dtype=data.dtype)
         part.data, part.indices = data, rows if rows.dtype in ("int32", "int64") else rows.astype(np.int64)
         part.indptr = (starts - first).astype(part.indices.dtype)
-        # SciPy would copy what is a view of a larger buffer
+        # SciPy would copy a view of a larger buffer
         return part if part.has_canonical_format else as_columns(part)
 
     def expect(self, block: int) -> None:

@@ -160,7 +160,7 @@ class TableEntries:
         options += ["index_col=0"] if texts == [0] or first == "" else []
         call = f"pandas.read_csv({', '.join(options)})"
         unsure = "index_col=0" not in options
-        return f"{call} (with index_col=0 where its first column names the rows)" if unsure else call
+        return f"{call} (with index_col=0 if its first column names the rows)" if unsure else call
 
     def _part(self, places: list[int]) -> str:
         """Return the part of an address for columns, by their names if these are plain and unique."""
