@@ -12,7 +12,6 @@ from dnmf.sources.bounds import BLOCK_BYTES, even_bounds
 # The interpreter with its libraries and the compiled kernels: measured at 130 to 165 MB. While kernels are compiled,
 # before the first pass, 215 to 257 MB (`benchmarks/memory.py --cold`).
 RUNTIME_BYTES = 190 * 10**6
-
 # A group is the blocks of one task. It has about the first of these sizes; but there are at least `FEW_GROUPS`, and at
 # most `MANY_GROUPS` unless groups would exceed the second size. The groups do not depend on threads, workers or memory,
 # since they determine the order of summation. On a cluster, a task costs some milliseconds.
