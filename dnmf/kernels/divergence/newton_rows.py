@@ -13,8 +13,9 @@ from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
 
-# Sweeps over a row, and the smallest share of an entry that a step leaves: an entry that is 0 stays 0.
-ROW_SWEEPS, ROW_LEAST = 10, 0.02
+# Sweeps over a row; the smallest share of an entry that a step leaves; and the share of the row's largest entry below
+# which the damping of an entry no longer grows, so that entries near 0 can leave it.
+ROW_SWEEPS, ROW_LEAST, ROW_FLOOR = 10, 0.02, 1e-3
 
 
 def add_curvature(panel: SparsePanel, W: Float, H: Float, grams: Float) -> None:
@@ -77,29 +78,33 @@ def newton_rows(
 def _newton_rows(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # type: ignore[no-untyped-def]
     """Minimise the quadratic model of every row by coordinate descent.
 
-    The slope is kept up to date, since the Hessian is packed and the step bounded, unlike in `descend_column`.
+    The slope is kept up to date, since the step is bounded, unlike in `descend_column`. A row of zeros stays.
     """
     rank = W.shape[1]
-    step, slope = np.empty(rank), np.empty(rank)
+    step, slope, hessian = np.empty(rank), np.empty(rank), np.empty((rank, rank))
     for row in range(W.shape[0]):
-        w, packed = W[row], grams[row]
+        w, place = W[row], 0
+        for k in range(rank):
+            for i in range(k + 1):
+                hessian[k, i] = hessian[i, k] = grams[row, place]
+                place += 1
         for k in range(rank):
             step[k] = 0.0
             slope[k] = totals[k] - numerator[row, k] + l1 + l2 * w[k]
+        floor = ROW_FLOOR * np.max(w)
+        if not floor > 0.0:
+            new[row] = w
+            continue
         for _ in range(ROW_SWEEPS):
             for k in range(fixed, rank):
-                if w[k] <= 0.0:
-                    continue
-                extra = l2 + damping * numerator[row, k] / w[k]
-                bend = packed[k * (k + 1) // 2 + k] + extra
-                if not bend < np.inf:
-                    continue  # an entry so near 0 that its curvature overflows
+                extra = l2 + damping * numerator[row, k] / max(w[k], floor)
+                bend = hessian[k, k] + extra
                 lowest = (ROW_LEAST - 1.0) * w[k] - step[k]
                 move = max(-slope[k] / bend, lowest) if bend > 0.0 else lowest if slope[k] > 0.0 else 0.0
                 step[k] += move
                 slope[k] += move * extra
+                bent = hessian[k]
                 for i in range(rank):
-                    high, low = max(i, k), min(i, k)
-                    slope[i] += move * packed[high * (high + 1) // 2 + low]
+                    slope[i] += move * bent[i]
         for k in range(rank):
             new[row, k] = w[k] + step[k]
