@@ -137,7 +137,9 @@ class Settings:
         "Number of random starts with consecutive seeds, which share every read of V; the best is kept.",
         largest=MOST_RUNS,
     )
-    tol: float = option(1e-4, "Stopping", "Relative optimality at which the run has converged.", adjustable=True)
+    tol: float = option(
+        1e-6, "Stopping", "Share of the loss that the next pass promises when the run has converged.", adjustable=True
+    )
     max_passes: int = option(
         100,
         "Stopping",

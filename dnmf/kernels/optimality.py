@@ -1,7 +1,7 @@
-"""Violation of the optimality conditions: squared residuals by component, and the squares that they are relative to.
+"""What one more step of every single entry promises: the decrease of the objective, entry by entry, added up.
 
-The Karush–Kuhn–Tucker conditions of a factor H ≥ 0 with the gradient g are g ≥ 0, h ≥ 0 and g h = 0. See "One pass" in
-docs/mathematics.md.
+It is 0 exactly where the Karush–Kuhn–Tucker conditions of a factor H ≥ 0 with the gradient g hold: g ≥ 0, h ≥ 0 and
+g h = 0. See "One pass" in docs/mathematics.md.
 """
 
 import numpy as np
@@ -12,53 +12,74 @@ from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
 COLUMNS = 2048
 
 
-def relative_violation(residual: Float, scale: Float, weights: Float | None = None) -> float:
-    """Return √(Σ residual_k/ω_k / Σ scale_k/ω_k) over the components k, with ω = `weights` or 1.
+def promised_share(gain: float, loss: float, size: float, dtype: "np.dtype[np.floating]") -> float:
+    """Return the share of the loss that steps promise.
 
-    Components without weight are left out. Where the scale is 0, the result is 0 without a residual, else 1.
-
-    >>> relative_violation(np.array([4.0, 9.0]), np.array([16.0, 9.0]), np.array([1.0, 0.0]))
-    0.5
+    Parameters
+    ----------
+    gain
+        By how much the steps of single entries lower the objective, added up.
+    loss
+        The objective.
+    size
+        The order of magnitude of the objective for factors that are 0; a loss below `eps` of it is lost in rounding.
     """
-    if weights is not None:
-        used = weights > 0
-        residual, scale = residual[used] / weights[used], scale[used] / weights[used]
-    top, bottom = residual.sum(), scale.sum()
-    return float(np.sqrt(top / bottom)) if bottom > 0 else float(top > 0)
+    whole = loss + float(np.finfo(dtype).eps) * size
+    return max(gain, 0.0) / whole if whole > 0 else float(gain > 0)
 
 
-def quadratic_violation(H: Float, C: Float, G: Float, penalty: Penalty) -> Float:
-    """Return three sums of every component (3, r) in float64: squared residuals, C², and C ∘ H.
+@kernel
+def quadratic_gain(h, slope, curvature):  # type: ignore[no-untyped-def]
+    """Return by how much a step of an entry h ≥ 0 lowers a quadratic of this slope and curvature.
 
-    The residual of an entry is min(g, (G_kk + l2) h), where g = (GH)_k − c + l2 h + l1 is its gradient: the projected
-    gradient, made continuous at h = 0. It is 0 exactly where the conditions hold.
+    The entry may fall by h at most, so it is q (2g − q)/2b with q = min(g, b h).
     """
-    sums = np.zeros((3, len(H)))
+    if not curvature > 0.0:
+        return slope * h if slope > 0.0 else 0.0
+    fall = min(slope, curvature * h)
+    return (0.5 * fall / curvature) * (2.0 * slope - fall)  # in this order it does not overflow
+
+
+@kernel
+def majorised_gain(h, new, slope):  # type: ignore[no-untyped-def]
+    """Return by how much a step to the minimum of the majoriser lowers it, given the slope at h.
+
+    For β = 1 that is h b (x log x − x + 1) with x = new/h and the slope b (1 − x). The logarithm is replaced by its
+    Padé approximant, x log x − x + 1 ≈ 3/2 (x − 1)²/(x + 2), which is exact to third order at x = 1 and a lower bound.
+    """
+    return 1.5 * slope * (h - new) * (h / (new + 2.0 * h)) if h > 0.0 else 0.0
+
+
+def quadratic_gains(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> tuple[float, float]:
+    """Return the gain of all entries behind the first `fixed` rows of H (r, p), and ⟨C, H⟩.
+
+    An entry has the gradient (GH)_k − c + l2 h + l1 and the curvature G_kk + l2.
+    """
+    sums = np.zeros(2)
     l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
     product = np.empty((len(H), min(H.shape[1], COLUMNS)), H.dtype)
     for start in range(0, H.shape[1], COLUMNS):
         h, c = H[:, start : start + COLUMNS], C[:, start : start + COLUMNS]
         slope = np.matmul(G, h, out=product[:, : h.shape[1]])
-        _add_quadratic(h, c, slope, np.diag(G) + l2, l1, l2, sums)
-    return sums
+        _add_quadratic(h, c, slope, np.diag(G) + l2, l1, l2, fixed, sums)
+    return float(sums[0]), float(sums[1])
 
 
 @reordered
-def _add_quadratic(H, C, slope, curvature, l1, l2, sums):  # type: ignore[no-untyped-def]
+def _add_quadratic(H, C, slope, curvature, l1, l2, fixed, sums):  # type: ignore[no-untyped-def]
+    """Add the gains and the products; `quadratic_gain` is written out, so that it becomes vector instructions."""
     for k in range(H.shape[0]):
-        residual, scale, product = 0.0, 0.0, 0.0
+        gain, product = 0.0, 0.0
         bend = curvature[k]
+        inverse = 0.5 / np.float64(bend) if k >= fixed and bend > 0.0 else 0.0
         for j in range(H.shape[1]):
             gradient = slope[k, j] + l1 - C[k, j] + l2 * H[k, j]
             bound = bend * H[k, j]
-            short = np.float64(gradient if gradient < bound else bound)
-            wide = np.float64(C[k, j])
-            residual += short * short
-            scale += wide * wide
-            product += wide * np.float64(H[k, j])
-        sums[0, k] += residual
-        sums[1, k] += scale
-        sums[2, k] += product
+            fall = np.float64(gradient if gradient < bound else bound)
+            gain += (fall * inverse) * (2.0 * np.float64(gradient) - fall)
+            product += np.float64(C[k, j]) * np.float64(H[k, j])
+        sums[0] += gain
+        sums[1] += product
 
 
 @reordered
@@ -72,48 +93,44 @@ def gradient_entry(k, h, c, G, l1, l2):  # type: ignore[no-untyped-def]
 
 
 @reordered
-def add_column_violation(h, c, G, l1, l2, fixed, sums):  # type: ignore[no-untyped-def]
-    """Add the squared residual of every entry of a column, and c², both over its curvature G_kk + l2, to `sums` (2, r).
-
-    The column has a Gram matrix of its own, so that the curvature is not the same for all columns of a component.
-    """
+def column_gain(h, c, G, l1, l2, fixed):  # type: ignore[no-untyped-def]
+    """Return the gain of a column with a Gram matrix of its own."""
+    gained = 0.0
     for k in range(fixed, len(h)):
-        bend = G[k, k] + l2
-        if bend <= 0.0:
-            continue
-        residual = min(gradient_entry(k, h, c, G, l1, l2), bend * h[k])
-        sums[0, k] += residual * (residual / bend)  # the square of a product of entries of V need not be a float
-        sums[1, k] += c[k] * (c[k] / bend)
+        if G[k, k] + l2 > 0.0:
+            gained += quadratic_gain(h[k], gradient_entry(k, h, c, G, l1, l2), G[k, k] + l2)
+    return gained
 
 
-def divergence_violation(H: Float, numerator: Float, denominator: Float, penalty: Penalty) -> Float:
-    """Return two sums of every component (2, r) in float64: squared residuals, and the squares they are relative to.
+def divergence_gain(
+    H: Float, new: Float, numerator: Float, denominator: Float, penalty: Penalty, curvature: Float | None = None
+) -> float:
+    """Return the gain of all entries of H (r, p) under a divergence.
 
-    The residual of an entry is s = 1 − t/b, with t its numerator and b = denominator + l1 + l2 h: the gradient b − t
-    relative to b. Where s > 0 it counts by the share h·b of the component in the column, so that it fades as h does.
-    Columns count by their mass Σ h t.
+    Parameters
+    ----------
+    H, new
+        Factor, and the minimum of its majoriser.
+    numerator, denominator
+        Sums (r, p), and (r, p) or (r, 1): the gradient is their difference, and that of the penalties.
+    curvature
+        Σ v w²/y² (r, p), where Newton's steps are possible, which leave 0 too; else the steps are multiplicative.
     """
-    sums = np.zeros((2, len(H)))
-    _add_divergence(H, numerator, np.broadcast_to(denominator, H.shape), penalty.l1, penalty.l2, sums)
-    return sums
-
-
-@kernel
-def _add_divergence(H, numerator, denominator, l1, l2, sums):  # type: ignore[no-untyped-def]
-    for j in range(H.shape[1]):
-        add_divergence_violation(H[:, j], numerator[:, j], denominator[:, j], l1, l2, 0, sums)
+    H, new, numerator = (np.ascontiguousarray(array) for array in (H, new, numerator))
+    denominator = np.ascontiguousarray(np.broadcast_to(denominator, H.shape))
+    bend = np.zeros((0, 0)) if curvature is None else np.ascontiguousarray(curvature)
+    return float(_divergence_gain(H, new, numerator, denominator, bend, penalty.l1, penalty.l2))
 
 
 @reordered
-def add_divergence_violation(h, numerator, denominator, l1, l2, fixed, sums):  # type: ignore[no-untyped-def]
-    """Add the squared residual of every entry of a column, and its mass, to `sums` (2, r)."""
-    mass = 0.0
-    for k in range(len(h)):
-        mass += np.float64(h[k]) * np.float64(numerator[k])
-    inverse = 1.0 / mass if mass > 0.0 else 0.0
-    for k in range(fixed, len(h)):
-        bottom = np.float64(denominator[k]) + l1 + l2 * np.float64(h[k])
-        slope = 1.0 - np.float64(numerator[k]) / bottom if bottom > 0.0 else 0.0
-        slope *= min(np.float64(h[k]) * bottom * inverse, 1.0) if slope > 0.0 else 1.0
-        sums[0, k] += slope * slope * mass
-        sums[1, k] += mass
+def _divergence_gain(H, new, numerator, denominator, curvature, l1, l2):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for k in range(H.shape[0]):
+        for j in range(H.shape[1]):
+            h = np.float64(H[k, j])
+            slope = np.float64(denominator[k, j]) + l1 + l2 * h - np.float64(numerator[k, j])
+            if len(curvature) > 0:
+                total += quadratic_gain(h, slope, np.float64(curvature[k, j]) + l2)
+            else:
+                total += majorised_gain(h, np.float64(new[k, j]), slope)
+    return total

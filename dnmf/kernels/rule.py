@@ -44,7 +44,7 @@ class Step(NamedTuple):
     relative_error
         ‖V − WH‖/‖V‖ of the same factors; None for a divergence.
     optimality
-        Relative violation of the optimality conditions, the larger one of both factors.
+        Share of the loss that one more step of every single entry of both factors promises.
     unseen
         Numbers of rows and columns of V without an observed entry.
     evaluated

@@ -92,7 +92,7 @@ class Run:
         """Make passes until the stopping rule fires or the caller stops iterating; save on the way and at the end."""
         assert self.state is not None
         history = self.recorder.history
-        stopping = Stopping(self.settings, self.allowed)
+        stopping = Stopping(self.settings, self.allowed, history)
         verdict = stopping.verdict(self.state) if history else None
         if self.store is not None and verdict is None:
             self.store.withdraw()

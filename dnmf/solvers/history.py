@@ -17,8 +17,8 @@ class Record:
     relative_error
         ‖V − WH‖/‖V‖; None for a loss other than Frobenius.
     optimality
-        The relative violation of the optimality conditions, which `tol` bounds; independent of the scale of V, W and
-        H. It is measured with the new H, before the step of W.
+        The share of the loss that one more step of every single entry promises: what `tol` bounds. It is free of
+        the scale of V, W and H, and measured before the step of W, with the new H.
     seconds
         Wall-clock time.
     bytes_read

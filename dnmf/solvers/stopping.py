@@ -3,11 +3,15 @@
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 
 from dnmf.errors import DataError
 from dnmf.settings import Settings
-from dnmf.solvers.history import Verdict
+from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import State
+
+# Passes over which the decrease of the loss is averaged.
+RECENT = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,33 +24,63 @@ class Allowed:
 
 
 class Stopping:
-    """Stops a run at the optimality `tol`, or when its passes or seconds are spent."""
+    """Stops a run when it has converged, or when its passes or seconds are spent.
 
-    def __init__(self, settings: Settings, allowed: Allowed) -> None:
-        self._settings, self._allowed = settings, allowed
+    A run has converged when the next pass promises a share of the loss of at most `tol`: γ, what steps of single
+    entries promise (`State.optimality`); under a divergence, whose steps of W are proposals that the next pass may
+    refuse, the mean decrease over the last passes where that is larger.
+
+    Parameters
+    ----------
+    settings
+        Those of the run.
+    allowed
+        The passes that are allowed, as the interface in use calls them.
+    history
+        The records of the run, to which the run appends.
+    """
+
+    def __init__(self, settings: Settings, allowed: Allowed, history: Sequence[Record] = ()) -> None:
+        self._settings, self._allowed, self._history = settings, allowed, history
         self._start = time.perf_counter()
 
     def verdict(self, state: State) -> Verdict | None:
         """Return why the run stops after this state, or None if it goes on."""
         settings = self._settings
-        if state.optimality <= settings.tol:
+        count, decrease = mean_decrease([record.loss for record in self._history[-RECENT - 1 :]])
+        promised = state.optimality if settings.beta == 2 else max(state.optimality, decrease)
+        last = f"; the last {count} lowered it by {decrease:.2g} each" if count else ""
+        at = f"The next one promises {promised:.2g} of the loss{last}"
+        if promised <= settings.tol:
             return Verdict(
-                f"Converged: the relative optimality {state.optimality:.3g} is at most tol={settings.tol:g}.",
+                f"Converged: the next pass promises {promised:.2g} of the loss, at most tol={settings.tol:g}{last}.",
                 True,
             )
         if state.passes >= settings.max_passes:
             return Verdict(
-                f"The {self._allowed.count} {self._allowed.noun} allowed were spent, at a relative optimality of "
-                f"{state.optimality:.3g}; raise {self._allowed.option} or tol if that is not enough.",
+                f"The {self._allowed.count} {self._allowed.noun} allowed were made. {at}; raise "
+                f"{self._allowed.option} or tol if that is not enough.",
                 False,
             )
         if settings.max_seconds is not None and time.perf_counter() - self._start >= settings.max_seconds:
             return Verdict(
-                f"The {settings.max_seconds:g} seconds allowed were spent after pass {state.passes}, at a relative "
-                f"optimality of {state.optimality:.3g}; raise max_seconds or tol if that is not enough.",
+                f"The {settings.max_seconds:g} seconds allowed were spent after pass {state.passes}. {at}; raise "
+                "max_seconds or tol if that is not enough.",
                 False,
             )
         return None
+
+
+def mean_decrease(losses: Sequence[float]) -> tuple[int, float]:
+    """Return the number of passes between some losses, and the mean decrease of a pass as a share of the last loss.
+
+    >>> mean_decrease([120.0, 110.0, 100.0])
+    (2, 0.1)
+    """
+    count = len(losses) - 1
+    if count < 1 or not losses[-1] > 0:
+        return 0, 0.0
+    return count, max((losses[0] - losses[-1]) / (count * losses[-1]), 0.0)
 
 
 def check_range(state: State) -> None:

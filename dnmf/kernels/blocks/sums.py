@@ -48,9 +48,8 @@ class Stats(FieldSums):
         The sum of every row of H (r,).
     fit
         The loss between V and WH, without penalties, with the new H and the old W.
-    kkt_residual, kkt_scale
-        For every component (r,), the squared violation of the optimality conditions by H, and the square that it is
-        relative to.
+    gain
+        By how much one more step of every single entry of H lowers the objective, added up.
     norms
         ‖V_j‖² of every visited block, in their order.
     squares
@@ -68,19 +67,13 @@ class Stats(FieldSums):
     gram: Float
     row_sums: Float
     fit: float
-    kkt_residual: Float
-    kkt_scale: Float
     norms: list[float]
+    gain: float = 0.0
     squares: float = 0.0
     denominator: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     grams: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     seen: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     unseen_columns: int = 0
-
-    def add_violation(self, sums: Float, fixed: int = 0) -> None:
-        """Add the squared violation of every component and its scale, in the first two rows of `sums` (≥ 2, r)."""
-        self.kkt_residual[fixed:] += sums[0, fixed:]
-        self.kkt_scale[fixed:] += sums[1, fixed:]
 
     @property
     def unseen(self) -> tuple[int, int]:
@@ -95,7 +88,5 @@ class Stats(FieldSums):
             gram=np.zeros((rank, rank)),
             row_sums=np.zeros(rank),
             fit=0.0,
-            kkt_residual=np.zeros(rank),
-            kkt_scale=np.zeros(rank),
             norms=[],
         )

@@ -12,7 +12,7 @@ from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.divergence.beta import minimum
 from dnmf.kernels.divergence.columns import add_to_sums, entry_loss, longest_column, scale_to_fit
 from dnmf.kernels.divergence.elementwise import LOG_TILE, log_sum, take_ratios
-from dnmf.kernels.optimality import add_divergence_violation
+from dnmf.kernels.optimality import majorised_gain
 
 
 @reordered
@@ -32,7 +32,7 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
     numerators, denominators
         Gets Σ m v y^(β−2) h (m, r), and Σ m y^(β−1) h unless it is empty.
     sums
-        Gets the violation of the optimality conditions (2, r), and the loss of the entries in sums[2, 0].
+        Gets what the last step of every entry promised, and the loss of the entries (2,).
     """
     beta, sweeps, l1, l2, fixed, fresh = options
     zeros = len(totals) > 0
@@ -61,31 +61,34 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
             weighted_rows(ratios, W, near, numerator)
             if not zeros:
                 weighted_rows(powers, W, near, denominator)
+            gained = _majorise_column(h, numerator, denominator, beta, l1, l2, fixed)
             if sweep == sweeps - 1:
-                add_divergence_violation(h, numerator, denominator, l1, l2, fixed, sums)
-            _majorise_column(h, numerator, denominator, beta, l1, l2, fixed)
+                sums[0] += gained
             row_products(W, near, h, y)
         take_ratios(v, given, y, beta, ratios, powers)
         add_to_sums(near, ratios, powers, h, numerators, denominators)
         if beta == 1.0:
-            sums[2, 0] += _queue_logarithms(v, m, y, zeros, quotients[filled:], pulls[filled:])
+            sums[1] += _queue_logarithms(v, m, y, zeros, quotients[filled:], pulls[filled:])
             filled += count
             if filled > LOG_TILE:
-                sums[2, 0] += log_sum(quotients, pulls, filled)
+                sums[1] += log_sum(quotients, pulls, filled)
                 filled = 0
         else:
             for e in range(count):
-                sums[2, 0] += entry_loss(np.float64(v[e]), np.float64(y[e]), np.float64(m[e]), beta, zeros)
-    sums[2, 0] += log_sum(quotients, pulls, filled)
+                sums[1] += entry_loss(np.float64(v[e]), np.float64(y[e]), np.float64(m[e]), beta, zeros)
+    sums[1] += log_sum(quotients, pulls, filled)
 
 
 @kernel
 def _majorise_column(h, numerator, denominator, beta, l1, l2, fixed):  # type: ignore[no-untyped-def]
-    """Set the entries of a column that are not fixed to the minimum of their majorisers."""
-    tiny = np.finfo(h.dtype).tiny
+    """Set the entries of a column that are not fixed to the minimum of their majorisers; return what that gains."""
+    tiny, gained = np.finfo(h.dtype).tiny, 0.0
     for k in range(fixed, len(h)):
-        new = minimum(np.float64(h[k]), np.float64(numerator[k]), np.float64(denominator[k]), beta, l1, l2)
+        old, top, bottom = np.float64(h[k]), np.float64(numerator[k]), np.float64(denominator[k])
+        new = minimum(old, top, bottom, beta, l1, l2)
+        gained += majorised_gain(old, new, bottom + l1 + l2 * old - top)
         h[k] = new if new >= tiny else 0.0
+    return gained
 
 
 @reordered

@@ -17,7 +17,7 @@ from dnmf.kernels.divergence.columns import (
 )
 from dnmf.kernels.divergence.elementwise import take_ratios
 from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model, slopes
-from dnmf.kernels.optimality import add_divergence_violation
+from dnmf.kernels.optimality import quadratic_gain
 
 
 @reordered
@@ -30,7 +30,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
     near = np.empty((rank, longest), W.dtype)
     v, m, y = np.empty(longest, W.dtype), np.ones(longest, W.dtype), np.empty(longest, W.dtype)
     ratios, powers = np.empty(longest, W.dtype), np.empty(0 if zeros else longest, W.dtype)
-    numerator, denominator = np.empty(rank, W.dtype), np.empty(rank, W.dtype)
+    denominator = np.empty(rank, W.dtype)
     for column in range(len(starts) - 1):
         begin, end = starts[column], starts[column + 1]
         count, h = end - begin, H[column]
@@ -46,15 +46,17 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
             denominator[k] = totals[k] if zeros else weighted_sum(near[k], m, count)
         for sweep in range(sweeps):
             if sweep == sweeps - 1:
-                for k in range(rank):
-                    numerator[k] = slopes(near[k], v, m, y, W.dtype.type(0), 0.0, None, count)[0]
-                add_divergence_violation(h, numerator, denominator, l1, l2, fixed, sums)
+                for k in range(fixed, rank):
+                    pull, _, bend = slopes(near[k], v, m, y, W.dtype.type(0), 0.0, None, count)
+                    old = np.float64(h[k])
+                    slope = np.float64(denominator[k]) + l1 + l2 * old - np.float64(pull)
+                    sums[0] += quadratic_gain(old, slope, np.float64(bend) + l2)
             _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count)
             multiply_column(near, h, y, count)
         take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)
         add_to_sums(rows[begin:end], ratios, powers, h, numerators, denominators)
         for e in range(count):
-            sums[2, 0] += entry_loss(np.float64(v[e]), np.float64(y[e]), np.float64(m[e]), beta, zeros)
+            sums[1] += entry_loss(np.float64(v[e]), np.float64(y[e]), np.float64(m[e]), beta, zeros)
 
 
 @reordered

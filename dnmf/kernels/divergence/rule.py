@@ -26,7 +26,7 @@ from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
 from dnmf.kernels.divergence.newton_columns import descend_columns
 from dnmf.kernels.divergence.newton_rows import add_curvature, newton_rows
-from dnmf.kernels.optimality import divergence_violation, relative_violation
+from dnmf.kernels.optimality import divergence_gain, promised_share
 from dnmf.kernels.quadratic.row_updates import KEPT
 from dnmf.kernels.rule import Model, Step
 
@@ -119,7 +119,7 @@ class Divergence:
     ) -> Float:
         """Update the columns one by one, each while its entries are in the cache."""
         W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
-        sums = np.zeros((3, h.shape[1]))
+        sums = np.zeros(2)
         penalty = self.penalty_H
         options = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
         entries = panel.starts, panel.rows, panel.values, panel.weights.astype(h.dtype, copy=False)
@@ -127,8 +127,8 @@ class Divergence:
         update(*entries, W, totals, h, options, stats.cross, stats.denominator, sums)
         if self.curved:
             add_curvature(panel, W, h, stats.grams)
-        stats.add_violation(sums)
-        stats.fit += float(sums[2, 0])
+        stats.gain += float(sums[0])
+        stats.fit += float(sums[1])
         return h.T
 
     def _by_products(
@@ -151,10 +151,10 @@ class Divergence:
                 ratios, powers = self._ratios(values, weights, product, scratch)
                 denominator = np.matmul(W.T, powers, out=scratch.array("denominator", h.shape, h.dtype))
             numerator = np.matmul(W.T, ratios, out=scratch.array("numerator", h.shape, h.dtype))
-            if sweep == self.sweeps - 1:
-                stats.add_violation(divergence_violation(h, numerator, denominator, self.penalty_H), self.held_H)
             new = majorise(h, numerator, denominator, self.beta, self.penalty_H)
             new[: self.held_H] = h[: self.held_H]
+            if sweep == self.sweeps - 1:
+                stats.gain += divergence_gain(h, new, numerator, denominator, self.penalty_H)
             h = new
         product = product_like(values, W, h, scratch)
         if self.by_totals:
@@ -185,18 +185,21 @@ class Divergence:
     def finish(self, W: Float, stats: Stats) -> Step:
         """Take one majorised step of W."""
         new = np.empty(W.shape, W.dtype)
-        sums = np.zeros((2, W.shape[1]))
+        gain, size, diagonal = stats.gain, 0.0, np.cumsum(np.arange(1, W.shape[1] + 1)) - 1
         penalty = self.penalty_H.value(float(stats.row_sums.sum()), stats.squares)
         for part in slices(len(W), FINISH_ROWS):
             rows, numerator = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
             denominator = stats.row_sums[:, None] if self.by_totals else stats.denominator[part].T
-            sums += divergence_violation(rows, numerator, denominator, self.penalty_W)
-            new[part] = majorise(rows, numerator, denominator, self.beta, self.penalty_W).T
+            moved = majorise(rows, numerator, denominator, self.beta, self.penalty_W)
+            new[part] = moved.T
+            free = slice(self.held_W, None)
+            bend = stats.grams[part][:, diagonal].T[free] if self.curved else None
+            gain += divergence_gain(rows[free], moved[free], numerator[free], denominator[free], self.penalty_W, bend)
+            size += float(np.vdot(rows, numerator))
             penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
         new[:, : self.held_W] = W[:, : self.held_W]
-        optimality_H = relative_violation(stats.kkt_residual, stats.kkt_scale)
-        optimality = max(relative_violation(*sums[:, self.held_W :]), optimality_H)
         fit = max(stats.fit, 0.0)
+        optimality = promised_share(gain, fit + penalty, size, W.dtype)
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
         return Step(new, fit + penalty, error, optimality, stats.unseen, evaluated=W)

@@ -8,7 +8,7 @@ import numpy as np
 
 from dnmf.kernels.blocks.products import add_square, scale_column
 from dnmf.kernels.blocks.tiles import kernel, reordered
-from dnmf.kernels.optimality import add_column_violation
+from dnmf.kernels.optimality import column_gain
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
 from dnmf.kernels.quadratic.row_updates import descend_column
 
@@ -19,8 +19,9 @@ ROUNDING = 1e-12
 
 
 @reordered
-def update_columns(starts, rows, weights, W, gram, C, H, options, sums):  # type: ignore[no-untyped-def]
-    """Update every column of H (r, p), in float64, and add its violation of the conditions to `sums` (2, r)."""
+def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: ignore[no-untyped-def]
+    """Update every column of H (r, p), in float64, and return what one more step of every entry promises."""
+    gained = 0.0
     base, sweeps, l1, l2, fixed, fresh = options
     rank = H.shape[0]
     own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
@@ -35,9 +36,10 @@ def update_columns(starts, rows, weights, W, gram, C, H, options, sums):  # type
         for k in range(fixed, rank):
             if own[k, k] == 0.0 and c[k] <= 0.0:
                 h[k] = 0.0
-        add_column_violation(h, c, own, l1, l2, fixed, sums)
+        gained += column_gain(h, c, own, l1, l2, fixed)
         for k in range(rank):
             H[k, column] = h[k]
+    return gained
 
 
 @reordered
@@ -75,15 +77,17 @@ def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignor
 
 
 @reordered
-def update_rows(W, cross, grams, gram, options, sums):  # type: ignore[no-untyped-def]
-    """Update every row of W (m, r), in float64, and add its violation before to `sums` (2, r)."""
+def update_rows(W, cross, grams, gram, options):  # type: ignore[no-untyped-def]
+    """Update every row of W (m, r), in float64, and return what a step of every entry promised before."""
+    gained = 0.0
     sweeps, l1, l2, fixed = options
     rank = W.shape[1]
     own = np.empty((rank, rank))
     for row in range(W.shape[0]):
         _unpack(grams[row], 1.0, gram, own)
-        add_column_violation(W[row], cross[row], own, l1, l2, fixed, sums)
+        gained += column_gain(W[row], cross[row], own, l1, l2, fixed)
         descend_column(W[row], cross[row], own, l1, l2, fixed, sweeps, STILL)
+    return gained
 
 
 @kernel

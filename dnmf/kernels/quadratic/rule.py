@@ -14,22 +14,20 @@ from dnmf.kernels.blocks.panels import Block, panels, slices
 from dnmf.kernels.blocks.products import scale_columns
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty
-from dnmf.kernels.optimality import quadratic_violation, relative_violation
+from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.rule import Model, Step
 
-# The update of W costs no read of V. It ends when its relative violation is W_SHARE_OF_H of that of H in the pass, or
-# W_SHARE_LEFT of its own before, or W_TOLERANCE, or after W_ROUNDS rounds of sweeps. More would save no passes.
-W_SHARE_OF_H = 0.1
-W_SHARE_LEFT = 0.01
-W_TOLERANCE = 1e-6
+# The update of W costs no read of V. It ends when its next step promises W_SHARE_OF_H of the gain of H in the pass, or
+# W_SHARE_LEFT of its own before, or W_TOLERANCE of ‖V‖², or after W_ROUNDS rounds of sweeps. More would save no passes.
+W_SHARE_OF_H = 0.01
+W_SHARE_LEFT = 1e-4
+W_TOLERANCE = 1e-12
 W_ROUNDS = 10
 
 # Rows of W in one product, so that they stay in the cache.
 ROWS = 2048
-# Between this and its inverse, squares of sums of products of entries of V are floats.
-WELL_SIZED = 1e-100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,30 +87,19 @@ class Quadratic:
         """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
         rows = W.T.astype(np.float64, order="C")
         cross = np.ascontiguousarray(stats.cross.T)
-        optimality_W = self._violation_of_W(rows, cross, stats.gram)
-        optimality_H = relative_violation(stats.kkt_residual, stats.kkt_scale, np.einsum("ki,ki->k", rows, rows))
-        enough = max(W_SHARE_OF_H * optimality_H, W_SHARE_LEFT * optimality_W, W_TOLERANCE)
+        first, _ = quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.held_W)
+        norm = sum(stats.norms)
+        enough = max(W_SHARE_OF_H * stats.gain, W_SHARE_LEFT * first, W_TOLERANCE * norm)
         for _ in range(W_ROUNDS):
             update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.held_W)
-            if self._violation_of_W(rows, cross, stats.gram) <= enough:
+            if quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.held_W)[0] <= enough:
                 break
         new = np.ascontiguousarray(rows.T, dtype=W.dtype)
         fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
-        norm = sum(stats.norms)
         penalty = self.penalty_H.value(float(stats.row_sums.sum()), float(np.trace(stats.gram)))
         penalty += self.penalty_W.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
-        return Step(new, fit + penalty, error, max(optimality_W, optimality_H))
-
-    def _violation_of_W(self, rows: Float, cross: Float, gram: Float) -> float:
-        """Return the relative violation of the optimality conditions by the rows of Wᵀ that are not fixed."""
-        penalty, size = self.penalty_W, float(cross.max(initial=0))
-        if size > 0 and not WELL_SIZED < size < 1 / WELL_SIZED:
-            unit = 2.0 ** int(np.frexp(size)[1])
-            cross, gram, penalty = cross / unit, gram / unit, Penalty(penalty.l1 / unit, penalty.l2 / unit)
-        residual, scale, _ = quadratic_violation(rows, cross, gram, penalty)
-        free = slice(self.held_W, None)
-        return relative_violation(residual[free], scale[free], np.diag(gram)[free])
+        return Step(new, fit + penalty, error, promised_share(first + stats.gain, fit + penalty, norm, W.dtype))
 
 
 class Share(NamedTuple):
@@ -165,12 +152,12 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) ->
     if share.fresh:
         match_scale(h, C, gram, rule.held_H)
     update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.held_H)
-    sums = quadratic_violation(h, C, gram, rule.penalty_H)
-    stats.add_violation(sums, rule.held_H)
+    gain, product = quadratic_gains(h, C, gram, rule.penalty_H, rule.held_H)
+    stats.gain += gain
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
-    return float(sums[2].sum())
+    return product
 
 
 def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int) -> None:

@@ -17,7 +17,7 @@ from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
-from dnmf.kernels.optimality import relative_violation
+from dnmf.kernels.optimality import promised_share
 from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.rule import Model, Step
 
@@ -70,9 +70,8 @@ class WeightedQuadratic:
         C = product.cross(model.W, scratch)
         penalty = self.penalty_H
         options = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
-        sums = np.zeros((2, len(h)))
-        update_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, h, options, sums)
-        stats.add_violation(sums)
+        entries = different.starts, different.rows, different.weights
+        stats.gain += float(update_columns(*entries, model.W, model.gram, C, h, options))
         rounded = h.astype(model.W.dtype)
         h[...] = rounded
         stats.row_sums += h.sum(axis=1)
@@ -99,18 +98,17 @@ class WeightedQuadratic:
     def finish(self, W: Float, stats: Stats) -> Step:
         """Minimise over every row of W; the loss follows from the exact change of the quadratic."""
         rows = W.astype(np.float64)
-        sums = np.zeros((2, W.shape[1]))
         penalty = self.penalty_W
         options = (W_SWEEPS, penalty.l1, penalty.l2, self.held_W)
         rows[stats.seen == 0, self.held_W :] = 0
-        update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, options, sums)
+        gain = float(update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, options))
         new = rows.astype(W.dtype)
         change = change_by_rows(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
         fit = max(stats.fit + float(change), 0.0)
         norm = sum(stats.norms)
         total = self.penalty_H.value(float(stats.row_sums.sum()), stats.squares)
         total += penalty.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
-        optimality = max(relative_violation(stats.kkt_residual, stats.kkt_scale), relative_violation(*sums))
+        optimality = promised_share(stats.gain + gain, fit + total, norm, W.dtype)
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         return Step(new, fit + total, error, optimality, stats.unseen)
 
