@@ -128,10 +128,10 @@ def test_sums_of_a_pass_are_added_in_order():
     one, two = Stats.zero(3, 2), Stats.zero(3, 2)
     one.norms, two.norms = [1.0], [2.0, 3.0]
     one.cross += 1
-    two.fit, two.kkt_scale[1] = 4.0, 5.0
+    two.fit, two.gain = 4.0, 5.0
     both = one.add(two)
     assert both.norms == [1.0, 2.0, 3.0]
     assert both.fit == 4.0
     assert both.cross.tolist() == one.cross.tolist()
-    assert both.kkt_scale.tolist() == [0.0, 5.0]
+    assert both.gain == 5.0
     assert one.norms == [1.0]

@@ -14,7 +14,7 @@ from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.panels import square_sum
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Penalty
-from dnmf.kernels.optimality import quadratic_violation, relative_violation
+from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.quadratic import rule as quadratic
 from dnmf.kernels.quadratic.row_updates import hals, multiplicative
 from dnmf.kernels.quadratic.rule import Quadratic, block_fit, match_scale, precision
@@ -103,43 +103,47 @@ def test_the_loss_after_w_has_moved_is_that_of_the_new_factors(rank):
     assert step.relative_error == pytest.approx(np.linalg.norm(V - step.W @ H) / np.linalg.norm(V), rel=1e-12)
 
 
-@pytest.mark.parametrize("missed", [0.0, 1e-3, 1e6])
-def test_w_is_updated_until_little_is_left_and_no_further(missed):
+@pytest.mark.parametrize("share", [0.0, 1e-6, 1e12])
+def test_w_is_updated_until_little_is_left_and_no_further(share):
     V, W, H = nearly(0.3, "float64")
-    violations, rule = [], Quadratic(hals, 4, Penalty(), Penalty())
+    left, rule = [], Quadratic(hals, 4, Penalty(), Penalty())
 
     def watched(rows, C, G, penalty, sweeps):
         hals(rows, C, G, penalty, sweeps)
-        found, met, _ = quadratic_violation(rows, C, G, penalty)
-        violations.append(relative_violation(found, met, np.diag(G)))
+        left.append(quadratic_gains(rows, C, G, penalty)[0])
 
     stats, start = Stats.zero(*W.shape), W * 0.7
     stats.norms.append(float(np.vdot(V, V)))
     rule.visit(V, H, Model.of(start), stats, Scratch(), fresh=False)
-    stats.kkt_residual[:] = missed * stats.kkt_scale
-    first, met, _ = quadratic_violation(
+    stats.gain = share * stats.norms[0]
+    first, _ = quadratic_gains(
         np.ascontiguousarray(start.T), np.ascontiguousarray(stats.cross.T), stats.gram, Penalty()
     )
     dataclasses.replace(rule, update=watched).finish(start, stats)
-    enough = max(0.1 * np.sqrt(missed), 0.01 * relative_violation(first, met, np.diag(stats.gram)))
-    assert all(violation > enough for violation in violations[:-1])
-    assert violations[-1] <= enough or len(violations) == quadratic.W_ROUNDS
+    enough = max(0.01 * stats.gain, 1e-4 * first, 1e-12 * stats.norms[0])
+    assert all(promised > enough for promised in left[:-1])
+    assert left[-1] <= enough or len(left) == quadratic.W_ROUNDS
 
 
-def test_the_relative_violation_has_no_scale():
+def test_the_promised_share_has_no_scale():
     V, W, H = nearly(0.3, "float64")
     H *= np.random.default_rng(1).random(H.shape)
     values = []
-    for scale_V, scale_W in ((1, 1), (1e8, 1), (1, 1e-5), (1e-9, 1e6)):
+    for scale_V, scale_W in ((1, 1), (1e8, 1), (1, 1e-5), (1e-9, 1e6), (1e150, 1)):
         left = W * scale_W * np.array([1, 10, 100])
         right = H * scale_V / (scale_W * np.array([1, 10, 100])[:, None])
-        G = left.T @ left
-        missed, met, _ = quadratic_violation(np.ascontiguousarray(right), left.T @ (V * scale_V), G, Penalty())
-        values.append(relative_violation(missed, met, np.diag(G)))
+        stats = Stats.zero(*W.shape)
+        stats.norms.append(float(np.vdot(V * scale_V, V * scale_V)))
+        rule = Quadratic(hals, 1, Penalty(), Penalty())
+        rule.visit(V * scale_V, right, Model.of(left), stats, Scratch(), fresh=False)
+        values.append(rule.finish(left, stats).optimality)
+    assert values[0] > 0
     np.testing.assert_allclose(values, values[0], rtol=1e-9)
 
 
-def test_nothing_to_meet_is_met():
-    assert relative_violation(np.zeros(2), np.zeros(2), np.ones(2)) == 0
-    assert relative_violation(np.ones(2), np.zeros(2), np.ones(2)) == 1
-    assert relative_violation(np.ones(2), np.ones(2), np.zeros(2)) == 0
+def test_a_promise_below_rounding_is_no_share_of_the_loss():
+    dtype = np.dtype("float32")
+    assert promised_share(0.0, 0.0, 0.0, dtype) == 0
+    assert promised_share(1.0, 0.0, 0.0, dtype) == 1
+    assert promised_share(1e-3, 2.0, 0.0, dtype) == 5e-4
+    assert promised_share(1e-14, 0.0, 1.0, dtype) < 1e-6
