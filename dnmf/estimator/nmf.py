@@ -58,7 +58,8 @@ class NMF(Factorizer):
     n_components : int, "auto" or None
         Number of components. `"auto"`: that of a given H, or else the number of features, as for `None`.
     init : str or None
-        `None`: `"nndsvda"` if n_components ≤ min(n_samples, n_features) and no entries are missing, else `"random"`.
+        `None`: for `"cd"` and `"mu"` as in scikit-learn, `"nndsvda"` if n_components ≤ min(n_samples, n_features) and no
+        entries are missing, else `"random"`; for the other solvers `"auto"`.
         Also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H passed to `fit`, and as in `dnmf.factorize` `"auto"`
         and `"sketch"`, which costs one read in place of three.
     solver : str
@@ -67,8 +68,8 @@ class NMF(Factorizer):
     beta_loss : str or float
         `"frobenius"`, `"kullback-leibler"`, `"itakura-saito"`, or the number β of a β-divergence.
     tol : float
-        Relative optimality at which the fit has converged: the violation of the optimality conditions by the factors.
-        It does not depend on the initialisation or on the scale of X.
+        Share of the loss that the next iteration promises when the fit has converged. It does not depend on the
+        initialisation or on the scale of X.
     max_iter : int
         Maximum number of iterations, each of which reads X once. The initialisation and the final W need further reads.
     random_state : int, RandomState or None

@@ -15,6 +15,8 @@ from dnmf.kernels.registry import solvers_for
 from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
 
 SPECTRAL = ("nndsvd", "nndsvda", "nndsvdar")
+# The solvers that scikit-learn has too.
+SHARED_SOLVERS = ("cd", "mu")
 # Solvers of `transform` by β, for every solver of the fit: those that come closest to the minimum.
 BEST_ROWS = {2.0: "hals", 1.0: "cd"}
 MOST_SEED = 2**31 - 1
@@ -125,12 +127,13 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     """Check the parameters of an `NMF`, and return the options of a run on X (n_samples, n_features)."""
     rank = rank_of(model.n_components, shape, H)
     check_loss(model.solver, model.beta_loss, model.init)
+    own_start = model.init is None and model.solver not in SHARED_SOLVERS
     same = ("solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit")
     return {
         **{name: getattr(model, name) for name in same},
         "rank": rank,
         "loss": model.beta_loss,
-        "init": init_for(model.init, rank, shape, model.missing),
+        "init": "auto" if own_start else init_for(model.init, rank, shape, model.missing),
         "shuffle": bool(model.shuffle),
         "seed": seed_of(model.random_state),
         "max_passes": model.max_iter,
