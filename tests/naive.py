@@ -39,16 +39,15 @@ def violation(H, C, G, l1, l2):
     return (np.minimum(G @ H - C + l2 * H + l1, (np.diag(G)[:, None] + l2) * H) ** 2).sum(axis=1)
 
 
-def optimality(H, C, G, l1, l2):
-    """The violation relative to C, components weighed by 1/G_kk, so that it has no scale."""
-    used = np.diag(G) > 0
-    weights = 1 / np.diag(G)[used]
-    met = weights @ (C**2).sum(axis=1)[used]
-    return np.sqrt(weights @ violation(H, C, G, l1, l2)[used] / met) if met > 0 else 0.0
+def promised(H, C, G, l1, l2):
+    """The decrease of the quadratic by the best step of every entry by itself, added up."""
+    slope, curvature = G @ H - C + l2 * H + l1, np.broadcast_to(np.diag(G)[:, None] + l2, H.shape)
+    step = np.maximum(-np.divide(slope, curvature, out=np.zeros_like(H), where=curvature > 0), -H)
+    return -(slope * step + 0.5 * curvature * step**2).sum()
 
 
 def quadratic_pass(update, V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, sweeps=4, rounds=10, fresh=False):
-    """One pass of the Frobenius rule: H, then so many rounds of W, or fewer where its violation is small enough."""
+    """One pass of the Frobenius rule: H, then so many rounds of W, or fewer where little is promised by more."""
     C, G = W.T @ V, W.T @ W
     if fresh:
         top, bottom = (C * H).sum(axis=0), (H * (G @ H)).sum(axis=0)
@@ -56,10 +55,10 @@ def quadratic_pass(update, V, W, H, l1_W=0.0, l2_W=0.0, l1_H=0.0, l2_H=0.0, swee
     H = update(H, C, G, l1_H, l2_H, sweeps)
     A, B = V @ H.T, H @ H.T
     Wt = W.T.copy()
-    enough = max(0.1 * optimality(H, C, G, l1_H, l2_H), 0.01 * optimality(Wt, A.T, B, l1_W, l2_W), 1e-6)
+    parts = 0.01 * promised(H, C, G, l1_H, l2_H), 1e-4 * promised(Wt, A.T, B, l1_W, l2_W), 1e-12 * (V**2).sum()
     for _ in range(rounds):
         Wt = update(Wt, A.T, B, l1_W, l2_W, sweeps)
-        if optimality(Wt, A.T, B, l1_W, l2_W) <= enough:
+        if promised(Wt, A.T, B, l1_W, l2_W) <= max(parts):
             break
     return Wt.T, H
 

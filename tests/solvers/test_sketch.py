@@ -113,7 +113,7 @@ def test_known_columns_stay_and_no_pass_raises_the_loss(count, penalties, form, 
 @pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalised"])
 def test_where_it_ends_the_optimality_conditions_are_met(penalties, form):
     V = low_rank(40, 300, 3, noise=0.02)
-    result = dnmf.factorize(form(V), 3, solver="sketch", init="sketch", tol=1e-6, max_passes=400, **penalties)
+    result = dnmf.factorize(form(V), 3, solver="sketch", init="sketch", tol=1e-10, max_passes=400, **penalties)
     assert result.converged
     W, H = factors(result)
     for X, C, G, name in [(W.T, H @ V.T, H @ H.T, "W"), (H, W.T @ V, W.T @ W, "H")]:
