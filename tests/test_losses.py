@@ -91,7 +91,7 @@ def test_the_scale_of_the_matrix_is_that_of_the_factors(beta, solver, dtype, sca
 def test_the_conditions_are_met_in_the_end(beta, solver):
     """A small problem, until nothing moves: the slope of every entry is 0, or the entry is 0 and its slope above."""
     V = matrix(8, 30)
-    result = dnmf.factorize(V, 2, loss=beta, solver=solver, max_passes=4000, tol=1e-18)
+    result = dnmf.factorize(V, 2, loss=beta, solver=solver, max_passes=4000, tol=0)
     W, H = factors(result)
     Y = W @ H
     for X, top, low in (
