@@ -38,7 +38,7 @@ def test_a_run_stops_where_it_has_converged():
     result = dnmf.factorize(rng.random((10, 2)) @ rng.random((2, 50)), 2, tol=1e-3)
     assert result.converged
     assert result.history[-1].optimality <= 1e-3 < result.history[-2].optimality
-    assert result.verdict.startswith("Converged: the relative optimality")
+    assert result.verdict.startswith("Converged: the next pass promises")
 
 
 def test_a_run_stops_when_its_seconds_are_spent():

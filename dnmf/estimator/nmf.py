@@ -58,8 +58,8 @@ class NMF(Factorizer):
     n_components : int, "auto" or None
         Number of components. `"auto"`: that of a given H, or else the number of features, as for `None`.
     init : str or None
-        `None`: for `"cd"` and `"mu"` as in scikit-learn, `"nndsvda"` if n_components ≤ min(n_samples, n_features) and no
-        entries are missing, else `"random"`; for the other solvers `"auto"`.
+        `None`: for `"cd"` and `"mu"` as in scikit-learn, `"nndsvda"` if n_components ≤ min(n_samples, n_features) and
+        no entries are missing, else `"random"`; for the other solvers `"auto"`.
         Also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H passed to `fit`, and as in `dnmf.factorize` `"auto"`
         and `"sketch"`, which costs one read in place of three.
     solver : str

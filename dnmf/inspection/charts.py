@@ -130,13 +130,13 @@ def history_charts(history: Sequence[Record], tol: float | None = None) -> dict[
     charts["loss"] = LineChart("Loss", "Loss by pass", "pass", "objective", curve, log=log, caption=caption)
     charts["optimality"] = LineChart(
         "Optimality",
-        "Relative optimality by pass",
+        "Optimality by pass",
         "pass",
-        "relative optimality",
+        "share of the loss",
         [Series("", passes, optimality)],
         marks=[Mark(tol, f"tol = {tol:g}")] if tol else [],
         log=any(value > 0 for value in optimality),
-        caption="Violation of the optimality conditions; the run has converged below the dashed line.",
+        caption="Share of the loss that one more step of every entry promises; below the dashed line, converged.",
     )
     caption = "The same loss over the time of the run."
     curve = [Series("", seconds, losses)]

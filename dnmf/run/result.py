@@ -44,7 +44,7 @@ class Result:
     verdict
         Why the run stopped, as a sentence.
     converged
-        Whether the run stopped because the optimality reached `tol`.
+        Whether the run stopped because the next pass promised a share of the loss of at most `tol`.
     short
         The factor that is held whole, one row for every row (or column) of V that is not streamed: W, or Hᵀ.
     long

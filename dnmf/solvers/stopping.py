@@ -49,7 +49,8 @@ class Stopping:
         settings = self._settings
         count, decrease = mean_decrease([record.loss for record in self._history[-RECENT - 1 :]])
         promised = state.optimality if settings.beta == 2 else max(state.optimality, decrease)
-        last = f"; the last {count} lowered it by {decrease:.2g} each" if count else ""
+        brought = f"lowered it by {decrease:.2g}"
+        last = f"; the last {count} passes {brought} each" if count > 1 else f"; the last one {brought}" * count
         at = f"The next one promises {promised:.2g} of the loss{last}"
         if promised <= settings.tol:
             return Verdict(
@@ -58,7 +59,7 @@ class Stopping:
             )
         if state.passes >= settings.max_passes:
             return Verdict(
-                f"The {self._allowed.count} {self._allowed.noun} allowed were made. {at}; raise "
+                f"The {self._allowed.count} {self._allowed.noun} allowed were spent. {at}; raise "
                 f"{self._allowed.option} or tol if that is not enough.",
                 False,
             )

@@ -33,7 +33,7 @@ def plot_history(history: Sequence[Record], tol: float | None = None) -> Any:
     --------
     >>> first, second = Record(1, 9.0, 0.3, 0.1, 0.2, 800, "hals"), Record(2, 4.0, 0.2, 0.01, 0.4, 1600, "hals")
     >>> [axes.get_ylabel() for axes in plot_history([first, second]).axes]
-    ['‖V − WH‖ / ‖V‖', 'relative optimality']
+    ['‖V − WH‖ / ‖V‖', 'share of the loss']
     """
     charts = history_charts(history, tol)
     figure = new_figure(8.4, 3.2)
