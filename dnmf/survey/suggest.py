@@ -11,8 +11,12 @@ from dnmf.errors import DataError
 # Components are stable if the silhouette of the worst cluster is at least this.
 STABLE = 0.8
 
-# Smaller falls of the cophenetic correlation are ignored.
-LEAST_FALL = 0.01
+# A fall of the cophenetic correlation counts if it is at least this, and ends below this.
+LEAST_FALL, COPHENETIC_BAR = 0.05, 0.98
+# A held-out error is as good as the least if it is above it by no more than this share.
+EQUAL = 0.02
+# An elbow of the held-out error: a fall of the error by at least the first share, and no later one by the second.
+ELBOW_FALL, ELBOW_REST = 0.3, 0.05
 
 Column = Sequence[float | None] | None
 
@@ -49,8 +53,9 @@ def suggest(
 ) -> Suggestion:
     """Suggest a rank by the held-out error, and compare it with the stability of the components.
 
-    The rank is the smallest one whose held-out error is within one standard error of the least (Breiman et al. 1984;
-    Hastie et al. 2009, 7.10). It is compared with the largest rank whose components are stable (Nebgen et al. 2021),
+    The rank is the smallest one whose held-out error is within one standard error of the least, or 2 % (Breiman et al.
+    1984; Hastie et al. 2009, 7.10). It is compared with the rank at the elbow of the held-out error, where it has one,
+    with the largest rank whose components are stable (Nebgen et al. 2021),
     and with the rank after which the cophenetic correlation falls most (Brunet et al. 2004). Without a held-out error,
     the largest stable rank is suggested, or else the rank before the fall.
 
@@ -79,6 +84,7 @@ def suggest(
     (4, True)
     >>> print(found)
     Rank 4 is the smallest whose held-out error, 4, is within one standard error (0.2) of the least, 3.9 at rank 5. \
+The held-out error has an elbow at rank 4: it falls by 20% to it, and by less than 5% at every larger rank. \
 Rank 4 is the largest whose components are stable over the runs (silhouette 0.95, at least 0.8 is required).
     """
     columns = (error, spread, stability, cophenetic)
@@ -96,6 +102,7 @@ Rank 4 is the largest whose components are stable over the runs (silhouette 0.95
         found
         for found in (
             _by_error(sizes, held_out, values[1]),
+            _by_elbow(sizes, held_out),
             _by_stability(sizes, values[2], bar),
             _by_fall(sizes, values[3]),
         )
@@ -132,18 +139,33 @@ def _by_error(ranks: Sizes, error: Figures, spread: Figures) -> Criterion:
         return None
     best = int(np.nanargmin(np.where(np.isfinite(error), error, np.nan)))
     margin = float(spread[best]) if np.isfinite(spread[best]) else 0.0
+    close = EQUAL * float(error[best])
+    margin, words = (margin, "one standard error") if margin >= close else (close, f"{EQUAL:.0%}")
     place = int(np.argmax(error <= error[best] + margin))
     rank, least = int(ranks[place]), f"{error[best]:.4g}"
-    if not np.isfinite(spread[best]):
-        return rank, f"Rank {rank} has the least held-out error, {least}; no standard error is known."
+    unknown = "" if np.isfinite(spread[best]) else "; no standard error is known"
     if place == best:
         return rank, (
-            f"Rank {rank} has the least held-out error, {least}, and no smaller rank is within one standard error "
-            f"({margin:.2g}) of it."
+            f"Rank {rank} has the least held-out error, {least}, and no smaller rank is within {words} "
+            f"({margin:.2g}) of it{unknown}."
         )
     return rank, (
-        f"Rank {rank} is the smallest whose held-out error, {error[place]:.4g}, is within one standard error "
-        f"({margin:.2g}) of the least, {least} at rank {ranks[best]}."
+        f"Rank {rank} is the smallest whose held-out error, {error[place]:.4g}, is within {words} "
+        f"({margin:.2g}) of the least, {least} at rank {ranks[best]}{unknown}."
+    )
+
+
+def _by_elbow(ranks: Sizes, error: Figures) -> Criterion:
+    """Return the rank after which the held-out error no longer falls, if it fell much before."""
+    known = np.flatnonzero(np.isfinite(error) & (error > 0))
+    falls = 1 - error[known][1:] / error[known][:-1]
+    if len(falls) < 2 or falls.max() < ELBOW_FALL or falls[-1] >= ELBOW_REST:
+        return None
+    last = int(np.flatnonzero(falls >= ELBOW_REST)[-1])
+    rank = int(ranks[known[last + 1]])
+    return rank, (
+        f"The held-out error has an elbow at rank {rank}: it falls by {falls[last]:.0%} to it, and by less than "
+        f"{ELBOW_REST:.0%} at every larger rank."
     )
 
 
@@ -171,6 +193,7 @@ def _by_fall(ranks: Sizes, cophenetic: Figures) -> Criterion:
     values = cophenetic[known]
     later = np.maximum.accumulate(values[::-1])[::-1][1:]  # the highest from the next rank on
     falls = np.where(values[:-1] > later, values[:-1] - values[1:], -np.inf)
+    falls[values[1:] >= COPHENETIC_BAR] = -np.inf
     if not len(falls) or falls.max() < LEAST_FALL:
         return None
     place = int(np.argmax(falls))

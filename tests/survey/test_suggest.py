@@ -16,7 +16,8 @@ def test_the_smallest_rank_within_one_standard_error_is_named():
     assert (found.rank, found.agree) == (3, True)
     assert found.reason == (
         "Rank 3 is the smallest whose held-out error, 4.1, is within one standard error (0.2) of the least, "
-        "4 at rank 4."
+        "4 at rank 4. The held-out error has an elbow at rank 3: it falls by 54% to it, and by less than 5% at every "
+        "larger rank."
     )
     assert suggest(RANKS, [9, 4.1, 4, 4.2], [0.05] * 4).rank == 4
 
@@ -25,6 +26,20 @@ def test_the_ranks_may_come_in_any_order():
     assert suggest([5, 3, 2, 4], [4.2, 4.1, 9, 4], [0.5, 0.5, 0.5, 0.2]) == suggest(
         RANKS, [9, 4.1, 4, 4.2], [0.5, 0.5, 0.2, 0.5]
     )
+
+
+def test_errors_within_two_percent_are_equal_and_an_elbow_is_a_criterion():
+    found = suggest([1, 2, 3, 4, 5, 6], [200, 92, 4.6, 4.57, 4.56, 4.54], [0.001] * 6)
+    assert (found.rank, found.agree) == (3, True)
+    assert "is within 2% (0.091) of the least, 4.54 at rank 6" in found.reason
+    assert "an elbow at rank 3: it falls by 95% to it" in found.reason
+    gradual = suggest([1, 2, 3, 4, 5, 6], [10, 9, 8.2, 7.5, 6.9, 6.4], [0.001] * 6)
+    assert "elbow" not in gradual.reason
+
+
+def test_a_small_or_a_high_fall_of_the_cophenetic_correlation_is_none():
+    assert suggest(RANKS, [9, 4.1, 4, 4.2], cophenetic=[0.998, 0.981, 0.995, 0.97]).rank == 4
+    assert "cophenetic" not in suggest(RANKS, [9, 4.1, 4, 4.2], cophenetic=[0.998, 0.981, 0.995, 0.97]).reason
 
 
 def test_without_a_standard_error_the_least_error_is_named():
