@@ -116,9 +116,8 @@ def test_w_is_updated_until_little_is_left_and_no_further(share):
     stats.norms.append(float(np.vdot(V, V)))
     rule.visit(V, H, Model.of(start), stats, Scratch(), fresh=False)
     stats.gain = share * stats.norms[0]
-    first, _ = quadratic_gains(
-        np.ascontiguousarray(start.T), np.ascontiguousarray(stats.cross.T), stats.gram, Penalty()
-    )
+    rows, cross = (np.ascontiguousarray(array.T) for array in (start, stats.cross))
+    first, _ = quadratic_gains(rows, cross, stats.gram, Penalty())
     dataclasses.replace(rule, update=watched).finish(start, stats)
     enough = max(0.01 * stats.gain, 1e-4 * first, 1e-12 * stats.norms[0])
     assert all(promised > enough for promised in left[:-1])
