@@ -59,11 +59,12 @@ def test_factors_of_a_tiny_or_huge_matrix_are_right_or_refused(dtype, scale, way
         return
     found = error_of(V, np.asarray(result.W), np.asarray(result.H), scale)
     assert found <= bound
-    # The loss is known to a few roundings of ‖V‖², and the error to their root.
-    known = 2 * float(np.sqrt(np.finfo(dtype).eps))
+    # The loss is a difference of three sums, known to some roundings of ‖V‖² each, and the error to their root.
+    known = 3 * float(np.sqrt(np.finfo(dtype).eps))
     assert result.relative_error is None or result.relative_error == pytest.approx(found, abs=known)
 
 
+@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
 @pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e-30, 1e30, 1e100])
 @pytest.mark.parametrize("solver", ["cd", "mu", "auto"])
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
@@ -75,8 +76,9 @@ def test_estimators_too(scale, solver, form):
             model.fit_transform(form(V))
         return
     W = model.fit_transform(form(V))
+    known = 3 * float(np.sqrt(np.finfo(V.dtype).eps)) * np.linalg.norm(V / scale)
     assert model.reconstruction_err_ / scale == pytest.approx(
-        np.linalg.norm(V / scale - (W / scale) @ model.components_), rel=1e-6, abs=1e-7
+        np.linalg.norm(V / scale - (W / scale) @ model.components_), rel=1e-6, abs=known
     )
 
 
