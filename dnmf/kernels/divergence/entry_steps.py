@@ -13,11 +13,12 @@ import numpy as np
 
 from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.divergence.beta import divergence_of, minimum, power_of
+from dnmf.kernels.optimality import quadratic_gain
 
 
 @kernel
 def newton_entry(w, v, m, y, h, denominator, beta, l1, l2, count):  # type: ignore[no-untyped-def]
-    """Return the new value of an entry h of a column, in float64.
+    """Return the new value of an entry h of a column, in float64, and what Newton's step promised.
 
     w holds the component's entries of W, and y the model of the column. `beta` is None for β = 1, so that it is known
     when this is compiled; then the denominator Σ m w is given.
@@ -25,25 +26,26 @@ def newton_entry(w, v, m, y, h, denominator, beta, l1, l2, count):  # type: igno
     b = 1.0 if beta is None else beta
     numerator, denominator, curvature = slopes(w, v, m, y, y.dtype.type(0), denominator, beta, count)
     slope, bend = denominator + l1 + l2 * h - np.float64(numerator), np.float64(curvature) + l2
+    promised = quadratic_gain(h, slope, bend)
     if slope == 0.0 or (h == 0.0 and slope > 0.0):
-        return h
+        return h, promised
     least = minimum(h, np.float64(numerator), denominator, b, l1, l2)
     if b < 1.0 or b > 2.0:
-        return _best(w, v, m, y, h, least, slope, bend, b, l1, l2, count)
+        return _best(w, v, m, y, h, least, slope, bend, b, l1, l2, count), promised
     new = h - slope / bend if bend > 0.0 else (0.0 if slope > 0.0 else h)
     if slope < 0.0:
-        return max(new, least)
+        return max(new, least), promised
     new = max(new, 0.0)
     if b < 2.0:
         for e in range(count):
             if w[e] > 0 and v[e] > 0 and m[e] > 0 and y[e] + y.dtype.type(new - h) * w[e] <= 0:
-                return least
+                return least, promised
     numerator, denominator, _ = slopes(w, v, m, y, y.dtype.type(new - h), denominator, beta, count)
     slope_there = denominator + l1 + l2 * new - np.float64(numerator)
     if slope_there < 0.0:
         new += (h - new) * (-slope_there) / (slope - slope_there)
         new = min(new, least)
-    return new
+    return new, promised
 
 
 @reordered

@@ -62,9 +62,9 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
                 if not masses[k] > 0.0:
                     continue
                 if beta == 1.0:
-                    new = newton_entry(near[k], v, m, y, h[k], masses[k], None, l1, l2, count)
+                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], None, l1, l2, count)
                 else:
-                    new = newton_entry(near[k], v, m, y, h[k], masses[k], beta, l1, l2, count)
+                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], beta, l1, l2, count)
                 new = _kept(new, h[k])
                 shift_model(near[k], y, new - h[k], tiny, count)
                 moved = max(moved, abs(new - h[k]) * masses[k])

@@ -16,8 +16,10 @@ from dnmf.kernels.divergence.columns import (
     weighted_sum,
 )
 from dnmf.kernels.divergence.elementwise import take_ratios
-from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model, slopes
-from dnmf.kernels.optimality import quadratic_gain
+from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model
+
+# Sweeps over a column end when one promises no more than this share of the first.
+ENOUGH = 0.1
 
 
 @reordered
@@ -44,15 +46,14 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
             multiply_column(near, h, y, count)
         for k in range(rank):
             denominator[k] = totals[k] if zeros else weighted_sum(near[k], m, count)
+        first, gained = 0.0, 0.0
         for sweep in range(sweeps):
-            if sweep == sweeps - 1:
-                for k in range(fixed, rank):
-                    pull, _, bend = slopes(near[k], v, m, y, W.dtype.type(0), 0.0, None, count)
-                    old = np.float64(h[k])
-                    slope = np.float64(denominator[k]) + l1 + l2 * old - np.float64(pull)
-                    sums[0] += quadratic_gain(old, slope, np.float64(bend) + l2)
-            _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count)
+            gained = _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count)
             multiply_column(near, h, y, count)
+            first = gained if sweep == 0 else first
+            if gained <= ENOUGH * first:
+                break
+        sums[0] += gained
         take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)
         add_to_sums(rows[begin:end], ratios, powers, h, numerators, denominators)
         for e in range(count):
@@ -61,11 +62,13 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
 
 @reordered
 def _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count):  # type: ignore[no-untyped-def]
-    """Take a step for every entry of a column that is not fixed, keeping y up to date."""
-    tiny = np.finfo(h.dtype).tiny
+    """Take a step for every entry of a column that is not fixed, keeping y up to date; return what they promised."""
+    tiny, gained = np.finfo(h.dtype).tiny, 0.0
     for k in range(fixed, len(h)):
         w = near[k]
-        new = newton_entry(w, v, m, y, np.float64(h[k]), np.float64(denominator[k]), None, l1, l2, count)
+        new, promised = newton_entry(w, v, m, y, np.float64(h[k]), np.float64(denominator[k]), None, l1, l2, count)
+        gained += promised
         new = new if new >= tiny else 0.0
         shift_model(w, y, h.dtype.type(new) - h[k], tiny, count)
         h[k] = new
+    return gained
