@@ -21,7 +21,7 @@ wait = time.sleep
 # Errors that are the result of a read, and not its failure.
 FOUND = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 # Words of an object store that has no room left.
-FULL = re.compile(r"(?i)quota|insufficient.?storage|storage.?full|\b507\b")
+FULL = re.compile(r"(?i)quota|insufficient.?storage|storage.?full|\b507\b(?!\.\d)")
 
 
 class Failure(NamedTuple):

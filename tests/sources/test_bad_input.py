@@ -151,7 +151,7 @@ def test_a_truncated_chunk_is_named(kind, tmp_path):
 
 def test_help_shows_the_options():
     shown = inspect.signature(dnmf.factorize).parameters
-    assert shown["tol"].default == 1e-4
+    assert shown["tol"].default == 1e-6
     assert shown["max_passes"].default == 100
     assert "options" not in shown
 

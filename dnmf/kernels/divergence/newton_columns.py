@@ -18,7 +18,8 @@ from dnmf.kernels.divergence.columns import (
 from dnmf.kernels.divergence.elementwise import take_ratios
 from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model
 
-# Sweeps over a column end when one promises no more than this share of the first.
+# Sweeps over a column end when one promises no more than this share of the first; a column without a scale yet is far
+# from its minimum, and takes all sweeps.
 ENOUGH = 0.1
 
 
@@ -51,7 +52,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
             gained = _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count)
             multiply_column(near, h, y, count)
             first = gained if sweep == 0 else first
-            if gained <= ENOUGH * first:
+            if gained <= ENOUGH * first and not fresh:
                 break
         sums[0] += gained
         take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)
