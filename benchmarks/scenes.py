@@ -23,7 +23,7 @@ from broken_objects import BUCKET
 import dnmf
 from dnmf.errors import DnmfError, StoreWarning
 from dnmf.storage.objects import zarr_store
-from dnmf.storage.open_location import place_at
+from dnmf.storage.open_location import location_at
 
 ROWS, COLUMNS, WIDTH, RANK = 16, 48, 8, 2
 FLAGS = {"max_passes": 4, "tol": 0.0, "threads": 1}
@@ -226,7 +226,7 @@ class Stage:
         if store is not None and "://" not in str(store):
             shutil.rmtree(store, ignore_errors=True)
         elif store is not None:
-            place_at(store).remove_tree("")
+            location_at(store).remove_tree("")
 
 
 def write_matrix(folder: Path, source: str) -> str:
@@ -346,13 +346,13 @@ def staged(folder: str | None = None) -> Iterator[Stage]:
 
 def files_of(store: Any) -> dict[str, bytes]:
     """Return the content of every file of a store except its lock."""
-    place = place_at(store)
+    place = location_at(store)
     return {name: place.read(name) for name in place.files() if name != ".lock"}
 
 
 def write_files(store: Any, files: dict[str, bytes]) -> None:
     """Write a store from the content of its files."""
-    place = place_at(store)
+    place = location_at(store)
     for name, content in files.items():
         if "://" not in str(store):
             (Path(store) / name).parent.mkdir(parents=True, exist_ok=True)

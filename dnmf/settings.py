@@ -18,8 +18,8 @@ Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 # β of the named losses.
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 # Names of losses in other packages.
-KNOWN_AS = dict.fromkeys(("euclidean", "fro", "gaussian", "l2", "mse"), "frobenius")
-KNOWN_AS |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": "itakura-saito"}
+LOSS_ALIASES = dict.fromkeys(("euclidean", "fro", "gaussian", "l2", "mse"), "frobenius")
+LOSS_ALIASES |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": "itakura-saito"}
 
 # Larger powers of entries soon leave the range of floats.
 MOST_BETA = 10.0
@@ -38,7 +38,7 @@ def _check_loss(name: str, given: Any) -> str | float:
     try:
         beta = float(given)
     except (TypeError, ValueError):
-        raise unknown(name, given, get_args(Loss), "a number β", KNOWN_AS) from None
+        raise unknown(name, given, get_args(Loss), "a number β", LOSS_ALIASES) from None
     if isinstance(given, bool) or not abs(beta) <= MOST_BETA:
         raise SettingsError(f"{name}={given!r} is not allowed; give a name, or β as a number between −10 and 10.")
     return {beta: name for name, beta in BETAS.items()}.get(beta, beta)
@@ -212,7 +212,7 @@ OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "fixe
 # A run may be resumed with other values of these, which control its length and its resources.
 ADJUSTABLE = tuple(name for name, of in FIELDS.items() if of.metadata.get("adjustable"))
 # Options that are data, given in addition to V, and not part of the settings.
-BESIDE = {
+DATA_OPTIONS = {
     "weights": "Weights of the entries, at least 0: a matrix of the same shape, cut along the same axis.",
     "fixed_W": "Known columns of W, held fixed as the first components.",
     "row_names": "Names of the rows: a text file with one name per line, or a .json file with a list.",

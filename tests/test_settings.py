@@ -12,7 +12,7 @@ import dnmf
 from dnmf.checks import parse_bytes
 from dnmf.errors import DnmfError, SettingsError, unknown
 from dnmf.run.options import Options
-from dnmf.settings import ADJUSTABLE, BESIDE, OPTIONS, Init, Settings
+from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, Init, Settings
 
 WHOLE = ["rank", "max_passes", "checkpoint_every", "keep", "threads", "sweeps"]
 REAL = ["l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds"]
@@ -167,7 +167,7 @@ def test_every_option_is_described_where_it_is_defined():
 
 def test_the_typed_keywords_are_the_options():
     typed = get_type_hints(Options)
-    assert set(typed) == {*OPTIONS, *BESIDE}
+    assert set(typed) == {*OPTIONS, *DATA_OPTIONS}
     wider = {"init": Init | tuple[Any, Any], "memory_limit": int | str | None}
     assert {name: typed[name] for name in OPTIONS} == {name: of.type for name, of in OPTIONS.items()} | wider
 

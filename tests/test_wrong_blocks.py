@@ -25,7 +25,7 @@ from dnmf.errors import DataError, DnmfError
 from dnmf.preprocessing import clip, unit_variance
 from dnmf.run.residuals import measure_residuals
 from dnmf.sources import open_matrix
-from dnmf.sources.base import Elsewhere, Layout
+from dnmf.sources.base import Layout, SharedSource
 from dnmf.sources.identity import fingerprint
 
 HEIGHT, WIDTH, BLOCKS = 8, 15, 3
@@ -160,7 +160,7 @@ def across(block):
     return block.T if block.ndim == 2 else block
 
 
-class Given(Elsewhere):
+class Given(SharedSource):
     """A source as people write them: blocks of rows, read as the columns of the transpose."""
 
     def __init__(self, blocks, sparse_blocks):

@@ -17,7 +17,7 @@ from dnmf.checkpoint.read import read_array
 from dnmf.engine.factor import Factor
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.storage.durable import explained, sync
-from dnmf.storage.location import Place
+from dnmf.storage.location import Location
 
 # Narrow blocks are joined to chunks of about this size.
 CHUNK_BYTES = 4 * 2**20
@@ -102,7 +102,7 @@ class StoredFactor(Factor):
 
 
 def write_factors(
-    place: Place, group: str, W: Float, H: Factor, bounds: Sequence[int], transposed: bool
+    place: Location, group: str, W: Float, H: Factor, bounds: Sequence[int], transposed: bool
 ) -> dict[str, list[str]]:
     """Write both factors into a group, under the user's names; return the digests of their chunks.
 
@@ -116,7 +116,7 @@ def write_factors(
     return {short: [small], long: digests}
 
 
-def write_whole(place: Place, name: str, whole: Float) -> str:
+def write_whole(place: Location, name: str, whole: Float) -> str:
     """Write an array as one chunk, and return its digest."""
     array = create_factor(place.zarr(name), whole.shape, whole.shape, whole.dtype)
     array[...] = whole

@@ -5,13 +5,13 @@ import re
 
 from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.records import DAMAGE, Records, passes_of
-from dnmf.storage.location import LOCK, Place
+from dnmf.storage.location import LOCK, Location
 
 # An unfinished file or folder of a run or survey.
 DRAFT = re.compile(r"\.((zarr|names|spent|[0-9]{6,18})\.json|W|H|\.lock|[a-z0-9-]+\.npz)-.+")
 
 
-def sweep_drafts(place: Place, *folders: str) -> None:
+def sweep_drafts(place: Location, *folders: str) -> None:
     """Delete unfinished files in folders; the lock is held, so no process is writing them."""
     for folder in folders:
         for name in place.names(folder):

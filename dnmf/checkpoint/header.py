@@ -10,8 +10,8 @@ from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
 from dnmf.sources.prepared import check_steps
-from dnmf.storage.location import Place
-from dnmf.storage.open_location import place_at
+from dnmf.storage.location import Location
+from dnmf.storage.open_location import location_at
 from dnmf.storage.urls import object_errors
 
 NAME = "zarr.json"
@@ -30,14 +30,14 @@ SURVEY_FIELDS = FIELDS | {"ranks", "n_runs", "cv", "holdout", "sample"}
 ALSO = {"weights", "prepared", "named", "estimator"}
 
 
-def write_header(place: Place, header: Mapping[str, Any], kind: str = RUN) -> None:
+def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) -> None:
     """Write the Zarr group of a store, with the header of a run or survey and its digest as attributes."""
     content = {**header, SEAL: seal_of(header)}
     group = {"zarr_format": 3, "node_type": "group", "attributes": {kind: content}}
     place.replace(NAME, json.dumps(group, indent=2, allow_nan=False).encode())
 
 
-def attributes_of(place: Place, kind: str) -> dict[str, Any] | None:
+def attributes_of(place: Location, kind: str) -> dict[str, Any] | None:
     """Return the header of one kind in the attributes of a Zarr group, or None."""
     try:
         header = json.loads(read_json(place, NAME))["attributes"][kind]
@@ -48,13 +48,13 @@ def attributes_of(place: Place, kind: str) -> dict[str, Any] | None:
     return header if isinstance(header, dict) else None
 
 
-def find_header(place: Place, kind: str = RUN) -> dict[str, Any] | None:
+def find_header(place: Location, kind: str = RUN) -> dict[str, Any] | None:
     """Return the unchecked header of a store, without its digest; None if there is no store of this kind."""
     header = attributes_of(place, kind)
     return None if header is None else {name: value for name, value in header.items() if name != SEAL}
 
 
-def read_header(place: Place) -> dict[str, Any]:
+def read_header(place: Location) -> dict[str, Any]:
     """Return the checked header of the store of a run.
 
     Raises
@@ -72,7 +72,7 @@ def read_header(place: Place) -> dict[str, Any]:
 
 
 def checked_header(
-    place: Place, header: dict[str, Any], what: str, fault_of: Callable[[Mapping[str, Any]], str | None]
+    place: Location, header: dict[str, Any], what: str, fault_of: Callable[[Mapping[str, Any]], str | None]
 ) -> dict[str, Any]:
     """Return a header without its digest, after checking that it is unchanged and valid."""
     version = header.get("format")
@@ -114,7 +114,7 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
     return rows
 
 
-def check_version(place: Place, header: Mapping[str, Any] | None) -> None:
+def check_version(place: Location, header: Mapping[str, Any] | None) -> None:
     """Raise StoreError for a header that a newer dnmf wrote."""
     version = None if header is None else header.get("format")
     if isinstance(version, int) and version > FORMAT:
@@ -123,12 +123,12 @@ def check_version(place: Place, header: Mapping[str, Any] | None) -> None:
         )
 
 
-def is_said(place: Place, header: Mapping[str, Any], kind: str) -> bool:
+def is_said(place: Location, header: Mapping[str, Any], kind: str) -> bool:
     """Return whether a store has exactly this header, with its digest."""
     return attributes_of(place, kind) == {**header, SEAL: seal_of(header)}
 
 
-def read_json(place: Place, name: str) -> bytes:
+def read_json(place: Location, name: str) -> bytes:
     """Return the content of a JSON file; ValueError if it is larger than any that dnmf writes."""
     return place.read(name, MOST_BYTES)
 
@@ -214,6 +214,6 @@ def is_count(given: Any, most: int = 2**62) -> bool:
 def has_header(location: str, header: dict[str, Any]) -> bool:
     """Return whether the run at a path or URL has this header; False if it cannot be read."""
     try:
-        return find_header(place_at(location)) == header
+        return find_header(location_at(location)) == header
     except object_errors(DnmfError):
         return False

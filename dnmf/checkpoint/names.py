@@ -7,12 +7,12 @@ from dnmf.checkpoint.header import MOST_BYTES, read_json
 from dnmf.errors import StoreWarning, warn
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.storage.durable import explained
-from dnmf.storage.location import Place
+from dnmf.storage.location import Location
 
 NAMES = "names.json"
 
 
-def write_names(place: Place, names: Names) -> None:
+def write_names(place: Location, names: Names) -> None:
     """Write names into a store atomically; warn and keep none if they are too large to be read again."""
     axes = {"rows": names.rows, "columns": names.columns}
     content = sealed({axis: None if texts is None else texts.tolist() for axis, texts in axes.items()})
@@ -27,7 +27,7 @@ def write_names(place: Place, names: Names) -> None:
         place.replace(NAMES, content)
 
 
-def read_names(place: Place, shape: tuple[int, int]) -> Names:
+def read_names(place: Location, shape: tuple[int, int]) -> Names:
     """Return the stored names of a matrix of a shape; no names, with a warning, if they are damaged."""
     with explained(f"The names in {place}", "opened"):
         try:

@@ -9,8 +9,8 @@ import zarr
 from dnmf.checkpoint.commit import Commit
 from dnmf.errors import StoreError
 from dnmf.storage import retries
-from dnmf.storage.location import Place
-from dnmf.storage.retries import PlaceError, patiently
+from dnmf.storage.location import Location
+from dnmf.storage.retries import LocationError, patiently
 from dnmf.storage.urls import redacted
 
 
@@ -18,7 +18,7 @@ class Gone(StoreError):
     """A checkpoint has been deleted, as a running fit replaces it by a newer one."""
 
 
-def open_array(place: Place, commit: Commit, name: str) -> zarr.Array[Any]:
+def open_array(place: Location, commit: Commit, name: str) -> zarr.Array[Any]:
     """Open an array of a checkpoint."""
     path = f"{commit.group}/{name}"
     try:
@@ -41,7 +41,7 @@ def read_array(array: zarr.Array[Any], region: Any = ...) -> Any:
     for delay in (*retries.DELAYS, None):
         try:
             part: Any = patiently(partial(array.__getitem__, region), where)
-        except (PlaceError, ValueError) as error:
+        except (LocationError, ValueError) as error:
             raise damaged(where, error) from None
         if not np.isnan(part).any():
             return part
@@ -60,7 +60,7 @@ def gone(where: str) -> Gone:
 
 def damaged(where: str, error: Exception) -> StoreError:
     """Return the error for an array that cannot be read."""
-    reason = error.failure.reason if isinstance(error, PlaceError) else redacted(error)
+    reason = error.failure.reason if isinstance(error, LocationError) else redacted(error)
     return StoreError(
         f"{where} could not be read ({reason}); it is damaged, or cannot be reached. Load the store again."
     )

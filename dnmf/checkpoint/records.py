@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from dnmf.checkpoint.commit import Commit
 from dnmf.checkpoint.header import read_json
-from dnmf.storage.location import Place
+from dnmf.storage.location import Location
 
 NAME = re.compile(r"[0-9]{6,18}\.json")
 # Errors that the content of a damaged record may raise, unlike a record that cannot be read.
@@ -17,7 +17,7 @@ DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, R
 class Records:
     """The commit records at a place; their names are the numbers of passes before them."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self.place = place
 
     def names(self) -> list[str]:

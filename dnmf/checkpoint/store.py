@@ -21,9 +21,9 @@ from dnmf.errors import StoreError, StoreWarning, warn
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.storage.durable import explained, remove_tree
-from dnmf.storage.location import Hold, Place, clear
+from dnmf.storage.location import Location, WriteLock, clear
 from dnmf.storage.objects import WRITABLE
-from dnmf.storage.open_location import place_at
+from dnmf.storage.open_location import location_at
 from dnmf.storage.urls import is_url
 
 
@@ -36,7 +36,7 @@ class Store:
         The newest checkpoint that this process wrote or verified, from which a run continues, publishes and returns.
     """
 
-    def __init__(self, place: Place, header: Mapping[str, Any], held: Hold | None) -> None:
+    def __init__(self, place: Location, header: Mapping[str, Any], held: WriteLock | None) -> None:
         self.place, self.header, self._held = place, header, held
         self.records = Records(place)
         self.commit: Commit | None = None
@@ -62,7 +62,7 @@ class Store:
             If the path exists and may not be overwritten, is not a store, or cannot be deleted; or if it is, contains
             or lies in one of the origins.
         """
-        place = place_at(path)
+        place = location_at(path)
         header = {"format": FORMAT, **header}
         check_apart(str(place), origins)
         with explained(f"The store {place}"):
@@ -93,10 +93,10 @@ class Store:
         StoreError
             If it is not a store of this or an earlier version of dnmf, or if another run writes to it.
         """
-        place = place_at(path)
+        place = location_at(path)
         with explained(f"The store {place}", "opened"):
             header = read_header(place)
-            strange = place.strange()
+            strange = place.find_symlink()
             if strange is not None:
                 raise StoreError(
                     f"{place} holds {strange}, and dnmf makes none; do not trust it. Delete it, or give another store."
@@ -272,10 +272,10 @@ def is_store(path: str | Path) -> bool:
     if is_url(path) and not str(path).startswith(WRITABLE):
         return False
     with explained(f"The store {path}", "opened"):
-        return find_header(place_at(path)) is not None
+        return find_header(location_at(path)) is not None
 
 
-def _refuse(place: Place, overwrite: bool) -> None:
+def _refuse(place: Location, overwrite: bool) -> None:
     """Raise StoreError if a new store may not replace the content of a place."""
     if not place.exists():
         return

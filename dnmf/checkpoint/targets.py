@@ -19,9 +19,9 @@ from dnmf.sources.formats.zarr_array import NAMES
 from dnmf.storage import drafts, durable
 from dnmf.storage.bucket import Bucket
 from dnmf.storage.folder import Folder
-from dnmf.storage.location import Place
+from dnmf.storage.location import Location
 from dnmf.storage.objects import SCHEMES
-from dnmf.storage.open_location import full_path, place_at
+from dnmf.storage.open_location import full_path, location_at
 from dnmf.storage.urls import is_url
 
 ARRAY = re.compile(r"zarr\.json|c(/[0-9]+){0,2}")
@@ -77,7 +77,7 @@ def _identity(path: Path) -> Any:
     return found.st_dev, found.st_ino
 
 
-def check_free(place: Place, overwrite: bool) -> None:
+def check_free(place: Location, overwrite: bool) -> None:
     """Raise StoreError if a new matrix or factor may not replace the content of a place."""
     if not _there(place):
         return
@@ -91,7 +91,7 @@ def check_free(place: Place, overwrite: bool) -> None:
         )
 
 
-def _there(place: Place) -> bool:
+def _there(place: Location) -> bool:
     try:
         names = place.names()
     except NotADirectoryError:
@@ -99,7 +99,7 @@ def _there(place: Place) -> bool:
     return any(not drafts.DRAFT.fullmatch(name) for name in names) or (not names and place.exists())
 
 
-def _foreign(place: Place) -> str | None:
+def _foreign(place: Location) -> str | None:
     """Describe content of a place that dnmf does not write as a matrix or a factor, or return None."""
     try:
         names = place.names()
@@ -108,7 +108,7 @@ def _foreign(place: Place) -> str | None:
     for kind, word in (("dnmf", "the store of a run"), ("dnmf_survey", "a survey of ranks")):
         if attributes_of(place, kind) is not None:
             return f"is {word}"
-    link = place.strange()
+    link = place.find_symlink()
     if link is not None:
         return f"holds {link}"
     written = _pattern(place, names)
@@ -122,7 +122,7 @@ def _foreign(place: Place) -> str | None:
     return None
 
 
-def _pattern(place: Place, names: list[str]) -> re.Pattern[str] | None:
+def _pattern(place: Location, names: list[str]) -> re.Pattern[str] | None:
     """Return the pattern of the files of the Zarr node at a place, or of its draft; None without a node."""
     for name in (NAME, *(f"{name}/{NAME}" for name in names if drafts.DRAFT.fullmatch(name))):
         try:
@@ -139,7 +139,7 @@ def _pattern(place: Place, names: list[str]) -> re.Pattern[str] | None:
     return None
 
 
-def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Place:
+def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) -> Location:
     """Return the place of a new matrix or factor, after checking that it may be written.
 
     Raises
@@ -147,7 +147,7 @@ def check_target(target: str | Path, overwrite: bool, origins: Iterable[Any]) ->
     StoreError
         If it exists and may not be overwritten, or is not dnmf's; or if it is, contains or lies in one of its inputs.
     """
-    place = place_at(target)
+    place = location_at(target)
     check_apart(full_path(target) if isinstance(place, Folder) else target, origins)
     with durable.explained(str(place), "opened"):
         if isinstance(place, Folder) and place.root.is_symlink():
@@ -160,7 +160,7 @@ def inputs_in(store: str | Path | None) -> list[Any]:
     """Return the path of a store, and the locations of the matrix and the weights of its run or survey."""
     if store is None:
         return []
-    place = place_at(store)
+    place = location_at(store)
     header = find_header(place, RUN) or find_header(place, SURVEY) or {}
     weights = header.get("weights")
     return [store, header.get("location"), weights.get("location") if isinstance(weights, dict) else None]

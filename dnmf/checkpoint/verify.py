@@ -15,12 +15,12 @@ from dnmf.checkpoint.commit import GUIDE, Commit, guide_columns
 from dnmf.checkpoint.header import read_json
 from dnmf.checkpoint.records import DAMAGE
 from dnmf.errors import DnmfError, exhausted
-from dnmf.storage.location import Place
+from dnmf.storage.location import Location
 
 METADATA = "zarr.json"
 
 
-def fault_of(place: Place, header: Mapping[str, Any], commit: Commit) -> str | None:
+def fault_of(place: Location, header: Mapping[str, Any], commit: Commit) -> str | None:
     """Return the fault of a checkpoint, or None if a run with this header can have written it.
 
     Raises
@@ -67,7 +67,7 @@ def strange_array(metadata: bytes, shape: list[int]) -> str | None:
     return None if chunks[0] == shape[0] or chunks[1] == shape[1] else f"chunks of {chunks}"
 
 
-def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[str]) -> str | None:
+def damaged_chunk(place: Location, name: str, metadata: bytes, digests: Sequence[str]) -> str | None:
     """Return the name of the first chunk that does not match its digest, or None.
 
     The place reads the bytes, and Zarr decodes them: so an error of the disk is not taken for one of the content. A
@@ -108,7 +108,7 @@ def damaged_chunk(place: Place, name: str, metadata: bytes, digests: Sequence[st
     return None
 
 
-def _content(place: Place, name: str, size: int) -> bytes | None:
+def _content(place: Location, name: str, size: int) -> bytes | None:
     """Return the content of a file, or None if its size in bytes is another one."""
     try:
         content = place.read(name, size)

@@ -21,7 +21,7 @@ from dnmf.engine.plan import amount
 from dnmf.inspection.figures import plot_images
 from dnmf.preprocessing import NAMED, prepare
 from dnmf.run.open import plan_of
-from dnmf.settings import ADJUSTABLE, BESIDE, OPTIONS, Settings
+from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.base import Axis
@@ -70,7 +70,7 @@ main.add_command(report)
     help="Axis of the samples, for --prepare.",
     group="Data",
 )
-@data_options(*BESIDE)
+@data_options(*DATA_OPTIONS)
 @setting_options(*OPTIONS)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import click
 
 from dnmf.checks import kind_of
-from dnmf.settings import BESIDE, OPTIONS, Group
+from dnmf.settings import DATA_OPTIONS, OPTIONS, Group
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
 CLUSTER = {
@@ -80,7 +80,7 @@ def data_options(*names: str) -> Callable[[Function], Function]:
     def add(function: Function) -> Function:
         for name in reversed(names):
             kind = click.Path(exists=True) if name == "fixed_W" else str
-            text = BESIDE[name] + (" A .npy file." if name == "fixed_W" else "")
+            text = DATA_OPTIONS[name] + (" A .npy file." if name == "fixed_W" else "")
             function = option(_flag(name), name, type=kind, metavar="PATH", help=text, group="Data")(function)
         return function
 

@@ -14,7 +14,7 @@ from dnmf.run.watcher import Watcher
 from dnmf.solvers.history import Record, Verdict
 
 
-class Narrator(Watcher):
+class ConsoleWatcher(Watcher):
     """Print the plan, the workers, checkpoints and the verdict of a run; subclasses print the passes."""
 
     def __init__(self, console: Console) -> None:
@@ -78,7 +78,7 @@ class Narrator(Watcher):
         self.text(verdict.sentence)
 
 
-class Lines(Narrator):
+class Lines(ConsoleWatcher):
     """Print one plain line per pass."""
 
     def passed(self, record: Record) -> None:
@@ -89,7 +89,7 @@ class Lines(Narrator):
         self.line(line)
 
 
-class Bar(Narrator):
+class Bar(ConsoleWatcher):
     """Show a live bar that fills as blocks are read, up to the maximum number of passes."""
 
     def __init__(self, console: Console) -> None:

@@ -18,7 +18,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.digests import Digests, digest_of, digests_of
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.base import Layout
 
@@ -27,7 +27,7 @@ ROUNDED = 1e-6
 
 
 @dataclasses.dataclass(slots=True)
-class Audited(FieldSums, Generic[S]):
+class Audited(Summable, Generic[S]):
     """The sums of the inner work; for every block read for the first time its number, digests, and ‖V_j‖² or 0."""
 
     inner: S

@@ -71,7 +71,7 @@ def open_session(
         if found is None:
             yield LocalSession(source, cancel)
         else:
-            from dnmf.engine.cluster.crew import WorkerGroup  # it loads distributed
+            from dnmf.engine.cluster.worker_group import WorkerGroup  # it loads distributed
 
             yield WorkerGroup.of(found, source, on_workers, cancel)
 

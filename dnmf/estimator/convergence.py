@@ -9,7 +9,7 @@ from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.online import Online
 
 
-class Told(Watcher):
+class VerbosePrinter(Watcher):
     """Print a line after every iteration, for `verbose`."""
 
     def __init__(self, name: str) -> None:

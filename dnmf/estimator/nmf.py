@@ -12,7 +12,7 @@ import numpy as np
 from dnmf.engine import single_threaded_products
 from dnmf.errors import SettingsError
 from dnmf.estimator.containers import Table, open_table
-from dnmf.estimator.convergence import Told
+from dnmf.estimator.convergence import VerbosePrinter
 from dnmf.estimator.factorizer import Factorizer
 from dnmf.estimator.parameters import (
     OF_NMF,
@@ -243,7 +243,7 @@ class NMF(Factorizer):
     @contextmanager
     def _running(self, table: Table, options: dict[str, Any], given: Any) -> Iterator[Run]:
         """Start a run, or resume the one in the store if it has the same data and parameters."""
-        watchers = [Told(type(self).__name__)] if self.verbose else []
+        watchers = [VerbosePrinter(type(self).__name__)] if self.verbose else []
         if self.store is not None and is_store(self.store):
             if not isinstance(self.random_state, Integral):  # any seed will do, and so will that of the store
                 del options["seed"]

@@ -11,14 +11,14 @@ from dnmf.errors import StoreError
 from dnmf.estimator.parameters import for_rows
 from dnmf.run.stored import stored_result
 from dnmf.settings import Settings
-from dnmf.storage.open_location import place_at
+from dnmf.storage.open_location import location_at
 
 KEY = "estimator"
 
 
 def is_store(path: str | Path) -> bool:
     """Return whether a path or URL is the store of a run."""
-    return find_header(place_at(path)) is not None
+    return find_header(location_at(path)) is not None
 
 
 def described(model: Any, settings: Settings, error: float | None = None) -> dict[str, Any]:

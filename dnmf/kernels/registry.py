@@ -85,7 +85,7 @@ def altered(rule: Rule, **changes: Any) -> Rule:
 def sums_per_row(rule: Rule, rank: int) -> int:
     """Return the number of numbers that the sums of a pass hold for every row of V as streamed."""
     if isinstance(rule, Divergence):
-        return (rank if rule.by_totals else 2 * rank + 1) + rule.curved * rank * (rank + 1) // 2
+        return (rank if rule.by_totals else 2 * rank + 1) + rule.with_hessian * rank * (rank + 1) // 2
     return rank if isinstance(rule, Quadratic) else rank + rank * (rank + 1) // 2 + 1
 
 

@@ -16,7 +16,7 @@ from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.run.run import Run
 from dnmf.run.stored import stored_steps
 from dnmf.run.watcher import Watcher, Watchers
-from dnmf.settings import ADJUSTABLE, BESIDE, Settings
+from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, Settings
 from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.initialise import check_fixed, check_given
 from dnmf.solvers.selection import resolve
@@ -95,7 +95,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     if "fixed" in options:
         raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
     init, fixed = options.get("init", "auto"), options.get("fixed_W")
-    settings = {name: value for name, value in options.items() if name not in BESIDE}
+    settings = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
     known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
     return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto", "fixed": known})
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict, TypeVar
 
-from dnmf.settings import BESIDE, OPTIONS, Init, Loss, Missing, Solver
+from dnmf.settings import DATA_OPTIONS, OPTIONS, Init, Loss, Missing, Solver
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,7 +42,7 @@ class Options(TypedDict, total=False):
 def shows_options(function: Function) -> Function:
     """Show the options and their defaults in the signature of a function, in place of `**options`."""
     own = [p for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-    defaults = {name: of.default for name, of in OPTIONS.items()} | dict.fromkeys(BESIDE)
+    defaults = {name: of.default for name, of in OPTIONS.items()} | dict.fromkeys(DATA_OPTIONS)
     options = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
     function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
     return function

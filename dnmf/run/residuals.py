@@ -20,7 +20,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.residuals import panel_residuals, unstored
 from dnmf.kernels.rule import Model
@@ -138,7 +138,7 @@ class AxisResiduals:
 
 
 @dataclasses.dataclass(slots=True)
-class ResidualSums(FieldSums):
+class ResidualSums(Summable):
     """Residuals of the rows (2, m) and of the columns, with HHᵀ and the row sums of H for entries not stored."""
 
     rows: Float

@@ -16,7 +16,7 @@ from dnmf.engine import H_ALONE
 from dnmf.engine.factor import Factor, MappedFactor, Rows, StackedFactor
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.sums import Several, Stats
+from dnmf.kernels.blocks.sums import Stats, TupleSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, Share, visit_together
 from dnmf.kernels.rule import Rule
@@ -57,15 +57,15 @@ class FusedUpdate:
         first = [part.point for part in parts[:fused]]
         return cls(updates, np.hstack(first) if first else np.zeros((0, 0)), fused, view)
 
-    def zero(self) -> Several:
+    def zero(self) -> TupleSums:
         """Return the statistics of no block; VHᵀ of the fused parts are views of one array."""
         parts = [update.zero() for update in self.updates]
         cross = np.zeros(self.W.shape)
         for part, own in zip(parts[: self.fused], self._columns, strict=False):
             part.cross = cross[:, own]
-        return Several(parts)
+        return TupleSums(parts)
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: Several, scratch: Scratch) -> Float | None:
+    def visit(self, block: int, V: Block, H: Float | None, sums: TupleSums, scratch: Scratch) -> Float | None:
         """Update a block (Σr, w) of H of all parts in place."""
         assert H is not None
         whole: float | None = None

@@ -18,7 +18,7 @@ from dnmf.engine import H_ALONE, Scope
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels
 from dnmf.kernels.blocks.products import add_gram
-from dnmf.kernels.blocks.sums import FieldSums, Stats
+from dnmf.kernels.blocks.sums import Stats, Summable
 from dnmf.kernels.blocks.tiles import Float, Penalty
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
 from dnmf.kernels.rule import Model
@@ -30,7 +30,7 @@ BATCHES, W_SWEEPS = 16, 4
 
 
 @dataclasses.dataclass(slots=True)
-class BatchSums(FieldSums):
+class BatchSums(Summable):
     """Sums over a batch of blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the previous H."""
 
     stats: Stats
@@ -131,5 +131,5 @@ def update_W(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float
     """Return W (m, r) after some sweeps, given VHᵀ and HHᵀ over a share `weight` of the columns."""
     rows, share = np.ascontiguousarray(W.T, np.float64), min(weight, 1.0)
     penalty = Penalty(rule.penalty_W.l1 * share, rule.penalty_W.l2 * share)
-    update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, penalty, W_SWEEPS, rule.held_W)
+    update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, penalty, W_SWEEPS, rule.n_fixed_W)
     return np.ascontiguousarray(rows.T, W.dtype)

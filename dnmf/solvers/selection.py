@@ -77,7 +77,7 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False) -> Recip
     rule = rule_of(settings, layout, weighted)
     sketching = solver == "sketch" and fits(rule, layout, rank) and (settings.solver == "sketch" or pays(layout, rank))
     if solver == "newton" and isinstance(rule, Divergence) and rule.by_totals:
-        rule = altered(rule, curved=8 * layout.shape[0] * rank * (rank + 1) // 2 <= HESSIAN_BYTES)
+        rule = altered(rule, with_hessian=8 * layout.shape[0] * rank * (rank + 1) // 2 <= HESSIAN_BYTES)
     elif sketching and settings.sweeps is None:
         rule = altered(rule, sweeps=SKETCH_SWEEPS)
     init, follow = init_of(settings, rule, layout), follow_of(settings, rule)
@@ -104,7 +104,7 @@ def rule_of(settings: Settings, layout: Layout, weighted: bool = False) -> Rule:
 
 def follow_of(settings: Settings, rule: Rule) -> Follow:
     """Return the function that makes the state after a pass of the rule."""
-    if isinstance(rule, Divergence) and rule.curved:
+    if isinstance(rule, Divergence) and rule.with_hessian:
         return after_second_order
     extrapolating = settings.solver in ("auto", "sketch") if settings.extrapolate is None else settings.extrapolate
     return after_extrapolated if extrapolating else after_plain

@@ -10,7 +10,7 @@ from dnmf.engine.factor import Factor, MappedFactor, RandomFactor
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext
@@ -27,7 +27,7 @@ PROBES, OVERSAMPLING = 2, 10
 
 
 @dataclasses.dataclass(slots=True)
-class PartNorms(FieldSums):
+class PartNorms(Summable):
     """Squared norms of the positive and the negative part of every right singular vector (2, r)."""
 
     squares: Float

@@ -1,7 +1,7 @@
 """Sources of V: `open_matrix` opens a matrix of any kind; the other names are for new kinds of sources."""
 
-from dnmf.sources.base import Elsewhere, Layout, Part, Pieces, Source
+from dnmf.sources.base import InMemoryBlocks, Layout, Part, SharedSource, Source
 from dnmf.sources.bounds import even_bounds, uncut_bounds
 from dnmf.sources.opening import open_matrix
 
-__all__ = ["Elsewhere", "Layout", "Part", "Pieces", "Source", "even_bounds", "open_matrix", "uncut_bounds"]
+__all__ = ["InMemoryBlocks", "Layout", "Part", "SharedSource", "Source", "even_bounds", "open_matrix", "uncut_bounds"]

@@ -207,7 +207,7 @@ class Part(Protocol):
 Labelled = TypeVar("Labelled", bound=Source)
 
 
-class Elsewhere:
+class SharedSource:
     """A source that every process can read for itself: it is pickled and sent."""
 
     small: ClassVar[bool] = True
@@ -225,7 +225,7 @@ class Elsewhere:
         """Do nothing."""
 
 
-class Pieces(Elsewhere):
+class InMemoryBlocks(SharedSource):
     """Blocks of a matrix in memory, sent to another process."""
 
     small: ClassVar[bool] = False
@@ -248,9 +248,9 @@ class InMemory:
     def expect(self, block: int) -> None:
         """Do nothing."""
 
-    def part(self, blocks: range) -> Pieces:
+    def part(self, blocks: range) -> InMemoryBlocks:
         """Return the blocks themselves."""
-        return Pieces({block: self.read(block, Scratch()) for block in blocks})
+        return InMemoryBlocks({block: self.read(block, Scratch()) for block in blocks})
 
 
 def relabelled(source: Labelled, **changes: Any) -> Labelled:

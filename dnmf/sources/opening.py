@@ -32,7 +32,7 @@ from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
-from dnmf.sources.reopened import Reopened
+from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.storage.objects import UrlStore, zarr_store
 from dnmf.storage.urls import is_url, redacted
@@ -295,4 +295,4 @@ def _location(array: zarr.Array[Any] | zarr.Group) -> str | None:
     return url.removeprefix("file://") if url.startswith("file://") else None
 
 
-Reopened.opener = open_matrix
+ReopenableSource.opener = open_matrix

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dnmf.sources.addresses import Address
-from dnmf.sources.base import Axis, Elsewhere, Layout, Source
+from dnmf.sources.base import Axis, Layout, SharedSource, Source
 
 
-class Reopened(Elsewhere):
+class ReopenableSource(SharedSource):
     """A source that holds too much to be sent: another process opens the matrix again, once.
 
     `stamp` distinguishes the opened file from one that has replaced it.
@@ -24,7 +24,7 @@ class Reopened(Elsewhere):
         if self.layout.location is None:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
         axis: Axis = "rows" if self.layout.transposed else "columns"
-        return reopened, (Reopened.opener, self.layout.location, axis, stamp(self.layout.location))
+        return reopened, (ReopenableSource.opener, self.layout.location, axis, stamp(self.layout.location))
 
 
 def stamp(location: str) -> tuple[int, int]:

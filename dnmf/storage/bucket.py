@@ -7,11 +7,11 @@ from pathlib import Path
 from zarr.storage import StoreLike
 
 from dnmf.errors import StoreError
-from dnmf.storage.location import Hold
+from dnmf.storage.location import WriteLock
 from dnmf.storage.objects import WRITABLE, reach, scheme_of, zarr_store
 from dnmf.storage.retries import repeated, repeated_if_listed, reported
 from dnmf.storage.urls import check_url
-from dnmf.storage.write_lock import NamedHold
+from dnmf.storage.write_lock import NamedLock
 
 TRIES = 5
 
@@ -34,7 +34,7 @@ def open_bucket(url: str) -> "Bucket":
 
 
 class Bucket:
-    """Objects below a URL of S3, Google Cloud Storage or Azure, through obstore; `Place` describes the methods.
+    """Objects below a URL of S3, Google Cloud Storage or Azure, through obstore; `Location` describes the methods.
 
     The key of an object is a path of names with `/` between them.
     """
@@ -133,15 +133,15 @@ class Bucket:
             self._copy(key, target + key.removeprefix(f"{origin}/"))
 
     @repeated
-    def lock(self) -> Hold:
+    def lock(self) -> WriteLock:
         """Claim the store; the last writer to claim it wins."""
-        return NamedHold(self)
+        return NamedLock(self)
 
     def scratch(self) -> Path | None:
         """Return None: a remote store is too slow for temporary files."""
         return None
 
-    def strange(self) -> str | None:
+    def find_symlink(self) -> str | None:
         """Return None: an object is never a link."""
         return None
 

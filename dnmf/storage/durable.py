@@ -12,7 +12,7 @@ from typing import IO
 
 from dnmf.errors import DiskError, DnmfError, StoreError
 from dnmf.storage import drafts
-from dnmf.storage.retries import Failure, PlaceError
+from dnmf.storage.retries import Failure, LocationError
 from dnmf.storage.urls import object_errors
 
 # Errors of a file system that has no hard links, or no locks.
@@ -148,7 +148,7 @@ def explained(what: str, act: str = "written") -> Iterator[None]:
     """Turn an error of the disk or of an object store into a DiskError that names the thing and the act."""
     try:
         yield
-    except PlaceError as error:
+    except LocationError as error:
         raise DiskError(error.failure.sentence(what, act)) from error.__cause__
     except DnmfError:
         raise

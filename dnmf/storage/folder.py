@@ -8,13 +8,13 @@ from typing import IO
 from zarr.storage import StoreLike
 
 from dnmf.storage import durable
-from dnmf.storage.location import LOCK, Hold
+from dnmf.storage.location import LOCK, WriteLock
 from dnmf.storage.retries import repeated, repeated_if_listed, reported
-from dnmf.storage.write_lock import NamedHold
+from dnmf.storage.write_lock import NamedLock
 
 
 class Folder:
-    """A folder on a file system; `Place` describes the methods."""
+    """A folder on a file system; `Location` describes the methods."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -104,18 +104,18 @@ class Folder:
         durable.link_tree(self.root / origin, self.root / name)
 
     @repeated
-    def lock(self) -> Hold:
+    def lock(self) -> WriteLock:
         """Lock a file until this process ends."""
         self.root.mkdir(parents=True, exist_ok=True)
         file = durable.lock(self.root / LOCK)
-        return NamedHold(self) if file is None else FileHold(file)
+        return NamedLock(self) if file is None else FileHold(file)
 
     def scratch(self) -> Path | None:
         """Return a folder in the store."""
         return self.root / "scratch"
 
     @repeated
-    def strange(self) -> str | None:
+    def find_symlink(self) -> str | None:
         """Look for symbolic links, pipes and devices."""
         for folder, below, files in os.walk(self.root):
             for name in (*below, *files):

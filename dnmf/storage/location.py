@@ -4,7 +4,7 @@ A name is a path below the store. A file is created whole or not at all, and onc
 On a disk it is synced; `keep` syncs a group of files before a record refers to it.
 
 This is the one boundary between dnmf and a disk or an object store. A read that fails is repeated, and ends in
-`PlaceError`; so does a write that fails. The results of a read (`FileNotFoundError`, `NotADirectoryError`,
+`LocationError`; so does a write that fails. The results of a read (`FileNotFoundError`, `NotADirectoryError`,
 `IsADirectoryError`) are raised as they are, and so is `FileExistsError` where `create` finds another file.
 """
 
@@ -18,7 +18,7 @@ from dnmf.errors import DiskError
 LOCK = ".lock"
 
 
-class Hold(Protocol):
+class WriteLock(Protocol):
     """The right to write to a store."""
 
     def check(self) -> None:
@@ -28,7 +28,7 @@ class Hold(Protocol):
         """Release it."""
 
 
-class Place(Protocol):
+class Location(Protocol):
     """A folder or the objects below a URL."""
 
     def zarr(self, name: str) -> StoreLike:
@@ -64,17 +64,17 @@ class Place(Protocol):
     def publish(self, origin: str, name: str) -> None:
         """Make an array appear under another name as well, in place of one that was there."""
 
-    def lock(self) -> Hold:
+    def lock(self) -> WriteLock:
         """Take the right to write; StoreError if a living run has it."""
 
     def scratch(self) -> Path | None:
         """Return a folder for temporary files, if there is room for one here."""
 
-    def strange(self) -> str | None:
+    def find_symlink(self) -> str | None:
         """Return a link or special file in the store, in words, or None."""
 
 
-def clear(place: Place, name: str) -> None:
+def clear(place: Location, name: str) -> None:
     """Delete a file or folder, and check that it is gone, so that nothing new is written over its remains."""
     place.remove_tree(name)
     folder, _, base = name.rpartition("/")

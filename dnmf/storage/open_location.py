@@ -5,12 +5,12 @@ from pathlib import Path
 
 from dnmf.storage.bucket import open_bucket
 from dnmf.storage.folder import Folder
-from dnmf.storage.location import Place
+from dnmf.storage.location import Location
 from dnmf.storage.paths import absolute
 from dnmf.storage.urls import is_url
 
 
-def place_at(given: str | Path) -> Place:
+def location_at(given: str | Path) -> Location:
     """Return the place of a path or a URL."""
     return open_bucket(str(given)) if is_url(given) else Folder(full_path(given))
 

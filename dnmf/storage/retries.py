@@ -48,7 +48,7 @@ class Failure(NamedTuple):
         return f"{what} could not be {act} ({self.reason}){whole}. {advice}, and try again."
 
 
-class PlaceError(DiskError):
+class LocationError(DiskError):
     """A read or write of a place failed; `explained` adds its purpose if that is known."""
 
     failure: Failure
@@ -67,7 +67,7 @@ def patiently(act: Callable[[], Found], what: str) -> Found:
 
     Raises
     ------
-    PlaceError
+    LocationError
         If it still fails after the last delay.
     """
     for delay in (*DELAYS, None):
@@ -77,7 +77,7 @@ def patiently(act: Callable[[], Found], what: str) -> Found:
             raise
         except object_errors() as error:
             if delay is None:
-                raise PlaceError.of(what, "read", error) from None
+                raise LocationError.of(what, "read", error) from None
             wait(delay)
     raise AssertionError
 
@@ -108,7 +108,7 @@ def repeated_if_listed(read: Method[Given, Found]) -> Method[Given, Found]:
                 if not _is_listed(place, str(given[0])):
                     raise
                 if delay is None:
-                    raise PlaceError.of(_label(place, given), "read", error) from None
+                    raise LocationError.of(_label(place, given), "read", error) from None
                 wait(delay)
         raise AssertionError
 
@@ -116,7 +116,7 @@ def repeated_if_listed(read: Method[Given, Found]) -> Method[Given, Found]:
 
 
 def reported(write: Method[Given, Found]) -> Method[Given, Found]:
-    """Decorate a method of a place that writes: a failure becomes a PlaceError."""
+    """Decorate a method of a place that writes: a failure becomes a LocationError."""
 
     @functools.wraps(write)
     def writing(place: Any, /, *given: Given.args, **options: Given.kwargs) -> Found:
@@ -126,7 +126,7 @@ def reported(write: Method[Given, Found]) -> Method[Given, Found]:
             raise
         except object_errors() as error:
             number = getattr(error, "errno", None)
-            raise PlaceError.of(_label(place, given), "written", error) from (error if number else None)
+            raise LocationError.of(_label(place, given), "written", error) from (error if number else None)
 
     return writing
 

@@ -9,20 +9,20 @@ from typing import Any
 import psutil
 
 from dnmf.errors import StoreError
-from dnmf.storage.location import LOCK, Place
+from dnmf.storage.location import LOCK, Location
 
 # Names of the runs of this process that have ended.
 _given_up: set[str] = set()
 
 
-class NamedHold:
+class NamedLock:
     """The right to write to a place, which belongs to the run that wrote its name last.
 
     Object stores, and file systems without locks, have no lock that ends with its process. So a run that starts takes
     the right unless its owner is alive on this machine; the former owner stops before its next checkpoint.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place = place
         process = psutil.Process()
         before = self._found()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels, square_sum
 from dnmf.kernels.blocks.products import add_gram
-from dnmf.kernels.blocks.sums import FieldSums, Several
+from dnmf.kernels.blocks.sums import Summable, TupleSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
@@ -61,14 +61,14 @@ class SketchOfRest:
 
 
 @dataclasses.dataclass(slots=True)
-class PredictionSums(FieldSums):
+class PredictionSums(Summable):
     """Sums of a fold over the columns that are not held out (index 0) and those that are (index 1).
 
     V_I Hᵀ (2, |I|, Σr), HHᵀ of every rank (2, r, r), and ‖V_IJ‖².
     """
 
     cross: Float
-    grams: Several
+    grams: TupleSums
     square: float
 
 
@@ -106,7 +106,7 @@ class PredictBlock:
     def zero(self) -> PredictionSums:
         """Return the sums of no block."""
         held = int(self.halves.rows(self.rows).sum())
-        grams = Several([np.zeros((2, rank, rank)) for rank in self.ranks])
+        grams = TupleSums([np.zeros((2, rank, rank)) for rank in self.ranks])
         return PredictionSums(np.zeros((2, held, self.W.shape[1])), grams, 0.0)
 
     def visit(self, block: int, V: Block, H: Float | None, sums: PredictionSums, scratch: Scratch) -> None:

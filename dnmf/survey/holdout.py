@@ -24,7 +24,7 @@ from dnmf.kernels.blocks.entries import Entries, Weighted
 from dnmf.kernels.blocks.hashing import drop_hashed, drop_hashed_entries, hash_halves
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float, kernel
 from dnmf.kernels.divergence.beta import divergence_of
 
@@ -127,7 +127,7 @@ class Hidden:
 
 
 @dataclasses.dataclass(slots=True)
-class PredictedSums(FieldSums):
+class PredictedSums(Summable):
     """Sums over the held-out entries of each part: their divergence, its scale, their number."""
 
     sums: Float

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dnmf.engine.passes import Work
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.sums import FieldSums, Several
+from dnmf.kernels.blocks.sums import Summable, TupleSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.bundle import FusedUpdate
 from dnmf.solvers.sketch import Sketch, SketchSums
@@ -23,11 +23,11 @@ class CombinedPass:
 
     works: tuple[Work[Any], ...]
 
-    def zero(self) -> Several:
+    def zero(self) -> TupleSums:
         """Return the sums of no block."""
-        return Several([work.zero() for work in self.works])
+        return TupleSums([work.zero() for work in self.works])
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: Several, scratch: Scratch) -> None:
+    def visit(self, block: int, V: Block, H: Float | None, sums: TupleSums, scratch: Scratch) -> None:
         """Visit a block for each computation."""
         for work, part in zip(self.works, sums.parts, strict=True):
             work.visit(block, V, H, part, scratch)
@@ -50,10 +50,10 @@ class SketchOfShown:
 
 
 @dataclasses.dataclass(slots=True)
-class VerifySums(FieldSums):
+class VerifySums(Summable):
     """Statistics of every model, and the H of all on a sample of the columns (Σr, s)."""
 
-    bundle: Several
+    bundle: TupleSums
     sample: list[Float]
 
 
@@ -77,7 +77,7 @@ class Verify:
 
 
 @dataclasses.dataclass(slots=True)
-class FactorSums(FieldSums):
+class FactorSums(Summable):
     """Sum and sum of squares of every row of H (r,), and H (r, s) at some places, by blocks."""
 
     mass: Float

@@ -11,7 +11,7 @@ from dnmf.run.result import Result
 from dnmf.settings import Settings
 from dnmf.storage.durable import explained
 from dnmf.storage.objects import WRITABLE
-from dnmf.storage.open_location import place_at
+from dnmf.storage.open_location import location_at
 from dnmf.storage.urls import is_url
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.request import SurveyRequest
@@ -81,7 +81,7 @@ def is_survey(path: str | Path) -> bool:
     if is_url(path) and not str(path).startswith(WRITABLE):
         return False
     with explained(f"The store {path}", "opened"):
-        return find_header(place_at(path), SURVEY) is not None
+        return find_header(location_at(path), SURVEY) is not None
 
 
 def stored_survey(path: str | Path) -> RankSurvey:

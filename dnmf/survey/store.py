@@ -16,8 +16,8 @@ from dnmf.checkpoint.records import DAMAGE
 from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import StoreError, StoreWarning, warn
 from dnmf.storage.durable import explained
-from dnmf.storage.location import Hold, Place, clear
-from dnmf.storage.open_location import place_at
+from dnmf.storage.location import Location, WriteLock, clear
+from dnmf.storage.open_location import location_at
 from dnmf.survey.costs import Costs
 from dnmf.survey.verify import fault_of_piece, read_survey_header
 
@@ -39,9 +39,9 @@ class SurveyStore:
     ```
     """
 
-    def __init__(self, place: Place | None = None, header: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, place: Location | None = None, header: Mapping[str, Any] | None = None) -> None:
         self.place, self.header = place, dict(header or {})
-        self._lock: Hold | None = None
+        self._lock: WriteLock | None = None
         self._pieces: dict[str, Piece] = {}
         self._costs = Costs()
 
@@ -57,7 +57,7 @@ class SurveyStore:
             If something else exists at the path, or a survey of another matrix or with other settings; or if the path
             is, contains or lies in one of the origins.
         """
-        place = place_at(path)
+        place = location_at(path)
         check_apart(str(place), origins)
         with explained(f"The survey {place}"):
             found = find_header(place, SURVEY)
@@ -103,7 +103,7 @@ class SurveyStore:
         StoreError
             If there is no survey, if a newer dnmf wrote it, or if its header is not valid.
         """
-        place = place_at(path)
+        place = location_at(path)
         with explained(f"The survey {place}", "opened"):
             return cls(place, read_survey_header(place))
 

@@ -7,7 +7,7 @@ from typing import Any
 from dnmf.checkpoint.header import SURVEY, SURVEY_FIELDS, attributes_of, checked_header, fault_in, is_count
 from dnmf.errors import StoreError
 from dnmf.settings import MOST_RUNS
-from dnmf.storage.location import Place
+from dnmf.storage.location import Location
 from dnmf.survey.columns import MOST_COLUMNS
 
 # The arrays of a piece by the first word of its name, with their numbers of axes.
@@ -21,7 +21,7 @@ ARRAYS: dict[str, dict[str, int]] = {
 SCHEMES = ("bicross", "speckled")
 
 
-def read_survey_header(place: Place) -> dict[str, Any]:
+def read_survey_header(place: Location) -> dict[str, Any]:
     """Return the header of the store of a survey, checked.
 
     Raises

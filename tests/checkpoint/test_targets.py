@@ -20,7 +20,7 @@ from dnmf.cli.app import main
 from dnmf.convert import convert
 from dnmf.errors import StoreError
 from dnmf.storage import drafts
-from dnmf.storage.open_location import place_at
+from dnmf.storage.open_location import location_at
 
 V = matrix(24, 60)
 OPTIONS = {"rank": 3, "max_passes": 3, "tol": 0, "init": "random"}
@@ -161,7 +161,7 @@ def test_what_dnmf_writes_is_replaced(kind, folder):
 
 def test_in_a_bucket_nothing_is_replaced_that_dnmf_does_not_write(folder):
     root = f"memory://{uuid.uuid4().hex}"
-    place_at(root).replace("letters/dear", b"me")
+    location_at(root).replace("letters/dear", b"me")
     for target in (root, f"{root}/letters"):
         for write in WRITERS[:2]:
             with pytest.raises(StoreError, match="is not overwritten; delete it, or give another path"):
@@ -175,7 +175,7 @@ def test_in_a_bucket_nothing_is_replaced_that_dnmf_does_not_write(folder):
     dnmf.factorize(f"{root}/V.zarr", store=f"{root}/run.zarr", **OPTIONS)
     with pytest.raises(StoreError, match="is an input itself"):
         dnmf.transform(f"{root}/run.zarr", V, out=f"{root}/run.zarr", overwrite=True)
-    assert place_at(root).read("letters/dear") == b"me"
+    assert location_at(root).read("letters/dear") == b"me"
     assert dnmf.load(f"{root}/run.zarr").passes == 3
 
 
@@ -299,7 +299,7 @@ def test_in_a_bucket_the_draft_of_a_process_that_is_gone_is_swept(folder):
     root = f"memory://{uuid.uuid4().hex}"
     target, machine, *_ = drafts.draft_name("").removeprefix(".dnmf-").split("-")
     left = f".dnmf-{target}-{machine}-{2**30}-1-00000000"
-    place = place_at(root)
+    place = location_at(root)
     place.replace(f"{left}/zarr.json", (folder / "V.zarr" / "zarr.json").read_bytes())
     place.replace(f"{left}/c/0/0", b"half")
     convert(folder / "V.zarr", root)

@@ -8,7 +8,7 @@ from distributed import Client, LocalCluster
 from runs import assert_same_bits, matrix, stored
 
 import dnmf
-from dnmf.engine.cluster import crew, launch, workers
+from dnmf.engine.cluster import launch, worker_group, workers
 from dnmf.errors import ClusterWarning, Interrupted
 from dnmf.run.watcher import Watcher
 
@@ -80,7 +80,7 @@ def test_how_often_workers_are_started_again_is_bounded(path, tmp_path, monkeypa
                 cancel.set()
             return super().slots(*given)
 
-    monkeypatch.setattr(crew, "Workers", Look)
+    monkeypatch.setattr(worker_group, "Workers", Look)
     with launch.made(FORM) as cluster:
         given = {"watchers": [Losing(cluster, 3)], "cancel": cancel, "store": tmp_path / "s"}
         with pytest.warns(ClusterWarning), pytest.raises(Interrupted):

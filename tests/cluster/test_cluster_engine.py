@@ -15,8 +15,8 @@ import threadpoolctl
 from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, stored, until
 
 import dnmf
-import dnmf.engine.cluster.crew
 import dnmf.engine.cluster.engine
+import dnmf.engine.cluster.worker_group
 import dnmf.run.home
 import dnmf.solvers.iteration
 import dnmf.solvers.sketch.basis
@@ -257,7 +257,7 @@ def test_an_interrupted_run_goes_on_elsewhere_to_the_same_bits(client, tmp_path)
 
 
 def test_a_store_that_the_workers_do_not_see_is_written_from_here(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.engine.cluster.crew.WorkerGroup, "all_see", lambda crew, predicate: False)
+    monkeypatch.setattr(dnmf.engine.cluster.worker_group.WorkerGroup, "all_see", lambda crew, predicate: False)
     options = {"max_passes": 7, "checkpoint_every": 2, "tol": 0, "init": "nndsvd"}
     result = dnmf.factorize(V, 3, store=tmp_path / "a", client=client, **options)
     assert_same_bits(result, dnmf.factorize(V, 3, client="threads", **options))
@@ -286,7 +286,7 @@ def test_without_a_store_the_workers_keep_H_in_a_folder_that_goes_with_the_run(c
 
 
 def test_where_workers_see_no_folder_H_goes_by_this_process_with_a_warning_above_a_size(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.engine.cluster.crew.WorkerGroup, "sees_folder", lambda crew, path: False)
+    monkeypatch.setattr(dnmf.engine.cluster.worker_group.WorkerGroup, "sees_folder", lambda crew, path: False)
     monkeypatch.setattr("dnmf.engine.cluster.engine.SENT_BYTES", 4000)
     options = {"max_passes": 4, "checkpoint_every": 2, "tol": 0}
     array = stored(tmp_path / "V.zarr", V, (24, 17))
@@ -381,14 +381,14 @@ def test_a_chunk_that_cannot_be_computed_is_told(client):
 
 def test_a_path_that_the_workers_do_not_see_is_found_out_before_the_first_pass(client, tmp_path, monkeypatch):
     path = stored(tmp_path / "V.zarr", V, (24, 17))
-    monkeypatch.setattr(dnmf.engine.cluster.crew, "all_missing", _moved)
+    monkeypatch.setattr(dnmf.engine.cluster.worker_group, "all_missing", _moved)
     with pytest.raises(DataError, match=r"does not see V at .*V\.zarr: .*does not exist.*shared file system"):
         dnmf.factorize(path, 3, client=client, store=tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 
 def _moved(places):
-    from dnmf.engine.cluster.crew import missing
+    from dnmf.engine.cluster.worker_group import missing
 
     return {name: missing(location + "-moved", expected) for name, (location, expected) in places.items()}
 
@@ -397,10 +397,9 @@ def test_a_path_with_other_numbers_on_a_worker_is_found_out(client, tmp_path):
     path = stored(tmp_path / "V.zarr", V, (24, 17))
     expected = dnmf.sources.identity.fingerprint(open_matrix(path))
     stored(tmp_path / "U.zarr", V + 1, (24, 17))
-    assert dnmf.engine.cluster.crew.missing(path, expected) is None
-    assert (
-        dnmf.engine.cluster.crew.missing(str(tmp_path / "U.zarr"), expected) == "the matrix there has another sample."
-    )
+    missing = dnmf.engine.cluster.worker_group.missing
+    assert missing(path, expected) is None
+    assert missing(str(tmp_path / "U.zarr"), expected) == "the matrix there has another sample."
 
 
 def test_a_matrix_in_memory_is_sent_with_a_warning_above_a_size(client, monkeypatch):

@@ -17,7 +17,7 @@ from dnmf.checkpoint import Store
 from dnmf.convert import convert
 from dnmf.errors import DataError, DiskError, DnmfError, Interrupted, MissingExtraError, StoreError
 from dnmf.storage.objects import zarr_store
-from dnmf.storage.open_location import place_at
+from dnmf.storage.open_location import location_at
 
 V = matrix(24, 120)
 OPTIONS = {"rank": 3, "max_passes": 9, "checkpoint_every": 3, "tol": 0, "init": "random"}
@@ -60,7 +60,7 @@ def through(address):
 
 
 def test_the_objects_below_a_url(root):
-    place = place_at(root)
+    place = location_at(root)
     place.create("a/b/one", b"1")
     place.replace("a/two", b"22")
     place.replace("a/two", b"222")
@@ -93,12 +93,12 @@ def test_a_run_with_a_store_far_away_gives_the_same_bits_and_is_resumed(root, ex
     assert_same_bits(result, expected)
     assert result.store == store
     assert_same_bits(dnmf.load(store), expected)
-    entries = place_at(store).names()
+    entries = location_at(store).names()
     assert sorted(entries) == ["H", "W", "checkpoints", "commits", "zarr.json"]
     finished = zarr.open_group(zarr_store(store), mode="r")
     np.testing.assert_array_equal(finished["W"][...], expected.W)
     np.testing.assert_array_equal(finished["H"][...], np.asarray(expected.H))
-    assert len(place_at(store).names("checkpoints")) == 2
+    assert len(location_at(store).names("checkpoints")) == 2
 
 
 def test_a_matrix_far_away_is_found_again_by_its_url(address, expected, tmp_path):
@@ -124,7 +124,7 @@ def test_a_store_that_exists_is_not_overwritten_unasked(root):
         dnmf.factorize(V, store=store, **OPTIONS)
     dnmf.factorize(np.eye(4), 2, store=store, max_passes=3, overwrite=True)
     assert dnmf.load(store).W.shape == (4, 2)
-    place_at(f"{root}/letters").replace("dear", b"me")
+    location_at(f"{root}/letters").replace("dear", b"me")
     with pytest.raises(StoreError, match="is not a store of dnmf, and is not overwritten"):
         dnmf.factorize(V, store=f"{root}/letters", overwrite=True, **OPTIONS)
     with pytest.raises(StoreError, match="does not exist; give the store of a run"):
@@ -161,10 +161,10 @@ def test_a_record_that_another_run_has_written_is_not_taken_for_ones_own(root):
     steps = dnmf.iterate(V, store=store, **OPTIONS)
     for _ in range(2):
         next(steps)
-    place_at(store).create("commits/000003.json", b"{}")
+    location_at(store).create("commits/000003.json", b"{}")
     with pytest.raises(StoreError, match="Another run wrote the checkpoint after pass 3"):
         list(steps)
-    assert len(place_at(store).names("checkpoints")) == 0
+    assert len(location_at(store).names("checkpoints")) == 0
 
 
 @pytest.mark.parametrize("every", [3, 7])
@@ -314,7 +314,7 @@ def test_a_checkpoint_that_is_damaged_far_away_is_told(root, expected):
     store = f"{root}/run.zarr"
     with pytest.raises(Interrupted):
         dnmf.factorize(V, store=store, **OPTIONS, **interrupt_at(4))
-    place = place_at(store)
+    place = location_at(store)
     chunk = next(name for name in place.files() if "checkpoints/000004-" in name and name.endswith("H/c/0/0"))
     content = bytearray(place.read(chunk))
     content[7] ^= 4

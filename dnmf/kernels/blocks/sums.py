@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dnmf.kernels.blocks.tiles import Float
 
 
-class FieldSums:
+class Summable:
     """A dataclass of sums, which are added field by field; lists are concatenated."""
 
     __slots__ = ()
@@ -26,7 +26,7 @@ def total(one: Any, two: Any) -> Any:
 
 
 @dataclasses.dataclass(slots=True)
-class Several:
+class TupleSums:
     """A list of sums, added part by part."""
 
     parts: list[Any]
@@ -37,7 +37,7 @@ class Several:
 
 
 @dataclasses.dataclass(slots=True)
-class Stats(FieldSums):
+class Stats(Summable):
     """Sums over the visited blocks, in float64.
 
     Attributes

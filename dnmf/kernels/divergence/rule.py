@@ -50,9 +50,9 @@ class Divergence:
         Penalties.
     entries
         The entries of V that count.
-    held_W, held_H
+    n_fixed_W, n_fixed_H
         Numbers of fixed components: the first ones of each factor.
-    curved
+    with_hessian
         Whether a visit adds up the Hessians of the rows of W, for `second_order`; only with Newton's method and where
         every entry counts.
     """
@@ -63,9 +63,9 @@ class Divergence:
     penalty_W: Penalty
     penalty_H: Penalty
     entries: Entries = dataclasses.field(default_factory=Entries)
-    held_W: int = 0
-    held_H: int = 0
-    curved: bool = False
+    n_fixed_W: int = 0
+    n_fixed_H: int = 0
+    with_hessian: bool = False
 
     @property
     def by_totals(self) -> bool:
@@ -87,7 +87,7 @@ class Divergence:
         stats = Stats.zero(rows, rank)
         if not self.by_totals:
             stats.denominator = np.zeros((rows, rank))
-        if self.curved:
+        if self.with_hessian:
             stats.grams = np.zeros((rows, rank * (rank + 1) // 2))
         if not self.entries.all:
             stats.seen = np.zeros(rows, np.int64)
@@ -121,11 +121,11 @@ class Divergence:
         W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
         sums = np.zeros(2)
         penalty = self.penalty_H
-        options = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
+        options = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.n_fixed_H, fresh)
         entries = panel.starts, panel.rows, panel.values, panel.weights.astype(h.dtype, copy=False)
         update = descend_columns if self.newton else multiply_columns
         update(*entries, W, totals, h, options, stats.cross, stats.denominator, sums)
-        if self.curved:
+        if self.with_hessian:
             add_curvature(panel, W, h, stats.grams)
         stats.gain += float(sums[0])
         stats.fit += float(sums[1])
@@ -141,7 +141,7 @@ class Divergence:
             product = product_like(values, W, h, scratch)
             ratios, powers = self._ratios(values, weights, product, scratch)
             total = totals.astype(np.float64) @ h if self.by_totals else column_products(powers, product)
-            scale_columns(h, column_products(ratios, product), total, self.held_H)
+            scale_columns(h, column_products(ratios, product), total, self.n_fixed_H)
         for sweep in range(self.sweeps):
             product = product_like(values, W, h, scratch)
             if self.by_totals:
@@ -152,7 +152,7 @@ class Divergence:
                 denominator = np.matmul(W.T, powers, out=scratch.array("denominator", h.shape, h.dtype))
             numerator = np.matmul(W.T, ratios, out=scratch.array("numerator", h.shape, h.dtype))
             new = majorise(h, numerator, denominator, self.beta, self.penalty_H)
-            new[: self.held_H] = h[: self.held_H]
+            new[: self.n_fixed_H] = h[: self.n_fixed_H]
             if sweep == self.sweeps - 1:
                 stats.gain += divergence_gain(h, new, numerator, denominator, self.penalty_H)
             h = new
@@ -192,12 +192,12 @@ class Divergence:
             denominator = stats.row_sums[:, None] if self.by_totals else stats.denominator[part].T
             moved = majorise(rows, numerator, denominator, self.beta, self.penalty_W)
             new[part] = moved.T
-            free = slice(self.held_W, None)
-            bend = stats.grams[part][:, diagonal].T[free] if self.curved else None
+            free = slice(self.n_fixed_W, None)
+            bend = stats.grams[part][:, diagonal].T[free] if self.with_hessian else None
             gain += divergence_gain(rows[free], moved[free], numerator[free], denominator[free], self.penalty_W, bend)
             size += float(np.vdot(rows, numerator))
             penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
-        new[:, : self.held_W] = W[:, : self.held_W]
+        new[:, : self.n_fixed_W] = W[:, : self.n_fixed_W]
         fit = max(stats.fit, 0.0)
         optimality = promised_share(gain, fit + penalty, size, W.dtype)
         norm = sum(stats.norms)
@@ -206,7 +206,7 @@ class Divergence:
 
     def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
         """Return W after a damped Newton step of every row, whose loss has not been evaluated."""
-        new = newton_rows(W, stats.cross, stats.row_sums, stats.grams, self.penalty_W, damping, self.held_W)
+        new = newton_rows(W, stats.cross, stats.row_sums, stats.grams, self.penalty_W, damping, self.n_fixed_W)
         return np.ascontiguousarray(new, dtype=W.dtype)
 
 

@@ -43,8 +43,8 @@ class Quadratic:
     sweeps: int
     penalty_W: Penalty
     penalty_H: Penalty
-    held_W: int = 0
-    held_H: int = 0
+    n_fixed_W: int = 0
+    n_fixed_H: int = 0
 
     @property
     def entries(self) -> Entries:
@@ -87,12 +87,12 @@ class Quadratic:
         """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
         rows = W.T.astype(np.float64, order="C")
         cross = np.ascontiguousarray(stats.cross.T)
-        first, _ = quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.held_W)
+        first, _ = quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.n_fixed_W)
         norm = sum(stats.norms)
         enough = max(W_SHARE_OF_H * stats.gain, W_SHARE_LEFT * first, W_TOLERANCE * norm)
         for _ in range(W_ROUNDS):
-            update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.held_W)
-            if quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.held_W)[0] <= enough:
+            update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.n_fixed_W)
+            if quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.n_fixed_W)[0] <= enough:
                 break
         new = np.ascontiguousarray(rows.T, dtype=W.dtype)
         fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
@@ -150,9 +150,9 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) ->
     """Update the columns h (r, p) of a panel in place, add them to the sums, and return ⟨C, h⟩."""
     rule, stats = share.rule, share.stats
     if share.fresh:
-        match_scale(h, C, gram, rule.held_H)
-    update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.held_H)
-    gain, product = quadratic_gains(h, C, gram, rule.penalty_H, rule.held_H)
+        match_scale(h, C, gram, rule.n_fixed_H)
+    update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.n_fixed_H)
+    gain, product = quadratic_gains(h, C, gram, rule.penalty_H, rule.n_fixed_H)
     stats.gain += gain
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T

@@ -36,8 +36,8 @@ class WeightedQuadratic:
     penalty_W: Penalty
     penalty_H: Penalty
     entries: Entries
-    held_W: int = 0
-    held_H: int = 0
+    n_fixed_W: int = 0
+    n_fixed_H: int = 0
 
     @property
     def least(self) -> float:
@@ -69,7 +69,7 @@ class WeightedQuadratic:
         product = panel.weighted(scratch)
         C = product.cross(model.W, scratch)
         penalty = self.penalty_H
-        options = (base, self.sweeps, penalty.l1, penalty.l2, self.held_H, fresh)
+        options = (base, self.sweeps, penalty.l1, penalty.l2, self.n_fixed_H, fresh)
         entries = different.starts, different.rows, different.weights
         stats.gain += float(update_columns(*entries, model.W, model.gram, C, h, options))
         rounded = h.astype(model.W.dtype)
@@ -99,8 +99,8 @@ class WeightedQuadratic:
         """Minimise over every row of W; the loss follows from the exact change of the quadratic."""
         rows = W.astype(np.float64)
         penalty = self.penalty_W
-        options = (W_SWEEPS, penalty.l1, penalty.l2, self.held_W)
-        rows[stats.seen == 0, self.held_W :] = 0
+        options = (W_SWEEPS, penalty.l1, penalty.l2, self.n_fixed_W)
+        rows[stats.seen == 0, self.n_fixed_W :] = 0
         gain = float(update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, options))
         new = rows.astype(W.dtype)
         change = change_by_rows(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)

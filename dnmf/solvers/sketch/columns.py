@@ -12,7 +12,7 @@ from dnmf.engine.passes import add_up
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import PANEL_BYTES, Block, slices
 from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product, power_of_two
-from dnmf.kernels.blocks.sums import FieldSums
+from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
@@ -24,7 +24,7 @@ TOGETHER = 2048
 
 
 @dataclasses.dataclass(slots=True)
-class SurrogateSums(FieldSums):
+class SurrogateSums(Summable):
     """SHᵀ (q, r), HHᵀ (r, r), and the row sums of H (r,)."""
 
     cross: Float
@@ -67,7 +67,7 @@ class Round:
             else:
                 h = np.ascontiguousarray(H[:, columns])
             sweeps = FIRST_SWEEPS if H is None else SWEEPS
-            update_free(hals, h, C, self.gram, self.rule.penalty_H, sweeps, 0 if H is None else self.rule.held_H)
+            update_free(hals, h, C, self.gram, self.rule.penalty_H, sweeps, 0 if H is None else self.rule.n_fixed_H)
             new[:, columns] = h
             add_outer_product(part, h, sums.cross, scratch)
             add_gram(h, sums.gram)

@@ -40,7 +40,7 @@ def fits(rule: Rule, layout: Layout, rank: int) -> bool:
 
 def starts(rule: Rule, layout: Layout, rank: int) -> bool:
     """Return whether a run can start from a sketch: every entry of V must count, and no component be fixed."""
-    if not isinstance(rule, (Quadratic, Divergence)) or rule.held_W or rule.held_H:
+    if not isinstance(rule, (Quadratic, Divergence)) or rule.n_fixed_W or rule.n_fixed_H:
         return False
     return rule.entries.all and LARGEST * rank < min(layout.shape)
 

@@ -7,14 +7,14 @@ import numpy as np
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels, square_sum
 from dnmf.kernels.blocks.products import add_gram
-from dnmf.kernels.blocks.sums import FieldSums, Stats
+from dnmf.kernels.blocks.sums import Stats, Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.iteration import Update
 from dnmf.solvers.sketch.basis import sampled
 
 
 @dataclasses.dataclass(slots=True)
-class SketchSums(FieldSums):
+class SketchSums(Summable):
     """Sums of the first pass.
 
     Y = VRᵀ (m, K), RRᵀ (K, K), a sample of the columns of R, ‖V_j‖² of every block, and the sum of V if requested.
@@ -68,7 +68,7 @@ class Sketch:
 
 
 @dataclasses.dataclass(slots=True)
-class CorrectSums(FieldSums):
+class CorrectSums(Summable):
     """Sums of a later pass: those of the rule, RRᵀ (q, q), and a sample of the columns of [H; R]."""
 
     stats: Stats

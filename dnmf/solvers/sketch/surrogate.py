@@ -197,7 +197,7 @@ class Surrogate:
 
         def improve(rows: slice) -> None:
             part = np.ascontiguousarray(W[rows].T, dtype)
-            update_free(hals, part, cross @ self.left[rows].T, gram, penalty, sweeps, self.rule.held_W)
+            update_free(hals, part, cross @ self.left[rows].T, gram, penalty, sweeps, self.rule.n_fixed_W)
             new[rows] = part.T
 
         list(self.each(improve, slices(len(W), TOGETHER)))

@@ -16,7 +16,7 @@ from dnmf.sources.formats.stored_vectors import Vector
 from dnmf.sources.memory import as_columns
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import reading, reading_part
-from dnmf.sources.reopened import Reopened
+from dnmf.sources.reopened import ReopenableSource
 
 
 class Compressed(NamedTuple):
@@ -29,7 +29,7 @@ class Compressed(NamedTuple):
     starts: Vector
 
 
-class CompressedSource(Reopened):
+class CompressedSource(ReopenableSource):
     """A sparse matrix on a disk or in an object store, read along the axis of its compression.
 
     The starts of its rows (or columns) are held in memory; the entries are read when they are needed.

@@ -25,7 +25,7 @@ from dnmf.sources.formats.raw_array import FileSource, Plain, flat_bytes
 from dnmf.sources.formats.raw_bytes import fill, opened
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import reading
-from dnmf.sources.reopened import Reopened
+from dnmf.sources.reopened import ReopenableSource
 
 # The numbers of filters in HDF5.
 DEFLATE, SHUFFLE = 1, 2
@@ -155,7 +155,7 @@ class Hdf5Array:
         return unpacked
 
 
-class Hdf5Source(Reopened):
+class Hdf5Source(ReopenableSource):
     """A dense matrix in an HDF5 dataset that is stored in chunks; a block is a run of whole chunks."""
 
     def __init__(

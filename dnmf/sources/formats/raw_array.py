@@ -14,7 +14,7 @@ from dnmf.errors import DataError, ReadError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.sources.addresses import Address
-from dnmf.sources.base import Axis, Elsewhere, Layout, check_shape
+from dnmf.sources.base import Axis, Layout, SharedSource, check_shape
 from dnmf.sources.bounds import uncut_bounds
 from dnmf.sources.formats.raw_bytes import expect_file, fill, opened, read_into
 from dnmf.sources.names import NO_NAMES, Names
@@ -32,7 +32,7 @@ class Plain(NamedTuple):
     in_columns: bool
 
 
-class FileSource(Elsewhere):
+class FileSource(SharedSource):
     """A matrix of contiguous numbers in a file."""
 
     def __init__(

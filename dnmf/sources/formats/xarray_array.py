@@ -21,7 +21,7 @@ from dnmf.sources.formats.zarr_array import ZarrSource
 from dnmf.sources.memory import ArraySource, from_sparse
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading
-from dnmf.sources.reopened import Reopened
+from dnmf.sources.reopened import ReopenableSource
 from dnmf.storage.objects import zarr_store
 from dnmf.storage.urls import is_url, redacted
 
@@ -126,7 +126,7 @@ def check_dims(array: Any) -> None:
         )
 
 
-class LazySource(Reopened):
+class LazySource(ReopenableSource):
     """A DataArray that is read and decoded lazily; a block is a run of whole chunks of its file."""
 
     def __init__(self, array: Any, names: Names, location: str | None, streamed: Axis | None = None) -> None:

@@ -11,7 +11,7 @@ from zarr.storage import LocalStore
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.sources.base import Axis, Elsewhere, Layout, check_shape
+from dnmf.sources.base import Axis, Layout, SharedSource, check_shape
 from dnmf.sources.bounds import even_bounds, streams_rows
 from dnmf.sources.formats.presence import Presence
 from dnmf.sources.formats.raw_array import flat_bytes
@@ -23,7 +23,7 @@ from dnmf.sources.read_errors import reading
 NAMES = ("row_names", "column_names")
 
 
-class ZarrSource(Elsewhere):
+class ZarrSource(SharedSource):
     """A Zarr array, of format 2 or 3. A block of V is one column (or row) of its chunk grid."""
 
     def __init__(
