@@ -1,7 +1,7 @@
 """Compare dnmf with other packages: install them, run all of them in turn, and write the tables of `RESULTS.md`.
 
-    python benchmarks/tables.py [dense sparse counts larger growth blocks faults scripts] [--size 1] [--rounds 3]
-                                [--out benchmarks/RESULTS.md] [--place .venv-peers] [--small]
+    python benchmarks/tables.py [dense sparse counts defaults larger growth blocks faults scripts] [--rounds 3]
+                                [--size 1] [--out benchmarks/RESULTS.md] [--place .venv-peers] [--small]
 
 Every table is a section of the file and can be made alone. `--small` takes seconds, installs nothing, and runs only the
 peers that need no other packages than dnmf.
@@ -22,6 +22,7 @@ from typing import Any
 import scipy.sparse as sp
 from contenders import BATCHES, CD, CONTESTS, DASK_DISK, HALS_DISK, LIMIT, PRODUCTS, READING, SMALL
 from contest import Peer, Run, contest, install, python_of, run
+from defaults import PROBLEMS, lines_of
 from passes import synthetic
 from peers.job import Job
 from problems import counts, judge_of, tfidf, write_larger, write_problem
@@ -178,6 +179,11 @@ def output_of(script: str) -> list[str]:
     return (done.stdout if done.returncode == 0 else done.stdout + done.stderr).strip().splitlines()
 
 
+def default_runs(setting: Setting) -> list[str]:
+    """Compare the estimators as their users call them."""
+    return lines_of(PROBLEMS[:1] if setting.given.small else PROBLEMS, setting.given.rounds)
+
+
 def scripts(setting: Setting) -> list[str]:
     """Run the scripts that measure one thing each, in smaller forms than for the full-size measurements."""
     lines = []
@@ -210,6 +216,7 @@ TABLES: dict[str, tuple[str, Callable[[Setting], list[str]]]] = {
     "dense": ("Dense, in memory", dense),
     "sparse": ("Sparse, in memory", sparse),
     "counts": ("Counts, in memory", counted),
+    "defaults": ("Defaults", default_runs),
     "larger": ("Larger than memory", larger),
     "growth": ("Growth with the number of rows", growth),
     "blocks": ("Growth with the number of blocks", blocks),

@@ -20,12 +20,13 @@ def test_every_format_is_measured_in_its_small_form():
 
 def test_the_tables_are_made_in_their_small_form(tmp_path):
     script, out = str(ROOT / "benchmarks" / "tables.py"), tmp_path / "RESULTS.md"
-    command = [sys.executable, script, "--small", "dense", "larger", "--out", str(out)]
+    command = [sys.executable, script, "--small", "dense", "defaults", "larger", "--out", str(out)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     text = out.read_text()
     assert "## Dense, in memory" in text
     assert "## Larger than memory" in text
+    assert re.search(r"^\| tiny \| 100 × 50 \| 5 \|", text, re.MULTILINE)
     for peer in ("dnmf, hals", "scikit-learn, cd", "dask.array, textbook"):
         rows = [line.split(" | ") for line in text.splitlines() if line.startswith(f"| {peer} |")]
         assert len(rows) == 3, text
