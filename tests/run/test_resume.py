@@ -52,7 +52,7 @@ def test_an_array_that_a_version_cut_otherwise_is_cut_as_it_was(rows, weighted, 
     V = matrix(60, 24) if rows else matrix()
     options = {"rank": 4, "tol": 0, **PLAIN, **({"weights": V + 1} if weighted else {})}
     with monkeypatch.context() as other:
-        other.setattr("dnmf.sources.memory.FINE_BYTES", 2**9)
+        other.setattr("dnmf.sources.bounds.FINE_BYTES", 2**9)
         whole = dnmf.factorize(V, max_passes=PASSES, **options)
         dnmf.factorize(V, max_passes=3, store=tmp_path / "run.zarr", **options)
     given = {"weights": V + 1} if weighted else {}
