@@ -17,7 +17,7 @@ from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, or
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
-from dnmf.solvers.sketch.surrogate import Surrogate
+from dnmf.solvers.sketch.surrogate import Surrogate, tolerance_for
 from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout
 
@@ -82,7 +82,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
     S = np.concatenate(sums.sample, axis=1)
     all_columns = BlockColumns(engine, context.new_factor, R)
     with parallel_map(context.threads) as each:
-        surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each)
+        surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each, tolerance_for(settings.tol))
         runs: tuple[float, ...]
         if settings.n_runs == 1:
             W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()

@@ -22,7 +22,7 @@ from dnmf.solvers.iteration import MapBlocks, PassContext
 from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
-from dnmf.solvers.sketch.surrogate import Surrogate
+from dnmf.solvers.sketch.surrogate import Surrogate, tolerance_for
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
@@ -103,13 +103,16 @@ class ScaledSketch:
     norms: tuple[float, ...]
 
     @classmethod
-    def of(cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: MapFunction = map) -> Self:
+    def of(
+        cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: MapFunction = map, tol: float = 0.0
+    ) -> Self:
         """Return the surrogate from the sums of the pass; `each` maps over its parts."""
         dtype, Q = layout.work_dtype, basis.Q
         product = sums.product / basis.root
         left = Q + lifted(Q, product, sums.gram, dtype)
         rule = Quadratic(hals, 1, Penalty(), Penalty())
-        surrogate = Surrogate(left.astype(dtype), rule, float(np.vdot(left.T @ left, sums.gram)), each=each)
+        norm = float(np.vdot(left.T @ left, sums.gram))
+        surrogate = Surrogate(left.astype(dtype), rule, norm, each=each, tolerance=tolerance_for(tol))
         sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
         return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
 
@@ -166,7 +169,7 @@ def scaled_start(context: PassContext, settings: Settings, width: int, starts: i
     sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
     known.clear()
     with parallel_map(context.threads) as each:
-        sketch = ScaledSketch.of(basis, sums, layout, each)
+        sketch = ScaledSketch.of(basis, sums, layout, each, settings.tol)
         if settings.n_runs == 1:
             state = sketch.state(context, columns, settings.rank, settings.seed, starts, rounds)
         else:

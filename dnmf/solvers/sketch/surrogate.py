@@ -29,8 +29,8 @@ from dnmf.solvers.sketch.columns import (
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
-# The rounds end when one lowers the loss by less than this share of it.
-TOLERANCE = 1e-6
+# The rounds end when one lowers the loss by less than the `tol` of the run, between these shares of it.
+TOLERANCE, LOOSEST = 1e-6, 1e-4
 # Rounds of every random start, and the rows and columns it uses at most; the better half goes on with twice the rounds.
 TRIAL_ROUNDS, TRIAL_SIZE = 16, 4000
 # Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
@@ -38,6 +38,15 @@ CLOSE, TIE = 1e-3, 1e-6
 
 
 Trial = tuple[LocalColumns, Float, float]
+
+
+def tolerance_for(tol: float) -> float:
+    """Return the tolerance of a surrogate for that of a run: to be more exact would not pay.
+
+    >>> tolerance_for(0.0), tolerance_for(1e-5), tolerance_for(0.1)
+    (1e-06, 1e-05, 0.0001)
+    """
+    return min(max(TOLERANCE, tol), LOOSEST)
 
 
 def better_half(trials: list[Trial], close: float) -> list[Trial]:
@@ -79,6 +88,8 @@ class Surrogate:
         ‖V‖² − ‖V̂‖², the part of V outside the surrogate.
     each
         Maps over parts of W, parts of the columns, and random starts: `map`, or the same with several threads.
+    tolerance
+        The share of the loss by which a round must lower it for the next one to follow.
     """
 
     left: Float
@@ -86,6 +97,7 @@ class Surrogate:
     norm: float
     beyond: float = 0.0
     each: MapFunction = map
+    tolerance: float = TOLERANCE
 
     def descend(self, columns: SurrogateColumns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after `rounds` rounds or when the progress is small.
@@ -100,7 +112,7 @@ class Surrogate:
             if loss > least:
                 momentum, point, previous, least = momentum.cut(), best, None, np.inf
                 continue
-            settled = least - loss < TOLERANCE * loss
+            settled = least - loss < self.tolerance * loss
             best, least, found = new, loss, loss
             if settled:
                 break
