@@ -2,7 +2,7 @@
 
 A compiler vectorises a loop of unknown length in large steps, and would take most of r components one by one. Here
 `LANES` components are taken at a time, and the rest of a row in a half, a quarter, … of that. Rows are in C order; row
-numbers are integers of any size. `tests/kernels/test_vectors.py` compares each function with a plain loop.
+numbers are integers of any size. `tests/kernels/test_vectors.py` compares each function with NumPy.
 """
 
 from collections.abc import Callable
