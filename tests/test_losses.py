@@ -363,7 +363,11 @@ BAD = [
         DataError,
         "weights is cut into 4 blocks .* rechunk the weights",
     ),
-    ({"fixed_W": np.ones((29, 1))}, DataError, r"fixed_W has shape \(29, 1\); .* needs \(30, number of fixed components"),
+    (
+        {"fixed_W": np.ones((29, 1))},
+        DataError,
+        r"fixed_W has shape \(29, 1\); .* needs \(30, number of fixed components",
+    ),
     ({"fixed_W": np.ones((30, 4))}, SettingsError, "fixed_W has 4 columns, and rank=3; give a rank of at least 4"),
     ({"fixed_W": -np.ones((30, 1))}, DataError, r"fixed_W\[0, 0\] is -1; give finite numbers of at least 0"),
     ({"fixed": 2}, SettingsError, "the option 'fixed' is not known; give the known columns of W as fixed_W="),
