@@ -1,6 +1,7 @@
 """The structure of the package: the order of its folders, the homes of heavy packages, and the length of code."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "dnmf"
@@ -77,6 +78,20 @@ def test_imports_point_downward():
             if used != room(path) and ORDER.index(used) >= ORDER.index(room(path)):
                 upward.append(f"{path.relative_to(PACKAGE)}:{line} imports {name}")
     assert upward == []
+
+
+def test_modules_form_no_circle():
+    named = {path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", "."): path for path in MODULES}
+    named |= {name.removesuffix(".__init__"): path for name, path in named.items()}
+    graph = {
+        path: {
+            used
+            for _, name in imports(tree)
+            if (used := named.get(name) or named.get(name.rpartition(".")[0])) not in (None, path)
+        }
+        for path, tree in MODULES.items()
+    }
+    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
 def test_heavy_packages_are_imported_in_their_homes():

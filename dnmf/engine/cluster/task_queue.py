@@ -5,22 +5,35 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from distributed import Future, KilledWorker
+from distributed import Client, Future, KilledWorker
 
 from dnmf.engine.cluster import tasks
-from dnmf.engine.cluster.workers import POLL_S, lost
+from dnmf.engine.cluster.workers import POLL_S, Workers, lost
 from dnmf.engine.passes import BadBlock
-
-if TYPE_CHECKING:
-    from dnmf.engine.cluster.engine import ClusterEngine
+from dnmf.errors import ClusterError
+from dnmf.sources.base import Source
 
 # Sums that one task adds: a power of two, so that the tree is that of pairs of neighbours.
 FAN_IN = 8
 # Tasks in flight for every thread of the cluster. When half of them are done, new ones are submitted together; so a
 # worker always has a next task.
 AHEAD = 4
+
+
+class PassEngine(Protocol):
+    """The members of a cluster's engine that a queue needs."""
+
+    source: Source
+    workers: Workers
+    client: Client
+    groups: list[range]
+    threads: int
+    on_block: Callable[[int], None]
+
+    def explain(self, index: int, error: KilledWorker) -> ClusterError:
+        """Return the error for a group that has killed one worker after another."""
 
 
 class TaskQueue:
@@ -40,7 +53,7 @@ class TaskQueue:
 
     def __init__(
         self,
-        engine: "ClusterEngine",
+        engine: PassEngine,
         indices: Sequence[int],
         submit: Callable[[Sequence[int]], list[Future]],
         read: Callable[[int], bool],
