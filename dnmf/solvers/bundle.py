@@ -165,7 +165,10 @@ def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | No
         own = [context.rule] * len(state.parts) if rules is None else rules
         H = context.new_factor(state.W.shape[1])
         sums = context.engine.one_pass(FusedUpdate.of(context, own, state.parts, view), state.H, H)
-        parts = [follow(*each, H) for each in zip(own, state.parts, sums.parts, strict=True)]
+        parts = [
+            follow(dataclasses.replace(context, rule=rule), part, stats, H)
+            for rule, part, stats in zip(own, state.parts, sums.parts, strict=True)
+        ]
         taken = [part.H is H for part in parts]
         if all(taken):
             return bundle(parts, H)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.engine import Engine, single_threaded_products
+from dnmf.engine import Engine, parallel_map, single_threaded_products
 from dnmf.engine.factor import Factor
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
 from dnmf.kernels.rule import Model, Rule
 from dnmf.kernels.scale import check_scale
 from dnmf.solvers.extrapolation import extrapolate
@@ -60,7 +60,7 @@ class PassContext:
 # Makes a pass from a state, and returns the next state.
 Method = Callable[[PassContext, State], State]
 # Returns the next state, given the statistics of a pass of the rule and the H that it wrote.
-Follow = Callable[[Rule, State, Stats, Factor], State]
+Follow = Callable[[PassContext, State, Stats, Factor], State]
 
 
 def iterate(context: PassContext, state: State, method: Method) -> Iterator[State]:
@@ -90,7 +90,7 @@ def stepping(follow: Follow) -> Method:
     def step(context: PassContext, state: State) -> State:
         H = context.new_factor(state.W.shape[1])
         stats = context.engine.one_pass(Update.of(context, state), state.H, H)
-        new = follow(context.rule, state, stats, H)
+        new = follow(context, state, stats, H)
         if new.H is not H:
             H.drop()
         return new
@@ -98,13 +98,14 @@ def stepping(follow: Follow) -> Method:
     return step
 
 
-def after_plain(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+def after_plain(context: PassContext, state: State, stats: Stats, H: Factor) -> State:
     """Return the state after a pass of the rule alone."""
-    return state.after(rule.finish(state.point, stats), H, tuple(stats.norms))
+    return state.after(context.rule.finish(state.point, stats), H, tuple(stats.norms))
 
 
-def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+def after_extrapolated(context: PassContext, state: State, stats: Stats, H: Factor) -> State:
     """Return the state after a pass from a point beyond W, with the next such point."""
+    rule = context.rule
     step = rule.finish(state.point, stats)
     norms = tuple(stats.norms)
     if not state.accepts(step):
@@ -117,12 +118,13 @@ def after_extrapolated(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
     return dataclasses.replace(new, method="extrapolated", carry=carry)
 
 
-def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> State:
+def after_second_order(context: PassContext, state: State, stats: Stats, H: Factor) -> State:
     """Return the state after a pass for the Kullback–Leibler divergence; the next one tries a second-order step of W.
 
     The state keeps the majorised step, which cannot raise the loss, until a pass has found the second-order step to be
     better.
     """
+    rule = context.rule
     assert isinstance(rule, Divergence)
     step = rule.finish(state.point, stats)
     norms, carry = tuple(stats.norms), state.carry
@@ -131,7 +133,8 @@ def after_second_order(rule: Rule, state: State, stats: Stats, H: Factor) -> Sta
         damping = min(TIGHTENED * carry.damping, 1.0)
         return dataclasses.replace(new, carry=dataclasses.replace(new.carry, damping=damping, W_newton=None))
     damping = carry.damping if carry.W_trial is None else max(EASED * carry.damping, LEAST_DAMPING)
-    W_newton = rule.second_order(state.point, stats, damping)
+    with parallel_map(min(context.threads, -(-len(state.W) // STEP_ROWS))) as each:
+        W_newton = rule.second_order(state.point, stats, damping, each)
     W_trial, momentum = W_newton, carry.momentum
     if carry.W_newton is not None:
         momentum = momentum.grown()

@@ -15,7 +15,6 @@ from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.errors import keep_before
 from dnmf.inspection.components import sparsity
 from dnmf.kernels.divergence.rule import Divergence
-from dnmf.kernels.rule import Rule
 from dnmf.solvers.bundle import bundle, bundled
 from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
@@ -45,8 +44,8 @@ def advance_all(
     rules = [context.rule] * len(models) + [weighted] * len(folds)
     view = Hidden((*[None] * len(models), *hidden), layout.bounds) if folds else None
 
-    def follow(rule: Rule, state: State, stats: Any, H: Any) -> State:
-        return follow_of(settings, rule)(rule, state, stats, H)
+    def follow(context: PassContext, state: State, stats: Any, H: Any) -> State:
+        return follow_of(settings, context.rule)(context, state, stats, H)
 
     commit = None if checkpoints is None else checkpoints.newest()
     if commit is None or checkpoints is None:

@@ -1,13 +1,17 @@
 """The second-order step of W's rows, against the Hessians written out."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import panels
+from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Penalty
 from dnmf.kernels.divergence.newton_rows import ROW_LEAST, add_curvature, newton_rows
+from dnmf.kernels.divergence.rule import Divergence
 
 RANK = 3
 
@@ -99,3 +103,15 @@ def test_a_row_of_zeros_stays():
     new = newton_rows(W, top, H.sum(axis=1), packed(V, np.maximum(W, 1e-300), H), Penalty(), 1.0, 0)
     assert (new[3] == 0).all()
     assert np.isfinite(new).all()
+
+
+def test_rows_take_the_same_step_in_parts_on_threads(monkeypatch):
+    monkeypatch.setattr("dnmf.kernels.divergence.rule.STEP_ROWS", 5)
+    V, W, H = problem()
+    stats = Stats.zero(*W.shape)
+    stats.cross, stats.row_sums, stats.grams = (V / (W @ H)) @ H.T, H.sum(axis=1), packed(V, W, H)
+    rule = Divergence(1.0, True, 1, Penalty(0.1, 0.2), Penalty(), with_hessian=True)
+    expected = newton_rows(W, stats.cross, stats.row_sums, stats.grams, rule.penalty_W, 0.1, 0)
+    np.testing.assert_array_equal(rule.second_order(W, stats, 0.1), expected)
+    with ThreadPoolExecutor(2) as pool:
+        np.testing.assert_array_equal(rule.second_order(W, stats, 0.1, pool.map), expected)

@@ -86,8 +86,8 @@ def test_every_part_is_what_it_is_alone_but_for_rounding(kind, options, follow, 
 def test_a_part_that_is_refused_keeps_its_factors_while_others_go_on():
     context, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [3], [0, 1, 2])
 
-    def stubborn(rule, state, stats, H):
-        new = after_plain(rule, state, stats, H)
+    def stubborn(context, state, stats, H):
+        new = after_plain(context, state, stats, H)
         return state.rejected(new.norms, "stubborn") if state.W is refusing else new
 
     start = bundle(starts)

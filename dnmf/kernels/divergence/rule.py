@@ -8,6 +8,7 @@ docs/mathematics.md.
 """
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from dnmf.kernels.rule import Model, Step
 
 RATIO_BYTES = 2**20
 FINISH_ROWS = 1024
+# Rows of W that take a second-order step together.
+STEP_ROWS = 2048
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,10 +207,17 @@ class Divergence:
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
         return Step(new, fit + penalty, error, optimality, stats.unseen, evaluated=W)
 
-    def second_order(self, W: Float, stats: Stats, damping: float) -> Float:
-        """Return W after a damped Newton step of every row, whose loss has not been evaluated."""
-        new = newton_rows(W, stats.cross, stats.row_sums, stats.grams, self.penalty_W, damping, self.n_fixed_W)
-        return np.ascontiguousarray(new, dtype=W.dtype)
+    def second_order(self, W: Float, stats: Stats, damping: float, each: Callable[..., Iterable[Float]] = map) -> Float:
+        """Return W after a damped Newton step of every row, whose loss has not been evaluated.
+
+        `each` maps over parts of the rows, as `map` does or on several threads.
+        """
+
+        def step(rows: slice) -> Float:
+            cross, grams = stats.cross[rows], stats.grams[rows]
+            return newton_rows(W[rows], cross, stats.row_sums, grams, self.penalty_W, damping, self.n_fixed_W)
+
+        return np.concatenate(list(each(step, slices(len(W), STEP_ROWS)))).astype(W.dtype)
 
 
 def narrow_width(rows: int, itemsize: int) -> int:
