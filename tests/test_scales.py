@@ -59,24 +59,24 @@ def test_factors_of_a_tiny_or_huge_matrix_are_right_or_refused(dtype, scale, way
         return
     found = error_of(V, np.asarray(result.W), np.asarray(result.H), scale)
     assert found <= bound
-    # The loss is a difference of three sums, known to some roundings of ‖V‖² each, and the error to their root.
-    known = 3 * float(np.sqrt(np.finfo(dtype).eps))
+    # The loss is known to a few roundings of ‖V‖², and the error to their root; minibatch subtracts running sums.
+    known = (3 if way.get("solver") == "minibatch" else 2) * float(np.sqrt(np.finfo(dtype).eps))
     assert result.relative_error is None or result.relative_error == pytest.approx(found, abs=known)
 
 
-@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
 @pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e-30, 1e30, 1e100])
 @pytest.mark.parametrize("solver", ["cd", "mu", "auto"])
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
 def test_estimators_too(scale, solver, form):
     V = planted("float64", scale)
-    model = dnmf.NMF(3, solver=solver, max_iter=400, tol=1e-2)
+    model = dnmf.NMF(3, solver=solver, max_iter=4000, tol=1e-2)
     if not 1e-110 < scale < 1e50:
         with pytest.raises(DataError, match=REFUSED):
             model.fit_transform(form(V))
         return
     W = model.fit_transform(form(V))
-    known = 3 * float(np.sqrt(np.finfo(V.dtype).eps)) * np.linalg.norm(V / scale)
+    # The square of a sparse residual is a difference of sums of the size of ‖V‖².
+    known = 1e-7 if form is np.asarray else 3 * float(np.sqrt(np.finfo(V.dtype).eps)) * np.linalg.norm(V / scale)
     assert model.reconstruction_err_ / scale == pytest.approx(
         np.linalg.norm(V / scale - (W / scale) @ model.components_), rel=1e-6, abs=known
     )

@@ -7,6 +7,7 @@ and shapes here are those of the streamed matrix, unless they are the user's.
 import dataclasses
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
@@ -238,14 +239,14 @@ class InMemoryBlocks(SharedSource):
         return self.blocks[block]
 
 
-class InMemory:
+class InMemory(ABC):
     """A source whose blocks are in memory and are sent as they are."""
 
+    @abstractmethod
     def read(self, block: int, scratch: Scratch) -> Block:
         """Return a block."""
-        raise NotImplementedError
 
-    def expect(self, block: int) -> None:
+    def expect(self, block: int) -> None:  # noqa: B027 - blocks in memory need no preparation
         """Do nothing."""
 
     def part(self, blocks: range) -> InMemoryBlocks:

@@ -1,4 +1,4 @@
-"""Watchers are notified of everything, in order, and may end a run."""
+"""Watchers receive the events of a run in order, and can end it."""
 
 import dataclasses
 import threading
