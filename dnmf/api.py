@@ -1,19 +1,23 @@
 """The functions people call from Python."""
 
 import contextlib
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from dnmf.engine.plan import Plan
+from dnmf.exports.factors import export as export
 from dnmf.kernels.floats import own_errors
+from dnmf.report import write_report as write_report
+from dnmf.run.display import showing
 from dnmf.run.open import new_run, old_run, plan_of, settings_of
 from dnmf.run.options import Options, shows_options
-from dnmf.run.result import Result
+from dnmf.run.result import Operations, Result
 from dnmf.run.stored import stored_result
 from dnmf.run.transform import transform as transform
-from dnmf.run.watcher import Watcher
+from dnmf.run.watcher import Watch
 from dnmf.sources import open_matrix
 
 
@@ -21,11 +25,12 @@ from dnmf.sources import open_matrix
 @shows_options
 def factorize(
     V: Any,
-    rank: int,
+    rank: int | None = None,
     *,
     store: str | Path | None = None,
     overwrite: bool = False,
-    watchers: Sequence[Watcher] = (),
+    watchers: Watch = (),
+    progress: bool | None = None,
     cancel: threading.Event | None = None,
     client: Any = None,
     **options: Unpack[Options],
@@ -48,7 +53,10 @@ def factorize(
     overwrite
         Replace an existing store and start a new run.
     watchers
-        Objects to notify of every pass; see `Watcher`.
+        Functions to call with the `Record` of every pass, as `print`, or objects to notify of more; see `Watcher`.
+    progress
+        True shows progress: a bar on a terminal or in a notebook, lines elsewhere. None shows a bar on a terminal
+        while the run lasts, False nothing. The logger `dnmf` has the same at level INFO.
     cancel
         Event that stops the run when it is set: the run saves a checkpoint and raises `Interrupted`.
     client
@@ -103,10 +111,13 @@ def factorize(
     >>> import numpy as np
     >>> V = np.array([[1.0, 0, 2, 1], [0, 3, 0, 1], [2, 0, 4, 2]])
     >>> result = factorize(V, rank=2, tol=1e-6)
-    >>> float(abs(V - result.W @ result.H).max().compute()) < 1e-4
+    >>> float(abs(V - result.W @ result.H).max()) < 1e-4
     True
     """
-    with new_run(V, {"rank": rank, **options}, store, overwrite, watchers, cancel, client) as run:
+    with (
+        showing(watchers, progress) as seen,
+        new_run(V, {"rank": rank, **options}, store, overwrite, seen, cancel, client) as run,
+    ):
         for _ in run:
             pass
         return run.result()
@@ -116,11 +127,12 @@ def factorize(
 @shows_options
 def iterate(
     V: Any,
-    rank: int,
+    rank: int | None = None,
     *,
     store: str | Path | None = None,
     overwrite: bool = False,
-    watchers: Sequence[Watcher] = (),
+    watchers: Watch = (),
+    progress: bool | None = None,
     client: Any = None,
     **options: Unpack[Options],
 ) -> Iterator[Result]:
@@ -139,9 +151,12 @@ def iterate(
     >>> result.W.shape, result.H.shape
     ((3, 1), (1, 4))
     """
-    begun = new_run(V, {"rank": rank, **options}, store, overwrite, watchers, None, client)
     # When the caller leaves the loop, the iterator must save its state before the store is closed.
-    with begun as run, contextlib.closing(iter(run)) as states:
+    with (
+        showing(watchers, progress) as seen,
+        new_run(V, {"rank": rank, **options}, store, overwrite, seen, None, client) as run,
+        contextlib.closing(iter(run)) as states,
+    ):
         for _ in states:
             yield run.result()
 
@@ -151,7 +166,8 @@ def resume(
     store: str | Path,
     V: Any = None,
     *,
-    watchers: Sequence[Watcher] = (),
+    watchers: Watch = (),
+    progress: bool | None = None,
     cancel: threading.Event | None = None,
     client: Any = None,
     **options: Unpack[Options],
@@ -164,7 +180,7 @@ def resume(
         Path or URL of the store of the run.
     V
         The matrix, if it has moved or was in memory; it must be the same matrix.
-    watchers, cancel, client
+    watchers, progress, cancel, client
         As in `factorize`; the cluster may be a different one.
     options
         `weights`, if they have moved or were in memory; `row_names` and `column_names`, in place of the stored ones;
@@ -188,7 +204,7 @@ def resume(
     >>> resume(f"{folder}/run.zarr", V, max_passes=8).passes
     8
     """
-    with old_run(store, V, dict(options), watchers, cancel, client) as run:
+    with showing(watchers, progress) as seen, old_run(store, V, dict(options), seen, cancel, client) as run:
         for _ in run:
             pass
         return run.result()
@@ -213,7 +229,7 @@ def load(store: str | Path) -> Result:
     return stored_result(store)
 
 
-def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
+def plan(V: Any, rank: int | None = None, **options: Unpack[Options]) -> Plan:
     """Plan a run with the options of `factorize`: blocks, panels, threads, peak memory, bytes read per pass.
 
     Raises
@@ -230,3 +246,6 @@ def plan(V: Any, rank: int, **options: Unpack[Options]) -> Plan:
     weights, settings = options.get("weights"), settings_of({"rank": rank, **options})
     layout = open_matrix(V, weights=weights, missing=settings.missing).layout
     return plan_of(layout, settings, weights is not None)
+
+
+Result.operations = cast(Operations, sys.modules[__name__])

@@ -176,16 +176,20 @@ def unknown(
     names = list(allowed)
     words = [*map(repr, names), *filter(None, [also])]
     listed = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-    hint = did_you_mean((known_as or {}).get(str(given).lower(), given), names)
+    hint = did_you_mean(given, names, known_as)
     return SettingsError(f"{what}={given!r} is not known; allowed are {listed}.{hint}")
 
 
-def did_you_mean(given: object, names: list[str]) -> str:
-    """Return a hint at the known name that is most similar to a given one, or an empty text.
+def did_you_mean(given: object, names: list[str], known_as: Mapping[str, str] | None = None) -> str:
+    """Return a hint at the known name that is meant by a given one, or an empty text.
 
-    >>> did_you_mean("slover", ["loss", "solver"])
-    " Did you mean 'solver'?"
+    `known_as` maps names used by other packages to known ones; otherwise the most similar name is taken.
+
+    >>> did_you_mean("slover", ["loss", "solver"]), did_you_mean("n_jobs", ["n_runs", "threads"], {"n_jobs": "threads"})
+    (" Did you mean 'solver'?", " Did you mean 'threads'?")
     """
+    if (alias := (known_as or {}).get(str(given).lower())) is not None:
+        return f" Did you mean {alias!r}?"
     near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 

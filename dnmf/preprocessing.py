@@ -163,20 +163,20 @@ def prepare(
     V, samples, client, memory_limit
         As in `unit_variance`.
     names
-        `"clip"`, `"log1p"` for `log_normalise`, `"tfidf"`, `"unit-variance"`, in the order in which to apply them.
+        `"clip"`, `"log-normalise"`, `"tfidf"`, `"unit-variance"`, in the order in which to apply them.
     cancel
         Event that ends a read with `Interrupted` when it is set.
 
     Examples
     --------
     >>> import numpy as np
-    >>> [step.name for step in prepare(np.ones((3, 4)), ["clip", "log1p"]).steps]
+    >>> [step.name for step in prepare(np.ones((3, 4)), ["clip", "log-normalise"]).steps]
     ['clip', 'total', 'log1p']
     """
     steps: list[Step] = []
     for name in names:
         if name not in NAMED:
-            raise unknown("preparation", name, NAMED)
+            raise unknown("preparation", name, NAMED, known_as=ALIASES)
         steps += NAMED[name](samples)
     return _prepared(V, steps, client, memory_limit, cancel) if steps else V
 
@@ -202,10 +202,13 @@ def _by_total(samples: Axis, total: float = 1e4) -> list[Step]:
 
 NAMED: dict[str, Callable[[Axis], list[Step]]] = {
     "clip": lambda samples: [Step("clip")],
-    "log1p": _by_total,
+    "log-normalise": _by_total,
     "tfidf": _by_terms,
     "unit-variance": _by_variance,
 }
+
+# Names of these steps in other packages.
+ALIASES = {"log1p": "log-normalise", "normalize_total": "log-normalise", "scale": "unit-variance", "tf-idf": "tfidf"}
 
 
 def _features(samples: Axis) -> Axis:

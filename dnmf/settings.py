@@ -21,6 +21,32 @@ BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 LOSS_ALIASES = dict.fromkeys(("euclidean", "fro", "gaussian", "l2", "mse"), "frobenius")
 LOSS_ALIASES |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": "itakura-saito"}
 
+# Names of options in other packages, in lower case.
+OPTION_ALIASES = {
+    "batch_size": "memory_limit",
+    "beta": "loss",
+    "beta_loss": "loss",
+    "callback": "watchers",
+    "callbacks": "watchers",
+    "chunks": "memory_limit",
+    "epochs": "max_passes",
+    "iterations": "max_passes",
+    "k": "rank",
+    "mask": "weights",
+    "max_iter": "max_passes",
+    "method": "solver",
+    "n_components": "rank",
+    "n_init": "n_runs",
+    "n_iter": "max_passes",
+    "n_jobs": "threads",
+    "n_threads": "threads",
+    "nrun": "n_runs",
+    "random_state": "seed",
+    "runs": "n_runs",
+    "update": "solver",
+    "verbose": "progress",
+}
+
 # Larger powers of entries soon leave the range of floats.
 MOST_BETA = 10.0
 # Limits for updates of a block and for random starts, beyond which no run would end.
@@ -190,7 +216,9 @@ class Settings:
         names = [of.name for of in dataclasses.fields(cls)]
         for name in options:
             if name not in names:
-                raise SettingsError(f"the option {name!r} is not known.{did_you_mean(name, names)}")
+                raise SettingsError(f"the option {name!r} is not known.{did_you_mean(name, names, OPTION_ALIASES)}")
+        if options.get("rank") is None:
+            raise SettingsError("rank is missing; give the number of components, as in rank=20.")
         return cls(**options)
 
     def to_options(self) -> dict[str, Any]:

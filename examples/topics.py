@@ -31,7 +31,7 @@ print(f"{V.shape[0]:,} words in {V.shape[1]} texts, {V.nnz / np.prod(V.shape):.1
 
 result = dnmf.factorize(V, rank=TOPICS, seed=0)
 print(result.verdict)
-words, H = weighing.get_feature_names_out(), result.H.compute()
+words, H = weighing.get_feature_names_out(), result.H
 by_size = (result.W.sum(axis=0) * H.sum(axis=1)).argsort()[::-1]
 
 figure = draw(9, 8, f"{TOPICS} topics of scikit-learn's documentation, and the texts where they are strongest")

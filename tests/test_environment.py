@@ -102,7 +102,7 @@ def commands(path, finished):
         "info of a run": ["info", finished],
         "top": ["top", finished],
         "top as JSON": ["top", finished, "--json"],
-        "rank": ["rank", path, "--ranks", "2:3", "--runs", "2", "--cv", "2"],
+        "rank": ["rank", path, "--ranks", "2:3", "--n-runs", "2", "--cv", "2"],
         "a wrong option": ["fit", path, "--nonsense"],
         "a wrong path": ["info", "/none/é.zarr"],
     }
@@ -193,7 +193,7 @@ def test_a_hang_up_that_is_ignored_stops_nothing(path, tmp_path, ended, monkeypa
 
 def monkeypatch_passes(monkeypatch, passes, act):
     """Do something when the plain lines of a run have come to a pass; return what shows that it was done."""
-    from dnmf.cli.progress import Lines
+    from dnmf.run.progress import Lines
 
     told, done = Lines.passed, []
 

@@ -42,7 +42,7 @@ HOMES = {
     "anndata": {"sources"},
     "zarr": {"storage", "sources", "checkpoint", "convert", "estimator", "cli"},
     "click": {"cli"},
-    "rich": {"cli"},
+    "rich": {"cli", "run"},
     "jinja2": {"inspection", "report"},
     "matplotlib": {"inspection"},
     "sklearn": {"cli", "estimator", "survey"},

@@ -285,7 +285,7 @@ def test_the_store_of_an_older_version_has_no_steps(tmp_path):
         (lambda V: prep.tfidf(V, norm="l1"), "norm='l1' is not allowed"),
         (lambda V: prep.log_normalise(V, total=0), "total=0 is not allowed"),
         (lambda V: prep.unit_variance(V, samples="row"), "Did you mean 'rows'"),
-        (lambda V: prep.prepare(V, ["log"]), "Did you mean 'log1p'"),
+        (lambda V: prep.prepare(V, ["log1p"]), "Did you mean 'log-normalise'"),
     ],
 )
 def test_options_are_checked_before_anything_is_read(act, message, reads):
@@ -303,11 +303,12 @@ def test_the_command_line_prepares_what_it_fits_and_what_it_transforms(tmp_path,
     monkeypatch.chdir(tmp_path)
     np.save("V.npy", matrix())
     for command in (
-        "fit V.npy --rank 3 --max-passes 4 --store run.zarr --prepare log1p --prepare unit-variance --samples columns",
+        "fit V.npy --rank 3 --max-passes 4 --store run.zarr --samples columns "
+        "--prepare log-normalise --prepare unit-variance",
         "transform run.zarr V.npy --out H.zarr",
     ):
         ended = CliRunner().invoke(main, command.split())
         assert ended.exit_code == 0, ended.output
-    expected = prep.prepare("V.npy", ["log1p", "unit-variance"], samples="columns")
+    expected = prep.prepare("V.npy", ["log-normalise", "unit-variance"], samples="columns")
     assert dnmf.load("run.zarr").steps == expected.steps
     assert "total, log1p, variance" in CliRunner().invoke(main, ["info", "run.zarr"]).output

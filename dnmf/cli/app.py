@@ -13,8 +13,8 @@ from dnmf.checkpoint.header import describe
 from dnmf.cli import demo as demonstration
 from dnmf.cli.commands import export, rank, report, top
 from dnmf.cli.exit import Commands
+from dnmf.cli.lines import summary
 from dnmf.cli.options import cluster_options, data_options, given, json_option, option, parse_sizes, setting_options
-from dnmf.cli.progress import summary
 from dnmf.cli.terminal import chosen_cluster, notify, print_result, stoppable, watching
 from dnmf.convert import Compressor, convert
 from dnmf.engine.plan import amount
@@ -164,7 +164,7 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 @main.command()
 @click.argument("store")
 @click.argument("matrix")
-@click.option("--out", required=True, help="Path or URL of the factor, a Zarr array.")
+@click.option("-o", "--out", required=True, help="Path or URL of the factor, a Zarr array.")
 @click.option(
     "--axis",
     type=click.Choice(get_args(Axis)),

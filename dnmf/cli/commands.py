@@ -52,7 +52,7 @@ def top(store: str, n: int, axis: Axis | None, as_json: bool) -> None:
 
 @click.command(cls=Command)
 @click.argument("store")
-@click.option("--out", required=True, help="Path of the new .h5ad file, or of the new folder of two tables.")
+@click.option("-o", "--out", required=True, help="Path of the new .h5ad file, or of the new folder of two tables.")
 @click.option("--format", type=click.Choice(get_args(Format)), help="By default h5ad if --out ends in .h5ad, else csv.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing export.")
 def export(store: str, out: str, format: Format | None, overwrite: bool) -> None:
@@ -87,7 +87,7 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
 @click.command(cls=Command)
 @click.argument("matrix")
 @click.option("--ranks", type=Ranks(), required=True, help="Ranks to try: 2:30, 2:30:4 or 2,4,8.")
-@click.option("--runs", "n_runs", type=int, default=10, show_default=True, help="Random starts per rank.")
+@click.option("--n-runs", "n_runs", type=int, default=10, show_default=True, help="Random starts per rank.")
 @click.option("--cv", type=int, default=5, show_default=True, help="Folds to hold out; 0 for none.")
 @click.option("--holdout", default="auto", show_default=True, help="Entries to hold out: bicross, speckled or auto.")
 @option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
@@ -114,7 +114,7 @@ def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], *
 
 @click.command(cls=Command)
 @click.argument("store")
-@click.option("-o", "--output", "path", required=True, help="Path of the HTML file.")
+@click.option("-o", "--out", "path", required=True, help="Path of the HTML file.")
 @click.option("--title", help="Title of the page.")
 @click.option("--shape", help="Show components as images of this shape: 28x28, or 16x16x3 in colour.")
 @click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")

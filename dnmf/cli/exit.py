@@ -12,13 +12,33 @@ from dnmf.cli import entry
 from dnmf.cli.options import Command
 from dnmf.cli.streams import unfailing
 from dnmf.cli.terminal import exit_on_signals, notify
-from dnmf.errors import ClusterWarning, DataWarning, DiskError, DnmfError, StoreWarning, exhausted
+from dnmf.errors import ClusterWarning, DataWarning, DiskError, DnmfError, StoreWarning, did_you_mean, exhausted
+
+# Names of commands in other programs and in Python.
+ALIASES = {
+    "factorise": "fit",
+    "factorize": "fit",
+    "inspect": "info",
+    "nmf": "fit",
+    "plan": "info",
+    "run": "fit",
+    "select-rank": "rank",
+    "select_rank": "rank",
+    "survey": "rank",
+    "write_report": "report",
+}
 
 
 class Commands(click.Group):
     """Commands that end with the text of an error: exit code 2 for invalid input, 1 for failures of the system."""
 
     command_class = Command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command; the error for an unknown one proposes the one that is meant."""
+        if args and (name := args[0]) not in self.commands:
+            raise click.UsageError(f"No such command {name!r}.{did_you_mean(name, list(self.commands), ALIASES)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line with output that cannot fail."""

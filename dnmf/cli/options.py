@@ -9,7 +9,7 @@ from typing import Any, get_args
 import click
 
 from dnmf.checks import kind_of
-from dnmf.settings import DATA_OPTIONS, OPTIONS, Group
+from dnmf.settings import DATA_OPTIONS, OPTION_ALIASES, OPTIONS, Group
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
 CLUSTER = {
@@ -36,7 +36,18 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help lists its options in groups."""
+    """A command whose help lists its options in groups, and that knows the names of other packages."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; the error for an unknown option proposes the one that has its meaning here."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts]
+            alias = _flag(OPTION_ALIASES.get(error.option_name.lstrip("-").replace("-", "_"), ""))
+            if alias not in flags:
+                raise
+            raise click.NoSuchOption(error.option_name, possibilities=[alias], ctx=ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group that has options."""

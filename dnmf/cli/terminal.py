@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dnmf.checkpoint import Store
-from dnmf.cli.progress import Bar, JsonLines, Lines
+from dnmf.cli.lines import JsonLines
 from dnmf.errors import Interrupted, SettingsError, StoreError, seen
 from dnmf.inspection.components import Component
 from dnmf.inspection.numbers import percent, shortened
+from dnmf.run.progress import Bar, Lines
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher
 from dnmf.survey import RankSurvey

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from dnmf.errors import DataError
 from dnmf.kernels.floats import own_errors
-from dnmf.run.result import Result, whole
+from dnmf.run.arrays import whole
+from dnmf.run.result import Result
 from dnmf.run.stored import stored_result
 from dnmf.solvers.history import Record
 from dnmf.sources.names import only_suffixes

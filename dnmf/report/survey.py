@@ -97,7 +97,7 @@ def _commands(survey: RankSurvey, rank: int) -> dict[str, list[str]]:
     """Return the commands and calls that take a rank, and that repeat the survey, by their headings."""
     folds = _folds(survey)
     words = ["dnmf", "rank", survey.location or "V.zarr", "--ranks", ",".join(map(str, survey.ranks))]
-    words += ["--runs", str(len(survey.of(rank))), "--cv", str(folds)]
+    words += ["--n-runs", str(len(survey.of(rank))), "--cv", str(folds)]
     words += ["--holdout", survey.holdout] if folds else []
     settings = survey.settings.replace({"n_runs": 1})  # it has a flag of its own
     repeat = {"Make it again": [shlex.join([*words, *flags(settings), "--store", AGAIN])]}

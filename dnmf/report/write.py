@@ -1,7 +1,6 @@
 """Write a run or a survey as one HTML file for a browser."""
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from dnmf.kernels.floats import own_errors
 from dnmf.report.facts import gather_facts
 from dnmf.report.run import run_page
 from dnmf.report.survey import survey_page
+from dnmf.run.display import showing
 from dnmf.run.residuals import Residuals, measure_residuals
 from dnmf.run.result import Result
 from dnmf.run.stored import stored_result, whole_checkpoint
-from dnmf.run.watcher import Watcher
+from dnmf.run.watcher import Watch
 from dnmf.sources.base import Axis
 from dnmf.storage.durable import explained
 from dnmf.storage.open_location import full_path
@@ -46,7 +46,8 @@ def write_report(
     overwrite: bool = False,
     memory_limit: int | str | None = None,
     threads: int | None = None,
-    watchers: Sequence[Watcher] = (),
+    watchers: Watch = (),
+    progress: bool | None = None,
     client: Any = None,
 ) -> Path:
     """Write a page about a run or a survey: one HTML file that needs no network and stays below 2 MB.
@@ -74,7 +75,7 @@ def write_report(
         Title of the page, by default the name of the store.
     overwrite
         Whether to replace an existing page.
-    memory_limit, threads, watchers, client
+    memory_limit, threads, watchers, progress, client
         Options for the read of V, as for `factorize`.
 
     Returns
@@ -111,7 +112,8 @@ def write_report(
         feature_axis(known, axis, shape)
         found: Residuals | str = "They were left out, since they take a read of V; omit --no-residuals to show them."
         if residuals:
-            found = try_residuals(known, V, weights, memory_limit, threads, watchers, client)
+            with showing(watchers, progress) as seen:
+                found = try_residuals(known, V, weights, memory_limit, threads, seen, client)
         return run_page(gather_facts(known, axis, shape, n, found), name)
 
     written = whole_checkpoint(content) if isinstance(fitted, str | Path) else content()

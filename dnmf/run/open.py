@@ -13,6 +13,8 @@ from dnmf.checkpoint.run_names import kept_names, named_axes, names_of
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import open_session, plan_here
 from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.run.arrays import named_factors
+from dnmf.run.factors import Factors
 from dnmf.run.run import Run
 from dnmf.run.stored import stored_steps
 from dnmf.run.watcher import Watcher, Watchers
@@ -45,6 +47,7 @@ def new_run(
 ) -> Iterator[Run]:
     """Yield a new run that is ready for its first pass, and close it at the end."""
     init: Any = options.get("init", "auto")
+    init = named_factors(init) if isinstance(init, Factors) else init
     weights, fixed = options.get("weights"), options.get("fixed_W")
     named = isinstance(init, str)
     settings = settings_of(options)
@@ -56,7 +59,8 @@ def new_run(
     recipe = resolve(settings, layout, weights is not None)
     given = None if named else check_given(init, layout.user_shape, settings.rank, names)
     fixed = None if fixed is None else check_fixed(fixed, layout.user_shape, names)
-    watchers = Watchers(watchers)
+    watchers = Watchers.of(watchers)
+    watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
         plan = session.plan(settings, recipe.load)
         kept = None
@@ -117,7 +121,8 @@ def old_run(
         settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
         source = reopen(kept, V, weights)
         names = kept_names(kept, options, source.layout, V is not None)
-        recipe, watchers = resolve(settings, source.layout, is_weighted(source)), Watchers(watchers)
+        recipe, watchers = resolve(settings, source.layout, is_weighted(source)), Watchers.of(watchers)
+        watchers.opened(settings)
         with open_session(client, source, watchers.workers, cancel) as session:
             plan = session.plan(settings, recipe.load)
             commit = kept.newest()

@@ -41,7 +41,11 @@ class Options(TypedDict, total=False):
 
 def shows_options(function: Function) -> Function:
     """Show the options and their defaults in the signature of a function, in place of `**options`."""
-    own = [p for p in signature(function).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    own = [
+        p.replace(default=Parameter.empty) if p.name == "rank" else p  # its default only serves a better error
+        for p in signature(function).parameters.values()
+        if p.kind is not Parameter.VAR_KEYWORD
+    ]
     defaults = {name: of.default for name, of in OPTIONS.items()} | dict.fromkeys(DATA_OPTIONS)
     options = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
     function.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]

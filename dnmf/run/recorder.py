@@ -19,7 +19,7 @@ class Recorder:
     """
 
     def __init__(self, watchers: Sequence[Watcher] = ()) -> None:
-        self.watchers = Watchers(watchers)
+        self.watchers = Watchers.of(watchers)
         self._lock = threading.Lock()
         self.start()
 

@@ -218,7 +218,7 @@ def measure_residuals(
     work = Compare(entries, settings.beta, W, Model.of(W).gram, layout.bounds)
     load = Load(sums=4, worked=settings.rank, held=0, kept=2 * settings.rank, panels=6)
 
-    watchers = Watchers(watchers)
+    watchers = Watchers.of(watchers)
     with open_session(client, source, watchers.workers) as session, single_threaded_products():
         plan = session.plan(settings, load)
         watchers.started(plan, 0, 1)

@@ -115,6 +115,8 @@ class Run:
                         self.home.settle(self.state)
                 yield self.state
         except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(self._how_to_continue())
             # Save the last pass, unless its numbers left the range of floats or the interpreter is shutting down.
             made = history[-1].passes if history else None
             if made == self.state.passes and not sys.is_finalizing():
@@ -124,6 +126,12 @@ class Run:
         if self.store is not None:
             self.store.publish()
         self.watchers.stopped(self.verdict)
+
+    def _how_to_continue(self) -> str:
+        """Return what to do after an interruption from the keyboard."""
+        if self.store is None:
+            return "Nothing is saved: give a store=, and an interrupted run can be resumed."
+        return f"The factors so far are saved; continue with dnmf.resume({str(self.store)!r})."
 
     def _record(self) -> None:
         """Record the pass that led to the state, and warn once of rows and columns without entries."""

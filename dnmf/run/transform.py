@@ -1,7 +1,7 @@
 """Projection: the factor of new rows or new columns, given the other factor."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -21,10 +21,12 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.registry import altered, sums_per_row
 from dnmf.kernels.rule import Model, Rule
+from dnmf.run.arrays import as_dask, as_numpy, whole
+from dnmf.run.display import showing
 from dnmf.run.open import inputs_of
-from dnmf.run.result import Result, as_dask, whole
+from dnmf.run.result import Result
 from dnmf.run.stored import stored_result, whole_checkpoint
-from dnmf.run.watcher import Watcher, Watchers
+from dnmf.run.watcher import Watch, Watchers
 from dnmf.settings import Settings
 from dnmf.solvers.selection import listed_panels, rule_of
 from dnmf.sources import Source, open_matrix
@@ -46,7 +48,8 @@ def transform(
     overwrite: bool = False,
     memory_limit: int | str | None = None,
     threads: int | None = None,
-    watchers: Sequence[Watcher] = (),
+    watchers: Watch = (),
+    progress: bool | None = None,
     client: Any = None,
     weights: Any = None,
     row_names: Any = None,
@@ -73,6 +76,8 @@ def transform(
         Path or URL for the factor as a Zarr array, which appears complete or not at all.
     overwrite
         Whether to replace a factor or matrix at `out` that dnmf wrote; nothing else is deleted.
+    memory_limit, threads, watchers, progress, client
+        As for `factorize`.
     weights
         Weights of the new entries, or None. Missing entries are marked as in the fit.
     row_names, column_names
@@ -80,8 +85,8 @@ def transform(
 
     Returns
     -------
-    dask.array.Array
-        W (m, r), or H (r, n).
+    numpy.ndarray or dask.array.Array
+        W (m, r), or H (r, n): a NumPy array if V is in memory, else a lazy Dask array.
 
     Raises
     ------
@@ -99,7 +104,13 @@ def transform(
     ((2, 2), (1, 2))
     """
     options: dict[str, Any] = {"axis": axis, "memory_limit": memory_limit, "threads": threads, "watchers": watchers}
-    options |= {"client": client, "weights": weights, "row_names": row_names, "column_names": column_names}
+    options |= {
+        "progress": progress,
+        "client": client,
+        "weights": weights,
+        "row_names": row_names,
+        "column_names": column_names,
+    }
     if not isinstance(fitted, Result):
         again = {"out": out, "overwrite": overwrite, **options}
         return whole_checkpoint(lambda: transform(stored_result(fitted), V, **again))
@@ -116,12 +127,13 @@ def transform(
         factor = whole(result, other(new.axis)) if (new.axis == "rows") != result.rows_streamed else result.short
         return factor if new.order is None else factor[new.order]
 
-    with solved(new.source, held, settings, watchers, client) as (factor, _):
+    with showing(watchers, progress) as seen, solved(new.source, held, settings, seen, client) as (factor, _):
         bounds, rank, dtype, by_rows = layout.bounds, settings.rank, layout.work_dtype, new.axis == "rows"
         if out is not None:
             with appearing(out, overwrite, [*origins, *inputs_of(new.source)]) as draft:
                 write_long(draft, factor, bounds, rank, dtype, by_rows)
-        return as_dask(factor, bounds, rank, dtype, by_rows)
+        arranged = as_numpy if layout.in_memory else as_dask
+        return arranged(factor, bounds, rank, dtype, by_rows)
 
 
 class New(NamedTuple):
@@ -169,7 +181,8 @@ def solved(
     source: Source,
     held: Callable[[], Float],
     settings: Settings,
-    watchers: Sequence[Watcher] = (),
+    watchers: Watch = (),
+    progress: bool | None = None,
     client: Any = None,
     *,
     kept: bool = True,
@@ -197,7 +210,7 @@ def solved(
     layout = source.layout
     rule = rule_of(settings, layout, is_weighted(source))
 
-    watchers = Watchers(watchers)
+    watchers = Watchers.of(watchers)
     with open_session(client, source, watchers.workers) as session, single_threaded_products():
         plan = session.plan(settings, load_of_solving(rule, settings.rank, kept, measured))
         watchers.started(plan, 0, 1)

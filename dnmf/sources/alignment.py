@@ -87,7 +87,7 @@ def aligned_weights(source: Source, like: Layout, given: Names) -> Source | Memo
     if layout.user_shape != like.user_shape:
         return source  # WeightedSource refuses its shape
     orders = [_weight_order(axis, layout.names, like.names, given) for axis in AXES]
-    if isinstance(source, (ArraySource, SparseSource)) and layout.location is None and not layout.on_disk:
+    if isinstance(source, (ArraySource, SparseSource)) and layout.in_memory:
         matrix = source.matrix.T if layout.transposed else source.matrix
         rows, columns = orders
         matrix = matrix if rows is None else matrix[rows]

@@ -52,6 +52,8 @@ class Layout:
         Memory that the source holds between reads, in bytes; 0 if the matrix was in memory before.
     weights_bytes
         The share of `read_bytes` that is for the weights of the entries.
+    in_memory
+        Whether the user holds the matrix in memory, and gets factors that are NumPy arrays.
     """
 
     shape: tuple[int, int]
@@ -67,6 +69,7 @@ class Layout:
     names: Names = NO_NAMES
     held_bytes: int = 0
     weights_bytes: int = 0
+    in_memory: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = [field.name for field in dataclasses.fields(self)]

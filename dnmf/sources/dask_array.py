@@ -251,3 +251,10 @@ def factor_array(
         for block in range(len(widths))
     }
     return da.Array(graph, name, chunks, dtype=dtype)
+
+
+def lazy_product(short: Any, long: da.Array, transposed: bool, numbers: int) -> da.Array:
+    """Return WH from W (m, r) in memory and a lazy H, or from a lazy W and Hᵀ, in chunks of at most `numbers`."""
+    width = max(long.chunks[0 if transposed else 1])
+    whole = da.from_array(short, chunks=(max(1, numbers // width), -1))
+    return long @ whole.T if transposed else whole @ long

@@ -40,6 +40,7 @@ class ArraySource(InMemory):
             sparse=False,
             on_disk=isinstance(given, np.memmap),
             kind="NumPy array",
+            in_memory=not isinstance(given, np.memmap),
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -69,6 +70,7 @@ class SparseSource(InMemory):
             sparse=True,
             on_disk=False,
             kind=f"SciPy {matrix.format.upper()} matrix of {matrix.nnz} stored entries",
+            in_memory=True,
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -91,7 +93,7 @@ def from_sparse(array: Any, streamed: Axis | None = None) -> SparseSource:
 def read_into_memory(source: Held, kind: str, location: str | None, names: Names = NO_NAMES) -> Held:
     """Describe a source as the matrix of a file that has been read into memory."""
     held, kind = source.layout.stored_bytes, f"{kind}, read into memory"
-    return relabelled(source, kind=kind, location=location, names=names, held_bytes=held)
+    return relabelled(source, kind=kind, location=location, names=names, held_bytes=held, in_memory=False)
 
 
 def unmasked(masked: Any, missing: Missing, name: str = "V") -> NDArray[Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dnmf.kernels.floats import own_errors
-from dnmf.run.watcher import Watcher
+from dnmf.run.display import showing
+from dnmf.run.watcher import Watch
 from dnmf.survey import RankSurvey, make_survey, stored_survey
 
 
@@ -21,7 +22,8 @@ def select_rank(
     sample: int = 1000,
     store: str | Path | None = None,
     overwrite: bool = False,
-    watchers: Sequence[Watcher] = (),
+    watchers: Watch = (),
+    progress: bool | None = None,
     cancel: threading.Event | None = None,
     client: Any = None,
     **options: Any,
@@ -50,7 +52,7 @@ def select_rank(
     store
         Path or URL of the survey. A survey that was stopped resumes there when the call is repeated, with the same
         bits.
-    overwrite, watchers, cancel, client
+    overwrite, watchers, progress, cancel, client
         As in `factorize`.
     options
         Options of `factorize` other than `fixed_W`, `n_runs` and `max_seconds`; `max_passes`, `tol`, `sweeps` and
@@ -77,7 +79,8 @@ def select_rank(
     >>> survey.suggest().rank, survey.passes
     (3, 3)
     """
-    return make_survey(V, ranks, n_runs, cv, holdout, sample, store, overwrite, watchers, cancel, client, dict(options))
+    with showing(watchers, progress) as seen:
+        return make_survey(V, ranks, n_runs, cv, holdout, sample, store, overwrite, seen, cancel, client, dict(options))
 
 
 def load_survey(store: str | Path) -> RankSurvey:

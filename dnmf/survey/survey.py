@@ -62,7 +62,8 @@ def make_survey(
         settings,
         hashed_sample(layout.shape[1], sample, settings.seed),
     )
-    watchers = Watchers(watchers)
+    watchers = Watchers.of(watchers)
+    watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
         header = header_of(source, request)
         kept = SurveyStore() if store is None else SurveyStore.create(store, header, overwrite, inputs_of(source))

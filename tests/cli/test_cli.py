@@ -109,7 +109,7 @@ def test_fit_prints_the_spread_of_the_losses_of_several_runs(options, tmp_path):
 
 
 def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
-    command = ["rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2]
+    command = ["rank", matrix, "--ranks", "2:4", "--n-runs", 2, "--cv", 2]
     plain = run(*command)
     assert plain.exit_code == 0, plain.output
     head, *lines = plain.stdout.splitlines()
@@ -128,7 +128,7 @@ def test_rank_has_a_line_for_each_rank_and_one_for_the_suggestion(matrix):
 def test_a_narrow_terminal_shows_whole_figures_of_fewer_columns(width, matrix, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", str(width))
-    shown = run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 2).stdout
+    shown = run("rank", matrix, "--ranks", "2:4", "--n-runs", 2, "--cv", 2).stdout
     assert "held out" in shown
     assert "…" not in shown
     assert ("A wider terminal also shows" in shown) == (width < 160)
@@ -147,7 +147,7 @@ def test_resume_continues_a_run_and_info_describes_it(matrix, tmp_path):
 
 def test_info_describes_a_survey(matrix, tmp_path):
     store = tmp_path / "survey.zarr"
-    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    run("rank", matrix, "--ranks", "2:4", "--n-runs", 2, "--cv", 0, "--store", store)
     described = run("info", store)
     assert described.stderr == ""
     assert "models        6, 2 runs of each rank" in described.stdout
@@ -156,7 +156,7 @@ def test_info_describes_a_survey(matrix, tmp_path):
 
 def test_a_survey_in_place_of_a_run_is_refused_with_the_path_of_its_runs(matrix, tmp_path):
     store = tmp_path / "survey.zarr"
-    run("rank", matrix, "--ranks", "2:4", "--runs", 2, "--cv", 0, "--store", store)
+    run("rank", matrix, "--ranks", "2:4", "--n-runs", 2, "--cv", 0, "--store", store)
     ended = run("top", store)
     assert ended.exit_code == 2
     assert f"{store} is a survey of ranks" in ended.stderr

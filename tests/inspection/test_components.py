@@ -47,7 +47,7 @@ def test_shares_are_free_of_scale_and_of_components_that_carry_nothing():
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("axis", ["rows", "columns"])
 def test_components_are_those_of_the_factors(cut, axis, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.run.result, "PART_NUMBERS", 30)
+    monkeypatch.setattr(dnmf.run.factors, "PART_NUMBERS", 30)
     path = stored(tmp_path / "V.zarr", V, CUTS[cut])
     result = dnmf.factorize(path, 3, max_passes=3, store=tmp_path / "run.zarr", column_names=GENES, row_names=CELLS)
     W, H = factors(result)
@@ -65,7 +65,7 @@ def test_components_are_those_of_the_factors(cut, axis, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_the_long_factor_is_gone_through_in_small_parts_each_block_once(cut, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.run.result, "PART_NUMBERS", 12)
+    monkeypatch.setattr(dnmf.run.factors, "PART_NUMBERS", 12)
     result = dnmf.factorize(stored(tmp_path / "V.zarr", V, CUTS[cut]), 3, max_passes=3)
     read = []
     block = type(result.long).read

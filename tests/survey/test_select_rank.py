@@ -14,12 +14,12 @@ from rich.console import Console
 from runs import Told
 
 import dnmf
-from dnmf.cli.progress import Bar
 from dnmf.engine import ThreadEngine
 from dnmf.engine.passes import WHOLE
 from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.hashing import drop_hashed
+from dnmf.run.progress import Bar
 from dnmf.run.watcher import Watcher
 from dnmf.sources import open_matrix
 from dnmf.survey import on_sketch, runner, table
