@@ -47,7 +47,7 @@ class Command(click.Command):
             alias = _flag(OPTION_ALIASES.get(error.option_name.lstrip("-").replace("-", "_"), ""))
             if alias not in flags:
                 raise
-            raise click.NoSuchOption(error.option_name, possibilities=[alias], ctx=ctx) from None
+            raise click.NoSuchOption(error.option_name, f"{error.message} Did you mean {alias!r}?", ctx=ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group that has options."""
