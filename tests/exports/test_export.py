@@ -54,7 +54,7 @@ LABELS = {"W": "row", "H": "column"}
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("cut", CUTS)
 def test_tables_hold_the_factors_and_the_names_to_the_last_bit(format, cut, tmp_path, monkeypatch):
-    for module, size in ((dnmf.run.result, "PART_NUMBERS"), (EXPORT, "TEXT_NUMBERS"), (EXPORT, "GROUP_NUMBERS")):
+    for module, size in ((dnmf.run.factors, "PART_NUMBERS"), (EXPORT, "TEXT_NUMBERS"), (EXPORT, "GROUP_NUMBERS")):
         monkeypatch.setattr(module, size, 30)
     result = fit(tmp_path, cut, **NAMED)
     for given in (result, tmp_path / "run.zarr"):

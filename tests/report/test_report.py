@@ -227,7 +227,7 @@ def test_the_factors_are_read_in_parts_and_the_long_one_is_never_whole(tmp_path,
     wide = np.random.default_rng(0).random((20, 4000), dtype=np.float32)
     path = stored(tmp_path / "V.zarr", wide, (20, 500))
     fit(path, store=tmp_path / "run.zarr")
-    monkeypatch.setattr(dnmf.run.result, "PART_NUMBERS", 3 * 100)
+    monkeypatch.setattr(dnmf.run.factors, "PART_NUMBERS", 3 * 100)
     widths = []
     profiles = importlib.import_module("dnmf.inspection.profiles").profile
 
@@ -240,7 +240,7 @@ def test_the_factors_are_read_in_parts_and_the_long_one_is_never_whole(tmp_path,
         return profiles(watched_parts(), *given)
 
     monkeypatch.setattr("dnmf.inspection.summary.profile", watched)
-    monkeypatch.setattr(dnmf.run.result.Result, "_dask", lambda self: pytest.fail("the long factor was computed"))
+    monkeypatch.setattr(dnmf.Result, "_long", lambda self: pytest.fail("the long factor was computed"))
     read(tmp_path, tmp_path / "run.zarr")
     assert max(widths) == 100
     assert sum(widths) == 4020

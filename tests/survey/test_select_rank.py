@@ -191,10 +191,10 @@ def test_a_bar_shows_the_passes_of_a_survey():
 
     class Look(Watcher):
         def modelled(self, done, total):
-            seen.append({name: bar._progress.tasks[0].fields[name] for name in ("passes", "most")})
+            seen.append(bar._progress.tasks[0].fields["text"])
 
     select_rank(planted(), [2, 4], n_runs=2, cv=2, watchers=[bar, Look()])
-    assert seen == [{"passes": 1, "most": 3}] * 8
+    assert seen == [f"{done} of 8 models on the sketch" for done in range(1, 9)]
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "mu", "max_passes": 5, "tol": 0}], ids=str)
