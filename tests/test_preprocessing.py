@@ -186,11 +186,11 @@ def test_transform_prepares_new_data_by_what_was_learned(samples, long, tmp_path
     result = dnmf.factorize(prepared(V, samples), 3, max_passes=5, store=tmp_path / "run.zarr")
     new = counts(seed=1)[:, 50:90]
     new = new if long == "columns" else new.T
-    again = dnmf.transform(result, new).compute()
+    again = dnmf.transform(result, new)
     steps = result.steps
     by_hand = prep.Prepared(open_matrix(new, long), steps)
     plain = dnmf.factorize(read_back(prepared(V, samples)), 3, max_passes=5)
-    expected = dnmf.transform(plain, read_back(by_hand)).compute()
+    expected = dnmf.transform(plain, read_back(by_hand))
     np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(dnmf.transform(tmp_path / "run.zarr", new), again)
     np.testing.assert_array_equal(dnmf.transform(result, by_hand), again)

@@ -332,7 +332,7 @@ def test_iterate_gives_the_state_after_every_pass(client):
 def test_a_result_can_be_computed_on_any_cluster(cluster, client):
     from distributed import Client
 
-    result = dnmf.factorize(V, 3, max_passes=3, client=client)
+    result = dnmf.factorize(da.from_array(V, chunks=(-1, 20)), 3, max_passes=3, client=client)
     expected = np.asarray(result.H)
     with Client(cluster):
         np.testing.assert_array_equal(result.H.compute(), expected)

@@ -85,7 +85,7 @@ def test_what_dnmf_wrote_is_a_model_too(tmp_path):
         == model.get_params()
     )
     np.testing.assert_array_equal(model.components_, result.H)
-    np.testing.assert_allclose(model.transform(X), dnmf.transform(result, X).compute(), rtol=1e-9)
+    np.testing.assert_allclose(model.transform(X), dnmf.transform(result, X), rtol=1e-9)
 
 
 @pytest.mark.parametrize("seed", [0, None])
