@@ -88,6 +88,8 @@ def factorize(
         may be, cut like V. The loss of each entry is multiplied by its weight.
     fixed_W
         Known columns (m, f) of W. They become the first components and do not change.
+    fixed_H
+        Known rows (g, n) of H, likewise.
     row_names, column_names
         Names of rows and columns, in place of those that V has: texts, or the path of a file with one name per line or
         a list in JSON. They are available as `Result.names` and saved in the store.

@@ -156,6 +156,7 @@ class Settings:
         "Missing entries: `nan` (NaN in a dense matrix), `zeros` (not stored in a sparse one), or `none`.",
     )
     fixed: int = option(0, "Model", "Number of leading components with a fixed W.", least=0)
+    n_fixed_H: int = option(0, "Model", "Number of leading components with a fixed H.", least=0)
     seed: int = option(0, "Solver", "Random seed.", least=0)
     n_runs: int = option(
         1,
@@ -200,10 +201,11 @@ class Settings:
             given = getattr(self, of.name)
             if given is not None or of.default is not None:
                 object.__setattr__(self, of.name, checks.check(of, given))
-        if self.fixed > self.rank:
-            raise SettingsError(
-                f"fixed_W has {self.fixed} columns, and rank={self.rank}; give a rank of at least {self.fixed}."
-            )
+        for name, count, lines in (("fixed_W", self.fixed, "columns"), ("fixed_H", self.n_fixed_H, "rows")):
+            if count > self.rank:
+                raise SettingsError(
+                    f"{name} has {count} {lines}, and rank={self.rank}; give a rank of at least {count}."
+                )
 
     @property
     def beta(self) -> float:
@@ -230,19 +232,24 @@ class Settings:
         return self.from_options(self.to_options() | dict(options))
 
     def swapped(self) -> Self:
-        """Return the settings of the transposed problem: the penalties of W and H change places."""
-        return dataclasses.replace(self, l1_W=self.l1_H, l2_W=self.l2_H, l1_H=self.l1_W, l2_H=self.l2_W)
+        """Return the settings of the transposed problem: penalties and fixed components of W and H change places."""
+        own = ("l1_W", "l2_W", "fixed", "l1_H", "l2_H", "n_fixed_H")
+        changes: dict[str, Any] = {
+            name: getattr(self, other) for name, other in zip(own, own[3:] + own[:3], strict=True)
+        }
+        return dataclasses.replace(self, **changes)
 
 
 FIELDS = {of.name: of for of in dataclasses.fields(Settings)}
-# Fields of a run that is given by other arguments: the rank, and the number of columns of fixed_W.
-OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "fixed")}
+# Fields of a run that is given by other arguments: the rank, and the numbers of fixed components.
+OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "fixed", "n_fixed_H")}
 # A run may be resumed with other values of these, which control its length and its resources.
 ADJUSTABLE = tuple(name for name, of in FIELDS.items() if of.metadata.get("adjustable"))
 # Options that are data, given in addition to V, and not part of the settings.
 DATA_OPTIONS = {
     "weights": "Weights of the entries, at least 0: a matrix of the same shape, cut along the same axis.",
     "fixed_W": "Known columns of W, held fixed as the first components.",
+    "fixed_H": "Known rows of H, held fixed as the first components.",
     "row_names": "Names of the rows: a text file with one name per line, or a .json file with a list.",
     "column_names": "Names of the columns: a text file with one name per line, or a .json file with a list.",
 }

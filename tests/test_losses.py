@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import zarr
 from naive import beta_pass, beta_update, objective, weighted_pass
 from runs import assert_same_bits, interrupt_at
+from scipy.optimize import nnls
 from strategies import SOURCES, low_rank
 
 import dnmf
@@ -266,6 +267,21 @@ def test_columns_of_w_that_are_fixed_stay_and_the_rest_is_learned(loss, solver, 
     alone = dnmf.factorize(given, 2, fixed_W=known, max_passes=30, **options)
     np.testing.assert_array_equal(factors(alone)[0], known)
     assert result.loss < alone.loss
+    turned = dnmf.factorize(given.T, 4, fixed_H=known.T, max_passes=30, **options)
+    np.testing.assert_array_equal(turned.H[:2], known.T)
+    np.testing.assert_array_equal(factors(turned)[0], factors(result)[1].T)
+
+
+def test_both_factors_may_be_fixed_in_part():
+    V, rng = matrix(), np.random.default_rng(3)
+    columns, rows = rng.random((30, 2)), rng.random((1, V.shape[1]))
+    result = dnmf.factorize(V, 4, fixed_W=columns, fixed_H=rows, max_passes=200, tol=1e-10, init="random")
+    W, H = factors(result)
+    np.testing.assert_array_equal(W[:, :2], columns)
+    np.testing.assert_array_equal(H[:1], rows)
+    left = V - W[:, :1] @ H[:1]
+    solved = np.column_stack([nnls(W[:, 1:], column)[0] for column in left.T])
+    np.testing.assert_allclose(H[1:], solved, atol=1e-3 * H.max())
 
 
 def test_fixed_columns_are_resumed_and_may_be_all_there_are(tmp_path):
@@ -370,6 +386,7 @@ BAD = [
     ),
     ({"fixed_W": np.ones((30, 4))}, SettingsError, "fixed_W has 4 columns, and rank=3; give a rank of at least 4"),
     ({"fixed_W": -np.ones((30, 1))}, DataError, r"fixed_W\[0, 0\] is -1; give finite numbers of at least 0"),
+    ({"fixed_H": np.ones((1, 9))}, DataError, r"fixed_H has shape \(1, 9\); .* needs \(number of fixed components, "),
     ({"fixed": 2}, SettingsError, "the option 'fixed' is not known; give the known columns of W as fixed_W="),
 ]
 

@@ -150,7 +150,7 @@ def test_adjustable_options_are_options():
 def test_help_shows_every_option_with_its_default(function):
     shown = inspect.signature(function).parameters
     for field in dataclasses.fields(Settings):
-        if field.name not in ("rank", "fixed"):
+        if field.name in OPTIONS:
             assert shown[field.name].default == field.default
             assert shown[field.name].kind is inspect.Parameter.KEYWORD_ONLY
     assert not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in shown.values())
@@ -159,7 +159,7 @@ def test_help_shows_every_option_with_its_default(function):
 def test_every_option_is_described_where_it_is_defined():
     for field in dataclasses.fields(Settings):
         assert f"    {field.name}\n        {field.metadata['help']}\n" in Settings.__doc__
-        assert field.name in dnmf.factorize.__doc__ or field.name == "fixed"
+        assert field.name in dnmf.factorize.__doc__ or field.name in ("fixed", "n_fixed_H")
         assert field.metadata["help"].endswith(".")
         for name in get_args(field.type) if get_origin(field.type) is Literal else ():
             assert f"`{name}`" in field.metadata["help"]

@@ -14,7 +14,16 @@ from dnmf.cli import demo as demonstration
 from dnmf.cli.commands import export, rank, report, top
 from dnmf.cli.exit import Commands
 from dnmf.cli.lines import summary
-from dnmf.cli.options import cluster_options, data_options, given, json_option, option, parse_sizes, setting_options
+from dnmf.cli.options import (
+    ARRAYS,
+    cluster_options,
+    data_options,
+    given,
+    json_option,
+    option,
+    parse_sizes,
+    setting_options,
+)
 from dnmf.cli.terminal import chosen_cluster, notify, print_result, stoppable, watching
 from dnmf.convert import Compressor, convert
 from dnmf.engine.plan import amount
@@ -93,8 +102,7 @@ def fit(
         notify("The factors will not be saved; give --store to save them.")
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
         chosen = given(options)
-        if "fixed_W" in chosen:
-            chosen["fixed_W"] = read_array(chosen["fixed_W"])
+        chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         limit = options["memory_limit"]
         result = api.factorize(
             prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel),
@@ -264,7 +272,7 @@ def read_array(path: str) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except ValueError as error:
-        raise click.BadParameter(f"{path} is not a .npy file of numbers; save the columns with numpy.save.") from error
+        raise click.BadParameter(f"{path} is not a .npy file of numbers; save it with numpy.save.") from error
 
 
 def describe_store(path: str) -> str:

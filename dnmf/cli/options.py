@@ -27,6 +27,10 @@ CLUSTER = {
 Function = Callable[..., Any]
 
 
+# Options for data that are read whole from a .npy file.
+ARRAYS = ("fixed_W", "fixed_H")
+
+
 class Option(click.Option):
     """An option in a group of the help."""
 
@@ -90,8 +94,8 @@ def data_options(*names: str) -> Callable[[Function], Function]:
 
     def add(function: Function) -> Function:
         for name in reversed(names):
-            kind = click.Path(exists=True) if name == "fixed_W" else str
-            text = DATA_OPTIONS[name] + (" A .npy file." if name == "fixed_W" else "")
+            kind = click.Path(exists=True) if name in ARRAYS else str
+            text = DATA_OPTIONS[name] + (" A .npy file." if name in ARRAYS else "")
             function = option(_flag(name), name, type=kind, metavar="PATH", help=text, group="Data")(function)
         return function
 

@@ -62,6 +62,8 @@ class Table:
         Names of samples and features, if X has names.
     order
         Order that brings the features of the fit into that of X, if the names are the same in another order.
+    weights
+        Weights of the entries, or None.
     """
 
     matrix: Any
@@ -71,6 +73,7 @@ class Table:
     missing: Missing = "none"
     names: Names = NO_NAMES
     order: Order | None = None
+    weights: Any = None
 
     def source(self) -> Source:
         """Open the matrix for factorisation, cut along the axis that is fastest to read.
@@ -78,7 +81,7 @@ class Table:
         A small matrix in memory is always cut along its rows, so that dense and sparse ones give the same factors.
         """
         small = not self.lazy and stored_bytes(self.matrix) <= BLOCK_BYTES
-        return open_matrix(self.matrix, "rows" if small else None, missing=self.missing)
+        return open_matrix(self.matrix, "rows" if small else None, self.weights, names=self.names, missing=self.missing)
 
     def by_rows(self) -> Source:
         """Open the matrix for reading by whole rows.
@@ -90,7 +93,7 @@ class Table:
             height = max(1, ROWS_BYTES // (matrix.shape[1] * matrix.dtype.itemsize))
             if max(matrix.chunks[0]) > height:
                 matrix = verified(matrix, self.missing).rechunk({0: height})
-        return open_along(matrix, "rows", self.missing)
+        return open_matrix(open_along(matrix, "rows", self.missing), weights=self.weights, names=self.names)
 
     def in_order(self, components: Float) -> Float:
         """Return H (r, n_features) in the order of the features of X."""

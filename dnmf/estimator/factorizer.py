@@ -1,5 +1,6 @@
 """The base class of the estimators: fit, transform, inverse transform and score."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
@@ -38,7 +39,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None, weights: Any = None) -> Self:
         """Learn H from data.
 
         Parameters
@@ -52,23 +53,26 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         W, H : arrays of shape (n_samples, n_components) and (n_components, n_features)
             Initial factors for `init="custom"`; they are not changed. `MiniBatchNMF` ignores W, which it solves for in
             every batch.
+        weights : of shape (n_samples, n_features) or None
+            Weights of the entries, at least 0: an array or a sparse matrix in memory, or data of the kind of X. The
+            loss of each entry is multiplied by its weight. `MiniBatchNMF` takes none.
 
         Returns
         -------
         self : NMF or MiniBatchNMF
             The estimator.
         """
-        self._fit(X, W, H)
+        self._fit(X, W, H, weights)
         return self
 
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Any:
+    def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None, weights: Any = None) -> Any:
         """Learn H from data and return W, bit by bit equal to `fit(X).transform(X)`.
 
         Parameters
         ----------
-        X, y, W, H
+        X, y, W, H, weights
             As in `fit`.
 
         Returns
@@ -76,11 +80,11 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         W : of shape (n_samples, n_components)
             As from `transform`.
         """
-        table, W = self._fit(X, W, H)
+        table, W = self._fit(X, W, H, weights)
         return self._transformed(table, W)
 
     @own_errors
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, weights: Any = None) -> Any:
         """Return W for the rows of X, with `components_` held fixed.
 
         Every row is solved independently, with the penalties of the fit: exactly for the Frobenius loss, also with
@@ -90,6 +94,8 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ----------
         X : of shape (n_samples, n_features)
             Data of any kind that `fit` takes.
+        weights : of shape (n_samples, n_features) or None
+            Weights of the entries, as for `fit`; W is then computed at once.
 
         Returns
         -------
@@ -98,7 +104,8 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             array with the row chunks of X. For a DataArray, a DataArray.
         """
         self._check_ready()
-        return self._transformed(open_table(self, X, reset=False, lengths=False))
+        table = open_table(self, X, reset=False, lengths=weights is not None)
+        return self._transformed(dataclasses.replace(table, weights=weights))
 
     @own_errors
     def inverse_transform(self, X: Any) -> Any:
@@ -181,7 +188,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             self.n_features_in_ = self.components_.shape[1]
 
     @abstractmethod
-    def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
+    def _fit(self, X: Any, W: Any, H: Any, weights: Any) -> tuple[Table, Float | None]:
         """Fit; return the opened data, and their W if they are in memory."""
 
     def _warn_of_end(self) -> None:
@@ -194,7 +201,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _transformed(self, table: Table, W: Float | None = None) -> Any:
         """Return W for a table, unless it is known: lazy for a lazy table, unless `set_output` chooses a frame."""
         found: Any = W
-        if found is None and table.lazy:
+        if found is None and table.lazy and table.weights is None:
             found = lazy_rows(table.matrix, Rows(table.in_order(self.components_), self._settings))
         elif found is None:
             found = self._solved(table)[0]
@@ -214,8 +221,9 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             known = table.in_order(features[None].astype(np.float64))[0]
             source = Prepared(source, (Step("idf", "columns", factors=known),))
         layout, held = source.layout, table.in_order(self.components_).T
-        settings = self._settings.replace({"memory_limit": getattr(self, "memory_limit", None)})
-        with solved(source, lambda: held, settings, client=table.client, kept=kept, measured=measured) as (room, stats):
+        settings = self._settings.replace({name: getattr(self, name, None) for name in ("memory_limit", "threads")})
+        client = getattr(self, "client", None) or table.client
+        with solved(source, lambda: held, settings, client=client, kept=kept, measured=measured) as (room, stats):
             if not kept:
                 return None, max(stats.fit, 0.0)
             W = np.empty((layout.shape[1], len(self.components_)), layout.work_dtype)

@@ -8,7 +8,7 @@ from sklearn.base import _fit_context
 
 from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
 from dnmf.engine.factor import DiskFactor, MemoryFactor, WritableFactor
-from dnmf.errors import DataError
+from dnmf.errors import DataError, SettingsError
 from dnmf.estimator.batches import Batches, BlockBatches, OneBatch, RowBatches
 from dnmf.estimator.containers import Table, open_table
 from dnmf.estimator.convergence import Progress
@@ -181,7 +181,9 @@ class MiniBatchNMF(Factorizer):
         self._take(online)
         return self
 
-    def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
+    def _fit(self, X: Any, W: Any, H: Any, weights: Any) -> tuple[Table, Float | None]:
+        if weights is not None:
+            raise SettingsError("MiniBatchNMF takes no weights; use NMF.")
         table, self._seed = open_table(self, X, reset=True), seed_of(self.random_state)
         check_zeros(table, beta_of(self.beta_loss))
         _, H = initial_factors(self.init, W, H)

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from dnmf.engine import single_threaded_products
-from dnmf.errors import SettingsError
+from dnmf.errors import SettingsError, StoreError
 from dnmf.estimator.containers import Table, open_table
 from dnmf.estimator.convergence import VerbosePrinter
 from dnmf.estimator.factorizer import Factorizer
+from dnmf.estimator.loss import reconstruction_loss
 from dnmf.estimator.parameters import (
     OF_NMF,
     SHARED,
@@ -29,15 +29,10 @@ from dnmf.estimator.parameters import (
 )
 from dnmf.estimator.persistence import described, is_store, stored_estimator
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.quadratic.rule import Quadratic, change
-from dnmf.kernels.registry import altered, make_rule
-from dnmf.kernels.rule import Model
 from dnmf.run.open import new_run, old_run
 from dnmf.run.result import Result
 from dnmf.run.run import Run
-from dnmf.run.transform import Solve
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import Update
 from dnmf.solvers.stopping import Allowed
 from dnmf.sources.alignment import aligned, aligned_factors
 
@@ -93,6 +88,16 @@ class NMF(Factorizer):
     missing : str
         `"nan"`: NaN in a dense X is missing. `"zeros"`: entries that a sparse X does not store are missing. Missing
         entries count neither in `fit` nor in `transform`.
+    n_runs : int
+        Number of random starts on the same reads of X, of which the best is kept. With `init=None`, more than one run
+        starts as with `"auto"`.
+    threads : int or None
+        Number of blocks processed at once; by default one per core, and one more if X is read from a disk.
+    fixed_components : array of shape (n_fixed, n_features) or None
+        Known rows of H. They become the first components and do not change.
+    client : distributed.Client, str or None
+        Where to read lazy data: a client, the address of a scheduler, or `"threads"` for this process; by default the
+        current client, or else the threads.
 
     Attributes
     ----------
@@ -109,6 +114,8 @@ class NMF(Factorizer):
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if all names are texts.
+    result_ : dnmf.Result
+        The run: its `history`, `verdict`, plots and report. A pickled estimator does not have it.
 
     See Also
     --------
@@ -147,6 +154,10 @@ class NMF(Factorizer):
         memory_limit: int | str | None = None,
         max_seconds: float | None = None,
         missing: str = "none",
+        n_runs: int = 1,
+        threads: int | None = None,
+        fixed_components: Any = None,
+        client: Any = None,
     ) -> None:
         self.n_components = n_components
         self.init = init
@@ -165,6 +176,10 @@ class NMF(Factorizer):
         self.memory_limit = memory_limit
         self.max_seconds = max_seconds
         self.missing = missing
+        self.n_runs = n_runs
+        self.threads = threads
+        self.fixed_components = fixed_components
+        self.client = client
 
     @classmethod
     def from_store(cls, store: str | Path) -> Self:
@@ -193,8 +208,8 @@ class NMF(Factorizer):
             setattr(model, name, value)
         return model
 
-    def _fit(self, X: Any, W: Any, H: Any) -> tuple[Table, Float | None]:
-        table = open_table(self, X, reset=True)
+    def _fit(self, X: Any, W: Any, H: Any, weights: Any) -> tuple[Table, Float | None]:
+        table = dataclasses.replace(open_table(self, X, reset=True), weights=weights)
         W, H = initial_factors(self.init, W, H)
         options = options_of(self, table.shape, H)
         check_zeros(table, beta_of(self.beta_loss))
@@ -238,40 +253,36 @@ class NMF(Factorizer):
         """Set the attributes from the result of a run."""
         self.components_ = np.array(result.H)
         self.n_components_, self.n_iter_ = len(self.components_), len(result.history)
-        self._settings, self._by_hand = for_rows(result.settings), False
+        self._settings, self._by_hand, self.result_ = for_rows(result.settings), False, result
+
+    def __getstate__(self) -> Any:
+        """Leave out the run, which may have files of this machine."""
+        return {name: value for name, value in super().__getstate__().items() if name != "result_"}
 
     @contextmanager
     def _running(self, table: Table, options: dict[str, Any], given: Any) -> Iterator[Run]:
         """Start a run, or resume the one in the store if it has the same data and parameters."""
         watchers = [VerbosePrinter(type(self).__name__)] if self.verbose else []
+        client = self.client or table.client
         if self.store is not None and is_store(self.store):
             if not isinstance(self.random_state, Integral):  # any seed will do, and so will that of the store
                 del options["seed"]
-            with old_run(self.store, table.source(), options, watchers, None, table.client) as run:
+            fixed = options.pop("fixed_H", None)
+            options["n_fixed_H"] = 0 if fixed is None else len(fixed)
+            with old_run(self.store, table.source(), options, watchers, None, client) as run:
                 yield run
+            self._check_fixed(fixed)
             return
         options = options if given is None else options | {"init": given}
-        with new_run(table.source(), options, self.store, False, watchers, None, table.client) as run:
+        with new_run(table.source(), options, self.store, False, watchers, None, client) as run:
             yield run
 
-
-def reconstruction_loss(run: Run, components: Float) -> float:
-    """Return the loss without penalties of X and the best W for `components` (r, n_features), in one read.
-
-    If blocks are parts of rows, XHᵀ and HHᵀ give the best W for the Frobenius loss; for other losses, W is that of the
-    run.
-    """
-    state, layout, rule = run.state, run.source.layout, run.rule
-    assert state is not None
-    with single_threaded_products():
-        if layout.transposed:
-            best = make_rule(for_rows(run.settings), transposed=True)
-            model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
-            return max(run.engine.one_pass(Solve(best, model, kept=False, measured=True)).fit, 0.0)
-        update = Update(altered(rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
-        stats = run.engine.one_pass(update, state.H)
-        if not isinstance(rule, Quadratic):
-            return max(stats.fit, 0.0)
-        alone = dataclasses.replace(rule, penalty_H=rule.penalty_W)
-        W = alone.best(np.ascontiguousarray(stats.cross.T), stats.gram).T
-        return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)
+    def _check_fixed(self, fixed: Any) -> None:
+        """Raise StoreError if a fit that was resumed has other fixed components."""
+        if fixed is not None:
+            known = np.asarray(fixed, self.components_.dtype)
+            if not np.array_equal(self.components_[: len(known)], known):
+                raise StoreError(
+                    f"The fit in {self.store} has other fixed_components; give those that it was started with, or "
+                    "another store."
+                )

@@ -42,6 +42,10 @@ OF_NMF: Constraints = {
     "memory_limit": [Interval(Real, 0, None, closed="neither"), str, None],
     "max_seconds": [Interval(Real, 0, None, closed="left"), None],
     "missing": [StrOptions(set(get_args(Missing)))],
+    "n_runs": [Interval(Integral, 1, None, closed="left")],
+    "threads": [Interval(Integral, 1, None, closed="left"), None],
+    "fixed_components": "no_validation",
+    "client": "no_validation",
 }
 OF_MINIBATCH: Constraints = {
     "max_no_improvement": [Interval(Integral, 1, None, closed="left"), None],
@@ -127,8 +131,9 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     """Check the parameters of an `NMF`, and return the options of a run on X (n_samples, n_features)."""
     rank = rank_of(model.n_components, shape, H)
     check_loss(model.solver, model.beta_loss, model.init)
-    own_start = model.init is None and model.solver not in SHARED_SOLVERS
-    same = ("solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit")
+    own_start = model.init is None and (model.solver not in SHARED_SOLVERS or model.n_runs > 1)
+    same = ("solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit", "n_runs", "threads")
+    fixed = model.fixed_components
     return {
         **{name: getattr(model, name) for name in same},
         "rank": rank,
@@ -138,6 +143,7 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
         "seed": seed_of(model.random_state),
         "max_passes": model.max_iter,
         **penalties_of(model, shape),
+        **({} if fixed is None else {"fixed_H": fixed}),
     }
 
 

@@ -56,6 +56,7 @@ def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any],
         "n_iter_": len(result.history),
         "reconstruction_err_": float("nan") if error is None else float(error),
         "_settings": for_rows(result.settings),
+        "result_": result,
     }
     names = estimator.get("feature_names")
     names = result.names.columns if names is None else names
@@ -72,7 +73,8 @@ def parameters_of(settings: Settings, shape: tuple[int, int]) -> dict[str, Any]:
     samples, features = shape
     W, H = settings.l1_W + settings.l2_W, settings.l1_H + settings.l2_H
     ratio = settings.l1_W / W if W else settings.l1_H / H if H else 0.0
-    same = ("init", "solver", "tol", "shuffle", "checkpoint_every", "memory_limit", "max_seconds", "missing")
+    same = ["init", "solver", "tol", "shuffle", "missing", "n_runs"]
+    same += ["checkpoint_every", "memory_limit", "max_seconds", "threads"]
     return {
         **{name: getattr(settings, name) for name in same},
         "n_components": settings.rank,

@@ -62,8 +62,8 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
     """Return the rule of the settings, for a matrix that is streamed as its transpose or not."""
     solver, beta = solver_of(settings), settings.beta
     entries = Entries(settings.missing, weighted, positive=beta <= 0, dense=beta not in (1, 2), beta=beta)
-    held = (0, settings.fixed) if transposed else (settings.fixed, 0)
     of = settings.swapped() if transposed else settings
+    held = of.fixed, of.n_fixed_H
     penalties = Penalty(of.l1_W, of.l2_W), Penalty(of.l1_H, of.l2_H)
     if beta == 2 and entries.all:
         update, sweeps = QUADRATIC[solver]

@@ -41,7 +41,7 @@ def described(run: RunFacts) -> dict[str, str]:
         "start": f"{settings.init}, seed {settings.seed}",
     }
     if header.get("given"):
-        rows["start"] = "given factors, or fixed columns of W"
+        rows["start"] = "given factors, or fixed components"
     if result.steps:
         rows["prepared by"] = ", ".join(shortened(step.name) for step in result.steps)
     if header.get("weights"):

@@ -48,7 +48,7 @@ def new_run(
     """Yield a new run that is ready for its first pass, and close it at the end."""
     init: Any = options.get("init", "auto")
     init = named_factors(init) if isinstance(init, Factors) else init
-    weights, fixed = options.get("weights"), options.get("fixed_W")
+    weights, fixed_W, fixed_H = (options.get(name) for name in ("weights", "fixed_W", "fixed_H"))
     named = isinstance(init, str)
     settings = settings_of(options)
     check_options(settings, not named)
@@ -56,9 +56,9 @@ def new_run(
     source = open_matrix(V, weights=weights, names=names, missing=settings.missing)
     layout = source.layout
     names = names_of(options, layout)
-    recipe = resolve(settings, layout, weights is not None)
+    recipe = resolve(settings, layout, is_weighted(source))
     given = None if named else check_given(init, layout.user_shape, settings.rank, names)
-    fixed = None if fixed is None else check_fixed(fixed, layout.user_shape, names)
+    fixed = check_fixed(fixed_W, fixed_H, layout.user_shape, names)
     watchers = Watchers.of(watchers)
     watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
@@ -68,7 +68,7 @@ def new_run(
             header = {
                 **matrix_header(source),
                 "settings": settings.to_options(),
-                "given": given is not None or fixed is not None,
+                "given": given is not None or bool(fixed),
                 "named": named_axes(options),
             }
             kept = Store.create(store, header, overwrite, names, inputs_of(source))
@@ -95,13 +95,14 @@ def matrix_header(source: Source) -> dict[str, Any]:
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
-    """Return the settings in the options of a run, in which `init` and `fixed_W` may be arrays."""
+    """Return the settings in the options of a run, in which `init`, `fixed_W` and `fixed_H` may be arrays."""
     if "fixed" in options:
         raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
-    init, fixed = options.get("init", "auto"), options.get("fixed_W")
+    init, fixed_W, fixed_H = options.get("init", "auto"), options.get("fixed_W"), options.get("fixed_H")
     settings = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
-    known = 0 if fixed is None else (*np.shape(fixed), 0, 0)[1]
-    return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto", "fixed": known})
+    settings["fixed"] = 0 if fixed_W is None else (*np.shape(fixed_W), 0, 0)[1]
+    settings["n_fixed_H"] = 0 if fixed_H is None else (*np.shape(fixed_H), 0)[0]
+    return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto"})
 
 
 @contextmanager

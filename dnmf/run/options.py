@@ -35,6 +35,7 @@ class Options(TypedDict, total=False):
     threads: int | None
     weights: Any
     fixed_W: Any
+    fixed_H: Any
     row_names: Any
     column_names: Any
 

@@ -19,7 +19,7 @@ from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher
 from dnmf.solvers.bundle import alone, best_of
 from dnmf.solvers.history import Record, Verdict
-from dnmf.solvers.initialise import hold_fixed, initial_state
+from dnmf.solvers.initialise import NOT_FIXED, Fixed, hold_fixed, initial_state
 from dnmf.solvers.iteration import PassContext, iterate
 from dnmf.solvers.selection import Recipe
 from dnmf.solvers.state import State
@@ -62,17 +62,17 @@ class Run:
         self.allowed = Allowed(self.settings.max_passes)
         self._warned = False
 
-    def initialise(self, given: Any, fixed: Any = None) -> None:
-        """Set the first state: given factors of the user's matrix, or an initialisation, with fixed columns of W."""
+    def initialise(self, given: Any, fixed: Fixed = NOT_FIXED) -> None:
+        """Set the first state: given factors of the user's matrix, or an initialisation, with fixed components."""
         layout = self.source.layout
         if given is not None and layout.transposed:
             given = (given[1].T, given[0].T)
         self.announce(0)
         settings = self.settings.swapped() if layout.transposed else self.settings
         self.state = initial_state(self.context(), settings, given, self.recipe.init)
-        if fixed is not None:
+        if fixed:
             self.state = hold_fixed(self.state, fixed, layout)
-        if given is not None or fixed is not None:
+        if given is not None or fixed:
             self.save()
 
     def resume_from(self, commit: Commit) -> None:

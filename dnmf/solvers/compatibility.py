@@ -22,9 +22,9 @@ def check_options(settings: Settings, given: bool = False) -> None:
 
 
 def check_penalties(settings: Settings) -> None:
-    """Warn of penalties on one factor alone, which the scale can make arbitrarily small, unless W is fixed."""
+    """Warn of penalties on one factor alone, which the scale can make arbitrarily small, unless a factor is fixed."""
     of_W, of_H = any((settings.l1_W, settings.l2_W)), any((settings.l1_H, settings.l2_H))
-    if of_W == of_H or settings.fixed == settings.rank:
+    if of_W == of_H or settings.rank in (settings.fixed, settings.n_fixed_H):
         return
     one, other = "WH" if of_W else "HW"
     warn(
@@ -81,5 +81,5 @@ def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
             f"n_runs={settings.n_runs} is for random starts whose runs share their passes, and {option} makes one run; "
             "leave n_runs out, or use init='random' and another solver."
         )
-    if settings.init == "sketch" and settings.fixed:
-        raise SettingsError("init='sketch' does not take fixed_W; use init='random'.")
+    if settings.init == "sketch" and (settings.fixed or settings.n_fixed_H):
+        raise SettingsError("init='sketch' takes neither fixed_W nor fixed_H; use init='random'.")

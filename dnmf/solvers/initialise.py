@@ -1,6 +1,7 @@
 """The first state of a run: random factors, those of a sketch or of singular vectors, or given ones."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,19 +61,41 @@ def random_state(settings: Settings, layout: Layout) -> State:
     return State(0, W.astype(layout.work_dtype), H)
 
 
-def check_fixed(given: ArrayLike, shape: tuple[int, int], names: Names = NO_NAMES) -> Float:
-    """Return given columns (m, f) of W, in the order of the names of V's rows if both have names.
+class Fixed(NamedTuple):
+    """Known columns (m, f) of W and rows (g, n) of H, of the first components; None where nothing is known."""
+
+    W: Float | None = None
+    H: Float | None = None
+
+    def __bool__(self) -> bool:
+        return self.W is not None or self.H is not None
+
+
+NOT_FIXED = Fixed()
+
+
+def check_fixed(fixed_W: Any, fixed_H: Any, shape: tuple[int, int], names: Names = NO_NAMES) -> Fixed:
+    """Return given columns of W and rows of H, in the order of the names of V if both have names.
 
     Raises
     ------
     DataError
-        If their shape does not fit, or an entry is negative or not finite.
+        If a shape does not fit, or an entry is negative or not finite.
     """
-    columns = np.asarray(aligned(given, (names.rows, None), "fixed_W"))
-    if columns.ndim != 2 or len(columns) != shape[0]:
-        raise DataError(f"fixed_W has shape {columns.shape}; V {shape} needs ({shape[0]}, number of fixed components).")
-    _check_factor("fixed_W", columns, "")
-    return columns
+    columns, rows = None, None
+    if fixed_W is not None:
+        columns = np.asarray(aligned(fixed_W, (names.rows, None), "fixed_W"))
+        if columns.ndim != 2 or len(columns) != shape[0]:
+            needs = f"({shape[0]}, number of fixed components)"
+            raise DataError(f"fixed_W has shape {columns.shape}; V {shape} needs {needs}.")
+        _check_factor("fixed_W", columns, "")
+    if fixed_H is not None:
+        rows = np.asarray(aligned(fixed_H, (None, names.columns), "fixed_H"))
+        if rows.ndim != 2 or rows.shape[1] != shape[1]:
+            needs = f"(number of fixed components, {shape[1]})"
+            raise DataError(f"fixed_H has shape {rows.shape}; V {shape} needs {needs}.")
+        _check_factor("fixed_H", rows, "")
+    return Fixed(columns, rows)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,17 +111,21 @@ class FirstRows:
         return H
 
 
-def hold_fixed(state: State, fixed: Float, layout: Layout) -> State:
-    """Return the state with the first components of the user's W set to given columns (m, f)."""
-    count, dtype = fixed.shape[1], layout.work_dtype
+def hold_fixed(state: State, fixed: Fixed, layout: Layout) -> State:
+    """Return the state with the first components of the user's factors set to the known ones."""
     if state.parts:
         return bundle([hold_fixed(part, fixed, layout) for part in state.parts])
+    short, long = fixed.W, fixed.H
     if layout.transposed:
-        first = FirstRows(np.ascontiguousarray(fixed.T, dtype), layout.bounds)
-        return dataclasses.replace(state, H=MappedFactor(state.H, first))
-    W = state.W.copy()
-    W[:, :count] = fixed
-    return dataclasses.replace(state, W=W)
+        short, long = (None if known is None else known.T for known in (fixed.H, fixed.W))
+    if short is not None:
+        W = state.W.copy()
+        W[:, : short.shape[1]] = short
+        state = dataclasses.replace(state, W=W)
+    if long is not None:
+        first = FirstRows(np.ascontiguousarray(long, layout.work_dtype), layout.bounds)
+        state = dataclasses.replace(state, H=MappedFactor(state.H, first))
+    return state
 
 
 def check_given(

@@ -15,6 +15,7 @@ from dnmf.checkpoint.header import FORMAT, SURVEY, check_version, find_header, i
 from dnmf.checkpoint.records import DAMAGE
 from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import StoreError, StoreWarning, warn
+from dnmf.settings import FIELDS
 from dnmf.storage.durable import explained
 from dnmf.storage.location import Location, WriteLock, clear
 from dnmf.storage.open_location import location_at
@@ -64,7 +65,7 @@ class SurveyStore:
             check_version(place, found)
             if found is None and place.exists() and is_begun(place.names()):
                 raise StoreError(f"{place} already exists and is not a survey; choose another path.")
-            other = [name for name in header if found is not None and found.get(name) != header[name]]
+            other = [] if found is None else differing(found, header)
             if other and not overwrite:
                 assert found is not None
                 raise StoreError(
@@ -192,6 +193,16 @@ class SurveyStore:
             with suppress(FileExistsError):  # stored by a survey that was stopped before all pieces of a pass were
                 self.place.create(f"{PIECES}/{name}.npz", content.getvalue())
         return arrays
+
+
+def differing(found: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
+    """Return the names of entries in which the header of a stored survey differs from a new one.
+
+    Options that the version that wrote it did not have are at their defaults.
+    """
+    settings = {name: FIELDS[name].default for name in header["settings"] if name in FIELDS}
+    known = {**found, "settings": {**settings, **found["settings"]}}
+    return [name for name in header if known.get(name) != header[name]]
 
 
 def _unpacked(content: bytes) -> tuple[Piece, str | None]:

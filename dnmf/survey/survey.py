@@ -19,6 +19,7 @@ from dnmf.solvers.selection import resolve
 from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
+from dnmf.sources.weighted import is_weighted
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.request import SurveyRequest, option_for_passes, sketchable, survey_load
 from dnmf.survey.runner import SurveyRunner, header_of
@@ -49,7 +50,7 @@ def make_survey(
     settings = checked(ranks, n_runs, cv, options)
     source = open_matrix(V, weights=weights, missing=settings.missing)
     layout = source.layout
-    recipe = resolve(settings, layout, weights is not None)
+    recipe = resolve(settings, layout, is_weighted(source))
     rule = recipe.rule
     least = min(layout.shape)
     if max(ranks) > least:
@@ -94,7 +95,7 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
     whole = all(isinstance(rank, (int, np.integer)) and rank > 0 for rank in ranks)
     if not ranks or not whole or len(set(ranks)) != len(ranks):
         raise SettingsError(f"ranks={ranks!r} is not allowed; give whole numbers of at least 1, each once.")
-    for name in ("fixed", "fixed_W", "n_runs", "rank"):
+    for name in ("fixed", "n_fixed_H", "fixed_W", "fixed_H", "n_runs", "rank"):
         if name in options:
             raise SettingsError(f"the option {name!r} is not for a survey, whose models start at random; leave it out.")
     if options.get("init", "auto") not in ("auto", "random"):

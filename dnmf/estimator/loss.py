@@ -1,0 +1,38 @@
+"""The reconstruction error of a fit, for data that are not in memory."""
+
+import dataclasses
+
+import numpy as np
+
+from dnmf.engine import single_threaded_products
+from dnmf.estimator.parameters import for_rows
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.quadratic.rule import Quadratic, change
+from dnmf.kernels.registry import altered, make_rule
+from dnmf.kernels.rule import Model
+from dnmf.run.run import Run
+from dnmf.run.transform import Solve
+from dnmf.solvers.iteration import Update
+from dnmf.sources.weighted import is_weighted
+
+
+def reconstruction_loss(run: Run, components: Float) -> float:
+    """Return the loss without penalties of X and the best W for `components` (r, n_features), in one read.
+
+    If blocks are parts of rows, XHᵀ and HHᵀ give the best W for the Frobenius loss; for other losses, W is that of the
+    run.
+    """
+    state, layout, rule = run.state, run.source.layout, run.rule
+    assert state is not None
+    with single_threaded_products():
+        if layout.transposed:
+            best = make_rule(for_rows(run.settings), transposed=True, weighted=is_weighted(run.source))
+            model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
+            return max(run.engine.one_pass(Solve(best, model, kept=False, measured=True)).fit, 0.0)
+        update = Update(altered(rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
+        stats = run.engine.one_pass(update, state.H)
+        if not isinstance(rule, Quadratic):
+            return max(stats.fit, 0.0)
+        alone = dataclasses.replace(rule, penalty_H=rule.penalty_W)
+        W = alone.best(np.ascontiguousarray(stats.cross.T), stats.gram).T
+        return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)
