@@ -15,7 +15,7 @@ from dnmf.run.display import showing
 from dnmf.run.open import new_run, old_run, plan_of, settings_of
 from dnmf.run.options import Options, shows_options
 from dnmf.run.result import Operations, Result
-from dnmf.run.stored import stored_result
+from dnmf.run.stored import store_of, stored_result
 from dnmf.run.transform import transform as transform
 from dnmf.run.watcher import Watch
 from dnmf.sources import open_matrix
@@ -165,7 +165,7 @@ def iterate(
 
 @own_errors
 def resume(
-    store: str | Path,
+    store: Result | str | Path,
     V: Any = None,
     *,
     watchers: Watch = (),
@@ -179,7 +179,7 @@ def resume(
     Parameters
     ----------
     store
-        Path or URL of the store of the run.
+        Path or URL of the store of the run, or its result.
     V
         The matrix, if it has moved or was in memory; it must be the same matrix.
     watchers, progress, cancel, client
@@ -206,7 +206,8 @@ def resume(
     >>> resume(f"{folder}/run.zarr", V, max_passes=8).passes
     8
     """
-    with showing(watchers, progress) as seen, old_run(store, V, dict(options), seen, cancel, client) as run:
+    path = store_of(store)
+    with showing(watchers, progress) as seen, old_run(path, V, dict(options), seen, cancel, client) as run:
         for _ in run:
             pass
         return run.result()
@@ -228,7 +229,7 @@ def load(store: str | Path) -> Result:
     >>> load(f"{folder}/run.zarr").H.shape
     (2, 4)
     """
-    return stored_result(store)
+    return stored_result(store_of(store))
 
 
 def plan(V: Any, rank: int | None = None, **options: Unpack[Options]) -> Plan:

@@ -12,7 +12,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.floats import own_errors
 from dnmf.run.arrays import whole
 from dnmf.run.result import Result
-from dnmf.run.stored import stored_result
+from dnmf.run.stored import fitted_of, stored_result
 from dnmf.solvers.history import Record
 from dnmf.sources.names import only_suffixes
 
@@ -54,6 +54,7 @@ def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | N
     >>> AnnData.obsm["X_nmf"].shape, AnnData.varm["NMF"].shape, AnnData.uns["nmf"]["params"]["rank"]
     ((3, 2), (4, 2), 2)
     """
+    fitted = fitted_of(fitted)
     result = fitted if isinstance(fitted, Result) else stored_result(fitted)
     check_names(adata, result)
     cells, genes, about = PLACES if key_added is None else (key_added,) * 3

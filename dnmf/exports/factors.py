@@ -17,7 +17,7 @@ from dnmf.inspection.components import component_names
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.run.result import Result
-from dnmf.run.stored import stored_result, whole_checkpoint
+from dnmf.run.stored import fitted_of, stored_result, whole_checkpoint
 from dnmf.sources.base import Axis
 from dnmf.storage.durable import explained
 from dnmf.storage.open_location import full_path
@@ -76,6 +76,7 @@ def export(
     >>> sorted(file.name for file in folder.iterdir())
     ['H.csv', 'W.csv']
     """
+    fitted = fitted_of(fitted)
     chosen = format or ("h5ad" if str(path).endswith(".h5ad") else "csv")
     choice("format", chosen, Format)
     if is_url(path):

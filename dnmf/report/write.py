@@ -17,7 +17,7 @@ from dnmf.report.survey import survey_page
 from dnmf.run.display import showing
 from dnmf.run.residuals import Residuals, measure_residuals
 from dnmf.run.result import Result
-from dnmf.run.stored import stored_result, whole_checkpoint
+from dnmf.run.stored import fitted_of, stored_result, whole_checkpoint
 from dnmf.run.watcher import Watch
 from dnmf.sources.base import Axis
 from dnmf.storage.durable import explained
@@ -101,6 +101,7 @@ def write_report(
     if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MOST_FEATURES:
         raise SettingsError(f"n={n!r} is not allowed; give a whole number from 1 to {MOST_FEATURES}.")
     target = free_path(path, overwrite)
+    fitted = fitted if isinstance(fitted, RankSurvey) else fitted_of(fitted)
     store = fitted if isinstance(fitted, str | Path) else fitted.store
     check_apart(target, [V, weights, *inputs_in(store)])
 

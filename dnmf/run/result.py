@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
-from dnmf.errors import StoreError
 from dnmf.inspection.figures import plot_history
 from dnmf.inspection.html import card
 from dnmf.inspection.summary import facts
@@ -146,7 +145,7 @@ class Result(Factors):
 
         Raises
         ------
-        StoreError
+        SettingsError
             If the run has no store.
 
         Examples
@@ -157,12 +156,7 @@ class Result(Factors):
         >>> result.resume(V, max_passes=8).passes
         8
         """
-        if self.store is None:
-            raise StoreError(
-                "This run has no store to resume from; start a new run from its factors with "
-                "factorize(V, rank, init=result), or give the run a store=."
-            )
-        found: Self = self.operations.resume(self.store, V, **options)
+        found: Self = self.operations.resume(self, V, **options)
         return found
 
     def plot_history(self) -> Any:

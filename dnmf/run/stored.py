@@ -1,5 +1,6 @@
 """The result in a store, also of an unfinished run, and while a run writes to it."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, TypeVar
 
 from dnmf.checkpoint import Gone, Store, StoredFactor, read_array, read_names
 from dnmf.engine.factor import Factor, MappedFactor, Rows
-from dnmf.errors import StoreError
+from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.result import Result
 from dnmf.settings import Settings
@@ -16,6 +17,40 @@ from dnmf.solvers.history import Record
 # Number of checkpoints that a reader tries, if the run deletes one after another before it is read.
 ATTEMPTS = 10
 Found = TypeVar("Found")
+
+
+def fitted_of(given: Any, what: str = "fitted") -> Any:
+    """Return a result, or the path or URL of a store, from anything that has one, such as a fitted estimator.
+
+    Raises
+    ------
+    SettingsError
+        If it is none of these.
+    """
+    found = getattr(given, "result_", given)
+    if isinstance(found, (Result, str, os.PathLike)):
+        return found
+    kind = f"{type(given).__module__}.{type(given).__qualname__}"
+    raise SettingsError(
+        f"{what} is a {kind}; give a Result, the path or URL of the store of a run, or a fitted dnmf.NMF."
+    )
+
+
+def store_of(given: Any) -> Any:
+    """Return the path or URL of a store, that of a result if one is given.
+
+    Raises
+    ------
+    SettingsError
+        If a result has no store, or something else is given.
+    """
+    found = fitted_of(given, "store")
+    if isinstance(found, Result) and found.store is None:
+        raise SettingsError(
+            "This run has no store to resume from; start a new run from its factors with "
+            "factorize(V, rank, init=result), or give the run a store=."
+        )
+    return found.store if isinstance(found, Result) else found
 
 
 def stored_steps(store: Store) -> tuple[Step, ...]:

@@ -25,7 +25,7 @@ from dnmf.run.arrays import as_dask, as_numpy, whole
 from dnmf.run.display import showing
 from dnmf.run.open import inputs_of
 from dnmf.run.result import Result
-from dnmf.run.stored import stored_result, whole_checkpoint
+from dnmf.run.stored import fitted_of, stored_result, whole_checkpoint
 from dnmf.run.watcher import Watch, Watchers
 from dnmf.settings import Settings
 from dnmf.solvers.selection import listed_panels, rule_of
@@ -103,6 +103,7 @@ def transform(
     >>> transform(result, V[:, :2]).shape, transform(result, V[:1]).shape
     ((2, 2), (1, 2))
     """
+    fitted = fitted_of(fitted)
     options: dict[str, Any] = {"axis": axis, "memory_limit": memory_limit, "threads": threads, "watchers": watchers}
     options |= {
         "progress": progress,

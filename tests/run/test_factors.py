@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from runs import factors, matrix, stored
 
 import dnmf
-from dnmf.errors import DataWarning, SettingsError, StoreError
+from dnmf.errors import DataWarning, SettingsError
 
 IN_MEMORY = {
     "NumPy": lambda V: V,
@@ -147,8 +147,33 @@ def test_the_functions_of_dnmf_are_methods(tmp_path):
     assert sorted(path.name for path in result.export(tmp_path / "tables").iterdir()) == ["H.csv", "W.csv"]
     assert result.report(tmp_path / "page.html", V).read_text().startswith("<!doctype html>")
     assert result.resume(V, max_passes=4).passes == 4
-    with pytest.raises(StoreError, match="has no store to resume from"):
+    assert dnmf.resume(result, V, max_passes=5).passes == 5
+    with pytest.raises(SettingsError, match="has no store to resume from"):
         dnmf.factorize(V, 4, max_passes=2).resume()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda V, path: dnmf.transform(V, V),
+        lambda V, path: dnmf.export(3, path),
+        lambda V, path: dnmf.write_report(None, path),
+        lambda V, path: dnmf.resume(V),
+        lambda V, path: dnmf.load(V),
+    ],
+)
+def test_what_is_neither_a_result_nor_a_store_is_refused_by_its_kind(call, tmp_path):
+    kinds = r"(numpy\.ndarray|builtins\.int|builtins\.NoneType)"
+    with pytest.raises(SettingsError, match=f"is a {kinds}; give a Result, the path or URL of the store"):
+        call(matrix(), tmp_path / "new")
+
+
+def test_a_fitted_estimator_is_exported_and_reported(tmp_path):
+    X = matrix(60, 24)
+    model = dnmf.NMF(3, max_iter=20, tol=1e-2).fit(X)
+    assert dnmf.export(model, tmp_path / "tables").name == "tables"
+    assert dnmf.write_report(model, tmp_path / "page.html", X).exists()
+    np.testing.assert_array_equal(dnmf.transform(model, X), dnmf.transform(model.result_, X))
 
 
 def test_a_result_is_a_start(result):
