@@ -11,58 +11,64 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from dnmf import preprocessing
-from dnmf.api import factorize, iterate, load, plan, resume, transform
-from dnmf.engine.plan import Plan
-from dnmf.errors import DnmfError
-from dnmf.exports.anndata import write_anndata
-from dnmf.exports.factors import export
-from dnmf.report import write_report
-from dnmf.run.result import Result
-from dnmf.run.watcher import Watcher
-from dnmf.settings import Settings
-from dnmf.solvers.history import Record
-from dnmf.survey.api import load_survey, select_rank
-
 if TYPE_CHECKING:
-    from dnmf.estimator import NMF, MiniBatchNMF, non_negative_factorization
+    from dnmf import preprocessing as preprocessing
+    from dnmf.api import factorize as factorize
+    from dnmf.api import iterate as iterate
+    from dnmf.api import load as load
+    from dnmf.api import plan as plan
+    from dnmf.api import resume as resume
+    from dnmf.api import transform as transform
+    from dnmf.engine.plan import Plan as Plan
+    from dnmf.errors import DnmfError as DnmfError
+    from dnmf.estimator import NMF as NMF
+    from dnmf.estimator import MiniBatchNMF as MiniBatchNMF
+    from dnmf.estimator import non_negative_factorization as non_negative_factorization
+    from dnmf.exports.anndata import write_anndata as write_anndata
+    from dnmf.exports.factors import export as export
+    from dnmf.report import write_report as write_report
+    from dnmf.run.result import Result as Result
+    from dnmf.run.watcher import Watcher as Watcher
+    from dnmf.settings import Settings as Settings
+    from dnmf.solvers.history import Record as Record
+    from dnmf.survey.api import load_survey as load_survey
+    from dnmf.survey.api import select_rank as select_rank
 
 __version__ = version("dnmf")
 
-__all__ = [
-    "NMF",
-    "DnmfError",
-    "MiniBatchNMF",
-    "Plan",
-    "Record",
-    "Result",
-    "Settings",
-    "Watcher",
-    "__version__",
-    "export",
-    "factorize",
-    "iterate",
-    "load",
-    "load_survey",
-    "non_negative_factorization",
-    "plan",
-    "preprocessing",
-    "resume",
-    "select_rank",
-    "transform",
-    "write_anndata",
-    "write_report",
-]
-
-# Imported on first use, since scikit-learn takes a second.
-_ESTIMATORS = ("NMF", "MiniBatchNMF", "non_negative_factorization")
+# The public names, and the modules that they are imported from on their first use.
+_HOMES = {
+    "dnmf.api": ("factorize", "iterate", "load", "plan", "resume", "transform"),
+    "dnmf.engine.plan": ("Plan",),
+    "dnmf.errors": ("DnmfError",),
+    "dnmf.estimator": ("NMF", "MiniBatchNMF", "non_negative_factorization"),
+    "dnmf.exports.anndata": ("write_anndata",),
+    "dnmf.exports.factors": ("export",),
+    "dnmf.report": ("write_report",),
+    "dnmf.run.result": ("Result",),
+    "dnmf.run.watcher": ("Watcher",),
+    "dnmf.settings": ("Settings",),
+    "dnmf.solvers.history": ("Record",),
+    "dnmf.survey.api": ("load_survey", "select_rank"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(["__version__", "preprocessing", *_HOME_OF])
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ESTIMATORS:
-        return getattr(import_module("dnmf.estimator"), name)
-    raise AttributeError(f"module 'dnmf' has no attribute {name!r}.")
+    if name in _HOME_OF:
+        found = getattr(import_module(_HOME_OF[name]), name)
+        import_module("dnmf.api")  # gives a result its methods
+    else:
+        try:
+            found = import_module(f"dnmf.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"dnmf.{name}":
+                raise
+            raise AttributeError(f"module 'dnmf' has no attribute {name!r}.") from None
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ESTIMATORS])
+    return __all__
