@@ -8,13 +8,14 @@ from typing import Any
 from dnmf.checkpoint import working_folder
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Source
+from dnmf.sources.file_kinds import Opener, open_table, opener_of
 from dnmf.sources.formats.entry_list import Entries
 from dnmf.sources.formats.matrix_market import Market, MarketArray, MarketEntries, open_market
 from dnmf.sources.formats.matrix_market import unpacked as unpacked_array
 from dnmf.sources.formats.npz_file import NpzEntries, kind_of, open_npz, unpacked
 from dnmf.sources.formats.raw_array import open_raw
 from dnmf.sources.formats.tables import TableEntries
-from dnmf.sources.opening import Opener, open_matrix, open_table, opener_of
+from dnmf.sources.opening import open_matrix
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable
 from dnmf.storage.urls import is_url

@@ -1,6 +1,6 @@
 """Open a matrix of any kind as a source."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,7 @@ from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.formats.entry_list import held
-from dnmf.sources.formats.hdf5_file import open_hdf5
-from dnmf.sources.formats.matrix_market import open_market
-from dnmf.sources.formats.netcdf_file import open_netcdf
-from dnmf.sources.formats.npz_file import open_npz
-from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
-from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.file_kinds import opener_of, opener_of_name
 from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import open_array, open_group
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
@@ -36,9 +30,6 @@ from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.storage.objects import UrlStore, zarr_store
 from dnmf.storage.urls import is_url, redacted
-
-Opener = Callable[[Address, Axis | None], Source]
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def open_matrix(
@@ -186,7 +177,7 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
     address = Address.of(given)
     path = Path(address.place)
     if is_url(address.place):
-        if _opener_of_name(path.name) is not None:
+        if opener_of_name(path.name) is not None:
             raise DataError(
                 f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it "
                 f"with: {convert_command(path.name)}"
@@ -198,32 +189,6 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
         if opener is None and path.is_file():
             raise unknown_kind(path, given)
         return (opener or _open_zarr)(address, streamed)
-
-
-def opener_of(path: Path, part: str | None) -> Opener | None:
-    """Return the function that opens a file, by its ending or first bytes, or a folder that is not Zarr; or None."""
-    found = _opener_of_name(path.name)
-    with reading_part(str(path), str(path)):
-        if path.is_dir():
-            return open_table if found is open_table and not (path / "zarr.json").exists() else None
-        if found in WHOLE and part is not None:
-            raise DataError(f"{path} holds one matrix, and has no parts; give it without {MARK}{part}.")
-        if found is None and part is not None and RAW.fullmatch(part):
-            return open_raw
-        if found is None:
-            with open(path, "rb") as file:
-                return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
-    return found
-
-
-def _opener_of_name(name: str) -> Opener | None:
-    """Return the function that opens files of a name."""
-    plain = name.lower().removesuffix(".gz")
-    return next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
-
-
-def open_table(address: Address, streamed: Axis | None) -> Source:
-    return held(TableEntries(address), streamed)
 
 
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
@@ -273,18 +238,6 @@ def _open_zarr_group(group: zarr.Group, streamed: Axis | None) -> Source:
     except (FileNotFoundError, ContainsArrayError):
         return open_group(group, Address.of(location), streamed)
     return open_group(root, Address.of(location.removesuffix(f"/{group.path}")).of_part(group.path), streamed)
-
-
-# Openers of files that hold one matrix, and no parts.
-WHOLE = (open_npy, open_npz, open_market)
-OPENERS: list[tuple[tuple[str, ...], Opener]] = [
-    ((".npy",), open_npy),
-    ((".npz",), open_npz),
-    ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5"), open_hdf5),
-    ((".nc", ".nc4", ".cdf"), open_netcdf),
-    ((".parquet", ".pq", ".csv", ".tsv"), open_table),
-    ((".mtx",), open_market),
-]
 
 
 def _location(array: zarr.Array[Any] | zarr.Group) -> str | None:

@@ -1,0 +1,57 @@
+"""Find the function that opens a file, by its name or its first bytes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dnmf.errors import DataError
+from dnmf.sources.addresses import MARK, Address
+from dnmf.sources.base import Axis, Source
+from dnmf.sources.formats.entry_list import held
+from dnmf.sources.formats.hdf5_file import open_hdf5
+from dnmf.sources.formats.matrix_market import open_market
+from dnmf.sources.formats.netcdf_file import open_netcdf
+from dnmf.sources.formats.npz_file import open_npz
+from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
+from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.read_errors import reading_part
+
+Opener = Callable[[Address, Axis | None], Source]
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def opener_of(path: Path, part: str | None) -> Opener | None:
+    """Return the function that opens a file, by its ending or first bytes, or a folder that is not Zarr; or None."""
+    found = opener_of_name(path.name)
+    with reading_part(str(path), str(path)):
+        if path.is_dir():
+            return open_table if found is open_table and not (path / "zarr.json").exists() else None
+        if found in WHOLE and part is not None:
+            raise DataError(f"{path} holds one matrix, and has no parts; give it without {MARK}{part}.")
+        if found is None and part is not None and RAW.fullmatch(part):
+            return open_raw
+        if found is None:
+            with open(path, "rb") as file:
+                return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
+    return found
+
+
+def opener_of_name(name: str) -> Opener | None:
+    """Return the function that opens files of a name."""
+    plain = name.lower().removesuffix(".gz")
+    return next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
+
+
+def open_table(address: Address, streamed: Axis | None) -> Source:
+    return held(TableEntries(address), streamed)
+
+
+# Openers of files that hold one matrix, and no parts.
+WHOLE = (open_npy, open_npz, open_market)
+OPENERS: list[tuple[tuple[str, ...], Opener]] = [
+    ((".npy",), open_npy),
+    ((".npz",), open_npz),
+    ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5"), open_hdf5),
+    ((".nc", ".nc4", ".cdf"), open_netcdf),
+    ((".parquet", ".pq", ".csv", ".tsv"), open_table),
+    ((".mtx",), open_market),
+]
