@@ -79,6 +79,28 @@ def tenx(V, folder):
     return folder / "filtered.h5"
 
 
+def tenx_folder(prefix="", feature="features.tsv", packed=True):
+    def make(V, folder):
+        place = folder / "filtered_feature_bc_matrix"
+        place.mkdir(exist_ok=True)
+        text = io.BytesIO()
+        scipy.io.mmwrite(text, sp.coo_array(V.T.astype("float64")), precision=17, symmetry="general")
+        lines = [f"id {j}\t{gene}\tGene Expression\n" for j, gene in enumerate(GENES[: V.shape[1]])]
+        files = {
+            "matrix.mtx": text.getvalue(),
+            "barcodes.tsv": "".join(f"{cell}\n" for cell in CELLS[: V.shape[0]]).encode(),
+            feature: "".join(lines).encode(),
+        }
+        for name, content in files.items():
+            if packed:
+                (place / f"{prefix}{name}.gz").write_bytes(gzip.compress(content))
+            else:
+                (place / f"{prefix}{name}").write_bytes(content)
+        return place
+
+    return make
+
+
 def dataset(V):
     import xarray
 
@@ -229,6 +251,7 @@ STORED = {
     "anndata zarr, dense": anndata_zarr(np.asarray),
     "sparse zarr": converted_sparse,
     "10x": tenx,
+    "10x folder": tenx_folder(),
     "hdf5": hdf5(),
     "hdf5, chunks": hdf5(chunks=(7, 50)),
     "hdf5, gzip": hdf5(chunks=(7, 50), compression="gzip", shuffle=True),

@@ -15,6 +15,7 @@ from dnmf.sources.formats.matrix_market import unpacked as unpacked_array
 from dnmf.sources.formats.npz_file import NpzEntries, kind_of, open_npz, unpacked
 from dnmf.sources.formats.raw_array import open_raw
 from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.formats.tenx_folder import TenxEntries, open_tenx
 from dnmf.sources.opening import open_matrix
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable
@@ -44,6 +45,8 @@ def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Ent
     """Open a list of entries, or a file that must be unpacked; return None for any other origin."""
     if opener is open_table:
         return TableEntries(address)
+    if opener is open_tenx:
+        return TenxEntries(address)
     if opener is open_market:
         coordinates = Market(address).form == "coordinate"
         return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))

@@ -8,14 +8,17 @@ from dnmf.sources.addresses import MARK, Address
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.entry_list import held
 from dnmf.sources.formats.hdf5_file import open_hdf5
-from dnmf.sources.formats.matrix_market import open_market
+from dnmf.sources.formats.matrix_market import is_market, open_market
 from dnmf.sources.formats.netcdf_file import open_netcdf
 from dnmf.sources.formats.npz_file import open_npz
 from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
 from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.formats.tenx_folder import is_tenx, open_tenx
 from dnmf.sources.read_errors import reading_part
 
 Opener = Callable[[Address, Axis | None], Source]
+# The files of the metadata of Zarr.
+ZARR = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -24,7 +27,9 @@ def opener_of(path: Path, part: str | None) -> Opener | None:
     found = opener_of_name(path.name)
     with reading_part(str(path), str(path)):
         if path.is_dir():
-            return open_table if found is open_table and not (path / "zarr.json").exists() else None
+            return _opener_of_folder(path, found)
+        if found in (None, open_table, open_market) and is_market(path):
+            found = open_market
         if found in WHOLE and part is not None:
             raise DataError(f"{path} holds one matrix, and has no parts; give it without {MARK}{part}.")
         if found is None and part is not None and RAW.fullmatch(part):
@@ -33,6 +38,13 @@ def opener_of(path: Path, part: str | None) -> Opener | None:
             with open(path, "rb") as file:
                 return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
     return found
+
+
+def _opener_of_folder(path: Path, found: Opener | None) -> Opener | None:
+    """Return the function that opens a folder with an opener by its name, or None if it may be Zarr."""
+    if any((path / name).exists() for name in ZARR):
+        return None
+    return open_table if found is open_table else open_tenx if is_tenx(path) else None
 
 
 def opener_of_name(name: str) -> Opener | None:
@@ -53,5 +65,5 @@ OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5"), open_hdf5),
     ((".nc", ".nc4", ".cdf"), open_netcdf),
     ((".parquet", ".pq", ".csv", ".tsv"), open_table),
-    ((".mtx",), open_market),
+    ((".mtx", ".mm"), open_market),
 ]

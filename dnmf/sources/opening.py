@@ -17,7 +17,7 @@ from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.file_kinds import opener_of, opener_of_name
+from dnmf.sources.file_kinds import ZARR, opener_of, opener_of_name
 from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import open_array, open_group
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
@@ -25,7 +25,7 @@ from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, unmasked
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
-from dnmf.sources.readable import check_readable, folder_of_counts, unknown_kind
+from dnmf.sources.readable import check_readable, unknown_kind
 from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.storage.objects import UrlStore, zarr_store
@@ -194,7 +194,7 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     """Open a Zarr array, or a matrix in a group."""
     remote = is_url(address.place)
-    for name in () if remote else ("zarr.json", ".zgroup", ".zarray", ".zmetadata"):
+    for name in () if remote else ZARR:
         file = Path(address.place, name)
         if file.exists() and not file.is_file():  # Zarr would wait for the first byte of a pipe
             raise DataError(f"{file} is not a regular file; give {KNOWN}.")
@@ -205,8 +205,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     except Exception as error:
         if exhausted(error):
             raise
-        counts = None if remote else folder_of_counts(Path(address.place))
-        raise counts or DataError(
+        raise DataError(
             f"{address.place} is not a Zarr array ({type(error).__name__}: {redacted(error)}); give {KNOWN}."
         ) from (None if remote else error)
     if isinstance(node, zarr.Group):

@@ -53,20 +53,3 @@ def unknown_kind(path: Path, given: str) -> DataError:
     calls = [call for endings, call in OTHERS.items() if path.name.lower().endswith(endings)]
     hint = f" Or read it with {calls[0].format(path=repr(str(path)))} and give that as V." if calls else ""
     return DataError(f"{given} is a file of unknown kind; give {KNOWN}.{hint}")
-
-
-def folder_of_counts(path: Path) -> DataError | None:
-    """Return the error for a folder of counts of Cell Ranger, with the file to give; None for other folders."""
-    found = {
-        word: sorted(file for file in path.glob(f"*{word}*") if not file.is_dir())
-        for word in ("matrix.mtx", "features.tsv", "genes.tsv", "barcodes.tsv")
-    }
-    rows, columns = found["features.tsv"] or found["genes.tsv"], found["barcodes.tsv"]
-    if not (len(found["matrix.mtx"]) == len(rows) == len(columns) == 1):
-        return None
-    matrix = found["matrix.mtx"][0]
-    return DataError(
-        f"{path} is a folder of counts, features × barcodes; give {matrix} as V, with row_names={str(rows[0])!r} and "
-        f"column_names={str(columns[0])!r} (--row-names {rows[0]} --column-names {columns[0]}), or, for barcodes × "
-        f"features, scanpy.read_10x_mtx({str(path)!r})."
-    )

@@ -1,7 +1,6 @@
 """What cannot be read is refused, before anything looks into it, by every command and with the right file."""
 
 import errno
-import gzip
 import itertools
 import os
 
@@ -17,7 +16,6 @@ from dnmf.cli.app import main
 from dnmf.convert import convert
 from dnmf.errors import DataError, DnmfError, ReadError, SettingsError
 from dnmf.sources import open_matrix
-from dnmf.sources.names import Names
 
 V = low_rank(30, 200, 3)
 ENDINGS = ["npy", "npz", "h5", "h5ad", "nc", "csv", "parquet", "mtx", "zarr", "bin"]
@@ -145,30 +143,6 @@ def test_a_chunk_that_cannot_be_read_is_the_fault_of_the_origin(kind, tmp_path):
     shown = CliRunner().invoke(main, ["convert", str(given), str(tmp_path / "target.zarr")])
     assert shown.exit_code == 2
     assert "target.zarr" not in shown.stderr
-
-
-def test_a_folder_as_cell_ranger_writes_it_is_refused_with_a_hint_that_is_right(tmp_path):
-    folder = tmp_path / "filtered"
-    folder.mkdir()
-    texts = {
-        "matrix.mtx": "%%MatrixMarket matrix coordinate integer general\n2 3 3\n1 1 4\n2 2 1\n1 3 2\n",
-        "features.tsv": "ENSG1\tTP53\tGene Expression\nENSG2\tMYC\tGene Expression\n",
-        "barcodes.tsv": "AAA-1\nAAC-1\nAAG-1\n",
-    }
-    for name, text in texts.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
-    assert_refused(folder, tmp_path, f"is a folder of counts, features × barcodes; give {folder}/matrix.mtx.gz as V")
-    names = {"row_names": folder / "features.tsv.gz", "column_names": str(folder / "barcodes.tsv.gz")}
-    result = dnmf.factorize(folder / "matrix.mtx.gz", 1, max_passes=2, **names)
-    assert result.names.rows.tolist() == ["TP53", "MYC"]
-    assert result.names.columns.tolist() == ["AAA-1", "AAC-1", "AAG-1"]
-    (folder / "genes.tsv").write_text("ENSG1\tTP53\nENSG2\tMYC\n")
-    assert Names.of(folder / "genes.tsv", None).rows.tolist() == ["TP53", "MYC"]
-    (folder / "genes.txt").write_text("ENSG1\tTP53\nENSG2\tMYC\n")
-    (folder / "cut.tsv.gz").write_bytes(gzip.compress(b"a\nb\n")[:-9])
-    for name in ("genes.txt", "cut.tsv.gz"):
-        with pytest.raises(DataError, match=r"The names in .* cannot be read \("):
-            Names.of(folder / name, None)
 
 
 @pytest.mark.parametrize("ranks", [3, 2.5, None, "3", np.int64(3)])

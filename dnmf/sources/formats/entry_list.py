@@ -16,7 +16,7 @@ from dnmf.errors import DataError, DataWarning, DnmfError, warn
 from dnmf.sources.addresses import Address, NotInPlace, convert_command
 from dnmf.sources.base import Axis, check_shape
 from dnmf.sources.memory import SparseSource, read_into_memory, sparse_source
-from dnmf.sources.names import Names
+from dnmf.sources.names import GZIP, Names
 
 # Most entries that are read into memory as they are opened: 64 MB, and about three times as much while they are sorted.
 HELD_ENTRIES = 4 * 10**6
@@ -171,7 +171,9 @@ class Text:
     def __init__(self, path: Path) -> None:
         self.size = max(1, path.stat().st_size)
         self._raw: Any = open(path, "rb")  # noqa: SIM115 - __exit__ closes it
-        self.file: Any = gzip.GzipFile(fileobj=self._raw) if path.name.lower().endswith(".gz") else self._raw
+        packed = self._raw.read(len(GZIP)) == GZIP
+        self._raw.seek(0)
+        self.file: Any = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
 
     @property
     def share(self) -> float:

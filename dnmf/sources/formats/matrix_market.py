@@ -1,6 +1,8 @@
-"""MatrixMarket files (`.mtx`, `.mtx.gz`): coordinates as lists of entries, arrays column by column."""
+"""MatrixMarket files, known by their first line: coordinates as lists of entries, arrays column by column."""
 
+import contextlib
 import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,9 @@ class Market:
         Rows and columns, and all numbers of the line of sizes.
     """
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        with parsing(address, WHAT), Text(Path(address.place)) as text:
+    def __init__(self, address: Address, path: Path | None = None) -> None:
+        self.address, self.path = address, path or Path(address.place)
+        with parsing(address, WHAT), Text(self.path) as text:
             words = text.file.readline().decode("latin-1").lower().split()
             if len(words) != 5 or words[0] != BANNER or words[1] != "matrix":
                 raise ValueError("its first line is not %%MatrixMarket matrix …")
@@ -50,7 +52,7 @@ class Market:
     def parts(self) -> Iterator[tuple[io.StringIO, float]]:
         """Yield runs of whole lines, and the share of the file that has been read."""
         rest = b""
-        with Text(Path(self.address.place)) as text:
+        with Text(self.path) as text:
             _sizes(text.file)
             while piece := text.file.read(TEXT_BYTES):
                 whole, _, rest = (rest + piece).rpartition(b"\n")
@@ -67,8 +69,8 @@ class MarketEntries(Market):
     naming = "write them as texts"
     names: Names = NO_NAMES
 
-    def __init__(self, address: Address) -> None:
-        super().__init__(address)
+    def __init__(self, address: Address, path: Path | None = None) -> None:
+        super().__init__(address, path)
         self.shape: tuple[int, int] | None = self.size
         self.dtype = np.dtype(np.float32 if self.field == "pattern" else np.float64)
         self.count: int | None = self.sizes[2] * (1 if self.symmetry == "general" else 2)
@@ -135,6 +137,13 @@ def unpacked(market: MarketArray, folder: Path) -> Address:
         for part, _ in market.values():
             part.astype(np.float64).tofile(file)
     return Address(str(target), "float64,{}x{},F".format(*market.size))
+
+
+def is_market(path: Path) -> bool:
+    """Return whether the first line of a file, compressed by gzip or not, is that of a MatrixMarket file."""
+    with contextlib.suppress(OSError, EOFError, zlib.error), Text(path) as text:
+        return bytes(text.file.read(len(BANNER))).lower() == BANNER.encode()
+    return False
 
 
 def open_market(address: Address, streamed: Axis | None = None) -> Source:
