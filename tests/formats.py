@@ -181,6 +181,72 @@ def npz(form, compressed):
     return make
 
 
+def dense_npz(save, order="C"):
+    def make(V, folder):
+        save(folder / "V.npz", V=np.asarray(V, order=order), names=np.array(GENES), other=np.arange(3))
+        return folder / "V.npz"
+
+    return make
+
+
+def matlab(form, **options):
+    def make(V, folder):
+        scipy.io.savemat(folder / "V.mat", {"V": form(V), "k": 3.0, "label": "x", "y": np.arange(5)}, **options)
+        return folder / "V.mat"
+
+    return make
+
+
+def matlab_hdf5(form=np.asarray, **options):
+    """Write a variable as `save -v7.3` does; `mat73` reads it."""
+
+    def make(V, folder):
+        import h5py
+
+        def variable(group, name, values, kind=None):
+            group[name].attrs["MATLAB_class"] = np.bytes_(kind or {"f": "single", "d": "double", "i": "int32"}[values])
+
+        with h5py.File(folder / "V73.mat", "w", userblock_size=512) as file:
+            matrix, code = form(V), V.dtype.char
+            if sp.issparse(matrix):
+                group = file.create_group("V")
+                group.attrs["MATLAB_sparse"] = np.uint64(matrix.shape[0])
+                group["data"] = matrix.data
+                group["ir"], group["jc"] = matrix.indices.astype(np.uint64), matrix.indptr.astype(np.uint64)
+            else:
+                file.create_dataset("V", data=V.T, **options)
+            variable(file, "V", code)
+            file["label"], file["k"], file["#refs#/a"] = np.ones((4, 1), "u2"), np.ones((1, 1)), np.ones((3, 4))
+            variable(file, "label", "", "char")
+            variable(file, "k", "", "double")
+        head = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+        with open(folder / "V73.mat", "r+b") as file:
+            file.write(head)
+        return folder / "V73.mat"
+
+    return make
+
+
+def import_loompy():
+    """Import loompy without the compilation of its functions for raw reads, which takes seconds."""
+    import numba
+
+    disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, True
+    try:
+        import loompy
+    finally:
+        numba.config.DISABLE_JIT = disabled
+    return loompy
+
+
+def loom(V, folder):
+    with quiet():
+        loompy = import_loompy()
+        cells, genes = np.array(CELLS[: V.shape[0]]), np.array(GENES[: V.shape[1]])
+        loompy.create(str(folder / "V.loom"), {"": V.T, "twice": 2 * V.T}, {"Gene": genes}, {"CellID": cells})
+    return folder / "V.loom"
+
+
 def raw(order):
     def make(V, folder):
         (folder / "V.bin").write_bytes(b"head" + V.tobytes(order))
@@ -271,6 +337,16 @@ STORED = {
     "npz, csc, compressed": npz(sp.csc_matrix, True),
     "npz, coo": npz(sp.coo_array, False),
     "npz, coo, compressed": npz(sp.coo_array, True),
+    "npz": dense_npz(np.savez),
+    "npz, columns, compressed": dense_npz(np.savez_compressed, "F"),
+    "matlab": matlab(np.asarray),
+    "matlab, compressed": matlab(np.asarray, do_compression=True),
+    "matlab, sparse": matlab(sp.csc_array),
+    "matlab, sparse, compressed": matlab(sp.csc_array, do_compression=True),
+    "matlab 7.3": matlab_hdf5(),
+    "matlab 7.3, gzip": matlab_hdf5(chunks=(50, 7), compression="gzip", shuffle=True),
+    "matlab 7.3, sparse": matlab_hdf5(sp.csc_array),
+    "loom": loom,
     "raw": raw("C"),
     "raw, columns": raw("F"),
 }
@@ -289,7 +365,7 @@ GIVEN = {
     "anndata": lambda V, folder: annotated(V, sp.csr_matrix(V)),
 }
 
-NAMED = ("h5ad", "anndata", "10x", "netcdf", "xarray", "pandas", "dask frame")
+NAMED = ("h5ad", "anndata", "10x", "loom", "netcdf", "xarray", "pandas", "dask frame")
 SPARSE = ("csr", "csc", "coo", "sparse", "10x", "h5ad, gzip", "h5ad, layer", "h5ad, lzf", "parquet", "csv", "mtx")
 
 

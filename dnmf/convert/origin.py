@@ -10,9 +10,11 @@ from dnmf.sources.addresses import Address
 from dnmf.sources.base import Source
 from dnmf.sources.file_kinds import Opener, open_table, opener_of
 from dnmf.sources.formats.entry_list import Entries
+from dnmf.sources.formats.matlab_file import open_matlab
+from dnmf.sources.formats.matlab_file import unpacked as unpacked_variable
 from dnmf.sources.formats.matrix_market import Market, MarketArray, MarketEntries, open_market
 from dnmf.sources.formats.matrix_market import unpacked as unpacked_array
-from dnmf.sources.formats.npz_file import NpzEntries, kind_of, open_npz, unpacked
+from dnmf.sources.formats.npz_file import NpzEntries, is_sparse, kind_of, open_npz, unpacked, unpacked_dense
 from dnmf.sources.formats.raw_array import open_raw
 from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.formats.tenx_folder import TenxEntries, open_tenx
@@ -50,6 +52,10 @@ def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Ent
     if opener is open_market:
         coordinates = Market(address).form == "coordinate"
         return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))
+    if opener is open_matlab:
+        return unpacked_variable(address, folder)
+    if opener is open_npz and not is_sparse(address):
+        return unpacked_dense(address, folder)
     if opener is open_npz:
         kind, packed, _ = kind_of(address)
         address = unpacked(address, folder) if packed else address

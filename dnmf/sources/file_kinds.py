@@ -8,6 +8,7 @@ from dnmf.sources.addresses import MARK, Address
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.entry_list import held
 from dnmf.sources.formats.hdf5_file import open_hdf5
+from dnmf.sources.formats.matlab_file import open_matlab
 from dnmf.sources.formats.matrix_market import is_market, open_market
 from dnmf.sources.formats.netcdf_file import open_netcdf
 from dnmf.sources.formats.npz_file import open_npz
@@ -58,12 +59,13 @@ def open_table(address: Address, streamed: Axis | None) -> Source:
 
 
 # Openers of files that hold one matrix, and no parts.
-WHOLE = (open_npy, open_npz, open_market)
+WHOLE = (open_npy, open_market)
 OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".npy",), open_npy),
     ((".npz",), open_npz),
-    ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5"), open_hdf5),
+    ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5", ".loom"), open_hdf5),
     ((".nc", ".nc4", ".cdf"), open_netcdf),
     ((".parquet", ".pq", ".csv", ".tsv"), open_table),
     ((".mtx", ".mm"), open_market),
+    ((".mat",), open_matlab),
 ]

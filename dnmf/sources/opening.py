@@ -18,6 +18,7 @@ from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.file_kinds import ZARR, opener_of, opener_of_name
+from dnmf.sources.formats.column_major import is_transposed
 from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import open_array, open_group
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
@@ -143,6 +144,11 @@ def _open_h5py(V: Any, streamed: Axis | None) -> Source:
     if not V:
         raise DataError("V lies in an HDF5 file that has been closed; open it again, or give its path.")
     part = V.name.strip("/")
+    if is_transposed(V.file, part, V):
+        raise DataError(
+            f"V is the dataset {part} of {V.file.filename}, which holds the transpose of its matrix, as in files of "
+            f"MATLAB and loom; give '{V.file.filename}{MARK}{part}' for the matrix, or V[...] for the transpose."
+        )
     return open_matrix(f"{V.file.filename}{MARK}{part}" if part else V.file.filename, streamed)
 
 

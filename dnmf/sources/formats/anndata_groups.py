@@ -1,4 +1,4 @@
-"""Matrices in groups of HDF5 or Zarr, whose interfaces are alike: dense and sparse arrays, AnnData, 10x counts."""
+"""Matrices in groups of HDF5 or Zarr, whose interfaces are alike: arrays, AnnData, 10x counts, loom, MATLAB."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,21 @@ import numpy as np
 from dnmf.errors import DataError
 from dnmf.sources.addresses import Address, NotInPlace
 from dnmf.sources.base import Axis
-from dnmf.sources.formats.nodes import axes_of, broken_link, child, is_group, is_matrix, matrices, names_in, values_of
+from dnmf.sources.formats.column_major import form_of_matlab, is_loom, is_transposed, likely, names_of_loom
+from dnmf.sources.formats.nodes import (
+    CLASS,
+    axes_of,
+    broken_link,
+    child,
+    has_numbers,
+    is_group,
+    is_matlab_sparse,
+    is_matrix,
+    matrices,
+    names_in,
+    text_of,
+    values_of,
+)
 from dnmf.sources.names import NO_NAMES, Names
 
 SHOWN = 20
@@ -24,13 +38,28 @@ FRAMES = {
 }
 
 
+# The names of the arrays of a compressed sparse matrix.
+PARTS = ("data", "indices", "indptr")
+MATLAB_PARTS = ("data", "ir", "jc")
+
+
 class Found(NamedTuple):
-    """A matrix in a group: its node, its container, its names, and the shape and axis of a compressed one."""
+    """A matrix in a group: its node, its container and its names.
+
+    Attributes
+    ----------
+    form, parts
+        The shape and the axis of a compressed sparse matrix, and the names of its arrays; None for an array.
+    transposed
+        Whether an array holds the transpose of the matrix.
+    """
 
     node: Any
     what: str
     names: Names
     form: tuple[tuple[int, int], Axis] | None = None
+    parts: tuple[str, str, str] = PARTS
+    transposed: bool = False
 
 
 def find(root: Any, address: Address, kind: str) -> Found:
@@ -47,13 +76,18 @@ def find(root: Any, address: Address, kind: str) -> Found:
     while not is_matrix(node):
         if not is_group(node):
             raise _not_two_axes(node, address, kind)
-        inside = ["X"] if is_anndata(node) and is_matrix(child(node, "X")) else [name for name, _ in matrices(node)]
+        inside = _inside(node)
         if len(inside) != 1:
-            raise NotInPlace(
-                f"{address} is {kind} group, not an array; {_listing(node, address)}",
-                {"holds": ", ".join(inside[:SHOWN]) or "no matrix"},
-            )
+            sentence = f"{address} is {kind} group, not an array; {_listing(node, address)}"
+            raise NotInPlace(sentence, {"holds": ", ".join(inside[:SHOWN])}) if inside else DataError(sentence)
         node, path = node[inside[0]], f"{path}/{inside[0]}".strip("/")
+    if is_matlab_sparse(node):
+        return Found(node, "MATLAB variable", NO_NAMES, (form_of_matlab(node), "columns"), MATLAB_PARTS)
+    if not is_group(node) and is_transposed(root, path, node):
+        if not has_numbers(node):
+            raise DataError(f"{address} is of class {text_of(node.attrs[CLASS])}; give a variable of numbers.")
+        what, names = ("loom matrix", names_of_loom(root)) if is_loom(root) else ("MATLAB variable", NO_NAMES)
+        return Found(node, what, names, transposed=True)
     form = None if not is_group(node) else _form_of(node, address)
     around, inner = _enclosing(root, path)
     if around is not None:
@@ -61,6 +95,13 @@ def find(root: Any, address: Address, kind: str) -> Found:
     if _is_counts(node):
         return Found(node, "10x counts", _names_of_counts(node), form)
     return Found(node, "", _names_beside(node), form)
+
+
+def _inside(node: Any) -> list[str]:
+    """Return the paths of the matrices below a group that may be meant by its address."""
+    if is_anndata(node) and is_matrix(child(node, "X")):
+        return ["X"]
+    return ["matrix"] if is_loom(node) else likely(dict(matrices(node)))
 
 
 def _node_at(root: Any, address: Address) -> tuple[str, Any]:
@@ -101,11 +142,6 @@ def is_anndata(node: Any) -> bool:
     return is_group(node) and (
         text_of(node.attrs.get("encoding-type")) == "anndata" or {"X", "obs", "var"} <= set(names_in(node))
     )
-
-
-def text_of(value: Any) -> str | None:
-    """Convert an attribute to a text."""
-    return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
 
 
 def _listing(node: Any, address: Address) -> str:

@@ -20,7 +20,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Axis, Layout, check_shape
 from dnmf.sources.bounds import cut_tiles
-from dnmf.sources.formats.hdf5_filters import check_filters, filters_of
+from dnmf.sources.formats.hdf5_filters import check_filters, filters_of, unshuffled
 from dnmf.sources.formats.raw_array import FileSource, Plain, flat_bytes
 from dnmf.sources.formats.raw_bytes import fill, opened
 from dnmf.sources.names import NO_NAMES, Names
@@ -57,7 +57,6 @@ class Hdf5Array:
         self.filters = filters_of(dataset)
         plain = (
             file.driver == "sec2"
-            and file.userblock_size == 0
             and created.get_external_count() == 0
             and h5py.h5t.py_create(self.dtype) == dataset.id.get_type()
         )
@@ -67,6 +66,8 @@ class Hdf5Array:
         elif plain and kind == h5py.h5d.CHUNKED and set(self.filters) <= {DEFLATE, SHUFFLE}:
             self.table = _chunk_table(dataset)
             self.empty = dataset.fillvalue
+        if file.userblock_size and not self._is_found(dataset, file.userblock_size):
+            self.offset = self.table = None
 
     @property
     def size(self) -> int:
@@ -108,6 +109,25 @@ class Hdf5Array:
             for offset, length in _joined(stretches):
                 os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
 
+    def _is_found(self, dataset: Any, shift: int) -> bool:
+        """Return whether the offsets in a file with a user block count from the start of the file.
+
+        Releases of the library differ, so that known bytes are compared with those at the offset, and after the block.
+        """
+        if self.table is not None:
+            places = np.argwhere(self.table[..., 1] > 0)
+            if not len(places):
+                return True
+            offset = int(self.table[tuple(places[0])][0])
+            expected = dataset.id.read_direct_chunk(tuple(map(int, places[0] * dataset.chunks)))[1]
+        elif self.offset is not None and self.size:
+            offset, expected = self.offset, np.asarray(dataset[:1]).tobytes()
+        else:
+            return False
+        with open(self.path, "rb") as file:
+            here, there = (bytes(file.read(len(expected))) for _ in map(file.seek, (offset, offset + shift)))
+        return here == bytes(expected) != there
+
     def _places(self, corner: Sequence[int], extent: Sequence[int]) -> list[range]:
         """Return the positions in the grid of the chunks that overlap a region."""
         axes = zip(corner, extent, self.chunks or (), strict=True)
@@ -143,7 +163,7 @@ class Hdf5Array:
                 if code == DEFLATE:
                     raw = np.frombuffer(zlib.decompress(raw, bufsize=expected), np.uint8)
                 else:
-                    raw = _unshuffled(raw, itemsize)
+                    raw = unshuffled(raw, itemsize)
         except (zlib.error, ValueError):
             raw = raw[:0]
         if len(raw) != expected:
@@ -156,15 +176,26 @@ class Hdf5Array:
 
 
 class Hdf5Source(ReopenableSource):
-    """A dense matrix in an HDF5 dataset that is stored in chunks; a block is a run of whole chunks."""
+    """A dense matrix in an HDF5 dataset that is stored in chunks; a block is a run of whole chunks.
+
+    `in_columns` is set if the dataset holds the transpose of the matrix.
+    """
 
     def __init__(
-        self, array: Hdf5Array, what: str, location: str, streamed: Axis | None = None, names: Names = NO_NAMES
+        self,
+        array: Hdf5Array,
+        what: str,
+        location: str,
+        streamed: Axis | None = None,
+        names: Names = NO_NAMES,
+        in_columns: bool = False,
     ) -> None:
-        shape = check_shape(array.shape, location)
-        tiles = array.chunks or (1, 1)
+        order = -1 if in_columns else 1
+        shape = check_shape(array.shape[::order], location)
+        tiles = (array.chunks or (1, 1))[::order]
         transposed, bounds = cut_tiles(shape, (tiles[0], tiles[1]), array.dtype, streamed)
-        self.array = array
+        self.stored, self.turned = array, in_columns != transposed
+        self.array = Turned(array) if in_columns else array
         across = shape[1 if transposed else 0]
         self.layout = Layout.of_file(
             shape,
@@ -184,34 +215,44 @@ class Hdf5Source(ReopenableSource):
         low, high = self._corners(block)
         out = scratch.array("block", (high[0] - low[0], high[1] - low[1]), self.layout.dtype)
         with reading(self.layout, block, "the chunk is damaged, or its file cannot be reached"):
-            self.array.read(low, out)
-        return out.T if self.layout.transposed else out
+            self.stored.read(low, out)
+        return out.T if self.turned else out
 
     def expect(self, block: int) -> None:
         """Ask the system to read a block ahead."""
-        if self.array.table is not None:
-            self.array.expect(*self._corners(block))
+        if self.stored.table is not None:
+            self.stored.expect(*self._corners(block))
 
     def _corners(self, block: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the start and the stop of a block along both axes, in the orientation of the file."""
         columns, rows = self.layout.columns(block), self.layout.shape[0]
-        if self.layout.transposed:
+        if self.turned:
             return (columns.start, 0), (columns.stop, rows)
         return (0, columns.start), (rows, columns.stop)
 
 
+class Turned:
+    """The transpose of the numbers of a dataset."""
+
+    def __init__(self, array: Hdf5Array) -> None:
+        self.array = array
+
+    def __getitem__(self, chosen: tuple[slice, slice]) -> NDArray[Any]:
+        return self.array[chosen[::-1]].T
+
+
 def open_dataset(
-    dataset: Any, what: str, location: str, streamed: Axis | None, names: Names
+    dataset: Any, what: str, location: str, streamed: Axis | None, names: Names, in_columns: bool = False
 ) -> FileSource | Hdf5Source:
-    """Open a dense matrix in the fastest way."""
+    """Open a dense matrix in the fastest way; the dataset holds its transpose if `in_columns` is set."""
     what = f"{what or 'dataset'} in HDF5"
     if dataset.dtype.kind not in "buif":
         raise DataError(f"{location} has dtype {dataset.dtype}, which is not a real number; pass a dataset of numbers.")
     array = array_of(dataset)
     if array.offset is None:
-        return Hdf5Source(array, what, location, streamed, names)
-    rows, columns = array.shape
-    numbers = Plain(array.path, array.offset, (rows, columns), array.dtype, in_columns=False)
+        return Hdf5Source(array, what, location, streamed, names, in_columns)
+    rows, columns = array.shape[::-1] if in_columns else array.shape
+    numbers = Plain(array.path, array.offset, (rows, columns), array.dtype, in_columns)
     return FileSource(numbers, f"{what}, contiguous, read directly", location, streamed, names)
 
 
@@ -234,18 +275,6 @@ def _chunk_table(dataset: Any) -> NDArray[np.int64] | None:
 
     dataset.id.chunk_iter(note)
     return table
-
-
-def _unshuffled(raw: NDArray[np.uint8], itemsize: int) -> NDArray[np.uint8]:
-    """Assemble numbers that are stored as all first bytes, then all second bytes, and so on.
-
-    >>> _unshuffled(np.array([1, 2, 3, 10, 20, 30], np.uint8), 2).tolist()
-    [1, 10, 2, 20, 3, 30]
-    """
-    whole = np.empty((len(raw) // itemsize, itemsize), np.uint8)
-    for place, plane in enumerate(raw.reshape(itemsize, -1)):
-        whole[:, place] = plane
-    return whole.reshape(-1)
 
 
 def _joined(stretches: NDArray[np.int64]) -> list[tuple[int, int]]:

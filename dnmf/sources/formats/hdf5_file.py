@@ -1,7 +1,9 @@
-"""HDF5 files: AnnData's `.h5ad`, counts of 10x Genomics, and datasets of two axes."""
+"""HDF5 files: AnnData's `.h5ad`, counts of 10x Genomics, loom, MATLAB 7.3, and datasets of two axes."""
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dnmf.errors import needed
 from dnmf.sources.addresses import Address
@@ -37,11 +39,16 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
         if found.form is None and is_packed(found.node.attrs):
             return open_packed(found.node, str(address), streamed)
         if found.form is None:
-            return open_dataset(found.node, found.what, str(address), streamed, found.names)
+            return open_dataset(found.node, found.what, str(address), streamed, found.names, found.transposed)
         shape, by = found.form
-        parts = [_vector(found.node[name]) for name in ("data", "indices", "indptr")]
+        parts = [_vector(found.node[name]) if name in found.node else _empty(path) for name in found.parts]
     what = f"{found.what or 'sparse matrix'} in HDF5"
     return CompressedSource(Compressed(shape, by, *parts), what, str(address), streamed, found.names)
+
+
+def _empty(path: Path) -> Vector:
+    """Return the values or indices that MATLAB omits in a matrix of zeros."""
+    return FileVector(path, 0, 0, np.dtype(np.int64))
 
 
 def _vector(dataset: Any) -> Vector:

@@ -4,6 +4,9 @@ import functools
 import importlib
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dnmf.errors import MissingExtraError, needed
 
 # The package that registers the others when it is imported.
@@ -51,3 +54,15 @@ def _plugins() -> bool:
     except ImportError:
         return False
     return True
+
+
+def unshuffled(raw: NDArray[np.uint8], itemsize: int) -> NDArray[np.uint8]:
+    """Assemble numbers that are stored as all first bytes, then all second bytes, and so on.
+
+    >>> unshuffled(np.array([1, 2, 3, 10, 20, 30], np.uint8), 2).tolist()
+    [1, 10, 2, 20, 3, 30]
+    """
+    whole = np.empty((len(raw) // itemsize, itemsize), np.uint8)
+    for place, plane in enumerate(raw.reshape(itemsize, -1)):
+        whole[:, place] = plane
+    return whole.reshape(-1)

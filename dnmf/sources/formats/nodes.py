@@ -8,6 +8,11 @@ from zarr.core.sync import sync
 
 from dnmf.sources.formats.hdf5_filters import check_filters
 
+# The attribute of MATLAB for the class of a variable, the classes that are numbers, and groups that hold no variables.
+CLASS = "MATLAB_class"
+NUMBERS = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)} | {"double", "single", "logical"}
+NO_VARIABLES = ("#refs#", "#subsystem#")
+
 
 def is_group(node: Any) -> bool:
     """Return whether a node is a group."""
@@ -46,8 +51,23 @@ def axes_of(node: Any) -> int | None:
 def is_matrix(node: Any) -> bool:
     """Return whether a node is an array of two axes, or a group that holds a compressed sparse matrix."""
     if is_group(node):
-        return {"data", "indices", "indptr"} <= set(names_in(node))
+        return {"data", "indices", "indptr"} <= set(names_in(node)) or is_matlab_sparse(node)
     return axes_of(node) == 2
+
+
+def is_matlab_sparse(node: Any) -> bool:
+    """Return whether a node is a sparse variable of MATLAB."""
+    return is_group(node) and "MATLAB_sparse" in node.attrs and "jc" in node
+
+
+def has_numbers(node: Any) -> bool:
+    """Return whether an array holds numbers; those of MATLAB may be the codes of characters."""
+    return node.dtype.kind in "buif" and text_of(node.attrs.get(CLASS)) in (None, *NUMBERS)
+
+
+def text_of(value: Any) -> str | None:
+    """Convert an attribute to a text."""
+    return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
 
 
 def matrices(group: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -56,10 +76,10 @@ def matrices(group: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any
         return
     for name in names_in(group):
         node = child(group, name)
-        if node is None:
+        if node is None or name in NO_VARIABLES:
             continue
         if is_matrix(node):
-            if is_group(node) or (node.dtype.kind in "buif" and 0 not in node.shape):
+            if is_group(node) or (has_numbers(node) and 0 not in node.shape):
                 yield name, node
         elif is_group(node) and all(node != other for other in (*above, group)):
             yield from ((f"{name}/{inner}", matrix) for inner, matrix in matrices(node, (*above, group)))

@@ -1,31 +1,32 @@
-"""`.npz` files of sparse matrices, as written by `scipy.sparse.save_npz`.
+"""`.npz` files: sparse matrices, as written by `scipy.sparse.save_npz`, and dense ones, as written by `numpy.savez`.
 
-The arrays of a file that was saved with `compressed=False` are read by blocks. A compressed file can only be read as a
-whole, into memory, if it is small.
+Arrays that are not compressed (`compressed=False`, or `numpy.savez`) are read by blocks. Compressed ones can only be
+read as a whole, into memory, if they are small.
 """
 
 import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.panels import work_dtype
-from dnmf.sources.addresses import Address
-from dnmf.sources.base import Axis, Source
+from dnmf.sources.addresses import MARK, Address, NotInPlace
+from dnmf.sources.base import Axis, Source, check_shape
 from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
 from dnmf.sources.formats.entry_list import Batch, check_held, held
-from dnmf.sources.formats.raw_array import npy_header
+from dnmf.sources.formats.raw_array import FileSource, Plain, header, npy_header
 from dnmf.sources.formats.stored_vectors import FileVector
-from dnmf.sources.memory import SparseSource, read_into_memory, sparse_source
+from dnmf.sources.memory import ArraySource, SparseSource, read_into_memory, sparse_source
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import parsing
 
-WHAT = ".npz file of a sparse matrix"
+WHAT = ".npz file"
+SPARSE = {"format", "shape", "data"}
 BATCH = 2**20
 # The bytes of a local header of a zip file before its name; four of them are the lengths of the name and extra field.
 LOCAL = 30
@@ -61,14 +62,29 @@ class NpzEntries:
             )
 
 
+class Stored(NamedTuple):
+    """A dense array in a file."""
+
+    name: str
+    shape: tuple[int, ...]
+    in_columns: bool
+    dtype: np.dtype[Any]
+    packed: bool
+
+
 def open_npz(address: Address, streamed: Axis | None = None) -> Source:
-    """Open a sparse matrix in an `.npz` file.
+    """Open the matrix in an `.npz` file.
 
     Raises
     ------
     NotInPlace
-        If it is compressed or a list of coordinates, and too large.
+        If it is compressed or a list of coordinates, and too large; or if there are several dense ones, and the address
+        does not name one.
+    DataError
+        If there is none.
     """
+    if not is_sparse(address):
+        return _open_dense(address, streamed)
     kind, packed, entries = kind_of(address)
     if not packed and kind == "coo":
         return held(NpzEntries(address), streamed)
@@ -85,8 +101,90 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
     return read_into_memory(source, f".npz file of {entries} stored entries", str(address))
 
 
+def _open_dense(address: Address, streamed: Axis | None) -> Source:
+    """Open a dense matrix."""
+    array = chosen(address)
+    shape = check_shape(array.shape, str(address))
+    if not array.packed:
+        numbers = Plain(Path(address.place), _offset(address, array.name), shape, array.dtype, array.in_columns)
+        return FileSource(numbers, ".npz file", str(address), streamed)
+    count = shape[0] * shape[1]
+    facts = f"{shape[0]} × {shape[1]}, compressed .npz file of {count} numbers"
+    check_held(address, count, f"a compressed array of {count} numbers", facts, "save it with numpy.savez, or ")
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive:
+        values = _array_in(archive, array.name)
+    return read_into_memory(ArraySource(values, streamed), "compressed .npz file", str(address))
+
+
+def chosen(address: Address) -> Stored:
+    """Return the dense array of an address, or the only matrix.
+
+    Raises
+    ------
+    NotInPlace
+        If there are several.
+    DataError
+        If there is none.
+    """
+    found = {array.name: array for array in _arrays(address)}
+    if address.part in found:
+        return found[address.part]
+    numbers = [array for array in found.values() if array.dtype.kind in "buif" and 0 not in array.shape]
+    likely = [array.name for array in numbers if len(array.shape) == 2]
+    likely = likely or [array.name for array in numbers if len(array.shape) > 2]
+    if address.part is None and len(likely) == 1:
+        return found[likely[0]]
+    what = f"holds {len(likely)} matrices" if address.part is None else f"holds no {address.part}"
+    listed = ", ".join(likely)
+    if not likely:
+        raise DataError(
+            f"{address.place} {what}, but {', '.join(found) or 'nothing'}; save a sparse matrix with "
+            "scipy.sparse.save_npz, or a dense one with numpy.save or numpy.savez."
+        )
+    raise NotInPlace(
+        f"{address.place} {what}; give one of its arrays: {listed}; as {address.of_part(likely[0])}", {"holds": listed}
+    )
+
+
+def is_sparse(address: Address) -> bool:
+    """Return whether a file holds a sparse matrix, which has no parts."""
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive:
+        sparse = {f"{name}.npy" for name in SPARSE} <= set(archive.namelist())
+    if sparse and address.part is not None:
+        raise DataError(f"{address.place} holds one matrix, and has no parts; give it without {MARK}{address.part}.")
+    return sparse
+
+
+def _arrays(address: Address) -> list[Stored]:
+    """Return the arrays in a file."""
+    found = []
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive:
+        for entry in archive.infolist():
+            if entry.filename.endswith(".npy"):
+                with archive.open(entry) as file:
+                    form = npy_header(file)
+                packed = entry.compress_type != zipfile.ZIP_STORED
+                found.append(Stored(entry.filename.removesuffix(".npy"), *form, packed))
+    return found
+
+
+def unpacked_dense(address: Address, folder: Path) -> Source:
+    """Open a dense matrix of any size, after decompressing it into a folder."""
+    array = chosen(address)
+    if not array.packed:
+        return open_npz(address)
+    target = folder / "unpacked.npy"
+    name = f"{array.name}.npy"
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive, archive.open(name) as packed:
+        with open(target, "wb") as file:
+            shutil.copyfileobj(packed, file, 2**20)
+        offset = header(target)[-1]
+    numbers = Plain(target, offset, check_shape(array.shape, str(address)), array.dtype, array.in_columns)
+    return FileSource(numbers, ".npz file", str(address))
+
+
 def unpacked(address: Address, folder: Path) -> Address:
-    """Decompress the arrays of a file into a folder, and return their address."""
+    """Decompress the arrays of a sparse matrix into a folder, and return their address."""
     target = folder / "unpacked.npz"
     with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive, zipfile.ZipFile(target, "w") as plain:
         for name in archive.namelist():
@@ -98,13 +196,6 @@ def unpacked(address: Address, folder: Path) -> Address:
 def kind_of(address: Address) -> tuple[str, bool, int]:
     """Return the format of a sparse matrix, whether it is compressed, and its number of entries."""
     with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive:
-        names = set(archive.namelist())
-        if not {"format.npy", "shape.npy", "data.npy"} <= names:
-            raise DataError(
-                f"{address} holds {', '.join(sorted(name.removesuffix('.npy') for name in names)) or 'nothing'}, not "
-                "a sparse matrix; save one with scipy.sparse.save_npz, or a dense one with numpy.save; or give "
-                f"numpy.load({address.place!r})[name]."
-            )
         kind = _array_in(archive, "format").item()
         with archive.open("data.npy") as file:
             entries = int(np.prod(npy_header(file)[0]))
@@ -125,13 +216,20 @@ def shape_in(address: Address) -> tuple[int, int]:
 def vector_in(address: Address, name: str) -> FileVector:
     """Return the position in the file of an array that is not compressed."""
     path = Path(address.place)
-    with parsing(address, WHAT), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+    with parsing(address, WHAT), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        shape, _, dtype = npy_header(file)
+    return FileVector(path, _offset(address, name), int(shape[0]), dtype)
+
+
+def _offset(address: Address, name: str) -> int:
+    """Return the offset of the numbers of an array that is not compressed."""
+    with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive, open(address.place, "rb") as file:
         file.seek(archive.getinfo(f"{name}.npy").header_offset)
         local = file.read(LOCAL)
         lengths = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
         file.seek(sum(lengths), 1)
-        shape, _, dtype = npy_header(file)
-        return FileVector(path, file.tell(), int(shape[0]), dtype)
+        npy_header(file)
+        return file.tell()
 
 
 def _array_in(archive: zipfile.ZipFile, name: str) -> Any:
