@@ -136,9 +136,10 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
     inner, known = X if labels is None else X.data, names_in(X)
     if _is(inner, "dask", "DataFrame"):
         names, inner = list(inner.columns), inner.to_dask_array(lengths=True if lengths else None)
-    elif _is(inner, "anndata", "AnnData"):
+    elif _is(inner, "anndata", "AnnData") or _is(inner, "anndata", "Raw"):
         known = Names.of(inner.obs_names, inner.var_names)
-        names, inner = list(inner.var_names), inner if inner.isbacked else inner.X
+        backed = getattr(inner, "isbacked", False)  # the X of raw data in a file is lazy itself
+        names, inner = list(inner.var_names), inner if backed else inner.X
     elif _is(inner, "polars", "LazyFrame"):
         raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
     inner = to_scipy(inner) if is_sparse_array(inner) else inner

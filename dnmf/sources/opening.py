@@ -134,6 +134,8 @@ def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
         return _open_h5py(V, streamed)
     if package == "anndata" and kind == "AnnData":
         return _open_anndata(V, streamed)
+    if package == "anndata" and kind == "Raw":
+        return _annotated(V, open_matrix(V.X, streamed), "AnnData raw/X")
     if package == "anndata" and hasattr(V, "group"):  # the sparse X of one that is backed
         return open_matrix(V.group, streamed)
     return None
@@ -167,10 +169,14 @@ def _open_anndata(V: Any, streamed: Axis | None) -> Source:
         )
     if V.X is None and not V.isbacked:
         raise DataError(f"V is an AnnData without X; give one of its layers, as V.layers[name]{_layers(V)}.")
-    source = open_matrix(V.filename if V.isbacked else V.X, streamed)
-    names = Names.of(V.obs_names, V.var_names).checked(source.layout.user_shape)
-    kind = source.layout.kind if V.isbacked else f"AnnData X, {source.layout.kind}"
-    return relabelled(source, names=names, kind=kind)
+    return _annotated(V, open_matrix(V.filename if V.isbacked else V.X, streamed), "AnnData X")
+
+
+def _annotated(V: Any, source: Source, what: str) -> Source:
+    """Return the matrix of an AnnData, or of its raw data, with the names that it has now."""
+    layout = source.layout
+    names = Names.of(V.obs_names, V.var_names).checked(layout.user_shape)
+    return relabelled(source, names=names, kind=f"{what}, {layout.kind}" if layout.location is None else layout.kind)
 
 
 def _layers(V: Any) -> str:
