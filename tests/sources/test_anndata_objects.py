@@ -39,7 +39,7 @@ def test_every_part_is_the_matrix_that_anndata_shows(form, tmp_path):
         for name, given in (("X", file["X"]), ("X", file), ("raw/X", file["raw"]), ("raw/X", file["raw/X"])):
             np.testing.assert_array_equal(read_back(open_matrix(given)), parts[name])
     for given in (backed.raw, chosen.raw):
-        model = dnmf.NMF(2, max_iter=3, random_state=0).fit(given)
+        model = dnmf.NMF(2, max_iter=2000, tol=0.1, random_state=0).fit(given)
         assert list(model.feature_names_in_) == whole.var_names.tolist()
         assert model.transform(given).shape == (30, 2)
     dnmf.factorize(backed.raw, 2, max_passes=2, tol=0, store=tmp_path / "run.zarr")
