@@ -3,7 +3,9 @@
 import contextlib
 import gzip
 import io
+import pathlib
 import warnings
+import zipfile
 
 import dask.array as da
 import numpy as np
@@ -131,6 +133,20 @@ def dataarray(chunks=None):
         return dataset(V)["V"] if chunks is None else dataset(V)["V"].chunk(chunks)
 
     return make
+
+
+def zipped(make):
+    """Write a store of Zarr into a ZIP file, as `zarr.storage.ZipStore` has it."""
+
+    def made(V, folder):
+        place, _, part = str(make(V, folder)).partition("::")
+        with zipfile.ZipFile(f"{place}.zip", "w") as archive:
+            for path in sorted(pathlib.Path(place).rglob("*")):
+                if path.is_file():
+                    archive.write(path, path.relative_to(place))
+        return f"{place}.zip{part and '::'}{part}"
+
+    return made
 
 
 def triplets(V):
@@ -316,6 +332,9 @@ STORED = {
     "anndata zarr, csc": anndata_zarr(sp.csc_matrix, "::layers/counts"),
     "anndata zarr, dense": anndata_zarr(np.asarray),
     "sparse zarr": converted_sparse,
+    "anndata zarr, csr, zip": zipped(anndata_zarr(sp.csr_matrix)),
+    "anndata zarr, dense, zip": zipped(anndata_zarr(np.asarray)),
+    "xarray zarr, zip": zipped(xarray_zarr(3)),
     "10x": tenx,
     "10x folder": tenx_folder(),
     "hdf5": hdf5(),

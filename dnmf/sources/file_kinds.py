@@ -15,11 +15,10 @@ from dnmf.sources.formats.npz_file import open_npz
 from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
 from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.formats.tenx_folder import is_tenx, open_tenx
+from dnmf.sources.formats.zip_store import METADATA
 from dnmf.sources.read_errors import reading_part
 
 Opener = Callable[[Address, Axis | None], Source]
-# The files of the metadata of Zarr.
-ZARR = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -43,7 +42,7 @@ def opener_of(path: Path, part: str | None) -> Opener | None:
 
 def _opener_of_folder(path: Path, found: Opener | None) -> Opener | None:
     """Return the function that opens a folder with an opener by its name, or None if it may be Zarr."""
-    if any((path / name).exists() for name in ZARR):
+    if any((path / name).exists() for name in METADATA):
         return None
     return open_table if found is open_table else open_tenx if is_tenx(path) else None
 

@@ -17,10 +17,11 @@ from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
-from dnmf.sources.file_kinds import ZARR, opener_of, opener_of_name
+from dnmf.sources.file_kinds import opener_of, opener_of_name
 from dnmf.sources.formats.column_major import is_transposed
 from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import open_array, open_group
+from dnmf.sources.formats.zip_store import METADATA, address_in_zip, is_zip, store_at
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, unmasked
 from dnmf.sources.names import NO_NAMES, Names
@@ -29,7 +30,7 @@ from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable, unknown_kind
 from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
-from dnmf.storage.objects import UrlStore, zarr_store
+from dnmf.storage.objects import UrlStore
 from dnmf.storage.urls import is_url, redacted
 
 
@@ -93,6 +94,8 @@ def open_matrix(
         return given
     if isinstance(V, (str, Path)):
         return _open_place(str(V), streamed)
+    if isinstance(V, (zarr.Array, zarr.Group)) and (address := address_in_zip(V)) is not None:
+        return _open_place(address, streamed)
     if isinstance(V, zarr.Array):
         return open_array(V, _location(V), streamed)
     if isinstance(V, zarr.Group):
@@ -198,7 +201,7 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
     check_readable(path, given)
     opener = opener_of(path, address.part)
     with reading_part(str(address), str(address)):
-        if opener is None and path.is_file():
+        if opener is None and path.is_file() and not is_zip(path):
             raise unknown_kind(path, given)
         return (opener or _open_zarr)(address, streamed)
 
@@ -206,12 +209,12 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     """Open a Zarr array, or a matrix in a group."""
     remote = is_url(address.place)
-    for name in () if remote else ZARR:
+    for name in () if remote else METADATA:
         file = Path(address.place, name)
         if file.exists() and not file.is_file():  # Zarr would wait for the first byte of a pipe
             raise DataError(f"{file} is not a regular file; give {KNOWN}.")
     try:
-        node = _zarr_node(zarr_store(address.place) if remote else address.place)
+        node = _zarr_node(store_at(address.place))
     except DnmfError:
         raise
     except Exception as error:

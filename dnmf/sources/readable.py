@@ -17,8 +17,6 @@ OTHERS = {
         ".tab",
         ".dat",
     ): ("pandas.read_csv({path}, sep=None, engine='python'), with index_col=0 if its first column names the rows,"),
-    (".loom",): "anndata.read_loom({path})",
-    (".zip",): "zarr.open_group(zarr.storage.ZipStore({path}), mode='r', use_consolidated=False)",
 }
 
 

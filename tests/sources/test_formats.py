@@ -16,7 +16,7 @@ from dnmf.sources import open_matrix
 
 KINDS = STORED | GIVEN
 COMPRESSED = ("h5ad, csr", "h5ad, csc", "anndata zarr, csr", "anndata zarr, csc", "sparse zarr", "10x", "npz, csr")
-COMPRESSED += ("matlab, sparse", "matlab 7.3, sparse")
+COMPRESSED += ("anndata zarr, csr, zip", "matlab, sparse", "matlab 7.3, sparse")
 
 
 @pytest.fixture

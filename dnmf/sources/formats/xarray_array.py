@@ -18,11 +18,11 @@ from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.formats.packing import FILLED, PACKED, is_nan, is_packed
 from dnmf.sources.formats.presence import SecondLook
 from dnmf.sources.formats.zarr_array import ZarrSource
+from dnmf.sources.formats.zip_store import store_at
 from dnmf.sources.memory import ArraySource, from_sparse
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading
 from dnmf.sources.reopened import ReopenableSource
-from dnmf.storage.objects import zarr_store
 from dnmf.storage.urls import is_url, redacted
 
 
@@ -56,7 +56,7 @@ def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed
     folder, _, name = path.rpartition("/")
 
     def opened(**options: Any) -> Any:
-        where = zarr_store(store) if is_url(store) else store
+        where = store_at(store)
         where = where if isinstance(where, str) else SecondLook(where)
         return xarray.open_zarr(
             where, group=folder or None, chunks=None, consolidated=False, decode_timedelta=False, **options
