@@ -1,5 +1,6 @@
 """One matrix in every format that has a package of its own, as `SOURCES` has those that need none."""
 
+import bz2
 import contextlib
 import gzip
 import io
@@ -189,6 +190,22 @@ def market(name, form=sp.coo_array):
     return make
 
 
+def svmlight(name, first=1):
+    """Write every digit, of which scikit-learn writes sixteen."""
+
+    def make(V, folder):
+        lines = (
+            f"{label} " + " ".join(f"{j + first}:{float(value)!r}" for j, value in enumerate(row) if value)
+            for label, row in enumerate(V)
+        )
+        opened = bz2.open if name.endswith(".bz2") else open
+        with opened(folder / name, "wt") as file:
+            file.write("\n".join(lines))
+        return folder / name
+
+    return make
+
+
 def npz(form, compressed):
     def make(V, folder):
         sp.save_npz(folder / "V.npz", form(V), compressed=compressed)
@@ -366,6 +383,8 @@ STORED = {
     "matlab 7.3, gzip": matlab_hdf5(chunks=(50, 7), compression="gzip", shuffle=True),
     "matlab 7.3, sparse": matlab_hdf5(sp.csc_array),
     "loom": loom,
+    "svmlight, sparse": svmlight("V.svm"),
+    "svmlight, sparse, bzip2": svmlight("V.libsvm.bz2", 0),
     "raw": raw("C"),
     "raw, columns": raw("F"),
 }

@@ -45,7 +45,7 @@ HOMES = {
     "rich": {"cli", "run"},
     "jinja2": {"inspection", "report"},
     "matplotlib": {"inspection"},
-    "sklearn": {"cli", "estimator", "survey"},
+    "sklearn": {"cli", "estimator", "sources", "survey"},
     "numba": {"kernels"},
 }
 MODULES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}

@@ -1,6 +1,6 @@
 """Open the origin of a conversion: a matrix, or a list of entries of any length."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dnmf.sources.formats.matrix_market import Market, MarketArray, MarketEntrie
 from dnmf.sources.formats.matrix_market import unpacked as unpacked_array
 from dnmf.sources.formats.npz_file import NpzEntries, is_sparse, kind_of, open_npz, unpacked, unpacked_dense
 from dnmf.sources.formats.raw_array import open_raw
+from dnmf.sources.formats.svmlight_file import SvmlightEntries, open_svmlight
 from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.formats.tenx_folder import TenxEntries, open_tenx
 from dnmf.sources.opening import open_matrix
@@ -43,12 +44,18 @@ def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, 
         yield listed or open_matrix(V), folder
 
 
+# Lists of entries, which are sorted on the disk.
+LISTS: dict[Opener, Callable[[Address], Entries]] = {
+    open_table: TableEntries,
+    open_tenx: TenxEntries,
+    open_svmlight: SvmlightEntries,
+}
+
+
 def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
     """Open a list of entries, or a file that must be unpacked; return None for any other origin."""
-    if opener is open_table:
-        return TableEntries(address)
-    if opener is open_tenx:
-        return TenxEntries(address)
+    if opener in LISTS:
+        return LISTS[opener](address)
     if opener is open_market:
         coordinates = Market(address).form == "coordinate"
         return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))

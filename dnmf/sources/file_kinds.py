@@ -13,6 +13,7 @@ from dnmf.sources.formats.matrix_market import is_market, open_market
 from dnmf.sources.formats.netcdf_file import open_netcdf
 from dnmf.sources.formats.npz_file import open_npz
 from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
+from dnmf.sources.formats.svmlight_file import open_svmlight
 from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.formats.tenx_folder import is_tenx, open_tenx
 from dnmf.sources.formats.zip_store import METADATA
@@ -49,8 +50,11 @@ def _opener_of_folder(path: Path, found: Opener | None) -> Opener | None:
 
 def opener_of_name(name: str) -> Opener | None:
     """Return the function that opens files of a name."""
-    plain = name.lower().removesuffix(".gz")
-    return next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
+    plain, packing = name.lower(), ""
+    for ending in PACKED:
+        plain, packing = (plain.removesuffix(ending), ending) if plain.endswith(ending) else (plain, packing)
+    found = next((opener for endings, opener in OPENERS if plain.endswith(endings)), None)
+    return found if packing in ("", ".gz") or found in TEXTS else None
 
 
 def open_table(address: Address, streamed: Axis | None) -> Source:
@@ -59,6 +63,9 @@ def open_table(address: Address, streamed: Axis | None) -> Source:
 
 # Openers of files that hold one matrix, and no parts.
 WHOLE = (open_npy, open_market)
+# Endings of compressed files, and openers of texts that may have another than the first.
+PACKED = (".gz", ".bz2", ".xz")
+TEXTS = (open_market, open_svmlight)
 OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".npy",), open_npy),
     ((".npz",), open_npz),
@@ -67,4 +74,5 @@ OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".parquet", ".pq", ".csv", ".tsv"), open_table),
     ((".mtx", ".mm"), open_market),
     ((".mat",), open_matlab),
+    ((".svm", ".libsvm", ".svmlight"), open_svmlight),
 ]

@@ -3,7 +3,9 @@
 Small lists are read into memory when they are opened. Larger ones are for `dnmf convert`, which reads them twice.
 """
 
+import bz2
 import gzip
+import lzma
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -23,6 +25,15 @@ HELD_ENTRIES = 4 * 10**6
 MOST_PLACES = 2**28
 # From this length on, an axis of which few places have entries is one of ids.
 GAPS_FROM = 10**4
+
+# The first bytes of compressed files, and functions that decompress them.
+UNPACKED: dict[bytes, Callable[[Any], Any]] = {
+    GZIP: lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+# Bytes of the lines that are read at once.
+TEXT_BYTES = 8 * 2**20
 
 Found = TypeVar("Found")
 
@@ -166,14 +177,15 @@ def check_held(address: Address, count: int, what: str, facts: str, also: str = 
 
 
 class Text:
-    """A file, compressed by gzip or not, that is read sequentially with its progress."""
+    """A file, compressed by gzip, bzip2, xz or not, that is read sequentially with its progress."""
 
     def __init__(self, path: Path) -> None:
         self.size = max(1, path.stat().st_size)
         self._raw: Any = open(path, "rb")  # noqa: SIM115 - __exit__ closes it
-        packed = self._raw.read(len(GZIP)) == GZIP
+        first = self._raw.read(8)
         self._raw.seek(0)
-        self.file: Any = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
+        opened = next((opened for sign, opened in UNPACKED.items() if first.startswith(sign)), None)
+        self.file: Any = self._raw if opened is None else opened(self._raw)
 
     @property
     def share(self) -> float:
@@ -186,3 +198,14 @@ class Text:
     def __exit__(self, *error: object) -> None:
         self.file.close()
         self._raw.close()
+
+
+def runs_of_lines(text: Text) -> Iterator[tuple[bytes, float]]:
+    """Yield runs of whole lines that are not all empty, and the share of the file that has been read."""
+    rest = b""
+    while piece := text.file.read(TEXT_BYTES):
+        whole, _, rest = (rest + piece).rpartition(b"\n")
+        if whole.strip():
+            yield whole, text.share
+    if rest.strip():
+        yield rest, 1.0

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,11 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source, check_shape
-from dnmf.sources.formats.entry_list import Batch, Text, check_held, held
+from dnmf.sources.formats.entry_list import Batch, Text, check_held, held, runs_of_lines
 from dnmf.sources.memory import ArraySource, read_into_memory
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import parsing
 
-TEXT_BYTES = 8 * 2**20
 BANNER = "%%matrixmarket"
 WHAT = "MatrixMarket file"
 LINE = [("row", np.int64), ("column", np.int64), ("value", np.float64)]
@@ -51,15 +51,10 @@ class Market:
 
     def parts(self) -> Iterator[tuple[io.StringIO, float]]:
         """Yield runs of whole lines, and the share of the file that has been read."""
-        rest = b""
         with Text(self.path) as text:
             _sizes(text.file)
-            while piece := text.file.read(TEXT_BYTES):
-                whole, _, rest = (rest + piece).rpartition(b"\n")
-                if whole.strip():
-                    yield io.StringIO(whole.decode("latin-1")), text.share
-            if rest.strip():
-                yield io.StringIO(rest.decode("latin-1")), 1.0
+            for lines, share in runs_of_lines(text):
+                yield io.StringIO(lines.decode("latin-1")), share
 
 
 class MarketEntries(Market):
@@ -140,8 +135,8 @@ def unpacked(market: MarketArray, folder: Path) -> Address:
 
 
 def is_market(path: Path) -> bool:
-    """Return whether the first line of a file, compressed by gzip or not, is that of a MatrixMarket file."""
-    with contextlib.suppress(OSError, EOFError, zlib.error), Text(path) as text:
+    """Return whether the first line of a file, compressed or not, is that of MatrixMarket."""
+    with contextlib.suppress(OSError, EOFError, zlib.error, lzma.LZMAError), Text(path) as text:
         return bytes(text.file.read(len(BANNER))).lower() == BANNER.encode()
     return False
 
