@@ -22,6 +22,7 @@ EXTRAS = {
     "dask_kubernetes": "kubernetes",
     "h5netcdf": "xarray",
     "h5py": "hdf5",
+    "hdf5plugin": "filters",
     "matplotlib": "plot",
     "PIL": "plot",
     "pyarrow": "parquet",

@@ -3,6 +3,7 @@
 import bz2
 import contextlib
 import gzip
+import importlib
 import io
 import pathlib
 import warnings
@@ -38,6 +39,7 @@ def quiet():
 def h5ad(form, part="", **options):
     def make(V, folder):
         with quiet():
+            importlib.import_module("hdf5plugin")
             annotated(V, form(V)).write_h5ad(folder / "V.h5ad", **options)
         return f"{folder / 'V.h5ad'}{part}"
 
@@ -345,6 +347,7 @@ STORED = {
     "h5ad, dense": h5ad(np.asarray),
     "h5ad, dense, gzip": h5ad(np.asarray, compression="gzip"),
     "h5ad, lzf": h5ad(sp.csr_matrix, compression="lzf"),
+    "h5ad, zstd": h5ad(sp.csr_matrix, compression=32015),
     "anndata zarr, csr": anndata_zarr(sp.csr_matrix),
     "anndata zarr, csc": anndata_zarr(sp.csc_matrix, "::layers/counts"),
     "anndata zarr, dense": anndata_zarr(np.asarray),
@@ -404,7 +407,20 @@ GIVEN = {
 }
 
 NAMED = ("h5ad", "anndata", "10x", "loom", "netcdf", "xarray", "pandas", "dask frame")
-SPARSE = ("csr", "csc", "coo", "sparse", "10x", "h5ad, gzip", "h5ad, layer", "h5ad, lzf", "parquet", "csv", "mtx")
+SPARSE = (
+    "csr",
+    "csc",
+    "coo",
+    "sparse",
+    "10x",
+    "h5ad, gzip",
+    "h5ad, layer",
+    "h5ad, lzf",
+    "h5ad, zstd",
+    "parquet",
+    "csv",
+    "mtx",
+)
 
 
 def rows_named(kind):

@@ -9,8 +9,11 @@ import dnmf
 
 KINDS = [
     "h5ad, csr",
-    "h5ad, lzf",
+    "h5ad, zstd",
     "10x",
+    "10x folder",
+    "matlab, sparse",
+    "anndata zarr, csr, zip",
     "netcdf, classic",
     "sparse zarr",
     "csv",

@@ -675,23 +675,49 @@ def test_variables_in_groups_of_netcdf_are_found(tmp_path):
         np.testing.assert_array_equal(read_back(open_matrix(str(caught.value).rpartition("; as ")[2])), V)
 
 
-def test_a_filter_that_is_not_there_is_named_as_the_file_is_opened(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "installed", "sentence"),
+    [
+        (
+            32001,
+            False,
+            r"32001 \(Blosc\), needs the package hdf5plugin; install it with: pip install 'dnmf\[filters\]'",
+        ),
+        (32003, False, "filter 32003, cannot be read, as that filter is not installed; write the file again without"),
+        (305, True, r"filter 305 \(LZO\), cannot be read"),
+    ],
+)
+def test_a_filter_that_is_not_installed_is_named_as_the_file_is_opened(
+    number, installed, sentence, tmp_path, monkeypatch
+):
     import h5py
 
-    monkeypatch.setattr("dnmf.sources.formats.hdf5_filters.PLUGIN", "no_such_plugin")
+    available = h5py.h5z.filter_avail
+    monkeypatch.setattr("h5py.h5z.filter_avail", lambda given: given != number and available(given))
+    monkeypatch.setattr("dnmf.sources.formats.hdf5_filters._plugins", lambda: installed)
     with h5py.File(tmp_path / "V.h5", "w") as file:
         created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         created.set_chunk((2, 2))
-        created.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, (0,))
+        created.set_filter(number, h5py.h5z.FLAG_OPTIONAL, (0,))
         space = h5py.h5s.create_simple((2, 2))
         data = h5py.h5d.create(file.id, b"V", h5py.h5t.IEEE_F32LE, space, created)
         data.write_direct_chunk((0, 0), b"x" * 16)
-    sentence = r"compressed with the HDF5 filter 32001 \(Blosc\), which is not installed; add it with: pip install"
     with pytest.raises(MissingExtraError, match=sentence):
         open_matrix(tmp_path / "V.h5")
     shown = CliRunner().invoke(main, ["convert", str(tmp_path / "V.h5"), str(tmp_path / "V.zarr")])
     assert shown.exit_code == 2
-    assert "filter 32001" in shown.stderr
+    assert f"filter {number}" in shown.stderr
+
+
+@pytest.mark.parametrize("name", ["zstd", "blosc", "bshuf", "bzip2"])
+def test_filters_of_hdf5plugin_are_read(name, tmp_path):
+    import h5py
+    import hdf5plugin
+
+    with h5py.File(tmp_path / "V.h5", "w") as file:
+        file.create_dataset("V", data=V, chunks=(7, 50), compression=hdf5plugin.FILTERS[name])
+    with h5py.File(tmp_path / "V.h5") as file:
+        np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.h5")), file["V"][...])
 
 
 @pytest.mark.parametrize("consolidated", [True, False])

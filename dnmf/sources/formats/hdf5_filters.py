@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.errors import MissingExtraError, needed
+from dnmf.errors import MissingExtraError, missing_extra, needed
 
-# The package that registers the others when it is imported.
+# The package that registers filters when it is imported, those that it has, and others by their names.
 PLUGIN = "hdf5plugin"
-KNOWN = {
-    4: "SZIP",
+IN_PLUGIN = {
     307: "BZIP2",
     32001: "Blosc",
     32004: "LZ4",
@@ -20,8 +19,13 @@ KNOWN = {
     32013: "ZFP",
     32015: "Zstandard",
     32017: "SZ",
+    32018: "FCIDECOMP",
+    32024: "SZ3",
     32026: "Blosc2",
+    32028: "SPERR",
+    32033: "HTJ2K",
 }
+NAMES = IN_PLUGIN | {4: "SZIP", 305: "LZO", 32020: "VBZ"}
 
 
 def filters_of(dataset: Any) -> list[int]:
@@ -38,12 +42,24 @@ def check_filters(node: Any) -> None:
     missing = [number for number in filters_of(node) if not h5py.h5z.filter_avail(number)]
     if missing and _plugins():
         missing = [number for number in missing if not h5py.h5z.filter_avail(number)]
-    if missing:
-        listed = ", ".join(f"{number} ({KNOWN.get(number, 'unknown')})" for number in missing)
-        raise MissingExtraError(
-            f"{node.file.filename}::{node.name} is compressed with the HDF5 filter {listed}, which is not installed; "
-            f"add it with: pip install {PLUGIN}"
-        )
+    if not missing:
+        return
+    what = f"{node.file.filename}::{node.name.strip('/')}, compressed with the HDF5 filter {_listed(missing)},"
+    if set(missing) <= set(IN_PLUGIN) and not _plugins():
+        raise missing_extra(PLUGIN, what)
+    raise MissingExtraError(
+        f"{what} cannot be read, as that filter is not installed; write the file again without it where it is, as by: "
+        "h5repack -f NONE old.h5 new.h5"
+    )
+
+
+def _listed(numbers: list[int]) -> str:
+    """Return filters by their numbers and names.
+
+    >>> _listed([32001, 40000])
+    '32001 (Blosc), 40000'
+    """
+    return ", ".join(f"{number} ({NAMES[number]})" if number in NAMES else str(number) for number in numbers)
 
 
 @functools.cache
