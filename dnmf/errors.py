@@ -23,9 +23,12 @@ EXTRAS = {
     "h5netcdf": "xarray",
     "h5py": "hdf5",
     "hdf5plugin": "filters",
+    "imagecodecs": "tiff",
     "matplotlib": "plot",
     "PIL": "plot",
     "pyarrow": "parquet",
+    "spectral": "envi",
+    "tifffile": "tiff",
     "xarray": "xarray",
 }
 

@@ -152,6 +152,27 @@ def zipped(make):
     return made
 
 
+def tiff(**options):
+    def make(V, folder):
+        import tifffile
+
+        tifffile.imwrite(folder / "V.tif", V, photometric="minisblack", **options)
+        return folder / "V.tif"
+
+    return make
+
+
+def envi(interleave, **options):
+    def make(V, folder):
+        from spectral.io.envi import save_image
+
+        image = V.reshape(5, -1, V.shape[1])
+        save_image(str(folder / "V.hdr"), image, dtype=V.dtype, interleave=interleave, **options)
+        return folder / "V.hdr"
+
+    return make
+
+
 def triplets(V):
     matrix = sp.coo_array(V)
     order = np.random.default_rng(0).permutation(matrix.nnz)
@@ -388,6 +409,11 @@ STORED = {
     "loom": loom,
     "svmlight, sparse": svmlight("V.svm"),
     "svmlight, sparse, bzip2": svmlight("V.libsvm.bz2", 0),
+    "tiff": tiff(),
+    "tiff, tiles": tiff(tile=(16, 16), compression="zlib"),
+    "envi, bsq": envi("bsq"),
+    "envi, bil": envi("bil", byteorder=1),
+    "envi, bip": envi("bip", ext=".dat"),
     "raw": raw("C"),
     "raw, columns": raw("F"),
 }

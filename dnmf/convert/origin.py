@@ -19,6 +19,8 @@ from dnmf.sources.formats.raw_array import open_raw
 from dnmf.sources.formats.svmlight_file import SvmlightEntries, open_svmlight
 from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.formats.tenx_folder import TenxEntries, open_tenx
+from dnmf.sources.formats.tiff_file import open_tiff
+from dnmf.sources.formats.tiff_file import unpacked as unpacked_page
 from dnmf.sources.opening import open_matrix
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable
@@ -52,6 +54,13 @@ LISTS: dict[Opener, Callable[[Address], Entries]] = {
 }
 
 
+# Files that must be unpacked if they are compressed.
+UNPACKERS: dict[Opener, Callable[[Address, Path], Source | None]] = {
+    open_matlab: unpacked_variable,
+    open_tiff: unpacked_page,
+}
+
+
 def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:
     """Open a list of entries, or a file that must be unpacked; return None for any other origin."""
     if opener in LISTS:
@@ -59,8 +68,8 @@ def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Ent
     if opener is open_market:
         coordinates = Market(address).form == "coordinate"
         return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))
-    if opener is open_matlab:
-        return unpacked_variable(address, folder)
+    if opener in UNPACKERS:
+        return UNPACKERS[opener](address, folder)
     if opener is open_npz and not is_sparse(address):
         return unpacked_dense(address, folder)
     if opener is open_npz:

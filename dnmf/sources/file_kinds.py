@@ -7,6 +7,7 @@ from dnmf.errors import DataError
 from dnmf.sources.addresses import MARK, Address
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.entry_list import held
+from dnmf.sources.formats.envi_file import open_envi
 from dnmf.sources.formats.hdf5_file import open_hdf5
 from dnmf.sources.formats.matlab_file import open_matlab
 from dnmf.sources.formats.matrix_market import is_market, open_market
@@ -16,6 +17,7 @@ from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
 from dnmf.sources.formats.svmlight_file import open_svmlight
 from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.formats.tenx_folder import is_tenx, open_tenx
+from dnmf.sources.formats.tiff_file import open_tiff
 from dnmf.sources.formats.zip_store import METADATA
 from dnmf.sources.read_errors import reading_part
 
@@ -74,5 +76,7 @@ OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".parquet", ".pq", ".csv", ".tsv"), open_table),
     ((".mtx", ".mm"), open_market),
     ((".mat",), open_matlab),
+    ((".tif", ".tiff"), open_tiff),
+    ((".hdr",), open_envi),
     ((".svm", ".libsvm", ".svmlight"), open_svmlight),
 ]

@@ -35,12 +35,16 @@ V = low_rank(30, 200, 3)
         ("xarray zarr", "xarray", "xarray"),
         ("parquet", "pyarrow", "parquet"),
         ("csv", "pyarrow", "parquet"),
+        ("loom", "h5py", "hdf5"),
+        ("matlab 7.3", "h5py", "hdf5"),
+        ("tiff", "tifffile", "tiff"),
+        ("envi, bil", "spectral.io.envi", "envi"),
     ],
 )
 def test_a_package_that_is_missing_is_named_with_its_extra(kind, package, extra, monkeypatch, tmp_path):
     given = STORED[kind](V, tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
-    sentence = rf"needs the package {package}; install it with: pip install 'dnmf\[{extra}\]'"
+    sentence = rf"needs the package {package.partition('.')[0]}; install it with: pip install 'dnmf\[{extra}\]'"
     with pytest.raises(MissingExtraError, match=sentence):
         dnmf.factorize(given, 2)
 
