@@ -4,6 +4,9 @@ data.h5ad                        X, or the only matrix
 data.h5ad::layers/counts         a layer; likewise of an AnnData in Zarr
 file.h5::group/dataset           an HDF5 dataset, or a group of a compressed sparse matrix
 file.nc::temperature             a variable
+arrays.npz::X                    an array of several; likewise a variable of a .mat file
+folder::GSM1_sample              the counts with a prefix in a folder of 10x Genomics
+stack.tif::3                     a page, counted from 0
 raw.bin::float32,2000x1000       numbers without a header, row by row; column by column with a third word, F
 file.nc::group/temperature       a variable in a group
 ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
@@ -21,8 +24,9 @@ from dnmf.storage.urls import check_url, is_url, without_file_scheme
 
 MARK = "::"
 KNOWN = (
-    "the path or URL of a Zarr array or group, or the path of a .npy, .npz, .h5ad, .h5, .nc, .parquet, .csv or .mtx "
-    "file, or of raw numbers as raw.bin::float32,2000x1000"
+    "the path or URL of a Zarr array or group, or the path of a .npy, .npz, .mat, .h5ad, .h5, .loom, .nc, .parquet, "
+    ".csv, .mtx, .svm, .tif or .hdr (ENVI) file, of a folder of 10x counts, or of raw numbers as "
+    "raw.bin::float32,2000x1000"
 )
 
 

@@ -48,9 +48,10 @@ def open_matrix(
     ----------
     V
         A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array with blocks of either or of
-        `sparse.COO`, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or the
-        address of a matrix: the path or URL of a Zarr array or group, or the path of a `.npy`, `.npz`, `.h5ad`, `.h5`,
-        `.nc`, `.parquet`, `.csv` or `.mtx` file, or of raw numbers. `::` and a part name one of several in it, as in
+        `sparse.COO`, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData or a part of one, an array
+        or group of h5py or zarr, or the address of a matrix: the path or URL of a Zarr array or group, or the path of
+        a `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.mtx`, `.svm`, `.tif` or `.hdr`
+        file, of a folder of 10x counts, or of raw numbers. `::` and a part name one of several in it, as in
         `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. A source, or a matrix
         prepared by `dnmf.preprocessing`, is returned unchanged.
     streamed

@@ -178,6 +178,17 @@ def test_info_says_what_it_is(kind, tmp_path):
     assert ("cell 0, cell 1, cell 2, …" in shown.stdout) is rows_named(kind)
 
 
+@pytest.mark.parametrize("kind", ["hdf5", "npz", "matlab", "10x folder", "netcdf", "loom", "xarray zarr, zip", "csv"])
+def test_info_exits_with_2_if_nothing_can_be_read(kind, tmp_path):
+    place = str(STORED[kind](V, tmp_path)).partition("::")[0]
+    assert CliRunner().invoke(main, ["info", f"{place}::not/there"]).exit_code == 2
+    for path in (tmp_path / place).rglob("*") if (tmp_path / place).is_dir() else [tmp_path / place]:
+        path.write_bytes(b"no matrix")
+    shown = CliRunner().invoke(main, ["info", place])
+    assert shown.exit_code == 2
+    assert place in shown.stderr.replace("\n", "")
+
+
 def test_the_parts_of_an_annotated_matrix_have_the_names_of_their_axes(tmp_path):
     import h5py
     import pandas as pd

@@ -27,7 +27,7 @@ def test_arrays_are_found_by_name(save, tmp_path):
             np.testing.assert_array_equal(read_back(open_matrix(tmp_path / f"{name}.zarr")), expected[name])
     for part, sentence, code in (
         ("", r"holds 2 matrices; give one of its arrays: V, F; as \S+V\.npz::V", 0),
-        ("::x", "holds no x; give one of its arrays: V, F", 0),
+        ("::x", "holds no x; give one of its arrays: V, F", 2),
         ("::names", r"has 1 dimension\(s\)", 2),
         ("::cube", r"has 3 dimension\(s\), shape \(2, 3, 4\)", 2),
     ):

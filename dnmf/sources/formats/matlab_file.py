@@ -134,10 +134,8 @@ def chosen(address: Address) -> Variable:
     what = f"holds {len(likely)} matrices" if address.part is None else f"holds no {address.part}"
     if not numeric:
         raise DataError(f"{address.place} {what}, and no variable of numbers; save one, as by save('V.mat', 'V').")
-    raise NotInPlace(
-        f"{address.place} {what}; give one of its variables: {names}; as {address.of_part(likely[0].name)}",
-        {"holds": names},
-    )
+    sentence = f"{address.place} {what}; give one of its variables: {names}; as {address.of_part(likely[0].name)}"
+    raise NotInPlace(sentence, {"holds": names}) if address.part is None else DataError(sentence)
 
 
 def _checked(variable: Variable, address: Address) -> Variable:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dnmf.errors import needed
+from dnmf.errors import DataError, needed
 from dnmf.sources.addresses import Address, NotInPlace
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.hdf5_array import open_dataset
@@ -111,4 +111,6 @@ def _chosen(data: Any, address: Address, group: str | None, name: str | None, de
         if listed
         else ("it holds no variable of two dimensions; open it with xarray, make one, as by stack, and give that as V.")
     )
-    raise NotInPlace(f"{what}; {hint}", {"holds": ", ".join(listed) or "no matrix"})
+    if name is not None or not listed:
+        raise DataError(f"{what}; {hint}")
+    raise NotInPlace(f"{what}; {hint}", {"holds": ", ".join(listed)})

@@ -141,9 +141,8 @@ def chosen(address: Address) -> Stored:
             f"{address.place} {what}, but {', '.join(found) or 'nothing'}; save a sparse matrix with "
             "scipy.sparse.save_npz, or a dense one with numpy.save or numpy.savez."
         )
-    raise NotInPlace(
-        f"{address.place} {what}; give one of its arrays: {listed}; as {address.of_part(likely[0])}", {"holds": listed}
-    )
+    sentence = f"{address.place} {what}; give one of its arrays: {listed}; as {address.of_part(likely[0])}"
+    raise NotInPlace(sentence, {"holds": listed}) if address.part is None else DataError(sentence)
 
 
 def is_sparse(address: Address) -> bool:

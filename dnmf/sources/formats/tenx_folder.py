@@ -114,7 +114,9 @@ def _prefix_of(address: Address, prefixes: list[str], listed: list[str]) -> str:
     Raises
     ------
     NotInPlace
-        If there are several, or not the one that is named.
+        If there are several.
+    DataError
+        If there is none, or not the one that is named.
     """
     part = address.part
     if part is None and len(prefixes) < 2:
@@ -133,10 +135,8 @@ def _prefix_of(address: Address, prefixes: list[str], listed: list[str]) -> str:
     what = f"holds the counts of {len(words)} samples" if part is None else f"holds no counts with the prefix {part}"
     if not words:
         raise DataError(f"{address.place} {what}, and no {MATRIX[0]}; give a folder that holds one.")
-    raise NotInPlace(
-        f"{address.place} {what}; give one of its prefixes: {shown}; as {address.place}{MARK}{words[0]}",
-        {"holds": shown},
-    )
+    sentence = f"{address.place} {what}; give one of its prefixes: {shown}; as {address.place}{MARK}{words[0]}"
+    raise NotInPlace(sentence, {"holds": shown}) if part is None else DataError(sentence)
 
 
 def _before(name: str) -> str:
