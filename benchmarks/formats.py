@@ -11,6 +11,7 @@ admits one thread at a time. Needs dnmf[formats].
 """
 
 import argparse
+import re
 import statistics
 import tempfile
 import time
@@ -24,11 +25,13 @@ import numpy as np
 import scipy.sparse as sp
 from measure import drop_caches, machine
 from out_of_core import read_only
+from scipy.io import mmwrite
 
 import dnmf
 from dnmf.convert import convert
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
+from dnmf.sources.formats.entry_list import HELD_ENTRIES
 from dnmf.sources.formats.hdf5_array import Hdf5Array
 
 DENSE_ROWS = 2000
@@ -68,12 +71,30 @@ def sparse_forms(V: sp.csr_array, folder: Path) -> Iterator[tuple[str, Any]]:
         group["indptr"], group["shape"] = V.indptr.astype(np.int64), np.array(V.shape[::-1], np.int32)
         group["barcodes"] = np.array([f"cell-{i}" for i in range(V.shape[0])], "S")
     yield "10x .h5", folder / "10x.h5"
+    yield from folder_forms(V, folder)
     yield "AnnData .zarr", folder / "anndata.zarr"
     sp.save_npz(folder / "V.npz", V, compressed=False)
     yield ".npz, not compressed", folder / "V.npz"
     for compressor in ("none", "zstd"):
         convert(folder / "V.npz", folder / f"{compressor}.zarr", compressor=compressor)
         yield f"dnmf convert, {compressor}", folder / f"{compressor}.zarr"
+
+
+def folder_forms(V: sp.csr_array, folder: Path) -> Iterator[tuple[str, Any]]:
+    """Write the rows that are read into memory as a folder of 10x counts, and yield it, and the Zarr of all rows."""
+    rows = int(np.searchsorted(V.indptr, HELD_ENTRIES, side="right")) - 1
+    for name, part in (("10x-held", V[: max(1, rows)]), ("10x-all", V)):
+        place = folder / name
+        place.mkdir()
+        mmwrite(place / "matrix.mtx", sp.coo_array(part.T.astype(np.int32)), symmetry="general")
+        (place / "barcodes.tsv").write_text("".join(f"cell-{i}\n" for i in range(part.shape[0])))
+        (place / "features.tsv").write_text("".join(f"id-{j}\tgene-{j}\tGene\n" for j in range(part.shape[1])))
+    yield f"10x folder, {max(1, rows)} rows", folder / "10x-held"
+    start = time.perf_counter()
+    convert(folder / "10x-all", folder / "10x.zarr", by="rows")
+    seconds = time.perf_counter() - start
+    print(f"10x folder, dnmf convert {8 * V.nnz / 1e9 / seconds:.3f} GB/s ({seconds:.0f} s)", flush=True)
+    yield "10x folder, converted", folder / "10x.zarr"
 
 
 def dense_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
@@ -139,17 +160,22 @@ def through_library(V: Any, settings: Settings) -> tuple[float, float] | None:
 
 
 def measure(name: str, V: Any, rank: int, passes: int) -> None:
-    """Print the speed of reading a matrix, and of a pass."""
+    """Print the speed of reading a matrix, and of a pass; and that of opening one that is read into memory."""
+    start = time.perf_counter()
     layout = open_matrix(V).layout
+    opening = time.perf_counter() - start
     settings = Settings(rank=rank, init="random")
-    entries = int(layout.kind.split(" stored entries")[0].rpartition(" ")[2]) if layout.sparse else None
+    entries = int(re.split(r" (?:stored )?entries", layout.kind)[0].rpartition(" ")[2]) if layout.sparse else None
     size = (layout.shape[0] * layout.shape[1] * 4 if entries is None else entries * 8) / 1e9
+    held = f", opened at {size / opening:.2f} GB/s" if "read into memory" in layout.kind else ""
     reads = [cost_of_reading(V, settings) for _ in range(passes)]
     read, used = (statistics.median(values) for values in zip(*reads, strict=True))
     work = statistics.median(seconds_of_pass(V, rank, passes))
     library = through_library(V, settings)
     more = "" if library is None else f", through h5py {size / library[0]:.2f} ({library[1] / size:.2f} s)"
-    reading = f"reading alone {size / read:5.2f} ({used / size:.2f} s of processor a GB){more}; {work / read:.2f} times"
+    reading = (
+        f"reading alone {size / read:5.2f} ({used / size:.2f} s of processor a GB){more}; {work / read:.2f} times{held}"
+    )
     print(f"{name:26} pass {size / work:5.2f} GB/s, {reading}", flush=True)
 
 

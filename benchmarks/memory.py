@@ -162,7 +162,9 @@ def opened(kind: str, folder: Path) -> tuple[Any, int]:
     if kind == "prepared":
         from dnmf.preprocessing import prepare
 
-        return prepare(str(folder / "wide.zarr"), ["log-normalise", "tfidf"], samples="columns", memory_limit="400MB"), 0
+        return prepare(
+            str(folder / "wide.zarr"), ["log-normalise", "tfidf"], samples="columns", memory_limit="400MB"
+        ), 0
     return str(folder / kind), 0
 
 
