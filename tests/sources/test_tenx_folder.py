@@ -105,6 +105,16 @@ def test_a_longer_one_is_converted(monkeypatch, tmp_path):
     np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), V)
 
 
+def test_a_folder_takes_the_place_of_the_h5_in_transform_and_a_survey_reads_it(tmp_path):
+    folder, place = tenx_folder()(V, tmp_path), tenx(V.astype("i4"), tmp_path)
+    dnmf.factorize(place, 2, max_passes=3, tol=0, store=tmp_path / "run.zarr")
+    found, expected = (np.asarray(dnmf.transform(tmp_path / "run.zarr", given)) for given in (folder, place))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    surveys = [dnmf.select_rank(given, [2, 3], n_runs=2, cv=0) for given in (folder, sp.csc_array(V.astype("f8")))]
+    losses = [[survey.best(rank).loss for rank in (2, 3)] for survey in surveys]
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
 def test_a_zarr_folder_and_the_file_itself_are_read_as_before(tmp_path):
     import anndata
 
