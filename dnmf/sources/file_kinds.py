@@ -18,7 +18,6 @@ from dnmf.sources.formats.svmlight_file import open_svmlight
 from dnmf.sources.formats.tables import TableEntries
 from dnmf.sources.formats.tenx_folder import is_tenx, open_tenx
 from dnmf.sources.formats.tiff_file import open_tiff
-from dnmf.sources.formats.zip_store import METADATA
 from dnmf.sources.read_errors import reading_part
 
 Opener = Callable[[Address, Axis | None], Source]
@@ -30,7 +29,9 @@ def opener_of(path: Path, part: str | None) -> Opener | None:
     found = opener_of_name(path.name)
     with reading_part(str(path), str(path)):
         if path.is_dir():
-            return _opener_of_folder(path, found)
+            if found is open_table and not (path / "zarr.json").exists():
+                return open_table
+            return open_tenx if is_tenx(path) else None
         if found in (None, open_table, open_market) and is_market(path):
             found = open_market
         if found in WHOLE and part is not None:
@@ -41,13 +42,6 @@ def opener_of(path: Path, part: str | None) -> Opener | None:
             with open(path, "rb") as file:
                 return open_hdf5 if file.read(8) == HDF5_SIGNATURE else None
     return found
-
-
-def _opener_of_folder(path: Path, found: Opener | None) -> Opener | None:
-    """Return the function that opens a folder with an opener by its name, or None if it may be Zarr."""
-    if any((path / name).exists() for name in METADATA):
-        return None
-    return open_table if found is open_table else open_tenx if is_tenx(path) else None
 
 
 def opener_of_name(name: str) -> Opener | None:

@@ -19,9 +19,10 @@ from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.file_kinds import opener_of, opener_of_name
 from dnmf.sources.formats.column_major import is_transposed
+from dnmf.sources.formats.tenx_folder import hint_below
 from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import open_array, open_group
-from dnmf.sources.formats.zip_store import METADATA, address_in_zip, is_zip, store_at
+from dnmf.sources.formats.zip_store import ENDING, METADATA, address_in_zip, is_zip, store_at
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, unmasked
 from dnmf.sources.names import NO_NAMES, Names
@@ -193,7 +194,7 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
     address = Address.of(given)
     path = Path(address.place)
     if is_url(address.place):
-        if opener_of_name(path.name) is not None:
+        if opener_of_name(path.name) is not None or path.name.lower().endswith(ENDING):
             raise DataError(
                 f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it "
                 f"with: {convert_command(path.name)}"
@@ -223,6 +224,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
             raise
         raise DataError(
             f"{address.place} is not a Zarr array ({type(error).__name__}: {redacted(error)}); give {KNOWN}."
+            + ("" if remote else hint_below(Path(address.place)))
         ) from (None if remote else error)
     if isinstance(node, zarr.Group):
         return open_group(node, address, streamed)

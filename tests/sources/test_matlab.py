@@ -76,6 +76,13 @@ def test_a_dataset_that_shows_the_transpose_is_refused(tmp_path):
         ):
             open_matrix(file["V"])
         assert open_matrix(file).layout.user_shape == V.shape
+    with pytest.raises(DataError, match=r"V73\.mat::label is of class char; give a variable of real numbers"):
+        open_matrix(f"{tmp_path / 'V73.mat'}::label")
+    with h5py.File(tmp_path / "V73.mat", "a") as file:
+        file["z"] = np.ones((3, 4), [("real", "f8"), ("imag", "f8")])
+        file["z"].attrs["MATLAB_class"] = np.bytes_("double")
+    with pytest.raises(DataError, match="::z holds complex numbers; give a variable of real numbers"):
+        open_matrix(f"{tmp_path / 'V73.mat'}::z")
 
 
 @pytest.mark.parametrize("make", [matlab(np.asarray, do_compression=True), matlab(sp.csc_array, do_compression=True)])

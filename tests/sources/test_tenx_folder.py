@@ -127,6 +127,8 @@ def test_a_zarr_folder_and_the_file_itself_are_read_as_before(tmp_path):
     result = dnmf.factorize(folder / "matrix.mtx.gz", 1, max_passes=2, **names)
     assert result.names.rows.tolist() == GENES
     assert result.names.columns.tolist() == CELLS
+    with pytest.raises(DataError, match=rf"is not a Zarr array .* Or give a folder of counts in it: {folder}\."):
+        open_matrix(tmp_path)
     (folder / "genes.txt").write_text("ENSG1\tTP53\nENSG2\tMYC\n")
     (folder / "cut.tsv.gz").write_bytes(gzip.compress(b"a\nb\n")[:-9])
     for name in ("genes.txt", "cut.tsv.gz"):

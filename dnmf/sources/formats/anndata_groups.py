@@ -85,7 +85,8 @@ def find(root: Any, address: Address, kind: str) -> Found:
         return Found(node, "MATLAB variable", NO_NAMES, (form_of_matlab(node), "columns"), MATLAB_PARTS)
     if not is_group(node) and is_transposed(root, path, node):
         if not has_numbers(node):
-            raise DataError(f"{address} is of class {text_of(node.attrs[CLASS])}; give a variable of numbers.")
+            word = "holds complex numbers" if node.dtype.names else f"is of class {text_of(node.attrs[CLASS])}"
+            raise DataError(f"{address} {word}; give a variable of real numbers.")
         what, names = ("loom matrix", names_of_loom(root)) if is_loom(root) else ("MATLAB variable", NO_NAMES)
         return Found(node, what, names, transposed=True)
     form = None if not is_group(node) else _form_of(node, address)

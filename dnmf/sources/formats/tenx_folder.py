@@ -18,6 +18,7 @@ from dnmf.sources.addresses import MARK, Address, NotInPlace
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.entry_list import Batch, held
 from dnmf.sources.formats.matrix_market import Market, MarketEntries
+from dnmf.sources.formats.zip_store import METADATA
 from dnmf.sources.names import Names
 
 MATRIX, BARCODES, FEATURES = ("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv")
@@ -68,8 +69,20 @@ def open_tenx(address: Address, streamed: Axis | None = None) -> Source:
 
 
 def is_tenx(folder: Path) -> bool:
-    """Return whether a folder holds one of the files of a folder of counts."""
+    """Return whether a folder holds one of the files of a folder of counts, and is not a Zarr store."""
+    if any((folder / name).exists() for name in METADATA):
+        return False
     return any(_prefixes(_listed(folder), names) for names in (MATRIX, BARCODES, FEATURES))
+
+
+def hint_below(folder: Path) -> str:
+    """Return a hint at the folders of counts in a folder, as at that of a genome, or an empty text."""
+    try:
+        with os.scandir(folder) as entries:
+            inner = sorted(entry.path for entry in entries if entry.is_dir() and is_tenx(Path(entry.path)))
+    except OSError:
+        return ""
+    return f" Or give a folder of counts in it: {', '.join(inner[:SHOWN])}." if inner else ""
 
 
 def _listed(folder: Path) -> list[str]:
