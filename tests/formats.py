@@ -1,6 +1,5 @@
 """One matrix in every format that has a package of its own, as `SOURCES` has those that need none."""
 
-import bz2
 import contextlib
 import gzip
 import importlib
@@ -213,20 +212,14 @@ def market(name, form=sp.coo_array):
     return make
 
 
-def svmlight(name, first=1):
+def svmlight(V, folder):
     """Write every digit, of which scikit-learn writes sixteen."""
-
-    def make(V, folder):
-        lines = (
-            f"{label} " + " ".join(f"{j + first}:{float(value)!r}" for j, value in enumerate(row) if value)
-            for label, row in enumerate(V)
-        )
-        opened = bz2.open if name.endswith(".bz2") else open
-        with opened(folder / name, "wt") as file:
-            file.write("\n".join(lines))
-        return folder / name
-
-    return make
+    lines = (
+        f"{label} " + " ".join(f"{j + 1}:{float(value)!r}" for j, value in enumerate(row) if value)
+        for label, row in enumerate(V)
+    )
+    (folder / "V.svm").write_text("\n".join(lines))
+    return folder / "V.svm"
 
 
 def npz(form, compressed):
@@ -374,7 +367,6 @@ STORED = {
     "anndata zarr, dense": anndata_zarr(np.asarray),
     "sparse zarr": converted_sparse,
     "anndata zarr, csr, zip": zipped(anndata_zarr(sp.csr_matrix)),
-    "anndata zarr, dense, zip": zipped(anndata_zarr(np.asarray)),
     "xarray zarr, zip": zipped(xarray_zarr(3)),
     "10x": tenx,
     "10x folder": tenx_folder(),
@@ -407,13 +399,11 @@ STORED = {
     "matlab 7.3, gzip": matlab_hdf5(chunks=(50, 7), compression="gzip", shuffle=True),
     "matlab 7.3, sparse": matlab_hdf5(sp.csc_array),
     "loom": loom,
-    "svmlight, sparse": svmlight("V.svm"),
-    "svmlight, sparse, bzip2": svmlight("V.libsvm.bz2", 0),
+    "svmlight, sparse": svmlight,
     "tiff": tiff(),
     "tiff, tiles": tiff(tile=(16, 16), compression="zlib"),
     "envi, bsq": envi("bsq"),
     "envi, bil": envi("bil", byteorder=1),
-    "envi, bip": envi("bip", ext=".dat"),
     "raw": raw("C"),
     "raw, columns": raw("F"),
 }

@@ -6,6 +6,7 @@ Small lists are read into memory when they are opened. Larger ones are for `dnmf
 import bz2
 import gzip
 import lzma
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -26,11 +27,11 @@ MOST_PLACES = 2**28
 # From this length on, an axis of which few places have entries is one of ids.
 GAPS_FROM = 10**4
 
-# The first bytes of compressed files, and functions that decompress them.
+# The first bytes of compressed files, as patterns, and functions that decompress them.
 UNPACKED: dict[bytes, Callable[[Any], Any]] = {
-    GZIP: lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
+    re.escape(GZIP): lambda file: gzip.GzipFile(fileobj=file),
+    rb"BZh[1-9]1AY&SY": bz2.BZ2File,
+    rb"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 # Bytes of the lines that are read at once.
 TEXT_BYTES = 8 * 2**20
@@ -182,9 +183,9 @@ class Text:
     def __init__(self, path: Path) -> None:
         self.size = max(1, path.stat().st_size)
         self._raw: Any = open(path, "rb")  # noqa: SIM115 - __exit__ closes it
-        first = self._raw.read(8)
+        first = self._raw.read(16)
         self._raw.seek(0)
-        opened = next((opened for sign, opened in UNPACKED.items() if first.startswith(sign)), None)
+        opened = next((opened for signs, opened in UNPACKED.items() if re.match(signs, first)), None)
         self.file: Any = self._raw if opened is None else opened(self._raw)
 
     @property
