@@ -43,6 +43,10 @@ def test_one_of_several_samples_is_given_by_its_prefix(tmp_path):
         open_matrix(folder)
     with pytest.raises(DataError, match="holds no counts with the prefix GSM3; give one of its prefixes"):
         open_matrix(f"{folder}::GSM3")
+    (folder / "GSM1_a.matrix.mtx").touch()
+    with pytest.raises(DataError, match=r"no counts with the prefix GSM1_a; .* prefixes: matrix.mtx, GSM1_a., GSM1_a_"):
+        open_matrix(f"{folder}::GSM1_a")
+    (folder / "GSM1_a.matrix.mtx").unlink()
     for part, shift in (("GSM1_a", 0), ("GSM2_b_", 1), ("matrix.mtx", 2), ("GSM2_b_matrix.mtx.gz", 1)):
         np.testing.assert_array_equal(read_back(open_matrix(f"{folder}::{part}")), V + shift)
     shown = CliRunner().invoke(main, ["info", str(folder)])
@@ -66,7 +70,7 @@ def without(name):
             without("barcodes.tsv.gz"),
             r"without barcodes\.tsv \(compressed or not\); add it, or give \S+matrix\.mtx",
         ),
-        (without("features.tsv.gz"), r"without features\.tsv or genes\.tsv"),
+        (without("features.tsv.gz"), r"without features\.tsv, genes\.tsv or peaks\.bed"),
         (without("matrix.mtx.gz"), r"without matrix\.mtx \(compressed or not\); add it\."),
         (lambda folder: write(folder, barcodes="a\nb\n"), "has 200 lines and .* 2, and .* has 200 rows and 30 columns"),
         (
@@ -94,6 +98,16 @@ def test_a_folder_that_is_incomplete_is_refused(spoil, sentence, tmp_path):
     for run in (open_matrix, lambda given: convert(given, tmp_path / "target.zarr")):
         with pytest.raises(DataError, match=sentence):
             run(folder)
+
+
+def test_regions_are_named_by_their_places(tmp_path):
+    folder = tenx_folder()(V, tmp_path)
+    (folder / "features.tsv.gz").unlink()
+    (folder / "peaks.bed").write_text("".join(f"chr1\t{j}\t{j + 9}\n" for j in range(200)))
+    assert open_matrix(folder).layout.names.columns[:2].tolist() == ["chr1:0-9", "chr1:1-10"]
+    (folder / "peaks.bed").write_text("chr1 0 9\n" * 200)
+    with pytest.raises(DataError, match=r"peaks\.bed is not a readable BED file \(a line has fewer than three fields"):
+        open_matrix(folder)
 
 
 def test_a_longer_one_is_converted(monkeypatch, tmp_path):
@@ -140,6 +154,9 @@ def test_a_zarr_folder_and_the_file_itself_are_read_as_before(tmp_path):
 def test_a_file_is_known_by_the_first_line_of_matrix_market(name, tmp_path):
     scipy.io.mmwrite(tmp_path / "V.mtx", sp.coo_array(V))
     content = (tmp_path / "V.mtx").read_bytes()
+    sizes = f"30 200 {np.count_nonzero(V)}".encode()
+    assert sizes in content
+    content = content.replace(sizes, sizes.ljust(50))  # as gensim writes it
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     np.testing.assert_array_equal(read_back(open_matrix(tmp_path / name)), V)
     convert(tmp_path / name, tmp_path / "V.zarr")

@@ -3,6 +3,7 @@
     matrix.mtx                      features × barcodes
     barcodes.tsv                    a barcode per line: names of the cells
     features.tsv or genes.tsv       an identifier and a symbol per line: names of the features
+    peaks.bed                       or a region per line, which is named as chr1:100-200
 
 Each may be compressed (`.gz`). A prefix before the three names, as in GSM123_sample1_matrix.mtx, keeps several samples
 apart in one folder.
@@ -16,12 +17,13 @@ from typing import NamedTuple
 from dnmf.errors import DataError
 from dnmf.sources.addresses import MARK, Address, NotInPlace
 from dnmf.sources.base import Axis, Source
-from dnmf.sources.formats.entry_list import Batch, held
+from dnmf.sources.formats.entry_list import Batch, Text, held
 from dnmf.sources.formats.matrix_market import Market, MarketEntries
 from dnmf.sources.formats.zip_store import METADATA
 from dnmf.sources.names import Names
+from dnmf.sources.read_errors import parsing
 
-MATRIX, BARCODES, FEATURES = ("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv")
+MATRIX, BARCODES, FEATURES = ("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv", "peaks.bed")
 # Signs between a prefix and the name of a file, which an address may omit.
 BETWEEN = "_.-"
 SHOWN = 20
@@ -46,13 +48,23 @@ class TenxEntries(MarketEntries):
             raise DataError(f"{files.matrix} is not a list of coordinates; write it as a sparse matrix.")
         super().__init__(address, files.matrix)
         self.shape = self.size[::-1]
-        self.names = Names.of(files.barcodes, files.features)
+        regions = files.features.name.removesuffix(".gz").endswith(".bed")
+        self.names = Names.of(files.barcodes, _regions(files.features) if regions else files.features)
         _check_names(self.names, files, self.size)
 
     def batches(self) -> Iterator[Batch]:
         """Read the entries."""
         for batch in super().batches():
             yield batch._replace(rows=batch.columns, columns=batch.rows)
+
+
+def _regions(path: Path) -> list[str]:
+    """Return the names of the regions in a BED file."""
+    with parsing(path, "BED file"), Text(path) as text:
+        fields = [line.split("\t")[:3] for line in text.file.read().decode().splitlines()]
+        if any(len(region) < 3 for region in fields):
+            raise ValueError("a line has fewer than three fields")
+    return [f"{chromosome}:{start}-{stop}" for chromosome, start, stop in fields]
 
 
 def open_tenx(address: Address, streamed: Axis | None = None) -> Source:
@@ -111,7 +123,7 @@ def _files_of(address: Address) -> Folder:
     if matrix is not None and barcodes is not None and features is not None:
         return Folder(matrix, barcodes, features)
     lacking = [
-        f"{prefix}{' or '.join(names)}"
+        f"{prefix}{' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}"
         for names, file in zip((MATRIX, BARCODES, FEATURES), found, strict=True)
         if file is None
     ]
@@ -141,9 +153,11 @@ def _prefix_of(address: Address, prefixes: list[str], listed: list[str]) -> str:
             for prefix in prefixes
             if part in (prefix, prefix.rstrip(BETWEEN)) or (part in names and prefix == _before(part))
         ]
-        if fitting:
+        fitting = [part] if part in fitting else fitting
+        if len(fitting) == 1:
             return fitting[0]
-    words = [prefix.rstrip(BETWEEN) or f"{MATRIX[0]}" for prefix in prefixes]
+    words = [prefix.rstrip(BETWEEN) or MATRIX[0] for prefix in prefixes]
+    words = words if len(set(words)) == len(words) else [prefix or MATRIX[0] for prefix in prefixes]
     shown = ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
     what = f"holds the counts of {len(words)} samples" if part is None else f"holds no counts with the prefix {part}"
     if not words:
