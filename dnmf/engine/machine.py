@@ -44,12 +44,19 @@ def multiplier() -> str:
 
 @contextmanager
 def parallel_map(threads: int) -> Iterator[MapFunction]:
-    """Yield a function that works as `map` does, with a number of threads."""
+    """Yield a function that works as `map` does, with a number of threads; a single item is left to this one."""
     if threads == 1:
         yield map
         return
     with ThreadPoolExecutor(threads) as pool:
-        yield pool.map
+
+        def each(function: Callable[..., Any], *items: Iterable[Any]) -> Iterable[Any]:
+            calls = list(zip(*items, strict=True))
+            if len(calls) == 1:
+                return [function(*calls[0])]
+            return pool.map(lambda call: function(*call), calls)
+
+        yield each
 
 
 def cores() -> int:

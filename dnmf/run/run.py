@@ -202,4 +202,5 @@ class Run:
 
     def context(self) -> PassContext:
         """Return the means to make a pass."""
-        return PassContext(self.engine, self.rule, self.home.new_factor, threads=self.settings.threads or cores())
+        threads, tol = self.settings.threads or cores(), self.settings.tol
+        return PassContext(self.engine, self.rule, self.home.new_factor, threads=threads, tol=tol)

@@ -43,6 +43,8 @@ class PassContext:
         Whether to validate the entries of every block, and to compare its norm with the one in the state.
     threads
         Threads of this process for the work between passes.
+    tol
+        Share of the loss that a pass promises when it is the last one.
     """
 
     engine: Engine
@@ -50,6 +52,7 @@ class PassContext:
     new_factor: NewFactor
     check: bool = True
     threads: int = 1
+    tol: float = 0.0
 
     @property
     def layout(self) -> Layout:

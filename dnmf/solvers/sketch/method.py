@@ -15,9 +15,10 @@ from dnmf.settings import Settings
 from dnmf.solvers.iteration import MapBlocks, PassContext, Update, extrapolated
 from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
+from dnmf.solvers.sketch.effort import CHEAP, Effort, products
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
-from dnmf.solvers.sketch.surrogate import Surrogate, tolerance_for
+from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout
 
@@ -25,10 +26,6 @@ from dnmf.sources.base import Layout
 WIDTH, KEPT_WIDTH = 3, 2
 # Rows of [H; R] in a later pass for every component: H, and R for W, for the kept basis, and for the last change.
 LARGEST = 3 + KEPT_WIDTH
-# Random starts on the first surrogate.
-STARTS = 8
-# Rounds of updates on a surrogate, in this process and over all columns.
-ROUNDS, ALL_ROUNDS = 200, 4
 # The sketch is given up after this many consecutive trial points that were rejected.
 REJECTIONS = 2
 
@@ -46,9 +43,17 @@ def starts(rule: Rule, layout: Layout, rank: int) -> bool:
 
 
 def pays(layout: Layout, rank: int) -> bool:
-    """Return whether reading V costs more than its sketch: not if V is in memory and so sparse that it is smaller."""
+    """Return whether reading V costs more than its sketch: by its layout alone, so that a clock decides no bits.
+
+    It does on a disk. In memory, V must not be so small that a pass costs as little as a round on its sketch, nor so
+    sparse that it is smaller than the sketch.
+    """
+    if layout.on_disk:
+        return True
     sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
-    return layout.on_disk or not layout.sparse or layout.stored_bytes > 2 * sketch
+    if layout.sparse and layout.stored_bytes <= 2 * sketch:
+        return False
+    return products(layout, rank) >= CHEAP
 
 
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
@@ -72,7 +77,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
     """Make the first pass, and return factors of its surrogate as the first state."""
     engine, rule, rank = context.engine, context.rule, settings.rank
     if isinstance(rule, Divergence):
-        return scaled_start(context, settings, WIDTH * rank, STARTS, (ROUNDS, ALL_ROUNDS))
+        return scaled_start(context, settings, WIDTH * rank)
     assert isinstance(rule, Quadratic)
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
@@ -82,13 +87,15 @@ def sketched(context: PassContext, settings: Settings) -> State:
     S = np.concatenate(sums.sample, axis=1)
     all_columns = BlockColumns(engine, context.new_factor, R)
     with parallel_map(context.threads) as each:
-        surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each, tolerance_for(settings.tol))
+        effort = Effort.of_start(layout, rank, settings.tol)
+        surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each, effort)
         runs: tuple[float, ...]
         if settings.n_runs == 1:
-            W, runs = surrogate.best_of(S, rank, STARTS, settings.seed), ()
+            W, runs = surrogate.best_of(S, rank, effort.starts, settings.seed), ()
         else:
-            W, runs = surrogate.all_of(S, rank, range(settings.seed, settings.seed + settings.n_runs), stride, ROUNDS)
-        W, columns = surrogate.solve(S, W, all_columns, stride, (ROUNDS, ALL_ROUNDS))
+            seeds = range(settings.seed, settings.seed + settings.n_runs)
+            W, runs = surrogate.all_of(S, rank, seeds, stride, effort.rounds[0])
+        W, columns = surrogate.solve(S, W, all_columns, stride)
     R.drop()
     directions = orthonormal(sums.product).astype(dtype)
     carry = MethodState(sketch_directions=directions if directions.size else None)
@@ -131,20 +138,32 @@ def corrected(context: PassContext, state: State) -> State:
     context.engine.one_pass(MapBlocks(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
-    left, norm = np.hstack([change, Q]).astype(layout.work_dtype), sum(norms)
-    beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
-    S, all_columns = np.concatenate(sums.sample, axis=1), BlockColumns(context.engine, context.new_factor, both, H)
-    with parallel_map(context.threads) as each:
-        surrogate = Surrogate(left, context.rule, norm, beyond, each)
-        W = step.W.astype(np.float64)
-        W_trial, _ = surrogate.solve(S, W, all_columns, stride, (ROUNDS, ALL_ROUNDS), S[:rank].copy())
-    all_columns.drop()
+    W_trial = None
+    if new.optimality > context.tol:  # else the run ends here
+        W_trial = _trial(context, step.W, Q, change, sums, BlockColumns(context.engine, context.new_factor, both, H))
     both.drop()
     # A pass at W itself, after a rejected point, is no evidence for or against the surrogates.
     rejections = state.carry.rejections if state.carry.W_trial is None else 0
     directions = next_directions(Q, sums.gram, change, KEPT_WIDTH * rank).astype(layout.work_dtype)
-    carry = MethodState(W_trial=W_trial.astype(layout.work_dtype), sketch_directions=directions, rejections=rejections)
+    carry = MethodState(W_trial=W_trial, sketch_directions=directions, rejections=rejections)
     return dataclasses.replace(new, method="sketch", carry=carry)
+
+
+def _trial(
+    context: PassContext, W: Float, Q: Float, change: Float, sums: CorrectSums, all_columns: BlockColumns
+) -> Float:
+    """Return the W (m, r) that factorises the surrogate after a pass, given its columns [H; R] in blocks."""
+    assert isinstance(context.rule, Quadratic)
+    layout, norm = context.layout, sum(sums.stats.norms)
+    left = np.hstack([change, Q]).astype(layout.work_dtype)
+    beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
+    S = np.concatenate(sums.sample, axis=1)
+    effort = Effort.of_correction(layout, context.tol)
+    with parallel_map(context.threads) as each:
+        surrogate = Surrogate(left, context.rule, norm, beyond, each, effort)
+        new, _ = surrogate.solve(S, W.astype(np.float64), all_columns, stride_of(layout), S[: W.shape[1]].copy())
+    all_columns.drop()
+    return new.astype(layout.work_dtype)
 
 
 def next_directions(Q: Float, gram: Float, change: Float, width: int) -> Float:

@@ -21,8 +21,9 @@ from dnmf.solvers.bundle import bundle
 from dnmf.solvers.iteration import MapBlocks, PassContext
 from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
+from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
-from dnmf.solvers.sketch.surrogate import Surrogate, tolerance_for
+from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
@@ -104,7 +105,12 @@ class ScaledSketch:
 
     @classmethod
     def of(
-        cls, basis: ScaledBasis, sums: SketchSums, layout: Layout, each: MapFunction = map, tol: float = 0.0
+        cls,
+        basis: ScaledBasis,
+        sums: SketchSums,
+        layout: Layout,
+        each: MapFunction = map,
+        effort: Effort = FULL_EFFORT,
     ) -> Self:
         """Return the surrogate from the sums of the pass; `each` maps over its parts."""
         dtype, Q = layout.work_dtype, basis.Q
@@ -112,7 +118,7 @@ class ScaledSketch:
         left = Q + lifted(Q, product, sums.gram, dtype)
         rule = Quadratic(hals, 1, Penalty(), Penalty())
         norm = float(np.vdot(left.T @ left, sums.gram))
-        surrogate = Surrogate(left.astype(dtype), rule, norm, each=each, tolerance=tolerance_for(tol))
+        surrogate = Surrogate(left.astype(dtype), rule, norm, each=each, effort=effort)
         sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
         return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
 
@@ -129,17 +135,12 @@ class ScaledSketch:
         W, _ = self.surrogate.fitted(self.sample, rank, seed, self.stride, 1, rounds)
         return self.scaled_back(W)[0]
 
-    def state(
-        self, context: PassContext, columns: Factor, rank: int, seed: int, starts: int, rounds: tuple[int, int]
-    ) -> State:
-        """Return the state from the best of some random starts, given [S; √l] in the blocks of V.
-
-        `rounds` are those on the sample and over all columns.
-        """
+    def state(self, context: PassContext, columns: Factor, rank: int, seed: int, starts: int) -> State:
+        """Return the state from the best of some random starts, given [S; √l] in the blocks of V."""
         bounds = context.layout.bounds
         W = self.surrogate.best_of(self.sample, rank, starts, seed)
         all_columns = BlockColumns(context.engine, context.new_factor, columns, below=1)
-        W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride, rounds)
+        W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride)
         new, lengths = self.scaled_back(W)
         H = context.new_factor(rank)
         context.engine.one_pass(
@@ -149,7 +150,7 @@ class ScaledSketch:
         return State(1, new, H, self.norms, method="sketch")
 
 
-def scaled_start(context: PassContext, settings: Settings, width: int, starts: int, rounds: tuple[int, int]) -> State:
+def scaled_start(context: PassContext, settings: Settings, width: int) -> State:
     """Make the pass, and return factors of its surrogate as the first state; for several runs, a bundle of them.
 
     Parameters
@@ -158,8 +159,6 @@ def scaled_start(context: PassContext, settings: Settings, width: int, starts: i
         The means to read V; rank, seed and number of runs.
     width
         Columns of the basis.
-    starts, rounds
-        Random starts on the surrogate, and rounds of updates on the sample and over all columns.
     """
     engine, layout = context.engine, context.layout
     generator = np.random.default_rng(settings.seed)
@@ -169,11 +168,12 @@ def scaled_start(context: PassContext, settings: Settings, width: int, starts: i
     sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
     known.clear()
     with parallel_map(context.threads) as each:
-        sketch = ScaledSketch.of(basis, sums, layout, each, settings.tol)
+        effort = Effort.of_start(layout, settings.rank, settings.tol)
+        sketch = ScaledSketch.of(basis, sums, layout, each, effort)
         if settings.n_runs == 1:
-            state = sketch.state(context, columns, settings.rank, settings.seed, starts, rounds)
+            state = sketch.state(context, columns, settings.rank, settings.seed, effort.starts)
         else:
             seeds = range(settings.seed, settings.seed + settings.n_runs)
-            state = bundle([sketch.state(context, columns, settings.rank, seed, 1, rounds) for seed in seeds])
+            state = bundle([sketch.state(context, columns, settings.rank, seed, 1) for seed in seeds])
     columns.drop()
     return state

@@ -26,27 +26,15 @@ from dnmf.solvers.sketch.columns import (
     SurrogateColumns,
     SurrogateSums,
 )
+from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
-# The rounds end when one lowers the loss by less than the `tol` of the run, between these shares of it.
-TOLERANCE, LOOSEST = 1e-6, 1e-4
-# Rounds of every random start, and the rows and columns it uses at most; the better half goes on with twice the rounds.
-TRIAL_ROUNDS, TRIAL_SIZE = 16, 4000
 # Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
 CLOSE, TIE = 1e-3, 1e-6
 
 
 Trial = tuple[LocalColumns, Float, float]
-
-
-def tolerance_for(tol: float) -> float:
-    """Return the tolerance of a surrogate for that of a run: to be more exact would not pay.
-
-    >>> tolerance_for(0.0), tolerance_for(1e-5), tolerance_for(0.1)
-    (1e-06, 1e-05, 0.0001)
-    """
-    return min(max(TOLERANCE, tol), LOOSEST)
 
 
 def better_half(trials: list[Trial], close: float) -> list[Trial]:
@@ -88,8 +76,8 @@ class Surrogate:
         ‖V‖² − ‖V̂‖², the part of V outside the surrogate.
     each
         Maps over parts of W, parts of the columns, and random starts: `map`, or the same with several threads.
-    tolerance
-        The share of the loss by which a round must lower it for the next one to follow.
+    effort
+        Number of rounds, and when they end.
     """
 
     left: Float
@@ -97,7 +85,7 @@ class Surrogate:
     norm: float
     beyond: float = 0.0
     each: MapFunction = map
-    tolerance: float = TOLERANCE
+    effort: Effort = FULL_EFFORT
 
     def descend(self, columns: SurrogateColumns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after `rounds` rounds or when the progress is small.
@@ -112,7 +100,7 @@ class Surrogate:
             if loss > least:
                 momentum, point, previous, least = momentum.cut(), best, None, np.inf
                 continue
-            settled = least - loss < self.tolerance * loss
+            settled = least - loss < self.effort.tolerance * loss
             best, least, found = new, loss, loss
             if settled:
                 break
@@ -129,7 +117,6 @@ class Surrogate:
         W: Float,
         all_columns: BlockColumns,
         stride: int,
-        rounds: tuple[int, int],
         H: Float | None = None,
     ) -> tuple[Float, SurrogateColumns]:
         """Return a better W (m, r), and the columns with their H.
@@ -146,12 +133,10 @@ class Surrogate:
             The columns in blocks.
         stride
             Distance of the columns in the sample.
-        rounds
-            Rounds on the sample, and over all columns.
         H
             Initial H (r, p) of the sample, or None.
         """
-        local = LocalColumns(S, H, self.each)
+        local, rounds = LocalColumns(S, H, self.each), self.effort.rounds
         W, _ = self._on(S, stride).descend(local, W, rounds[0])
         columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
@@ -230,12 +215,12 @@ class Surrogate:
 
         They run on a sample of rows and columns; the better half continues, until one is left.
         """
-        left, few = self.left[:: -(-len(self.left) // TRIAL_SIZE)], S[:, :: -(-S.shape[1] // TRIAL_SIZE)]
+        size, rounds = self.effort.trial_size, self.effort.trial_rounds
+        left, few = self.left[:: -(-len(self.left) // size)], S[:, :: -(-S.shape[1] // size)]
         left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
         small = dataclasses.replace(self, left=left, norm=squares(left, few), each=map)
         generator = np.random.default_rng(seed)
         trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
-        rounds = TRIAL_ROUNDS
         while len(trials) > 1:
             trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2

@@ -1,0 +1,81 @@
+"""How much to compute on a surrogate, by the cost of a pass over V.
+
+Both are known from the layout of V alone, never from a clock, so that the bits of a run do not depend on the machine.
+Where V is on a disk or behind a URL, a pass costs far more than any work on a surrogate. In memory it costs a few
+rounds, so that fewer starts are tried, on a smaller sample, and the rounds end at the tolerance of the run.
+"""
+
+import dataclasses
+from typing import Self
+
+from dnmf.sources.base import Layout
+
+# Random starts on the first surrogate: their number, the rounds of each, and the rows and columns they use at most.
+STARTS, TRIAL_ROUNDS, TRIAL_SIZE = 8, 16, 4000
+# The same where V is in memory: for a pass of fewer products than `COSTLY`, for one of more, and for a sparse V, whose
+# samples are poor in entries.
+SMALL_EFFORT, LARGE_EFFORT, SPARSE_EFFORT = (4, 8, 500), (8, 8, 1000), (4, 8, 2000)
+COSTLY = 5 * 10**7
+# Products in a pass in memory, below which a pass costs no more than a round on a surrogate.
+CHEAP = 2 * 10**6
+# Rounds of updates on a surrogate, in this process and over all columns.
+ROUNDS, ALL_ROUNDS = 200, 4
+# The rounds end when one lowers the loss by less than the `tol` of the run, between these shares of it.
+TOLERANCE, LOOSEST = 1e-6, 1e-4
+# Bytes of the row number of a stored entry of a sparse matrix.
+INDEX_BYTES = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Effort:
+    """How much to compute on a surrogate.
+
+    Attributes
+    ----------
+    starts
+        Random starts on the first surrogate, of which the best one continues.
+    trial_rounds
+        Rounds of every start; the better half goes on with twice the rounds.
+    trial_size
+        Rows and columns of the surrogate that they use at most.
+    rounds
+        Rounds of updates, in this process and over all columns.
+    tolerance
+        The share of the loss by which a round must lower it for the next one to follow.
+    """
+
+    starts: int = STARTS
+    trial_rounds: int = TRIAL_ROUNDS
+    trial_size: int = TRIAL_SIZE
+    rounds: tuple[int, int] = (ROUNDS, ALL_ROUNDS)
+    tolerance: float = TOLERANCE
+
+    @classmethod
+    def of_start(cls, layout: Layout, rank: int, tol: float) -> Self:
+        """Return the effort on the first surrogate, for the `tol` of the run: to be more exact would not pay."""
+        tolerance = min(max(TOLERANCE, tol), LOOSEST)
+        if layout.on_disk:
+            return cls(tolerance=tolerance)
+        large = products(layout, rank) >= COSTLY
+        trials = SPARSE_EFFORT if layout.sparse else LARGE_EFFORT if large else SMALL_EFFORT
+        return cls(*trials, tolerance=tolerance)
+
+    @classmethod
+    def of_correction(cls, layout: Layout, tol: float) -> Self:
+        """Return the effort on a later surrogate: a pass over a dense V in memory costs little more than its rounds."""
+        dense = not (layout.on_disk or layout.sparse)
+        return cls(tolerance=min(max(TOLERANCE, tol), LOOSEST) if dense else TOLERANCE)
+
+
+FULL_EFFORT = Effort()
+
+
+def products(layout: Layout, rank: int) -> int:
+    """Return the products of an entry of V and one of W in a pass.
+
+    >>> import numpy as np
+    >>> layout = Layout((200, 500), np.dtype("f4"), (0, 500), False, 0, 400_000, False, False, "NumPy array")
+    >>> products(layout, rank=5)
+    500000
+    """
+    return rank * (layout.stored_bytes // (layout.dtype.itemsize + layout.sparse * INDEX_BYTES))
