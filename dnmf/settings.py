@@ -1,5 +1,6 @@
 """The options of a run: described, grouped and checked in one place, before any data is read."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import field
@@ -233,11 +234,10 @@ class Settings:
 
     def swapped(self) -> Self:
         """Return the settings of the transposed problem: penalties and fixed components of W and H change places."""
-        own = ("l1_W", "l2_W", "fixed", "l1_H", "l2_H", "n_fixed_H")
-        changes: dict[str, Any] = {
-            name: getattr(self, other) for name, other in zip(own, own[3:] + own[:3], strict=True)
-        }
-        return dataclasses.replace(self, **changes)
+        own, new = ("l1_W", "l2_W", "fixed", "l1_H", "l2_H", "n_fixed_H"), copy.copy(self)
+        for name, other in zip(own, own[3:] + own[:3], strict=True):
+            object.__setattr__(new, name, getattr(self, other))  # checked before
+        return new
 
 
 FIELDS = {of.name: of for of in dataclasses.fields(Settings)}

@@ -75,18 +75,22 @@ def usable_memory() -> int:
 
 def _group_limits() -> Iterator[int]:
     """Yield the memory limits of the control groups (version 2) that hold this process."""
-    root = Path("/sys/fs/cgroup")
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        groups = Path("/proc/self/cgroup").read_text()
     except OSError:
         return
-    for line in lines:
-        if line.startswith("0::/"):
-            folder = root / line.removeprefix("0::/")
-            for place in (folder, *folder.parents):
-                if place.is_relative_to(root):
-                    with contextlib.suppress(OSError, ValueError):
-                        yield int((place / "memory.max").read_text())
+    for place in _limit_files(groups):
+        with contextlib.suppress(OSError, ValueError):
+            yield int(place.read_text())
+
+
+@functools.cache
+def _limit_files(groups: str) -> list[Path]:
+    """Return the files with the memory limits of the control groups in the contents of /proc/self/cgroup."""
+    root = Path("/sys/fs/cgroup")
+    folders = [root / line.removeprefix("0::/") for line in groups.splitlines() if line.startswith("0::/")]
+    places = [place for folder in folders for place in (folder, *folder.parents) if place.is_relative_to(root)]
+    return [place / "memory.max" for place in places]
 
 
 def scratch_folder() -> Path | None:

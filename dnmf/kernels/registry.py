@@ -1,6 +1,7 @@
 """The table of solvers: the rule of every solver and loss."""
 
 import dataclasses
+import functools
 from typing import Any, cast
 
 import numpy as np
@@ -90,7 +91,18 @@ def sums_per_row(rule: Rule, rank: int) -> int:
 
 
 def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
-    """Compile the functions of a pass by a visit of a matrix of four entries, so that no pass waits for it."""
+    """Compile the functions of a pass by a visit of a matrix of four entries, so that no pass waits for it.
+
+    That takes a millisecond even if they are compiled; so the same rule is visited once in a process.
+    """
+    try:
+        _visit_once(cast(Any, rule), dtype, stored, sparse)
+    except TypeError:  # a rule that cannot be hashed
+        _visit_four(rule, dtype, stored, sparse)
+
+
+def _visit_four(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
+    """Make all steps of a pass for a matrix of four entries."""
     V: Any = np.ones((2, 2), stored)
     for dense in [V] if sparse else [V, np.asfortranarray(V)]:
         block = scipy.sparse.csc_array(dense) if sparse else dense
@@ -101,3 +113,6 @@ def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: boo
         stats.norms.append(rule.entries.square_sum(block, dtype, scratch))
         rule.visit(block, np.ones((1, 2), dtype), Model.of(W), stats, scratch, fresh=True)
         rule.finish(W, stats)
+
+
+_visit_once = functools.lru_cache(maxsize=128)(_visit_four)

@@ -40,10 +40,11 @@ def initial_state(context: PassContext, settings: Settings, given: tuple[Float, 
     if given is not None:
         W, H = given
         return State(0, np.ascontiguousarray(W, dtype), ArrayFactor(H.astype(dtype, copy=False), layout.bounds))
+    if init == "random" and settings.n_runs == 1:
+        return random_state(settings, layout)
     if init == "random":
         seeds = range(settings.seed, settings.seed + settings.n_runs)
-        states = [random_state(settings.replace({"seed": seed}), layout) for seed in seeds]
-        return states[0] if len(states) == 1 else bundle(states)
+        return bundle([random_state(settings.replace({"seed": seed}), layout) for seed in seeds])
     if init == "sketch":
         with single_threaded_products():
             return sketched(context, settings)
