@@ -1,5 +1,6 @@
 """Cut a matrix into blocks of columns, as streamed."""
 
+import itertools
 import math
 from typing import Any
 
@@ -14,6 +15,8 @@ BLOCK_BYTES = 16 * 2**20
 SPARSE_BLOCK_COLUMNS = 16384
 # A matrix in memory is cut into at least `FINE` blocks, unless they are smaller than `FINE_BYTES`.
 FINE, FINE_BYTES = 16, 4 * 2**20
+# Blocks of a sparse matrix in memory have at least this many bytes, and entries for every row, but for `FINE_BYTES`.
+SPARSE_BYTES, ENTRIES_OF_ROW = 2**20, 16
 
 
 def even_bounds(columns: int, width: int) -> tuple[int, ...]:
@@ -97,3 +100,26 @@ def fine_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]
     column = rows * work_dtype(dtype).itemsize
     size = min(max(column * columns // FINE, FINE_BYTES), BLOCK_BYTES)
     return even_bounds(columns, max(1, size // column))
+
+
+def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tuple[int, ...]:
+    """Cut the columns of a sparse matrix in memory into blocks of as many entries each, of a bounded width.
+
+    A pass over a sparse block takes longer than over a dense one of its size, so the blocks are smaller. But every task
+    has sums for the rows of V, some of them for every pair of components, which must cost less than its entries.
+
+    >>> fine_entry_bounds(np.array([0, 2, 3, 9, 9, 10]), rows=3, entry_bytes=2**19)
+    (0, 2, 5)
+    """
+    total, last = int(starts[-1]), len(starts) - 1
+    widest = int(np.diff(starts).max()) * entry_bytes  # by which a block may exceed the others
+    if widest > BLOCK_BYTES // 2:
+        return entry_bounds(starts, entry_bytes)
+    least = min(max(ENTRIES_OF_ROW * rows * entry_bytes, SPARSE_BYTES), FINE_BYTES)
+    size = min(max(total * entry_bytes // FINE, least), BLOCK_BYTES - widest)
+    count = -(-total * entry_bytes // size)
+    ends = [total * (block + 1) // count for block in range(count)]
+    cuts = np.searchsorted(starts, np.array(ends, starts.dtype), side="right") - 1
+    edges = sorted({0, *cuts.tolist(), last})
+    narrow = (range(start, stop, SPARSE_BLOCK_COLUMNS) for start, stop in itertools.pairwise(edges))
+    return (*itertools.chain.from_iterable(narrow), last)

@@ -11,29 +11,27 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
-from dnmf.sources.base import Axis, InMemory, Layout, check_shape, relabelled
+from dnmf.sources.base import Axis, InMemory, Layout, Source, check_shape, relabelled
 from dnmf.sources.blocks import as_matrix, canonical, to_scipy, with_nan
-from dnmf.sources.bounds import entry_bounds, fine_bounds, streams_rows
+from dnmf.sources.bounds import fine_bounds, fine_entry_bounds, streams_rows
 from dnmf.sources.names import NO_NAMES, Names
 
 Held = TypeVar("Held", "ArraySource", "SparseSource")
 
 
 class ArraySource(InMemory):
-    """A NumPy array of any real dtype and memory order; `bounds` are those of its blocks in an earlier run, if any."""
+    """A NumPy array of any real dtype and memory order."""
 
-    def __init__(self, given: ArrayLike, streamed: Axis | None = None, bounds: Sequence[int] | None = None) -> None:
+    def __init__(self, given: ArrayLike, streamed: Axis | None = None) -> None:
         array = np.asarray(given)
         shape = check_shape(array.shape, "V")
         work_dtype(array.dtype)
         transposed = streams_rows(shape, streamed)
         self.matrix = array.T if transposed else array
-        if bounds is None or bounds[-1] != self.matrix.shape[1]:
-            bounds = fine_bounds(self.matrix.shape, array.dtype)
         self.layout = Layout(
             shape=self.matrix.shape,
             dtype=array.dtype,
-            bounds=tuple(bounds),
+            bounds=fine_bounds(self.matrix.shape, array.dtype),
             transposed=transposed,
             read_bytes=0,
             stored_bytes=array.nbytes,
@@ -59,11 +57,11 @@ class SparseSource(InMemory):
         sound = canonical(matrix, "V")
         transposed = matrix.format == "csr" if streamed is None else streamed == "rows"
         self.matrix = as_columns(sound.T if transposed else sound)
-        entry_bytes = dtype.itemsize + self.matrix.indices.itemsize
+        rows, entry_bytes = self.matrix.shape[0], dtype.itemsize + self.matrix.indices.itemsize
         self.layout = Layout(
             shape=shape[::-1] if transposed else shape,
             dtype=matrix.dtype,
-            bounds=entry_bounds(self.matrix.indptr, entry_bytes),
+            bounds=fine_entry_bounds(self.matrix.indptr, rows, entry_bytes),
             transposed=transposed,
             read_bytes=0,
             stored_bytes=self.matrix.data.nbytes + self.matrix.indices.nbytes + self.matrix.indptr.nbytes,
@@ -76,6 +74,14 @@ class SparseSource(InMemory):
     def read(self, block: int, scratch: Scratch) -> Block:
         """Return the columns, sharing their memory."""
         return columns_of(self.matrix, self.layout.columns(block))
+
+
+def recut(source: Source, bounds: Sequence[int] | None) -> Source:
+    """Cut a matrix in memory as in an earlier run, if it has as many columns; any other source stays as it is."""
+    held = isinstance(source, (ArraySource, SparseSource))
+    if not held or bounds is None or bounds[-1] != source.layout.shape[1]:
+        return source
+    return relabelled(source, bounds=tuple(bounds))
 
 
 def sparse_source(matrix: Any, streamed: Axis | None = None) -> SparseSource:

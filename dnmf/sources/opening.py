@@ -24,7 +24,7 @@ from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import open_array, open_group
 from dnmf.sources.formats.zip_store import ENDING, METADATA, address_in_zip, is_zip, store_at
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
-from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, unmasked
+from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, recut, unmasked
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
@@ -61,7 +61,7 @@ def open_matrix(
         An array, a sparse matrix or a frame in memory, or any other kind of V with the same blocks. If both have names,
         weights in memory are brought into the order of V.
     bounds
-        The bounds of the blocks of a NumPy array in an earlier run, maybe of another version.
+        The bounds of the blocks of a matrix in memory in an earlier run, maybe of another version.
     missing
         With `"nan"`, masked entries of an array become NaN, which is missing; otherwise they are refused.
     names
@@ -84,6 +84,12 @@ def open_matrix(
             return WeightedSource(values, MemoryWeights(weights, like))
         opened = open_matrix(weights, "rows" if like.transposed else "columns")
         return WeightedSource(values, aligned_weights(opened, like, names))
+    source = _open(V, streamed, missing)
+    return source if source is V else recut(source, bounds)
+
+
+def _open(V: Any, streamed: Axis | None, missing: Missing) -> Source:
+    """Open a matrix of any kind, without weights; a source is returned unchanged."""
     if isinstance(V, Prepared):
         if streamed not in (None, V.axis):
             raise DataError(
@@ -109,7 +115,7 @@ def open_matrix(
     if isinstance(V, np.ma.MaskedArray):
         V = unmasked(V, missing)
     if isinstance(V, (np.ndarray, list, tuple)):
-        return ArraySource(V, streamed, bounds)
+        return ArraySource(V, streamed)
     source = _open_foreign(V, streamed)
     if source is None:
         raise DataError(

@@ -1,5 +1,7 @@
 """The recipe of a run depends on its settings and on the size and kind of the matrix."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,9 +11,13 @@ from dnmf.settings import Settings
 from dnmf.solvers.iteration import after_extrapolated, after_plain, after_second_order
 from dnmf.solvers.selection import SKETCH_SWEEPS, resolve
 from dnmf.solvers.sketch import corrected
+from dnmf.solvers.sketch.effort import TOLERANCE, Effort
 from dnmf.sources import open_matrix
 
-LARGE = open_matrix(np.ones((100, 200))).layout
+LARGE = open_matrix(np.ones((1000, 1000))).layout
+# A pass over this one costs no more than a round on its sketch; on a disk it does.
+CHEAP = open_matrix(np.ones((100, 200))).layout
+STORED = dataclasses.replace(CHEAP, on_disk=True)
 SMALL = open_matrix(np.ones((10, 200))).layout
 SPARSE = open_matrix(sp.eye_array(100, 200, format="csc")).layout
 
@@ -20,6 +26,9 @@ SPARSE = open_matrix(sp.eye_array(100, 200, format="csc")).layout
     ("options", "layout", "solver", "init", "follow"),
     [
         ({}, LARGE, "sketch", "sketch", after_extrapolated),
+        ({}, CHEAP, "sketch", "random", after_extrapolated),
+        ({}, STORED, "sketch", "sketch", after_extrapolated),
+        ({"solver": "sketch"}, CHEAP, "sketch", "sketch", after_extrapolated),
         ({}, SMALL, "sketch", "random", after_extrapolated),
         ({}, SPARSE, "sketch", "random", after_extrapolated),
         ({"solver": "sketch"}, SPARSE, "sketch", "sketch", after_extrapolated),
@@ -42,6 +51,9 @@ def test_a_sketch_alternates_with_passes_where_it_is_smaller_than_the_matrix():
     assert resolve(Settings(rank=3), LARGE).method is corrected
     assert resolve(Settings(rank=3), LARGE).rule.sweeps == SKETCH_SWEEPS
     assert resolve(Settings(rank=3, sweeps=2), LARGE).rule.sweeps == 2
+    assert resolve(Settings(rank=3), STORED).method is corrected
+    assert resolve(Settings(rank=3, solver="sketch"), CHEAP).method is corrected
+    assert resolve(Settings(rank=3), CHEAP).method is not corrected
     assert resolve(Settings(rank=3), SMALL).method is not corrected
     assert resolve(Settings(rank=3), SPARSE).method is not corrected
 
@@ -66,3 +78,13 @@ def test_the_settings_are_kept_as_they_were_given():
 def test_options_that_do_not_go_together_are_an_error(options, layout, words):
     with pytest.raises(SettingsError, match=words):
         resolve(Settings(**{"rank": 3} | options), layout)
+
+
+def test_less_is_computed_on_a_surrogate_where_a_pass_costs_little():
+    stored = dataclasses.replace(LARGE, on_disk=True)
+    assert Effort.of_start(stored, 3, 1e-6) == Effort() == Effort.of_correction(stored, 1e-3)
+    cheap, costly = (Effort.of_start(LARGE, rank, 1e-5) for rank in (3, 100))
+    assert cheap.starts < costly.starts <= Effort().starts
+    assert cheap.trial_size < costly.trial_size < Effort().trial_size
+    assert cheap.tolerance == Effort.of_correction(LARGE, 1e-5).tolerance == 1e-5
+    assert Effort.of_start(SPARSE, 3, 0.0).tolerance == Effort.of_correction(SPARSE, 1e-5).tolerance == TOLERANCE
