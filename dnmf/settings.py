@@ -250,8 +250,8 @@ DATA_OPTIONS = {
     "weights": "Weights of the entries, at least 0: a matrix of the same shape, cut along the same axis.",
     "fixed_W": "Known columns of W, held fixed as the first components.",
     "fixed_H": "Known rows of H, held fixed as the first components.",
-    "row_names": "Names of the rows: a text file with one name per line, or a .json file with a list.",
-    "column_names": "Names of the columns: a text file with one name per line, or a .json file with a list.",
+    "row_names": "Names of the rows: a text file with one per line, a column as names.tsv::1, or a .json list.",
+    "column_names": "Names of the columns: a text file with one per line, a column as names.tsv::1, or a .json list.",
 }
 ATTRIBUTES = "\n    ".join(f"{name}\n        {of.metadata['help']}" for name, of in FIELDS.items())
 Settings.__doc__ = (Settings.__doc__ or "").replace("{attributes}", ATTRIBUTES)

@@ -1,7 +1,10 @@
 """Names of the rows and the columns of a matrix."""
 
+import codecs
+import csv
 import dataclasses
 import gzip
+import io
 import json
 import re
 import zlib
@@ -14,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError, DataWarning, warn
+from dnmf.sources.addresses import Address
 from dnmf.storage.paths import absolute
+from dnmf.storage.urls import is_url
 
 # The memory of a name, roughly: a text of twenty letters, and its pointer in the array.
 NAME_BYTES = 80
@@ -45,7 +50,8 @@ class Names:
     def of(cls, rows: Iterable[Any] | str | Path | None, columns: Iterable[Any] | str | Path | None) -> Self:
         """Return names from anything that can be converted to texts, or from a file.
 
-        A file has one name per line, or is a list in JSON.
+        A file has one name per line, or is a list in JSON, or is a table, of which `::` names a column by its header or
+        by its position from 0, as `features.tsv.gz::1`.
 
         Raises
         ------
@@ -198,7 +204,7 @@ def only_suffixes(names: list[str], others: list[str]) -> bool:
 def _texts(given: Iterable[Any] | str | Path | None) -> NDArray[Any] | None:
     if given is None:
         return None
-    names = _read(Path(given)) if isinstance(given, (str, Path)) else given
+    names = _read(given) if isinstance(given, (str, Path)) else given
     return np.array([_text(name) for name in names], dtype=object)
 
 
@@ -213,23 +219,49 @@ def _text(name: Any) -> str:
     return str(name).encode(errors="backslashreplace").decode()
 
 
-def _read(path: Path) -> list[Any]:
-    """Return the names in a file."""
-    place = absolute(path)
+def _read(given: str | Path) -> list[Any]:
+    """Return the names in a file, or in a column of it."""
+    place, part = (Path(given), None) if is_url(str(given)) else Address.of(given)
+    path = absolute(Path(place))
     try:
-        packed = place.read_bytes()
+        packed = path.read_bytes()
         inner = path.name.lower().removesuffix(".gz")
-        text = (gzip.decompress(packed) if packed.startswith(GZIP) else packed).decode("utf-8-sig")
+        raw = gzip.decompress(packed) if packed.startswith(GZIP) else packed
+        text = raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+        if part is not None:
+            return _column(text, part)
         names = json.loads(text) if inner.endswith(".json") else _lines(text, inner)
         if not isinstance(names, list) or not all(isinstance(name, (str, int, float)) for name in names):
             raise ValueError("it is not a list of texts")
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"The names in {path} cannot be read ({reason}); give a text file with one name per line, a .json file "
-            "with a list of them, or the names themselves."
+            f"The names in {given} cannot be read ({reason}); give a text file with one name per line, a column of a "
+            "table as features.tsv::1, a .json file with a list of them, or the names themselves."
         ) from error
     return names
+
+
+def _column(text: str, part: str) -> list[str]:
+    """Return a column of a table, by its header or by its position from 0.
+
+    >>> _column("id\\tname\\n7\\tTP53\\n", "name"), _column("7\\tTP53\\n", "1")
+    (['TP53'], ['TP53'])
+    """
+    first = text.partition("\n")[0]
+    mark = "\t" if "\t" in first else max(",;|", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+    records = [(reader.line_num, [field.strip() for field in record]) for record in reader if record]
+    header = records[0][1] if records else []
+    if header.count(part) > 1:
+        raise ValueError(f"it has several columns {part}")
+    if part not in header and not part.isdecimal():
+        raise ValueError(f"it has no column {part}, and begins with {', '.join(header[:5])}")
+    place, body = (header.index(part), records[1:]) if part in header else (int(part), records)
+    short = next((line for line, record in body if len(record) <= place), None)
+    if short is not None:
+        raise ValueError(f"line {short} has no field {place} from 0")
+    return [record[place] for _, record in body]
 
 
 def _lines(text: str, name: str) -> list[str]:
@@ -244,4 +276,4 @@ def _lines(text: str, name: str) -> list[str]:
     fields = [line.split("\t") for line in lines]
     if name.endswith(("features.tsv", "genes.tsv")) and all(len(line) > 1 for line in fields):
         return [line[1] for line in fields]
-    raise ValueError("its lines have several fields, separated by tabs")
+    raise ValueError("its lines have several fields, separated by tabs: choose one, as with ::0")
