@@ -26,7 +26,7 @@ EXTRAS = {
     "imagecodecs": "tiff",
     "matplotlib": "plot",
     "PIL": "plot",
-    "pyarrow": "parquet",
+    "pyarrow": "tables",
     "spectral": "envi",
     "tifffile": "tiff",
     "xarray": "xarray",

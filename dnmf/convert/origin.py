@@ -7,8 +7,9 @@ from typing import Any
 
 from dnmf.checkpoint import working_folder
 from dnmf.sources.addresses import Address
-from dnmf.sources.base import Source
-from dnmf.sources.file_kinds import Opener, open_table, opener_of
+from dnmf.sources.base import Source, relabelled
+from dnmf.sources.file_kinds import Opener, opener_of
+from dnmf.sources.formats.dense_tables import unpack_dense
 from dnmf.sources.formats.entry_list import Entries
 from dnmf.sources.formats.matlab_file import open_matlab
 from dnmf.sources.formats.matlab_file import unpacked as unpacked_variable
@@ -17,7 +18,8 @@ from dnmf.sources.formats.matrix_market import unpacked as unpacked_array
 from dnmf.sources.formats.npz_file import NpzEntries, is_sparse, kind_of, open_npz, unpacked, unpacked_dense
 from dnmf.sources.formats.raw_array import open_raw
 from dnmf.sources.formats.svmlight_file import SvmlightEntries, open_svmlight
-from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.formats.table_entries import TableEntries
+from dnmf.sources.formats.tables import open_table, read_table
 from dnmf.sources.formats.tenx_folder import TenxEntries, open_tenx
 from dnmf.sources.formats.tiff_file import open_tiff
 from dnmf.sources.formats.tiff_file import unpacked as unpacked_page
@@ -48,7 +50,6 @@ def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, 
 
 # Lists of entries, which are sorted on the disk.
 LISTS: dict[Opener, Callable[[Address], Entries]] = {
-    open_table: TableEntries,
     open_tenx: TenxEntries,
     open_svmlight: SvmlightEntries,
 }
@@ -65,6 +66,12 @@ def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Ent
     """Open a list of entries, or a file that must be unpacked; return None for any other origin."""
     if opener in LISTS:
         return LISTS[opener](address)
+    if opener is open_table:
+        table = read_table(address)
+        if isinstance(table, TableEntries):
+            return table
+        numbers, names = unpack_dense(table, folder)
+        return relabelled(open_raw(numbers), names=names)
     if opener is open_market:
         coordinates = Market(address).form == "coordinate"
         return MarketEntries(address) if coordinates else open_raw(unpacked_array(MarketArray(address), folder))

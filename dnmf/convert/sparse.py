@@ -22,7 +22,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import slices
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.blocks import as_dtype, read_block
-from dnmf.sources.formats.entry_list import Entries, Extent, read_through
+from dnmf.sources.formats.entry_list import Entries, Extent, read_through, warn_of_duplicates
 from dnmf.sources.names import Names
 
 CHUNK_ENTRIES = 2**20
@@ -95,6 +95,7 @@ def write_entries(entries: Entries, job: Job) -> None:
     counts = along[by].upto(shape[0] if by == "rows" else shape[1])
     writer = Writer(job.draft, shape, by, entries.dtype, job.compressor)
     _write_sorted(writer, parts(by), counts, total, job)
+    warn_of_duplicates(entries, extent.count - writer.entries)
     writer.close(entries.names.checked(shape))
 
 
@@ -138,6 +139,11 @@ class Writer:
         self._indices = _Growing(self.group, "indices", np.dtype(np.int64 if long else np.int32), compressor)
         self._counts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
         self._compressor = compressor
+
+    @property
+    def entries(self) -> int:
+        """The number of entries that have been appended."""
+        return sum(int(counts.sum()) for counts in self._counts)
 
     def add(self, counts: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> None:
         """Append rows (or columns): the number of entries of each, their indices along the other axis, and values."""

@@ -10,7 +10,9 @@ stack.tif::3                     a page, counted from 0
 raw.bin::float32,2000x1000       numbers without a header, row by row; column by column with a third word, F
 file.nc::group/temperature       a variable in a group
 ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
-ratings.csv::0,1,2,names         the same by position, with numbers in rows and columns as names
+ratings.csv::0:name,1:name,2     the same by position, with numbers in rows and columns as names
+counts.csv::gene                 a dense table, with names of the rows in one column
+counts.csv::dense                a dense table in which every column is data
 """
 
 import os
@@ -25,7 +27,7 @@ from dnmf.storage.urls import check_url, is_url, without_file_scheme
 MARK = "::"
 KNOWN = (
     "the path or URL of a Zarr array or group, or the path of a .npy, .npz, .mat, .h5ad, .h5, .loom, .nc, .parquet, "
-    ".csv, .mtx, .svm, .tif or .hdr (ENVI) file, of a folder of 10x counts, or of raw numbers as "
+    ".csv, .tsv, .txt, .mtx, .svm, .tif or .hdr (ENVI) file, of a folder of 10x counts, or of raw numbers as "
     "raw.bin::float32,2000x1000"
 )
 

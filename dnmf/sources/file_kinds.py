@@ -6,7 +6,6 @@ from pathlib import Path
 from dnmf.errors import DataError
 from dnmf.sources.addresses import MARK, Address
 from dnmf.sources.base import Axis, Source
-from dnmf.sources.formats.entry_list import held
 from dnmf.sources.formats.envi_file import open_envi
 from dnmf.sources.formats.hdf5_file import open_hdf5
 from dnmf.sources.formats.matlab_file import open_matlab
@@ -15,7 +14,7 @@ from dnmf.sources.formats.netcdf_file import open_netcdf
 from dnmf.sources.formats.npz_file import open_npz
 from dnmf.sources.formats.raw_array import RAW, open_npy, open_raw
 from dnmf.sources.formats.svmlight_file import open_svmlight
-from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.formats.tables import ENDINGS, open_table
 from dnmf.sources.formats.tenx_folder import is_tenx, open_tenx
 from dnmf.sources.formats.tiff_file import open_tiff
 from dnmf.sources.read_errors import reading_part
@@ -36,7 +35,7 @@ def opener_of(path: Path, part: str | None) -> Opener | None:
             found = open_market
         if found in WHOLE and part is not None:
             raise DataError(f"{path} holds one matrix, and has no parts; give it without {MARK}{part}.")
-        if found is None and part is not None and RAW.fullmatch(part):
+        if found in (None, open_table) and part is not None and RAW.fullmatch(part):
             return open_raw
         if found is None:
             with open(path, "rb") as file:
@@ -53,21 +52,17 @@ def opener_of_name(name: str) -> Opener | None:
     return found if packing in ("", ".gz") or found in TEXTS else None
 
 
-def open_table(address: Address, streamed: Axis | None) -> Source:
-    return held(TableEntries(address), streamed)
-
-
 # Openers of files that hold one matrix, and no parts.
 WHOLE = (open_npy, open_market)
 # Endings of compressed files, and openers of texts that may have another than the first.
 PACKED = (".gz", ".bz2", ".xz")
-TEXTS = (open_market, open_svmlight)
+TEXTS = (open_market, open_svmlight, open_table)
 OPENERS: list[tuple[tuple[str, ...], Opener]] = [
     ((".npy",), open_npy),
     ((".npz",), open_npz),
     ((".h5ad", ".h5mu", ".h5", ".hdf5", ".he5", ".loom"), open_hdf5),
     ((".nc", ".nc4", ".cdf"), open_netcdf),
-    ((".parquet", ".pq", ".csv", ".tsv"), open_table),
+    (ENDINGS, open_table),
     ((".mtx", ".mm"), open_market),
     ((".mat",), open_matlab),
     ((".tif", ".tiff"), open_tiff),

@@ -19,6 +19,7 @@ from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import DaskSource
 from dnmf.sources.file_kinds import opener_of, opener_of_name
 from dnmf.sources.formats.column_major import is_transposed
+from dnmf.sources.formats.tables import open_arrow
 from dnmf.sources.formats.tenx_folder import hint_below
 from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import open_array, open_group
@@ -49,12 +50,12 @@ def open_matrix(
     ----------
     V
         A NumPy array, a SciPy sparse matrix or array (CSR or CSC), a Dask array with blocks of either or of
-        `sparse.COO`, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData or a part of one, an array
-        or group of h5py or zarr, or the address of a matrix: the path or URL of a Zarr array or group, or the path of
-        a `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.mtx`, `.svm`, `.tif` or `.hdr`
-        file, of a folder of 10x counts, or of raw numbers. `::` and a part name one of several in it, as in
-        `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. A source, or a matrix
-        prepared by `dnmf.preprocessing`, is returned unchanged.
+        `sparse.COO`, a DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData or a part
+        of one, an array or group of h5py or zarr, or the address of a matrix: the path or URL of a Zarr array or group,
+        or the path of a `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.txt`, `.mtx`,
+        `.svm`, `.tif` or `.hdr` file, of a folder of 10x counts, or of raw numbers. `::` and a part name one of several
+        in it, as in `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. A source, or a
+        matrix prepared by `dnmf.preprocessing`, is returned unchanged.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`; by default the matrix decides.
     weights
@@ -120,8 +121,8 @@ def _open(V: Any, streamed: Axis | None, missing: Missing) -> Source:
     if source is None:
         raise DataError(
             f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a "
-            "Dask array, a DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a zarr.Array, or "
-            f"{KNOWN}."
+            "Dask array, a DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData, a "
+            f"zarr.Array, or {KNOWN}."
         )
     return source
 
@@ -133,6 +134,8 @@ def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
         return open_pandas(V, streamed)
     if package == "polars" and kind in ("DataFrame", "LazyFrame"):
         return open_polars(V, streamed)
+    if package == "pyarrow" and kind == "Table":
+        return open_arrow(V, streamed)
     if package == "dask" and kind == "DataFrame":
         return open_dask_frame(V, streamed)
     if package == "xarray" and hasattr(V, "dims") and hasattr(V, "variable"):

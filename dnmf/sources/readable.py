@@ -12,11 +12,6 @@ OTHERS = {
     (".mat",): "scipy.io.loadmat({path})[name]",
     (".feather", ".arrow"): "pandas.read_feather({path})",
     (".xlsx", ".xls", ".ods"): "pandas.read_excel({path}, index_col=0)",
-    (
-        ".txt",
-        ".tab",
-        ".dat",
-    ): ("pandas.read_csv({path}, sep=None, engine='python'), with index_col=0 if its first column names the rows,"),
 }
 
 

@@ -15,7 +15,7 @@ from dnmf.cli.app import main
 from dnmf.convert import buckets as sorting
 from dnmf.convert import convert
 from dnmf.convert.dense import chunks_at_once
-from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.errors import DataError, DataWarning, SettingsError, StoreError
 from dnmf.sources import open_matrix
 from dnmf.sources.formats.entry_list import HELD_ENTRIES
 
@@ -64,10 +64,14 @@ def test_anndata_reads_what_is_written(kind, by, tmp_path):
 
 def test_entries_at_one_place_are_added_up_in_their_order(tmp_path):
     (tmp_path / "V.csv").write_text("row,column,value\n" + "1,2,0.1\n0,0,1\n1,2,0.2\n2,1,4\n1,2,0.3\n")
-    convert(tmp_path / "V.csv", tmp_path / "V.zarr")
+    added = "several entries at the same place: 2 entries were added to an earlier one"
+    with pytest.warns(DataWarning, match=added):
+        convert(tmp_path / "V.csv", tmp_path / "V.zarr")
+    with pytest.warns(DataWarning, match=added):
+        held = open_matrix(tmp_path / "V.csv")
     expected = [[1, 0, 0], [0, 0, 0.1 + 0.2 + 0.3], [0, 4, 0]]
-    for path in ("V.zarr", "V.csv"):
-        np.testing.assert_allclose(read_back(open_matrix(tmp_path / path)), expected, rtol=1e-15)
+    for source in (open_matrix(tmp_path / "V.zarr"), held):
+        np.testing.assert_allclose(read_back(source), expected, rtol=1e-15)
 
 
 @pytest.mark.parametrize("room", [1, 2000, 10**9])

@@ -17,7 +17,7 @@ from dnmf.sources import open_matrix
 from dnmf.sources.addresses import Address
 from dnmf.sources.formats.entry_list import held
 from dnmf.sources.formats.table_files import SAMPLE_BYTES
-from dnmf.sources.formats.tables import TableEntries
+from dnmf.sources.formats.tables import read_table
 
 
 def written(folder, name, text):
@@ -44,7 +44,9 @@ def entries_of(address):
     [
         ("ann,film1,5\nbob,film2,3\n", "", 0, {("ann", "film1"): 5, ("bob", "film2"): 3}),
         ("ann\tfilm1\t5\nbob\tfilm2\t3\n", "", 0, {("ann", "film1"): 5, ("bob", "film2"): 3}),
-        ("2,0,5\n1,1,3\n", "", 0, {(2, 0): 5, (1, 1): 3}),
+        ("2,0,5\n1,1,3\n", "::list", 0, {(2, 0): 5, (1, 1): 3}),
+        ("2,0,5.5\n1,1,3\n", "", 0, {(2, 0): 5.5, (1, 1): 3}),
+        ("ann,3,4\nann,1,5\n", "", 0, {("ann", 3): 4, ("ann", 1): 5}),
         ("a,0,true\nb,1,false\nb,0,true\n", "", 0, {("a", 0): 1, ("b", 0): 1}),
         ("user, item, rating\n1, x , 3\n", "", 1, {(1, "x"): 3}),
         ('"user", "item" ,"rating"\n1,"x, y",3\n', "", 1, {(1, "x, y"): 3}),
@@ -67,6 +69,10 @@ def entries_of(address):
         ("user,item,rating\n7,007,3\n7,7,4\n", "", 1, {(7, "007"): 3, (7, "7"): 4}),
         ("user,item,rating\n176561197970982479999,a,3\n", "", 1, {("176561197970982479999", "a"): 3}),
         ("user,item,rating\n70,80,3\n9,80,4\n", "::user,item,rating,names", 1, {("70", "80"): 3, ("9", "80"): 4}),
+        ("user,item,rating\n70,80,3\n9,80,4\n", "::user:name,item,rating", 1, {("70", 80): 3, ("9", 80): 4}),
+        ("70,80,3,1\n9,80,4,2\n", "::0,1:name,2", 0, {(70, "80"): 3, (9, "80"): 4}),
+        ("user:name,item,rating\n7,80,3\n", "::user:name,item,rating", 1, {(7, 80): 3}),
+        ("list,dense,x\na,b,3\n", '::"list","dense":name,x', 1, {("a", "b"): 3}),
         ("day,item,rating\n2020-01-02,b,1.5\n", "::day,item,rating", 1, {("2020-01-02", "b"): 1.5}),
     ],
 )
@@ -84,63 +90,112 @@ def test_info_names_the_columns_that_were_taken(tmp_path):
     assert "line 1 is its header; rows are user, columns item, values rating" in open_matrix(path).layout.kind
 
 
-DENSE = {
-    "names and two conditions": "gene,control,treated\nTP53,5,7\nMYC,2,0\nEGFR,9,1\n",
-    "names and more": "gene,s1,s2,s3\nTP53,5,7,1\nMYC,2,0,3\n",
-    "three integer columns": "red,green,blue\n1,0,3\n2,5,1\n3,2,4\n",
-    "as pandas writes it": ",a,b\n0,5,2\n1,3,4\n",
-    "as pandas writes it without names": ",0,1\n0,5,2\n1,3,4\n",
-    "as pandas writes it without an index": "0,1,2\n1,0,3\n4,1,2\n",
-    "no header": "0.5,0.25,3\n1,0,2\n",
-    "no header, more columns": "1,2,3,4\n5,6,7,8\n",
-    "semicolons": "gene;s1;s2\nTP53;5;7\nMYC;2;0\n",
-    "tabs": "gene\ts1\ts2\ts3\nTP53\t5\t7\t1\n",
-    "two columns": "gene,s1\nTP53,5\nMYC,2\n",
-    "years": "gene,2019,2020,2021\nTP53,5,7,1\n",
+# Tables without an address: how pandas reads them, or the two addresses that the refusal offers, each with its call.
+CERTAIN = {
+    "names and two conditions": ("gene,control,treated\nTP53,5,7\nMYC,2,0\nEGFR,9,1\n", {"index_col": 0}),
+    "names and more": ("gene,s1,s2,s3\nTP53,5,7,1\nMYC,2,0,3\n", {"index_col": 0}),
+    "three integer columns": ("red,green,blue\n3,0,3\n2,5,1\n3,2,4\n", {}),
+    "as pandas writes it": (",a,b\n0,5,2\n1,3,4\n", {"index_col": 0}),
+    "as pandas writes it without names": (",0,1\n0,5,2\n1,3,4\n", {"index_col": 0}),
+    "no header": ("0.5,0.25,3\n1,0,2\n", {"header": None}),
+    "no header, names": ("TP53,5,7,1\nMYC,2,0,3\n", {"header": None, "index_col": 0}),
+    "no header, more columns": ("1,2,3,4,7,6\n5,6,7,8,3,0\n", {"header": None}),
+    "semicolons": ("gene;s1;s2\nTP53;5;7\nMYC;2;0\n", {"sep": ";", "index_col": 0}),
+    "tabs": ("gene\ts1\ts2\ts3\nTP53\t5\t7\t1\n", {"sep": "\t", "index_col": 0}),
+    "as R writes it": ("s1\ts2\nTP53\t5\t7\nMYC\t2\t0\n", {"sep": "\t"}),
+    "as BIOM writes it": ("# made by biom\n#OTU ID\ts1\nx\t5\ny\t2\n", {"sep": "\t", "skiprows": 1, "index_col": 0}),
+    "quoted names of years": ('"gene","2019","2020"\n"a",5,7\n', {"index_col": 0}),
+    "numbers in quotes": ('"a","b"\n"5","7"\n"1.5","0"\n', {}),
+    "flags": ("a,b\nTrue,0.5\nFalse,2\n", {}),
+    "bars": ("gene|s1|s2\nTP53|5|7\n", {"sep": "|", "index_col": 0}),
+    "blanks": ("  a   b c\n  1.5 2 3 \n", {"sep": r"\s+"}),
+    "missing numbers": ("gene,s1,s2\nTP53,,7\nMYC,NA,nan\n", {"index_col": 0}),
+    "forms of numbers": ("gene,s1,s2\nx,1e5,+3\ny,007,.5\nz,-0,inf\n", {"index_col": 0}),
+}
+UNSURE = {
+    "an index or data": ("red,green\n1,3\n2,1\n3,4\n", {"red": {"index_col": 0}, "dense": {}}),
+    "an index or data, shuffled": ("user_id,green\n7,3\n2,1\n", {"user_id": {"index_col": 0}, "dense": {}}),
+    "an index or data, no header": (
+        "1,5,3\n2,1,0\n3,2,0\n4,5,1\n".replace(",", ",9,9,"),
+        {"0": {"header": None, "index_col": 0}, "dense": {"header": None}},
+    ),
+    "years": (
+        "gene,2019,2020,2021\nTP53,5,7,1\n",
+        {"0,header": {"index_col": 0}, "0": {"header": None, "index_col": 0}},
+    ),
+    "as pandas writes it without an index": ("0,1,2\n1,0,3\n4,1,2\n", {"dense,header": {}, "dense": {"header": None}}),
+    "three integers": ("2,0,5\n1,1,3\n", {"list": None, "dense": {"header": None}}),
+    "names and two integers": ("TP53,5,7\nMYC,2,0\n", {"list": None, "0": {"header": None, "index_col": 0}}),
+    "ids, values and times": ("1\t8\t5\t978\n1\t6\t3\t979\n", {"0,1,2": None, "dense": {"header": None, "sep": "\t"}}),
+    "ids of usual words": ("user_id,book_id,stars\n9,8,5\n9,6,3\n", {"user_id,book_id,stars": None, "dense": {}}),
+    "names that repeat": ("who,film,stars\nann,8,5\nann,6,3\n", {"who,film,stars": None, "who": {"index_col": 0}}),
 }
 
 
-@pytest.mark.parametrize("kind", DENSE)
-def test_a_dense_table_is_refused_with_the_call_that_reads_it(kind, tmp_path):
-    path = written(tmp_path, "V.csv", DENSE[kind])
-    with pytest.raises(DataError, match=r"give the DataFrame pandas\.read_csv\(") as caught:
+def assert_as_pandas(address, call):
+    path, _, _ = str(address).partition("::")
+    frame = pd.read_csv(path, **call)
+    source = open_matrix(address)
+    np.testing.assert_array_equal(read_back(source), frame.to_numpy(float))
+    names = source.layout.names
+    named = call.get("index_col") == 0 or type(frame.index) is not pd.RangeIndex
+    assert (names.rows is not None) is named
+    assert not named or names.rows.tolist() == [str(name) for name in frame.index]
+    headed = call.get("header", 0) == 0
+    assert (names.columns is not None) is headed
+    assert not headed or names.columns.tolist() == [str(name) for name in frame.columns]
+
+
+@pytest.mark.parametrize("kind", CERTAIN)
+def test_a_dense_table_is_read_as_pandas_reads_it(kind, tmp_path):
+    text, call = CERTAIN[kind]
+    path = written(tmp_path, "V.csv", text)
+    assert_as_pandas(path, call)
+    kind = open_matrix(path).layout.kind
+    assert kind.startswith("dense CSV table (")
+    assert ("without a header" if call.get("header", 0) is None else "is its header") in kind
+    # columns of numbers are never proposed as names
+    assert ("as a list of entries, " in kind) is ("::ROW,COLUMN,VALUE" in kind)
+
+
+@pytest.mark.parametrize("kind", UNSURE)
+def test_a_table_that_may_be_two_things_is_refused_with_the_two_addresses(kind, tmp_path):
+    text, ways = UNSURE[kind]
+    path = written(tmp_path, "V.txt", text)
+    with pytest.raises(DataError, match="may be") as caught:
         open_matrix(path)
-    call = re.search(r"pandas(\.read_csv\(.*?\))", str(caught.value))[1]
-    frame = eval(f"pd{call}")
-    table = [line.replace(";", ",").replace("\t", ",").split(",") for line in DENSE[kind].splitlines()]
-    body = table[1:] if kind not in ("no header", "no header, more columns", "years") else table
-    numbers = [[float(word) for word in line[-frame.shape[1] :]] for line in body]
-    np.testing.assert_array_equal(read_back(open_matrix(frame)), numbers)
-    # a hint at entries is for three columns, and says when it holds; no example of more columns names any of them
-    listed = re.search(r"::(\S+) (.*)", str(caught.value))
-    if len(table[0]) == 3:
-        assert listed[2].startswith("only if these are meant as row, column and value")
-    elif len(table[0]) > 3:
-        assert listed[1] == "ROW,COLUMN,VALUE,"
-    else:
-        assert listed is None
+    offered = re.findall(rf"{path}::([^\s)]+)", str(caught.value))
+    assert set(ways) <= {part.rstrip(".,") for part in offered}
+    for part, call in ways.items():
+        if call is None:
+            rows = pd.read_csv(path, sep=None, engine="python", header=None if text[0] in "12T" else 0).to_numpy()
+            found = entries_of(f"{path}::{part}")
+            assert {(str(i), str(j)): v for (i, j), v in found.items()} == {
+                (str(row[0]), str(row[1])): row[2] for row in rows if row[2]
+            }
+        else:
+            assert_as_pandas(f"{path}::{part}", call)
 
 
-def test_a_dense_parquet_table_is_refused_with_the_call_that_reads_it(tmp_path):
-    for name, columns in (
-        ("rgb", {"r": [1, 2, 3], "g": [0, 5, 2], "b": [3, 1, 4]}),
-        ("genes", {"gene": ["x", "y"], "a": [1, 2], "b": [3, 4], "c": [5, 6]}),
-    ):
+def test_a_wide_parquet_table_is_dense(tmp_path):
+    tables = {
+        "rgb": ({"r": [3, 2, 1], "g": [0, 5, 2], "b": [3.5, 1, 4]}, None),
+        "genes": ({"gene": ["x", "y"], "a": [1, 2], "b": [3, 4], "c": [5, 6]}, ["x", "y"]),
+    }
+    for name, (columns, rows) in tables.items():
         pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
-        with pytest.raises(DataError, match=r"give the DataFrame pandas\.read_parquet\(") as caught:
-            open_matrix(tmp_path / f"{name}.parquet")
-        call = re.search(r"pandas(\.read_parquet\(.*?\)(\.set_index\(.*?\))?)", str(caught.value))[1]
+        source = open_matrix(tmp_path / f"{name}.parquet")
         numbers = np.transpose([values for values in columns.values() if not isinstance(values[0], str)])
-        np.testing.assert_array_equal(read_back(open_matrix(eval(f"pd{call}"))), numbers)
-    assert entries_of(f"{tmp_path / 'rgb.parquet'}::r,g,b") == {(1, 0): 3, (2, 5): 1, (3, 2): 4}
-    assert entries_of(f"{tmp_path / 'rgb.parquet'}::0,2,1,names") == {("2", "1"): 5, ("3", "4"): 2}
+        np.testing.assert_array_equal(read_back(source), numbers)
+        assert (None if source.layout.names.rows is None else source.layout.names.rows.tolist()) == rows
+    assert entries_of(f"{tmp_path / 'rgb.parquet'}::g,r,b") == {(0, 3): 3.5, (5, 2): 1, (2, 1): 4}
+    assert entries_of(f"{tmp_path / 'rgb.parquet'}::0,1,2,names") == {("3", "0"): 3.5, ("2", "5"): 1, ("1", "2"): 4}
 
 
 def test_a_hint_at_two_columns_of_texts_is_right_word_for_word(tmp_path):
     path = written(tmp_path, "V.csv", "who,what,howmuch,when\nann,x,3,7\nbob,y,4,8\n")
     with pytest.raises(DataError, match="name those with rows, columns and values") as caught:
         open_matrix(path)
-    assert "pandas" not in str(caught.value)
     address = re.search(r"as (\S+) if these are they", str(caught.value))[1]
     assert entries_of(address) == {("ann", "x"): 3, ("bob", "y"): 4}
 
@@ -151,12 +206,12 @@ def test_a_hint_at_two_columns_of_texts_is_right_word_for_word(tmp_path):
         (
             "AH2L,0000000116,4.0,123\n",
             "::AH2L,0000000116,4.0",
-            r"by their names or by their places from 0.* has no header",
+            r"by their names or by their places from 0.*has no header",
         ),
-        ("user,item,rating\n1,2,3\n", "::user,user,rating", "must name three columns"),
-        ("user,item,rating\n1,2,3\n", "::0,1,7", "must name three columns"),
-        ("user,item,rating\n1,2,3\n", "::user,item,rating,labels", "must name three columns"),
-        ("user,item,rating\n,2,3\n", "", "has an entry without user"),
+        ("user,item,rating\n1,2,3\n", "::user,user,rating", "must name .* three columns"),
+        ("user,item,rating\n1,2,3\n", "::0,1,7", "must name .* three columns"),
+        ("user,item,rating\n1,2,3\n", "::user,item,rating,labels", "must name .* three columns"),
+        ("user,item,rating\n\n,2,3\n", "", "has an entry without user in line 3"),
         ("user,item,rating\na,,3\n", "", "has an entry without item"),
         ("a,x,\nb,y,4\n", "", r"has an entry without value \(field 2\)"),
         (
@@ -179,28 +234,30 @@ def test_ids_that_are_digits_first_and_texts_later_are_texts_from_the_start(tmp_
     path = written(tmp_path, "books.csv", "\n".join(["user,item,rating", *lines, "7,000100039X,5"]))
     frame = pd.read_csv(path, dtype={"item": str}).groupby(["user", "item"])["rating"].sum()
     assert path.stat().st_size > SAMPLE_BYTES
-    for table in (TableEntries(Address.of(path), batch_bytes=5000), TableEntries(Address.of(path), sample_bytes=200)):
-        assert entries_of(held(table)) == frame.to_dict()
-    convert(path, tmp_path / "books.zarr")
+    for table in (read_table(Address.of(path), batch_bytes=5000), read_table(Address.of(path), sample_bytes=200)):
+        with pytest.warns(DataWarning, match="at the same place"):
+            assert entries_of(held(table)) == frame.to_dict()
+    with pytest.warns(DataWarning, match="at the same place"):
+        convert(path, tmp_path / "books.zarr")
     assert entries_of(tmp_path / "books.zarr") == {(i, item): rating for (i, item), rating in frame.items()}
 
 
 def test_numbers_that_look_like_ids_are_warned_of_and_are_names_by_the_hint(tmp_path):
-    path = written(tmp_path, "V.csv", "20000000,3,5\n1,4,4\n")
+    path = written(tmp_path, "V.csv", "20000000,3,5.5\n1,4,4\n")
     with pytest.warns(DataWarning, match="has 20000001 rows, of which 2 have entries") as caught:
         open_matrix(path)
-    hint = re.search(r"give (\S+),names\.", str(caught[0].message))[1] + ",names"
-    assert entries_of(hint) == {("20000000", "3"): 5, ("1", "4"): 4}
+    hint = re.search(r"give (\S+)\.$", str(caught[0].message))[1]
+    assert entries_of(hint) == {("20000000", 3): 5.5, ("1", 4): 4}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        open_matrix(written(tmp_path, "W.csv", "200,3,5\n1,4,4\n"))
-    with pytest.raises(DataError, match=r"its numbers are not positions from 0.*V.csv::user,item,rating,names"):
+        open_matrix(written(tmp_path, "W.csv", "200,3,5.5\n1,4,4\n"))
+    with pytest.raises(DataError, match=r"its numbers are not positions from 0.*V.csv::user:name,item,rating"):
         open_matrix(written(tmp_path, "V.csv", "user,item,rating\n76561197970982479,a,3\n"))
 
 
 def test_parquet_ids_beyond_all_places_are_refused_with_the_way_to_names(tmp_path):
     table = pa.table({"row": pa.array([2**64 - 1], "uint64"), "col": [1], "value": [2.5]})
     pq.write_table(table, tmp_path / "V.parquet")
-    with pytest.raises(DataError, match=r"beyond all places; if they are names, give .*::row,col,value,names"):
+    with pytest.raises(DataError, match=r"beyond all places; if they are names, give .*::row:name,col,value"):
         open_matrix(tmp_path / "V.parquet")
     assert entries_of(f"{tmp_path / 'V.parquet'}::row,col,value,names") == {(str(2**64 - 1), "1"): 2.5}

@@ -7,7 +7,7 @@ import bz2
 import gzip
 import lzma
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -70,9 +70,8 @@ class Entries(Protocol):
     def batches(self) -> Iterator[Batch]:
         """Read the list in batches of bounded size, always in the same order."""
 
-    @property
-    def naming(self) -> str:
-        """Advice for numbers that are names and not positions."""
+    def naming(self, axes: Sequence[int] = (0, 1)) -> str:
+        """Return advice for numbers along some axes that are names and not positions."""
 
 
 class ReadAgain(DnmfError):
@@ -97,10 +96,11 @@ class Extent:
 
     def check(self, entries: Entries) -> None:
         """Raise DataError if positions are implausibly large."""
-        if entries.shape is None and max(self.rows, self.columns) > MOST_PLACES:
+        far = [axis for axis, size in enumerate((self.rows, self.columns)) if size > MOST_PLACES]
+        if entries.shape is None and far:
             raise DataError(
                 f"{entries.address} has an entry at row or column {max(self.rows, self.columns) - 1}: its numbers are "
-                f"not positions from 0. Number them from 0, or {entries.naming}."
+                f"not positions from 0. Number them from 0, or {entries.naming(far)}."
             )
 
     def shape_of(self, entries: Entries) -> tuple[int, int]:
@@ -124,8 +124,10 @@ def held(entries: Entries, streamed: Axis | None = None) -> SparseSource:
     _warn_of_gaps(entries, shape, (rows, columns))
     index = np.int32 if max(shape) < 2**31 else np.int64
     matrix = scipy.sparse.coo_array((values, (rows.astype(index), columns.astype(index))), shape=shape)
+    source = sparse_source(matrix, streamed)
+    warn_of_duplicates(entries, extent.count - source.matrix.nnz)
     kind = f"{entries.what} of {extent.count} entries"
-    return read_into_memory(sparse_source(matrix, streamed), kind, str(entries.address), entries.names.checked(shape))
+    return read_into_memory(source, kind, str(entries.address), entries.names.checked(shape))
 
 
 def read_through(entries: Entries, read: Callable[[Entries], Found]) -> Found:
@@ -148,18 +150,30 @@ def _gathered(entries: Entries) -> tuple[Extent, list[Batch]]:
     return extent, parts
 
 
+def warn_of_duplicates(entries: Entries, added: int) -> None:
+    """Warn of entries that were added to another one at the same place."""
+    if added:
+        one = "entry was" if added == 1 else "entries were"
+        warn(
+            f"{entries.address} has several entries at the same place: {added} {one} added to an earlier one. Keep one "
+            "entry for each place if they are repetitions.",
+            DataWarning,
+        )
+
+
 def _warn_of_gaps(entries: Entries, shape: tuple[int, int], places: tuple[NDArray[Any], NDArray[Any]]) -> None:
-    """Warn of an axis whose numbers look like ids: most of its positions have no entry."""
+    """Warn of axes whose numbers look like ids: most of their positions have no entry."""
     if entries.shape is not None:
         return
-    for axis, size, found in zip(("rows", "columns"), shape, places, strict=True):
-        used = len(np.unique(found)) if size >= GAPS_FROM else size
-        if size > 5 * used:
-            warn(
-                f"{entries.address} has {size} {axis}, of which {used} have entries: its numbers are read as positions "
-                f"from 0, and look like ids; {entries.naming}.",
-                DataWarning,
-            )
+    found = [len(np.unique(at)) if size >= GAPS_FROM else size for size, at in zip(shape, places, strict=True)]
+    gaps = [axis for axis in (0, 1) if shape[axis] > 5 * found[axis]]
+    if gaps:
+        facts = [f"{shape[axis]} {('rows', 'columns')[axis]}, of which {found[axis]} have entries" for axis in gaps]
+        warn(
+            f"{entries.address} has {' and '.join(facts)}: its numbers are read as positions from 0, and look like "
+            f"ids; {entries.naming(gaps)}.",
+            DataWarning,
+        )
 
 
 def _check_count(entries: Entries, count: int, many: str) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,6 @@ class MarketEntries(Market):
     """A MatrixMarket file of coordinates, as a list of entries; symmetric ones are expanded."""
 
     what = "MatrixMarket coordinates"
-    naming = "write them as texts"
     names: Names = NO_NAMES
 
     def __init__(self, address: Address, path: Path | None = None) -> None:
@@ -69,6 +68,10 @@ class MarketEntries(Market):
         self.shape: tuple[int, int] | None = self.size
         self.dtype = np.dtype(np.float32 if self.field == "pattern" else np.float64)
         self.count: int | None = self.sizes[2] * (1 if self.symmetry == "general" else 2)
+
+    def naming(self, axes: Sequence[int] = (0, 1)) -> str:
+        """Return advice for numbers that are names."""
+        return "write them as texts"
 
     def batches(self) -> Iterator[Batch]:
         """Read the entries, parsing each run of lines as a small file."""

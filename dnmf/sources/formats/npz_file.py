@@ -6,7 +6,7 @@ read as a whole, into memory, if they are small.
 
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,6 @@ class NpzEntries:
 
     names: Names = NO_NAMES
     what = ".npz coordinates"
-    naming = "write them as texts"
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -45,6 +44,10 @@ class NpzEntries:
         self._parts = [vector_in(address, name) for name in ("row", "col", "data")]
         self.count: int | None = self._parts[0].size
         self.dtype = work_dtype(self._parts[2].dtype)
+
+    def naming(self, axes: Sequence[int] = (0, 1)) -> str:
+        """Return advice for numbers that are names."""
+        return "write them as texts"
 
     def batches(self) -> Iterator[Batch]:
         """Read the entries."""

@@ -5,7 +5,7 @@ The labels, and the query identifiers, are dropped. Columns count from 1, or fro
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ WHAT = "svmlight file"
 class SvmlightEntries:
     """The entries of a file of svmlight."""
 
-    naming = "number them from 0"
     names: Names = NO_NAMES
     dtype = np.dtype(np.float64)
     count: int | None = None
@@ -42,6 +41,10 @@ class SvmlightEntries:
     def what(self) -> str:
         """A description."""
         return f"svmlight file (labels dropped, columns count from {self._first})"
+
+    def naming(self, axes: Sequence[int] = (0, 1)) -> str:
+        """Return advice for numbers that are names."""
+        return "number them from 0"
 
     def batches(self) -> Iterator[Batch]:
         """Read the entries.

@@ -1,27 +1,35 @@
-"""Files of tables: CSV, whose header and kinds are inferred from a sample, and Parquet, which states both."""
+"""Tables that are read in batches, and CSV files, whose header and kinds of columns are inferred from a sample."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from dnmf.errors import DataError, needed
-from dnmf.sources.formats.entry_list import ReadAgain, Text
+from dnmf.sources.formats.fields import (
+    FLAGS,
+    MISSING,
+    NUMERIC,
+    Field,
+    Kind,
+    Record,
+    is_header,
+    is_number,
+    kind_of,
+    mostly_numbers,
+    records_of,
+    seem_names,
+    separator_of,
+)
+from dnmf.sources.formats.table_faults import first_fault
+from dnmf.sources.formats.text_lines import Block, TextLines, mark_of, unified
 from dnmf.sources.read_errors import parsing
 
-# Rows of a batch of Parquet, bytes of a batch of CSV, and bytes of the sample of a CSV file.
-BATCH_ROWS, CSV_BYTES, SAMPLE_BYTES = 2**18, 4 * 2**20, 2**17
-MARKS = ("\t", ",", ";", "|")
-# A whole number that can be a position: with leading zeros or more digits, it is a name.
-WHOLE = re.compile(r"[+-]?[0-9]+")
-PLACE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
-FLAGS = {"true", "false"}
+# Bytes of a batch of CSV for every BATCH_COLUMNS columns, and bytes of a sample.
+CSV_BYTES, BATCH_COLUMNS, SAMPLE_BYTES = 4 * 2**20, 4096, 2**17
 TYPES = {"text": "string", "number": "double", "whole": "int64", "flag": "bool"}
-NO_ENTRY = {"", "na", "nan", "n/a", "null", "none"}
-FAILED = re.compile(r"In CSV column #(\d+): CSV conversion error to int64")
-
-# "digits" are whole numbers that are names: in quotes, with leading zeros, or too long for a position.
-Kind = Literal["whole", "digits", "number", "flag", "text", "empty", "other"]
+NULLS = sorted({form for word in MISSING for form in (word, word.upper(), word.capitalize())} | {"NaN", "-NaN"})
+# How to read a column: texts with repetitions, or numbers.
+Form = Literal["text", "number"]
 
 
 class Column(NamedTuple):
@@ -35,201 +43,174 @@ class Column(NamedTuple):
 class Table(Protocol):
     """A table that is read in batches.
 
-    `header` is the number of the line with the names of the columns, 0 without one, and None if the format states the
-    names.
+    Attributes
+    ----------
+    what, place
+        The format, and the path.
+    count
+        The number of rows, or None if it is unknown.
+    header
+        The number of the line with the names of the columns, 0 without one, and None if the format states the names.
+    unsure
+        Whether the first line, which is read as numbers, may be a header.
+    index
+        The columns that pandas wrote as the index, by position.
     """
 
     what: str
+    place: str
     count: int | None
     header: int | None
+    unsure: bool
+    index: Sequence[int]
     columns: list[Column]
 
-    def batches(self, chosen: list[int], as_text: list[bool]) -> Iterator[tuple[list[Any], float]]:
-        """Yield batches of three columns, in order, with the share of the file that has been read."""
+    def head(self, column: int) -> list[str]:
+        """Return the first fields of a column."""
 
+    def batches(self, chosen: Sequence[int], forms: Sequence[Form]) -> Iterator[tuple[list[Any], float]]:
+        """Yield batches of some columns, in order, with the share of the table that has been read."""
 
-class Parquet:
-    """A Parquet file, or a folder of them."""
-
-    what = "Parquet table"
-    header: int | None = None
-
-    def __init__(self, path: Path) -> None:
-        self.files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-        if not self.files:
-            raise DataError(
-                f"{path} is a folder without .parquet files; give a Parquet file, or a folder of Parquet files."
-            )
-        self._arrow, self._module = needed("pyarrow", str(path)), needed("pyarrow.parquet", str(path))
-        with parsing(path, self.what):
-            self.sizes = [self._module.read_metadata(file).num_rows for file in self.files]
-            schema = self._module.read_schema(self.files[0])
-        self.count: int | None = sum(self.sizes)
-        self.columns = [Column(str(field.name), self._kind(field.type), str(field.type)) for field in schema]
-        self.types = [field.type for field in schema]
-
-    def batches(self, chosen: list[int], as_text: list[bool]) -> Iterator[tuple[list[Any], float]]:
-        done, names = 0, [self.columns[place].name for place in chosen]
-        for path in self.files:
-            with self._module.ParquetFile(path) as file:
-                for batch in file.iter_batches(BATCH_ROWS, columns=names):
-                    done += batch.num_rows
-                    found = [batch.column(name) for name in names]
-                    for axis in (0, 1):
-                        if as_text[axis] and self.columns[chosen[axis]].kind != "text":
-                            found[axis] = found[axis].cast(self._arrow.string())
-                    yield found, done / max(1, self.count or 0)
-
-    def _kind(self, kind: Any) -> Kind:
-        types = self._arrow.types
-        if types.is_dictionary(kind):
-            kind = kind.value_type
-            return "text" if self._kind(kind) == "text" else "other"
-        if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-            return "text"
-        if types.is_boolean(kind):
-            return "flag"
-        if types.is_integer(kind):
-            return "whole"
-        if types.is_null(kind):
-            return "empty"
-        return "number" if types.is_floating(kind) or types.is_decimal(kind) else "other"
+    def line_of(self, row: int) -> str:
+        """Describe the place of a row of the last batch."""
 
 
 class Csv:
-    """A CSV file, with or without a header, whose fields are separated by commas, semicolons, tabs or bars.
+    """A CSV file, with or without a header, whose fields are separated by commas, tabs or other marks.
 
-    The first line is a header if its value is not a number: the third of three fields, or the one that `given` names or
-    counts. With more fields, none may be a number.
+    Parameters
+    ----------
+    path
+        Path of the file.
+    header
+        Whether the first line is a header; None if that is to be inferred.
+    names
+        Texts that are in the first line only if it is a header.
+    batch_bytes, sample_bytes
+        Sizes of the parts that are read at once.
     """
 
     what = "CSV table"
     count: int | None = None
+    index: Sequence[int] = ()
 
-    def __init__(self, path: Path, given: list[str] | None, batch_bytes: int, sample_bytes: int) -> None:
-        self.path, self.batch_bytes = path, batch_bytes
+    def __init__(
+        self, path: Path, header: bool | None, names: Sequence[str], batch_bytes: int, sample_bytes: int
+    ) -> None:
+        self.place, self._lines = str(path), TextLines(path)
         self._arrow, self._module = needed("pyarrow", str(path)), needed("pyarrow.csv", str(path))
-        with parsing(path, self.what), Text(path) as text:
-            sample = _decoded(text.file.read(sample_bytes), sample_bytes)
-            lines = sample.split("\n")
-            first = next((number for number, line in enumerate(lines) if line.strip()), None)
-            if first is None:
+        with parsing(path, self.what):
+            lines = self._lines.sample(sample_bytes)
+            if not any(line.strip() for line in lines):
                 raise ValueError("it is empty")
-            self.mark = _mark_of(lines[first])
-            fields = list(_records("\n".join(lines[first:]), self.mark))
-            if len(fields[0]) == 1:
-                raise ValueError("its lines have one field, and a list of entries has three in a line")
-        self.header: int | None = first + 1 if _is_header(fields[0], given) else 0
-        self.line = [field.text for field in fields[0]]
-        names = self.line if self.header else [str(place) for place in range(len(fields[0]))]
-        body = fields[1:] if self.header else fields
-        kinds = [_kind_of([line[place] for line in body if place < len(line)]) for place in range(len(names))]
-        self.columns = [Column(name, kind, TYPES.get(kind, kind)) for name, kind in zip(names, kinds, strict=True)]
+            start = _comments(lines)
+            self.separator = separator_of(lines[start:])
+            records = list(records_of(lines[start:], self.separator, start + 1))
+        (line, first), body = records[0], records[1:]
+        if first[0].text.startswith("#"):  # the header of R, BIOM and numpy.savetxt
+            first = [Field(first[0].text.lstrip("# ")), *first[1:]]
+        shifted = bool(body) and all(len(record.fields) == len(first) + 1 for record in body)
+        if shifted and not all(record.fields[-1] == Field("") for record in body):  # R names no column of row names
+            first = [Field(""), *first]
+        self.line = [field.text for field in first]
+        named = header or any(name in self.line and not is_number(name) for name in names)
+        found = named or is_header(first, body) or (shifted and first[0] == Field(""))
+        self.header: int | None = line if found else 0
+        self.skipped = line if found else line - 1
+        self.body = body if found else records
+        titles = self.line if found else [str(place) for place in range(len(first))]
+        fields = [[record.fields[at] for record in self.body if at < len(record.fields)] for at in range(len(titles))]
+        self.numbers = [at for at, column in enumerate(fields) if mostly_numbers(column)]
+        kinds = [kind_of(column) for column in fields]
+        self.columns = [Column(name, kind, TYPES.get(kind, kind)) for name, kind in zip(titles, kinds, strict=True)]
+        whole = 0 not in self.numbers
+        self.unsure = header is None and not found and bool(body) and _unsure(first, whole)
+        self.batch_bytes = batch_bytes * max(1, len(titles) // BATCH_COLUMNS)
+        self._block = Block(b"", 1, 0.0)
+        self._refuse_faults([Record(line, first), *self.body], ())
 
-    def batches(self, chosen: list[int], as_text: list[bool]) -> Iterator[tuple[list[Any], float]]:
+    def head(self, column: int) -> list[str]:
+        return [record.fields[column].text for record in self.body]
+
+    def check(self, numeric: Sequence[int]) -> None:
+        """Raise DataError for the first line of the sample that cannot be read, with numbers in some columns."""
+        self._refuse_faults(self.body, numeric)
+
+    def line_of(self, row: int) -> str:
+        found = [at for at, line in enumerate(self._block.data.split(b"\n")) if line.strip(b" ")]
+        return f"line {self._block.line + found[row]}"
+
+    def batches(self, chosen: Sequence[int], forms: Sequence[Form]) -> Iterator[tuple[list[Any], float]]:
         arrow = self._arrow
-        types = {str(place): arrow.string() if text else arrow.int64() for place, text in zip(chosen, as_text)}  # noqa: B905 - the third is a value
-        types[str(chosen[2])] = arrow.bool_() if self.columns[chosen[2]].kind == "flag" else arrow.float64()
-        try:
-            with Text(self.path) as text:
-                for batch in self._reader(text, types):
-                    yield [batch.column(str(place)) for place in chosen], text.share
-        except arrow.ArrowInvalid as error:
-            failed = FAILED.search(str(error))
-            if failed is None:
-                raise
-            raise ReadAgain(int(failed[1])) from error
+        kinds = {
+            "text": arrow.dictionary(arrow.int32(), arrow.string()),
+            "number": arrow.float64(),
+            "flag": arrow.bool_(),
+        }
+        forms_of = dict(zip(chosen, forms, strict=True))
+        flags = {place for place, form in forms_of.items() if form == "number" and self.columns[place].kind == "flag"}
+        types = {str(place): kinds["flag" if place in flags else form] for place, form in forms_of.items()}
+        with parsing(self.place, self.what):
+            for block in self._lines.blocks(self.batch_bytes, self.skipped):
+                self._block = block
+                try:
+                    batch = self._parsed(unified(block.data, self.separator), types)
+                except arrow.ArrowInvalid:
+                    lines = records_of(block.data.decode().split("\n"), self.separator, block.line)
+                    self._refuse_faults(lines, [place for place, form in forms_of.items() if form == "number"])
+                    raise
+                yield [batch.column(str(place)) for place in chosen], block.share
 
-    def _reader(self, text: Text, types: dict[str, Any]) -> Any:
-        return self._module.open_csv(
-            text.file,
+    def _parsed(self, data: bytes, types: dict[str, Any]) -> Any:
+        read = self._module.read_csv(
+            self._arrow.py_buffer(data),
             self._module.ReadOptions(
-                block_size=self.batch_bytes,
-                column_names=[str(place) for place in range(len(self.columns))],
-                skip_rows=self.header or 0,
+                block_size=len(data) + 1, column_names=[str(place) for place in range(len(self.columns))]
             ),
-            self._module.ParseOptions(delimiter=self.mark),
-            self._module.ConvertOptions(column_types=types, include_columns=list(types)),
+            self._module.ParseOptions(delimiter=mark_of(self.separator)),
+            self._module.ConvertOptions(
+                column_types=types,
+                include_columns=list(types),
+                null_values=NULLS,
+                true_values=sorted({form for word in FLAGS - {"false"} for form in (word, word.upper(), word.title())}),
+                false_values=["false", "FALSE", "False"],
+            ),
         )
+        return read.combine_chunks()
+
+    def _refuse_faults(self, records: Iterable[Record], numeric: Sequence[int]) -> None:
+        """Raise DataError for the first line that cannot be read, with numbers in some columns."""
+        titles = [column.name if self.header else f"{at} (from 0)" for at, column in enumerate(self.columns)]
+        fault = first_fault(records, titles, numeric, self.separator, self.place)
+        if fault is not None:
+            raise DataError(f"{self.place}, {fault}")
 
 
-class _Field(NamedTuple):
-    text: str
-    quoted: bool = False
+def _comments(lines: Sequence[str]) -> int:
+    """Return the number of lines before the table: empty ones, and comments with fewer separators than the table.
 
-
-def _decoded(sample: bytes, size: int) -> str:
-    """Return the whole lines of the first bytes of a text."""
-    whole = sample.rpartition(b"\n")[0] if len(sample) == size and b"\n" in sample else sample
-    return whole.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _mark_of(line: str) -> str:
-    """Return the separator of the fields of a line: a tab if there is one, else the most frequent mark.
-
-    >>> _mark_of('"a;b;c",d,e')
-    ','
+    >>> _comments(["# made by R", "#id,a,b", "x,1,2"]), _comments(["", "a,b"])
+    (1, 1)
     """
-    bare = re.sub(r'"[^"]*"', "", line)
-    return "\t" if "\t" in bare else max(MARKS[1:], key=bare.count)
+    start = 0
+    while start < len(lines) and not lines[start].strip():
+        start += 1
+    while start + 1 < len(lines) and lines[start].startswith("#"):
+        last = next(line for line in reversed(lines) if line.strip())
+        marks = [sum(line.count(mark) for mark in "\t,;|") for line in (lines[start], last)]
+        if marks[0] == marks[1] > 0:
+            break
+        start += 1
+    return start
 
 
-def _records(text: str, mark: str) -> Iterator[list[_Field]]:
-    """Yield the fields of every line, without surrounding spaces and quotes; empty lines are skipped.
-
-    >>> [[field.text for field in record] for record in _records('a, "b, c" ,d\\n', ",")]
-    [['a', 'b, c', 'd']]
-    """
-    outside = re.escape(mark)
-    pattern = re.compile(rf'[ ]*(?:"((?:[^"]|"")*)"[^{outside}\n]*|([^{outside}\n]*))({outside}|\n|\Z)')
-    record: list[_Field] = []
-    for found in pattern.finditer(text):
-        quoted, plain, end = found.groups()
-        record.append(_Field(plain.strip()) if quoted is None else _Field(quoted.replace('""', '"').strip(), True))
-        if end != mark:
-            if len(record) > 1 or record[0].text:
-                yield record
-            record = []
+def _unsure(first: Sequence[Field], named: bool) -> bool:
+    """Return whether a first line of numbers, maybe after the name of the rows, may be a header."""
+    if named:
+        return seem_names(first[1:], 2)
+    return seem_names(first, 3) and first[0].text == "0"
 
 
-def _is_header(fields: list[_Field], given: list[str] | None) -> bool:
-    """Return whether the fields of the first line are the names of columns."""
-    names = [field.text for field in fields]
-    if given is not None and all(word.isdecimal() and int(word) < len(names) for word in given[:3]):
-        return not _is_value(names[int(given[:3][-1])])
-    if given is not None and set(given[:3]) <= set(names):
-        return not _is_value(names[names.index(given[:3][-1])])
-    if names[0] == "" and not fields[0].quoted:
-        return True  # pandas leaves the field above the row names empty
-    return not (_is_value(names[2]) if len(names) == 3 else any(_is_number(name) for name in names))
-
-
-def _is_value(text: str) -> bool:
-    """Return whether a field can be the value of an entry or a missing value, rather than the name of a column."""
-    return _is_number(text) or text.lower() in FLAGS | NO_ENTRY
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
-
-
-def _kind_of(fields: list[_Field]) -> Kind:
-    """Return the common kind of fields.
-
-    >>> [_kind_of([_Field("7")]), _kind_of([_Field("07")]), _kind_of([_Field("7", True)]), _kind_of([_Field("7.5")])]
-    ['whole', 'digits', 'digits', 'number']
-    """
-    present = [field for field in fields if field.text.lower() not in NO_ENTRY]
-    if not present:
-        return "empty"
-    if all(field.text.lower() in FLAGS for field in present):
-        return "flag"
-    if not all(_is_number(field.text) for field in present):
-        return "text"
-    if not all(WHOLE.fullmatch(field.text) for field in present):
-        return "number"
-    return "digits" if any(field.quoted or not PLACE.fullmatch(field.text) for field in present) else "whole"
+def is_numeric(column: Column) -> bool:
+    """Return whether a column can hold the numbers of a dense table."""
+    return column.kind in NUMERIC
