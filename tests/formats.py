@@ -200,6 +200,24 @@ def csv(name, head="row,column,value\n"):
     return make
 
 
+def dense_csv(V, folder):
+    labels = [f'"{name}"' for name in CELLS]
+    body = "".join(f"{label},{','.join(map(repr, line))}\n" for label, line in zip(labels, V.tolist(), strict=True))
+    (folder / "V.csv").write_text(f"cell,{','.join(GENES)}\n{body}")
+    return folder / "V.csv"
+
+
+def dense_parquet(V, folder):
+    pandas()(V, folder).to_parquet(folder / "V.parquet")
+    return folder / "V.parquet"
+
+
+def arrow_table(V, folder):
+    import pyarrow
+
+    return pyarrow.Table.from_pandas(pandas()(V, folder))
+
+
 def market(name, form=sp.coo_array):
     def make(V, folder):
         text = io.BytesIO()
@@ -380,6 +398,8 @@ STORED = {
     "xarray zarr": xarray_zarr(3),
     "xarray zarr, format 2": xarray_zarr(2),
     "parquet": parquet,
+    "named table, csv": dense_csv,
+    "named table, parquet": dense_parquet,
     "csv": csv("V.csv"),
     "csv, gzip": csv("V.csv.gz", ""),
     "mtx": market("V.mtx"),
@@ -414,6 +434,7 @@ GIVEN = {
     "pandas, sparse": pandas("sparse"),
     "polars": polars,
     "dask frame": dask_frame,
+    "named table, pyarrow": arrow_table,
     "xarray": dataarray(),
     "xarray, chunks": dataarray({"gene": 37}),
     "sparse": coo,
@@ -422,7 +443,7 @@ GIVEN = {
     "anndata": lambda V, folder: annotated(V, sp.csr_matrix(V)),
 }
 
-NAMED = ("h5ad", "anndata", "10x", "loom", "netcdf", "xarray", "pandas", "dask frame")
+NAMED = ("h5ad", "anndata", "10x", "loom", "netcdf", "xarray", "pandas", "dask frame", "named table")
 SPARSE = (
     "csr",
     "csc",
@@ -451,7 +472,9 @@ def columns_named(kind):
 
 def is_sparse(kind):
     """Say whether a kind is read as sparse blocks."""
-    return kind == "anndata" or (kind != "mtx, array" and any(word in kind for word in SPARSE))
+    return kind == "anndata" or (
+        not kind.startswith(("mtx, array", "named table")) and any(word in kind for word in SPARSE)
+    )
 
 
 def dense(block):

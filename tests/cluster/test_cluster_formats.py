@@ -17,6 +17,7 @@ KINDS = [
     "netcdf, classic",
     "sparse zarr",
     "csv",
+    "named table, csv",
     "dask of sparse",
     "dask frame",
 ]

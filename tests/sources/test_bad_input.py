@@ -118,9 +118,9 @@ def test_a_budget_too_small_for_one_block_is_refused_with_both_amounts(monkeypat
 
 
 def test_a_file_of_another_kind_and_a_group_are_refused(tmp_path):
-    (tmp_path / "V.txt").write_text("1 2")
+    (tmp_path / "V.log").write_text("1 2")
     with pytest.raises(DataError, match="is a file of unknown kind; give the path or URL of a Zarr array"):
-        dnmf.factorize(tmp_path / "V.txt", 2)
+        dnmf.factorize(tmp_path / "V.log", 2)
     (tmp_path / "V.npy").write_text("1 2")
     with pytest.raises(DataError, match=r"is not a \.npy file"):
         dnmf.factorize(tmp_path / "V.npy", 2)

@@ -85,15 +85,12 @@ class DenseTable:
         check_shape((count, self.width), str(self.address))
 
     def _labels(self, column: Any) -> list[str]:
-        """Return names of rows; DataError if one is missing or spans lines."""
-        labels = ["" if name is None else str(name).strip() for name in column.to_pylist()]
-        bad = next((row for row, name in enumerate(labels) if name == "" or "\n" in name), None)
+        """Return names of rows; DataError if one is missing."""
+        labels = ["" if name is None else str(name) for name in column.to_pylist()]
+        bad = next((row for row, name in enumerate(labels) if not name.strip()), None)
         if bad is not None:
-            what = "a row without a name" if labels[bad] == "" else "a row whose name spans lines"
-            raise DataError(
-                f"{self.address} has {what} in {self.table.line_of(bad)}; give every row a name in one line."
-            )
-        return labels
+            raise DataError(f"{self.address} has a row without a name in {self.table.line_of(bad)}; give it one.")
+        return [name.strip() for name in labels]
 
     def _dtype(self) -> np.dtype[Any]:
         """Return the float dtype that holds all columns."""

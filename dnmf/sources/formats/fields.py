@@ -78,10 +78,10 @@ def _score(lines: Sequence[str], separator: str) -> tuple[float, float, int] | N
     usual = max(set(counts), key=lambda count: (counts.count(count), count))
     if usual < 2:
         return None
-    even = counts.count(usual) / len(counts) if len(split[0]) in (usual, usual - 1) else 0.5
+    head = {usual: 1.0, usual - 1: 0.9}.get(len(split[0]), 0.5)  # R gives no name to the column of row names
     fields = [field.strip(' "') for record in body for field in record]
     numbers = sum(is_number(field) or (separator != "," and bool(COMMAS.fullmatch(field))) for field in fields)
-    return even, numbers / len(fields), usual
+    return head * counts.count(usual) / len(counts), numbers / len(fields), usual
 
 
 def _split(line: str, separator: str) -> list[str]:

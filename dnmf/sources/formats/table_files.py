@@ -1,5 +1,6 @@
 """Tables that are read in batches, and CSV files, whose header and kinds of columns are inferred from a sample."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -150,11 +151,15 @@ class Csv:
         forms_of = dict(zip(chosen, forms, strict=True))
         flags = {place for place, form in forms_of.items() if form == "number" and self.columns[place].kind == "flag"}
         types = {str(place): kinds["flag" if place in flags else form] for place, form in forms_of.items()}
+        mark = re.escape(mark_of(self.separator))
+        unclosed = re.compile(rf'(?m)(?:^|{mark})"(?:[^"\n]|"")*$'.encode())
         with parsing(self.place, self.what):
             for block in self._lines.blocks(self.batch_bytes, self.skipped):
-                self._block = block
+                self._block, data = block, unified(block.data, self.separator)
                 try:
-                    batch = self._parsed(unified(block.data, self.separator), types)
+                    if b'"' in data and unclosed.search(data):  # pyarrow takes the line break as part of the field
+                        raise arrow.ArrowInvalid("a quoted field is not closed")
+                    batch = self._parsed(data, types)
                 except arrow.ArrowInvalid:
                     lines = records_of(block.data.decode().split("\n"), self.separator, block.line)
                     self._refuse_faults(lines, [place for place, form in forms_of.items() if form == "number"])
