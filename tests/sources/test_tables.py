@@ -221,6 +221,27 @@ def test_columns_may_change_their_kind_behind_the_sample(tmp_path):
     assert names.rows.tolist() == [f"r{i}" for i in range(len(V))]
 
 
+@pytest.mark.parametrize("late", ['"n, 200",', '"quoted",', "bare,"])
+def test_wide_lines_are_read_as_any_others(late, monkeypatch, tmp_path):
+    V = np.random.default_rng(0).random((300, 12)).round(3)
+    lines = [f"n{i},{','.join(map(repr, line))}" for i, line in enumerate(V.tolist())]
+    lines[200] = late + lines[200].partition(",")[2]
+    lines[250] = lines[250].replace(f",{V[250, 3]},", f',"{V[250, 3]}",', 1)
+    lines[7], V[7, 11] = lines[7].rpartition(",")[0] + ",", np.nan
+    (tmp_path / "V.csv").write_text("\n".join([f"g,{','.join(map(str, range(100, 112)))}", *lines]))
+    address = Address.of(f"{tmp_path / 'V.csv'}::g")
+    found = {}
+    for wide in (1, 100):
+        monkeypatch.setattr("dnmf.sources.formats.table_files.WIDE", wide)
+        found[wide] = read_dense(read_table(address, batch_bytes=1500, sample_bytes=100))
+        np.testing.assert_array_equal(found[wide][0], V)
+    assert found[1][1].rows.tolist() == found[100][1].rows.tolist()
+    (tmp_path / "V.csv").write_text((tmp_path / "V.csv").read_text().replace("n260,", "n260,,"))
+    monkeypatch.setattr("dnmf.sources.formats.table_files.WIDE", 1)
+    with pytest.raises(DataError, match="line 262 has 14 fields, and the first line 13"):
+        read_dense(read_table(address, batch_bytes=1500, sample_bytes=100))
+
+
 def test_missing_and_negative_numbers_are_named_by_their_place(tmp_path):
     (tmp_path / "V.csv").write_text("g,a,b\nx,1,2\ny,3,\nz,NA,5\n")
     with pytest.raises(DataError, match=r"V\[1, 1\] is nan, .*NaN is taken as missing with missing='nan'"):

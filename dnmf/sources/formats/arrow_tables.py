@@ -4,13 +4,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dnmf.errors import DataError, needed
 from dnmf.sources.formats.fields import Kind
-from dnmf.sources.formats.table_files import Column, Form
+from dnmf.sources.formats.table_files import Column, Form, Rows, columns_of, matrix_of
 from dnmf.sources.read_errors import parsing
 
 # Rows and fields of a batch, and bytes of all columns that are read ahead at once.
-BATCH_ROWS, BATCH_FIELDS, AHEAD_BYTES = 2**18, 2**20, 2**25
+BATCH_ROWS, BATCH_FIELDS, AHEAD_BYTES = 2**18, 2**22, 2**25
 HEAD_ROWS = 1000
 
 
@@ -50,6 +52,11 @@ class ArrowTable:
                 if form == "text" and self.columns[place].kind != "text":
                     found[at] = found[at].cast(self._arrow.string())
             yield found, done / max(1, self.count or 0)
+
+    def rows(self, numeric: Sequence[int], names: int | None, dtype: np.dtype[Any]) -> Iterator[Rows]:
+        for found, share in self.batches(*columns_of(numeric, names)):
+            labels = None if names is None else found[-1].to_pylist()
+            yield Rows(matrix_of(found[: len(numeric)], dtype), labels, share)
 
     def _rows(self, chosen: Sequence[int], rows: int) -> Iterator[Any]:
         yield from self._table.select(list(chosen)).to_batches(rows)

@@ -3,9 +3,9 @@
 Small ones are read into memory when they are opened. Larger ones are for `dnmf convert`, which unpacks them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +18,10 @@ from dnmf.sources.formats import entry_list
 from dnmf.sources.formats.arrow_tables import ArrowTable
 from dnmf.sources.formats.entry_list import check_held
 from dnmf.sources.formats.table_advice import other_reading
-from dnmf.sources.formats.table_files import Form, Table
+from dnmf.sources.formats.table_files import Rows, Table
 from dnmf.sources.formats.table_reading import Dense
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import parsing
-
-
-class Rows(NamedTuple):
-    """Some rows of a matrix, their names if they have any, and the share of the table that has been read."""
-
-    values: NDArray[Any]
-    names: Sequence[str] | None
-    share: float
 
 
 class DenseTable:
@@ -48,9 +40,14 @@ class DenseTable:
         """A description with the line of the header and the column of names."""
         table, names = self.table, self.reading.names
         header = {None: "", 0: "without a header"}.get(table.header, f"line {table.header} is its header")
-        column = "" if names is None else table.columns[names].name if table.header != 0 else f"field {names}"
-        rows = "every column is data" if names is None else f"rows are named by {column or 'its first column'}"
+        rows = "every column is data" if names is None else f"rows are named by {self._names_column(names)}"
         return f"dense {table.what} ({'; '.join(filter(None, [header, rows]))})"
+
+    def _names_column(self, place: int) -> str:
+        if self.table.header == 0:
+            return f"field {place}"
+        name = self.table.columns[place].name
+        return "its index" if place in self.table.index else name or "its first column"
 
     @property
     def described(self) -> str:
@@ -66,31 +63,27 @@ class DenseTable:
         return [self.table.columns[place].name for place in self.reading.columns]
 
     def rows(self) -> Iterator[Rows]:
-        """Read the table in batches of bounded size; missing numbers are NaN."""
-        names = self.reading.names
-        chosen = [*self.reading.columns, *([] if names is None else [names])]
-        forms: list[Form] = [*("number" for _ in self.reading.columns), *([] if names is None else ["text"])]  # type: ignore[list-item]
-        kind, count = self._arrow.from_numpy_dtype(self.dtype), 0
+        """Read the table in batches of bounded size.
+
+        Raises
+        ------
+        DataError
+            If it has no rows, or one without a name.
+        """
+        count = 0
         with parsing(self.address, self.table.what):
-            for columns, share in self.table.batches(chosen, forms):
-                numbers = [
-                    column if column.type == kind else column.cast(kind, safe=False) for column in columns[: self.width]
-                ]
-                numbers = [part.combine_chunks() if hasattr(part, "num_chunks") else part for part in numbers]
-                batch = self._arrow.RecordBatch.from_arrays(numbers, [str(at) for at in range(self.width)])
-                values = batch.to_tensor(null_to_nan=True, row_major=True).to_numpy()
-                labels = None if names is None else self._labels(columns[-1])
-                yield Rows(values, labels, share)
-                count += len(values)
+            for found in self.table.rows(self.reading.columns, self.reading.names, self.dtype):
+                yield found if found.names is None else found._replace(names=self._labels(found.names))
+                count += len(found.values)
         check_shape((count, self.width), str(self.address))
 
-    def _labels(self, column: Any) -> list[str]:
+    def _labels(self, names: list[Any]) -> list[str | None]:
         """Return names of rows; DataError if one is missing."""
-        labels = ["" if name is None else str(name) for name in column.to_pylist()]
-        bad = next((row for row, name in enumerate(labels) if not name.strip()), None)
+        labels: list[str | None] = ["" if name is None else str(name).strip() for name in names]
+        bad = next((row for row, name in enumerate(labels) if not name), None)
         if bad is not None:
             raise DataError(f"{self.address} has a row without a name in {self.table.line_of(bad)}; give it one.")
-        return [name.strip() for name in labels]
+        return labels
 
     def _dtype(self) -> np.dtype[Any]:
         """Return the float dtype that holds all columns."""
@@ -117,7 +110,7 @@ def read_dense(table: DenseTable, limit: int | None = None) -> tuple[NDArray[Any
     NotInPlace
         If it has more entries.
     """
-    parts, names, count = list[NDArray[Any]](), list[str](), 0
+    parts, names, count = list[NDArray[Any]](), list[str | None](), 0
     for found in table.rows():
         parts.append(found.values)
         names += found.names or []
@@ -142,7 +135,7 @@ def _check_count(table: DenseTable, count: int, many: str) -> None:
 
 def unpack_dense(table: DenseTable, folder: Path) -> tuple[Address, Names]:
     """Write the numbers of a table in binary form into a folder, and return their address and the names."""
-    target, names, rows = folder / "unpacked.bin", list[str](), 0
+    target, names, rows = folder / "unpacked.bin", list[str | None](), 0
     with open(target, "wb") as file:
         for found in table.rows():
             found.values.tofile(file)

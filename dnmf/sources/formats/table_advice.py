@@ -68,7 +68,8 @@ def other_reading(table: Table, *, listed: bool) -> str | None:
     """
     columns = table.columns
     if not listed:
-        return f"as a list of entries, {example_of(table)}" if len(columns) > 2 else None
+        example = f"{table.place.rpartition('/')[2]}{MARK}ROW,COLUMN,VALUE"
+        return f"as a list of entries, {example}" if len(columns) > 2 else None
     texts = [at for at, column in enumerate(columns) if not is_numeric(column)]
     if texts in ([], [0]):
         return f"as a dense table, {table.place}{MARK}{part_of(table, texts) if texts else DENSE}"

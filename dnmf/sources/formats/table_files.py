@@ -1,13 +1,15 @@
 """Tables that are read in batches, and CSV files, whose header and kinds of columns are inferred from a sample."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.errors import DataError, needed
 from dnmf.sources.formats.fields import (
-    FLAGS,
     MISSING,
     NUMERIC,
     Field,
@@ -23,14 +25,16 @@ from dnmf.sources.formats.fields import (
 )
 from dnmf.sources.formats.table_faults import first_fault
 from dnmf.sources.formats.text_lines import Block, TextLines, mark_of, unified
+from dnmf.sources.formats.wide_lines import WIDE, flattened
 from dnmf.sources.read_errors import parsing
 
-# Bytes of a batch of CSV for every BATCH_COLUMNS columns, and bytes of a sample.
-CSV_BYTES, BATCH_COLUMNS, SAMPLE_BYTES = 4 * 2**20, 4096, 2**17
+# Bytes of a batch of CSV, of a part of it that one thread reads, and of a sample.
+CSV_BYTES, THREAD_BYTES, SAMPLE_BYTES = 4 * 2**20, 2**20, 2**17
 TYPES = {"text": "string", "number": "double", "whole": "int64", "flag": "bool"}
 NULLS = sorted({form for word in MISSING for form in (word, word.upper(), word.capitalize())} | {"NaN", "-NaN"})
 # How to read a column: texts with repetitions, or numbers.
 Form = Literal["text", "number"]
+Found = TypeVar("Found")
 
 
 class Column(NamedTuple):
@@ -39,6 +43,14 @@ class Column(NamedTuple):
     name: str
     kind: Kind
     type: str
+
+
+class Rows(NamedTuple):
+    """Some rows of a matrix, NaN for missing numbers, their names if any, and the share of the table read so far."""
+
+    values: NDArray[Any]
+    names: list[str | None] | None
+    share: float
 
 
 class Table(Protocol):
@@ -71,6 +83,9 @@ class Table(Protocol):
 
     def batches(self, chosen: Sequence[int], forms: Sequence[Form]) -> Iterator[tuple[list[Any], float]]:
         """Yield batches of some columns, in order, with the share of the table that has been read."""
+
+    def rows(self, numeric: Sequence[int], names: int | None, dtype: np.dtype[Any]) -> Iterator[Rows]:
+        """Yield batches of the numbers in some columns, and the names of the rows in another one."""
 
     def line_of(self, row: int) -> str:
         """Describe the place of a row of the last batch."""
@@ -126,7 +141,7 @@ class Csv:
         self.columns = [Column(name, kind, TYPES.get(kind, kind)) for name, kind in zip(titles, kinds, strict=True)]
         whole = 0 not in self.numbers
         self.unsure = header is None and not found and bool(body) and _unsure(first, whole)
-        self.batch_bytes = batch_bytes * max(1, len(titles) // BATCH_COLUMNS)
+        self.batch_bytes = batch_bytes
         self._block = Block(b"", 1, 0.0)
         self._refuse_faults([Record(line, first), *self.body], ())
 
@@ -142,46 +157,71 @@ class Csv:
         return f"line {self._block.line + found[row]}"
 
     def batches(self, chosen: Sequence[int], forms: Sequence[Form]) -> Iterator[tuple[list[Any], float]]:
-        arrow = self._arrow
-        kinds = {
-            "text": arrow.dictionary(arrow.int32(), arrow.string()),
-            "number": arrow.float64(),
-            "flag": arrow.bool_(),
-        }
-        forms_of = dict(zip(chosen, forms, strict=True))
-        flags = {place for place, form in forms_of.items() if form == "number" and self.columns[place].kind == "flag"}
-        types = {str(place): kinds["flag" if place in flags else form] for place, form in forms_of.items()}
+        numeric = [place for place, form in zip(chosen, forms, strict=True) if form == "number"]
+        yield from self._parts(lambda data: self._columns(data, chosen, forms), numeric)
+
+    def rows(self, numeric: Sequence[int], names: int | None, dtype: np.dtype[Any]) -> Iterator[Rows]:
+        chosen, forms = columns_of(numeric, names)
+        mark, width = mark_of(self.separator), len(numeric)
+        flags = any(self.columns[place].kind == "flag" for place in numeric)
+        wide = width >= WIDE and len(chosen) == len(self.columns) and names in (None, 0) and not flags
+
+        def read(data: bytes) -> tuple[NDArray[Any], list[str | None] | None]:
+            flat = flattened(data, mark, width, named=names is not None) if wide else None
+            if flat is not None:
+                return self._numbers(flat.numbers).reshape(-1, width), flat.names
+            found = self._columns(data, chosen, forms)
+            return matrix_of(found[:width], dtype), None if names is None else found[-1].to_pylist()
+
+        for (values, labels), share in self._parts(read, numeric):
+            yield Rows(values, labels, share)
+
+    def _parts(self, read: Callable[[bytes], Found], numeric: Sequence[int]) -> Iterator[tuple[Found, float]]:
+        """Read whole lines with a function, whose error becomes one that names the line."""
         mark = re.escape(mark_of(self.separator))
-        unclosed = re.compile(rf'(?m)(?:^|{mark})"(?:[^"\n]|"")*$'.encode())
+        # a quote at the start of a field, and none before the end of the line; re looks for its first sign fast
+        unclosed = re.compile(rf'(?m)"(?:(?<=^")|(?<={mark}"))(?:[^"\n]|"")*$'.encode())
         with parsing(self.place, self.what):
             for block in self._lines.blocks(self.batch_bytes, self.skipped):
                 self._block, data = block, unified(block.data, self.separator)
                 try:
                     if b'"' in data and unclosed.search(data):  # pyarrow takes the line break as part of the field
-                        raise arrow.ArrowInvalid("a quoted field is not closed")
-                    batch = self._parsed(data, types)
-                except arrow.ArrowInvalid:
+                        raise ValueError("a quoted field is not closed")
+                    found = read(data)
+                except ValueError:  # also pyarrow's
                     lines = records_of(block.data.decode().split("\n"), self.separator, block.line)
-                    self._refuse_faults(lines, [place for place, form in forms_of.items() if form == "number"])
+                    self._refuse_faults(lines, numeric)
                     raise
-                yield [batch.column(str(place)) for place in chosen], block.share
+                yield found, block.share
 
-    def _parsed(self, data: bytes, types: dict[str, Any]) -> Any:
-        read = self._module.read_csv(
+    def _columns(self, data: bytes, chosen: Sequence[int], forms: Sequence[Form]) -> list[Any]:
+        """Read the columns of whole lines."""
+        arrow, types = self._arrow, dict[str, Any]()
+        for place, form in zip(chosen, forms, strict=True):
+            number = arrow.bool_() if self.columns[place].kind == "flag" else arrow.float64()
+            types[str(place)] = number if form == "number" else arrow.dictionary(arrow.int32(), arrow.string())
+        titles = [str(place) for place in range(len(self.columns))]
+        read = self._parsed(data, types, column_names=titles, block_size=len(data) + 1)
+        return [read.column(str(place)) for place in chosen]
+
+    def _numbers(self, data: bytes) -> NDArray[np.float64]:
+        """Read lines of one number each, which may be missing."""
+        read = self._parsed(data, {"0": self._arrow.float64()}, column_names=["0"], block_size=THREAD_BYTES)
+        return np.asarray(read.column("0").to_numpy())
+
+    def _parsed(self, data: bytes, types: dict[str, Any], **options: Any) -> Any:
+        return self._module.read_csv(
             self._arrow.py_buffer(data),
-            self._module.ReadOptions(
-                block_size=len(data) + 1, column_names=[str(place) for place in range(len(self.columns))]
-            ),
-            self._module.ParseOptions(delimiter=mark_of(self.separator)),
+            self._module.ReadOptions(**options),
+            self._module.ParseOptions(delimiter=mark_of(self.separator), ignore_empty_lines=len(types) > 1),
             self._module.ConvertOptions(
                 column_types=types,
                 include_columns=list(types),
                 null_values=NULLS,
-                true_values=sorted({form for word in FLAGS - {"false"} for form in (word, word.upper(), word.title())}),
+                true_values=["true", "TRUE", "True"],
                 false_values=["false", "FALSE", "False"],
             ),
         )
-        return read.combine_chunks()
 
     def _refuse_faults(self, records: Iterable[Record], numeric: Sequence[int]) -> None:
         """Raise DataError for the first line that cannot be read, with numbers in some columns."""
@@ -189,6 +229,22 @@ class Csv:
         fault = first_fault(records, titles, numeric, self.separator, self.place)
         if fault is not None:
             raise DataError(f"{self.place}, {fault}")
+
+
+def columns_of(numeric: Sequence[int], names: int | None) -> tuple[list[int], list[Form]]:
+    """Return the columns of numbers and the one of names, with the forms to read them in."""
+    forms: list[Form] = ["number"] * len(numeric)
+    return [*numeric, *([] if names is None else [names])], [*forms, *([] if names is None else ["text"])]  # type: ignore[list-item]
+
+
+def matrix_of(columns: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return columns of pyarrow as a matrix, with NaN for missing numbers."""
+    arrow = needed("pyarrow", "A table")
+    kind = arrow.from_numpy_dtype(dtype)
+    parts = [column if column.type == kind else column.cast(kind, safe=False) for column in columns]
+    parts = [part.combine_chunks() if hasattr(part, "num_chunks") else part for part in parts]
+    batch = arrow.RecordBatch.from_arrays(parts, [str(at) for at in range(len(parts))])
+    return np.asarray(batch.to_tensor(null_to_nan=True, row_major=True).to_numpy())
 
 
 def _comments(lines: Sequence[str]) -> int:
