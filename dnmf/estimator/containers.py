@@ -29,6 +29,7 @@ from dnmf.sources.alignment import names_in
 from dnmf.sources.blocks import as_matrix, compressed, is_sparse_array, to_scipy
 from dnmf.sources.bounds import BLOCK_BYTES
 from dnmf.sources.dask_array import factor_array, verified
+from dnmf.sources.formats.tables import read_arrow
 from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
 from dnmf.sources.preparing import open_along
@@ -140,6 +141,9 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
         known = Names.of(inner.obs_names, inner.var_names)
         backed = getattr(inner, "isbacked", False)  # the X of raw data in a file is lazy itself
         names, inner = list(inner.var_names), inner if backed else inner.X
+    elif _is(inner, "pyarrow", "Table"):
+        inner, known, _ = read_arrow(inner)
+        names = list(known.columns) if known.columns is not None else None
     elif _is(inner, "polars", "LazyFrame"):
         raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
     inner = to_scipy(inner) if is_sparse_array(inner) else inner

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -116,6 +117,11 @@ def test_a_table_of_pyarrow_is_a_matrix():
     source = open_matrix(pa.table(mixed))
     np.testing.assert_array_equal(read_back(source), [[1, 1, 0.5], [np.nan, 0, 2]])
     assert source.layout.dtype == np.float32
+    table, model = pa.Table.from_pandas(frame_of(V)), dnmf.NMF(2, max_iter=200, tol=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_array_equal(model.fit_transform(table), dnmf.NMF(2, max_iter=200, tol=0).fit_transform(V))
+    assert model.feature_names_in_.tolist() == COLUMNS
     with pytest.raises(DataError, match=r"V is a pyarrow Table whose column\(s\) b hold no numbers; drop them"):
         open_matrix(pa.table({"a": [1, 2], "b": ["x", "y"]}))
     with pytest.raises(DataError, match="whose columns are those of a list of entries"):

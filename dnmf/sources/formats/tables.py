@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from dnmf.errors import DataError
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Source, relabelled
@@ -15,6 +17,7 @@ from dnmf.sources.formats.table_files import CSV_BYTES, SAMPLE_BYTES, Csv, Table
 from dnmf.sources.formats.table_parts import asked_by
 from dnmf.sources.formats.table_reading import Dense, reading_of, usual_columns
 from dnmf.sources.memory import ArraySource, read_into_memory
+from dnmf.sources.names import Names
 
 ENDINGS = (".parquet", ".pq", ".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
 
@@ -63,7 +66,13 @@ def open_table(address: Address, streamed: Axis | None = None) -> Source:
 
 
 def open_arrow(V: Any, streamed: Axis | None = None) -> Source:
-    """Open a table of pyarrow in memory as a dense matrix.
+    """Open a table of pyarrow in memory as a dense matrix."""
+    values, names, kind = read_arrow(V)
+    return relabelled(ArraySource(values, streamed), names=names, kind=kind)
+
+
+def read_arrow(V: Any) -> tuple[NDArray[Any], Names, str]:
+    """Return a table of pyarrow as a dense matrix, with its names and a description.
 
     The index of pandas, or a first column of texts, holds the names of the rows.
 
@@ -89,7 +98,7 @@ def open_arrow(V: Any, streamed: Axis | None = None) -> Source:
         )
     dense = DenseTable(table, Dense(numbers, names), Address("V"))
     values, labels = read_dense(dense)
-    return relabelled(ArraySource(values, streamed), names=labels.checked(values.shape), kind=dense.what)
+    return values, labels.checked(values.shape), dense.what
 
 
 def _is_parquet(path: Path) -> bool:
