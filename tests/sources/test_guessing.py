@@ -123,6 +123,10 @@ UNSURE = {
         "gene,2019,2020,2021\nTP53,5,7,1\n",
         {"0,header": {"index_col": 0}, "0": {"header": None, "index_col": 0}},
     ),
+    "wavelengths": (
+        "400.5,401,402.5,405,406\n7,3,1,0,2\n3,2,0,9,8\n",
+        {"dense,header": {}, "dense": {"header": None}},
+    ),
     "as pandas writes it without an index": ("0,1,2\n1,0,3\n4,1,2\n", {"dense,header": {}, "dense": {"header": None}}),
     "three integers": ("2,0,5\n1,1,3\n", {"list": None, "dense": {"header": None}}),
     "names and two integers": ("TP53,5,7\nMYC,2,0\n", {"list": None, "0": {"header": None, "index_col": 0}}),

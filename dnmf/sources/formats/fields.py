@@ -161,6 +161,17 @@ def counts_up(texts: Sequence[str]) -> bool:
     return all(one < other for one, other in itertools.pairwise(values))
 
 
+def increases(fields: Sequence[Field]) -> bool:
+    """Return whether fields are numbers that increase.
+
+    >>> increases([Field("0.5"), Field("1")]), increases([Field("2"), Field("x")])
+    (True, False)
+    """
+    if not all(is_number(field.text) for field in fields):
+        return False
+    return all(float(one.text) < float(other.text) for one, other in itertools.pairwise(fields))
+
+
 def is_header(first: Sequence[Field], body: Sequence[Record]) -> bool:
     """Return whether the first line holds the names of columns: it lacks a number where the other lines have one."""
     names = [field.text for field in first]

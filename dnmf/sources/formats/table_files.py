@@ -15,6 +15,7 @@ from dnmf.sources.formats.fields import (
     Field,
     Kind,
     Record,
+    increases,
     is_header,
     is_number,
     kind_of,
@@ -31,6 +32,8 @@ from dnmf.sources.read_errors import parsing
 # Bytes of a batch of CSV, of a part of it that one thread reads, and of a sample.
 CSV_BYTES, THREAD_BYTES, SAMPLE_BYTES = 4 * 2**20, 2**20, 2**17
 TYPES = {"text": "string", "number": "double", "whole": "int64", "flag": "bool"}
+# Numbers from which on an increasing first line may be a header.
+INCREASING = 5
 NULLS = sorted({form for word in MISSING for form in (word, word.upper(), word.capitalize())} | {"NaN", "-NaN"})
 # How to read a column: texts with repetitions, or numbers.
 Form = Literal["text", "number"]
@@ -140,7 +143,7 @@ class Csv:
         kinds = [kind_of(column) for column in fields]
         self.columns = [Column(name, kind, TYPES.get(kind, kind)) for name, kind in zip(titles, kinds, strict=True)]
         whole = 0 not in self.numbers
-        self.unsure = header is None and not found and bool(body) and _unsure(first, whole)
+        self.unsure = header is None and not found and bool(body) and _unsure(first, body[0].fields, whole)
         self.batch_bytes = batch_bytes
         self._block = Block(b"", 1, 0.0)
         self._refuse_faults([Record(line, first), *self.body], ())
@@ -265,11 +268,14 @@ def _comments(lines: Sequence[str]) -> int:
     return start
 
 
-def _unsure(first: Sequence[Field], named: bool) -> bool:
-    """Return whether a first line of numbers, maybe after the name of the rows, may be a header."""
-    if named:
-        return seem_names(first[1:], 2)
-    return seem_names(first, 3) and first[0].text == "0"
+def _unsure(first: Sequence[Field], second: Sequence[Field], named: bool) -> bool:
+    """Return whether a first line of numbers, maybe after the name of the rows, may be a header: years, wavelengths."""
+    numbers, others = (list(fields[1:] if named else fields) for fields in (first, second))
+    if named and seem_names(numbers, 2):
+        return True
+    if not named and seem_names(numbers, 3) and numbers[0].text == "0":
+        return True
+    return (seem_names(numbers, 3) or (len(numbers) >= INCREASING and increases(numbers))) and not increases(others)
 
 
 def is_numeric(column: Column) -> bool:

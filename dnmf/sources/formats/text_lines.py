@@ -54,13 +54,11 @@ class TextLines:
         Raises
         ------
         DataError
-            If a line is not valid UTF-8.
-        ValueError
-            If the file holds zero bytes, so that it is not a text.
+            If a line is not valid UTF-8, or the file holds zero bytes, so that it is not a text.
         """
         line, waiting = 1, list[bytes]()
         with Text(self.path) as text:
-            for piece in _pieces(text, size):
+            for piece in _pieces(text, size, self.path):
                 whole, end, rest = piece.rpartition(b"\n")
                 if not end:
                     waiting.append(rest)
@@ -89,7 +87,7 @@ class TextLines:
         yield Block(data, line, share)
 
 
-def _pieces(text: Text, size: int) -> Iterator[bytes]:
+def _pieces(text: Text, size: int, path: Path) -> Iterator[bytes]:
     """Yield pieces of a file in UTF-8, whose lines end with a line feed."""
     head = text.file.read(size)
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -99,7 +97,10 @@ def _pieces(text: Text, size: int) -> Iterator[bytes]:
         if wide:
             piece = decoder.decode(piece).encode()
         if b"\0" in piece:
-            raise ValueError("it holds zero bytes: it is not a text in UTF-8, or in UTF-16 with a byte order mark")
+            raise DataError(
+                f"{path} holds zero bytes: it is not a text in UTF-8, or in UTF-16 with a byte order mark; give raw "
+                f"numbers with their type and shape, as {path.name}::float32,2000x1000."
+            )
         piece = kept + piece
         kept = b"\r" if piece.endswith(b"\r") else b""
         piece = piece.removesuffix(b"\r") if kept else piece
