@@ -5,9 +5,10 @@
 Without `--matrix`, a sparse matrix of counts, rows × columns, and a dense one of the same size are written in each
 format. With it, the matrix is read as it is, and as `dnmf convert` writes it. To be comparable, a GB is one of the
 matrix in memory: float32 values and, if it is sparse, 4 bytes for the index of each. Processor seconds of reading are
-reported too, since other work on the machine affects them less. Before each read and each pass the page cache is
-emptied, if that is permitted, unless `--warm` is given. `through h5py` is reading alone with the HDF5 library, which
-admits one thread at a time. Needs dnmf[formats].
+reported too, since other work on the machine affects them less. Tables are read into memory when they are opened, so
+they have 4 million numbers, and the speed of opening them is compared with that of pandas. Before each read and each
+pass the page cache is emptied, if that is permitted, unless `--warm` is given. `through h5py` is reading alone with the
+HDF5 library, which admits one thread at a time. Needs dnmf[formats].
 """
 
 import argparse
@@ -34,7 +35,7 @@ from dnmf.sources import open_matrix
 from dnmf.sources.formats.entry_list import HELD_ENTRIES
 from dnmf.sources.formats.hdf5_array import Hdf5Array
 
-DENSE_ROWS = 2000
+DENSE_ROWS, TABLE_COLUMNS = 2000, 2000
 forget: Callable[[], bool] = drop_caches
 PACKED = {"dtype": "i2", "scale_factor": 1e-3, "_FillValue": -1}
 
@@ -120,6 +121,44 @@ def dense_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
     for compressor in ("none", "zstd"):
         convert(folder / "V.npy", folder / f"{compressor}.zarr", compressor=compressor)
         yield f"dnmf convert, {compressor}", folder / f"{compressor}.zarr"
+
+
+def table_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], Any]]]:
+    """Write a dense table in each format, and yield its path and the function of pandas that reads it."""
+    import pandas
+
+    frame = pandas.DataFrame(
+        V, index=[f"cell-{i}" for i in range(V.shape[0])], columns=[f"gene-{j}" for j in range(V.shape[1])]
+    )
+    narrow = pandas.DataFrame(V.ravel()[: V.size // 20 * 20].reshape(-1, 20), columns=[f"gene-{j}" for j in range(20)])
+    frame.to_csv(folder / "V.csv")
+    yield "wide .csv", folder / "V.csv", lambda path: pandas.read_csv(path, index_col=0)
+    narrow.to_csv(folder / "narrow.csv", index_label="")
+    yield "narrow .csv", folder / "narrow.csv", lambda path: pandas.read_csv(path, index_col=0)
+    frame.to_csv(folder / "V.tsv.gz", sep="\t", compression={"method": "gzip", "compresslevel": 1})
+    yield "wide .tsv.gz", folder / "V.tsv.gz", lambda path: pandas.read_csv(path, index_col=0, sep="\t")
+    frame.to_parquet(folder / "V.parquet")
+    yield "wide .parquet", folder / "V.parquet", pandas.read_parquet
+
+
+def opened(name: str, V: Any, read: Callable[[Path], Any], repeats: int) -> None:
+    """Print the speed of opening a table, in bytes of float32 as elsewhere, and that of pandas."""
+    costs = []
+    for call in (open_matrix, read):
+        found = []
+        for _ in range(repeats):
+            forget()
+            start, used = time.perf_counter(), time.process_time()
+            call(V)
+            found.append((time.perf_counter() - start, time.process_time() - used))
+        costs.append([statistics.median(values) for values in zip(*found, strict=True)])
+    size = np.prod(open_matrix(V).layout.shape) * 4 / 1e9
+    (ours, used), (theirs, also) = costs
+    print(
+        f"{name:26} opened {size / ours:6.3f} GB/s ({used / size:.0f} s of processor a GB), by pandas "
+        f"{size / theirs:6.3f} ({also / size:.0f} s); {theirs / ours:.2f} times as fast",
+        flush=True,
+    )
 
 
 def seconds_of_pass(V: Any, rank: int, passes: int) -> list[float]:
@@ -215,6 +254,12 @@ def main() -> None:
     dense = np.random.default_rng(0).random((rows, columns), np.float32).round(2)
     print(f"\n{rows} × {columns} float32, {dense.nbytes / 1e9:.2f} GB")
     each(dense_forms, dense, options.rank, options.passes)
+    table = np.ascontiguousarray(dense[:, :TABLE_COLUMNS])
+    print(f"\n{table.shape[0]} × {table.shape[1]} numbers in tables, {table.nbytes / 1e9:.3f} GB")
+    with tempfile.TemporaryDirectory() as name:
+        for words, path, read in table_forms(table, Path(name)):
+            opened(words, path, read, options.passes)
+            measure(words, str(path), options.rank, options.passes)
 
 
 if __name__ == "__main__":

@@ -41,11 +41,11 @@ def factorize(
     ----------
     V
         The matrix (m, n): a NumPy array, a SciPy CSR or CSC matrix, a Dask array of these or of `sparse.COO`, a
-        DataFrame of pandas, polars or Dask, an xarray DataArray, an AnnData, a `zarr.Array`, or an address. An address
-        is the path or URL of a Zarr array or group, or the path of a folder of 10x counts, or of a `.npy`, `.npz`,
-        `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.mtx`, `.svm`, `.tif` or `.hdr` file; `::` and a
-        name select a part of it, as in `data.h5ad::layers/counts`. V is cut along its rows or along its columns. It may
-        be prepared with `dnmf.preprocessing`.
+        DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData, a `zarr.Array`, or an
+        address. An address is the path or URL of a Zarr array or group, or the path of a folder of 10x counts, or of a
+        `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.tsv`, `.txt`, `.mtx`, `.svm`,
+        `.tif` or `.hdr` file; `::` and a name select a part of it, as in `data.h5ad::layers/counts`. V is cut along its
+        rows or along its columns. It may be prepared with `dnmf.preprocessing`.
     rank
         Number of components r.
     store

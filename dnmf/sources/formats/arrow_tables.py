@@ -8,7 +8,7 @@ import numpy as np
 
 from dnmf.errors import DataError, needed
 from dnmf.sources.formats.fields import Kind
-from dnmf.sources.formats.table_files import Column, Form, Rows, columns_of, matrix_of
+from dnmf.sources.formats.table_files import Column, Form, Rows, columns_of, matrix_of, texts_of
 from dnmf.sources.read_errors import parsing
 
 # Rows and fields of a batch, and bytes of all columns that are read ahead at once.
@@ -55,7 +55,7 @@ class ArrowTable:
 
     def rows(self, numeric: Sequence[int], names: int | None, dtype: np.dtype[Any]) -> Iterator[Rows]:
         for found, share in self.batches(*columns_of(numeric, names)):
-            labels = None if names is None else found[-1].to_pylist()
+            labels = None if names is None else texts_of(found[-1])
             yield Rows(matrix_of(found[: len(numeric)], dtype), labels, share)
 
     def _rows(self, chosen: Sequence[int], rows: int) -> Iterator[Any]:

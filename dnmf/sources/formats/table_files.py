@@ -174,7 +174,7 @@ class Csv:
             if flat is not None:
                 return self._numbers(flat.numbers).reshape(-1, width), flat.names
             found = self._columns(data, chosen, forms)
-            return matrix_of(found[:width], dtype), None if names is None else found[-1].to_pylist()
+            return matrix_of(found[:width], dtype), None if names is None else texts_of(found[-1])
 
         for (values, labels), share in self._parts(read, numeric):
             yield Rows(values, labels, share)
@@ -248,6 +248,12 @@ def matrix_of(columns: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     parts = [part.combine_chunks() if hasattr(part, "num_chunks") else part for part in parts]
     batch = arrow.RecordBatch.from_arrays(parts, [str(at) for at in range(len(parts))])
     return np.asarray(batch.to_tensor(null_to_nan=True, row_major=True).to_numpy())
+
+
+def texts_of(column: Any) -> list[str | None]:
+    """Return a column of pyarrow as texts, None for missing ones."""
+    arrow = needed("pyarrow", "A table")
+    return list(column.cast(arrow.string()).to_numpy(zero_copy_only=False)) if len(column) else []
 
 
 def _comments(lines: Sequence[str]) -> int:
