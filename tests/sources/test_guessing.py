@@ -99,7 +99,7 @@ CERTAIN = {
     "as pandas writes it without names": (",0,1\n0,5,2\n1,3,4\n", {"index_col": 0}),
     "no header": ("0.5,0.25,3\n1,0,2\n", {"header": None}),
     "no header, names": ("TP53,5,7,1\nMYC,2,0,3\n", {"header": None, "index_col": 0}),
-    "no header, more columns": ("1,2,3,4,7,6\n5,6,7,8,3,0\n", {"header": None}),
+    "no header, more columns": ("5,2,3,4,7,6\n5,6,7,8,3,0\n", {"header": None}),
     "semicolons": ("gene;s1;s2\nTP53;5;7\nMYC;2;0\n", {"sep": ";", "index_col": 0}),
     "tabs": ("gene\ts1\ts2\ts3\nTP53\t5\t7\t1\n", {"sep": "\t", "index_col": 0}),
     "as R writes it": ("s1\ts2\nTP53\t5\t7\nMYC\t2\t0\n", {"sep": "\t"}),
@@ -118,6 +118,14 @@ UNSURE = {
     "an index or data, no header": (
         "1,5,3\n2,1,0\n3,2,0\n4,5,1\n".replace(",", ",9,9,"),
         {"0": {"header": None, "index_col": 0}, "dense": {"header": None}},
+    ),
+    "names of columns that are numbers": (
+        "gene,71,1197\ng0,3,4\ng1,2,4\n".replace("4", "4,1").replace("97", "97,5"),
+        {"0,header": {"index_col": 0}, "0": {"header": None, "index_col": 0}},
+    ),
+    "ids as names of columns": (
+        "3310,511,2110\n0,1,0\n0,0,1\n1,1,1\n",
+        {"dense,header": {}, "dense": {"header": None}},
     ),
     "years": (
         "gene,2019,2020,2021\nTP53,5,7,1\n",
@@ -183,7 +191,7 @@ def test_a_table_that_may_be_two_things_is_refused_with_the_two_addresses(kind, 
 
 def test_a_wide_parquet_table_is_dense(tmp_path):
     tables = {
-        "rgb": ({"r": [3, 2, 1], "g": [0, 5, 2], "b": [3.5, 1, 4]}, None),
+        "rgb": ({"r": [3, 2, 3], "g": [0, 5, 2], "b": [3.5, 1, 4]}, None),
         "genes": ({"gene": ["x", "y"], "a": [1, 2], "b": [3, 4], "c": [5, 6]}, ["x", "y"]),
     }
     for name, (columns, rows) in tables.items():
@@ -192,8 +200,8 @@ def test_a_wide_parquet_table_is_dense(tmp_path):
         numbers = np.transpose([values for values in columns.values() if not isinstance(values[0], str)])
         np.testing.assert_array_equal(read_back(source), numbers)
         assert (None if source.layout.names.rows is None else source.layout.names.rows.tolist()) == rows
-    assert entries_of(f"{tmp_path / 'rgb.parquet'}::g,r,b") == {(0, 3): 3.5, (5, 2): 1, (2, 1): 4}
-    assert entries_of(f"{tmp_path / 'rgb.parquet'}::0,1,2,names") == {("3", "0"): 3.5, ("2", "5"): 1, ("1", "2"): 4}
+    assert entries_of(f"{tmp_path / 'rgb.parquet'}::g,r,b") == {(0, 3): 3.5, (5, 2): 1, (2, 3): 4}
+    assert entries_of(f"{tmp_path / 'rgb.parquet'}::0,1,2,names") == {("3", "0"): 3.5, ("2", "5"): 1, ("3", "2"): 4}
 
 
 def test_a_hint_at_two_columns_of_texts_is_right_word_for_word(tmp_path):

@@ -1,6 +1,5 @@
-"""The fields of the first lines of a table: their separator, their kinds, and whether the first line is a header."""
+"""The fields of the first lines of a table: their separator and their kinds."""
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -57,7 +56,7 @@ def separator_of(lines: Sequence[str]) -> str:
     scores = {mark: score for mark in SEPARATORS if (score := _score(lines, mark)) is not None}
     if not scores:
         blank = _score(lines, BLANKS)
-        if blank is not None and blank[0] == 1 and blank[1] > 0:
+        if blank is not None and blank[0] >= 0.9 and blank[1] > 0:
             return BLANKS
         raise ValueError(f"its lines are not fields that are separated by {WORDS}")
     best = max(scores.values())
@@ -147,55 +146,3 @@ def mostly_numbers(fields: Sequence[Field]) -> bool:
     """Return whether most fields are numbers or flags, so that a text among them is the exception."""
     present = [field.text for field in fields if field.text.lower() not in MISSING]
     return 2 * sum(is_number(text) or text.lower() in FLAGS for text in present) > len(present)
-
-
-def counts_up(texts: Sequence[str]) -> bool:
-    """Return whether texts are increasing whole numbers, as an index is.
-
-    >>> counts_up(["1", "2", "5"]), counts_up(["3", "1"]), counts_up(["7"])
-    (True, False, False)
-    """
-    if len(texts) < 2 or not all(PLACE.fullmatch(text) for text in texts):
-        return False
-    values = [int(text) for text in texts]
-    return all(one < other for one, other in itertools.pairwise(values))
-
-
-def increases(fields: Sequence[Field]) -> bool:
-    """Return whether fields are numbers that increase.
-
-    >>> increases([Field("0.5"), Field("1")]), increases([Field("2"), Field("x")])
-    (True, False)
-    """
-    if not all(is_number(field.text) for field in fields):
-        return False
-    return all(float(one.text) < float(other.text) for one, other in itertools.pairwise(fields))
-
-
-def is_header(first: Sequence[Field], body: Sequence[Record]) -> bool:
-    """Return whether the first line holds the names of columns: it lacks a number where the other lines have one."""
-    names = [field.text for field in first]
-    if not body:
-        return not any(is_number(name) for name in names)
-    columns = [[record.fields[at] for record in body if at < len(record.fields)] for at in range(len(names))]
-    numeric = [mostly_numbers(column) for column in columns]
-    if not any(numeric):
-        return not any(is_number(name) for name in names)
-    for field, column, numbers in zip(first, columns, numeric, strict=True):
-        if numbers and (not is_value(field.text) or (field.quoted and not any(other.quoted for other in column))):
-            return True
-    index = not numeric[0] or counts_up([field.text for field in columns[0]])
-    return names[0] == "" and (index or seem_names(first[1:], 2))
-
-
-def seem_names(fields: Sequence[Field], least: int) -> bool:
-    """Return whether numbers in the first line may be the names of columns: 0, 1, 2 … or years.
-
-    >>> seem_names([Field("2019"), Field("2020")], 2), seem_names([Field("5"), Field("7"), Field("1")], 2)
-    (True, False)
-    """
-    texts = [field.text for field in fields]
-    if len(texts) < least or not counts_up(texts):
-        return False
-    steps = {int(other) - int(one) for one, other in itertools.pairwise(texts)}
-    return len(steps) == 1 and (len(texts) > 2 or steps == {1})

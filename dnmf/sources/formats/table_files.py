@@ -15,15 +15,13 @@ from dnmf.sources.formats.fields import (
     Field,
     Kind,
     Record,
-    increases,
-    is_header,
     is_number,
     kind_of,
     mostly_numbers,
     records_of,
-    seem_names,
     separator_of,
 )
+from dnmf.sources.formats.headers import is_header
 from dnmf.sources.formats.table_faults import first_fault
 from dnmf.sources.formats.text_lines import Block, TextLines, mark_of, unified
 from dnmf.sources.formats.wide_lines import WIDE, flattened
@@ -32,8 +30,6 @@ from dnmf.sources.read_errors import parsing
 # Bytes of a batch of CSV, of a part of it that one thread reads, and of a sample.
 CSV_BYTES, THREAD_BYTES, SAMPLE_BYTES = 4 * 2**20, 2**20, 2**17
 TYPES = {"text": "string", "number": "double", "whole": "int64", "flag": "bool"}
-# Numbers from which on an increasing first line may be a header.
-INCREASING = 5
 NULLS = sorted({form for word in MISSING for form in (word, word.upper(), word.capitalize())} | {"NaN", "-NaN"})
 # How to read a column: texts with repetitions, or numbers.
 Form = Literal["text", "number"]
@@ -133,7 +129,8 @@ class Csv:
             first = [Field(""), *first]
         self.line = [field.text for field in first]
         named = header or any(name in self.line and not is_number(name) for name in names)
-        found = named or is_header(first, body) or (shifted and first[0] == Field(""))
+        inferred = is_header(first, body)
+        found = bool(named or inferred or (shifted and first[0] == Field("")))
         self.header: int | None = line if found else 0
         self.skipped = line if found else line - 1
         self.body = body if found else records
@@ -142,8 +139,7 @@ class Csv:
         self.numbers = [at for at, column in enumerate(fields) if mostly_numbers(column)]
         kinds = [kind_of(column) for column in fields]
         self.columns = [Column(name, kind, TYPES.get(kind, kind)) for name, kind in zip(titles, kinds, strict=True)]
-        whole = 0 not in self.numbers
-        self.unsure = header is None and not found and bool(body) and _unsure(first, body[0].fields, whole)
+        self.unsure = inferred is None and not named and header is None
         self.batch_bytes = batch_bytes
         self._block = Block(b"", 1, 0.0)
         self._refuse_faults([Record(line, first), *self.body], ())
@@ -272,16 +268,6 @@ def _comments(lines: Sequence[str]) -> int:
             break
         start += 1
     return start
-
-
-def _unsure(first: Sequence[Field], second: Sequence[Field], named: bool) -> bool:
-    """Return whether a first line of numbers, maybe after the name of the rows, may be a header: years, wavelengths."""
-    numbers, others = (list(fields[1:] if named else fields) for fields in (first, second))
-    if named and seem_names(numbers, 2):
-        return True
-    if not named and seem_names(numbers, 3) and numbers[0].text == "0":
-        return True
-    return (seem_names(numbers, 3) or (len(numbers) >= INCREASING and increases(numbers))) and not increases(others)
 
 
 def is_numeric(column: Column) -> bool:

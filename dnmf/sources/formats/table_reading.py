@@ -5,12 +5,12 @@ has no header, three columns and fields that only a list has, and for a dense ma
 one with the names of the rows. Everything else is refused with the addresses that settle it.
 """
 
-import re
 from typing import NamedTuple
 
 from dnmf.errors import DataError
 from dnmf.sources.addresses import MARK
-from dnmf.sources.formats.fields import COMMAS, counts_up, is_number
+from dnmf.sources.formats.fields import COMMAS, PLACE, is_number
+from dnmf.sources.formats.headers import ID, are_ids, are_numbered
 from dnmf.sources.formats.table_advice import example_of, held_in, no_columns, part_of, title_of, ways_of
 from dnmf.sources.formats.table_files import Csv, Table, is_numeric
 from dnmf.sources.formats.table_parts import DENSE, HEADER, LIST, NAME, Asked, Word
@@ -22,10 +22,6 @@ USUAL = (
 )
 # Most columns of a list of entries, as with a time and a remark.
 NARROW = 5
-# Headers of columns of ids or names.
-ID = re.compile(
-    r"(?i:^(sample|gene|cell|barcode|patient|subject|user|item)$|(^|[ _.-])(id|index|idx|no|nr|key)$)|[a-z]I[dD]$"
-)
 
 
 class Entries(NamedTuple):
@@ -91,7 +87,9 @@ def _guessed(table: Table, where: str) -> Entries | Dense:
             f"are names, as {table.place}{MARK}{part_of(table, [0, 1, 2], (NAME, NAME, ''))}), or {table.place}{MARK}"
             f"{dense} for a dense table."
         )
-    quoted = all(kind in ("digits", "number", "empty") for kind in kinds)  # every field is in quotes
+    quoted = _are_places(table, 0) and all(
+        kind in ("digits", "number", "empty") for kind in kinds
+    )  # every field is in quotes
     if kinds[0] == "text" or (kinds[0] == "digits" and not quoted) or columns[0].name == "":
         return _as_dense(table, 0, where)
     if len(columns) > 1 and _may_be_index(table):
@@ -106,6 +104,8 @@ def _guessed(table: Table, where: str) -> Entries | Dense:
 def _lists(table: Table) -> bool | None:
     """Return whether a table of three columns without a header is a list of entries; None if it may be either."""
     first, second, third = (column.kind for column in table.columns)
+    if third == "digits":  # every field is in quotes
+        first, second = ("whole" if _are_places(table, at) else table.columns[at].kind for at in (0, 1))
     ids = ("whole", "digits", "text")
     if first not in ids or second not in ids or third == "text":
         return False
@@ -115,6 +115,11 @@ def _lists(table: Table) -> bool | None:
         return True if third in ("number", "flag") else None
     names = table.head(0)
     return True if len(set(names)) < len(names) else None
+
+
+def _are_places(table: Table, at: int) -> bool:
+    """Return whether the fields of a column are whole numbers that are written as positions."""
+    return isinstance(table, Csv) and all(PLACE.fullmatch(text) for text in table.head(at))
 
 
 def usual_columns(table: Table) -> tuple[int, int, int] | None:
@@ -195,13 +200,15 @@ def _may_be_list(table: Table) -> bool:
 
 
 def _may_be_index(table: Table) -> bool:
-    """Return whether whole numbers in the first column may be names of rows: by their order or their header."""
+    """Return whether whole numbers in the first column may be names of rows: no two are equal."""
     first, values = table.columns[0], table.head(0)
     if first.kind not in ("whole", "digits"):
         return False
+    if table.header != 0 and ID.search(first.name):
+        return len(set(values)) == len(values)
     if table.header == 0:
-        return len(values) > 2 and counts_up(values) and int(values[-1]) - int(values[0]) == len(values) - 1
-    return counts_up(values) or (ID.search(first.name) is not None and len(set(values)) == len(values))
+        return are_ids(values) or len(values) == 1
+    return are_ids(values) and not are_numbered(first.name, table.columns[1].name)
 
 
 def _refuse_unsure(table: Table) -> None:
