@@ -202,5 +202,5 @@ class Run:
 
     def context(self) -> PassContext:
         """Return the means to make a pass."""
-        threads, tol = self.settings.threads or cores(), self.settings.tol
-        return PassContext(self.engine, self.rule, self.home.new_factor, threads=threads, tol=tol)
+        threads = self.settings.threads or cores()
+        return PassContext(self.engine, self.rule, self.home.new_factor, threads=threads, settings=self.settings)

@@ -18,6 +18,7 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
 from dnmf.kernels.rule import Model, Rule
 from dnmf.kernels.scale import check_scale
+from dnmf.settings import Settings
 from dnmf.solvers.extrapolation import extrapolate
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
@@ -43,8 +44,8 @@ class PassContext:
         Whether to validate the entries of every block, and to compare its norm with the one in the state.
     threads
         Threads of this process for the work between passes.
-    tol
-        Share of the loss that a pass promises when it is the last one.
+    settings
+        Those of the run, if a run makes the passes.
     """
 
     engine: Engine
@@ -52,7 +53,7 @@ class PassContext:
     new_factor: NewFactor
     check: bool = True
     threads: int = 1
-    tol: float = 0.0
+    settings: Settings | None = None
 
     @property
     def layout(self) -> Layout:

@@ -105,7 +105,8 @@ def test_sparse_blocks_give_what_dense_ones_do():
 
 
 def test_it_goes_on_from_a_sketch():
-    result = dnmf.factorize(cut(matrix(columns=200, dtype=np.float64)), 4, solver="minibatch", max_passes=5, tol=0)
+    V = cut(matrix(columns=200, dtype=np.float64))
+    result = dnmf.factorize(V, 4, solver="minibatch", init="sketch", max_passes=5, tol=0)
     assert [record.passes for record in result.history] == [2, 3, 4, 5]
     assert (np.diff(losses(result)) <= 1e-10 * losses(result)[0]).all()
 

@@ -11,7 +11,7 @@ from dnmf.settings import Settings
 from dnmf.solvers.iteration import after_extrapolated, after_plain, after_second_order
 from dnmf.solvers.selection import SKETCH_SWEEPS, resolve
 from dnmf.solvers.sketch import corrected
-from dnmf.solvers.sketch.effort import TOLERANCE, Effort
+from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
 from dnmf.sources import open_matrix
 
 LARGE = open_matrix(np.ones((1000, 1000))).layout
@@ -81,10 +81,13 @@ def test_options_that_do_not_go_together_are_an_error(options, layout, words):
 
 
 def test_less_is_computed_on_a_surrogate_where_a_pass_costs_little():
-    stored = dataclasses.replace(LARGE, on_disk=True)
-    assert Effort.of_start(stored, 3, 1e-6) == Effort() == Effort.of_correction(stored, 1e-3)
-    cheap, costly = (Effort.of_start(LARGE, rank, 1e-5) for rank in (3, 100))
-    assert cheap.starts < costly.starts <= Effort().starts
-    assert cheap.trial_size < costly.trial_size < Effort().trial_size
-    assert cheap.tolerance == Effort.of_correction(LARGE, 1e-5).tolerance == 1e-5
-    assert Effort.of_start(SPARSE, 3, 0.0).tolerance == Effort.of_correction(SPARSE, 1e-5).tolerance == TOLERANCE
+    settings, stored = Settings(rank=3, tol=1e-5), dataclasses.replace(LARGE, on_disk=True)
+    full = dataclasses.replace(FULL_EFFORT, tolerance=1e-5)
+    for given, layout in ((settings, stored), (settings.replace({"init": "sketch"}), LARGE)):
+        assert Effort.of_start(layout, given) == full
+        assert Effort.of_correction(layout, given) == FULL_EFFORT
+    cheap, costly = (Effort.of_start(LARGE, settings.replace({"rank": rank})) for rank in (3, 100))
+    assert cheap.starts < costly.starts <= full.starts
+    assert cheap.trial_size < costly.trial_size < full.trial_size
+    assert cheap.tolerance == Effort.of_correction(LARGE, settings).tolerance == 1e-5
+    assert Effort.of_correction(SPARSE, settings) == FULL_EFFORT

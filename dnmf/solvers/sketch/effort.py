@@ -2,12 +2,14 @@
 
 Both are known from the layout of V alone, never from a clock, so that the bits of a run do not depend on the machine.
 Where V is on a disk or behind a URL, a pass costs far more than any work on a surrogate. In memory it costs a few
-rounds, so that fewer starts are tried, on a smaller sample, and the rounds end at the tolerance of the run.
+rounds, so that fewer starts are tried, on a smaller sample, and the rounds end at the tolerance of the run; unless the
+settings name the sketch, which means the same everywhere.
 """
 
 import dataclasses
 from typing import Self
 
+from dnmf.settings import Settings
 from dnmf.sources.base import Layout
 
 # Random starts on the first surrogate: their number, the rounds of each, and the rows and columns they use at most.
@@ -51,23 +53,28 @@ class Effort:
     tolerance: float = TOLERANCE
 
     @classmethod
-    def of_start(cls, layout: Layout, rank: int, tol: float) -> Self:
-        """Return the effort on the first surrogate, for the `tol` of the run: to be more exact would not pay."""
-        tolerance = min(max(TOLERANCE, tol), LOOSEST)
-        if layout.on_disk:
+    def of_start(cls, layout: Layout, settings: Settings) -> Self:
+        """Return the effort on the first surrogate. To be more exact than the `tol` of the run would not pay."""
+        tolerance = min(max(TOLERANCE, settings.tol), LOOSEST)
+        if not is_light(layout, settings):
             return cls(tolerance=tolerance)
-        large = products(layout, rank) >= COSTLY
+        large = products(layout, settings.rank) >= COSTLY
         trials = SPARSE_EFFORT if layout.sparse else LARGE_EFFORT if large else SMALL_EFFORT
         return cls(*trials, tolerance=tolerance)
 
     @classmethod
-    def of_correction(cls, layout: Layout, tol: float) -> Self:
+    def of_correction(cls, layout: Layout, settings: Settings) -> Self:
         """Return the effort on a later surrogate: a pass over a dense V in memory costs little more than its rounds."""
-        dense = not (layout.on_disk or layout.sparse)
-        return cls(tolerance=min(max(TOLERANCE, tol), LOOSEST) if dense else TOLERANCE)
+        light = is_light(layout, settings) and not layout.sparse
+        return cls(tolerance=min(max(TOLERANCE, settings.tol), LOOSEST) if light else TOLERANCE)
 
 
 FULL_EFFORT = Effort()
+
+
+def is_light(layout: Layout, settings: Settings) -> bool:
+    """Return whether to compute less: if V is in memory, and the settings do not name the sketch."""
+    return not layout.on_disk and "sketch" not in (settings.solver, settings.init)
 
 
 def products(layout: Layout, rank: int) -> int:

@@ -15,7 +15,7 @@ from dnmf.settings import Settings
 from dnmf.solvers.iteration import MapBlocks, PassContext, Update, extrapolated
 from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
-from dnmf.solvers.sketch.effort import CHEAP, Effort, products
+from dnmf.solvers.sketch.effort import CHEAP, FULL_EFFORT, Effort, products
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -87,7 +87,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
     S = np.concatenate(sums.sample, axis=1)
     all_columns = BlockColumns(engine, context.new_factor, R)
     with parallel_map(context.threads) as each:
-        effort = Effort.of_start(layout, rank, settings.tol)
+        effort = Effort.of_start(layout, settings)
         surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each, effort)
         runs: tuple[float, ...]
         if settings.n_runs == 1:
@@ -139,7 +139,7 @@ def corrected(context: PassContext, state: State) -> State:
     new = state.after(step, H, norms)
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
     W_trial = None
-    if new.optimality > context.tol:  # else the run ends here
+    if context.settings is None or new.optimality > context.settings.tol:  # else the run ends here
         W_trial = _trial(context, step.W, Q, change, sums, BlockColumns(context.engine, context.new_factor, both, H))
     both.drop()
     # A pass at W itself, after a rejected point, is no evidence for or against the surrogates.
@@ -158,7 +158,7 @@ def _trial(
     left = np.hstack([change, Q]).astype(layout.work_dtype)
     beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
     S = np.concatenate(sums.sample, axis=1)
-    effort = Effort.of_correction(layout, context.tol)
+    effort = FULL_EFFORT if context.settings is None else Effort.of_correction(layout, context.settings)
     with parallel_map(context.threads) as each:
         surrogate = Surrogate(left, context.rule, norm, beyond, each, effort)
         new, _ = surrogate.solve(S, W.astype(np.float64), all_columns, stride_of(layout), S[: W.shape[1]].copy())

@@ -168,7 +168,7 @@ def scaled_start(context: PassContext, settings: Settings, width: int) -> State:
     sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
     known.clear()
     with parallel_map(context.threads) as each:
-        effort = Effort.of_start(layout, settings.rank, settings.tol)
+        effort = Effort.of_start(layout, settings)
         sketch = ScaledSketch.of(basis, sums, layout, each, effort)
         if settings.n_runs == 1:
             state = sketch.state(context, columns, settings.rank, settings.seed, effort.starts)
