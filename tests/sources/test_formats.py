@@ -86,7 +86,7 @@ def test_the_factors_are_those_of_the_same_matrix_in_memory(kind, tmp_path):
     given = KINDS[kind](V, tmp_path)
     axis = "rows" if open_matrix(given).layout.transposed else "columns"
     same = sp.csr_array(V) if axis == "rows" else sp.csc_array(V)
-    options = {"max_passes": 3, "solver": "hals", "seed": 1}
+    options = {"max_passes": 3, "solver": "hals", "init": "random", "seed": 1}
     found = dnmf.factorize(given, 2, **options)
     expected = dnmf.factorize(same, 2, **options)
     for factor in ("W", "H"):
