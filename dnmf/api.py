@@ -72,12 +72,14 @@ def factorize(
         for `"kullback-leibler"`: `"cd"` with second-order steps of the rows of W. `"sketch"`: passes of `"hals"`
         alternate with the factorisation of a sketch of V, which needs no read; its result is used if the next pass
         finds it better. `"minibatch"`: W is updated after every batch of blocks (Neal & Hinton 1998, Mairal et al.
-        2010). `"auto"`: for the Frobenius loss, `"sketch"` if V is larger than 5·rank in both directions, else
-        `"hals"`, extrapolated; `"newton"` for `"kullback-leibler"`; `"mu"`, extrapolated, for other losses.
+        2010). `"auto"`: for the Frobenius loss, `"sketch"` if V is larger than 5·rank in both directions and a read
+        costs more than a sketch, as always on a disk, else `"hals"`, extrapolated; `"newton"` for `"kullback-leibler"`;
+        `"mu"`, extrapolated, for other losses.
     init
         `"random"`, `"sketch"` (factors of a sketch of V made in the first pass), `"nndsvd"`, `"nndsvda"`, `"nndsvdar"`
         (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"auto"`: `"sketch"` if V is
-        larger than 5·rank in both directions and every entry counts, else `"random"`.
+        larger than 5·rank in both directions, every entry counts, and it saves time, else `"random"`. In memory, the
+        sketch of `"auto"` has fewer starts than on a disk, and so other bits.
     extrapolate
         Extrapolate W before each pass, on the line through the last two W (Ang & Gillis 2019); a step that increases
         the loss is undone, at the cost of its pass. By default only with `solver="auto"` and `"sketch"`.
