@@ -46,10 +46,10 @@ def main() -> None:
     """Factorise non-negative matrices that do not fit into memory: V ≈ WH.
 
     MATRIX is the path or URL of a Zarr array or group, or the path of a folder of 10x counts, or of an .h5ad, .h5,
-    .loom, .nc, .npy, .npz, .mat, .mtx, .csv, .parquet, .svm, .tif or .hdr (ENVI) file. Two colons and a name select a
-    part of it, as in data.h5ad::layers/counts, file.h5::group/dataset, file.nc::variable and
-    ratings.csv::user,film,stars; numbers without a header are read with their type and shape, as in
-    raw.bin::float32,2000x1000.
+    .loom, .nc, .npy, .npz, .mat, .mtx, .csv, .tsv, .txt, .parquet, .svm, .tif or .hdr (ENVI) file. Two colons and a
+    name select a part of it, as in data.h5ad::layers/counts, file.h5::group/dataset, file.nc::variable,
+    counts.csv::gene (names of the rows) and ratings.csv::user,film,stars (a list of entries); numbers without a header
+    are read with their type and shape, as in raw.bin::float32,2000x1000.
     """
 
 
