@@ -8,6 +8,8 @@ arrays.npz::X                    an array of several; likewise a variable of a .
 folder::GSM1_sample              the counts with a prefix in a folder of 10x Genomics
 stack.tif::3                     a page, counted from 0
 raw.bin::float32,2000x1000       numbers without a header, row by row; column by column with a third word, F
+stack.zarr::(t)x(y,x)            an array of several axes: those that make the rows, and those that make the columns
+file.h5::group/images::(0)x(1,2) the same by position, after a part
 file.nc::group/temperature       a variable in a group
 ratings.csv::user,film,stars     the columns with the rows, columns and values of the entries
 ratings.csv::0:name,1:name,2     the same by position, with numbers in rows and columns as names
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dnmf.errors import DataError
+from dnmf.sources.unfolding import Axes, Unfolding
 from dnmf.storage.paths import absolute
 from dnmf.storage.urls import check_url, is_url, without_file_scheme
 
@@ -33,32 +36,58 @@ KNOWN = (
 
 
 class Address(NamedTuple):
-    """An absolute path or URL, and a part of it or None."""
+    """An absolute path or URL, and a part of it or None.
+
+    `axes` are those that make the rows and the columns; if they are the `Unfolding` of another array, which applies to
+    arrays with as many axes, they are no part of the text.
+    """
 
     place: str
     part: str | None = None
+    axes: Axes | Unfolding | None = None
 
     @classmethod
     def of(cls, given: str | Path) -> "Address":
         """Parse an address; a file with the whole text as its path has precedence.
 
-        >>> Address.of("/data/a.h5ad::layers/counts")
-        Address(place='/data/a.h5ad', part='layers/counts')
+        >>> Address.of("/data/a.h5ad::layers/counts").part, str(Address.of("/data/a.zarr::(t) x (y, x)").axes)
+        ('layers/counts', '(t)x(y,x)')
         """
         text = without_file_scheme(str(given))
+        before, _, last = text.rpartition(MARK)
+        axes = Axes.parse(last) if before and not _is_there(text) else None
+        text = text if axes is None else before
         place, mark, part = text.rpartition(MARK)
-        if not mark or (not is_url(text) and os.path.exists(absolute(text))):
+        if not mark or _is_there(text):
             place, part = text, ""
-        if is_url(place):
-            return cls(check_url(place), part.strip("/") or None)
-        return cls(str(absolute(place)), part.strip("/") or None)
+        place = check_url(place) if is_url(place) else str(absolute(place))
+        return cls(place, part.strip("/") or None, axes)
 
     def __str__(self) -> str:
-        return self.place if self.part is None else f"{self.place}{MARK}{self.part}"
+        axes = str(self.axes) if isinstance(self.axes, Axes) else None
+        return MARK.join(word for word in (self.place, self.part, axes) if word is not None)
+
+    @property
+    def array(self) -> str:
+        """The address of the array, without axes."""
+        return str(self._replace(axes=None))
+
+    def with_axes(self, axes: Axes | Unfolding | None) -> "Address":
+        """Return the address with axes for its array; DataError if it names others itself."""
+        if self.axes is None:
+            return self._replace(axes=axes)
+        if isinstance(axes, Axes) and axes != self.axes:
+            raise DataError(f"{self} names its axes, and {axes} are given for it; give one of the two.")
+        return self
 
     def of_part(self, part: str) -> "Address":
         """Return the address of a part of the place."""
-        return Address(self.place, part)
+        return self._replace(part=part)
+
+
+def _is_there(text: str) -> bool:
+    """Return whether a text is the path of a file or a folder."""
+    return not is_url(text) and os.path.exists(absolute(text))
 
 
 class NotInPlace(DataError):

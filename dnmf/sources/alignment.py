@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from dnmf.errors import DataError, DataWarning, warn
 from dnmf.sources.base import Axis, Layout, Source
-from dnmf.sources.formats.xarray_array import names_of
+from dnmf.sources.formats.xarray_array import coordinates_of
 from dnmf.sources.frames import labels_of
 from dnmf.sources.memory import ArraySource, SparseSource
 from dnmf.sources.names import NO_NAMES, Names, Order, order_of, warn_of_order
-from dnmf.sources.weighted import MemoryWeights
+from dnmf.sources.weighted import MemoryWeights, check_same_array
 
 AXES: tuple[Axis, Axis] = ("rows", "columns")
 
@@ -28,7 +28,7 @@ def names_in(table: Any) -> Names:
     if package == "polars" and kind == "DataFrame":
         return Names.of(None, table.columns)
     if package == "xarray" and hasattr(table, "dims") and len(table.dims) == 2:
-        return names_of(table)
+        return Names.of(*coordinates_of(table))
     return NO_NAMES
 
 
@@ -84,6 +84,7 @@ def aligned_weights(source: Source, like: Layout, given: Names) -> Source | Memo
         If the names differ, or are in another order and the weights are not in memory.
     """
     layout = source.layout
+    check_same_array(layout.unfolding, like.unfolding)
     if layout.user_shape != like.user_shape:
         return source  # WeightedSource refuses its shape
     orders = [_weight_order(axis, layout.names, like.names, given) for axis in AXES]

@@ -17,6 +17,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, work_dtype
 from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.unfolding import Unfolding
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ class Layout:
         The share of `read_bytes` that is for the weights of the entries.
     in_memory
         Whether the user holds the matrix in memory, and gets factors that are NumPy arrays.
+    prepared_bytes
+        The share of `read_bytes` that is for the preparation of a block.
+    unfolding
+        The shape of the array whose axes make the rows and the columns, or None.
+    reads
+        How often a pass reads each chunk of the matrix.
     """
 
     shape: tuple[int, int]
@@ -70,6 +77,9 @@ class Layout:
     held_bytes: int = 0
     weights_bytes: int = 0
     in_memory: bool = False
+    prepared_bytes: int = 0
+    unfolding: Unfolding | None = None
+    reads: int = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = [field.name for field in dataclasses.fields(self)]
@@ -87,11 +97,11 @@ class Layout:
         location: str | None,
         names: Names,
         read_bytes: int | None = None,
-        held_bytes: int = 0,
+        **others: Any,
     ) -> Self:
         """Return the layout of a dense matrix on a disk or in a bucket, of the user's shape and names.
 
-        A read takes one block of memory by default.
+        A read takes one block of memory by default; other attributes keep their defaults unless they are given.
         """
         cut = shape[::-1] if transposed else shape
         work_dtype(dtype)
@@ -103,11 +113,10 @@ class Layout:
             read_bytes=cut[0] * bounds[1] * dtype.itemsize if read_bytes is None else read_bytes,
             stored_bytes=math.prod(shape) * dtype.itemsize,
             sparse=False,
-            on_disk=True,
             kind=kind,
             location=location,
             names=names.checked(shape),
-            held_bytes=held_bytes,
+            **{"on_disk": True, **others},
         )
 
     @property

@@ -52,6 +52,35 @@ def streams_rows(shape: tuple[int, int], streamed: Axis | None, grid: tuple[int,
     return shape[0] > shape[1]
 
 
+def streams_long(shape: tuple[int, int], rows_are_near: bool) -> bool:
+    """Return whether to stream the rows: the longer axis, unless the lengths are similar.
+
+    The factor of the axis that is not streamed is held whole, so that axis should be the short one. If they differ
+    by less than 4 times, the axis that is contiguous in the file is streamed, which is read much faster.
+
+    >>> streams_long((20000, 2000), rows_are_near=True), streams_long((2000, 10**6), rows_are_near=True)
+    (True, False)
+    """
+    rows, columns = shape
+    if 4 * columns <= rows:
+        return True
+    return rows_are_near and columns < 4 * rows
+
+
+def default_chunks(shape: tuple[int, int], itemsize: int, by: Axis | None = None) -> tuple[int, int]:
+    """Return the shape of the chunks that `dnmf convert` writes.
+
+    They are panels of about `BLOCK_BYTES` across the shorter axis, or cut along the axis `by`.
+
+    >>> default_chunks((2000, 10**6), 4), default_chunks((10**6, 2000), 4), default_chunks((10, 20), 4, "rows")
+    ((2000, 2097), (2097, 2000), (10, 20))
+    """
+    by_rows = shape[0] > shape[1] if by is None else by == "rows"
+    across = shape[1] if by_rows else shape[0]
+    width = max(1, BLOCK_BYTES // (across * itemsize))
+    return (min(width, shape[0]), across) if by_rows else (across, min(width, shape[1]))
+
+
 def cut_tiles(
     shape: tuple[int, int], tiles: tuple[int, int], dtype: np.dtype[Any], streamed: Axis | None
 ) -> tuple[bool, tuple[int, ...]]:

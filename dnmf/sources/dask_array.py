@@ -18,9 +18,10 @@ from dnmf.errors import DataError, DataWarning, ReadError, exhausted, warn
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
-from dnmf.sources.base import Axis, Layout, check_shape, name_of_block
+from dnmf.sources.base import Axis, Layout, check_shape, name_of_block, relabelled
 from dnmf.sources.blocks import as_matrix
 from dnmf.sources.bounds import streams_rows
+from dnmf.sources.unfolding import Unfolding
 from dnmf.storage.urls import redacted
 
 Key = tuple[Any, ...]
@@ -37,8 +38,7 @@ class DaskSource:
     computed: ClassVar[bool] = True
 
     def __init__(self, array: da.Array, streamed: Axis | None = None, missing: Missing = "none") -> None:
-        if any(math.isnan(size) for axis in array.chunks for size in axis):
-            raise DataError("V is a Dask array whose chunk sizes are not known; call V.compute_chunk_sizes() first.")
+        check_sizes(array)
         shape = check_shape(array.shape, "V")
         array = array if streamed is None else cut_along(array, streamed)
         rows, columns = array.numblocks
@@ -93,6 +93,23 @@ class DaskSource:
     def _shape(self, key: Key) -> tuple[int, ...]:
         """Return the declared shape of a chunk."""
         return tuple(int(sizes[place]) for sizes, place in zip(self._sizes, key[1:], strict=True))
+
+
+def check_sizes(array: da.Array) -> None:
+    """Raise DataError if a Dask array does not know the sizes of its chunks."""
+    if any(math.isnan(size) for axis in array.chunks for size in axis):
+        raise DataError("V is a Dask array whose chunk sizes are not known; call V.compute_chunk_sizes() first.")
+
+
+def open_dask(
+    array: da.Array, streamed: Axis | None = None, missing: Missing = "none", unfolding: Unfolding | None = None
+) -> DaskSource:
+    """Open a Dask array as a matrix; `transpose` and `reshape` of Dask unfold it."""
+    if unfolding is None:
+        return DaskSource(array, streamed, missing)
+    matrix = array.transpose(unfolding.order).reshape(unfolding.matrix_shape)
+    source = DaskSource(matrix, streamed, missing)
+    return relabelled(source, unfolding=unfolding, kind=f"{source.layout.kind}, {unfolding}")
 
 
 def cut_along(array: da.Array, axis: Axis) -> da.Array:

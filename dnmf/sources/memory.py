@@ -14,7 +14,9 @@ from dnmf.settings import Missing
 from dnmf.sources.base import Axis, InMemory, Layout, Source, check_shape, relabelled
 from dnmf.sources.blocks import as_matrix, canonical, to_scipy, with_nan
 from dnmf.sources.bounds import fine_bounds, fine_entry_bounds, streams_rows
+from dnmf.sources.boxes import ArrayBoxes, UnfoldedSource, joins
 from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.unfolding import Unfolding
 
 Held = TypeVar("Held", "ArraySource", "SparseSource")
 
@@ -44,6 +46,22 @@ class ArraySource(InMemory):
     def read(self, block: int, scratch: Scratch) -> Block:
         """Return a view."""
         return self.matrix[:, self.layout.columns(block)]
+
+
+def open_numpy(
+    given: Any, streamed: Axis | None = None, unfolding: Unfolding | None = None
+) -> ArraySource | UnfoldedSource:
+    """Open an array in memory as a matrix, without a copy of the whole."""
+    if unfolding is None:
+        return ArraySource(given, streamed)
+    array = given if isinstance(given, np.ndarray) else np.asarray(given)
+    turned, height = array.transpose(unfolding.order), len(unfolding.rows)
+    if joins(turned.shape, turned.strides, height):
+        source: ArraySource | UnfoldedSource = ArraySource(turned.reshape(unfolding.matrix_shape), streamed)
+        return relabelled(source, unfolding=unfolding, kind=f"{source.layout.kind}, {unfolding}")
+    source = UnfoldedSource(ArrayBoxes(array), unfolding, "NumPy array", None, streamed)
+    mapped = isinstance(array, np.memmap)
+    return relabelled(source, on_disk=mapped, in_memory=not mapped)
 
 
 class SparseSource(InMemory):

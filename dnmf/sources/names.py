@@ -221,7 +221,7 @@ def _text(name: Any) -> str:
 
 def _read(given: str | Path) -> list[Any]:
     """Return the names in a file, or in a column of it."""
-    place, part = (Path(given), None) if is_url(str(given)) else Address.of(given)
+    place, part = (Path(given), None) if is_url(str(given)) else Address.of(given)[:2]
     path = absolute(Path(place))
     try:
         packed = path.read_bytes()

@@ -8,7 +8,6 @@ import dask.array as da
 import numpy as np
 import scipy.sparse
 import zarr
-from zarr.errors import ContainsArrayError
 
 from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.settings import Missing
@@ -16,23 +15,23 @@ from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
 from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
-from dnmf.sources.dask_array import DaskSource
+from dnmf.sources.dask_array import check_sizes, open_dask
 from dnmf.sources.file_kinds import opener_of, opener_of_name
 from dnmf.sources.formats.column_major import is_transposed
 from dnmf.sources.formats.tables import open_arrow
 from dnmf.sources.formats.tenx_folder import hint_below
 from dnmf.sources.formats.xarray_array import open_dataarray
-from dnmf.sources.formats.zarr_group import open_array, open_group
+from dnmf.sources.formats.zarr_group import location_of, open_array, open_group, open_known_group, open_node
 from dnmf.sources.formats.zip_store import ENDING, METADATA, address_in_zip, is_zip, store_at
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
-from dnmf.sources.memory import ArraySource, SparseSource, from_sparse, recut, unmasked
+from dnmf.sources.memory import SparseSource, from_sparse, open_numpy, recut, unmasked
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable, unknown_kind
 from dnmf.sources.reopened import ReopenableSource
+from dnmf.sources.unfolding import Axes, Unfolded, Unfolding, unfolding_of
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
-from dnmf.storage.objects import UrlStore
 from dnmf.storage.urls import is_url, redacted
 
 
@@ -43,6 +42,7 @@ def open_matrix(
     bounds: Sequence[int] | None = None,
     names: Names = NO_NAMES,
     missing: Missing = "none",
+    axes: Axes | Unfolding | None = None,
 ) -> Source:
     """Open a matrix to be read block by block, alone or with the weights of its entries.
 
@@ -67,6 +67,9 @@ def open_matrix(
         With `"nan"`, masked entries of an array become NaN, which is missing; otherwise they are refused.
     names
         Names given for V, to compare with those of the weights.
+    axes
+        The axes of an array that make the rows and columns, unless V names them itself; or the `Unfolding` of another
+        array, in whose way one of as many axes is unfolded.
 
     Raises
     ------
@@ -79,18 +82,20 @@ def open_matrix(
     (3, 5)
     """
     if weights is not None:
-        values = open_matrix(V, streamed, bounds=bounds, missing=missing)
+        values = open_matrix(V, streamed, bounds=bounds, missing=missing, axes=axes)
         like = values.layout
         if isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights):
             return WeightedSource(values, MemoryWeights(weights, like))
-        opened = open_matrix(weights, "rows" if like.transposed else "columns")
+        opened = open_matrix(weights, "rows" if like.transposed else "columns", axes=like.unfolding)
         return WeightedSource(values, aligned_weights(opened, like, names))
-    source = _open(V, streamed, missing)
+    source = _open(V, streamed, missing, axes)
     return source if source is V else recut(source, bounds)
 
 
-def _open(V: Any, streamed: Axis | None, missing: Missing) -> Source:
+def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfolding | None) -> Source:
     """Open a matrix of any kind, without weights; a source is returned unchanged."""
+    if isinstance(V, Unfolded):
+        return _open(V.array, streamed, missing, V.axes)
     if isinstance(V, Prepared):
         if streamed not in (None, V.axis):
             raise DataError(
@@ -102,32 +107,34 @@ def _open(V: Any, streamed: Axis | None, missing: Missing) -> Source:
         given: Source = V
         return given
     if isinstance(V, (str, Path)):
-        return _open_place(str(V), streamed)
-    if isinstance(V, (zarr.Array, zarr.Group)) and (address := address_in_zip(V)) is not None:
-        return _open_place(address, streamed)
+        return open_place(Address.of(V).with_axes(axes), streamed)
+    if isinstance(V, (zarr.Array, zarr.Group)) and (found := address_in_zip(V)) is not None:
+        return open_place(Address.of(found).with_axes(axes), streamed)
     if isinstance(V, zarr.Array):
-        return open_array(V, _location(V), streamed)
+        location = location_of(V)
+        address = None if location is None else Address.of(location).with_axes(axes)
+        return open_array(V, address, streamed, axes)
     if isinstance(V, zarr.Group):
-        return _open_zarr_group(V, streamed)
+        return open_known_group(V, streamed, axes)
     if isinstance(V, da.Array):
-        return DaskSource(V, streamed, missing)
-    if scipy.sparse.issparse(V):
-        return SparseSource(V, streamed)
+        check_sizes(V)
+        return open_dask(V, streamed, missing, unfolding_of(V.shape, axes))
     if isinstance(V, np.ma.MaskedArray):
         V = unmasked(V, missing)
     if isinstance(V, (np.ndarray, list, tuple)):
-        return ArraySource(V, streamed)
-    source = _open_foreign(V, streamed)
+        return open_numpy(V, streamed, unfolding_of(np.shape(V), axes))
+    source = SparseSource(V, streamed) if scipy.sparse.issparse(V) else _open_foreign(V, streamed, axes)
     if source is None:
         raise DataError(
             f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a "
             "Dask array, a DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData, a "
             f"zarr.Array, or {KNOWN}."
         )
+    check_axes_used(source, axes)
     return source
 
 
-def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
+def _open_foreign(V: Any, streamed: Axis | None, axes: Axes | Unfolding | None) -> Source | None:
     """Open an object of an optional package, without importing it; None if it is unknown."""
     package, kind = type(V).__module__.partition(".")[0], type(V).__name__
     if package == "pandas" and kind == "DataFrame":
@@ -139,13 +146,13 @@ def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
     if package == "dask" and kind == "DataFrame":
         return open_dask_frame(V, streamed)
     if package == "xarray" and hasattr(V, "dims") and hasattr(V, "variable"):
-        return open_dataarray(V, streamed)
+        return open_dataarray(V, streamed, axes)
     if package == "xarray":
         raise DataError("V is an xarray Dataset; give one of its variables, as data['counts'].")
     if is_sparse_array(V):
         return from_sparse(V, streamed)
     if package == "h5py" and kind in ("Dataset", "Group", "File"):
-        return _open_h5py(V, streamed)
+        return _open_h5py(V, streamed, axes)
     if package == "anndata" and kind == "AnnData":
         return _open_anndata(V, streamed)
     if package == "anndata" and kind == "Raw":
@@ -155,7 +162,7 @@ def _open_foreign(V: Any, streamed: Axis | None) -> Source | None:
     return None
 
 
-def _open_h5py(V: Any, streamed: Axis | None) -> Source:
+def _open_h5py(V: Any, streamed: Axis | None, axes: Axes | Unfolding | None) -> Source:
     """Open a dataset or a group of an HDF5 file that h5py has opened, by the path of the file."""
     if not V:
         raise DataError("V lies in an HDF5 file that has been closed; open it again, or give its path.")
@@ -165,7 +172,7 @@ def _open_h5py(V: Any, streamed: Axis | None) -> Source:
             f"V is the dataset {part} of {V.file.filename}, which holds the transpose of its matrix, as in files of "
             f"MATLAB and loom; give '{V.file.filename}{MARK}{part}' for the matrix, or V[...] for the transpose."
         )
-    return open_matrix(f"{V.file.filename}{MARK}{part}" if part else V.file.filename, streamed)
+    return open_matrix(f"{V.file.filename}{MARK}{part}" if part else V.file.filename, streamed, axes=axes)
 
 
 def _open_anndata(V: Any, streamed: Axis | None) -> Source:
@@ -198,9 +205,8 @@ def _layers(V: Any) -> str:
     return f", of {', '.join(map(repr, V.layers))}" if len(V.layers) else ""
 
 
-def _open_place(given: str, streamed: Axis | None) -> Source:
+def open_place(address: Address, streamed: Axis | None) -> Source:
     """Open the matrix at an address."""
-    address = Address.of(given)
     path = Path(address.place)
     if is_url(address.place):
         if opener_of_name(path.name) is not None or path.name.lower().endswith(ENDING):
@@ -208,13 +214,26 @@ def _open_place(given: str, streamed: Axis | None) -> Source:
                 f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it "
                 f"with: {convert_command(path.name)}"
             )
-        return _open_zarr(address, streamed)
-    check_readable(path, given)
+        source = _open_zarr(address, streamed)
+        check_axes_used(source, address.axes)
+        return source
+    check_readable(path, str(address))
     opener = opener_of(path, address.part)
     with reading_part(str(address), str(address)):
         if opener is None and path.is_file() and not is_zip(path):
-            raise unknown_kind(path, given)
-        return (opener or _open_zarr)(address, streamed)
+            raise unknown_kind(path, str(address))
+        source = (opener or _open_zarr)(address, streamed)
+    check_axes_used(source, address.axes)
+    return source
+
+
+def check_axes_used(source: Source, axes: Axes | Unfolding | None) -> None:
+    """Raise DataError if axes were given for a matrix of another kind than an array with these axes."""
+    layout, found = source.layout, source.layout.unfolding
+    if isinstance(axes, Axes) and (found is None or Unfolding.of(found.shape, axes, found.names) != found):
+        raise DataError(
+            f"{layout.location or 'V'} is a matrix ({layout.kind}), and {axes} is for dense arrays; leave it out."
+        )
 
 
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
@@ -225,7 +244,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
         if file.exists() and not file.is_file():  # Zarr would wait for the first byte of a pipe
             raise DataError(f"{file} is not a regular file; give {KNOWN}.")
     try:
-        node = _zarr_node(store_at(address.place))
+        node = open_node(store_at(address.place))
     except DnmfError:
         raise
     except Exception as error:
@@ -239,39 +258,7 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
         return open_group(node, address, streamed)
     if address.part is not None:
         raise DataError(f"{address.place} is a Zarr array, which has no parts; give it without {MARK}{address.part}.")
-    return open_array(node, str(address), streamed)
-
-
-def _zarr_node(store: Any) -> Any:
-    """Open a Zarr array or group, without consolidated metadata if these have an array that cannot be opened."""
-    try:
-        return zarr.open(store, mode="r")
-    except ValueError:
-        try:
-            return zarr.open_group(store, mode="r", use_consolidated=False)
-        except Exception:
-            pass
-        raise
-
-
-def _open_zarr_group(group: zarr.Group, streamed: Axis | None) -> Source:
-    """Open a group that zarr has opened, as a part of the root group, which may have names for it."""
-    location = _location(group)
-    if location is None or not group.path:
-        return open_group(group, None if location is None else Address.of(location), streamed)
-    try:
-        root = zarr.open_group(group.store, mode="r")
-    except (FileNotFoundError, ContainsArrayError):
-        return open_group(group, Address.of(location), streamed)
-    return open_group(root, Address.of(location.removesuffix(f"/{group.path}")).of_part(group.path), streamed)
-
-
-def _location(array: zarr.Array[Any] | zarr.Group) -> str | None:
-    """Return the path or URL of an opened array or group, or None if it is unknown."""
-    if isinstance(array.store, UrlStore):
-        return str(array.store_path)
-    url = str(array.store_path)
-    return url.removeprefix("file://") if url.startswith("file://") else None
+    return open_array(node, address, streamed)
 
 
 ReopenableSource.opener = open_matrix

@@ -43,6 +43,7 @@ class Prepared:
             layout,
             dtype=layout.work_dtype,
             read_bytes=layout.read_bytes + taken,
+            prepared_bytes=layout.prepared_bytes + taken,
             kind=f"{layout.kind}, prepared by {', '.join(step.name for step in self.steps)}",
         )
 

@@ -19,6 +19,7 @@ from dnmf.sources.memory import SparseSource, read_into_memory
 from dnmf.sources.names import NO_NAMES, Names, Order
 from dnmf.sources.opening import open_matrix
 from dnmf.sources.prepared import Prepared
+from dnmf.sources.unfolding import Axes, Unfolding
 
 
 def open_prepared(
@@ -29,6 +30,7 @@ def open_prepared(
     bounds: Sequence[int] | None = None,
     names: Names = NO_NAMES,
     missing: Missing = "none",
+    axes: Axes | Unfolding | None = None,
 ) -> Source:
     """Open a matrix and prepare it by the steps of a run, unless it is prepared by them already.
 
@@ -46,11 +48,11 @@ def open_prepared(
                 "the same steps."
             )
     elif steps:
-        V = Prepared(open_matrix(V, streamed, bounds=bounds, missing=missing), steps)
-    return open_matrix(V, streamed, weights, bounds, names, missing)
+        V = Prepared(open_matrix(V, streamed, bounds=bounds, missing=missing, axes=axes), steps)
+    return open_matrix(V, streamed, weights, bounds, names, missing, axes)
 
 
-def open_along(V: Any, axis: Axis, missing: Missing = "none") -> Source:
+def open_along(V: Any, axis: Axis, missing: Missing = "none", axes: Axes | Unfolding | None = None) -> Source:
     """Open a matrix to be read along an axis, even if it is not cut along it.
 
     A small sparse matrix on a disk that is compressed by its other axis is read into memory.
@@ -60,12 +62,12 @@ def open_along(V: Any, axis: Axis, missing: Missing = "none") -> Source:
     DataError
         If it is too large for that, or was prepared or opened to be read along the other axis.
     """
-    source = V if isinstance(V, Prepared) else open_matrix(V, missing=missing)
+    source = V if isinstance(V, Prepared) else open_matrix(V, missing=missing, axes=axes)
     if source.layout.transposed == (axis == "rows"):
         return source
     if isinstance(source, CompressedSource) and source.entries <= entry_list.HELD_ENTRIES:
         return _turned(source, axis)
-    source = open_matrix(V, axis, missing=missing)
+    source = open_matrix(V, axis, missing=missing, axes=axes)
     if source.layout.transposed != (axis == "rows"):
         other = "columns" if axis == "rows" else "rows"
         raise DataError(

@@ -15,6 +15,7 @@ from dnmf.sources.base import InMemory, Layout, Source, check_shape
 from dnmf.sources.blocks import CheckedPart, as_matrix, part_for, read_block
 from dnmf.sources.memory import as_columns, columns_of
 from dnmf.sources.prepared import Prepared
+from dnmf.sources.unfolding import Unfolding, unfolding_of
 
 
 class ReadTogether:
@@ -61,6 +62,12 @@ class WeightedSource(ReadTogether):
     def part(self, blocks: range) -> "WeightedPart":
         """Return the form of these blocks that is sent to another process."""
         return WeightedPart(part_for(self.values, blocks), part_for(self.weights, blocks))
+
+
+def check_same_array(weights: Unfolding | None, V: Unfolding | None) -> None:
+    """Raise DataError if the rows or columns of weights are made by axes of another array than those of V."""
+    if weights is not None and V is not None and (weights.differs(V, "rows") or weights.differs(V, "columns")):
+        raise DataError(f"weights is {weights}, and V is {V}; give weights with the axes of V in the same order.")
 
 
 def is_weighted(source: Source) -> bool:
@@ -113,6 +120,10 @@ class MemoryWeights(InMemory):
         array = given if scipy.sparse.issparse(given) else np.asarray(given)
         if array.dtype.kind not in "buif":
             raise DataError(f"weights has dtype {array.dtype}; give real numbers of at least 0.")
+        unfolding = None if array.ndim < 3 else unfolding_of(array.shape, like.unfolding, None, "weights")
+        check_same_array(unfolding, like.unfolding)
+        if unfolding is not None:
+            array = array.transpose(unfolding.order).reshape(unfolding.matrix_shape)
         array = as_matrix(array, "weights")
         shape = check_shape(array.shape, "weights")
         matrix = array.T if like.transposed else array

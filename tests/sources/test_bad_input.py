@@ -37,7 +37,7 @@ def test_bad_entries_are_named_by_their_place(form, value, what):
     [
         (np.ones((0, 5)), r"is empty: its shape is \(0, 5\)"),
         (np.ones(5), r"has 1 dimension\(s\), shape \(5,\); V must be a matrix"),
-        (np.ones((2, 3, 4)), r"has 3 dimension\(s\)"),
+        (np.ones((2, 0, 4)), r"is empty: its shape is \(2, 0, 4\)"),
         (np.ones((4, 4), complex), "has dtype complex128, which is not a real number; pass booleans, integers or"),
         (np.array([["a", "b"]]), "has dtype <U1, which is not a real number"),
         (np.ones((4, 4), object), "has dtype object, which is not a real number"),

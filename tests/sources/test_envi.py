@@ -38,6 +38,7 @@ def test_every_order_is_read_as_spectral_reads_it(interleave, monkeypatch, tmp_p
             np.testing.assert_array_equal(read_back(source), expected)
     assert source.layout.names.columns.tolist() == list(map(str, WAVES))
     assert source.layout.kind == f"ENVI image of 13 × 7 pixels, {interleave}"
+    assert source.layout.unfolding.row_shape == (13, 7)
     for by in ("rows", "columns"):
         convert(place, tmp_path / f"{by}.zarr", by=by)
         again = open_matrix(tmp_path / f"{by}.zarr")

@@ -83,7 +83,7 @@ class NamedSource(DaskSource):
 
 
 def test_names_of_a_source_travel_and_are_overruled_axis_by_axis(monkeypatch, store):
-    monkeypatch.setattr("dnmf.sources.opening.DaskSource", NamedSource)
+    monkeypatch.setattr("dnmf.sources.dask_array.DaskSource", NamedSource)
     lazy = da.from_array(V, chunks=(24, 20))
     result = dnmf.factorize(lazy, **FEW, store=store, row_names=range(24))
     assert told(result.names) == told(dnmf.load(store).names) == [[str(row) for row in range(24)], GENES]
@@ -95,7 +95,7 @@ def test_a_store_without_names_has_none_until_a_matrix_brings_them(monkeypatch, 
     lazy = da.from_array(V, chunks=(24, 20))
     dnmf.factorize(lazy, **FEW, store=store)
     assert not dnmf.load(store).names
-    monkeypatch.setattr("dnmf.sources.opening.DaskSource", NamedSource)
+    monkeypatch.setattr("dnmf.sources.dask_array.DaskSource", NamedSource)
     assert told(dnmf.resume(store, lazy, max_passes=3).names) == told(dnmf.load(store).names) == [CELLS, GENES]
 
 

@@ -130,16 +130,16 @@ def test_what_is_no_matrix_is_refused_in_a_sentence(make, sentence):
         open_matrix(make())
 
 
-@pytest.mark.parametrize("what", ["object", "structure", "cube", "text"])
+@pytest.mark.parametrize("what", ["object", "structure", "vector", "text"])
 def test_a_file_that_holds_no_matrix_is_refused_and_not_run(what, tmp_path):
     content = {
         "object": np.array([[{"a": 1}]], dtype=object),
         "structure": np.zeros((2, 2), dtype=[("x", "f4")]),
-        "cube": np.zeros((2, 2, 2)),
+        "vector": np.zeros(2),
         "text": np.array([["a"]]),
     }[what]
     np.save(tmp_path / "V.npy", content)
-    with pytest.raises(DataError, match="which is not a real number" if what != "cube" else r"has 3 dimension\(s\)"):
+    with pytest.raises(DataError, match="which is not a real number" if what != "vector" else r"has 1 dimension\(s\)"):
         open_matrix(tmp_path / "V.npy")
 
 

@@ -75,7 +75,7 @@ def find(root: Any, address: Address, kind: str) -> Found:
     path, node = _node_at(root, address)
     while not is_matrix(node):
         if not is_group(node):
-            raise _not_two_axes(node, address, kind)
+            raise _too_few_axes(node, address)
         inside = _inside(node)
         if len(inside) != 1:
             sentence = f"{address} is {kind} group, not an array; {_listing(node, address)}"
@@ -123,19 +123,12 @@ def _node_at(root: Any, address: Address) -> tuple[str, Any]:
     return part, node
 
 
-def _not_two_axes(node: Any, address: Address, kind: str) -> DataError:
-    """Return the error for an array that is not a matrix, with a way to make it one."""
+def _too_few_axes(node: Any, address: Address) -> DataError:
+    """Return the error for an array that is not a matrix."""
     axes = axes_of(node)
     if axes is None:
-        return DataError(f"{address} does not hold numbers; give an array of two axes.")
-    if axes < 3:
-        return DataError(f"{address} has {axes} dimension(s), shape {node.shape}; give an array of two axes.")
-    opened = f"h5py.File({address.place!r})[{node.name!r}]" if "HDF5" in kind else f"zarr.open({address.place!r})"
-    opened += f"[{node.path!r}]" if "Zarr" in kind and node.path else ""
-    return DataError(
-        f"{address} has {axes} axes, shape {node.shape}, and V must be a matrix; give it as one, by "
-        f"dask.array.from_array({opened}).reshape({node.shape[0]}, -1)."
-    )
+        return DataError(f"{address} does not hold numbers; give an array of two axes or more.")
+    return DataError(f"{address} has {axes} dimension(s), shape {node.shape}; give an array of two axes or more.")
 
 
 def is_anndata(node: Any) -> bool:
@@ -149,7 +142,7 @@ def _listing(node: Any, address: Address) -> str:
     """List the matrices, with an example of an address."""
     names = [name for name, _ in matrices(node)]
     if not names:
-        return "it holds no array of two axes."
+        return "it holds no array of two axes or more."
     part = "" if address.part is None else f"{address.part}/"
     more = "" if len(names) <= SHOWN else f" and {len(names) - SHOWN} more"
     example = address.of_part(part + names[0])

@@ -20,12 +20,13 @@ from dnmf.errors import DataError, DataWarning, needed, warn
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.addresses import MARK, Address
-from dnmf.sources.base import Axis, Layout, SharedSource, Source, check_shape
+from dnmf.sources.base import Axis, Layout, SharedSource, Source, check_shape, relabelled
 from dnmf.sources.bounds import cut_tiles
 from dnmf.sources.formats.raw_array import FileSource, Plain, flat_bytes
 from dnmf.sources.formats.raw_bytes import expect_file, fill, opened, read_into
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import parsing
+from dnmf.sources.unfolding import Unfolding
 
 WHAT = "ENVI header"
 ENDINGS = ("", ".img", ".dat", ".raw", ".bin", ".sli", ".hyspex", ".bsq", ".bil", ".bip")
@@ -120,9 +121,12 @@ def open_envi(address: Address, streamed: Axis | None = None) -> Source:
         return FileSource(numbers, kind, str(address), streamed, names)
     numbers = Plain(data, offset, (lines * samples, bands), dtype, in_columns=order == "bsq")
     names = Names.of(None, _listed(header, bands, "wavelength", "band names"))
-    if order == "bil":
-        return BilSource(numbers, (lines, samples, bands), kind, str(address), streamed, names)
-    return FileSource(numbers, kind, str(address), streamed, names)
+    source: FileSource | BilSource = (
+        BilSource(numbers, (lines, samples, bands), kind, str(address), streamed, names)
+        if order == "bil"
+        else FileSource(numbers, kind, str(address), streamed, names)
+    )
+    return relabelled(source, unfolding=Unfolding((lines, samples, bands), (0, 1), (2,), ("y", "x", "band")))
 
 
 def _header_of(path: Path) -> dict[str, Any]:

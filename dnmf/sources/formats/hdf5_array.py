@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.errors import DataError, ReadError, needed
+from dnmf.errors import ReadError, needed
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Axis, Layout, check_shape
 from dnmf.sources.bounds import cut_tiles
 from dnmf.sources.formats.hdf5_filters import check_filters, filters_of, unshuffled
-from dnmf.sources.formats.raw_array import FileSource, Plain, flat_bytes
+from dnmf.sources.formats.raw_array import flat_bytes
 from dnmf.sources.formats.raw_bytes import fill, opened
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import reading
@@ -33,7 +33,7 @@ MOST_CHUNKS = 10**7
 
 
 class Hdf5Array:
-    """The numbers of a dataset with one or two axes.
+    """The numbers of a dataset.
 
     Attributes
     ----------
@@ -239,21 +239,6 @@ class Turned:
 
     def __getitem__(self, chosen: tuple[slice, slice]) -> NDArray[Any]:
         return self.array[chosen[::-1]].T
-
-
-def open_dataset(
-    dataset: Any, what: str, location: str, streamed: Axis | None, names: Names, in_columns: bool = False
-) -> FileSource | Hdf5Source:
-    """Open a dense matrix in the fastest way; the dataset holds its transpose if `in_columns` is set."""
-    what = f"{what or 'dataset'} in HDF5"
-    if dataset.dtype.kind not in "buif":
-        raise DataError(f"{location} has dtype {dataset.dtype}, which is not a real number; pass a dataset of numbers.")
-    array = array_of(dataset)
-    if array.offset is None:
-        return Hdf5Source(array, what, location, streamed, names, in_columns)
-    rows, columns = array.shape[::-1] if in_columns else array.shape
-    numbers = Plain(array.path, array.offset, (rows, columns), array.dtype, in_columns)
-    return FileSource(numbers, f"{what}, contiguous, read directly", location, streamed, names)
 
 
 def array_of(dataset: Any) -> Hdf5Array:

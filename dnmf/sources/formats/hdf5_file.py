@@ -1,20 +1,23 @@
-"""HDF5 files: AnnData's `.h5ad`, counts of 10x Genomics, loom, MATLAB 7.3, and datasets of two axes."""
+"""HDF5 files: AnnData's `.h5ad`, counts of 10x Genomics, loom, MATLAB 7.3, and datasets of two or more axes."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnmf.errors import needed
+from dnmf.errors import DataError, needed
 from dnmf.sources.addresses import Address
+from dnmf.sources.axis_names import names_along
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.anndata_groups import find
 from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
-from dnmf.sources.formats.hdf5_array import array_of, open_dataset
+from dnmf.sources.formats.hdf5_array import array_of
+from dnmf.sources.formats.hdf5_dataset import dimensions_of, open_dataset
 from dnmf.sources.formats.netcdf_file import open_packed
 from dnmf.sources.formats.packing import is_packed
 from dnmf.sources.formats.stored_vectors import FileVector, Vector
 from dnmf.sources.read_errors import parsing, reading_part
+from dnmf.sources.unfolding import Axes, unfolding_of
 
 
 def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
@@ -37,9 +40,14 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
     with file, reading_part(str(address), str(address)):
         found = find(file, address, "an HDF5")
         if found.form is None and is_packed(found.node.attrs):
-            return open_packed(found.node, str(address), streamed)
+            return open_packed(found.node, address, streamed)
         if found.form is None:
-            return open_dataset(found.node, found.what, str(address), streamed, found.names, found.transposed)
+            if found.transposed:
+                check_plain(found.node, address)
+                return open_dataset(found.node, found.what, str(address), streamed, found.names, in_columns=True)
+            unfolding = unfolding_of(found.node.shape, address.axes, dimensions_of(found.node), address.array)
+            names = names_along((found.names.rows, found.names.columns), unfolding)
+            return open_dataset(found.node, found.what, str(address), streamed, names, unfolding)
         shape, by = found.form
         parts = [_vector(found.node[name]) if name in found.node else _empty(path) for name in found.parts]
     what = f"{found.what or 'sparse matrix'} in HDF5"
@@ -49,6 +57,16 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
 def _empty(path: Path) -> Vector:
     """Return the values or indices that MATLAB omits in a matrix of zeros."""
     return FileVector(path, 0, 0, np.dtype(np.int64))
+
+
+def check_plain(dataset: Any, address: Address) -> None:
+    """Raise DataError if axes are to be chosen of a dataset that is stored in reverse order."""
+    if len(dataset.shape) > 2 or isinstance(address.axes, Axes):
+        call = f"dask.array.from_array(h5py.File({address.place!r})[{dataset.name!r}]).T"
+        raise DataError(
+            f"{address.array} is stored with its {len(dataset.shape)} axes in reverse order; give {call}, or "
+            "dnmf.unfold of it, as V."
+        )
 
 
 def _vector(dataset: Any) -> Vector:

@@ -105,7 +105,7 @@ def source_at(path: Path, variable: Variable, address: Address, streamed: Axis |
             file.seek(starts.offset + (starts.size - 1) * starts.dtype.itemsize)
             used = int(np.frombuffer(stream.take(starts.dtype.itemsize), starts.dtype)[0])
     if variable.kind != SPARSE:
-        numbers = Plain(path, place.offset, variable.shape, place.dtype, in_columns=True)  # type: ignore[arg-type]
+        numbers = Plain(path, place.offset, variable.shape, place.dtype, in_columns=True)
         return FileSource(numbers, "MATLAB variable, read directly", str(address), streamed)
     rows, entries = (part._replace(size=min(part.size, used)) for part in (rows, entries))
     shape = check_shape(variable.shape, str(address))

@@ -5,12 +5,14 @@ from typing import Any
 
 from dnmf.errors import DataError, needed
 from dnmf.sources.addresses import Address, NotInPlace
+from dnmf.sources.axis_names import names_along
 from dnmf.sources.base import Axis, Source
-from dnmf.sources.formats.hdf5_array import open_dataset
+from dnmf.sources.formats.hdf5_dataset import open_dataset
 from dnmf.sources.formats.hdf5_filters import check_filters
 from dnmf.sources.formats.nodes import child, is_group, matrices, names_in
-from dnmf.sources.formats.xarray_array import LazySource, check_dims, decoded, is_decoded, names_of, undecoded
+from dnmf.sources.formats.xarray_array import check_dims, coordinates_of, decoded, is_decoded, lazy_source, undecoded
 from dnmf.sources.read_errors import parsing, reading_part
+from dnmf.sources.unfolding import unfolding_of
 
 
 def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
@@ -36,17 +38,19 @@ def open_netcdf(address: Address, streamed: Axis | None = None) -> Source:
         data = _opened_file(path, classic, group, name)
     with reading_part(str(address), str(address)):
         array = _chosen(data, address, group, name, deeper)
-        names = names_of(array)
+        unfolding = unfolding_of(array.shape, address.axes, array.dims, address.array)
+        names = names_along(coordinates_of(array), unfolding)
     if classic or is_decoded(array):
-        return LazySource(array, names, str(address), streamed)
+        return lazy_source(array, str(address), streamed, unfolding)
     data.close()
     inner = f"{group or ''}/{array.name}"
     with needed("h5py", address.place).File(path, "r") as file, reading_part(str(address), str(address)):
-        return open_dataset(file[inner], f"variable {array.name}", str(address), streamed, names)
+        return open_dataset(file[inner], f"variable {array.name}", str(address), streamed, names, unfolding)
 
 
-def open_packed(dataset: Any, location: str, streamed: Axis | None = None) -> Source:
+def open_packed(dataset: Any, address: Address, streamed: Axis | None = None) -> Source:
     """Open an HDF5 dataset of packed numbers as a NetCDF variable."""
+    location = str(address)
     for package in ("xarray", "h5netcdf"):
         needed(package, location)
     check_filters(dataset)
@@ -57,7 +61,8 @@ def open_packed(dataset: Any, location: str, streamed: Axis | None = None) -> So
     except Exception as error:
         raise undecoded(location, dataset.attrs, error) from error
     check_dims(array)
-    return LazySource(array, names_of(array), location, streamed)
+    unfolding = unfolding_of(array.shape, address.axes, array.dims, address.array)
+    return lazy_source(array, location, streamed, unfolding)
 
 
 def _place_of(address: Address) -> tuple[str | None, str | None, list[str]]:
@@ -90,18 +95,23 @@ def _opened_file(path: Path, classic: bool, group: str | None, name: str | None)
     return decoded(opened, others)
 
 
-def _may_be_meant(array: Any) -> bool:
-    """Return whether a variable is a matrix of numbers."""
-    return array.ndim == 2 and array.size > 0 and array.dtype.kind in "buif"
+def _may_be_meant(data: Any) -> list[str]:
+    """Return the names of the arrays of numbers in a data set that have two axes or more and are no bounds of cells."""
+    bounds = {one.attrs.get("bounds", one.encoding.get("bounds")) for one in data.variables.values()}
+    return [
+        str(name)
+        for name, array in data.data_vars.items()
+        if array.ndim > 1 and array.size > 0 and array.dtype.kind in "buif" and name not in bounds
+    ]
 
 
 def _chosen(data: Any, address: Address, group: str | None, name: str | None, deeper: list[str]) -> Any:
-    """Return the variable of an address, or the only one of two dimensions."""
+    """Return the variable of an address, or the only one of two or more dimensions."""
     if name is not None and name in data:
         array = data[name]
         check_dims(array)
         return array
-    names = [str(name) for name, array in data.data_vars.items() if _may_be_meant(array)]
+    names = _may_be_meant(data)
     if name is None and len(names) == 1:
         return data[names[0]]
     listed = [f"{group}/{name}" if group else name for name in names] + deeper
@@ -109,7 +119,7 @@ def _chosen(data: Any, address: Address, group: str | None, name: str | None, de
     hint = (
         f"give one of its variables: {', '.join(listed)}; as {address.of_part(listed[0])}"
         if listed
-        else ("it holds no variable of two dimensions; open it with xarray, make one, as by stack, and give that as V.")
+        else "it holds no variable of two dimensions or more, and V must be a matrix."
     )
     if name is not None or not listed:
         raise DataError(f"{what}; {hint}")

@@ -49,10 +49,10 @@ def axes_of(node: Any) -> int | None:
 
 
 def is_matrix(node: Any) -> bool:
-    """Return whether a node is an array of two axes, or a group that holds a compressed sparse matrix."""
+    """Return whether a node is an array of two axes or more, or a group that holds a compressed sparse matrix."""
     if is_group(node):
         return {"data", "indices", "indptr"} <= set(names_in(node)) or is_matlab_sparse(node)
-    return axes_of(node) == 2
+    return (axes_of(node) or 0) > 1
 
 
 def is_matlab_sparse(node: Any) -> bool:

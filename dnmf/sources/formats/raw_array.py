@@ -3,7 +3,9 @@
 They are read in the task and never mapped into memory: a truncated file is an error, not a crash.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,21 +17,33 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, Layout, SharedSource, check_shape
-from dnmf.sources.bounds import uncut_bounds
-from dnmf.sources.formats.raw_bytes import expect_file, fill, opened, read_into
+from dnmf.sources.bounds import streams_long, uncut_bounds
+from dnmf.sources.boxes import UnfoldedSource
+from dnmf.sources.formats.raw_bytes import PART, expect_box, expect_file, fill, fill_box, opened, read_into
 from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.slabs import Box
+from dnmf.sources.unfolding import Unfolding, unfolding_of
 
-RAW = re.compile(r"(?P<dtype>[^,]+),(?P<rows>\d+)x(?P<columns>\d+)(,(?P<order>[CF]))?(,(?P<offset>\d+))?")
+RAW = re.compile(r"(?P<dtype>[^,]+),(?P<shape>\d+(x\d+)+)(,(?P<order>[CF]))?(,(?P<offset>\d+))?")
 
 
 class Plain(NamedTuple):
-    """The position of contiguous numbers in a file, row by row or column by column."""
+    """The position of contiguous numbers in a file, with the last axis varying fastest, or the first one."""
 
     path: Path
     offset: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
     in_columns: bool
+
+    def check_size(self) -> None:
+        """Raise ReadError if the file is too short for the numbers."""
+        has, needs = self.path.stat().st_size, self.offset + math.prod(self.shape) * self.dtype.itemsize
+        if has < needs:
+            raise ReadError(
+                f"{self.path} is truncated: it has {has} bytes and its header promises {needs}. Write it again from "
+                "its origin."
+            )
 
 
 class FileSource(SharedSource):
@@ -39,16 +53,11 @@ class FileSource(SharedSource):
         self, numbers: Plain, kind: str, location: str, streamed: Axis | None = None, names: Names = NO_NAMES
     ) -> None:
         self.numbers = numbers
-        path, offset, given, dtype, in_columns = numbers
+        _, _, given, dtype, in_columns = numbers
         shape = check_shape(given, location)
         work_dtype(dtype)
-        expected = offset + shape[0] * shape[1] * dtype.itemsize
-        if path.stat().st_size < expected:
-            raise ReadError(
-                f"{path} is truncated: it has {path.stat().st_size} bytes and its header promises {expected}. "
-                "Write it again from its origin."
-            )
-        transposed = _streams_rows(shape, not in_columns) if streamed is None else streamed == "rows"
+        numbers.check_size()
+        transposed = streams_long(shape, not in_columns) if streamed is None else streamed == "rows"
         cut = shape[::-1] if transposed else shape
         self.together = in_columns != transposed
         self.layout = Layout.of_file(
@@ -85,19 +94,66 @@ class FileSource(SharedSource):
         return np.memmap(path, dtype, "r", offset, shape, "F" if in_columns else "C")
 
 
+class FileBoxes:
+    """An array of contiguous numbers in a file, of which any box can be read."""
+
+    anywhere, in_memory = True, False
+
+    def __init__(self, numbers: Plain) -> None:
+        work_dtype(numbers.dtype)
+        numbers.check_size()
+        self.numbers, self.shape, self.dtype, self.fortran = numbers, numbers.shape, numbers.dtype, numbers.in_columns
+        self.chunks = (1,) * len(self.shape)
+
+    def read(self, box: Box, scratch: Scratch) -> NDArray[Any]:
+        """Read a box, run by run."""
+        path, offset, shape, dtype, backwards = self.numbers
+        box, shape = (box[::-1], shape[::-1]) if backwards else (box, shape)
+        out = scratch.array("block", tuple(stop - start for start, stop in box), dtype)
+        with opened(path) as descriptor:
+            fill_box(descriptor, path, offset, shape, box, out)
+        return out.T if backwards else out
+
+    def expect(self, box: Box) -> None:
+        """Ask the system to read a box ahead."""
+        path, offset, shape, dtype, backwards = self.numbers
+        box, shape = (box[::-1], shape[::-1]) if backwards else (box, shape)
+        expect_box(path, offset, shape, box, dtype.itemsize)
+
+    def read_bytes(self, extent: Sequence[int]) -> int:
+        """Return the memory of a box."""
+        return math.prod(extent) * self.dtype.itemsize + PART
+
+
+def file_source(
+    numbers: Plain,
+    kind: str,
+    location: str,
+    streamed: Axis | None,
+    names: Names = NO_NAMES,
+    unfolding: Unfolding | None = None,
+) -> "FileSource | UnfoldedSource":
+    """Open contiguous numbers in a file as a matrix."""
+    if unfolding is None:
+        return FileSource(numbers, kind, location, streamed, names)
+    return UnfoldedSource(FileBoxes(numbers), unfolding, kind, location, streamed, names)
+
+
 def flat_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the bytes of a contiguous array."""
     return array.reshape(-1).view(np.uint8)
 
 
-def open_npy(address: Address, streamed: Axis | None = None) -> FileSource:
+def open_npy(address: Address, streamed: Axis | None = None) -> FileSource | UnfoldedSource:
     """Open a file in NumPy's own format."""
     path = Path(address.place)
     shape, in_columns, dtype, offset = header(path)
-    return FileSource(Plain(path, offset, shape, dtype, in_columns), ".npy file", str(address), streamed)  # type: ignore[arg-type]
+    unfolding = unfolding_of(shape, address.axes, None, address.array)
+    numbers = Plain(path, offset, shape, dtype, in_columns)
+    return file_source(numbers, ".npy file", str(address), streamed, unfolding=unfolding)
 
 
-def open_raw(address: Address, streamed: Axis | None = None) -> FileSource:
+def open_raw(address: Address, streamed: Axis | None = None) -> FileSource | UnfoldedSource:
     """Open numbers without a header, described by the part of their address: dtype, shape, order and offset.
 
     Raises
@@ -117,15 +173,17 @@ def open_raw(address: Address, streamed: Axis | None = None) -> FileSource:
             f"{path.name}::float32,2000x1000, then ,F if they are stored column by column, then the number of bytes "
             "before the first one, if any."
         )
-    shape, offset = (int(found["rows"]), int(found["columns"])), int(found["offset"] or 0)
+    shape, offset = tuple(map(int, found["shape"].split("x"))), int(found["offset"] or 0)
     numbers = Plain(path, offset, shape, dtype, found["order"] == "F")
-    has, needs = path.stat().st_size, offset + shape[0] * shape[1] * dtype.itemsize
+    has, needs = path.stat().st_size, offset + math.prod(shape) * dtype.itemsize
     if has != needs:
         raise DataError(
-            f"{path} has {has} bytes, and {shape[0]} × {shape[1]} numbers of {dtype} after {offset} bytes take "
+            f"{path} has {has} bytes, and {' × '.join(map(str, shape))} numbers of {dtype} after {offset} bytes take "
             f"{needs}; give their true type, shape and offset."
         )
-    return FileSource(numbers, f"raw {'columns' if numbers.in_columns else 'rows'}", str(address), streamed)
+    unfolding = unfolding_of(shape, address.axes, None, address.array)
+    kind = f"raw {'columns' if numbers.in_columns else 'rows'}" if unfolding is None else "raw numbers"
+    return file_source(numbers, kind, str(address), streamed, unfolding=unfolding)
 
 
 def header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -143,18 +201,3 @@ def npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)
-
-
-def _streams_rows(shape: tuple[int, int], rows_are_near: bool) -> bool:
-    """Return whether to stream the rows: the longer axis, unless the lengths are similar.
-
-    The factor of the axis that is not streamed is held whole, so that axis should be the short one. If they differ
-    by less than 4 times, the axis that is contiguous in the file is streamed, which is read much faster.
-
-    >>> _streams_rows((20000, 2000), rows_are_near=True), _streams_rows((2000, 10**6), rows_are_near=True)
-    (True, False)
-    """
-    rows, columns = shape
-    if 4 * columns <= rows:
-        return True
-    return rows_are_near and columns < 4 * rows

@@ -1,52 +1,65 @@
 """DataArrays of xarray, and the variables that it reads from NetCDF files and Zarr groups.
 
-Coordinates become names. A variable that needs no decoding is read without xarray.
+Coordinates become names, where one dimension makes the rows or the columns. A variable that needs no decoding is read
+without xarray.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.errors import DataError, DnmfError, needed
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
+from dnmf.sources.axis_names import names_along
 from dnmf.sources.base import Axis, Layout, Source, check_shape, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.bounds import cut_tiles, streams_rows, uncut_bounds
-from dnmf.sources.dask_array import DaskSource
+from dnmf.sources.boxes import UnfoldedSource
+from dnmf.sources.dask_array import check_sizes, open_dask
 from dnmf.sources.formats.packing import FILLED, PACKED, is_nan, is_packed
 from dnmf.sources.formats.presence import SecondLook
-from dnmf.sources.formats.zarr_array import ZarrSource
+from dnmf.sources.formats.zarr_array import zarr_source
 from dnmf.sources.formats.zip_store import store_at
-from dnmf.sources.memory import ArraySource, from_sparse
+from dnmf.sources.memory import from_sparse, open_numpy
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading
 from dnmf.sources.reopened import ReopenableSource
+from dnmf.sources.slabs import Box
+from dnmf.sources.unfolding import Axes, Unfolding, unfolding_of
 from dnmf.storage.urls import is_url, redacted
 
 
-def open_dataarray(array: Any, streamed: Axis | None = None) -> Source:
-    """Open a DataArray of two dimensions: in memory, of Dask chunks, or read lazily from its file."""
-    names = names_of(array)
+def open_dataarray(array: Any, streamed: Axis | None = None, axes: Axes | Unfolding | None = None) -> Source:
+    """Open a DataArray: in memory, of Dask chunks, or read lazily from its file."""
     if is_packed(array.attrs):
         raise DataError(
             "V is an xarray DataArray of packed numbers, to be decoded by its attributes; open it without "
             "decode_cf=False, or give xarray.decode_cf(V.to_dataset(name='V'))['V']."
         )
     if array.chunks is not None:
-        source: Source = DaskSource(array.data, streamed)
+        check_sizes(array.data)
+    check_dims(array)
+    unfolding = unfolding_of(array.shape, axes, array.dims)
+    if array.chunks is not None:
+        source: Source = open_dask(array.data, streamed, unfolding=unfolding)
     elif not getattr(array.variable, "_in_memory", True):
-        return LazySource(array, names, None, streamed)
+        return lazy_source(array, None, streamed, unfolding)
     elif is_sparse_array(array.data):
         source = from_sparse(array.data, streamed)
     else:
-        source = ArraySource(array.to_numpy(), streamed)
+        source = open_numpy(array.to_numpy(), streamed, unfolding=unfolding)
     kind = f"xarray DataArray ({', '.join(map(str, array.dims))}), {source.layout.kind}"
+    names = names_along(coordinates_of(array), unfolding)
     return relabelled(source, names=names.checked(source.layout.user_shape), kind=kind)
 
 
-def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed: Axis | None = None) -> Source:
+def open_zarr_variable(
+    node: Any, store: str, path: str, location: str, streamed: Axis | None = None, unfolding: Unfolding | None = None
+) -> Source:
     """Open a variable that xarray wrote into a Zarr group; one that needs no decoding is read as a Zarr array.
 
     If xarray cannot open the group, as some node lacks dimensions, the array is read without names, unless its numbers
@@ -64,16 +77,16 @@ def open_zarr_variable(node: Any, store: str, path: str, location: str, streamed
 
     try:
         array = decoded(opened, [])[name]
-        names = names_of(array)
+        names = names_along(coordinates_of(array), unfolding)
     except DnmfError:
         raise
     except Exception as error:
         if is_packed_zarr(node):
             raise undecoded(location, node.attrs, error) from (None if is_url(store) else error)
-        return ZarrSource(node, location, streamed)
+        return zarr_source(node, location, streamed, None, unfolding)
     if is_decoded(array):
-        return LazySource(array, names, location, streamed)
-    return ZarrSource(node, location, streamed, names)
+        return lazy_source(array, location, streamed, unfolding)
+    return zarr_source(node, location, streamed, names, unfolding)
 
 
 def is_packed_zarr(node: Any) -> bool:
@@ -102,28 +115,57 @@ def has_dimensions(node: Any) -> bool:
     return "_ARRAY_DIMENSIONS" in node.attrs or bool(getattr(node.metadata, "dimension_names", None))
 
 
-def names_of(array: Any) -> Names:
-    """Return the coordinates along the dimensions of a DataArray as names.
+def coordinates_of(array: Any) -> list[Any]:
+    """Return the coordinates along each dimension of a DataArray, or None for a dimension without any.
 
     The coordinate with the name of the dimension has precedence over others along that dimension.
     """
-    check_dims(array)
     found: list[Any] = []
     for dimension in array.dims:
         along = {name: values for name, values in array.coords.items() if values.dims == (dimension,)}
         named = along.get(dimension, next(iter(along.values()), None))
         found.append(None if named is None else named.values)
-    return Names.of(*found)
+    return found
 
 
 def check_dims(array: Any) -> None:
-    """Raise DataError if a DataArray does not have two dimensions."""
-    if len(array.dims) != 2:
+    """Raise DataError if a DataArray does not have at least two dimensions."""
+    if len(array.dims) < 2:
         dims = ", ".join(map(str, array.dims))
-        raise DataError(
-            f"V has {len(array.dims)} dimension(s), ({dims}), and must be a matrix; choose from some of them, as by "
-            "V.isel(time=0), or make one of several, as by V.stack(place=('lat', 'lon'))."
-        )
+        raise DataError(f"V has {len(array.dims)} dimension(s), ({dims}), and must be a matrix, or an array of more.")
+
+
+def lazy_source(
+    array: Any, location: str | None, streamed: Axis | None = None, unfolding: Unfolding | None = None
+) -> "LazySource | UnfoldedSource":
+    """Open a DataArray that is read lazily as a matrix."""
+    names = names_along(coordinates_of(array), unfolding)
+    if unfolding is None:
+        return LazySource(array, names, location, streamed)
+    kind = f"xarray variable {array.name} ({', '.join(map(str, array.dims))}), decoded by xarray"
+    return UnfoldedSource(LazyBoxes(array), unfolding, kind, location, streamed, names)
+
+
+class LazyBoxes:
+    """A DataArray of any number of axes that is read and decoded lazily."""
+
+    anywhere = fortran = in_memory = False
+
+    def __init__(self, array: Any) -> None:
+        tiles = array.encoding.get("preferred_chunks") or {}
+        self.array, self.shape, self.dtype = array, tuple(map(int, array.shape)), array.dtype
+        self.chunks = tuple(int(tiles.get(dim, 1)) for dim in array.dims)
+
+    def read(self, box: Box, scratch: Scratch) -> NDArray[Any]:
+        """Read a box through xarray."""
+        return np.asarray(self.array[tuple(slice(*edges) for edges in box)].to_numpy())
+
+    def expect(self, box: Box) -> None:
+        """Do nothing."""
+
+    def read_bytes(self, extent: Sequence[int]) -> int:
+        """Return the memory of a box as it is stored, decoded and converted."""
+        return 3 * math.prod(extent) * int(self.dtype.itemsize)
 
 
 class LazySource(ReopenableSource):

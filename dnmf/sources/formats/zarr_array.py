@@ -1,6 +1,8 @@
 """Zarr arrays. Uncompressed chunks of a local store are read directly into a buffer, all others through zarr."""
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,20 @@ from zarr.storage import LocalStore
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
+from dnmf.sources.axis_names import names_along
 from dnmf.sources.base import Axis, Layout, SharedSource, check_shape
 from dnmf.sources.bounds import even_bounds, streams_rows
+from dnmf.sources.boxes import UnfoldedSource
 from dnmf.sources.formats.presence import Presence
 from dnmf.sources.formats.raw_array import flat_bytes
-from dnmf.sources.formats.raw_bytes import expect_file, read_into
+from dnmf.sources.formats.raw_bytes import PART, expect_box, expect_file, fill_box, opened, read_into
 from dnmf.sources.names import Names
 from dnmf.sources.read_errors import reading
+from dnmf.sources.slabs import Box
+from dnmf.sources.unfolding import Unfolding
 
-# The attributes of an array that hold the names of its rows and columns.
-NAMES = ("row_names", "column_names")
+# The attributes of an array that hold the names of its rows and columns, and the array that was unfolded into it.
+NAMES, UNFOLDED = ("row_names", "column_names"), "unfolded"
 
 
 class ZarrSource(SharedSource):
@@ -45,6 +51,7 @@ class ZarrSource(SharedSource):
         self.chunks, self.across = chunks, 1 if transposed else rows
         across = columns if transposed else rows
         padded = across * chunks[1 if transposed else 0]
+        unfolding = unfolding_kept(array)
         self.layout = Layout.of_file(
             shape,
             array.dtype,
@@ -53,9 +60,10 @@ class ZarrSource(SharedSource):
             # zarr holds the chunks as they are stored, decoded, and in the region that they are put into
             read_bytes=padded * width * array.dtype.itemsize * (1 if self.files else 3),
             kind=f"Zarr array, {rows} × {columns} chunks of {chunks[0]} × {chunks[1]}, "
-            f"{'read directly' if self.files else 'read through zarr'}",
+            f"{'read directly' if self.files else 'read through zarr'}{f', {unfolding}' if unfolding else ''}",
             location=location,
             names=names or names_kept(array),
+            unfolding=unfolding,
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
@@ -99,13 +107,101 @@ def names_kept(array: zarr.Array[Any]) -> Names:
     return Names.of(*(names if isinstance(names, list) else None for names in kept))
 
 
+def unfolding_kept(array: zarr.Array[Any]) -> Unfolding | None:
+    """Return the array that was unfolded into a matrix, by its attributes as written by `dnmf convert`, or None."""
+    try:
+        found = Unfolding.from_json(array.attrs.get(UNFOLDED), array.shape)
+    except ValueError:
+        return None
+    return found if len(found.shape) > 2 else None
+
+
+class ZarrBoxes:
+    """A Zarr array of any number of axes, of format 2 or 3."""
+
+    fortran = in_memory = False
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self.shape, self.dtype = tuple(map(int, array.shape)), array.dtype
+        self.chunks = tuple(int(size) for size in (array.shards or array.chunks))
+        self.array = Presence(array)
+        self.files = ChunkFiles.of(array, self.array)
+        self.anywhere = self.files is not None
+
+    def read(self, box: Box, scratch: Scratch) -> NDArray[Any]:
+        """Read a box from the files of its chunks, or through zarr."""
+        if self.files is None:
+            return np.asarray(self.array[tuple(slice(*edges) for edges in box)])
+        out = scratch.array("block", tuple(stop - start for start, stop in box), self.dtype)
+        missing = list[str]()
+        for chunk, inner, wanted in self._overlapping(box):
+            missing += self.files.read_box(chunk, inner, out[wanted])
+        self.array.take(box, missing)
+        return out
+
+    def expect(self, box: Box) -> None:
+        """Ask the system to read a box ahead."""
+        for chunk, inner, _ in self._overlapping(box) if self.files else ():
+            if self.files:
+                self.files.expect_box(chunk, inner)
+
+    def read_bytes(self, extent: Sequence[int]) -> int:
+        """Return the memory of a box; zarr holds chunks as they are stored, decoded, and in the box."""
+        size = math.prod(extent) * self.dtype.itemsize
+        if self.files:
+            return int(size + PART)
+        covered = math.prod(
+            min(-(-length // chunk) + (length % chunk > 0), -(-end // chunk)) * chunk
+            for length, chunk, end in zip(extent, self.chunks, self.shape, strict=True)
+        )
+        return int(size + 2 * covered * self.dtype.itemsize)
+
+    def _overlapping(self, box: Box) -> Iterator[tuple[tuple[int, ...], Box, tuple[slice, ...]]]:
+        """Yield the places in the grid of the chunks that overlap a box, the boxes in them, and their places in it."""
+        axes = zip(box, self.chunks, strict=True)
+        for chunk in itertools.product(*(range(start // size, -(-stop // size)) for (start, stop), size in axes)):
+            inner, wanted = [], []
+            for place, size, (start, stop) in zip(chunk, self.chunks, box, strict=True):
+                low, high = max(place * size, start), min((place + 1) * size, stop)
+                inner.append((low - place * size, high - place * size))
+                wanted.append(slice(low - start, high - start))
+            yield chunk, tuple(inner), tuple(wanted)
+
+
+def zarr_source(
+    array: zarr.Array[Any],
+    location: str | None,
+    streamed: Axis | None = None,
+    names: Names | None = None,
+    unfolding: Unfolding | None = None,
+) -> ZarrSource | UnfoldedSource:
+    """Open a Zarr array as a matrix."""
+    if unfolding is None:
+        return ZarrSource(array, location, streamed, names)
+    boxes = ZarrBoxes(array)
+    how = "read directly" if boxes.files else "read through zarr"
+    kind = f"Zarr array in chunks of {' × '.join(map(str, boxes.chunks))}, {how}"
+    names = names or names_kept(array)
+    return UnfoldedSource(
+        boxes, unfolding, kind, location, streamed, names_along((names.rows, names.columns), unfolding)
+    )
+
+
+def dimensions_of(array: zarr.Array[Any]) -> list[str] | None:
+    """Return the names of the axes of an array, as written by xarray, or None."""
+    names: Any = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None)
+    known = isinstance(names, (list, tuple)) and len(names) == array.ndim and None not in names
+    return [str(name) for name in names] if known else None
+
+
 class ChunkFiles:
     """The chunks of a local Zarr array of plain little-endian numbers, one file for each chunk."""
 
     def __init__(self, array: zarr.Array[Any], presence: Presence, root: Path) -> None:
         self.presence, self.root = presence, root
         self.fill = array.fill_value or 0
-        self.size = math.prod(array.chunks) * array.dtype.itemsize
+        self.shape, self.itemsize = tuple(map(int, array.chunks)), array.dtype.itemsize
+        self.size = math.prod(self.shape) * self.itemsize
 
     @classmethod
     def of(cls, array: zarr.Array[Any], presence: Presence) -> "ChunkFiles | None":
@@ -121,6 +217,20 @@ class ChunkFiles:
             return []
         out[...] = self.fill
         return [self.presence.key(chunk)]
+
+    def read_box(self, chunk: tuple[int, ...], box: Box, out: NDArray[Any]) -> list[str]:
+        """Fill `out` with a box of a chunk; return the key of a chunk that is missing."""
+        path = self.root / self.presence.key(chunk)
+        if path.exists():
+            with opened(path) as descriptor:
+                fill_box(descriptor, path, 0, self.shape, box, out)
+            return []
+        out[...] = self.fill
+        return [self.presence.key(chunk)]
+
+    def expect_box(self, chunk: tuple[int, ...], box: Box) -> None:
+        """Ask the system to read a box of a chunk ahead."""
+        expect_box(self.root / self.presence.key(chunk), 0, self.shape, box, self.itemsize)
 
     def expect(self, chunk: tuple[int, ...]) -> None:
         """Ask the system to read a chunk ahead."""
