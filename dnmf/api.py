@@ -45,7 +45,9 @@ def factorize(
         address. An address is the path or URL of a Zarr array or group, or the path of a folder of 10x counts, or of a
         `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.tsv`, `.txt`, `.mtx`, `.svm`,
         `.tif` or `.hdr` file; `::` and a name select a part of it, as in `data.h5ad::layers/counts`. V is cut along its
-        rows or along its columns. It may be prepared with `dnmf.preprocessing`.
+        rows or along its columns. It may be prepared with `dnmf.preprocessing`. Of an array of more than two axes, the
+        first one makes the rows and the others the columns, unless `dnmf.unfold` or the address choose, as in
+        `stack.zarr::(t)x(y,x)`.
     rank
         Number of components r.
     store

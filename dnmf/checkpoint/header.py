@@ -10,6 +10,7 @@ from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
 from dnmf.sources.prepared import check_steps
+from dnmf.sources.unfolding import Unfolding
 from dnmf.storage.location import Location
 from dnmf.storage.open_location import location_at
 from dnmf.storage.urls import object_errors
@@ -27,7 +28,7 @@ MOST_TEXT, MOST_PATH = 1000, 2**16
 FIELDS = {"format", "fingerprint", "settings", "location", "transposed", "bounds"}
 RUN_FIELDS = FIELDS | {"given"}
 SURVEY_FIELDS = FIELDS | {"ranks", "n_runs", "cv", "holdout", "sample"}
-ALSO = {"weights", "prepared", "named", "estimator"}
+ALSO = {"weights", "prepared", "named", "estimator", "unfolded"}
 
 
 def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) -> None:
@@ -103,6 +104,8 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
         "rank": str(settings["rank"]),
         "loss, solver": f"{settings['loss']}, {settings['solver']}",
     }
+    if header.get("unfolded"):
+        rows["array"] = str(Unfolding.from_json(header["unfolded"], shape))
     if header.get("prepared"):
         rows["prepared by"] = ", ".join(step["name"] for step in header["prepared"])
     if commit is None:
@@ -159,6 +162,11 @@ def fault_in(header: Mapping[str, Any], fields: set[str]) -> str | None:
         check_steps([Step.from_json(step) for step in steps], (shape[0], shape[1]), header["transposed"])
     except (ValueError, TypeError, RecursionError) as error:
         return f"the preparation is wrong ({str(error)[:200]})"
+    try:
+        if header.get("unfolded") is not None:
+            Unfolding.from_json(header["unfolded"], shape)
+    except (ValueError, TypeError) as error:
+        return f"the array that was unfolded is wrong ({str(error)[:200]})"
     return None
 
 

@@ -15,7 +15,7 @@ from zarr.storage import StoreLike
 from dnmf.checkpoint.header import NAME, RUN, SURVEY, attributes_of, find_header, read_json
 from dnmf.errors import StoreError
 from dnmf.sources.addresses import Address
-from dnmf.sources.formats.zarr_array import NAMES
+from dnmf.sources.formats.zarr_array import NAMES, UNFOLDED
 from dnmf.storage import drafts, durable
 from dnmf.storage.bucket import Bucket
 from dnmf.storage.folder import Folder
@@ -128,7 +128,7 @@ def _pattern(place: Location, names: list[str]) -> re.Pattern[str] | None:
         try:
             node = json.loads(read_json(place, name))
             attributes = node.get("attributes") or {}
-            if node["zarr_format"] == 3 and node["node_type"] == "array" and set(attributes) <= set(NAMES):
+            if node["zarr_format"] == 3 and node["node_type"] == "array" and set(attributes) <= {*NAMES, UNFOLDED}:
                 return ARRAY
             if node["node_type"] == "group" and set(attributes) == COMPRESSED:
                 return GROUP

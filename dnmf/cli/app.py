@@ -49,7 +49,8 @@ def main() -> None:
     .loom, .nc, .npy, .npz, .mat, .mtx, .csv, .tsv, .txt, .parquet, .svm, .tif or .hdr (ENVI) file. Two colons and a
     name select a part of it, as in data.h5ad::layers/counts, file.h5::group/dataset, file.nc::variable,
     counts.csv::gene (names of the rows) and ratings.csv::user,film,stars (a list of entries); numbers without a header
-    are read with their type and shape, as in raw.bin::float32,2000x1000.
+    are read with their type and shape, as in raw.bin::float32,2000x1000. Of an array of several axes, those of the rows
+    and of the columns are chosen as in stack.zarr::(t)x(y,x) or stack.zarr::(0)x(1,2).
     """
 
 

@@ -33,11 +33,12 @@ from dnmf.sources.formats.tables import read_arrow
 from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
 from dnmf.sources.preparing import open_along
+from dnmf.sources.unfolding import Unfolded
 
 COMPONENT = "component"
 # Bytes of rows to join at once from the chunks of a Dask array.
 ROWS_BYTES = 64 * 2**20
-STREAMED = (da.Array, zarr.Array, zarr.Group, str, Path)
+STREAMED = (da.Array, zarr.Array, zarr.Group, str, Path, Unfolded)
 # Classes of packages that represent a matrix in an open file.
 IN_FILES = (("h5py", "Dataset"), ("h5py", "Group"), ("anndata", "AnnData"), ("anndata", "BaseCompressedSparseDataset"))
 
@@ -234,7 +235,9 @@ def _is(given: Any, package: str, name: str) -> bool:
 def _coordinates(labels: Any) -> list[Any] | None:
     """Return the coordinates of the second dimension of a DataArray, if there are any."""
     if labels.ndim != 2:
-        raise DataError(f"X is a DataArray with the dimensions {labels.dims}; give a 2-D one (samples, features).")
+        raise DataError(
+            f"X is a DataArray with dimensions {labels.dims}; give a 2-D one (samples, features), or dnmf.unfold(X)."
+        )
     place = labels.dims[1]
     return labels.coords[place].values.tolist() if place in labels.coords else None
 
@@ -245,7 +248,9 @@ def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
         layout = open_matrix(matrix).layout
         return layout.user_shape, layout.names
     if matrix.ndim != 2:
-        raise DataError(f"X is a Dask array of {matrix.ndim} dimension(s); give a 2-D one (samples, features).")
+        raise DataError(
+            f"X is a Dask array of {matrix.ndim} dimension(s); give a 2-D one (samples, features), or dnmf.unfold(X)."
+        )
     for count, what in zip(matrix.shape[::-1], ("features", "samples")[: 1 + reset], strict=False):
         if math.isnan(count):
             raise DataError(f"X is a Dask array whose number of {what} is unknown; call X.compute_chunk_sizes() first.")

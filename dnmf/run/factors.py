@@ -16,6 +16,7 @@ from dnmf.inspection.summary import feature_axis, other, view_components
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.run.arrays import Rescaled, as_dask, as_numpy, whole
+from dnmf.run.shapes import Shapes
 from dnmf.sources.base import Axis
 from dnmf.sources.dask_array import lazy_product
 from dnmf.sources.names import Names
@@ -26,11 +27,10 @@ CHUNK_NUMBERS = 2**23
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)  # without slots: the long factor in memory is kept
-class Factors:
+class Factors(Shapes):
     """The factors of V ≈ WH.
 
-    If V is in memory, both factors are NumPy arrays. Otherwise the factor along the axis that V is cut along is a lazy
-    Dask array, and the other one is a NumPy array.
+    If V is in memory, both are NumPy arrays. Otherwise that along the axis that V is cut along is a lazy Dask array.
 
     Attributes
     ----------
@@ -273,7 +273,7 @@ class Factors:
         axis
             The axis of the features, as for `components`; with a shape, the axis of its size.
         shape
-            Rows and columns of an image, and 3 for colour channels.
+            Rows and columns of an image, and 3 for colours. None is the last two axes of an array, if several make V's.
         n
             Number of features of each component, if they have names.
         most

@@ -16,7 +16,7 @@ from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.run.arrays import named_factors
 from dnmf.run.factors import Factors
 from dnmf.run.run import Run
-from dnmf.run.stored import stored_steps
+from dnmf.run.stored import stored_steps, stored_unfolding
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, Settings
 from dnmf.solvers.compatibility import check_options
@@ -91,6 +91,7 @@ def matrix_header(source: Source) -> dict[str, Any]:
         "bounds": list(layout.bounds),
         "weights": {"location": location_of_weights(source)} if is_weighted(source) else None,
         "prepared": [step.to_json() for step in steps_of(source)],
+        **({} if layout.unfolding is None else {"unfolded": layout.unfolding.to_json()}),
     }
 
 
@@ -193,7 +194,8 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
     try:
         given, bounds = location if V is None else V, store.header["bounds"]
         missing = store.header["settings"].get("missing", "none")
-        source = open_prepared(given, stored_steps(store), weights=weights, bounds=bounds, missing=missing)
+        axes = stored_unfolding(store)
+        source = open_prepared(given, stored_steps(store), None, weights, bounds, missing=missing, axes=axes)
     except DataError as error:
         if V is not None:
             raise
@@ -205,9 +207,10 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
         "sample": "a digest of its first block of",
         "blocks": "blocks:",
         "streamed": "blocks cut along its",
+        "axes": "rows and columns",
     }
     for name, value in now.items():
-        if before.get(name) != value:
+        if before.get(name, value if name == "axes" else None) != value:
             what = words.get(name, name)
             raise StoreError(
                 f"The run in {store} is of a matrix with {what} {before.get(name)}, and the given one has {what} "

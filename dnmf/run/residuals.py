@@ -240,7 +240,8 @@ def _source(result: Result, V: Any, weights: Any) -> Source:
     if V is None:
         raise StoreError("The run has no store that records the location of its matrix; give V.")
     streamed: Axis = "rows" if result.rows_streamed else "columns"
-    source = open_prepared(V, result.steps, streamed, weights, missing=result.settings.missing)
+    missing, axes = result.settings.missing, result.unfolding
+    source = open_prepared(V, result.steps, streamed, weights, missing=missing, axes=axes)
     if source.layout.user_shape != result.shape or source.layout.bounds != tuple(result.bounds):
         raise DataError(
             f"V has shape {source.layout.user_shape} in {source.layout.blocks} blocks, and the factorised matrix had "

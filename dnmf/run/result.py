@@ -99,6 +99,7 @@ class Result(Factors):
             store=store,
             runs=state.runs,
             steps=steps_of(source),
+            unfolding=layout.unfolding,
         )
 
     @property

@@ -13,6 +13,7 @@ from dnmf.kernels.preparation.steps import Step
 from dnmf.run.result import Result
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record
+from dnmf.sources.unfolding import Unfolding
 
 # Number of checkpoints that a reader tries, if the run deletes one after another before it is read.
 ATTEMPTS = 10
@@ -56,6 +57,12 @@ def store_of(given: Any) -> Any:
 def stored_steps(store: Store) -> tuple[Step, ...]:
     """Return the steps that prepared the matrix of a stored run."""
     return tuple(map(Step.from_json, store.header.get("prepared") or ()))
+
+
+def stored_unfolding(store: Store) -> Unfolding | None:
+    """Return the array that was unfolded into the matrix of a stored run, or None."""
+    found = store.header.get("unfolded")
+    return None if found is None else Unfolding.from_json(found, store.header["fingerprint"]["shape"])
 
 
 def whole_checkpoint(act: Callable[[], Found]) -> Found:
@@ -109,4 +116,5 @@ def _stored_result(kept: Store) -> Result:
         store=str(kept),
         runs=tuple(commit.state.get("runs", ())),
         steps=stored_steps(kept),
+        unfolding=stored_unfolding(kept),
     )

@@ -13,7 +13,7 @@ from dnmf.engine import single_threaded_products
 from dnmf.engine.factor import Factor
 from dnmf.engine.plan import Load, amount
 from dnmf.engine.session import memory_of, open_session
-from dnmf.errors import BudgetError, unknown
+from dnmf.errors import BudgetError, DataError, unknown
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
@@ -35,6 +35,7 @@ from dnmf.sources.base import Axis, Layout
 from dnmf.sources.names import Names, Order, order_of, warn_of_order
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.preparing import open_along, open_prepared, steps_along
+from dnmf.sources.unfolding import Unfolding
 from dnmf.sources.weighted import is_weighted
 
 
@@ -150,19 +151,29 @@ def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: A
     if axis not in (None, *get_args(Axis)):
         raise unknown("axis", axis, get_args(Axis))
     missing = result.settings.missing
-    given = V if isinstance(V, Prepared) else open_matrix(V, missing=missing)
+    given = V if isinstance(V, Prepared) else open_matrix(V, missing=missing, axes=result.unfolding)
     shape = given.layout.user_shape
     own = names.filled(given.layout.names).checked(shape)
     fitted = Fitted(result.shape, result.names, result.rows_streamed)
     axis = axis_for(fitted, shape, own, axis)
     held = other(axis)
+    check_same_axes(given.layout.unfolding, result.unfolding, held)
     wanted, known = getattr(own, held), getattr(result.names, held)
     order = order_of(wanted, known, held, FITTED, advice_on(held, also_new=shape == result.shape))
     steps = steps_along(result.steps, axis, order)
-    along = given if given.layout.transposed == (axis == "rows") else open_along(V, axis, missing)
+    along = given if given.layout.transposed == (axis == "rows") else open_along(V, axis, missing, result.unfolding)
     source = open_prepared(along, steps, axis, weights, names=own, missing=missing)
     warn_of_order((order, None) if held == "rows" else (None, order), FITTED)
     return New(source, axis, order)
+
+
+def check_same_axes(given: Unfolding | None, fitted: Unfolding | None, held: Axis) -> None:
+    """Raise DataError if other axes of an array make the rows or columns that new data share with those of the fit."""
+    if given is not None and fitted is not None and given.differs(fitted, held):
+        raise DataError(
+            f"The {held} of V are made by {given}, and those of the fit by {fitted}; give V with the same axes for its "
+            f"{held}, as by dnmf.unfold."
+        )
 
 
 def check_held(layout: Layout, settings: Settings, axis: Axis) -> None:
