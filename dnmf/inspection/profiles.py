@@ -52,12 +52,15 @@ class Runs:
 class Pixels:
     """An axis that is an image (h, w) or (h, w, 3), reduced to at most `most` pixels along its longer side.
 
+    There are `images` of them one after another, as the layers of a volume, which fall into the same pixels.
+
     >>> Pixels((4, 6), most=3).image
     (2, 3)
     """
 
     shape: tuple[int, ...]
     most: int
+    images: int = 1
 
     @property
     def _step(self) -> int:
@@ -75,7 +78,7 @@ class Pixels:
 
     def of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the entry of the reduced image for each place."""
-        down, across, *colour = np.unravel_index(places, self.shape)
+        _, down, across, *colour = np.unravel_index(places, (self.images, *self.shape))
         return np.ravel_multi_index((down // self._step, across // self._step, *colour), self.image)
 
 

@@ -27,6 +27,8 @@ class ComponentView:
         The run.
     axis, look, shape
         Axis of the features, how components are drawn along it, and the shape of an image.
+    images
+        Number of images along the axis, of which the mean is drawn.
     side
         The most pixels along the longer side of an image.
     components, shown
@@ -40,11 +42,13 @@ class ComponentView:
     side: int
     components: list[Component]
     shown: list[int]
+    images: int = 1
 
     @functools.cached_property
     def profile(self) -> Profile:
         """The factor along the axis, in the pixels of an image or in runs of places; one read of the factor."""
-        return profile_along(self.result, self.axis, None if self.shape is None else Pixels(self.shape, self.side))
+        pixels = None if self.shape is None else Pixels(self.shape, self.side, self.images)
+        return profile_along(self.result, self.axis, pixels)
 
     @property
     def reduced(self) -> bool:
@@ -64,11 +68,29 @@ def view_components(
     """Return at most `most` components of a result, with `n` features each; `Result.plot_components` describes them."""
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise SettingsError(f"most={most!r} is not allowed; give a whole number of at least 1.")
-    axis = feature_axis(result, axis, shape)
+    axis, shape, images = image_axis(result, axis, shape)
     look: Look = "curves" if getattr(result.names, axis) is None else "names"
     components = result.components(n, axis)
     shown = largest([component.share for component in components], most)
-    return ComponentView(result, axis, "images" if shape else look, shape, side, components, shown)
+    return ComponentView(result, axis, "images" if shape else look, shape, side, components, shown, images)
+
+
+def image_axis(
+    result: Any, axis: Axis | None, shape: tuple[int, ...] | None
+) -> tuple[Axis, tuple[int, ...] | None, int]:
+    """Return the axis to draw components along, the shape of an image on it or None, and the number of images.
+
+    A shape that is not given is that of the array whose axes make the axis of V, if they are several.
+    """
+    if shape is not None or axis not in (None, *get_args(Axis)):
+        return feature_axis(result, axis, shape), shape, 1
+    usual = feature_axis(result, axis)
+    for candidate in (usual, other(usual)) if axis is None else (usual,):
+        sizes = [size for size in (result.row_shape if candidate == "rows" else result.column_shape) if size > 1]
+        if len(sizes) > 1:
+            last = 3 if len(sizes) > 2 and sizes[-1] == 3 else 2
+            return candidate, tuple(sizes[-last:]), int(np.prod(sizes[:-last], dtype=np.int64))
+    return usual, None, 1
 
 
 def feature_axis(result: Any, axis: Axis | None = None, shape: tuple[int, ...] | None = None) -> Axis:

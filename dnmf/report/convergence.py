@@ -40,6 +40,8 @@ def described(run: RunFacts) -> dict[str, str]:
         "solver": solvers(settings, result.history),
         "start": f"{settings.init}, seed {settings.seed}",
     }
+    if result.unfolding is not None:
+        rows["array"] = str(result.unfolding)
     if header.get("given"):
         rows["start"] = "given factors, or fixed components"
     if result.steps:

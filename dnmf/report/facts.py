@@ -8,7 +8,7 @@ import numpy as np
 from dnmf.checkpoint import Store
 from dnmf.inspection.numbers import shortened
 from dnmf.inspection.profiles import Profile
-from dnmf.inspection.summary import ComponentView, other, profile_along, view_components
+from dnmf.inspection.summary import ComponentView, image_axis, other, profile_along, view_components
 from dnmf.run.residuals import Residuals
 from dnmf.run.result import Result
 from dnmf.sources.base import Axis
@@ -69,7 +69,8 @@ def gather_facts(
     result: Result, axis: Axis | None, shape: tuple[int, ...] | None, n: int, residuals: Residuals | str
 ) -> RunFacts:
     """Return the facts of a run; the factors are read part by part."""
-    numbers = IMAGE_NUMBERS / (min(MOST, result.settings.rank) * (3 if shape and len(shape) == 3 else 1))
+    axis, found, _ = image_axis(result, axis, shape)
+    numbers = IMAGE_NUMBERS / (min(MOST, result.settings.rank) * (3 if found and len(found) == 3 else 1))
     view = view_components(result, axis, shape, n, MOST, side=int(np.clip(np.sqrt(numbers), 8, 128)))
     profiles = {view.axis: view.profile, other(view.axis): profile_along(result, other(view.axis))}
     store = None if result.store is None else Store.open(result.store)

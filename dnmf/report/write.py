@@ -66,7 +66,8 @@ def write_report(
     residuals
         Whether to read V and show its residuals.
     shape
-        Shape of the images if components are images: rows and columns, and 3 after them for colours.
+        Shape of the images if components are images: rows and columns, and 3 after them for colours. By default that
+        of the array, if several of its axes make the rows or the columns of V.
     axis
         Axis of the features, as for `Result.components`; with a shape, the axis of that length.
     n
