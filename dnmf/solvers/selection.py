@@ -1,6 +1,7 @@
 """What the settings mean for one matrix: solver, rule, initialisation, method and memory, decided once."""
 
 import dataclasses
+from functools import partial
 
 from dnmf.engine.plan import Load
 from dnmf.kernels.divergence.rule import Divergence
@@ -87,6 +88,9 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False) -> Recip
     elif solver == "minibatch":
         method = minibatch(settings.seed, settings.forget)
     load = _load(settings, rule, layout, init, sketching)
+    if load.base is not None:
+        load = load._replace(lighter=_lighter(settings, rule, layout, sketching))
+    load = load._replace(again=partial(_load_on, settings, weighted))
     return Recipe(settings, solver, init, rule, follow, method, load)
 
 
@@ -123,6 +127,19 @@ def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
 def listed_panels(rule: Rule) -> int:
     """Return how many arrays of the size of a narrow panel a rule makes of it."""
     return 0 if isinstance(rule, Quadratic) else LIST_ARRAYS
+
+
+def _lighter(settings: Settings, rule: Rule, layout: Layout, sketching: bool) -> tuple[str, Load]:
+    """Return the options by which a run makes no sketch and no singular vectors, and its load."""
+    options = {"solver": "hals", "init": "random"} if sketching else {"init": "random"}
+    flags = " ".join(f"--{name} {value}" for name, value in options.items())
+    words = ", ".join(f'{name}="{value}"' for name, value in options.items())
+    return f"{words} ({flags})", _load(settings.replace(options), rule, layout, "random", sketching=False)
+
+
+def _load_on(settings: Settings, weighted: bool, layout: Layout) -> Load:
+    """Return the load of a run on a matrix with another layout."""
+    return resolve(settings, layout, weighted).load
 
 
 def _load(settings: Settings, rule: Rule, layout: Layout, init: str, sketching: bool) -> Load:

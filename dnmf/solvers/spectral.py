@@ -95,6 +95,8 @@ def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
         held=max(load.held, width + rank),
         kept=load.kept + 4 * width,
         extra=load.extra + pilot_bytes(layout),
+        base=load,
+        start="for the singular vectors of the start",
     )
 
 

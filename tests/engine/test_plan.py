@@ -6,10 +6,13 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dnmf
 from dnmf.checks import parse_bytes
+from dnmf.convert import convert
 from dnmf.engine.plan import (
     FEW_GROUPS,
     LARGE_GROUP_BYTES,
@@ -127,10 +130,17 @@ loads = st.builds(
     extra=st.integers(0, 10**8),
     panels=st.integers(0, 20),
     copies=st.integers(0, 1),
+    base=st.none(),
+    start=st.just(""),
+    lighter=st.none(),
+    again=st.none(),
+)
+sketches = loads.map(
+    lambda load: load._replace(sums=load.sums + 7, kept=load.kept + 9, extra=11, base=load, start="for the sketch of V")
 )
 
 
-@given(sizes, st.integers(1, 100), loads, st.integers(0, 10**8), st.integers(0, 10**7))
+@given(sizes, st.integers(1, 100), loads | sketches, st.integers(0, 10**8), st.integers(0, 10**7))
 @settings(derandomize=True, deadline=None, max_examples=100)
 def test_the_terms_of_a_refusal_add_up_to_what_is_needed(layout, rank, load, weights, held):
     layout = dataclasses.replace(layout, read_bytes=layout.read_bytes + weights, weights_bytes=weights, held_bytes=held)
@@ -235,7 +245,56 @@ def test_a_plan_is_written_for_people():
     assert lines[1].startswith("blocks      200 of up to 5000 columns, in panels of 1024")
     assert lines[2] == "tasks       64 a pass, 2 at once"
     assert re.fullmatch(r"memory      \S+ MB at most, of 1 GB allowed; the long factor (in memory|on disk)", lines[3])
-    assert lines[4] == "one pass    reads 8 GB"
+    assert lines[4] == "            190 MB for the interpreter"
+    assert lines[-1] == "one pass    reads 8 GB"
+
+
+@given(sizes, st.integers(1, 100), loads | sketches, st.integers(1, 8))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_a_plan_shows_all_terms_of_its_memory(layout, rank, load, threads):
+    plan = make_plan(layout, rank, 10**15, threads, load=load)
+    assert sum(size for _, size in plan.terms) == plan.peak_bytes
+    shown = [line.strip() for line in str(plan).splitlines() if re.match(r"            \S+ [kMGT]?B for", line)]
+    assert shown == [f"{amount(size)} {purpose}" for purpose, size in plan.terms]
+
+
+def test_a_plan_names_the_options_that_need_much_less_with_what_they_need():
+    V = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (200_000, 210_000), (0, 0))
+    options = {"loss": "kullback-leibler", "solver": "cd", "memory_limit": "100GB", "threads": 1}
+    plan = dnmf.plan(V, 20, **options)
+    found = re.fullmatch(r'([0-9.]+ [MG]B) with init="random" \(--init random\)', plan.less)
+    assert found[1] == amount(dnmf.plan(V, 20, init="random", **options).peak_bytes)
+    with pytest.raises(BudgetError) as caught:
+        dnmf.plan(V, 20, **{**options, "memory_limit": plan.peak_bytes // 2})
+    least = parse_bytes("least", re.search(r"\(--init random\), which needs ([0-9.]+ [MG]B),", str(caught.value))[1])
+    assert dnmf.plan(V, 20, init="random", **{**options, "memory_limit": int(1.01 * least)}).threads == 1
+    with pytest.raises(BudgetError):
+        dnmf.plan(V, 20, init="random", **{**options, "memory_limit": int(0.99 * least)})
+    sketched = dnmf.plan(V, 20, memory_limit="100GB", threads=8)
+    words = ("threads=1 (--threads 1)", 'solver="hals", init="random" (--solver hals --init random)')
+    for word, less in zip(words, ({"threads": 1}, {"threads": 8, "solver": "hals", "init": "random"}), strict=True):
+        size = dnmf.plan(V, 20, memory_limit="100GB", **less).peak_bytes
+        assert (f"{amount(size)} with {word}" in sketched.less) == (1.5 * size < sketched.peak_bytes)
+
+
+def test_the_other_cut_needs_what_is_planned_for_it_once_it_is_written(tmp_path):
+    V = np.random.default_rng(0).random((60, 300_000), np.float32)
+    wrong = zarr.create_array(tmp_path / "V.zarr", shape=V.shape, chunks=(6, 300_000), dtype="f4", compressors=None)
+    wrong[...] = V
+    plan = dnmf.plan(tmp_path / "V.zarr", 12, memory_limit="10GB", threads=1)
+    command = rf"`dnmf convert {tmp_path}/V.zarr V-by-columns.zarr --by columns` it needs (.*)"
+    convert(tmp_path / "V.zarr", tmp_path / "by-columns.zarr", by="columns")
+    then = dnmf.plan(tmp_path / "by-columns.zarr", 12, memory_limit="10GB", threads=1)
+    assert re.search(command, plan.advice)[1] == amount(then.peak_bytes)
+    assert then.advice == ""
+
+
+def test_chunks_that_are_read_many_times_are_named():
+    plan = make_plan(layout(reads=8), 20, 10**9, 2)
+    assert "one pass    reads 8 GB, each chunk 8 times" in str(plan)
+    assert "each chunk of V is read 8 times in a pass; rewritten by `dnmf convert --by columns` V is read once" in str(
+        plan
+    )
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
         held=(LARGEST + 4) * rank,
         kept=load.kept + 4 * LARGEST * rank,
         extra=sample + pilot_bytes(layout),
+        base=load,
+        start="for the sketch of V and factors of its size",
     )
 
 
