@@ -46,8 +46,9 @@ def convert(
     Parameters
     ----------
     origin
-        Matrix (m, n) of any kind that `dnmf.factorize` takes; also tables and lists of entries of any length (`.csv`,
-        `.parquet`, `.mtx`) and compressed `.npz` files, which have to be converted first.
+        Matrix (m, n) of any kind that `dnmf.factorize` takes; the shape of an array of several axes is kept. Also
+        tables and lists of entries of any length (`.csv`, `.parquet`, `.mtx`) and compressed `.npz` files, which have
+        to be converted first.
     target
         Path or URL of the new array or group. It appears once it is complete.
     chunks

@@ -11,14 +11,12 @@ from dnmf.convert.compressors import compressors_for
 from dnmf.convert.job import Job
 from dnmf.errors import SettingsError
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.sources.base import Axis, Source
+from dnmf.sources.base import Layout, Source
 from dnmf.sources.blocks import as_dtype, read_block
-from dnmf.sources.formats.zarr_array import NAMES, ZarrSource
-from dnmf.sources.names import Names
+from dnmf.sources.bounds import default_chunks
+from dnmf.sources.boxes import UnfoldedSource
+from dnmf.sources.formats.zarr_array import NAMES, UNFOLDED
 from dnmf.sources.read_errors import reading_part
-
-# Chunks of this size are read at the speed of the disk.
-CHUNK_BYTES = 16 * 2**20
 
 
 def write_dense(source: Source, chunks: tuple[int, int] | None, job: Job) -> None:
@@ -31,7 +29,8 @@ def write_dense(source: Source, chunks: tuple[int, int] | None, job: Job) -> Non
     done, total = 0, math.prod(shape) * dtype.itemsize
     array: Any = None
     with zarr.config.set({"async.concurrency": chunks_at_once(source, math.prod(chunks) * dtype.itemsize, job.memory)}):
-        for rows, columns, part in _parts(source, chunks, max(1, job.memory // dtype.itemsize)):
+        held = 2 * dtype.itemsize if isinstance(source, UnfoldedSource) else dtype.itemsize  # it may exchange axes
+        for rows, columns, part in _parts(source, chunks, max(1, job.memory // held)):
             if array is None:
                 array = zarr.create_array(
                     job.draft,
@@ -40,7 +39,7 @@ def write_dense(source: Source, chunks: tuple[int, int] | None, job: Job) -> Non
                     dtype=dtype,
                     compressors=compressors_for(job.compressor, part[: chunks[0], : chunks[1]]),
                     filters=None,
-                    attributes=_attributes(source.layout.names),
+                    attributes=_attributes(source.layout),
                 )
             array[rows, columns] = part
             done += part.nbytes
@@ -49,21 +48,10 @@ def write_dense(source: Source, chunks: tuple[int, int] | None, job: Job) -> Non
 
 def chunks_at_once(source: Source, size: int, memory: int) -> int:
     """Return the number of chunks that Zarr may read or write at once, for chunks of `size` bytes in the target."""
-    if isinstance(source, ZarrSource):
-        size = max(size, math.prod(source.chunks) * source.layout.dtype.itemsize)
+    chunks = getattr(source, "chunks", ())
+    if chunks:
+        size = max(size, math.prod(chunks) * source.layout.dtype.itemsize)
     return max(1, min(int(zarr.config.get("async.concurrency")), memory // max(size, 1)))
-
-
-def default_chunks(shape: tuple[int, int], itemsize: int, by: Axis | None = None) -> tuple[int, int]:
-    """Return the shape of panels of about `CHUNK_BYTES` across the shorter axis, or cut along the axis `by`.
-
-    >>> default_chunks((2000, 10**6), 4), default_chunks((10**6, 2000), 4), default_chunks((10, 20), 4, "rows")
-    ((2000, 2097), (2097, 2000), (10, 20))
-    """
-    by_rows = shape[0] > shape[1] if by is None else by == "rows"
-    across = shape[1] if by_rows else shape[0]
-    width = max(1, CHUNK_BYTES // (across * itemsize))
-    return (min(width, shape[0]), across) if by_rows else (across, min(width, shape[1]))
 
 
 def panels(shape: tuple[int, int], chunks: tuple[int, int], entries: int) -> Iterator[tuple[slice, slice]]:
@@ -101,6 +89,8 @@ def _parts(source: Source, chunks: tuple[int, int], entries: int) -> Iterator[tu
         yield (along, across, part.T) if layout.transposed else (across, along, part)
 
 
-def _attributes(names: Names) -> dict[str, Any]:
-    found = zip(NAMES, (names.rows, names.columns), strict=True)
-    return {attribute: labels.tolist() for attribute, labels in found if labels is not None}
+def _attributes(layout: Layout) -> dict[str, Any]:
+    """Return the names of rows and columns, and the array that was unfolded, as attributes."""
+    found = zip(NAMES, (layout.names.rows, layout.names.columns), strict=True)
+    attributes: dict[str, Any] = {attribute: labels.tolist() for attribute, labels in found if labels is not None}
+    return attributes if layout.unfolding is None else {**attributes, UNFOLDED: layout.unfolding.to_json()}

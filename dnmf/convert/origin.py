@@ -42,7 +42,7 @@ def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, 
         opener = opener_of(Path(address.place), address.part)
     with working_folder(target) as folder:
         listed = None
-        if address is not None and opener is not None:
+        if address is not None and opener is not None and address.axes is None:
             with reading_part(str(address), str(address)):
                 listed = _open_listed(opener, address, folder)
         yield listed or open_matrix(V), folder
