@@ -2,13 +2,13 @@
 
     python benchmarks/formats.py [--matrix data.h5ad] [--rows 100000] [--columns 20000] [--density 0.02] [--warm]
 
-Without `--matrix`, a sparse matrix of counts, rows × columns, and a dense one of the same size are written in each
-format. With it, the matrix is read as it is, and as `dnmf convert` writes it. To be comparable, a GB is one of the
-matrix in memory: float32 values and, if it is sparse, 4 bytes for the index of each. Processor seconds of reading are
-reported too, since other work on the machine affects them less. Tables are read into memory when they are opened, so
-they have 4 million numbers, and the speed of opening them is compared with that of pandas. Before each read and each
-pass the page cache is emptied, if that is permitted, unless `--warm` is given. `through h5py` is reading alone with the
-HDF5 library, which admits one thread at a time. Needs dnmf[formats].
+Without `--matrix`, a sparse matrix of counts, rows × columns, a dense one of the same size, and a stack of images are
+written in each format. With it, the matrix is read as it is, and as `dnmf convert` writes it. To be comparable, a GB is
+one of the matrix in memory: float32 values and, if it is sparse, 4 bytes for the index of each. Processor seconds of
+reading are reported too, since other work on the machine affects them less. Tables are read into memory when they are
+opened, so they have 4 million numbers, and the speed of opening them is compared with that of pandas. Before each read
+and each pass the page cache is emptied, if that is permitted, unless `--warm` is given. `through h5py` is reading alone
+with the HDF5 library, which admits one thread at a time. Needs dnmf[formats].
 """
 
 import argparse
@@ -24,6 +24,7 @@ from typing import Any
 import h5py
 import numpy as np
 import scipy.sparse as sp
+import zarr
 from measure import drop_caches, machine
 from out_of_core import read_only
 from scipy.io import mmwrite
@@ -35,7 +36,7 @@ from dnmf.sources import open_matrix
 from dnmf.sources.formats.entry_list import HELD_ENTRIES
 from dnmf.sources.formats.hdf5_array import Hdf5Array
 
-DENSE_ROWS, TABLE_COLUMNS = 2000, 2000
+DENSE_ROWS, TABLE_COLUMNS, FRAMES = 2000, 2000, 500
 forget: Callable[[], bool] = drop_caches
 PACKED = {"dtype": "i2", "scale_factor": 1e-3, "_FillValue": -1}
 
@@ -121,6 +122,31 @@ def dense_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
     for compressor in ("none", "zstd"):
         convert(folder / "V.npy", folder / f"{compressor}.zarr", compressor=compressor)
         yield f"dnmf convert, {compressor}", folder / f"{compressor}.zarr"
+
+
+def stack_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Any]]:
+    """Write a stack of images (t, y, x) in each format that holds one, and yield its address."""
+    yield "NumPy in memory", V
+    np.save(folder / "stack.npy", V)
+    yield ".npy, y × x as rows", f"{folder / 'stack.npy'}::(1,2)x(0)"
+    yield ".npy, t as rows", folder / "stack.npy"
+    count, *sides = V.shape
+    frames, tiles = (min(25, count), *sides), (min(100, count), min(64, sides[0]), min(256, sides[1]))
+    with h5py.File(folder / "stack.h5", "w") as file:
+        file["plain"] = V
+        file.create_dataset("gzip", data=V, chunks=tiles, compression="gzip", compression_opts=1)
+    for name in ("plain", "gzip"):
+        yield f"HDF5, {name}", f"{folder / 'stack.h5'}::{name}"
+    options: dict[str, Any] = {"shape": V.shape, "dtype": V.dtype}
+    for name, chunks, compressors in (
+        ("frames", frames, None),
+        ("frames, zstd", frames, "auto"),
+        ("tiles, zstd", tiles, "auto"),
+    ):
+        zarr.create_array(folder / name, chunks=chunks, compressors=compressors, **options)[...] = V
+        yield f"Zarr, {name}", folder / name
+    convert(folder / "frames, zstd", folder / "columns.zarr", by="columns")
+    yield "dnmf convert, by columns", folder / "columns.zarr"
 
 
 def table_forms(V: np.ndarray, folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], Any]]]:
@@ -254,6 +280,11 @@ def main() -> None:
     dense = np.random.default_rng(0).random((rows, columns), np.float32).round(2)
     print(f"\n{rows} × {columns} float32, {dense.nbytes / 1e9:.2f} GB")
     each(dense_forms, dense, options.rank, options.passes)
+    frames = min(FRAMES, options.rows)
+    side = max(16, int(np.sqrt(dense.size / frames)))
+    stack = np.random.default_rng(0).random((frames, side, side), np.float32).round(2)
+    print(f"\nstack of {frames} images of {side} × {side} float32, {stack.nbytes / 1e9:.2f} GB")
+    each(stack_forms, stack, options.rank, options.passes)
     table = np.ascontiguousarray(dense[:, :TABLE_COLUMNS])
     print(f"\n{table.shape[0]} × {table.shape[1]} numbers in tables, {table.nbytes / 1e9:.3f} GB")
     with tempfile.TemporaryDirectory() as name:

@@ -14,9 +14,9 @@ def test_every_format_is_measured_in_its_small_form():
     ended = subprocess.run([sys.executable, script, *small], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     measured = [line for line in ended.stdout.splitlines() if "GB/s, reading alone" in line]
-    assert len(measured) == 24
+    assert len(measured) == 33
     assert sum("by pandas" in line for line in ended.stdout.splitlines()) == 4
-    assert sum("through h5py" in line for line in measured) == 6
+    assert sum("through h5py" in line for line in measured) == 8
 
 
 def test_the_tables_are_made_in_their_small_form(tmp_path):

@@ -101,12 +101,14 @@ def test_every_rule_keeps_within_the_limit(options, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "order"), [((1000, 200000), "C"), ((1000, 200000), "F")], ids=["row after row", "column after column"]
+    ("shape", "order"),
+    [((1000, 200000), "C"), ((1000, 200000), "F"), ((1000, 300, 300), "C")],
+    ids=["row after row", "column after column", "images"],
 )
 def test_a_npy_file_is_never_held_whole(shape, order, tmp_path):
     path = tmp_path / "V.npy"
     array = np.lib.format.open_memmap(path, "w+", np.float32, shape, fortran_order=order == "F")
-    array[:, :1000] = np.random.default_rng(0).random((shape[0], 1000), np.float32)
+    array[:, :1000] = np.random.default_rng(0).random(array[:, :1000].shape, np.float32)
     array[:, 1000:] = 1  # the noise of the first columns is enough to have something to fit
     del array
     figures = measure(path, tmp_path, rank=10, memory_limit="300MB")

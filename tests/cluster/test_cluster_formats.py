@@ -1,5 +1,7 @@
 """Workers open files of every format themselves, with the same bits."""
 
+import h5py
+import numpy as np
 import pytest
 from formats import GIVEN, STORED
 from runs import assert_same_bits
@@ -30,3 +32,19 @@ def test_a_cluster_comes_to_the_same_bits(kind, client, tmp_path):
     assert_same_bits(
         dnmf.factorize(given, client=client, **options), dnmf.factorize(given, client="threads", **options)
     )
+
+
+@pytest.mark.parametrize("kind", ["packed chunks", "memory, turned"])
+def test_a_cluster_unfolds_an_array_to_the_same_bits(kind, client, tmp_path):
+    stack = low_rank(30, 200, 3).reshape(30, 20, 10)
+    given = dnmf.unfold(stack, (2, 0), 1)
+    if kind == "packed chunks":
+        with h5py.File(tmp_path / "V.h5", "w") as file:
+            file.create_dataset("V", data=stack, chunks=(7, 6, 5), compression="gzip")
+        given = f"{tmp_path}/V.h5::V::(2,0)x(1)"
+    options = {"rank": 2, "max_passes": 3, "tol": 0}
+    one, other = (dnmf.factorize(given, client=where, **options) for where in (client, "threads"))
+    assert_same_bits(one, other)
+    assert one.row_shape == (10, 30)
+    fitted = dnmf.factorize(stack.transpose(2, 0, 1).reshape(300, 20), **options)
+    np.testing.assert_allclose(one.W @ one.H, fitted.W @ fitted.H, rtol=1e-2)
