@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dnmf.run.watcher import Watcher as Watcher
     from dnmf.settings import Settings as Settings
     from dnmf.solvers.history import Record as Record
+    from dnmf.sources.concat import concat as concat
     from dnmf.survey.api import load_survey as load_survey
     from dnmf.survey.api import select_rank as select_rank
 
@@ -49,6 +50,7 @@ _HOMES = {
     "dnmf.run.watcher": ("Watcher",),
     "dnmf.settings": ("Settings",),
     "dnmf.solvers.history": ("Record",),
+    "dnmf.sources.concat": ("concat",),
     "dnmf.survey.api": ("load_survey", "select_rank"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
