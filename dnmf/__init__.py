@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dnmf.run.watcher import Watcher as Watcher
     from dnmf.settings import Settings as Settings
     from dnmf.solvers.history import Record as Record
+    from dnmf.sources.concat import concat as concat
     from dnmf.sources.unfold import unfold as unfold
     from dnmf.survey.api import load_survey as load_survey
     from dnmf.survey.api import select_rank as select_rank
@@ -50,6 +51,7 @@ _HOMES = {
     "dnmf.run.watcher": ("Watcher",),
     "dnmf.settings": ("Settings",),
     "dnmf.solvers.history": ("Record",),
+    "dnmf.sources.concat": ("concat",),
     "dnmf.sources.unfold": ("unfold",),
     "dnmf.survey.api": ("load_survey", "select_rank"),
 }

@@ -19,6 +19,7 @@ from dnmf.run.stored import store_of, stored_result
 from dnmf.run.transform import transform as transform
 from dnmf.run.watcher import Watch
 from dnmf.sources import open_matrix
+from dnmf.sources.emphasis import emphasised
 
 
 @own_errors
@@ -45,7 +46,8 @@ def factorize(
         address. An address is the path or URL of a Zarr array or group, or the path of a folder of 10x counts, or of a
         `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.tsv`, `.txt`, `.mtx`, `.svm`,
         `.tif` or `.hdr` file; `::` and a name select a part of it, as in `data.h5ad::layers/counts`. V is cut along its
-        rows or along its columns. It may be prepared with `dnmf.preprocessing`. Of an array of more than two axes, the
+        rows or along its columns. It may be prepared with `dnmf.preprocessing`. A list of matrices, or a pattern of
+        paths as `"runs/*.h5ad"`, is joined along the rows, as by `dnmf.concat`. Of an array of more than two axes, the
         first one makes the rows and the others the columns, unless `dnmf.unfold` or the address choose, as in
         `stack.zarr::(t)x(y,x)`.
     rank
@@ -252,7 +254,7 @@ def plan(V: Any, rank: int | None = None, **options: Unpack[Options]) -> Plan:
     1
     """
     weights, settings = options.get("weights"), settings_of({"rank": rank, **options})
-    layout = open_matrix(V, weights=weights, missing=settings.missing).layout
+    layout = emphasised(open_matrix(V, weights=weights, missing=settings.missing), settings).layout
     return plan_of(layout, settings, weights is not None)
 
 

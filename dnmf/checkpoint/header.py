@@ -2,13 +2,14 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dnmf.checkpoint.commit import Commit, seal_of
 from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
+from dnmf.sources.collection import SCHEME, Collection, shown_location
 from dnmf.sources.prepared import check_steps
 from dnmf.sources.unfolding import Unfolding
 from dnmf.storage.location import Location
@@ -17,8 +18,8 @@ from dnmf.storage.urls import object_errors
 
 NAME = "zarr.json"
 RUN, SURVEY = "dnmf", "dnmf_survey"
-# The newest format, and the first one whose headers are sealed.
-FORMAT = SEALED = 2
+# The newest format, that of joined matrices; and the first one whose headers are sealed, that of single ones.
+FORMAT, SEALED = 3, 2
 SEAL = "seal"
 # The most bytes of a header or record: blocks and passes take tens of bytes each.
 MOST_BYTES = 2**28
@@ -28,7 +29,7 @@ MOST_TEXT, MOST_PATH = 1000, 2**16
 FIELDS = {"format", "fingerprint", "settings", "location", "transposed", "bounds"}
 RUN_FIELDS = FIELDS | {"given"}
 SURVEY_FIELDS = FIELDS | {"ranks", "n_runs", "cv", "holdout", "sample"}
-ALSO = {"weights", "prepared", "named", "estimator", "unfolded"}
+ALSO = {"weights", "prepared", "named", "estimator", "unfolded", "joined"}
 
 
 def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) -> None:
@@ -36,6 +37,11 @@ def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) ->
     content = {**header, SEAL: seal_of(header)}
     group = {"zarr_format": 3, "node_type": "group", "attributes": {kind: content}}
     place.replace(NAME, json.dumps(group, indent=2, allow_nan=False).encode())
+
+
+def formatted(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a header with the version of its format: the oldest that has all of its fields."""
+    return {**header, "format": FORMAT if header.get("joined") else SEALED}
 
 
 def attributes_of(place: Location, kind: str) -> dict[str, Any] | None:
@@ -100,7 +106,7 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
     """
     settings, shape = header["settings"], header["fingerprint"]["shape"]
     rows = {
-        "matrix": f"{shape[0]} × {shape[1]}, {header['location'] or 'given in memory'}",
+        "matrix": f"{shape[0]} × {shape[1]}, {shown_location(header['location']) or 'given in memory'}",
         "rank": str(settings["rank"]),
         "loss, solver": f"{settings['loss']}, {settings['solver']}",
     }
@@ -199,6 +205,8 @@ def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:
     shape = header["fingerprint"].get("shape")
     if not isinstance(shape, list) or len(shape) != 2 or not all(is_count(size) for size in shape):
         return f"the shape is {str(shape)[:60]}"
+    if not _is_join(header.get("joined"), shape):
+        return f"joined is {str(header['joined'])[:60]}"
     bounds = header["bounds"]
     if not all(type(bound) is int for bound in bounds) or len(bounds) < 2 or bounds[0] != 0:
         return "the bounds of the blocks are invalid"
@@ -211,7 +219,27 @@ def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:
 
 def _is_place(given: Any) -> bool:
     """Return whether a value is the path or URL of a matrix, or None for a matrix in memory."""
+    if isinstance(given, str) and given.startswith(SCHEME):
+        try:
+            return bool(Collection.parse(given, distinct=False).matrices)
+        except DnmfError:
+            return False
     return given is None or (isinstance(given, str) and 0 < len(given) < MOST_PATH and "\0" not in given)
+
+
+def _is_join(given: Any, shape: Sequence[int]) -> bool:
+    """Return whether a value describes how matrices of some shapes were joined to one of a shape, or is None."""
+    if given is None:
+        return True
+    try:
+        way = {name: given[name] for name in given if name not in ("shapes", "bytes")}
+        shapes, sizes = given["shapes"], given["bytes"]
+        join = Collection.of([f"{SCHEME}{place}" for place in range(len(shapes))], **way)
+        along = 0 if join.axis == "rows" else 1
+        sound = all(is_count(size) for one in shapes for size in one) and all(type(size) is int for size in sizes)
+        return sound and len(sizes) == len(shapes) and shape[along] == sum(one[along] for one in shapes)
+    except (DnmfError, TypeError, KeyError, ValueError, IndexError):
+        return False
 
 
 def is_count(given: Any, most: int = 2**62) -> bool:

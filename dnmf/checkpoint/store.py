@@ -10,7 +10,7 @@ import zarr
 from dnmf.checkpoint.arrays import write_factors, write_whole
 from dnmf.checkpoint.cleanup import is_begun, sweep_checkpoints, sweep_drafts
 from dnmf.checkpoint.commit import GUIDE, Commit, is_finished
-from dnmf.checkpoint.header import FORMAT, find_header, read_header, write_header
+from dnmf.checkpoint.header import find_header, formatted, read_header, write_header
 from dnmf.checkpoint.names import NAMES, write_names
 from dnmf.checkpoint.read import open_array, read_array
 from dnmf.checkpoint.records import DAMAGE, Records, new_group
@@ -63,7 +63,7 @@ class Store:
             or lies in one of the origins.
         """
         place = location_at(path)
-        header = {"format": FORMAT, **header}
+        header = formatted(header)
         check_apart(str(place), origins)
         with explained(f"The store {place}"):
             _refuse(place, overwrite)
@@ -113,7 +113,7 @@ class Store:
 
     def amend(self, changes: Mapping[str, Any]) -> None:
         """Change fields of the header, and convert it to the newest format."""
-        header = {**self.header, **changes, "format": FORMAT}
+        header = formatted({**self.header, **changes})
         if header != self.header:
             self.header = header
             with explained(f"The header of {self}"):

@@ -15,6 +15,7 @@ from zarr.storage import StoreLike
 from dnmf.checkpoint.header import NAME, RUN, SURVEY, attributes_of, find_header, read_json
 from dnmf.errors import StoreError
 from dnmf.sources.addresses import Address
+from dnmf.sources.collection import places_in
 from dnmf.sources.formats.zarr_array import NAMES, UNFOLDED
 from dnmf.storage import drafts, durable
 from dnmf.storage.bucket import Bucket
@@ -34,14 +35,14 @@ COMPRESSED = {"encoding-type", "encoding-version", "shape"}
 def check_apart(target: str | Path, origins: Iterable[Any]) -> None:
     """Raise StoreError if a target is, contains, or lies in one of its inputs.
 
-    Origins are addresses of matrices and paths of stores; other objects are ignored.
+    Origins are addresses of matrices, also of joins, and paths of stores; other objects are ignored.
 
     >>> check_apart("s3://bucket/V.zarr/new", ["s3a://bucket/V.zarr::part", None])
     Traceback (most recent call last):
         ...
     dnmf.errors.StoreError: s3://bucket/V.zarr/new lies in an input, s3a://bucket/V.zarr; give another path.
     """
-    for origin in origins:
+    for origin in (place for given in origins for place in places_in(given)):
         if not isinstance(origin, (str, Path)):
             continue
         place = Address.of(origin).place

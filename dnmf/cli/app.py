@@ -13,6 +13,7 @@ from dnmf.checkpoint.header import describe
 from dnmf.cli import demo as demonstration
 from dnmf.cli.commands import export, rank, report, top
 from dnmf.cli.exit import Commands
+from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.lines import summary
 from dnmf.cli.options import (
     ARRAYS,
@@ -34,6 +35,7 @@ from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.base import Axis
+from dnmf.sources.joining import join_in, parts_described
 from dnmf.storage.durable import explained
 from dnmf.storage.paths import absolute
 from dnmf.survey import is_survey
@@ -50,7 +52,8 @@ def main() -> None:
     name select a part of it, as in data.h5ad::layers/counts, file.h5::group/dataset, file.nc::variable,
     counts.csv::gene (names of the rows) and ratings.csv::user,film,stars (a list of entries); numbers without a header
     are read with their type and shape, as in raw.bin::float32,2000x1000. Of an array of several axes, those of the rows
-    and of the columns are chosen as in stack.zarr::(t)x(y,x) or stack.zarr::(0)x(1,2).
+    and of the columns are chosen as in stack.zarr::(t)x(y,x) or stack.zarr::(0)x(1,2). Several
+    matrices, or a pattern in quotes such as 'runs/*.h5ad', are joined to one.
     """
 
 
@@ -61,7 +64,7 @@ main.add_command(report)
 
 
 @main.command()
-@click.argument("matrix")
+@matrix_argument()
 @click.option("--rank", type=int, required=True, help="Number of components.")
 @option("--store", help="Path or URL for checkpoints and factors, such as s3://bucket/run.zarr.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing store and start a new run.", group="Store")
@@ -86,7 +89,7 @@ main.add_command(report)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options
 def fit(
-    matrix: str,
+    matrix: Any,
     rank: int,
     store: str | None,
     overwrite: bool,
@@ -96,7 +99,7 @@ def fit(
     where: dict[str, Any],
     **options: Any,
 ) -> None:
-    """Factorise MATRIX.
+    """Factorise MATRIX, or several that are joined.
 
     `dnmf --help` describes what MATRIX may be.
     """
@@ -121,42 +124,44 @@ def fit(
 
 @main.command()
 @click.argument("store")
-@option("--matrix", help="The matrix, if it has moved.", group="Data")
+@option("--matrix", multiple=True, help="The matrix, if it has moved; repeat it for joined ones.", group="Data")
 @data_options("row_names", "column_names")
 @setting_options(*ADJUSTABLE, defaults=False)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options
-def resume(store: str, matrix: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
+def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, Any], **options: Any) -> None:
     """Resume the run in STORE from its newest checkpoint.
 
     Options that are not given keep the values that they have in STORE.
     """
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
-        result = api.resume(store, matrix, watchers=watchers, cancel=cancel, client=client, **given(options))
+        V = again(matrix)
+        result = api.resume(store, V, watchers=watchers, cancel=cancel, client=client, **given(options))
         print_result(result, as_json)
 
 
 @main.command()
-@click.argument("path")
+@matrix_argument("path")
 @click.option("--rank", type=int, help="Rank of the run to plan.")
 @setting_options("memory_limit", "threads")
-def info(path: str, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
-    """Describe PATH: a matrix, a run, or a survey of ranks.
+def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
+    """Describe PATH: a matrix or several, a run, or a survey.
 
     With --rank, also show the plan of a run on the matrix.
     """
-    if is_store(path):
+    if isinstance(path, str) and is_store(path):
         click.echo(describe_store(path))
         return
-    if is_survey(path):
+    if isinstance(path, str) and is_survey(path):
         click.echo(summary(path, load_survey(path).facts()))
         return
     try:
-        layout = open_matrix(path).layout
+        source = open_matrix(path)
     except NotInPlace as found:
         click.echo(summary(path, found.facts))
         notify(str(found))
         return
+    layout, join = source.layout, join_in(source)
     rows, columns = layout.user_shape
     facts = {
         "matrix": f"{rows} × {columns}, {layout.dtype}, {layout.kind}",
@@ -165,7 +170,8 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
     }
     named = {axis: getattr(layout.names, axis) for axis in ("rows", "columns")}
     facts |= {f"{axis} are": shortly(names) for axis, names in named.items() if names is not None}
-    click.echo(summary(path, facts))
+    facts |= {} if join is None else parts_described(join)
+    click.echo(summary(path if join is None else "A join", facts))
     if rank is not None:
         settings = Settings.from_options({"rank": rank, "memory_limit": memory_limit, "threads": threads})
         click.echo(f"\nA run at rank {rank}\n{plan_of(layout, settings)}")
@@ -173,7 +179,7 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 
 @main.command()
 @click.argument("store")
-@click.argument("matrix")
+@matrix_argument()
 @click.option("-o", "--out", required=True, help="Path or URL of the factor, a Zarr array.")
 @click.option(
     "--axis",
@@ -184,7 +190,7 @@ def info(path: str, rank: int | None, memory_limit: str | None, threads: int | N
 @data_options("weights", "row_names", "column_names")
 @setting_options("memory_limit", "threads")
 @cluster_options
-def transform(store: str, matrix: str, out: str, where: dict[str, Any], **options: Any) -> None:
+def transform(store: str, matrix: Any, out: str, where: dict[str, Any], **options: Any) -> None:
     """Compute the factor of a new MATRIX from the run in STORE.
 
     The factor is W of new rows, or H of new columns. The other factor is that of the run; if both have names, it is
@@ -196,7 +202,7 @@ def transform(store: str, matrix: str, out: str, where: dict[str, Any], **option
 
 
 @main.command("convert")
-@click.argument("origin")
+@matrix_argument("origin")
 @click.argument("target")
 @click.option("--chunks", metavar="ROWS,COLUMNS", help="Shape of a chunk of a dense matrix, such as 2000,1000.")
 @click.option("--by", type=click.Choice(get_args(Axis)), help="Axis to cut along: CSR or CSC if sparse.")
@@ -206,11 +212,11 @@ def transform(store: str, matrix: str, out: str, where: dict[str, Any], **option
 @click.option("--memory-limit", default="1GB", metavar="SIZE", show_default=True, help="Memory limit.")
 @click.option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.")
 def convert_command(
-    origin: str, target: str, chunks: str | None, by: Any, compressor: Any, memory_limit: str, overwrite: bool
+    origin: Any, target: str, chunks: str | None, by: Any, compressor: Any, memory_limit: str, overwrite: bool
 ) -> None:
     """Rewrite ORIGIN as Zarr in TARGET, for fast reading.
 
-    A dense matrix becomes an array, a sparse one a CSR or CSC matrix as in AnnData.
+    A dense matrix becomes an array, a sparse one a CSR or CSC matrix as in AnnData. Several are joined to one.
     """
     with click.progressbar(length=1000, label="convert", file=sys.stderr) as bar:
         convert(

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import click
 
 from dnmf import api
+from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
     Command,
     cluster_options,
@@ -85,7 +86,7 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
 
 
 @click.command(cls=Command)
-@click.argument("matrix")
+@matrix_argument()
 @click.option("--ranks", type=Ranks(), required=True, help="Ranks to try: 2:30, 2:30:4 or 2,4,8.")
 @click.option("--n-runs", "n_runs", type=int, default=10, show_default=True, help="Random starts per rank.")
 @click.option("--cv", type=int, default=5, show_default=True, help="Folds to hold out; 0 for none.")
@@ -96,7 +97,7 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
 @setting_options(*(name for name in OPTIONS if name not in ("n_runs", "max_seconds")))
 @json_option("Write one JSON object per pass and per rank to stdout.")
 @cluster_options
-def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
+def rank(matrix: Any, store: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
     """Choose the rank of MATRIX in a few passes.
 
     Many ranks, starts and folds are fitted together and share every read of MATRIX.
@@ -121,11 +122,13 @@ def rank(matrix: str, store: str | None, as_json: bool, where: dict[str, Any], *
 @click.option("-n", type=click.IntRange(1, 50), default=8, show_default=True, help="Features of each component.")
 @click.option("--residuals/--no-residuals", default=True, help="Read the matrix once for residuals by row and column.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
-@option("--matrix", help="The matrix, if it has moved.", group="Data")
+@option("--matrix", multiple=True, help="The matrix, if it has moved; repeat it for joined ones.", group="Data")
 @option("--weights", help="The weights, if they have moved.", group="Data")
 @setting_options("memory_limit", "threads")
 @cluster_options
-def report(store: str, path: str, shape: str | None, matrix: str | None, where: dict[str, Any], **options: Any) -> None:
+def report(
+    store: str, path: str, shape: str | None, matrix: tuple[str, ...], where: dict[str, Any], **options: Any
+) -> None:
     """Write a report on the run or survey in STORE.
 
     The report is one HTML file. It shows the options of the run, the loss and optimality by pass, time and bytes read,
@@ -134,5 +137,5 @@ def report(store: str, path: str, shape: str | None, matrix: str | None, where: 
     """
     sizes = parse_sizes(shape, "x", "28x28 or 16x16x3")
     with watching(False) as watchers, chosen_cluster(**where) as client:
-        written = write_report(store, path, matrix, shape=sizes, watchers=watchers, client=client, **options)
+        written = write_report(store, path, again(matrix), shape=sizes, watchers=watchers, client=client, **options)
     notify(f"The report is {written}.")

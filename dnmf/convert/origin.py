@@ -8,6 +8,7 @@ from typing import Any
 from dnmf.checkpoint import working_folder
 from dnmf.sources.addresses import Address
 from dnmf.sources.base import Source, relabelled
+from dnmf.sources.collection import collection_in
 from dnmf.sources.file_kinds import Opener, opener_of
 from dnmf.sources.formats.dense_tables import unpack_dense
 from dnmf.sources.formats.entry_list import Entries
@@ -35,7 +36,8 @@ def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, 
 
     Unlike `open_matrix`, it takes lists of entries of any length, and unpacks compressed files.
     """
-    address = Address.of(V) if isinstance(V, (str, Path)) else None
+    several = isinstance(V, (str, Path)) and collection_in(V) is not None
+    address = Address.of(V) if isinstance(V, (str, Path)) and not several else None
     opener = None
     if address is not None and not is_url(address.place):
         check_readable(Path(address.place), str(V))

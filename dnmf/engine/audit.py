@@ -142,5 +142,5 @@ class AuditEngine:
 
 def is_computed(source: Any) -> bool:
     """Return whether the blocks of a source, or of one inside it, are computed again for every read."""
-    parts = (getattr(source, name, None) for name in ("values", "weights", "source"))
+    parts = [getattr(source, name, None) for name in ("values", "weights", "source")]
     return bool(getattr(source, "computed", False)) or any(is_computed(part) for part in parts if part is not None)

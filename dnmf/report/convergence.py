@@ -12,6 +12,7 @@ from dnmf.report.facts import RunFacts
 from dnmf.report.page import Cell
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record
+from dnmf.sources.collection import shown_location
 
 # The most rows of a table: the first, the last, and some between.
 ROWS = 40
@@ -31,7 +32,7 @@ def described(run: RunFacts) -> dict[str, str]:
     blocks = len(result.bounds) - 1
     named = [axis for axis in ("rows", "columns") if getattr(result.names, axis) is not None]
     rows = {
-        "matrix": shortened(run.location or "given in memory", 500),
+        "matrix": shortened(shown_location(run.location) or "given in memory", 500),
         "shape": times(result.shape) + (f", {dtype_name(known['dtype'])}" if "dtype" in known else ""),
         "read in": f"{blocks:,} block{'s' * (blocks > 1)} of {'rows' if result.rows_streamed else 'columns'}",
         "names of": " and ".join(named) or "neither axis",

@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 from typing import Any
 
+from dnmf.kernels.preparation.steps import WEIGHT
 from dnmf.report.facts import RunFacts
 from dnmf.settings import Settings
 
@@ -42,7 +43,9 @@ def missing(run: RunFacts) -> list[str]:
     """Return what has to be given again to repeat a run, since the store does not hold it."""
     gaps = {
         "the run began with given factors, or given columns of W; give them again": run.header.get("given"),
-        "the matrix was prepared; give it prepared by the same steps": run.result.steps,
+        "the matrix was prepared; give it prepared by the same steps": [
+            step for step in run.result.steps if step.name != WEIGHT
+        ],
         "the weights were given in memory; give them again": run.header.get("weights") and not run.weights,
         "the location of the matrix is not known; put it in place of V": not run.location,
     }

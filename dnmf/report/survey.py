@@ -11,6 +11,7 @@ from dnmf.report.convergence import options
 from dnmf.report.page import Cell, Tile, render
 from dnmf.report.reproduce import AGAIN, flags
 from dnmf.report.svg import CLUSTERS
+from dnmf.sources.collection import shown_location
 from dnmf.survey import RankSurvey
 from dnmf.survey.columns import order, tree
 from dnmf.survey.stability import Stability
@@ -80,7 +81,7 @@ def _cell(name: str, value: Any) -> Cell:
 def _described(survey: RankSurvey) -> dict[str, str]:
     settings = survey.settings
     return {
-        "matrix": survey.location or "given in memory",
+        "matrix": shown_location(survey.location) or "given in memory",
         "loss, solver": f"{settings.loss}, {settings.solver}",
         "runs of a rank": f"{len(survey.of(survey.ranks[0]))}, seeds from {settings.seed}",
         "held out": f"{survey.holdout}, {_folds(survey)} folds",

@@ -17,6 +17,7 @@ from dnmf.run.arrays import named_factors
 from dnmf.run.factors import Factors
 from dnmf.run.run import Run
 from dnmf.run.stored import stored_steps, stored_unfolding
+from dnmf.run.units import in_scale
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, Settings
 from dnmf.solvers.compatibility import check_options
@@ -24,7 +25,9 @@ from dnmf.solvers.initialise import check_fixed, check_given
 from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.base import Layout
+from dnmf.sources.emphasis import emphasised
 from dnmf.sources.identity import fingerprint
+from dnmf.sources.joins import again, check_matrices, joined_form
 from dnmf.sources.names import Names
 from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
@@ -53,12 +56,13 @@ def new_run(
     settings = settings_of(options)
     check_options(settings, not named)
     names = Names.of(options.get("row_names"), options.get("column_names"))
-    source = open_matrix(V, weights=weights, names=names, missing=settings.missing)
+    source = emphasised(open_matrix(V, weights=weights, names=names, missing=settings.missing), settings)
     layout = source.layout
     names = names_of(options, layout)
     recipe = resolve(settings, layout, is_weighted(source))
     given = None if named else check_given(init, layout.user_shape, settings.rank, names)
     fixed = check_fixed(fixed_W, fixed_H, layout.user_shape, names)
+    given, fixed = in_scale(given, fixed, steps_of(source))
     watchers = Watchers.of(watchers)
     watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
@@ -84,6 +88,7 @@ def new_run(
 def matrix_header(source: Source) -> dict[str, Any]:
     """Return the part of the header of a store that describes its matrix."""
     layout = source.layout
+    join = joined_form(source)
     return {
         "fingerprint": fingerprint(source),
         "location": layout.location,
@@ -92,6 +97,7 @@ def matrix_header(source: Source) -> dict[str, Any]:
         "weights": {"location": location_of_weights(source)} if is_weighted(source) else None,
         "prepared": [step.to_json() for step in steps_of(source)],
         **({} if layout.unfolding is None else {"unfolded": layout.unfolding.to_json()}),
+        **({"joined": join} if join else {}),
     }
 
 
@@ -192,7 +198,7 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
     if weights is None and weighted:
         raise StoreError(f"The run in {store} was given its weights in memory; give weights= again to resume it.")
     try:
-        given, bounds = location if V is None else V, store.header["bounds"]
+        given, bounds = location if V is None else again(V, store.header.get("joined")), store.header["bounds"]
         missing = store.header["settings"].get("missing", "none")
         axes = stored_unfolding(store)
         source = open_prepared(given, stored_steps(store), None, weights, bounds, missing=missing, axes=axes)
@@ -212,6 +218,7 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
     for name, value in now.items():
         if before.get(name, value if name == "axes" else None) != value:
             what = words.get(name, name)
+            check_matrices(source, store.header.get("joined"), f"The run in {store}")
             raise StoreError(
                 f"The run in {store} is of a matrix with {what} {before.get(name)}, and the given one has {what} "
                 f"{value}; give the matrix that the run was started on, or start a new run."

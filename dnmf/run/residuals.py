@@ -26,6 +26,7 @@ from dnmf.kernels.divergence.residuals import panel_residuals, unstored
 from dnmf.kernels.rule import Model
 from dnmf.run.open import reopen
 from dnmf.run.result import Result
+from dnmf.run.units import in_units
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.solvers.selection import rule_of
 from dnmf.sources import Source
@@ -213,7 +214,8 @@ def measure_residuals(
     source = _source(result, V, weights)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
     layout = source.layout
-    W = np.ascontiguousarray(result.short, layout.work_dtype)
+    short, long = in_units(result.short, result.long, result.steps, layout.transposed, layout.bounds, back=True)
+    W = np.ascontiguousarray(short, layout.work_dtype)
     entries = rule_of(settings, layout, is_weighted(source)).entries
     work = Compare(entries, settings.beta, W, Model.of(W).gram, layout.bounds)
     load = Load(sums=4, worked=settings.rank, held=0, kept=2 * settings.rank, panels=6)
@@ -222,7 +224,7 @@ def measure_residuals(
     with open_session(client, source, watchers.workers) as session, single_threaded_products():
         plan = session.plan(settings, load)
         watchers.started(plan, 0, 1)
-        sums = session.engine(plan, watchers.block_read).one_pass(work, H=result.long)
+        sums = session.engine(plan, watchers.block_read).one_pass(work, H=long)
     sums.rows[0] = np.maximum(sums.rows[0] + unstored(W, sums.gram, sums.mass, settings.beta), 0)
     held = AxisResiduals.zero(len(W), settings.beta)
     held.add_places(0, sums.rows)

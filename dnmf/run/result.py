@@ -10,6 +10,7 @@ from dnmf.inspection.html import card
 from dnmf.inspection.summary import facts
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.factors import Factors
+from dnmf.run.units import in_units
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import State
@@ -84,21 +85,22 @@ class Result(Factors):
         store: str | None,
     ) -> Self:
         """Return the result of a state."""
-        layout = source.layout
+        layout, steps = source.layout, steps_of(source)
+        short, long = in_units(state.W, state.H, steps, layout.transposed, layout.bounds)
         return cls(
             history=tuple(history),
             settings=settings,
             verdict=verdict.sentence,
             converged=verdict.converged,
-            short=state.W,
-            long=state.H,
+            short=short,
+            long=long,
             bounds=layout.bounds,
             rows_streamed=layout.transposed,
             names=layout.names,
             in_memory=layout.in_memory,
             store=store,
             runs=state.runs,
-            steps=steps_of(source),
+            steps=steps,
             unfolding=layout.unfolding,
         )
 

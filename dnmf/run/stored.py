@@ -11,6 +11,7 @@ from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.result import Result
+from dnmf.run.units import in_units
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record
 from dnmf.sources.unfolding import Unfolding
@@ -99,6 +100,8 @@ def _stored_result(kept: Store) -> Result:
         first = settings.rank * losses.index(min(losses))
         rows = Rows(first, first + settings.rank)
         short, long = short[:, rows.start : rows.stop], MappedFactor(long, rows)
+    steps = stored_steps(kept)
+    short, long = in_units(short, long, steps, transposed, kept.header["bounds"])
     verdict = commit.verdict or {
         "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to continue it.",
         "converged": False,
@@ -115,6 +118,6 @@ def _stored_result(kept: Store) -> Result:
         names=read_names(kept.place, (W.shape[0], H.shape[1])),
         store=str(kept),
         runs=tuple(commit.state.get("runs", ())),
-        steps=stored_steps(kept),
+        steps=steps,
         unfolding=stored_unfolding(kept),
     )

@@ -19,6 +19,7 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
+from dnmf.kernels.preparation.steps import WEIGHT
 from dnmf.kernels.registry import altered, sums_per_row
 from dnmf.kernels.rule import Model, Rule
 from dnmf.run.arrays import as_dask, as_numpy, whole
@@ -26,12 +27,14 @@ from dnmf.run.display import showing
 from dnmf.run.open import inputs_of
 from dnmf.run.result import Result
 from dnmf.run.stored import fitted_of, stored_result, whole_checkpoint
+from dnmf.run.units import scaled
 from dnmf.run.watcher import Watch, Watchers
 from dnmf.settings import Settings
 from dnmf.solvers.selection import listed_panels, rule_of
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.axes import FITTED, Fitted, advice_on, axis_for, other
 from dnmf.sources.base import Axis, Layout
+from dnmf.sources.emphasis import check_unweighted
 from dnmf.sources.names import Names, Order, order_of, warn_of_order
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.preparing import open_along, open_prepared, steps_along
@@ -127,6 +130,7 @@ def transform(
 
     def held() -> Float:
         factor = whole(result, other(new.axis)) if (new.axis == "rows") != result.rows_streamed else result.short
+        factor = scaled(factor, result.steps, other(new.axis))
         return factor if new.order is None else factor[new.order]
 
     with showing(watchers, progress) as seen, solved(new.source, held, settings, seen, client) as (factor, _):
@@ -153,6 +157,8 @@ def open_new(result: Result, V: Any, axis: Axis | None, names: Names, weights: A
     missing = result.settings.missing
     given = V if isinstance(V, Prepared) else open_matrix(V, missing=missing, axes=result.unfolding)
     shape = given.layout.user_shape
+    if not any(step.name == WEIGHT for step in result.steps):
+        check_unweighted(given, "the factorised matrix was not")
     own = names.filled(given.layout.names).checked(shape)
     fitted = Fitted(result.shape, result.names, result.rows_streamed)
     axis = axis_for(fitted, shape, own, axis)

@@ -4,6 +4,7 @@ Columns are streamed. A matrix that is cut along its rows is streamed as its tra
 and shapes here are those of the streamed matrix, unless they are the user's.
 """
 
+import bisect
 import dataclasses
 import itertools
 import math
@@ -47,20 +48,19 @@ class Layout:
     location
         Path or URL, with its part, from which the matrix can be opened again, or None.
     names
-        Names of rows and columns, in the user's orientation. They stay in the process that opened the matrix: a
-        pickled layout has none.
+        Names of rows and columns, in the user's orientation; a pickled layout has none.
     held_bytes
         Memory that the source holds between reads, in bytes; 0 if the matrix was in memory before.
-    weights_bytes
-        The share of `read_bytes` that is for the weights of the entries.
+    weights_bytes, prepared_bytes
+        The shares of `read_bytes` that are for the weights of the entries, and for the preparation of a block.
     in_memory
         Whether the user holds the matrix in memory, and gets factors that are NumPy arrays.
-    prepared_bytes
-        The share of `read_bytes` that is for the preparation of a block.
     unfolding
         The shape of the array whose axes make the rows and the columns, or None.
     reads
         How often a pass reads each chunk of the matrix.
+    files
+        First column and address or label of each of several matrices that follow each other.
     """
 
     shape: tuple[int, int]
@@ -80,6 +80,7 @@ class Layout:
     prepared_bytes: int = 0
     unfolding: Unfolding | None = None
     reads: int = 1
+    files: tuple[tuple[int, str], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = [field.name for field in dataclasses.fields(self)]
@@ -152,28 +153,37 @@ class Layout:
     def name(self, block: int) -> str:
         """Describe a block, in the user's orientation."""
         columns = self.columns(block)
-        return name_of_block(block, columns.start, columns.stop, self.transposed)
+        name = name_of_block(block, columns.start, columns.stop, self.transposed)
+        return f"{name}, of {self._file(columns.start)[1]}" if self.files else name
+
+    def _file(self, column: int) -> tuple[int, str]:
+        """Return the first column of the matrix that a column belongs to, and its address or label."""
+        return self.files[bisect.bisect(self.files, column, key=lambda file: file[0]) - 1]
 
     def place(self, block: int, error: BadEntry) -> DataError:
         """Return the error that names a bad entry by its place in the user's matrix."""
         row, column = error.row, self.bounds[block] + error.column
         at = (column, row) if self.transposed else (row, column)
         name = error.matrix or "V"
+        inside = ""
+        if self.files:
+            first, file = self._file(column)
+            inside = f", {'row' if self.transposed else 'column'} {column - first} of {file},"
         if error.value == 0:
             return DataError(
-                f"V[{at[0]}, {at[1]}] is 0, where this loss is infinite; add a small constant to V, or take a loss "
-                "whose β is above 0, as kullback-leibler."
+                f"V[{at[0]}, {at[1]}]{inside} is 0, where this loss is infinite; add a small constant to V, or take a "
+                "loss whose β is above 0, as kullback-leibler."
             )
         if 0 < error.value < np.inf:
             return DataError(
-                f"{name}[{at[0]}, {at[1]}] is {error.value:g}, and sums of such numbers leave the range of "
+                f"{name}[{at[0]}, {at[1]}]{inside} is {error.value:g}, and sums of such numbers leave the range of "
                 f"{self.work_dtype}; divide {name} by a constant, or clip such entries."
             )
         what = "negative" if error.value < 0 and np.isfinite(error.value) else "not finite"
         hint = " NaN is taken as missing with missing='nan'." if np.isnan(error.value) and name == "V" else ""
         return DataError(
-            f"{name}[{at[0]}, {at[1]}] is {error.value:g}, which is {what}; {name} must hold finite numbers of at "
-            f"least 0. Clip, fill or drop such entries first.{hint}"
+            f"{name}[{at[0]}, {at[1]}]{inside} is {error.value:g}, which is {what}; {name} must hold finite numbers "
+            f"of at least 0. Clip, fill or drop such entries first.{hint}"
         )
 
 

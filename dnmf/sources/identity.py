@@ -12,23 +12,27 @@ from dnmf.sources.base import Source
 from dnmf.sources.blocks import read_block
 
 
-def fingerprint(source: Source) -> dict[str, Any]:
-    """Return the fingerprint of V in a store: shape, dtype, blocks, a digest of the first block, and any axes."""
+def fingerprint(source: Source, sampled: bool = True) -> dict[str, Any]:
+    """Return the fingerprint of V in a store: shape, dtype, blocks, any axes, and a digest of the first block.
+
+    The digest is left out unless `sampled`.
+    """
     layout = source.layout
-    block = read_block(source, 0, Scratch())
     digest = hashlib.blake2b(digest_size=16)
-    for matrix in block if isinstance(block, tuple) else (block,):
-        _digest(matrix, digest)
+    if sampled:
+        block = read_block(source, 0, Scratch())
+        for matrix in block if isinstance(block, tuple) else (block,):
+            _digest(matrix, digest)
     bounds = hashlib.blake2b(np.asarray(layout.bounds, np.int64).tobytes(), digest_size=8)
     axes = {} if layout.unfolding is None else {"axes": layout.unfolding.by_position}
-    return {
+    found = {
         "shape": list(layout.user_shape),
         **axes,
         "dtype": layout.dtype.str,
         "streamed": "rows" if layout.transposed else "columns",
         "blocks": f"{layout.blocks} of up to {layout.widest}, {bounds.hexdigest()}",
-        "sample": digest.hexdigest(),
     }
+    return {**found, "sample": digest.hexdigest()} if sampled else found
 
 
 def _digest(block: Block, digest: Any) -> None:

@@ -12,7 +12,6 @@ import zarr
 from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.settings import Missing
 from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
-from dnmf.sources.alignment import aligned_weights
 from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import check_sizes, open_dask
@@ -24,6 +23,7 @@ from dnmf.sources.formats.xarray_array import open_dataarray
 from dnmf.sources.formats.zarr_group import location_of, open_array, open_group, open_known_group, open_node
 from dnmf.sources.formats.zip_store import ENDING, METADATA, address_in_zip, is_zip, store_at
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
+from dnmf.sources.joining import open_several, with_weights
 from dnmf.sources.memory import SparseSource, from_sparse, open_numpy, recut, unmasked
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
@@ -31,7 +31,6 @@ from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable, unknown_kind
 from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.unfolding import Axes, Unfolded, Unfolding, unfolding_of
-from dnmf.sources.weighted import MemoryWeights, WeightedSource
 from dnmf.storage.urls import is_url, redacted
 
 
@@ -55,7 +54,7 @@ def open_matrix(
         or the path of a `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.txt`, `.mtx`,
         `.svm`, `.tif` or `.hdr` file, of a folder of 10x counts, or of raw numbers. `::` and a part name one of several
         in it, as in `data.h5ad::layers/counts`, `file.h5::group/dataset`, `raw.bin::float32,2000x1000`. A source, or a
-        matrix prepared by `dnmf.preprocessing`, is returned unchanged.
+        matrix prepared by `dnmf.preprocessing`, is returned unchanged. A list or a pattern of paths is a join.
     streamed
         The axis to cut into blocks, `"rows"` or `"columns"`; by default the matrix decides.
     weights
@@ -83,17 +82,16 @@ def open_matrix(
     """
     if weights is not None:
         values = open_matrix(V, streamed, bounds=bounds, missing=missing, axes=axes)
-        like = values.layout
-        if isinstance(weights, (np.ndarray, list, tuple)) or scipy.sparse.issparse(weights):
-            return WeightedSource(values, MemoryWeights(weights, like))
-        opened = open_matrix(weights, "rows" if like.transposed else "columns", axes=like.unfolding)
-        return WeightedSource(values, aligned_weights(opened, like, names))
+        return with_weights(values, weights, names, open_matrix)
     source = _open(V, streamed, missing, axes)
     return source if source is V else recut(source, bounds)
 
 
 def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfolding | None) -> Source:
     """Open a matrix of any kind, without weights; a source is returned unchanged."""
+    join = open_several(V, open_matrix, streamed, missing)
+    if join is not None:
+        return join
     if isinstance(V, Unfolded):
         return _open(V.array, streamed, missing, V.axes)
     if isinstance(V, Prepared):

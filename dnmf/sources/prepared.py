@@ -10,7 +10,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.preparation.moments import DENSE_BYTES, SPARSE_BYTES
-from dnmf.kernels.preparation.steps import Step, prepare
+from dnmf.kernels.preparation.steps import WEIGHT, Step, prepare
 from dnmf.sources.base import Axis, Layout, Source
 from dnmf.sources.blocks import CheckedPart, part_for, read_block
 from dnmf.sources.bounds import BLOCK_BYTES
@@ -58,7 +58,7 @@ class Prepared:
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read a block and prepare it."""
-        return prepare(read_block(self.source, block, scratch), self.steps, self.layout.dtype, scratch)
+        return prepared_block(self.source, block, self.steps, self.layout.dtype, scratch)
 
     def expect(self, block: int) -> None:
         """Take a hint that a block will be read soon."""
@@ -93,11 +93,20 @@ class PreparedPart:
 
     def read(self, block: int, scratch: Scratch) -> Block:
         """Read a block and prepare it."""
-        return prepare(read_block(self.raw, block, scratch), self.steps, self.dtype, scratch)
+        return prepared_block(self.raw, block, self.steps, self.dtype, scratch)
 
     def expect(self, block: int) -> None:
         """Take a hint that a block will be read soon."""
         self.raw.expect(block)
+
+
+def prepared_block(
+    source: Source | CheckedPart, block: int, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scratch
+) -> Block:
+    """Read a block and prepare it."""
+    layout = source.layout
+    streamed = "rows" if layout.transposed else "columns"
+    return prepare(read_block(source, block, scratch), steps, dtype, scratch, layout.columns(block), streamed)
 
 
 def check_steps(steps: Sequence[Step], shape: tuple[int, int], transposed: bool) -> None:
@@ -111,6 +120,14 @@ def check_steps(steps: Sequence[Step], shape: tuple[int, int], transposed: bool)
     held, size = ("columns", shape[1]) if transposed else ("rows", shape[0])
     for step in steps:
         if step.along is None:
+            continue
+        if step.name == WEIGHT:
+            length = shape[0 if step.along == "rows" else 1]
+            if step.factors is None or len(step.factors) != length:
+                raise DataError(
+                    f"V has {length} {step.along}, and the weights of joined matrices are those of "
+                    f"{0 if step.factors is None else len(step.factors)}; give data with as many {step.along}."
+                )
             continue
         if (step.factors is None) == (step.along == held):
             raise DataError(

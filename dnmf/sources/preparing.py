@@ -1,21 +1,17 @@
 """Open new data, and prepare them like the matrix of a run."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from dnmf.errors import DataError
-from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.preparation.steps import Step
+from dnmf.kernels.preparation.steps import WEIGHT, Step
 from dnmf.settings import Missing
+from dnmf.sources import turning
 from dnmf.sources.base import Axis, Source
-from dnmf.sources.blocks import read_block
-from dnmf.sources.formats import entry_list
-from dnmf.sources.formats.compressed_sparse import CompressedSource
-from dnmf.sources.memory import SparseSource, read_into_memory
 from dnmf.sources.names import NO_NAMES, Names, Order
 from dnmf.sources.opening import open_matrix
 from dnmf.sources.prepared import Prepared
@@ -42,11 +38,14 @@ def open_prepared(
         If V was prepared by other steps, or if the steps were fitted to a matrix of another shape.
     """
     if isinstance(V, Prepared):
-        if steps and V.steps != tuple(steps):
+        own, weights_of_join = (tuple(s for s in steps if (s.name == WEIGHT) == heavy) for heavy in (False, True))
+        if own and V.steps not in (own, tuple(steps)):
             raise DataError(
                 "V was prepared by other steps than the factorised matrix; give it unprepared, and it is prepared by "
                 "the same steps."
             )
+        if weights_of_join and V.steps != tuple(steps):
+            V = Prepared(V.source, (*V.steps, *weights_of_join))
     elif steps:
         V = Prepared(open_matrix(V, streamed, bounds=bounds, missing=missing, axes=axes), steps)
     return open_matrix(V, streamed, weights, bounds, names, missing, axes)
@@ -62,28 +61,7 @@ def open_along(V: Any, axis: Axis, missing: Missing = "none", axes: Axes | Unfol
     DataError
         If it is too large for that, or was prepared or opened to be read along the other axis.
     """
-    source = V if isinstance(V, Prepared) else open_matrix(V, missing=missing, axes=axes)
-    if source.layout.transposed == (axis == "rows"):
-        return source
-    if isinstance(source, CompressedSource) and source.entries <= entry_list.HELD_ENTRIES:
-        return _turned(source, axis)
-    source = open_matrix(V, axis, missing=missing, axes=axes)
-    if source.layout.transposed != (axis == "rows"):
-        other = "columns" if axis == "rows" else "rows"
-        raise DataError(
-            f"V was opened to be read along its {other}, and is to be read along its {axis}; give the matrix itself, "
-            "or its address."
-        )
-    return source
-
-
-def _turned(source: CompressedSource, axis: Axis) -> Source:
-    """Read a compressed matrix into memory, to stream its other axis."""
-    layout = source.layout
-    parts = [read_block(source, block, Scratch()) for block in range(layout.blocks)]
-    columns = scipy.sparse.hstack(parts, format="csc")
-    held = SparseSource(columns.T if layout.transposed else columns, axis)
-    return read_into_memory(held, layout.kind, None, layout.names)
+    return turning.open_along(functools.partial(open_matrix, axes=axes), V, axis, missing)
 
 
 def steps_along(steps: Sequence[Step], axis: Axis, order: Order | None = None) -> tuple[Step, ...]:
@@ -98,6 +76,8 @@ def steps_along(steps: Sequence[Step], axis: Axis, order: Order | None = None) -
     """
     found = list[Step]()
     for step in steps:
+        if step.name == WEIGHT and step.along == axis:
+            continue  # it does not change the solution of a new row (or column)
         if step.along is not None and step.along != axis and step.factors is None:
             raise DataError(
                 f"The preparation {step.name!r} has a factor for each of the {step.along} of the factorised matrix, "

@@ -1,13 +1,18 @@
 """Sources that are pickled as the address of their matrix."""
 
+import copy
 import copyreg
+import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from dnmf.sources.addresses import Address
-from dnmf.sources.base import Axis, Layout, SharedSource, Source
+from dnmf.sources.base import Axis, Labelled, Layout, SharedSource, Source, relabelled
 
 
 class ReopenableSource(SharedSource):
@@ -24,7 +29,8 @@ class ReopenableSource(SharedSource):
         if self.layout.location is None:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
         axis: Axis = "rows" if self.layout.transposed else "columns"
-        return reopened, (ReopenableSource.opener, self.layout.location, axis, stamp(self.layout.location))
+        location = self.layout.location
+        return reopened, (ReopenableSource.opener, location, axis, stamp(location), self.layout.bounds)
 
 
 def stamp(location: str) -> tuple[int, int]:
@@ -37,6 +43,27 @@ def stamp(location: str) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=4)
-def reopened(opener: Callable[[str, Axis], Source], location: str, streamed: Axis, stamp: tuple[int, int]) -> Source:
+def reopened(
+    opener: Callable[[str, Axis], Source],
+    location: str,
+    streamed: Axis,
+    stamp: tuple[int, int],
+    bounds: tuple[int, ...],
+) -> Source:
     """Open a matrix as another process did, unless this process has it open already."""
-    return opener(location, streamed)
+    source = opener(location, streamed)
+    same = source.layout.bounds == bounds or source.layout.bounds[-1] != bounds[-1]  # another shape is refused later
+    return source if same else with_bounds(source, bounds)
+
+
+def with_bounds(source: Labelled, bounds: tuple[int, ...]) -> Labelled:
+    """Return a source, which must be able to read any run of columns, with other bounds of its blocks."""
+    before, found = source.layout, copy.copy(source)
+    found.layout = after = dataclasses.replace(before, bounds=bounds)
+    starts = getattr(source, "starts", None)
+    if starts is None:
+        share = after.widest / before.widest
+    else:
+        new, old = (int(np.diff(starts[list(layout.bounds)]).max()) for layout in (after, before))
+        share = new / max(old, 1)
+    return relabelled(found, read_bytes=math.ceil(before.read_bytes * share))

@@ -1,7 +1,7 @@
 """A matrix with the weights of its entries: two sources that are read together, block by block."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,10 +76,21 @@ def is_weighted(source: Source) -> bool:
 
 
 def parts_of(source: Source) -> dict[str, Any]:
-    """Return V before its preparation, and its weights if it has any, by their names."""
+    """Return V before its preparation, and its weights if it has any, by their names; the matrices of a join singly."""
     values = source.values if isinstance(source, WeightedSource) else source
     raw = values.source if isinstance(values, Prepared) else values
-    return {"V": raw, "weights": source.weights} if isinstance(source, WeightedSource) else {"V": raw}
+    found = {"V": raw, "weights": source.weights} if isinstance(source, WeightedSource) else {"V": raw}
+    return {name: part for what, given in found.items() for name, part in _joined_parts(what, given)}
+
+
+def _joined_parts(name: str, source: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a matrix with its name, or those of a join."""
+    sources = getattr(source, "sources", None)
+    if sources is None:
+        yield name, source
+        return
+    for place, one in enumerate(sources):
+        yield from _joined_parts(f"matrix {place} of {name}", one)
 
 
 def steps_of(source: Source) -> tuple[Step, ...]:
@@ -127,7 +138,7 @@ class MemoryWeights(InMemory):
         array = as_matrix(array, "weights")
         shape = check_shape(array.shape, "weights")
         matrix = array.T if like.transposed else array
-        self._matrix: Any = as_columns(matrix, "weights") if scipy.sparse.issparse(matrix) else matrix
+        self.matrix: Any = as_columns(matrix, "weights") if scipy.sparse.issparse(matrix) else matrix
         self.layout = dataclasses.replace(
             like,
             shape=shape[::-1] if like.transposed else shape,
@@ -141,4 +152,4 @@ class MemoryWeights(InMemory):
 
     def read(self, block: int, scratch: Scratch) -> Any:
         """Return a view."""
-        return columns_of(self._matrix, self.layout.columns(block))
+        return columns_of(self.matrix, self.layout.columns(block))

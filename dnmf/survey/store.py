@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.cleanup import is_begun, sweep_drafts
-from dnmf.checkpoint.header import FORMAT, SURVEY, check_version, find_header, is_said, read_json, write_header
+from dnmf.checkpoint.header import SURVEY, check_version, find_header, formatted, is_said, read_json, write_header
 from dnmf.checkpoint.records import DAMAGE
 from dnmf.checkpoint.targets import check_apart
 from dnmf.errors import StoreError, StoreWarning, warn
@@ -73,7 +73,7 @@ class SurveyStore:
                     f"{str(header[other[0]])[:200]}; repeat its options to continue it, choose another path, or pass "
                     "overwrite=True (--overwrite)."
                 )
-            store = cls(place, {"format": FORMAT, **header})
+            store = cls(place, formatted(header))
             store._lock = place.lock()
             try:
                 store._begin(found, overwrite)

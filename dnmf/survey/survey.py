@@ -19,6 +19,7 @@ from dnmf.solvers.selection import resolve
 from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
+from dnmf.sources.emphasis import emphasised
 from dnmf.sources.weighted import is_weighted
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.request import SurveyRequest, option_for_passes, sketchable, survey_load
@@ -48,7 +49,7 @@ def make_survey(
     weights = options.pop("weights", None)
     ranks = listed(ranks)
     settings = checked(ranks, n_runs, cv, options)
-    source = open_matrix(V, weights=weights, missing=settings.missing)
+    source = emphasised(open_matrix(V, weights=weights, missing=settings.missing), settings)
     layout = source.layout
     recipe = resolve(settings, layout, is_weighted(source))
     rule = recipe.rule

@@ -16,7 +16,9 @@ from dnmf.kernels.floats import own_errors
 from dnmf.run.result import Result
 from dnmf.run.stored import stored_result
 from dnmf.run.transform import transform
+from dnmf.run.units import in_units
 from dnmf.settings import Settings
+from dnmf.sources.collection import shown_location
 from dnmf.survey.columns import consensus_matrix, cophenetic, dispersion, order, tree
 from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
 from dnmf.survey.costs import Costs
@@ -198,9 +200,11 @@ class RankSurvey:
         if V is None and self.location is None:
             raise DataError("The survey was of a matrix in memory; give V to find the other factor of the consensus.")
         short = found.components.astype(self.models[0].W.dtype)
-        fitted = dataclasses.replace(self.best(rank), short=short)
+        best = self.best(rank)
+        short, _ = in_units(short, best.long, best.steps, self._transposed, best.bounds)
+        fitted = dataclasses.replace(best, short=short)
         long = transform(fitted, self.location if V is None else V, axis="rows" if self._transposed else "columns")
-        W, H = (long, short.T) if self._transposed else (short, long)
+        W, H = (long, fitted.H) if self._transposed else (fitted.W, long)
         return ConsensusResult(W, H, found)
 
     def plot(self) -> Any:
@@ -223,7 +227,7 @@ class RankSurvey:
         """Return the facts of the survey in a few lines."""
         runs = len(self.models) // len(self.ranks)
         return {
-            "matrix": self.location or "given in memory",
+            "matrix": shown_location(self.location) or "given in memory",
             "ranks": ", ".join(map(str, self.ranks)),
             "models": f"{len(self.models)}, {runs} {'run' if runs == 1 else 'runs'} of each rank",
             "took": f"{self.passes} passes, {self.seconds:.1f} s",

@@ -107,9 +107,9 @@ def test_what_is_no_store_is_neither_overwritten_nor_opened(tmp_path):
 def test_a_store_of_a_newer_format_is_refused(run):
     _, path = run
     header = json.loads((path / "zarr.json").read_text())
-    header["attributes"]["dnmf"]["format"] = 3
+    header["attributes"]["dnmf"]["format"] = 4
     (path / "zarr.json").write_text(json.dumps(header))
-    with pytest.raises(StoreError, match="has format version 3, and this dnmf knows versions up to 2; install a newer"):
+    with pytest.raises(StoreError, match="has format version 4, and this dnmf knows versions up to 3; install a newer"):
         dnmf.load(path)
 
 

@@ -68,6 +68,8 @@ ALONG: Mapping[str, Callable[[Moments, float], Vector]] = {
     "length": by_length,
 }
 AXES = ("rows", "columns")
+# A step with given factors along either axis: the weights of joined matrices.
+WEIGHT = "weight"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +79,7 @@ class Step:
     Attributes
     ----------
     name
-        One of `ENTRYWISE`, or of `ALONG`.
+        One of `ENTRYWISE`, or of `ALONG`, or `WEIGHT`.
     along
         `"rows"` or `"columns"` of the user's V, each of which has a factor; None for a function of single entries.
     total
@@ -112,11 +114,13 @@ class Step:
         if not isinstance(form, dict) or form.keys() - {"digest"} != {"name", "along", "total", "factors"}:
             raise ValueError("a step has other fields than name, along, total and factors")
         name, along, total, factors = (form[key] for key in ("name", "along", "total", "factors"))
-        known = (name in ENTRYWISE and along is None) or (name in ALONG and along in AXES)
+        known = (name in ENTRYWISE and along is None) or (name in (*ALONG, WEIGHT) and along in AXES)
         if not isinstance(name, str) or not known:
             raise ValueError(f"there is no step {str(name)[:40]!r} along {str(along)[:40]!r}")
         if not isinstance(total, float) or not 0 < total < math.inf:
             raise ValueError(f"the total of a step is {str(total)[:40]!r}, and must be a positive float")
+        if factors is None and name == WEIGHT:
+            raise ValueError("the weights have no factors")
         if factors is None:
             return cls(name, along, total)
         try:
@@ -148,8 +152,13 @@ def factors_of(step: Step, moments: Moments) -> Vector:
     return np.where(np.isfinite(factors) & (factors > 0), factors, 1.0)
 
 
-def prepare(V: Block, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scratch) -> Block:
-    """Return a block (m, w) after all steps, in another dtype and a buffer of the thread; the block itself stays."""
+def prepare(
+    V: Block, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scratch, place: slice, streamed: str
+) -> Block:
+    """Return a block (m, w) after all steps, in another dtype and a buffer of the thread; the block itself stays.
+
+    `place` has the columns of the block, and `streamed` the axis of the user's V that they are.
+    """
     if scipy.sparse.issparse(V):
         room = scipy.sparse.csc_array(V.shape, dtype=dtype)
         room.data, room.indices, room.indptr = V.data.astype(dtype), V.indices, V.indptr
@@ -163,6 +172,8 @@ def prepare(V: Block, steps: Sequence[Step], dtype: np.dtype[Any], scratch: Scra
         for step in steps:
             if step.along is None:
                 ENTRYWISE[step.name](panel.values)
+            elif step.factors is not None and step.along == streamed:
+                panel.scale_columns(step.factors[place][columns].astype(dtype))
             elif step.factors is not None:
                 panel.scale_rows(step.factors.astype(dtype))
             else:

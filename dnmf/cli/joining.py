@@ -1,0 +1,68 @@
+"""The matrix of a command, which may be several that are joined."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import click
+
+from dnmf.cli.options import Function, option
+from dnmf.sources.base import Axis
+from dnmf.sources.collection import Join, is_pattern
+from dnmf.sources.concat import concat
+
+# The options that state how matrices are joined, by the parameters of `dnmf.concat`.
+WAYS = {
+    "along": ("axis", click.Choice(get_args(Axis)), "Axis to join several matrices along; by default rows."),
+    "join": ("join", click.Choice(get_args(Join)), "Names to keep along the other axis: inner (default) or outer."),
+    "keys": ("keys", str, "Labels of the matrices, separated by commas; by default the names of their files."),
+    "matrix_weights": ("weights", str, "Weights of the matrices in the loss, separated by commas."),
+}
+
+
+def matrix_argument(name: str = "matrix") -> Callable[[Function], Function]:
+    """Give a command the argument for one or several matrices, which it gets as one, and the options that join them."""
+
+    def add(function: Function) -> Function:
+        @functools.wraps(function)
+        def gathered(**options: Any) -> Any:
+            way = {parameter: options.pop(flag) for flag, (parameter, _, _) in WAYS.items()}
+            return function(**{**options, name: joined(options[name], way)})
+
+        command: Function = gathered
+        for flag, (_, kind, text) in reversed(WAYS.items()):
+            metavar = {"keys": "A,B,…", "matrix_weights": "1,2,…"}.get(flag)
+            flags = f"--{flag.replace('_', '-')}"
+            command = option(flags, flag, type=kind, metavar=metavar, help=text, group="Data")(command)
+        return click.argument(name, nargs=-1, required=True)(command)
+
+    return add
+
+
+def joined(given: Sequence[str], way: dict[str, Any]) -> Any:
+    """Return the only matrix as it was given, or several as one."""
+    way = {parameter: value for parameter, value in way.items() if value is not None}
+    if len(given) == 1 and not way and not is_pattern(given[0]):
+        return given[0]
+    if "keys" in way:
+        way["keys"] = way["keys"].split(",")
+    if "weights" in way:
+        way["weights"] = numbers(way["weights"])
+    return concat(list(given), **way)
+
+
+def numbers(text: str) -> list[float]:
+    """Return numbers that are separated by commas.
+
+    >>> numbers("1,2.5")
+    [1.0, 2.5]
+    """
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of numbers; give weights such as 1,5.") from None
+
+
+def again(given: Sequence[str]) -> Any:
+    """Return the matrices of a stored run that are given again: None, an address, or a list."""
+    return None if not given else given[0] if len(given) == 1 else list(given)

@@ -1,0 +1,287 @@
+"""Matrices joined along the streamed axis: their blocks follow each other, and none crosses a matrix.
+
+Along the other axis, the rows of a block are brought into the order of the join as it is read. As for every matrix that
+is cut along its rows, "columns" are those of the transpose here.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.row_selection import select_dense, select_sparse
+from dnmf.settings import Missing
+from dnmf.sources.base import Layout, Source
+from dnmf.sources.blocks import CheckedPart, part_for, read_block
+from dnmf.sources.bounds import BLOCK_BYTES
+from dnmf.sources.collection import Collection
+from dnmf.sources.matching import monotone
+from dnmf.sources.names import Names, Order
+
+# The number of entries in the description of a matrix.
+COUNT = re.compile(r" of \d+ stored entries")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RowOrder:
+    """How the rows of a matrix become those of the join.
+
+    Attributes
+    ----------
+    take
+        The row of the matrix for each row of the join, −1 for an absent one.
+    place
+        The row of the join for each row of the matrix, −1 for a dropped one.
+    rises
+        Whether the order stays.
+    run
+        The rows as a slice, if they are a run of those of the matrix.
+    """
+
+    take: Order
+    place: NDArray[np.int64]
+    rises: bool
+    run: slice | None
+
+    @classmethod
+    def of(cls, take: Order, height: int) -> "RowOrder":
+        """Return the order of a matrix with `height` rows.
+
+        >>> RowOrder.of(np.array([1, 2]), 4).run, RowOrder.of(np.array([1, 0]), 2).run
+        (slice(1, 3, None), None)
+        """
+        place = np.full(height, -1, np.int64)
+        present = np.flatnonzero(take >= 0)
+        place[take[present]] = present
+        run = len(present) == len(take) and bool((np.diff(take) == 1).all())
+        return cls(take, place, monotone(take), slice(int(take[0]), int(take[0]) + len(take)) if run else None)
+
+    def apply(self, block: Block, fill: float, scratch: Scratch, name: str) -> Block:
+        """Return the rows of a block in the order of the join, with `fill` for absent rows."""
+        if scipy.sparse.issparse(block):
+            if fill == 0:
+                return select_sparse(block, self.place, len(self.take), self.rises, scratch, name)
+            block = block.toarray()
+        return block[self.run] if self.run is not None else select_dense(block, self.take, fill, scratch, name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """One matrix of a join: a source, or its form for another process, and the order of its rows if that changes."""
+
+    source: Any
+    order: RowOrder | None
+    label: str
+
+    def read(self, block: int, fill: float, scratch: Scratch, name: str) -> Block:
+        """Return a block of the matrix with the rows of the join."""
+        if self.order is None:  # the block of the join is checked
+            found = self.source.part if isinstance(self.source, CheckedPart) else self.source
+            return found.read(block, scratch)
+        return self.order.apply(read_block(self.source, block, scratch, self.label), fill, scratch, name)
+
+
+class ReadInTurn:
+    """Pieces whose blocks follow each other."""
+
+    pieces: Mapping[int, Piece]
+    starts: tuple[int, ...]
+    fill: float
+    buffer: str
+
+    def find(self, block: int) -> tuple[int, int]:
+        """Return the number of a piece and the block in it."""
+        piece = int(np.searchsorted(self.starts, block, side="right")) - 1
+        return piece, block - self.starts[piece]
+
+    def read(self, block: int, scratch: Scratch) -> Block:
+        """Return a block, which belongs to one piece."""
+        piece, inner = self.find(block)
+        return self.pieces[piece].read(inner, self.fill, scratch, self.buffer)
+
+    def expect(self, block: int) -> None:
+        """Pass a hint that a block will be read soon."""
+        piece, inner = self.find(block)
+        self.pieces[piece].source.expect(inner)
+
+
+class Joined(ReadInTurn):
+    """Matrices that follow each other along the streamed axis.
+
+    Parameters
+    ----------
+    sources
+        The matrices, cut along this axis.
+    takes
+        For each, the row of the matrix for each row of the join, −1 for an absent one; None if the rows are the same.
+    collection
+        The matrices as they were given, and the way of joining.
+    names
+        Names of the join.
+    fill
+        Value of the entries of absent rows.
+    location
+        Address of the join, or None.
+
+    Attributes
+    ----------
+    missing, dropped, absent
+        The missing entries that the join was opened for, and the number of names that it drops from each matrix, or
+        that each lacks.
+    """
+
+    missing: Missing = "none"
+    dropped: Sequence[int] = ()
+    absent: Sequence[int] = ()
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        takes: Sequence[Order | None],
+        collection: Collection,
+        names: Names,
+        fill: float,
+        location: str | None,
+    ) -> None:
+        self.collection, self.sources, self.takes, self.fill = collection, tuple(sources), tuple(takes), fill
+        layouts = [source.layout for source in sources]
+        orders = [
+            None if take is None else RowOrder.of(take, layout.shape[0])
+            for take, layout in zip(takes, layouts, strict=True)
+        ]
+        labels = collection.described()
+        self.pieces = dict(enumerate(map(Piece, sources, orders, labels)))
+        self.starts = (0, *itertools.accumulate(layout.blocks for layout in layouts[:-1]))
+        self.buffer = f"joined {depth_of(self)}"
+        height = layouts[0].shape[0] if takes[0] is None else len(takes[0])
+        edges = [0, *itertools.accumulate(layout.shape[1] for layout in layouts)]
+        bounds = (0, *(edge + stop for edge, layout in zip(edges, layouts, strict=False) for stop in layout.bounds[1:]))
+        common = common_fields(sources, holds_nan(fill, takes))
+        self.layout = Layout(
+            shape=(height, edges[-1]),
+            bounds=bounds,
+            transposed=layouts[0].transposed,
+            read_bytes=max(
+                map(_read_bytes, layouts, orders, itertools.repeat(height), itertools.repeat(common["sparse"]))
+            ),
+            kind=described(layouts, collection.axis),
+            location=location,
+            names=names,
+            files=tuple(zip(edges[:-1], labels, strict=True)),
+            **common,
+        )
+
+    @property
+    def computed(self) -> bool:
+        """Whether the blocks of a matrix are computed again for every read."""
+        return any(getattr(source, "computed", False) for source in self.sources)
+
+    def part(self, blocks: range) -> "JoinedPart":
+        """Return the form of these blocks that is sent to another process."""
+        found: dict[int, Piece] = {}
+        small = all(map(is_small, self.sources))
+        for place, piece in self.pieces.items():
+            first = self.starts[place]
+            inner = range(max(blocks.start - first, 0), min(blocks.stop - first, piece.source.layout.blocks))
+            if small or len(inner):
+                found[place] = dataclasses.replace(piece, source=part_for(piece.source, inner))
+        return JoinedPart(found, self.starts, self.fill, self.buffer, small)
+
+
+@dataclasses.dataclass(frozen=True)
+class JoinedPart(ReadInTurn):
+    """Blocks of a join in the form sent to another process; `small` if all matrices are read there."""
+
+    pieces: Mapping[int, Piece]
+    starts: tuple[int, ...]
+    fill: float
+    buffer: str
+    small: bool
+
+    @property
+    def needs(self) -> Sequence[Any]:
+        """Futures of all pieces."""
+        return [need for piece in self.pieces.values() for need in piece.source.needs]
+
+    def given(self, values: Sequence[Any]) -> "JoinedPart":
+        """Return the part with the values of its `needs`."""
+        return dataclasses.replace(self, pieces=pieces_given(self.pieces, values))
+
+
+def pieces_given(pieces: Mapping[int, Piece], values: Sequence[Any]) -> dict[int, Piece]:
+    """Return pieces with the values of their `needs`."""
+    rest, found = list(values), {}
+    for place, piece in pieces.items():
+        count = len(piece.source.needs)
+        mine, rest = rest[:count], rest[count:]
+        found[place] = dataclasses.replace(piece, source=piece.source.given(mine))
+    return found
+
+
+def is_small(source: Source) -> bool:
+    """Return whether another process reads a matrix for itself."""
+    return CheckedPart(source.part(range(0)), source.layout).small
+
+
+def depth_of(source: Any) -> int:
+    """Return how many joins a source is made of, one inside the other."""
+    return max((1 + depth_of(one) for one in getattr(source, "sources", ())), default=0)
+
+
+def holds_nan(fill: float, takes: Sequence[Order | None]) -> bool:
+    """Return whether a join has absent entries that are NaN."""
+    return fill != 0 and any(take is not None and bool((take < 0).any()) for take in takes)
+
+
+def common_fields(sources: Sequence[Source], with_nan: bool) -> dict[str, Any]:
+    """Return the fields of the layout of a join that do not depend on the axis.
+
+    The dtype is the one that NumPy promotes those of the matrices to. If sparse and dense matrices are joined, the
+    blocks are sparse if that takes less time: products with an entry of a sparse block take about four times as long.
+    """
+    layouts = [source.layout for source in sources]
+    dtype = np.result_type(*(layout.dtype for layout in layouts))
+    stored = sum(_entries(layout) for layout in layouts)
+    sparse = {layout.sparse for layout in layouts}
+    return {
+        "dtype": np.result_type(dtype, np.float32) if with_nan else dtype,
+        "stored_bytes": sum(layout.stored_bytes for layout in layouts),
+        "sparse": sparse == {True}
+        or (len(sparse) == 2 and 4 * stored < sum(layout.shape[0] * layout.shape[1] for layout in layouts)),
+        "on_disk": any(layout.on_disk for layout in layouts),
+        "in_memory": all(layout.in_memory for layout in layouts),
+        "held_bytes": sum(layout.held_bytes for layout in layouts),
+    }
+
+
+def described(layouts: Sequence[Layout], axis: str) -> str:
+    """Describe a join."""
+    kinds = list(dict.fromkeys(COUNT.sub("", layout.kind.partition(",")[0]) for layout in layouts))
+    return f"{len(layouts)} matrices joined along their {axis} ({', '.join(kinds[:3])}{', …' if kinds[3:] else ''})"
+
+
+def _entries(layout: Layout) -> int:
+    """Return the stored entries of a matrix, roughly."""
+    if layout.sparse:
+        return layout.stored_bytes // (layout.dtype.itemsize + 4)
+    return layout.shape[0] * layout.shape[1]
+
+
+def _read_bytes(layout: Layout, order: RowOrder | None, height: int, sparse: bool) -> int:
+    """Return the memory of the read of a block, with that of its rows in another order or form."""
+    size = layout.work_dtype.itemsize
+    sparse_block = min(max(BLOCK_BYTES, layout.read_bytes), 2 * layout.stored_bytes)
+    block = sparse_block if layout.sparse else height * layout.widest * size
+    more = 0 if order is None or (order.run is not None and not layout.sparse) else block
+    if layout.sparse and order is not None and not order.rises:
+        more += block
+    if layout.sparse != sparse:
+        more += height * layout.widest * (size + 8 if sparse else size)
+    return layout.read_bytes + more
