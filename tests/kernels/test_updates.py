@@ -7,6 +7,7 @@ from naive import hals as naive_hals
 from naive import objective
 from scipy.optimize import nnls
 
+import dnmf
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, square_sum
 from dnmf.kernels.blocks.products import add_outer_product, cross_product
@@ -143,3 +144,11 @@ def test_a_bad_entry_is_found_wherever_it_is(form, value, place):
     with pytest.raises(BadEntry) as caught:
         square_sum(form(V), np.dtype("float64"), Scratch())
     assert (caught.value.row, caught.value.column) == place
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_penalty_under_which_zero_is_the_optimum_ends_there(dtype):
+    V = np.abs(np.random.RandomState(42).randn(6, 5)).astype(dtype)
+    result = dnmf.factorize(V, 3, solver="mu", l1_W=2.5, l1_H=3.0, init="random")
+    assert result.converged
+    assert result.loss == pytest.approx(0.5 * float((V.astype(np.float64) ** 2).sum()), rel=1e-6)

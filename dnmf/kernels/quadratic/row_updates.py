@@ -108,7 +108,8 @@ def multiplicative(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) 
     Where the denominator is 0, so is the numerator or the entry, and the entry stays. Several updates for one product C
     are due to Gillis & Glineur 2012. A departure from both: an entry shrinks to `LEAST` of C / G_kk and no further, so
     that it can come back (the floor of Takahashi & Hibi 2014, made relative). The floor lies between the old entry and
-    the new one, so the objective still falls. It also keeps subnormal numbers out, which are some 20 times slower.
+    the new one, so the objective still falls. It also keeps subnormal numbers out, which are some 20 times slower. With
+    an L1 penalty above C, under which a component vanishes and C / G_kk grows without bound, it is C / (C + l1) of that.
     """
     dtype = H.dtype.type
     _multiplicative(H, C, G, dtype(penalty.l1), dtype(penalty.l2), dtype(LEAST), sweeps)
@@ -132,6 +133,7 @@ def _multiplicative(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-
                     denominator = product[j] + l2 * h[k, j] + l1
                     value = h[k, j] * (c[k, j] / denominator) if denominator > zero else h[k, j]
                     floor = least * c[k, j] / G[k, k] if G[k, k] > zero else zero
+                    floor = floor * (c[k, j] / (c[k, j] + l1)) if l1 > zero else floor
                     floor = floor if floor < h[k, j] else h[k, j]
                     new[k, j] = value if value > floor else floor
             h[:] = new
