@@ -9,6 +9,7 @@ from strategies import awkward
 from dnmf.errors import DataError
 from dnmf.kernels.blocks import panels as module
 from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.panels import BadEntry, panel_width, panels, square_sum, work_dtype
 from dnmf.kernels.blocks.products import add_outer_product, power_of_two
 from dnmf.kernels.blocks.sums import Stats
@@ -135,3 +136,12 @@ def test_sums_of_a_pass_are_added_in_order():
     assert both.cross.tolist() == one.cross.tolist()
     assert both.gain == 5.0
     assert one.norms == [1.0]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("width", [5, 300])
+def test_the_residual_is_that_of_the_product(order, width):
+    rng = np.random.default_rng(0)
+    V, W, H = np.asarray(rng.random((30, width)), order=order), rng.random((30, 3)), rng.random((3, width))
+    found = DensePanel.unweighted(V).square_residual(W, H, Scratch())
+    assert found == pytest.approx(np.linalg.norm(V - W @ H) ** 2, rel=1e-13)

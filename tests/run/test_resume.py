@@ -302,3 +302,13 @@ def test_load_gives_the_newest_checkpoint_of_a_run_that_has_not_ended(interrupte
     expected = dnmf.factorize(V, 4, max_passes=3, tol=0, seed=1, l1_W=0.5, l1_H=0.5)
     for one, other in zip(factors(result), factors(expected), strict=True):
         assert np.array_equal(one, other)
+
+
+def test_a_sparse_matrix_in_memory_keeps_the_blocks_of_a_run_by_an_older_version(tmp_path, monkeypatch):
+    V, options = sp.csc_array(matrix(30, 200)), {"tol": 0, **PLAIN}
+    with monkeypatch.context() as patch:
+        patch.setattr("dnmf.sources.memory.fine_entry_bounds", lambda *given: (0, 170, 200))
+        dnmf.factorize(V, 3, max_passes=2, store=tmp_path / "run.zarr", **options)
+        expected = dnmf.factorize(V, 3, max_passes=4, **options)
+    assert dnmf.plan(V, 3).blocks == 1
+    assert_same_bits(dnmf.resume(tmp_path / "run.zarr", V, max_passes=4), expected)

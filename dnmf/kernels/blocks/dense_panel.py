@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.products import add_outer_product, cross_product, product_like, scan_squares, weighted_squares
+from dnmf.kernels.blocks.products import (
+    add_outer_product,
+    cross_product,
+    product_like,
+    residual_squares,
+    scan_squares,
+    weighted_squares,
+)
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, Vector, kernel
 
@@ -108,6 +115,9 @@ class DensePanel:
     def square_residual(self, W: Float, H: Float, scratch: Scratch) -> float:
         """Return Σ m (v − wh)²."""
         residual = product_like(self.values, W, H, scratch)
+        if not self.weights.size:
+            pair = (self.values.T, residual.T) if self.by_columns else (self.values, residual)
+            return float(residual_squares(*pair))
         np.subtract(self.values, residual, out=residual)
         return DensePanel(residual, self.weights).scan()[0]
 

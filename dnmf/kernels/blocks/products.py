@@ -93,6 +93,25 @@ def scan_squares(V):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def residual_squares(V, product):  # type: ignore[no-untyped-def]
+    """Return Σ (v − p)² in float64, with the differences rounded to the dtype of both."""
+    total = 0.0
+    sums = np.zeros(LANES, np.float64)
+    full = V.shape[1] - V.shape[1] % LANES
+    for i in range(V.shape[0]):
+        for start in range(0, full, LANES):
+            for j in range(LANES):
+                left = np.float64(V[i, start + j] - product[i, start + j])
+                sums[j] += left * left
+        for j in range(full, V.shape[1]):
+            left = np.float64(V[i, j] - product[i, j])
+            total += left * left
+    for j in range(LANES):
+        total += sums[j]
+    return total
+
+
+@kernel
 def weighted_squares(V, weights):  # type: ignore[no-untyped-def]
     """Return Σ m v² in float64."""
     total = 0.0

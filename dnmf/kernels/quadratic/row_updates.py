@@ -109,7 +109,7 @@ def multiplicative(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) 
     are due to Gillis & Glineur 2012. A departure from both: an entry shrinks to `LEAST` of C / G_kk and no further, so
     that it can come back (the floor of Takahashi & Hibi 2014, made relative). The floor lies between the old entry and
     the new one, so the objective still falls. It also keeps subnormal numbers out, which are some 20 times slower. With
-    an L1 penalty above C, under which a component vanishes and C / G_kk grows without bound, it is C / (C + l1) of that.
+    an L1 penalty above C, under which components vanish and C / G_kk has no bound, it is C / (C + l1) of that.
     """
     dtype = H.dtype.type
     _multiplicative(H, C, G, dtype(penalty.l1), dtype(penalty.l2), dtype(LEAST), sweeps)
