@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from dnmf.api import iterate as iterate
     from dnmf.api import load as load
     from dnmf.api import plan as plan
+    from dnmf.api import predict as predict
+    from dnmf.api import recommend as recommend
     from dnmf.api import resume as resume
+    from dnmf.api import spectra as spectra
     from dnmf.api import transform as transform
     from dnmf.engine.plan import Plan as Plan
     from dnmf.errors import DnmfError as DnmfError
@@ -40,7 +43,17 @@ __version__ = version("dnmf")
 
 # The public names, and the modules that they are imported from on their first use.
 _HOMES = {
-    "dnmf.api": ("factorize", "iterate", "load", "plan", "resume", "transform"),
+    "dnmf.api": (
+        "factorize",
+        "iterate",
+        "load",
+        "plan",
+        "predict",
+        "recommend",
+        "resume",
+        "spectra",
+        "transform",
+    ),
     "dnmf.engine.plan": ("Plan",),
     "dnmf.errors": ("DnmfError",),
     "dnmf.estimator": ("NMF", "MiniBatchNMF", "non_negative_factorization"),

@@ -10,10 +10,13 @@ from typing import Any, Unpack, cast
 from dnmf.engine.plan import Plan
 from dnmf.exports.factors import export as export
 from dnmf.kernels.floats import own_errors
+from dnmf.regression import spectra as spectra
 from dnmf.report import write_report as write_report
 from dnmf.run.display import showing
 from dnmf.run.open import new_run, old_run, plan_of, settings_of
 from dnmf.run.options import Options, shows_options
+from dnmf.run.predict import predict as predict
+from dnmf.run.predict import recommend as recommend
 from dnmf.run.result import Operations, Result
 from dnmf.run.stored import store_of, stored_result
 from dnmf.run.transform import transform as transform

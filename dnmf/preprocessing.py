@@ -68,7 +68,7 @@ def unit_variance(
     >>> dnmf.factorize(unit_variance(V), rank=1).relative_error < 1e-6
     True
     """
-    return _prepared(V, _by_variance(samples), client, memory_limit)
+    return add_steps(V, _by_variance(samples), client, memory_limit)
 
 
 @own_errors
@@ -102,7 +102,7 @@ def tfidf(
     >>> tfidf(counts)
     <Prepared: 3 × 3, float64, SciPy CSR matrix of 6 stored entries, prepared by idf, length>
     """
-    return _prepared(V, _by_terms(samples, sublinear, norm), client, memory_limit)
+    return add_steps(V, _by_terms(samples, sublinear, norm), client, memory_limit)
 
 
 @own_errors
@@ -131,7 +131,7 @@ def log_normalise(
     >>> np.expm1(result.W @ result.H).sum(axis=1).compute().round(3).tolist()
     [2.0, 2.0]
     """
-    return _prepared(V, _by_total(samples, total), client, memory_limit)
+    return add_steps(V, _by_total(samples, total), client, memory_limit)
 
 
 def clip(V: Any) -> Prepared:
@@ -143,7 +143,7 @@ def clip(V: Any) -> Prepared:
     >>> dnmf.factorize(clip(np.array([[1.0, -0.1], [2.0, 0.0]])), rank=1).relative_error < 1e-6
     True
     """
-    return _prepared(V, [Step("clip")])
+    return add_steps(V, [Step("clip")])
 
 
 @own_errors
@@ -178,7 +178,7 @@ def prepare(
         if name not in NAMED:
             raise unknown("preparation", name, NAMED, known_as=ALIASES)
         steps += NAMED[name](samples)
-    return _prepared(V, steps, client, memory_limit, cancel) if steps else V
+    return add_steps(V, steps, client, memory_limit, cancel) if steps else V
 
 
 def _by_variance(samples: Axis) -> list[Step]:
@@ -216,7 +216,7 @@ def _features(samples: Axis) -> Axis:
     return "columns" if choice("samples", samples, Axis) == "rows" else "rows"
 
 
-def _prepared(
+def add_steps(
     V: Any,
     steps: Sequence[Step],
     client: Any = None,

@@ -22,6 +22,7 @@ ORDER = [
     "survey",
     "report",
     "preprocessing",
+    "regression",
     "convert",
     "estimator",
     "api",

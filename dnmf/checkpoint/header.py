@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ MOST_TEXT, MOST_PATH = 1000, 2**16
 FIELDS = {"format", "fingerprint", "settings", "location", "transposed", "bounds"}
 RUN_FIELDS = FIELDS | {"given"}
 SURVEY_FIELDS = FIELDS | {"ranks", "n_runs", "cv", "holdout", "sample"}
-ALSO = {"weights", "prepared", "named", "estimator", "unfolded", "joined"}
+ALSO = {"weights", "prepared", "named", "estimator", "unfolded", "joined", "saved"}
 
 
 def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) -> None:
@@ -72,7 +73,10 @@ def read_header(place: Location) -> dict[str, Any]:
     header = attributes_of(place, RUN)
     if header is None:
         if attributes_of(place, SURVEY) is not None:
-            raise StoreError(f"{place} is a survey of ranks; give the store of a run, as those in {place}/best are.")
+            raise StoreError(
+                f"{place} is a survey of ranks; give the store of the best run of one, as those in {place}/best, or "
+                f"write the consensus of its runs as a store: dnmf consensus {place} --rank RANK --store PATH."
+            )
         state = "is not a store of dnmf" if place.exists() else "does not exist"
         raise StoreError(f"{place} {state}; give the store of a run, as made by store= or `dnmf fit --store`.")
     return checked_header(place, header, "store", _fault_of_run)
@@ -183,7 +187,21 @@ def _fault_of_run(header: Mapping[str, Any]) -> str | None:
     named = header.get("named") or []
     if not isinstance(named, list) or not all(axis in ("rows", "columns") for axis in named):
         return f"named is {str(named)[:60]!r}"
-    return None
+    return None if _is_origin(header.get("saved", {})) else f"saved is {str(header['saved'])[:60]!r}"
+
+
+def _is_origin(given: Any) -> bool:
+    """Return whether a value says how a saved result was made: by a run, or as the consensus of a survey."""
+    if given == {}:
+        return True
+    return (
+        isinstance(given, dict)
+        and given.keys() == {"survey", "density_threshold", "neighbours"}
+        and _is_place(given["survey"])
+        and all(
+            type(given[name]) is float and 0 < given[name] < math.inf for name in ("density_threshold", "neighbours")
+        )
+    )
 
 
 def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:

@@ -25,7 +25,7 @@ FIELDS = {
 
 
 def save_state(
-    store: Store, state: State, history: Sequence[Record], verdict: Verdict | None, layout: Layout, keep: int
+    store: Store, state: State, history: Sequence[Record], verdict: Verdict | None, bounds: Sequence[int], keep: int
 ) -> bool:
     """Write a checkpoint; return False if there is one of this pass already."""
     numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
@@ -38,7 +38,7 @@ def save_state(
         "history": [record.to_dict() for record in history],
         "verdict": None if verdict is None else {"sentence": verdict.sentence, "converged": verdict.converged},
     }
-    return store.save(state.W, state.H, layout.bounds, record, keep, guide)
+    return store.save(state.W, state.H, bounds, record, keep, guide)
 
 
 def arrays_of(carry: MethodState) -> dict[str, Float | None]:

@@ -275,6 +275,14 @@ def is_store(path: str | Path) -> bool:
         return find_header(location_at(path)) is not None
 
 
+def check_new(path: str | Path, overwrite: bool, origins: Sequence[Any] = ()) -> None:
+    """Raise StoreError if a new store may not replace the content of a path or URL, or lies in one of the origins."""
+    place = location_at(path)
+    check_apart(str(place), origins)
+    with explained(f"The store {place}"):
+        _refuse(place, overwrite)
+
+
 def _refuse(place: Location, overwrite: bool) -> None:
     """Raise StoreError if a new store may not replace the content of a place."""
     if not place.exists():

@@ -11,7 +11,7 @@ from dnmf import api
 from dnmf.checkpoint import Store, is_store, read_names
 from dnmf.checkpoint.header import describe
 from dnmf.cli import demo as demonstration
-from dnmf.cli.commands import export, rank, report, top
+from dnmf.cli.commands import consensus, export, rank, report, spectra, top
 from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.lines import summary
@@ -21,6 +21,7 @@ from dnmf.cli.options import (
     data_options,
     given,
     json_option,
+    matrix_options,
     option,
     parse_sizes,
     setting_options,
@@ -29,9 +30,9 @@ from dnmf.cli.terminal import chosen_cluster, notify, print_result, stoppable, w
 from dnmf.convert import Compressor, convert
 from dnmf.engine.plan import amount
 from dnmf.inspection.figures import plot_images
-from dnmf.preprocessing import NAMED, prepare
+from dnmf.preprocessing import prepare
 from dnmf.run.open import plan_of
-from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, Settings
+from dnmf.settings import ADJUSTABLE, OPTIONS, Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.base import Axis
@@ -59,8 +60,10 @@ def main() -> None:
 
 main.add_command(top)
 main.add_command(rank)
+main.add_command(consensus)
 main.add_command(export)
 main.add_command(report)
+main.add_command(spectra)
 
 
 @main.command()
@@ -68,23 +71,8 @@ main.add_command(report)
 @click.option("--rank", type=int, required=True, help="Number of components.")
 @option("--store", help="Path or URL for checkpoints and factors, such as s3://bucket/run.zarr.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing store and start a new run.", group="Store")
-@option(
-    "--prepare",
-    "steps",
-    multiple=True,
-    type=click.Choice(list(NAMED)),
-    help="Preprocessing step; may be repeated.",
-    group="Data",
-)
-@option(
-    "--samples",
-    type=click.Choice(get_args(Axis)),
-    default="rows",
-    show_default=True,
-    help="Axis of the samples, for --prepare.",
-    group="Data",
-)
-@data_options(*DATA_OPTIONS)
+@matrix_options
+@data_options("weights", *ARRAYS)
 @setting_options(*OPTIONS)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options

@@ -1,4 +1,4 @@
-"""The commands top, export, rank and report."""
+"""The commands top, export, spectra, rank, consensus and report."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ from typing import Any, get_args
 import click
 
 from dnmf import api
+from dnmf.checkpoint.store import check_new
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
     Command,
@@ -14,18 +15,31 @@ from dnmf.cli.options import (
     data_options,
     given,
     json_option,
+    matrix_options,
     option,
     parse_sizes,
     setting_options,
 )
-from dnmf.cli.terminal import chosen_cluster, notify, show_components, show_survey, stoppable, watching
+from dnmf.cli.terminal import (
+    chosen_cluster,
+    notify,
+    print_result,
+    show_components,
+    show_survey,
+    stoppable,
+    watching,
+)
 from dnmf.exports import factors
 from dnmf.exports.factors import Format
+from dnmf.exports.table import free_table, write_table
+from dnmf.preprocessing import prepare
+from dnmf.regression import Units
 from dnmf.report import write_report
 from dnmf.run.stored import whole_checkpoint
 from dnmf.settings import OPTIONS
 from dnmf.sources.base import Axis
-from dnmf.survey.api import select_rank
+from dnmf.survey.api import load_survey, select_rank
+from dnmf.survey.consensus import DENSITY_THRESHOLD, NEIGHBOURS
 
 
 @click.command(cls=Command)
@@ -86,24 +100,72 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
 
 
 @click.command(cls=Command)
+@click.argument("store")
+@click.argument("matrix", required=False)
+@click.option("-o", "--out", required=True, help="Path of the new .csv file.")
+@click.option("--units", type=click.Choice(get_args(Units)), default="counts", show_default=True, help="Units.")
+@click.option("--total", type=float, default=1e6, show_default=True, help="Sum to which every sample is scaled first.")
+@click.option("--no-total", is_flag=True, help="Take the samples as they are.")
+@click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
+@click.option("--overwrite", is_flag=True, help="Replace existing spectra.")
+@setting_options("memory_limit", "threads")
+@cluster_options
+def spectra(
+    store: str,
+    matrix: str | None,
+    out: str,
+    total: float,
+    no_total: bool,
+    overwrite: bool,
+    where: dict[str, Any],
+    **options: Any,
+) -> None:
+    """Write the components in STORE in the units of MATRIX.
+
+    MATRIX has the same samples and any features. It is regressed on the usages of the components, as in cNMF: counts
+    per million by non-negative least squares, or z-scores by least squares. Without it, the matrix of the run is taken,
+    before its preparation.
+    """
+    free_table(out, overwrite)
+    with watching(False) as watchers, chosen_cluster(**where) as client:
+        scale = None if no_total else total
+        found = api.spectra(store, matrix, total=scale, watchers=watchers, client=client, **options)
+    notify(f"The spectra of {len(found.columns)} components are in {write_table(found, out, overwrite)}.")
+
+
+HOLDOUT = "Entries to hold out: bicross, speckled, auto, or a .npy or .npz file of pairs or of a mask."
+
+
+@click.command(cls=Command)
 @matrix_argument()
 @click.option("--ranks", type=Ranks(), required=True, help="Ranks to try: 2:30, 2:30:4 or 2,4,8.")
 @click.option("--n-runs", "n_runs", type=int, default=10, show_default=True, help="Random starts per rank.")
 @click.option("--cv", type=int, default=5, show_default=True, help="Folds to hold out; 0 for none.")
-@click.option("--holdout", default="auto", show_default=True, help="Entries to hold out: bicross, speckled or auto.")
+@click.option("--holdout", default="auto", show_default=True, help=HOLDOUT)
 @option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing survey and start a new one.", group="Store")
+@matrix_options
 @data_options("weights")
 @setting_options(*(name for name in OPTIONS if name not in ("n_runs", "max_seconds")))
 @json_option("Write one JSON object per pass and per rank to stdout.")
 @cluster_options
-def rank(matrix: Any, store: str | None, as_json: bool, where: dict[str, Any], **options: Any) -> None:
+def rank(
+    matrix: Any,
+    store: str | None,
+    steps: tuple[str, ...],
+    samples: Axis,
+    as_json: bool,
+    where: dict[str, Any],
+    **options: Any,
+) -> None:
     """Choose the rank of MATRIX in a few passes.
 
     Many ranks, starts and folds are fitted together and share every read of MATRIX.
     """
     with stoppable(store, survey=True) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
-        survey = select_rank(matrix, store=store, watchers=watchers, cancel=cancel, client=client, **given(options))
+        limit = options["memory_limit"]
+        V = prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
+        survey = select_rank(V, store=store, watchers=watchers, cancel=cancel, client=client, **given(options))
     if as_json:
         columns = survey.table()
         for index in range(len(survey.ranks)):
@@ -111,6 +173,40 @@ def rank(matrix: Any, store: str | None, as_json: bool, where: dict[str, Any], *
         click.echo(json.dumps({"suggested": survey.suggest().rank, "reason": str(survey.suggest())}))
     else:
         show_survey(survey)
+
+
+@click.command(cls=Command)
+@click.argument("survey")
+@click.option("--rank", type=int, required=True, help="Rank of the survey.")
+@option("--store", required=True, help="Path or URL of the store to write.", group="Store")
+@option("--overwrite", is_flag=True, help="Replace an existing store.", group="Store")
+@click.option(
+    "--density-threshold",
+    type=float,
+    default=DENSITY_THRESHOLD,
+    show_default=True,
+    help="Least mean distance of an outlier to its nearest neighbours.",
+)
+@click.option(
+    "--neighbours", type=float, default=NEIGHBOURS, show_default=True, help="Number of neighbours, per run of a rank."
+)
+@option("--matrix", help="The matrix, if it has moved.", group="Data")
+@option("--weights", help="The weights, if they have moved.", group="Data")
+@setting_options("memory_limit", "threads")
+@cluster_options
+def consensus(
+    survey: str, rank: int, store: str, overwrite: bool, matrix: str | None, where: dict[str, Any], **options: Any
+) -> None:
+    """Write the consensus of a rank in SURVEY as a store.
+
+    The components that the runs have in common are the medians of clusters without outliers, as in cNMF. One read of
+    the matrix finds the other factor. top, export, transform, info and report take the store like that of a run.
+    """
+    check_new(store, overwrite, [survey, matrix])
+    with watching(False) as watchers, chosen_cluster(**where) as client:
+        found = load_survey(survey).consensus(rank, matrix, watchers=watchers, client=client, **options)
+    found.save(store, overwrite=overwrite)
+    print_result(dataclasses.replace(found, store=store))
 
 
 @click.command(cls=Command)

@@ -9,7 +9,9 @@ from typing import Any, get_args
 import click
 
 from dnmf.checks import kind_of
+from dnmf.preprocessing import NAMED
 from dnmf.settings import DATA_OPTIONS, OPTION_ALIASES, OPTIONS, Group
+from dnmf.sources.base import Axis
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
 CLUSTER = {
@@ -23,6 +25,12 @@ CLUSTER = {
     "threads_per_worker": (int, "Threads of each of these workers."),
     "worker_memory": (str, "Memory of each of these workers, such as 4GB."),
 }
+
+# For commands on the store of a run, to which the store of a survey and a rank may be given.
+OF_A_SURVEY = (
+    "Of a survey, write the consensus of a rank as a store, by dnmf consensus SURVEY --rank RANK --store PATH, or give "
+    "the store of the best run of a rank, in the folder best of the survey."
+)
 
 Function = Callable[..., Any]
 
@@ -48,7 +56,12 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts]
-            alias = _flag(OPTION_ALIASES.get(error.option_name.lstrip("-").replace("-", "_"), ""))
+            given = error.option_name.lstrip("-").replace("-", "_")
+            alias = _flag(OPTION_ALIASES.get(given, given))
+            if alias == "--rank" and any(
+                isinstance(one, click.Argument) and one.name == "store" for one in self.params
+            ):
+                raise click.NoSuchOption(error.option_name, f"{error.message} {OF_A_SURVEY}", ctx=ctx) from None
             if alias not in flags:
                 raise
             raise click.NoSuchOption(error.option_name, f"{error.message} Did you mean {alias!r}?", ctx=ctx) from None
@@ -100,6 +113,17 @@ def data_options(*names: str) -> Callable[[Function], Function]:
         return function
 
     return add
+
+
+def matrix_options(function: Function) -> Function:
+    """Give a command the options that prepare and name its matrix, which it gets as `steps`, `samples` and names."""
+    function = data_options("row_names", "column_names")(function)
+    axes = click.Choice(get_args(Axis))
+    text = "Axis of the samples, for --prepare."
+    function = option("--samples", type=axes, default="rows", show_default=True, help=text, group="Data")(function)
+    steps = click.Choice(list(NAMED))
+    text = "Preprocessing step; may be repeated."
+    return option("--prepare", "steps", multiple=True, type=steps, help=text, group="Data")(function)
 
 
 def json_option(text: str) -> Callable[[Function], Function]:

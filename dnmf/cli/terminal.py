@@ -25,10 +25,10 @@ from dnmf.run.progress import Bar, Lines
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher
 from dnmf.survey import RankSurvey
-from dnmf.survey.table import HEADS, figure
+from dnmf.survey.criteria import HEADS, figure
 
 # Columns of a survey that a narrow terminal omits, in this order.
-OPTIONAL = ("dispersion", "sparsity_W", "sparsity_H", "loss", "passes", "seconds", "cophenetic", "held_out_se")
+OPTIONAL = ("dispersion", "sparsity_W", "sparsity_H", "loss", "passes", "seconds", "cophenetic", "mae", "held_out_se")
 # Signals that stop a command; not every system has SIGHUP.
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 

@@ -17,7 +17,7 @@ from dnmf.inspection.components import component_names
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.run.result import Result
-from dnmf.run.stored import fitted_of, stored_result, whole_checkpoint
+from dnmf.run.stored import fitted_of, fitted_result, whole_checkpoint
 from dnmf.sources.base import Axis
 from dnmf.storage.durable import explained
 from dnmf.storage.open_location import full_path
@@ -93,7 +93,7 @@ def export(
     check()
 
     def write() -> None:
-        result = fitted if isinstance(fitted, Result) else stored_result(fitted)
+        result = fitted_result(fitted)
         with explained(str(target)), appearing_here(target, check) as draft:
             WRITERS[chosen](result, draft)
 

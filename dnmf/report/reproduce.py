@@ -17,6 +17,8 @@ AGAIN = "again.zarr"
 def commands(run: RunFacts) -> dict[str, list[str]]:
     """Return the commands and calls by their headings."""
     settings, where, weights = run.result.settings, run.location, run.weights
+    if origin := run.header.get("saved"):
+        return consensus_commands(run, origin)
     repeat = ["dnmf", "fit", where or "V.zarr", "--rank", str(run.rank), *flags(settings)]
     repeat += ["--weights", weights] if weights else []
     call = python_call(where, run.rank, changed(settings), weights)
@@ -24,6 +26,8 @@ def commands(run: RunFacts) -> dict[str, list[str]]:
     if run.store is None:
         return again
     path = str(run.store)
+    if "saved" in run.header:
+        return again | take_commands(path)
     passes = max(2 * run.result.passes, settings.max_passes)
     resume = ["dnmf", "resume", path, *([] if where else ["--matrix", "V.zarr"]), "--max-passes", str(passes)]
     return {
@@ -32,11 +36,28 @@ def commands(run: RunFacts) -> dict[str, list[str]]:
             f"result = dnmf.resume({path!r}{'' if where else ', V'}, max_passes={passes})",
         ],
         **again,
-        "Take the factors": [
-            f"result = dnmf.load({path!r})\nresult.W, result.H, result.top(5)",
-            shlex.join(["dnmf", "export", path, "--out", "tables"]),
-        ],
+        **take_commands(path),
     }
+
+
+def take_commands(path: str) -> dict[str, list[str]]:
+    """Return the commands and calls that take the factors in a store."""
+    call = f"result = dnmf.load({path!r})\nresult.W, result.H, result.top(5)"
+    return {"Take the factors": [call, shlex.join(["dnmf", "export", path, "--out", "tables"])]}
+
+
+def consensus_commands(run: RunFacts, origin: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the commands and calls that make a consensus again, and take its factors."""
+    survey, options = origin["survey"], {name: origin[name] for name in ("density_threshold", "neighbours")}
+    given = "" if run.location else ", V"
+    known = "survey" if survey is None else f"dnmf.load_survey({survey!r})"
+    arguments = "".join(f", {name}={value:g}" for name, value in options.items())
+    again = [f"{known}.consensus({run.rank}{given}{arguments}).save({AGAIN!r})"]
+    if survey is not None:
+        words = ["dnmf", "consensus", survey, "--rank", str(run.rank), "--store", AGAIN]
+        words += [word for name, value in options.items() for word in flag(name, f"{value:g}")]
+        again.insert(0, shlex.join([*words, *([] if run.location else ["--matrix", "V.zarr"])]))
+    return {"Make the consensus again": again, **take_commands(str(run.store))}
 
 
 def missing(run: RunFacts) -> list[str]:

@@ -14,8 +14,8 @@ from dnmf.report.svg import CLUSTERS
 from dnmf.sources.collection import shown_location
 from dnmf.survey import RankSurvey
 from dnmf.survey.columns import order, tree
+from dnmf.survey.criteria import HEADS
 from dnmf.survey.stability import Stability
-from dnmf.survey.table import HEADS
 
 
 def survey_page(survey: RankSurvey, title: str) -> str:
@@ -84,7 +84,7 @@ def _described(survey: RankSurvey) -> dict[str, str]:
         "matrix": shown_location(survey.location) or "given in memory",
         "loss, solver": f"{settings.loss}, {settings.solver}",
         "runs of a rank": f"{len(survey.of(survey.ranks[0]))}, seeds from {settings.seed}",
-        "held out": f"{survey.holdout}, {_folds(survey)} folds",
+        "held out": "given entries" if survey.holdout == "given" else f"{survey.holdout}, {_folds(survey)} folds",
         "compared on": f"{len(survey.places):,} columns, as they are streamed",
         "store": survey.store or "none",
     }
@@ -98,8 +98,11 @@ def _commands(survey: RankSurvey, rank: int) -> dict[str, list[str]]:
     """Return the commands and calls that take a rank, and that repeat the survey, by their headings."""
     folds = _folds(survey)
     words = ["dnmf", "rank", survey.location or "V.zarr", "--ranks", ",".join(map(str, survey.ranks))]
-    words += ["--n-runs", str(len(survey.of(rank))), "--cv", str(folds)]
-    words += ["--holdout", survey.holdout] if folds else []
+    words += ["--n-runs", str(len(survey.of(rank)))]
+    if survey.holdout == "given":
+        words += ["--holdout", "held.npy"]
+    else:
+        words += ["--cv", str(folds), *(["--holdout", survey.holdout] if folds else [])]
     settings = survey.settings.replace({"n_runs": 1})  # it has a flag of its own
     repeat = {"Make it again": [shlex.join([*words, *flags(settings), "--store", AGAIN])]}
     if survey.store is None:
@@ -111,5 +114,7 @@ def _commands(survey: RankSurvey, rank: int) -> dict[str, list[str]]:
         f"survey = dnmf.load_survey({survey.store!r})\n"
         f"survey.best({rank})         # the best run of the rank: W, H, transform\n"
         f"survey.consensus({rank}{given})    # the consensus of all of its runs",
+        shlex.join(["dnmf", "consensus", survey.store, "--rank", str(rank), "--store", f"consensus-{rank}.zarr"])
+        + ("" if survey.location else " --matrix V.zarr"),
     ]
     return {f"Take rank {rank}": take, **repeat}

@@ -17,7 +17,7 @@ from dnmf.report.survey import survey_page
 from dnmf.run.display import showing
 from dnmf.run.residuals import Residuals, measure_residuals
 from dnmf.run.result import Result
-from dnmf.run.stored import fitted_of, stored_result, whole_checkpoint
+from dnmf.run.stored import fitted_of, fitted_result, whole_checkpoint
 from dnmf.run.watcher import Watch
 from dnmf.sources.base import Axis
 from dnmf.storage.durable import explained
@@ -126,9 +126,9 @@ def write_report(
 
 def load_fitted(fitted: Result | RankSurvey | str | Path) -> Result | RankSurvey:
     """Return a result or a survey, loaded from its store if a path is given."""
-    if isinstance(fitted, Result | RankSurvey):
+    if isinstance(fitted, RankSurvey):
         return fitted
-    return stored_survey(fitted) if is_survey(fitted) else stored_result(fitted)
+    return stored_survey(fitted) if isinstance(fitted, str | Path) and is_survey(fitted) else fitted_result(fitted)
 
 
 def free_path(path: str | Path, overwrite: bool) -> Path:

@@ -1,6 +1,7 @@
 """Where the long factors of a run are held: in this process, or on the workers of a cluster."""
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,20 @@ if TYPE_CHECKING:  # it loads distributed, which runs in this process do without
 
 # The share of this process's memory that a factor from a cluster may take before it is kept on the disk.
 LOCAL_SHARE = 0.3
+
+
+def copy_here(H: Factor, layout: Layout, rows: int, spilled: Callable[[int], WritableFactor] | None = None) -> Factor:
+    """Copy a factor of `rows` rows into this process: into memory, or if it is large into files.
+
+    `spilled` makes a factor in files; by default they are in a temporary folder that is deleted with the factor.
+    """
+    here: WritableFactor = MemoryFactor(layout.blocks)
+    if rows * layout.shape[1] * layout.work_dtype.itemsize > LOCAL_SHARE * usable_memory():
+        folder = SpillFolder()
+        here = spilled(rows) if spilled else DiskFactor(folder.path, rows, layout.work_dtype, owner=folder)
+    for block in range(layout.blocks):
+        here.write(block, H.read(block))
+    return here
 
 
 class LocalHome:
@@ -55,13 +70,7 @@ class LocalHome:
 
     def copy(self, H: Factor, rows: int) -> Factor:
         """Copy a factor of `rows` rows into this process."""
-        size = rows * self.layout.shape[1] * self.layout.work_dtype.itemsize
-        here: WritableFactor = (
-            self._spilled(rows) if size > LOCAL_SHARE * usable_memory() else MemoryFactor(self.layout.blocks)
-        )
-        for block in range(self.layout.blocks):
-            here.write(block, H.read(block))
-        return here
+        return copy_here(H, self.layout, rows, self._spilled)
 
     def shorten_waits(self) -> None:
         """Do nothing: here, a factor needs no waiting for."""

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from dnmf.checkpoint import Store
-from dnmf.checkpoint.run_names import kept_names, named_axes, names_of
+from dnmf.checkpoint.run_names import check_same_names, kept_names, named_axes, named_in, names_of
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import open_session, plan_here
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.run.arrays import named_factors
 from dnmf.run.factors import Factors
+from dnmf.run.result import Result
 from dnmf.run.run import Run
-from dnmf.run.stored import stored_steps, stored_unfolding
+from dnmf.run.stored import header_steps, header_unfolding
 from dnmf.run.units import in_scale
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, Settings
@@ -24,13 +25,13 @@ from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.initialise import check_fixed, check_given
 from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
-from dnmf.sources.base import Layout
+from dnmf.sources.base import Axis, Layout
 from dnmf.sources.emphasis import emphasised
 from dnmf.sources.identity import fingerprint
 from dnmf.sources.joins import again, check_matrices, joined_form
 from dnmf.sources.names import Names
 from dnmf.sources.preparing import open_prepared
-from dnmf.sources.weighted import WeightedSource, is_weighted, steps_of
+from dnmf.sources.weighted import is_weighted, location_of_weights, steps_of
 
 
 def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
@@ -124,6 +125,11 @@ def old_run(
     """Yield a stored run in the state of its newest whole checkpoint, and close it at the end."""
     kept = Store.open(store, write=True)
     try:
+        if "saved" in kept.header:
+            raise StoreError(
+                f"{kept} has a saved result and no run to resume; start a run from its factors with "
+                f"dnmf.factorize(V, rank, init=dnmf.load({str(store)!r}))."
+            )
         weights = options.get("weights")
         plain = ("weights", "row_names", "column_names")
         settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
@@ -178,37 +184,45 @@ def inputs_of(source: Source) -> list[str | None]:
     return [source.layout.location, location_of_weights(source)]
 
 
-def location_of_weights(source: Source) -> str | None:
-    """Return the location of the weights of a matrix, or None if they are in memory."""
-    return source.weights.layout.location if isinstance(source, WeightedSource) else None
-
-
 def reopen(store: Store, V: Any, weights: Any = None) -> Source:
-    """Open the matrix of a stored run, from its location or as given, and check that it is the same.
+    """Open the matrix of a stored run; see `open_again`."""
+    return open_again(store.header, f"run in {store}", V, weights)
+
+
+def open_again(header: Mapping[str, Any], whose: str, V: Any = None, weights: Any = None) -> Source:
+    """Open the matrix that a header describes, from its location or as given, and check that it is the same.
+
+    Parameters
+    ----------
+    header
+        The header of a run or of a survey.
+    whose
+        The run or the survey, for the errors.
+    V, weights
+        The matrix and its weights, where they have moved or were in memory.
 
     Raises
     ------
     StoreError
         If it has no location, cannot be opened, or differs.
     """
-    location, weighted = store.header["location"], store.header.get("weights")
+    location, weighted = header["location"], header.get("weights")
     if V is None and location is None:
-        raise StoreError(f"The run in {store} was given its matrix in memory; give V again to resume it.")
+        raise StoreError(f"The {whose} was given its matrix in memory; give V again.")
     weights = weighted["location"] if weights is None and weighted else weights
     if weights is None and weighted:
-        raise StoreError(f"The run in {store} was given its weights in memory; give weights= again to resume it.")
+        raise StoreError(f"The {whose} was given its weights in memory; give weights= again.")
     try:
-        given, bounds = location if V is None else again(V, store.header.get("joined")), store.header["bounds"]
-        missing = store.header["settings"].get("missing", "none")
-        axes = stored_unfolding(store)
-        source = open_prepared(given, stored_steps(store), None, weights, bounds, missing=missing, axes=axes)
+        given, bounds = location if V is None else again(V, header.get("joined")), header["bounds"]
+        missing, axes = header["settings"].get("missing", "none"), header_unfolding(header)
+        source = open_prepared(given, header_steps(header), None, weights, bounds, missing=missing, axes=axes)
     except DataError as error:
         if V is not None:
             raise
         raise StoreError(
-            f"The matrix of the run in {store} cannot be opened: {error} If it has moved, give V again."
+            f"The matrix of the {whose} cannot be opened: {error} If it has moved, give V again."
         ) from error
-    before, now = store.header["fingerprint"], fingerprint(source)
+    before, now = header["fingerprint"], fingerprint(source)
     words = {
         "sample": "a digest of its first block of",
         "blocks": "blocks:",
@@ -216,11 +230,40 @@ def reopen(store: Store, V: Any, weights: Any = None) -> Source:
         "axes": "rows and columns",
     }
     for name, value in now.items():
+        if name == "sample" and name not in before and "saved" in header:
+            continue  # a result is saved without a read of V
         if before.get(name, value if name == "axes" else None) != value:
             what = words.get(name, name)
-            check_matrices(source, store.header.get("joined"), f"The run in {store}")
+            check_matrices(source, header.get("joined"), f"The {whose}")
             raise StoreError(
-                f"The run in {store} is of a matrix with {what} {before.get(name)}, and the given one has {what} "
-                f"{value}; give the matrix that the run was started on, or start a new run."
+                f"The {whose} is of a matrix with {what} {before.get(name)}, and the given one has {what} {value}; "
+                f"give the matrix that the {whose.partition(' ')[0]} was started on, or start a new one."
             )
+    return source
+
+
+def matrix_of(result: Result, V: Any = None, weights: Any = None) -> Source:
+    """Open the matrix of a result, which must be cut into the blocks of its factor.
+
+    Raises
+    ------
+    DnmfError
+        If V is missing, or if it is not the matrix that was factorised.
+    """
+    if result.store is not None:
+        store = Store.open(result.store)
+        source = reopen(store, V, weights)
+        check_same_names(result.names, source.layout, named_in(store.header))
+        return source
+    if V is None:
+        raise StoreError("The run has no store that records the location of its matrix; give V.")
+    streamed: Axis = "rows" if result.rows_streamed else "columns"
+    missing, axes = result.settings.missing, result.unfolding
+    source = open_prepared(V, result.steps, streamed, weights, missing=missing, axes=axes)
+    if source.layout.user_shape != result.shape or source.layout.bounds != tuple(result.bounds):
+        raise DataError(
+            f"V has shape {source.layout.user_shape} in {source.layout.blocks} blocks, and the factorised matrix had "
+            f"shape {result.shape} in {len(result.bounds) - 1}; give the same matrix with the same blocks."
+        )
+    check_same_names(result.names, source.layout)
     return source

@@ -9,12 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.checkpoint import Store
-from dnmf.checkpoint.run_names import check_same_names, named_in
 from dnmf.engine import single_threaded_products
 from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
-from dnmf.errors import DataError, StoreError
 from dnmf.inspection.profiles import Runs
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
@@ -24,14 +21,11 @@ from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.residuals import panel_residuals, unstored
 from dnmf.kernels.rule import Model
-from dnmf.run.open import reopen
+from dnmf.run.open import matrix_of
 from dnmf.run.result import Result
 from dnmf.run.units import in_units
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.solvers.selection import rule_of
-from dnmf.sources import Source
-from dnmf.sources.base import Axis
-from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import is_weighted
 
 # The largest residuals that are kept by place, and the runs into which an axis is cut.
@@ -211,7 +205,7 @@ def measure_residuals(
     DnmfError
         If V is missing, or if it is not the matrix that was factorised.
     """
-    source = _source(result, V, weights)
+    source = matrix_of(result, V, weights)
     settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
     layout = source.layout
     short, long = in_units(result.short, result.long, result.steps, layout.transposed, layout.bounds, back=True)
@@ -230,27 +224,6 @@ def measure_residuals(
     held.add_places(0, sums.rows)
     rows, columns = (sums.columns, held) if layout.transposed else (held, sums.columns)
     return Residuals(rows, columns, sums.rows.sum(axis=1))
-
-
-def _source(result: Result, V: Any, weights: Any) -> Source:
-    """Open the matrix of a result, which must be cut into the blocks of its factor."""
-    if result.store is not None:
-        store = Store.open(result.store)
-        source = reopen(store, V, weights)
-        check_same_names(result.names, source.layout, named_in(store.header))
-        return source
-    if V is None:
-        raise StoreError("The run has no store that records the location of its matrix; give V.")
-    streamed: Axis = "rows" if result.rows_streamed else "columns"
-    missing, axes = result.settings.missing, result.unfolding
-    source = open_prepared(V, result.steps, streamed, weights, missing=missing, axes=axes)
-    if source.layout.user_shape != result.shape or source.layout.bounds != tuple(result.bounds):
-        raise DataError(
-            f"V has shape {source.layout.user_shape} in {source.layout.blocks} blocks, and the factorised matrix had "
-            f"shape {result.shape} in {len(result.bounds) - 1}; give the same matrix with the same blocks."
-        )
-    check_same_names(result.names, source.layout)
-    return source
 
 
 def relative(residuals: Float, beta: float) -> Float:

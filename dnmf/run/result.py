@@ -1,15 +1,19 @@
 """The result of a run."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.inspection.figures import plot_history
 from dnmf.inspection.html import card
 from dnmf.inspection.summary import facts
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.factors import Factors
+from dnmf.run.save import description_of, save_result
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record, Verdict
@@ -37,6 +41,18 @@ class Operations(Protocol):
     def resume(self) -> Any:
         """`dnmf.resume`."""
 
+    @property
+    def predict(self) -> Any:
+        """`dnmf.predict`."""
+
+    @property
+    def recommend(self) -> Any:
+        """`dnmf.recommend`."""
+
+    @property
+    def spectra(self) -> Any:
+        """`dnmf.spectra`."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Result(Factors):
@@ -62,6 +78,8 @@ class Result(Factors):
         where the runs were made on one.
     steps
         Steps of the preprocessing of V; `transform` applies them to new data.
+    matrix
+        Description of V for a store: its fingerprint, its location and that of its weights.
     """
 
     operations: ClassVar[Operations]  # set by `dnmf.api`, which imports this module
@@ -73,6 +91,7 @@ class Result(Factors):
     store: str | None
     runs: tuple[float, ...] = ()
     steps: tuple[Step, ...] = ()
+    matrix: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -102,6 +121,7 @@ class Result(Factors):
             runs=state.runs,
             steps=steps,
             unfolding=layout.unfolding,
+            matrix=description_of(source),
         )
 
     @property
@@ -133,6 +153,20 @@ class Result(Factors):
         """Project new rows or columns on the factors; see `dnmf.transform`."""
         return self.operations.transform(self, V, **options)
 
+    def predict(self, pairs: Any) -> NDArray[np.float64]:
+        """Return the entries of WH at pairs of rows and columns; see `dnmf.predict`."""
+        found: NDArray[np.float64] = self.operations.predict(self, pairs)
+        return found
+
+    def recommend(self, rows: Any = None, n: int = 10, exclude: Any = None, **options: Any) -> list[list[Any]]:
+        """Return the columns with the largest entries of WH in some rows; see `dnmf.recommend`."""
+        found: list[list[Any]] = self.operations.recommend(self, rows, n, exclude, **options)
+        return found
+
+    def spectra(self, V: Any = None, **options: Any) -> Any:
+        """Return the components in the units of other data of the same samples; see `dnmf.spectra`."""
+        return self.operations.spectra(self, V, **options)
+
     def export(self, path: str | Path, **options: Any) -> Path:
         """Write both factors with their names, as tables or as an AnnData; see `dnmf.export`."""
         found: Path = self.operations.export(self, path, **options)
@@ -161,6 +195,41 @@ class Result(Factors):
         """
         found: Self = self.operations.resume(self, V, **options)
         return found
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> str:
+        """Write the factors with their names and history as a store that `dnmf.load` and the commands read.
+
+        V is not read. The store cannot be resumed; `factorize(V, rank, init=result)` starts a run from the factors.
+
+        Parameters
+        ----------
+        path
+            Path or URL of the store.
+        overwrite
+            Replace an existing store of a run, but for that of this result.
+
+        Returns
+        -------
+        str
+            The path or URL.
+
+        Raises
+        ------
+        StoreError
+            If the path exists and may not be replaced, or cannot be written.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np, tempfile
+        >>> result = dnmf.factorize(np.outer([1, 2, 1], [1, 3, 0, 4]), rank=1)
+        >>> dnmf.load(result.save(tempfile.mkdtemp() + "/run.zarr")).verdict == result.verdict
+        True
+        """
+        return save_result(self, path, overwrite, self._origin())
+
+    def _origin(self) -> dict[str, Any]:
+        """Return how the result was made, for the header of its store, if not by a run."""
+        return {}
 
     def plot_history(self) -> Any:
         """Plot the relative error, or the loss, and the optimality by pass; needs `pip install 'dnmf[plot]'`."""

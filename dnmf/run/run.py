@@ -157,7 +157,7 @@ class Run:
             return
         if state.H.unscaled:
             return
-        new = save_state(self.store, state, history, self.verdict, layout, self.settings.keep)
+        new = save_state(self.store, state, history, self.verdict, layout.bounds, self.settings.keep)
         if new and isinstance(state.H, StoredFactor):  # a rejected pass has left H as it was
             state.H.follow(stored_factor(self.store, layout))
         if new:

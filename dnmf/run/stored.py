@@ -1,7 +1,7 @@
 """The result in a store, also of an unfinished run, and while a run writes to it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.result import Result
+from dnmf.run.save import MATRIX
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record
@@ -19,6 +20,11 @@ from dnmf.sources.unfolding import Unfolding
 # Number of checkpoints that a reader tries, if the run deletes one after another before it is read.
 ATTEMPTS = 10
 Found = TypeVar("Found")
+
+
+def header_steps(header: Mapping[str, Any]) -> tuple[Step, ...]:
+    """Return the steps that prepared the matrix of a run or a survey, from its header."""
+    return tuple(map(Step.from_json, header.get("prepared") or ()))
 
 
 def fitted_of(given: Any, what: str = "fitted") -> Any:
@@ -33,9 +39,16 @@ def fitted_of(given: Any, what: str = "fitted") -> Any:
     if isinstance(found, (Result, str, os.PathLike)):
         return found
     kind = f"{type(given).__module__}.{type(given).__qualname__}"
+    of_survey = " Of a survey, give survey.consensus(rank) or survey.best(rank)." if hasattr(given, "consensus") else ""
     raise SettingsError(
-        f"{what} is a {kind}; give a Result, the path or URL of the store of a run, or a fitted dnmf.NMF."
+        f"{what} is a {kind}; give a Result, the path or URL of the store of a run, or a fitted dnmf.NMF.{of_survey}"
     )
+
+
+def fitted_result(given: Any) -> Result:
+    """Return a result from anything that `fitted_of` takes, loaded from its store if a path is given."""
+    found = fitted_of(given)
+    return found if isinstance(found, Result) else stored_result(found)
 
 
 def store_of(given: Any) -> Any:
@@ -55,15 +68,10 @@ def store_of(given: Any) -> Any:
     return found.store if isinstance(found, Result) else found
 
 
-def stored_steps(store: Store) -> tuple[Step, ...]:
-    """Return the steps that prepared the matrix of a stored run."""
-    return tuple(map(Step.from_json, store.header.get("prepared") or ()))
-
-
-def stored_unfolding(store: Store) -> Unfolding | None:
-    """Return the array that was unfolded into the matrix of a stored run, or None."""
-    found = store.header.get("unfolded")
-    return None if found is None else Unfolding.from_json(found, store.header["fingerprint"]["shape"])
+def header_unfolding(header: Mapping[str, Any]) -> Unfolding | None:
+    """Return the array that was unfolded into the matrix of a run or a survey, from its header, or None."""
+    found = header.get("unfolded")
+    return None if found is None else Unfolding.from_json(found, header["fingerprint"]["shape"])
 
 
 def whole_checkpoint(act: Callable[[], Found]) -> Found:
@@ -88,6 +96,8 @@ def stored_result(store: str | Path) -> Result:
 
 def _stored_result(kept: Store) -> Result:
     commit = kept.newest()
+    if commit is None and "saved" in kept.header:
+        raise StoreError(f"{kept} has no whole result; save it again, with overwrite=True (--overwrite).")
     if commit is None:
         raise StoreError(f"{kept} has no whole checkpoint yet; resume the run to make one.")
     W, H = kept.arrays(commit)
@@ -100,7 +110,7 @@ def _stored_result(kept: Store) -> Result:
         first = settings.rank * losses.index(min(losses))
         rows = Rows(first, first + settings.rank)
         short, long = short[:, rows.start : rows.stop], MappedFactor(long, rows)
-    steps = stored_steps(kept)
+    steps = header_steps(kept.header)
     short, long = in_units(short, long, steps, transposed, kept.header["bounds"])
     verdict = commit.verdict or {
         "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to continue it.",
@@ -119,5 +129,6 @@ def _stored_result(kept: Store) -> Result:
         store=str(kept),
         runs=tuple(commit.state.get("runs", ())),
         steps=steps,
-        unfolding=stored_unfolding(kept),
+        unfolding=header_unfolding(kept.header),
+        matrix={name: kept.header[name] for name in MATRIX if name in kept.header},
     )

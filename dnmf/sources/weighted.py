@@ -75,6 +75,11 @@ def is_weighted(source: Source) -> bool:
     return isinstance(source, WeightedSource)
 
 
+def location_of_weights(source: Source) -> str | None:
+    """Return the location of the weights of a matrix, or None if they are in memory."""
+    return source.weights.layout.location if isinstance(source, WeightedSource) else None
+
+
 def parts_of(source: Source) -> dict[str, Any]:
     """Return V before its preparation, and its weights if it has any, by their names; the matrices of a join singly."""
     values = source.values if isinstance(source, WeightedSource) else source

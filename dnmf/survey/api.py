@@ -18,7 +18,7 @@ def select_rank(
     *,
     n_runs: int = 10,
     cv: int = 5,
-    holdout: str = "auto",
+    holdout: Any = "auto",
     sample: int = 1000,
     store: str | Path | None = None,
     overwrite: bool = False,
@@ -46,7 +46,10 @@ def select_rank(
         Folds to hold out, for the error of a rank on entries that it was not fitted to; 0 for none.
     holdout
         `"bicross"` holds out blocks of half of the rows and half of the columns (Owen & Perry 2009), `"speckled"`
-        single entries; `"auto"` is `"bicross"` for models on a sketch, else `"speckled"`.
+        single entries; `"auto"` is `"bicross"` for models on a sketch, else `"speckled"`. Or entries of your own, which
+        are one fold whatever `cv` is: pairs of rows and columns as in `predict`; a boolean array or a sparse matrix of
+        the shape of V that marks them; or the path of a `.npy` or `.npz` file of either. They are compared with V,
+        which must have their values: where entries may be missing, one more read makes sure.
     sample
         Number of columns, as V is streamed, on which the runs are compared for the consensus.
     store
@@ -55,9 +58,9 @@ def select_rank(
     overwrite, watchers, progress, cancel, client
         As in `factorize`.
     options
-        Options of `factorize` other than `fixed_W`, `fixed_H`, `n_runs` and `max_seconds`; `max_passes`, `tol`,
-        `sweeps` and `extrapolate` apply to models in ordinary passes. `init="random"` starts every model at random on V
-        itself and not on a sketch, for the consensus of Brunet et al. 2004.
+        Options of `factorize`, such as `row_names`, other than `fixed_W`, `fixed_H`, `n_runs` and `max_seconds`;
+        `max_passes`, `tol`, `sweeps` and `extrapolate` apply to models in ordinary passes. `init="random"` starts every
+        model at random on V itself and not on a sketch, for the consensus of Brunet et al. 2004.
 
     Returns
     -------

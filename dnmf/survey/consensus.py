@@ -32,8 +32,9 @@ class Consensus:
         Mean distance (runs, r) of every component to its nearest neighbours; infinite for a component of zeros.
     silhouettes
         Silhouette (runs, r) of every component by the distance 1 − cosine; NaN if it was dropped.
-    threshold
-        Components of this density or more were dropped.
+    threshold, neighbours
+        Components of this density or more were dropped; the number of neighbours that it was measured by, as a part of
+        the runs.
     """
 
     components: NDArray[np.float64]
@@ -41,6 +42,7 @@ class Consensus:
     densities: NDArray[np.float64]
     silhouettes: NDArray[np.float64]
     threshold: float
+    neighbours: float = NEIGHBOURS
 
     @property
     def dropped(self) -> int:
@@ -50,8 +52,9 @@ class Consensus:
     @property
     def sentence(self) -> str:
         """Summary of the consensus."""
+        runs = f"The consensus of {len(self.labels)} runs at rank {self.components.shape[1]}: "
         return (
-            f"{self.dropped} of {self.labels.size} components were dropped, those with a mean distance of "
+            f"{runs}{self.dropped} of {self.labels.size} components were dropped, those with a mean distance of "
             f"{self.threshold:g} or more to their nearest neighbours; the medians of {self.components.shape[1]} "
             f"clusters are the consensus, with a mean silhouette of {np.nanmean(self.silhouettes):.2f}."
         )
@@ -97,7 +100,7 @@ def consensus(
     ([[0.25, 0.0], [0.75, 0.0], [0.0, 1.0]], 0)
     """
     for name, value in (("density_threshold", density_threshold), ("neighbours", neighbours)):
-        if not value > 0:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             raise SettingsError(f"{name}={value!r} is not allowed; give a number above 0.")
     gram = cosines(runs)
     count, rank = len(runs), np.shape(runs[0])[1]
@@ -117,7 +120,21 @@ def consensus(
         densities.reshape(shape),
         each.reshape(shape),
         float(density_threshold),
+        float(neighbours),
     )
+
+
+def at_scale_of_runs(found: Consensus, runs: Sequence[ArrayLike]) -> NDArray[np.float64]:
+    """Return the components (m, r) of a consensus, each as long as the components of its cluster in the median.
+
+    >>> W = np.array([[1.0, 0], [3, 0], [0, 2]])
+    >>> at_scale_of_runs(consensus([W, W[:, ::-1]]), [W, W[:, ::-1]]).round(12).tolist()
+    [[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]]
+    """
+    lengths = np.array([np.linalg.norm(np.asarray(run, np.float64), axis=0) for run in runs])
+    wanted = [np.median(lengths[found.labels == cluster]) for cluster in range(found.components.shape[1])]
+    own = np.linalg.norm(found.components, axis=0)
+    return np.asarray(found.components * np.divide(wanted, own, out=np.ones_like(own), where=own > 0))
 
 
 def density(distances: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:

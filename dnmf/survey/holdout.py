@@ -9,11 +9,13 @@ J: factors are fitted to the rest of both, and predict it from the entries that 
  I   W_I = argmin ‖V − W H‖    predicted: W_I H_J
 ```
 
-*Speckles* (Wold 1978) hold out single entries, which are missing in a fit. Rows, columns and entries are chosen by a
-hash of their places, so that the choice does not depend on blocks, threads or workers.
+*Speckles* (Wold 1978) hold out single entries, which are missing in a fit, and so do *listed* entries, which the caller
+chooses. Rows, columns and other entries are chosen by a hash of their places, so that the choice does not depend on
+blocks, threads or workers.
 """
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries, Weighted
 from dnmf.kernels.blocks.hashing import drop_hashed, drop_hashed_entries, hash_halves
 from dnmf.kernels.blocks.panels import Block
+from dnmf.kernels.blocks.products import entries_of_product
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float, kernel
@@ -69,41 +72,88 @@ class Speckles:
         width = int(min(SHARE, 1 / self.folds) * 2**63)
         return np.uint64(self.fold * width), np.uint64((self.fold + 1) * width)
 
-    def hide(self, block: Block, first: int) -> Weighted:
-        """Return a block, whose first column is column `first` of V, with weights of 0 for entries held out."""
-        values, weights = block if isinstance(block, Weighted) else (block, None)
-        return Weighted(values, HashedWeights(self, values.shape, first, weights))
+    def drop(self, first: int, out: NDArray[Any]) -> None:
+        """Set the entries held out of (m, w) numbers, from column `first` on, to 0."""
+        drop_hashed(np.uint64(self.seed % 2**64), np.uint64(first), *self.bounds, out)
+
+    def drop_entries(self, first: int, rows: int, places: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Set the numbers (p,) at places (2, p) that are held out to 0; the columns count from `first`."""
+        drop_hashed_entries(np.uint64(self.seed % 2**64), np.uint64(first), np.uint64(rows), *self.bounds, places, out)
 
 
-def blanked(fold: Speckles, V: Block, first: int) -> Block:
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """Entries that are given, to be held out together.
+
+    Attributes
+    ----------
+    rows
+        Number of rows of V as streamed.
+    keys
+        Column · rows + row of every entry, sorted, each once.
+    """
+
+    rows: int
+    keys: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, places: NDArray[np.int64], shape: tuple[int, int]) -> "Listed":
+        """Return the entries at rows and columns (2, p) of a V of a shape, both as streamed."""
+        return cls(shape[0], np.unique(places[1] * shape[0] + places[0]))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the entries."""
+        return hashlib.blake2b(self.keys.astype("<i8").tobytes(), digest_size=16).hexdigest()
+
+    def drop(self, first: int, out: NDArray[Any]) -> None:
+        """Set the entries held out of (m, w) numbers, from column `first` on, to 0."""
+        start, stop = np.searchsorted(self.keys, (first * self.rows, (first + out.shape[1]) * self.rows))
+        columns, rows = np.divmod(self.keys[start:stop] - first * self.rows, self.rows)
+        out[rows, columns] = 0
+
+    def drop_entries(self, first: int, rows: int, places: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Set the numbers (p,) at places (2, p) that are held out to 0; the columns count from `first`."""
+        wanted = (first + places[1]) * self.rows + places[0]
+        found = self.keys[np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)] == wanted
+        out[found] = 0
+
+
+Fold = Speckles | Listed
+
+
+def hide(fold: Fold, block: Block, first: int) -> Weighted:
+    """Return a block, whose first column is column `first` of V, with weights of 0 for entries held out."""
+    values, weights = block if isinstance(block, Weighted) else (block, None)
+    return Weighted(values, FoldWeights(fold, values.shape, first, weights))
+
+
+def blanked(fold: Fold, V: Block, first: int) -> Block:
     """Return a copy of a block from column `first` on, with zeros for the entries that a fold holds out."""
     out = (V.values if isinstance(V, Weighted) else V).copy()
-    seed = np.uint64(fold.seed % 2**64)
     if isinstance(out, np.ndarray):
-        drop_hashed(seed, np.uint64(first), *fold.bounds, out)
+        fold.drop(first, out)
     else:
         places = np.array([out.indices, np.repeat(np.arange(out.shape[1]), np.diff(out.indptr))], np.int64)
-        drop_hashed_entries(seed, np.uint64(first), np.uint64(out.shape[0]), *fold.bounds, places, out.data)
+        fold.drop_entries(first, out.shape[0], places, out.data)
     return out
 
 
-class HashedWeights:
-    """Weights (m, w) of a block, computed panel by panel on access."""
+class FoldWeights:
+    """Weights (m, w) of a block without the entries of a fold, computed panel by panel on access."""
 
-    def __init__(self, speckles: Speckles, shape: tuple[int, int], first: int, weights: Any = None) -> None:
-        self.speckles, self.shape, self.first, self.weights = speckles, shape, first, weights
+    def __init__(self, fold: Fold, shape: tuple[int, int], first: int, weights: Any = None) -> None:
+        self.fold, self.shape, self.first, self.weights = fold, shape, first, weights
 
     def __getitem__(self, key: tuple[Any, Any]) -> NDArray[Any]:
         rows, columns = key
-        seed, bounds = np.uint64(self.speckles.seed % 2**64), self.speckles.bounds
         if not isinstance(columns, slice):
             out = self._given(key, np.shape(columns))
-            places = np.array([rows, columns], np.int64)
-            drop_hashed_entries(seed, np.uint64(self.first), np.uint64(self.shape[0]), *bounds, places, out)
+            self.fold.drop_entries(self.first, self.shape[0], np.array([rows, columns], np.int64), out)
             return out
         start, stop, _ = columns.indices(self.shape[1])
         out = self._given(key, (self.shape[0], stop - start))
-        drop_hashed(seed, np.uint64(self.first + start), *bounds, out)
+        self.fold.drop(self.first + start, out)
         return out
 
     def _given(self, key: tuple[Any, Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -117,18 +167,18 @@ class HashedWeights:
 class Hidden:
     """The view of a block for each part of a bundle: without the entries that its fold holds out, or all of it."""
 
-    folds: tuple[Speckles | None, ...]
+    folds: tuple[Fold | None, ...]
     bounds: tuple[int, ...]
 
     def __call__(self, part: int, block: int, V: Block) -> Block:
         """Return the view of a block for a part."""
         fold = self.folds[part]
-        return V if fold is None else fold.hide(V, self.bounds[block])
+        return V if fold is None else hide(fold, V, self.bounds[block])
 
 
 @dataclasses.dataclass(slots=True)
 class PredictedSums(Summable):
-    """Sums over the held-out entries of each part: their divergence, its scale, their number."""
+    """Sums over the held-out entries of each part: divergence, its scale, number, squared and absolute errors."""
 
     sums: Float
 
@@ -150,7 +200,7 @@ class Predict:
     """
 
     Ws: tuple[Float, ...]
-    folds: tuple[Speckles, ...]
+    folds: tuple[Fold, ...]
     beta: float
     least: float
     entries: Entries
@@ -158,7 +208,7 @@ class Predict:
 
     def zero(self) -> PredictedSums:
         """Return the sums of no block."""
-        return PredictedSums(np.zeros((len(self.folds), 3)))
+        return PredictedSums(np.zeros((len(self.folds), 5)))
 
     def visit(self, block: int, V: Block, H: Float | None, sums: PredictedSums, scratch: Scratch) -> None:
         """Add the held-out entries of a block."""
@@ -173,35 +223,26 @@ class Predict:
                 of = tuple(found) if places is None else found[2]
                 found = found[:, weights[of] > 0]
                 v = values[tuple(found) if places is None else found[2]]
-                y = products(W, H[start : start + W.shape[1], columns], found[:2])
+                y = entries_of_product(W, H[start : start + W.shape[1], columns], found[:2])
                 start += W.shape[1]
-                missed = divergence(v.astype(np.float64), y, self.beta, self.least)
-                sums.sums[part] += missed, scale_of(v, self.beta), len(v)
+                v = v.astype(np.float64)
+                errors = np.abs(v - y)
+                missed = divergence(v, y, self.beta, self.least)
+                sums.sums[part] += missed, scale_of(v, self.beta), len(v), np.square(errors).sum(), errors.sum()
 
 
 def held_places(
-    fold: Speckles, first: int, values: NDArray[Any], places: NDArray[np.int64] | None, rows: int
+    fold: Fold, first: int, values: NDArray[Any], places: NDArray[np.int64] | None, rows: int
 ) -> NDArray[np.int64]:
     """Return row and column (2, N) of the held-out entries of a panel, and of a sparse one also their index (3, N)."""
-    seed, bounds = np.uint64(fold.seed % 2**64), fold.bounds
     if places is None:
         kept: NDArray[Any] = np.ones(values.shape, np.uint8)
-        drop_hashed(seed, np.uint64(first), *bounds, kept)
+        fold.drop(first, kept)
         return np.array(np.nonzero(kept == 0), np.int64)
     kept = np.ones(places.shape[1], np.uint8)
-    drop_hashed_entries(seed, np.uint64(first), np.uint64(rows), *bounds, places, kept)
+    fold.drop_entries(first, rows, places, kept)
     entries = np.flatnonzero(kept == 0)
     return np.vstack([places[:, entries], entries])
-
-
-def products(W: Float, H: Float, places: NDArray[np.int64], at_once: int = 2**16) -> Float:
-    """Return the entries (N,) of WH at the places (2, N)."""
-    out = np.empty(places.shape[1])
-    columns = np.ascontiguousarray(H.T)
-    for start in range(0, len(out), at_once):
-        rows, own = places[:, start : start + at_once]
-        out[start : start + at_once] = np.einsum("nk,nk->n", W[rows], columns[own])
-    return out
 
 
 def divergence(v: NDArray[Any], y: NDArray[Any], beta: float, least: float) -> float:

@@ -22,7 +22,7 @@ from dnmf.solvers.iteration import PassContext, iterate
 from dnmf.solvers.selection import follow_of, init_of, rule_of
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
-from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles, blanked
+from dnmf.survey.holdout import FLOOR, Fold, Hidden, Predict, blanked
 from dnmf.survey.passes import CombinedPass, SketchOfShown, SumFactor
 from dnmf.survey.request import ROUNDS, WIDTH, SurveyRequest, flat, model_piece
 from dnmf.survey.store import SurveyStore
@@ -39,7 +39,7 @@ def advance_all(
     layout, settings = context.layout, request.settings
     models = [(rank, index) for rank in request.ranks for index in range(len(request.seeds))]
     folds = [(rank, fold) for fold in range(request.folds) for rank in request.ranks]
-    hidden = [Speckles(settings.seed, fold, request.folds) for _, fold in folds]
+    hidden = [request.fold(fold) for _, fold in folds]
     weighted = rule_of(settings, layout, weighted=True) if folds else context.rule
     rules = [context.rule] * len(models) + [weighted] * len(folds)
     view = Hidden((*[None] * len(models), *hidden), layout.bounds) if folds else None
@@ -60,7 +60,7 @@ def advance_all(
 
     def save() -> None:
         if checkpoints is not None and history and history[-1].passes == state.passes:
-            save_state(checkpoints, state, history, None, layout, settings.keep)
+            save_state(checkpoints, state, history, None, layout.bounds, settings.keep)
 
     try:
         while state.passes < settings.max_passes and not state.optimality <= settings.tol:
@@ -77,7 +77,7 @@ def advance_all(
 
 
 def first_states(
-    context: PassContext, request: SurveyRequest, models: Sequence[Any], hidden: Sequence[Speckles | None]
+    context: PassContext, request: SurveyRequest, models: Sequence[Any], hidden: Sequence[Fold | None]
 ) -> list[State]:
     """Return the initial states of models: from a sketch of the scaled V if one fits, else at random.
 
@@ -108,7 +108,7 @@ def first_states(
     return states
 
 
-def shown(M: Any, places: Any, fold: Speckles) -> Any:
+def shown(M: Any, places: Any, fold: Fold) -> Any:
     """Return columns of V at rising places, with zeros for the entries that a fold holds out."""
     edges = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]  # edges of runs without a gap
     runs = [slice(*edge) for edge in itertools.pairwise(edges)]
@@ -134,10 +134,11 @@ def keep_advanced(
     parts = state.parts[len(models) :]
     H = MappedFactor(state.H, Rows(edges[len(models)], edges[-1]))
     entries = dataclasses.replace(context.rule.entries, dense=True)
-    hidden = tuple(Speckles(request.settings.seed, fold, request.folds) for _, fold in folds)
+    hidden = tuple(request.fold(fold) for _, fold in folds)
     assert state.norms is not None
     least = FLOOR * float(np.sqrt(sum(state.norms) / (layout.shape[0] * layout.shape[1])))
     predict = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
     sums = engine.one_pass(predict, H).sums
-    for (rank, fold), (missed, scale, _) in zip(folds, sums, strict=True):
-        store.put(f"held-{rank}-{fold}", error=missed / scale if scale > 0 else 0.0)
+    for (rank, fold), (missed, scale, count, squares, errors) in zip(folds, sums, strict=True):
+        error, count = missed / scale if scale > 0 else 0.0, max(count, 1)
+        store.put(f"held-{rank}-{fold}", error=error, rmse=np.sqrt(squares / count), mae=errors / count)

@@ -14,7 +14,7 @@ from dnmf.kernels.blocks.sums import Summable, TupleSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.bundle import FusedUpdate
 from dnmf.solvers.sketch import Sketch, SketchSums
-from dnmf.survey.holdout import Speckles, blanked
+from dnmf.survey.holdout import Fold, blanked
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class CombinedPass:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SketchOfShown:
-    """Sketch V with zeros in place of the entries that a fold of speckles holds out."""
+    """Sketch V with zeros in place of the entries that a fold holds out."""
 
     inner: Sketch
-    fold: Speckles
+    fold: Fold
 
     def zero(self) -> SketchSums:
         """Return the sums of no block."""

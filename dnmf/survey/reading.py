@@ -33,7 +33,7 @@ def read_survey(
     StoreError
         If it is not finished.
     """
-    models, held = [], []
+    models, held, misses = [], [], []
     for rank in request.ranks:
         for seed in request.seeds:
             piece = store.get(f"model-{rank}-{seed}")
@@ -45,12 +45,14 @@ def read_survey(
             sparsity = (float(piece["sparsity"][0]), float(piece["sparsity"][1]))
             models.append(SurveyModel(rank, seed, piece["W"], labels=piece["labels"], sparsity=sparsity, **numbers))
         held.append(list[float]())
+        misses.append(list[tuple[float, float]]())
         for fold in range(request.folds):
             piece = store.get(f"held-{rank}-{fold}")
             if piece is None:
                 raise unfinished(store, f"fold {fold} of rank {rank}")
             held[-1].append(float(piece["error"]))
-    costs = store.costs()
+            misses[-1].append((float(piece.get("rmse", np.nan)), float(piece.get("mae", np.nan))))
+    costs, errors = store.costs(), np.array(misses).reshape(len(request.ranks), request.folds, 2)
     return RankSurvey(
         ranks=request.ranks,
         models=tuple(models),
@@ -65,6 +67,9 @@ def read_survey(
         _transposed=transposed,
         _best={rank: result for rank, result in best.items() if result is not None},
         _costs=costs,
+        _header=store.header,
+        rmse=errors[..., 0],
+        mae=errors[..., 1],
     )
 
 

@@ -33,6 +33,7 @@ from dnmf.solvers.sketch import PILOT_BYTES, SAMPLE, fits
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 from dnmf.survey.columns import strongest
+from dnmf.survey.holdout import Fold, Listed, Speckles
 
 # Columns of the basis of a sketch for each component of the largest rank.
 WIDTH = 3
@@ -51,11 +52,13 @@ class SurveyRequest:
     folds
         Number of folds, 0 for none.
     scheme
-        How folds hold out entries, `"bicross"` or `"speckled"`.
+        How folds hold out entries, `"bicross"`, `"speckled"` or `"given"`.
     settings
         Settings of all models, at the largest rank.
     places
         Sample of the columns (s,) on which runs are compared.
+    held
+        The entries held out if they were given, with the scheme `"given"`.
     """
 
     ranks: tuple[int, ...]
@@ -64,6 +67,11 @@ class SurveyRequest:
     scheme: str
     settings: Settings
     places: Any
+    held: Listed | None = None
+
+    def fold(self, index: int) -> Fold:
+        """Return the entries that a fold holds out, if it holds out single entries."""
+        return self.held or Speckles(self.settings.seed, index, self.folds)
 
 
 # Called with the number of models that are ready, and of all models.
@@ -92,7 +100,7 @@ def survey_load(
     request: SurveyRequest, layout: Layout, rule: Rule, ranks: Sequence[int], folds: Sequence[int], kept: bool
 ) -> Load:
     """Return the load of models of some ranks and of folds at some ranks; `kept` says whether their H are kept."""
-    speckled = request.scheme == "speckled"
+    speckled = request.scheme != "bicross"
     hidden = request.folds * sum(folds)
     rows = sum(ranks) + (hidden if speckled else 0)
     if speckled and folds:

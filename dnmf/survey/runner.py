@@ -22,6 +22,7 @@ from dnmf.solvers.iteration import after_plain
 from dnmf.solvers.sketch import stride_of
 from dnmf.solvers.state import State
 from dnmf.sources import Source
+from dnmf.survey.given import check_observed
 from dnmf.survey.on_data import advance_all
 from dnmf.survey.on_sketch import fit_all, measure, sketch_all, sketches, to_measure
 from dnmf.survey.progress import SurveyProgress
@@ -41,6 +42,7 @@ def header_of(source: Source, request: SurveyRequest) -> dict[str, Any]:
         "cv": request.folds,
         "holdout": request.scheme,
         "sample": len(request.places),
+        **({} if request.held is None else {"held": request.held.digest}),
         "settings": {name: value for name, value in options.items() if name not in ADJUSTABLE or name == "max_passes"},
     }
 
@@ -123,6 +125,9 @@ class SurveyRunner:
         begun = sum(costs.steps[name].passes for name in map(name_of, batches) if name in costs.steps)
         progress.announce(costs.passes - begun + len(batches) * passes)
         results: dict[int, Result] = {}
+        if batches and request.held is not None and not self.run.rule.entries.all:
+            with progress.counted(self.all_models(request.ranks)):
+                check_observed(self.run.engine, request.held, self.run.rule.entries, self.layout)
         for batch in batches:
             part = dataclasses.replace(request, ranks=tuple(batch))
             progress.begin()
@@ -152,7 +157,12 @@ class SurveyRunner:
     def header(self, rank: int) -> dict[str, Any]:
         """Return the header of a store within that of the survey, at a rank."""
         options = self.request.settings.replace({"rank": rank, "n_runs": 1}).to_options()
-        return {**matrix_header(self.run.source), "settings": options, "given": True}
+        return {
+            **matrix_header(self.run.source),
+            "settings": options,
+            "given": True,
+            "named": self.store.header.get("named", []),
+        }
 
     def advanced(self, ranks: Sequence[int], state: State, history: list[Record]) -> None:
         """Count a pass of models that advance together, add it to their history, and notify watchers."""
@@ -192,13 +202,13 @@ class SurveyRunner:
         verdict = Verdict(f"The best of {len(self.request.seeds)} runs at rank {rank} in a survey.", False)
         path = self.store.path(f"best/rank-{rank:03d}.zarr")
         if path is not None:
-            store = Store.create(
-                path, {**self.header(rank), "settings": settings.to_options()}, True, self.run.source.layout.names
-            )
+            header = {**self.header(rank), "settings": settings.to_options()}
+            store = Store.create(path, header, True, self.run.names)
             try:
-                save_state(store, dataclasses.replace(state, H=long), [record], verdict, self.layout, 1)
+                save_state(store, dataclasses.replace(state, H=long), [record], verdict, self.layout.bounds, 1)
                 store.publish()
             finally:
                 store.close()
             self.store.put(f"finished-{rank}", seed=seed)
-        return Result.of(self.run.source, settings, dataclasses.replace(state, H=long), [record], verdict, path)
+        result = Result.of(self.run.source, settings, dataclasses.replace(state, H=long), [record], verdict, path)
+        return dataclasses.replace(result, names=self.run.names)

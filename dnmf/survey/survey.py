@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dnmf.checkpoint.run_names import named_axes, names_of
 from dnmf.engine.session import open_session
-from dnmf.errors import SettingsError, unknown
+from dnmf.errors import SettingsError
+from dnmf.kernels.rule import Rule
 from dnmf.run.open import inputs_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watcher, Watchers
@@ -20,8 +22,10 @@ from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
 from dnmf.sources.emphasis import emphasised
+from dnmf.sources.names import Names
 from dnmf.sources.weighted import is_weighted
 from dnmf.survey.columns import hashed_sample
+from dnmf.survey.given import check_folds, listed_of
 from dnmf.survey.request import SurveyRequest, option_for_passes, sketchable, survey_load
 from dnmf.survey.runner import SurveyRunner, header_of
 from dnmf.survey.store import SurveyStore
@@ -36,7 +40,7 @@ def make_survey(
     ranks: Sequence[int],
     n_runs: int,
     cv: int,
-    holdout: str,
+    holdout: Any,
     sample: int,
     store: str | Path | None,
     overwrite: bool,
@@ -47,34 +51,31 @@ def make_survey(
 ) -> RankSurvey:
     """Run a survey; `dnmf.select_rank` describes it."""
     weights = options.pop("weights", None)
+    named = {name: options.pop(name, None) for name in ("row_names", "column_names")}
     ranks = listed(ranks)
     settings = checked(ranks, n_runs, cv, options)
-    source = emphasised(open_matrix(V, weights=weights, missing=settings.missing), settings)
+    names = Names.of(*named.values())
+    source = emphasised(open_matrix(V, weights=weights, names=names, missing=settings.missing), settings)
     layout = source.layout
+    names = names_of(named, layout)
     recipe = resolve(settings, layout, is_weighted(source))
-    rule = recipe.rule
-    least = min(layout.shape)
-    if max(ranks) > least:
-        raise SettingsError(f"ranks go up to {max(ranks)}, and V {layout.user_shape} has no more than {least}.")
-    request = SurveyRequest(
-        tuple(sorted(int(rank) for rank in ranks)),
-        tuple(range(settings.seed, settings.seed + n_runs)),
-        cv,
-        scheme_of(holdout, settings, rule, layout),
-        settings,
-        hashed_sample(layout.shape[1], sample, settings.seed),
-    )
+    request = request_of(ranks, n_runs, cv, holdout, sample, settings, recipe.rule, layout, names)
     watchers = Watchers.of(watchers)
     watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
         header = header_of(source, request)
-        kept = SurveyStore() if store is None else SurveyStore.create(store, header, overwrite, inputs_of(source))
+        if given := named_axes(named):
+            header["named"] = given
+        kept = SurveyStore(None, header)
+        if store is not None:
+            kept = SurveyStore.create(store, header, overwrite, inputs_of(source))
         try:
             last = request.ranks[-1:]
             models = last if request.scheme == "bicross" else len(request.seeds) * last
             plan = partial(session.plan, settings)
-            widest = plan(survey_load(request, layout, rule, models, last if request.folds else (), kept=True))
+            widest = plan(survey_load(request, layout, recipe.rule, models, last if request.folds else (), kept=True))
             run = Run(session, recipe, widest, watchers=watchers)
+            run.names = names
             try:
                 survey = SurveyRunner(run, request, kept, plan, cancel).run_missing()
             finally:
@@ -82,6 +83,35 @@ def make_survey(
         finally:
             kept.close()
     return survey
+
+
+def request_of(
+    ranks: Sequence[int],
+    n_runs: int,
+    cv: int,
+    holdout: Any,
+    sample: int,
+    settings: Settings,
+    rule: Rule,
+    layout: Layout,
+    names: Names,
+) -> SurveyRequest:
+    """Return the request of a survey of a matrix, or raise an error if the matrix does not allow it."""
+    least = min(layout.shape)
+    if max(ranks) > least:
+        raise SettingsError(f"ranks go up to {max(ranks)}, and V {layout.user_shape} has no more than {least}.")
+    held = listed_of(holdout, layout, names)
+    if held is not None:
+        check_folds(cv)
+    return SurveyRequest(
+        tuple(sorted(int(rank) for rank in ranks)),
+        tuple(range(settings.seed, settings.seed + n_runs)),
+        cv if held is None else 1,
+        scheme_of(holdout, settings, rule, layout) if held is None else "given",
+        settings,
+        hashed_sample(layout.shape[1], sample, settings.seed),
+        held,
+    )
 
 
 def listed(ranks: Any) -> list[Any]:
@@ -122,8 +152,6 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
 
 def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> str:
     """Return the scheme by which folds hold out entries, from its name or `"auto"`."""
-    if holdout not in ("auto", "bicross", "speckled"):
-        raise unknown("holdout", holdout, ("auto", "bicross", "speckled"))
     if holdout == "bicross" and not fits(rule, layout, settings.rank):
         raise SettingsError(
             f"holdout='bicross' is for the Frobenius loss of a matrix with every entry and larger than 5 times the "

@@ -8,20 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.checkpoint.run_names import check_same_names, named_in
 from dnmf.errors import DataError
 from dnmf.inspection.figures import plot_consensus, plot_silhouettes, plot_survey
 from dnmf.inspection.html import card
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
+from dnmf.run.display import showing
+from dnmf.run.open import open_again
 from dnmf.run.result import Result
 from dnmf.run.stored import stored_result
-from dnmf.run.transform import transform
-from dnmf.run.units import in_units
+from dnmf.run.watcher import Watch
 from dnmf.settings import Settings
 from dnmf.sources.collection import shown_location
-from dnmf.survey.columns import consensus_matrix, cophenetic, dispersion, order, tree
-from dnmf.survey.consensus import DENSITY_THRESHOLD, Consensus, consensus
+from dnmf.survey.columns import consensus_matrix, order, tree
+from dnmf.survey.consensus import DENSITY_THRESHOLD, NEIGHBOURS, consensus
 from dnmf.survey.costs import Costs
+from dnmf.survey.criteria import lines_of, row_of
+from dnmf.survey.programmes import ConsensusResult, refit_consensus
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
 
@@ -68,7 +72,7 @@ class RankSurvey:
         Held-out error of every rank (ranks, folds): ‖V − WH‖²/‖V‖² over the entries that a fold held out for the
         Frobenius loss, else the mean divergence of an entry.
     holdout
-        `"bicross"` (Owen & Perry 2009) or `"speckled"`.
+        `"bicross"` (Owen & Perry 2009), `"speckled"`, or `"given"` for entries that were given.
     places
         Columns (s,), as streamed, on which the runs are compared.
     passes, seconds
@@ -77,6 +81,9 @@ class RankSurvey:
         Settings of all models, at the largest rank.
     store
         Path of the store, if there is one.
+    rmse, mae
+        Root mean square and mean absolute error of the predictions of single entries that a fold held out (ranks,
+        folds), in the units of V; NaN for `"bicross"`.
     """
 
     ranks: tuple[int, ...]
@@ -92,6 +99,9 @@ class RankSurvey:
     _transposed: bool
     _best: Mapping[int, Result | str]
     _costs: Costs = dataclasses.field(default_factory=Costs, repr=False)
+    _header: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    rmse: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    mae: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
     def of(self, rank: int) -> tuple[SurveyModel, ...]:
         """Return the models of a rank.
@@ -121,9 +131,10 @@ class RankSurvey:
         """Return the criteria of the survey by their names, each with a value for every rank.
 
         `loss`, `relative_error` (best), `relative_error_median`, `explained` (1 − ‖V − WH‖²/‖V‖² of the best),
-        `held_out` with its standard error `held_out_se`, `stability` (mean silhouette of the worst cluster of
-        components) and `stability_mean`, `cophenetic`, `dispersion`, and `sparsity_W`, `sparsity_H` of the best run;
-        None if a value is not known.
+        `held_out` with its standard error `held_out_se`, `rmse` and `mae` of the entries held out in the units of V,
+        `stability` (mean silhouette of the worst cluster of components) and `stability_mean`, `cophenetic`,
+        `dispersion`, and `sparsity_W`, `sparsity_H` of the best run; None if a value is not known. `rmse` and `mae` are
+        known where entries are missing, have weights, or were given to be held out.
 
         `passes` are the reads of V that models of the rank took part in, folds included. `seconds` are its share of the
         time: of a pass that models make together, in proportion to its components; of the fits on a sketch, the time of
@@ -135,33 +146,7 @@ class RankSurvey:
 
     @functools.cached_property
     def _rows(self) -> list[dict[str, Any]]:
-        return [self._row(index, rank) for index, rank in enumerate(self.ranks)]
-
-    def _row(self, index: int, rank: int) -> dict[str, Any]:
-        models, held = self.of(rank), self.held_out[index]
-        best = min(models, key=lambda model: model.loss)
-        found = self.stability(rank)
-        C = self.connectivity(rank) if len(models) > 1 and len(self.places) > 1 else None
-        sparsity = best.sparsity[::-1] if self._transposed else best.sparsity
-        passes, seconds = self._costs.of(rank) or (None, None)
-        return {
-            "rank": rank,
-            "loss": best.loss,
-            "loss_median": float(np.median([model.loss for model in models])),
-            "relative_error": known(best.relative_error),
-            "relative_error_median": known(float(np.median([model.relative_error for model in models]))),
-            "explained": known(1 - best.relative_error**2),
-            "held_out": float(held.mean()) if held.size else None,
-            "held_out_se": float(held.std(ddof=1) / np.sqrt(held.size)) if held.size else None,
-            "stability": None if found is None else found.least,
-            "stability_mean": None if found is None else found.mean,
-            "cophenetic": None if C is None else cophenetic(C),
-            "dispersion": None if C is None else dispersion(C),
-            "sparsity_W": sparsity[0],
-            "sparsity_H": sparsity[1],
-            "passes": passes,
-            "seconds": seconds,
-        }
+        return [row_of(self, index, rank) for index, rank in enumerate(self.ranks)]
 
     @own_errors
     def suggest(self) -> Suggestion:
@@ -176,36 +161,70 @@ class RankSurvey:
         return stored_result(found) if isinstance(found, str) else found
 
     @own_errors
-    def consensus(self, rank: int, V: Any = None, density_threshold: float = DENSITY_THRESHOLD) -> "ConsensusResult":
+    def consensus(
+        self,
+        rank: int,
+        V: Any = None,
+        density_threshold: float = DENSITY_THRESHOLD,
+        *,
+        neighbours: float = NEIGHBOURS,
+        weights: Any = None,
+        memory_limit: int | str | None = None,
+        threads: int | None = None,
+        watchers: Watch = (),
+        progress: bool | None = None,
+        client: Any = None,
+    ) -> ConsensusResult:
         """Return the consensus of the runs of a rank, with the other factor refitted in one read of V.
 
         Components that are far from all others are dropped, the rest are clustered, and the median of each cluster is
-        the consensus (Kotliar et al. 2019).
+        the consensus (Kotliar et al. 2019). The same read measures its loss.
 
         Parameters
         ----------
         rank
             A rank of the survey, with two runs or more.
-        V
-            The matrix, if the survey does not record its location.
+        V, weights
+            The matrix and its weights, if the survey does not record their locations.
         density_threshold
             Least mean distance of an outlier to its nearest neighbours.
+        neighbours
+            Number of neighbours, as a part of the runs.
+        memory_limit, threads, watchers, progress, client
+            Options for the read of V, as for `factorize`.
+
+        Returns
+        -------
+        ConsensusResult
+            A result that can be transformed, exported, reported and saved; `found` has the clusters and the densities.
 
         Raises
         ------
+        StoreError
+            If V or its weights were in memory and are not given, or if V is another matrix.
         DataError
-            If V was in memory and is not given, or if too few components are left.
+            If too few components are left.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> V = np.outer([1, 2, 0, 0], [1, 1, 0, 0]) + np.outer([0, 0, 3, 1], [0, 0, 1, 2.0])
+        >>> found = dnmf.select_rank(V, [2], n_runs=3, cv=0).consensus(2, V)
+        >>> found.relative_error < 1e-5, found.dropped
+        (True, 0)
         """
-        found = consensus([model.W for model in self.of(rank)], density_threshold, seed=self.settings.seed)
-        if V is None and self.location is None:
-            raise DataError("The survey was of a matrix in memory; give V to find the other factor of the consensus.")
-        short = found.components.astype(self.models[0].W.dtype)
-        best = self.best(rank)
-        short, _ = in_units(short, best.long, best.steps, self._transposed, best.bounds)
-        fitted = dataclasses.replace(best, short=short)
-        long = transform(fitted, self.location if V is None else V, axis="rows" if self._transposed else "columns")
-        W, H = (long, fitted.H) if self._transposed else (fitted.W, long)
-        return ConsensusResult(W, H, found)
+        runs = [model.W for model in self.of(rank)]
+        found = consensus(runs, density_threshold, neighbours, self.settings.seed)
+        whose = "survey" if self.store is None else f"survey in {self.store}"
+        source, best = open_again(self._header, whose, V, weights), self.best(rank)
+        check_same_names(best.names, source.layout, named_in(self._header))
+        settings = best.settings.replace({"seed": self.settings.seed, "memory_limit": memory_limit, "threads": threads})
+        read = self.passes * source.layout.stored_bytes
+        spent = dataclasses.replace(best.history[-1], passes=self.passes, seconds=self.seconds, bytes_read=read)
+        with showing(watchers, progress) as seen:
+            return refit_consensus(
+                found, runs, source, settings, spent, best.names, self.store, self._header, seen, client
+            )
 
     def plot(self) -> Any:
         """Return a figure with the curves of the survey and the suggested rank; needs `pip install 'dnmf[plot]'`."""
@@ -238,55 +257,4 @@ class RankSurvey:
         return card("Survey of ranks", self.facts() | ({"store": self.store} if self.store else {}))
 
     def __str__(self) -> str:
-        table = self.table()
-        shown = [name for name in HEADS if any(value is not None for value in table[name])]
-        columns = [[HEADS[name], *map(figure, table[name])] for name in shown]
-        widths = [max(map(len, column)) for column in columns]
-        lines = [
-            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-            for row in zip(*columns, strict=True)
-        ]
-        return "\n".join([*lines, str(self.suggest()), f"{self.passes} passes, {self.seconds:.1f} s"])
-
-
-HEADS = {
-    "rank": "rank",
-    "relative_error": "error",
-    "loss": "loss",
-    "held_out": "held out",
-    "held_out_se": "± SE",
-    "stability": "stability",
-    "cophenetic": "cophenetic",
-    "dispersion": "dispersion",
-    "sparsity_W": "sparsity W",
-    "sparsity_H": "sparsity H",
-    "passes": "passes",
-    "seconds": "seconds",
-}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class ConsensusResult:
-    """The consensus of many runs.
-
-    Attributes
-    ----------
-    W, H
-        Factors; the long one is a Dask array.
-    found
-        The clusters, their silhouettes, and the components that were dropped.
-    """
-
-    W: Any
-    H: Any
-    found: Consensus
-
-
-def figure(value: Any) -> str:
-    """Format a value of the table."""
-    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.5g}"
-
-
-def known(value: float) -> float | None:
-    """Return a number, or None for NaN."""
-    return None if np.isnan(value) else float(value)
+        return "\n".join([*lines_of(self.table()), str(self.suggest()), f"{self.passes} passes, {self.seconds:.1f} s"])

@@ -18,7 +18,9 @@ ARRAYS: dict[str, dict[str, int]] = {
     "held": {"error": 0},
     "finished": {"seed": 0},
 }
-SCHEMES = ("bicross", "speckled")
+# Arrays that a piece may lack, since an earlier dnmf did not make them.
+OPTIONAL: dict[str, dict[str, int]] = {"held": {"rmse": 0, "mae": 0}}
+SCHEMES = ("bicross", "speckled", "given")
 
 
 def read_survey_header(place: Location) -> dict[str, Any]:
@@ -45,11 +47,12 @@ def _fault_of(header: Mapping[str, Any]) -> str | None:
         return f"ranks is {str(ranks)[:60]}"
     if any(after <= before for before, after in itertools.pairwise(ranks)) or ranks[-1] != header["settings"]["rank"]:
         return f"ranks is {str(ranks)[:60]}"
+    given = header["holdout"] == "given"
     sound = {
         "n_runs": is_count(header["n_runs"], MOST_RUNS + 1),
-        "cv": header["cv"] == 0 or (is_count(header["cv"], MOST_RUNS + 1) and header["cv"] > 1),
+        "cv": header["cv"] == 0 or (is_count(header["cv"], MOST_RUNS + 1) and header["cv"] > (0 if given else 1)),
         "sample": is_count(header["sample"], MOST_COLUMNS + 1),
-        "holdout": header["holdout"] in SCHEMES,
+        "holdout": header["holdout"] in SCHEMES and (isinstance(header.get("held"), str) or not given),
     }
     wrong = [name for name, good in sound.items() if not good]
     return f"{wrong[0]} is {str(header[wrong[0]])[:60]!r}" if wrong else None
@@ -63,7 +66,8 @@ def fault_of_piece(name: str, piece: Mapping[str, Any]) -> str | None:
     (None, 'no numbers called error')
     """
     kind, *numbers = name.split("-")
-    for array, axes in ARRAYS[kind].items():
+    optional = {array: axes for array, axes in OPTIONAL.get(kind, {}).items() if array in piece}
+    for array, axes in (ARRAYS[kind] | optional).items():
         found = piece.get(array)
         if found is None or found.dtype.kind not in "iuf" or found.ndim != axes:
             return f"no numbers called {array}"

@@ -264,3 +264,22 @@ def test_the_advice_about_another_order_works(tmp_path):
     ordered = adata[result.names.rows].copy()
     dnmf.write_anndata(ordered, result)
     assert np.array_equal(ordered.obsm["X_nmf"], result.W)
+
+
+def test_the_factors_of_some_genes_are_written_to_all_and_the_others_are_0():
+    chosen = np.arange(60) % 3 == 1
+    result = dnmf.factorize(cells()[:, chosen].copy(), 3, max_passes=3)
+    for adata in (cells(), cells()[:, ::-1].copy()):
+        dnmf.write_anndata(adata, result)
+        assert np.array_equal(adata[:, result.names.columns].varm["NMF"], result.H.T)
+        assert not adata[:, np.array(GENES)[~chosen]].varm["NMF"].any()
+        assert np.array_equal(adata.obsm["X_nmf"], result.W)
+
+
+def test_a_gene_that_adata_has_twice_is_refused():
+    result = dnmf.factorize(cells()[:, 1:].copy(), 3, max_passes=3)
+    with pytest.warns(UserWarning, match="names are not unique"):
+        adata = anndata.AnnData(V, pd.DataFrame(index=CELLS), pd.DataFrame(index=[GENES[5], *GENES[1:]]))
+    with pytest.raises(DataError, match="2 genes of adata have the name 'gène 5', and V had one"):
+        dnmf.write_anndata(adata, result)
+    assert not adata.varm

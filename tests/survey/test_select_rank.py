@@ -16,7 +16,7 @@ from runs import Told
 import dnmf
 from dnmf.engine import ThreadEngine
 from dnmf.engine.passes import WHOLE
-from dnmf.errors import DataError, Interrupted, SettingsError, StoreError
+from dnmf.errors import Interrupted, SettingsError, StoreError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.hashing import drop_hashed
 from dnmf.run.progress import Bar
@@ -24,7 +24,7 @@ from dnmf.run.watcher import Watcher
 from dnmf.sources import open_matrix
 from dnmf.survey import on_sketch, runner, table
 from dnmf.survey.api import load_survey, select_rank
-from dnmf.survey.holdout import Halves, HashedWeights, Speckles, divergence
+from dnmf.survey.holdout import FoldWeights, Halves, Speckles, divergence, hide
 from dnmf.survey.on_data import shown
 from dnmf.survey.stability import stability
 from dnmf.survey.store import SurveyStore
@@ -329,9 +329,9 @@ def test_speckles_hold_out_their_share_and_no_entry_twice():
     assert kept.mean(axis=(1, 2)) == pytest.approx(0.9, abs=0.005)
     assert ((kept == 0).sum(axis=0) <= 1).all()
     whole = kept[2]
-    weights = HashedWeights(Speckles(7, 2, 4), (300, 400), 0)
+    weights = FoldWeights(Speckles(7, 2, 4), (300, 400), 0)
     np.testing.assert_array_equal(weights[:, slice(37, 90)], whole[:, 37:90])
-    later = HashedWeights(Speckles(7, 2, 4), (300, 100), 300)
+    later = FoldWeights(Speckles(7, 2, 4), (300, 100), 300)
     np.testing.assert_array_equal(later[:, slice(0, 100)], whole[:, 300:])
     rows, columns = np.array([1, 5, 299]), np.array([0, 40, 99])
     np.testing.assert_array_equal(later[rows, columns], whole[rows, columns + 300])
@@ -342,7 +342,7 @@ def test_speckles_hold_out_their_share_and_no_entry_twice():
 def test_columns_in_runs_are_shown_as_one_by_one(form, places):
     V, fold = counts(), Speckles(3, 1, 4)
     rows, columns = np.indices(V.shape)
-    kept = HashedWeights(fold, V.shape, 0)[rows.ravel(), columns.ravel()].reshape(V.shape)
+    kept = FoldWeights(fold, V.shape, 0)[rows.ravel(), columns.ravel()].reshape(V.shape)
     one_by_one = np.hstack([V[:, [place]] * kept[:, [place]] for place in places])
     found = shown(form(V[:, places]), np.array(places), fold)
     np.testing.assert_array_equal(found.toarray() if sp.issparse(found) else found, one_by_one)
@@ -516,7 +516,7 @@ def test_the_consensus_of_many_runs_recovers_the_components(tmp_path):
     unit = [X / np.linalg.norm(X, axis=0) for X in (true, np.asarray(found.W))]
     assert (unit[0].T @ unit[1]).max(axis=1) == pytest.approx(1, abs=0.02)
     assert np.linalg.norm(V - found.W @ np.asarray(found.H)) < 0.05 * np.linalg.norm(V)
-    with pytest.raises(DataError, match="The survey was of a matrix in memory; give V"):
+    with pytest.raises(StoreError, match="The survey was given its matrix in memory; give V again"):
         select_rank(V, [3], n_runs=2, cv=0).consensus(3)
 
 
@@ -595,7 +595,7 @@ def test_a_store_that_was_moved_is_a_survey(tmp_path):
 
 def test_visits_see_blocks_without_what_is_hidden():
     V = counts()
-    block = Speckles(0, 0, 2).hide(V, 0)
+    block = hide(Speckles(0, 0, 2), V, 0)
     from dnmf.kernels.blocks.entries import Entries
 
     pairs = list(Entries(weighted=True).panels(block, np.dtype(float), Scratch()))

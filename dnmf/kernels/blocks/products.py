@@ -1,6 +1,7 @@
 """Products of dense arrays with a factor, and sums of squares."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.tiles import LANES, Float, kernel
@@ -27,6 +28,20 @@ def add_gram(H: Float, total: Float) -> None:
     """Add HHᵀ of H (r, p) to `total` (r, r), in float64."""
     wide = H.astype(np.float64)
     total += wide @ wide.T
+
+
+def entries_of_product(W: Float, H: Float, places: NDArray[np.int64], at_once: int = 2**16) -> Float:
+    """Return the entries (N,) of WH at rows and columns (2, N), in float64.
+
+    >>> entries_of_product(np.array([[1.0], [2.0]]), np.array([[3.0, 4.0]]), np.array([[0, 1], [1, 0]])).tolist()
+    [4.0, 6.0]
+    """
+    out = np.empty(places.shape[1])
+    columns = np.ascontiguousarray(H.T)
+    for start in range(0, len(out), at_once):
+        rows, own = places[:, start : start + at_once]
+        out[start : start + at_once] = np.einsum("nk,nk->n", W[rows], columns[own], dtype=np.float64)
+    return out
 
 
 def product_like(V: Float, W: Float, H: Float, scratch: Scratch) -> Float:
