@@ -45,8 +45,7 @@ counts = rng.negative_binomial(DISPERSION, DISPERSION / (DISPERSION + means)).as
 print(f"{GENES} genes in {cells:,} cells, {(counts == 0).mean():.0%} of the counts are 0")
 
 result = dnmf.factorize(sp.csc_array(counts), TYPES + 1, loss="kullback-leibler", seed=0, max_passes=50)
-W, H = np.asarray(result.W), np.asarray(result.H)
-H = H * W.sum(axis=0)[:, None] / (W.sum(axis=0) @ H)  # the share of each programme in a cell
+W, H = result.W, result.usage("columns").T  # H: the share of each programme in a cell
 likeness = np.corrcoef(W.T, programmes.T)[: TYPES + 1, TYPES + 1 :]
 order = linear_sum_assignment(-likeness.T)[1]
 W, H, likeness = W[:, order], H[order], np.diag(likeness[order])
@@ -58,8 +57,8 @@ for name, value in agreement.items():
     print(f"{name:8} adjusted Rand index with the true types: {value:.3f}")
 
 cells_in_order = np.lexsort((division, types))
-special = W**2 / W.sum(axis=1, keepdims=True).clip(1e-12)  # high in this programme and low in the others
-chosen = special.argsort(axis=0)[: -SHOWN - 1 : -1].T.ravel()
+specific = result.top(SHOWN, "rows", by="specificity")  # high in this programme and low in the others
+chosen = np.array([gene for k in order for gene, _ in specific[k]])
 figure = draw(9, 7, f"Programmes of genes in {cells:,} simulated cells, sorted by type and by share of division")
 heat, shares, strips = figure.subplots(3, 1, height_ratios=[2.4, 1.2, 0.6])
 levels = gaussian_filter1d(logs[np.ix_(chosen, cells_in_order)], cells / 200, axis=1)

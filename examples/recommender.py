@@ -3,8 +3,9 @@
     python examples/recommender.py [--out FOLDER] [--size PEOPLE]
 
 Simulated ratings of 2000 films: each person mixes four tastes, and gives one to five stars to about twenty films.
-Entries that V does not store are unknown, not 0, hence `missing="zeros"`. Held-back ratings are predicted better than
-by the mean of a film, and more of the top-ranked films are liked, with four or five stars.
+Entries that V does not store are unknown, not 0, hence `missing="zeros"`. `predict` gives the held-back ratings, better
+than the mean of a film does, and `recommend` the best films that a person has not rated: more of them are liked, with
+four or five stars.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ person, film = np.divmod(seen, FILMS)
 stars = np.clip(np.round(liking[film, person] + rng.normal(0, 0.5, len(seen))), 1, 5)
 held = rng.random(len(seen)) < HELD
 film_held, person_held, stars_held = film[held], person[held], stars[held]
-V = sp.csc_array((stars[~held], (film[~held], person[~held])), shape=(FILMS, people))
+V = sp.csr_array((stars[~held], (person[~held], film[~held])), shape=(people, FILMS))
 print(f"{V.nnz:,} ratings are known, {V.nnz / FILMS / people:.2%} of all; {held.sum():,} are held back")
 
 
@@ -36,20 +37,17 @@ def miss(predicted):
     return np.sqrt(((np.clip(predicted, 1, 5) - stars_held) ** 2).mean())
 
 
-def hits(scores):
-    """Return the share liked (at least 4 of 5) among the best 1, 2, … films that a person has not rated."""
-    scores[film[~held], person[~held]] = -np.inf
-    best = np.argpartition(-scores, TOP, axis=0)[:TOP]
-    best = np.take_along_axis(best, np.take_along_axis(-scores, best, axis=0).argsort(axis=0), axis=0)
-    liked = np.take_along_axis(liking, best, axis=0) >= 4
-    return liked.mean(axis=1).cumsum() / np.arange(1, TOP + 1)
+def hits(best):
+    """Return the share liked (at least 4 of 5) among the first 1, 2, … of the films (people, TOP) ranked for people."""
+    liked = liking[best, np.arange(people)[:, None]] >= 4
+    return liked.mean(axis=0).cumsum() / np.arange(1, TOP + 1)
 
 
 overall = stars[~held].mean()
-means = (V.sum(axis=1) + 5 * overall) / ((V > 0).sum(axis=1) + 5)  # of each film, shrunk towards the overall mean
+means = (V.sum(axis=0) + 5 * overall) / ((V > 0).sum(axis=0) + 5)  # of each film, shrunk towards the overall mean
 curve = []
 for step in dnmf.iterate(V, TASTES, missing="zeros", l2_W=1, l2_H=1, seed=0, max_passes=40):
-    predicted = np.einsum("ek,ke->e", np.asarray(step.W)[film_held], np.asarray(step.H)[:, person_held])
+    predicted = step.predict((person_held, film_held))
     curve.append(miss(predicted))
 errors = {
     "mean of all": miss(overall),
@@ -59,10 +57,9 @@ errors = {
 }
 for name, error in errors.items():
     print(f"{name:17} predicts held-back ratings with a root mean square error of {error:.3f} stars")
-precision = {
-    "dnmf": hits(np.asarray(step.W) @ np.asarray(step.H)),
-    "mean of the film": hits(np.repeat(means[:, None], people, axis=1)),
-}
+best = [[film for film, _ in films] for films in step.recommend(n=TOP, exclude=V)]
+most_liked = np.argsort(np.where(V.toarray() > 0, 0, -means), axis=1)[:, :TOP]
+precision = {"dnmf": hits(np.array(best)), "mean of the film": hits(most_liked)}
 for name, liked in precision.items():
     print(f"{name:17} precision@10: {liked[9]:.0%} of its first ten films are liked")
 
