@@ -157,7 +157,7 @@ def test_exports_that_cannot_be_are_refused_in_sentences(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("format", "package", "extra"), [("parquet", "pyarrow", "parquet"), ("h5ad", "anndata", "anndata")]
+    ("format", "package", "extra"), [("parquet", "pyarrow", "tables"), ("h5ad", "anndata", "anndata")]
 )
 def test_a_package_that_is_missing_is_named_with_its_extra(format, package, extra, tmp_path, monkeypatch):
     plain = importlib.import_module

@@ -49,7 +49,7 @@ def test_outliers_are_dropped_and_counted():
     assert np.argwhere(found.labels == -1).tolist() == [[2, 1], [6, 3]]
     assert found.dropped == 2
     assert np.isnan(found.silhouettes[2, 1])
-    assert found.sentence.startswith("2 of 40 components were dropped, those with a mean distance of 0.5 or more")
+    assert "rank 4: 2 of 40 components were dropped, those with a mean distance of 0.5 or more" in found.sentence
     assert consensus(with_outliers(), density_threshold=1.5).dropped == 0
 
 
