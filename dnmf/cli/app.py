@@ -12,6 +12,7 @@ from dnmf.checkpoint import Store, is_store, read_names
 from dnmf.checkpoint.header import describe
 from dnmf.cli import demo as demonstration
 from dnmf.cli.commands import consensus, export, rank, report, spectra, top
+from dnmf.cli.configs import cluster_config
 from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.lines import summary
@@ -64,6 +65,7 @@ main.add_command(consensus)
 main.add_command(export)
 main.add_command(report)
 main.add_command(spectra)
+main.add_command(cluster_config)
 
 
 @main.command()

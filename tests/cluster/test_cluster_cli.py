@@ -79,7 +79,7 @@ def test_what_does_not_go_together_is_refused(path, tmp_path):
 
 
 FORMS = {
-    "no YAML": ("{", "could not be read as YAML .* see the files in cluster_configs/"),
+    "no YAML": ("{", "is not valid YAML .* start from a file that `dnmf cluster-config` prints"),
     "no mapping": ("- a", "a cluster is described by a mapping with the key cluster"),
     "an unknown key": (
         "cluster: distributed.LocalCluster\nworker: 3",

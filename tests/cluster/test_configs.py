@@ -359,7 +359,8 @@ def test_the_dockerfile_copies_and_starts_what_there_is():
     assert all((ROOT / source).exists() for source in copied)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needed = {project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml"}
-    assert needed | set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == copied
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert needed | {*wheel["packages"], *wheel["force-include"]} == copied
     (extra,) = re.findall(r"/src\[(.*?)\]", "\n".join(lines))
     assert extra in project["project"]["optional-dependencies"]
     (start,) = [json.loads(line.removeprefix("CMD")) for line in lines if line.startswith("CMD")]
@@ -381,6 +382,25 @@ def test_the_commands_of_the_readme_are_commands_of_dnmf():
     assert len(commands) >= 8
     for name, *given in commands:
         main.commands[name].make_context(name, given)
+
+
+def test_the_command_prints_every_file():
+    names = CliRunner().invoke(main, ["cluster-config"]).stdout.splitlines()
+    assert {line.split()[0] for line in names} == {path.stem for path in CONFIGS.iterdir()}
+    assert all(len(line.split()) > 2 for line in names)
+    for path in CONFIGS.iterdir():
+        assert CliRunner().invoke(main, ["cluster-config", path.name]).stdout == path.read_text()
+        assert CliRunner().invoke(main, ["cluster-config", path.stem]).stdout == path.read_text()
+
+
+def test_the_command_writes_a_new_file_and_refuses_unknown_names(tmp_path):
+    copy = tmp_path / "ssh.yaml"
+    assert CliRunner().invoke(main, ["cluster-config", "ssh", "-o", str(copy)]).exit_code == 0
+    assert copy.read_bytes() == (CONFIGS / "ssh.yaml").read_bytes()
+    again = CliRunner().invoke(main, ["cluster-config", "local", "-o", str(copy)])
+    assert (again.exit_code, copy.read_bytes()) == (2, (CONFIGS / "ssh.yaml").read_bytes())
+    assert "ssh.yaml already exists" in again.stderr
+    assert "Did you mean 'slurm'?" in CliRunner().invoke(main, ["cluster-config", "slum"]).stderr
 
 
 def test_bash_can_read_the_scripts():

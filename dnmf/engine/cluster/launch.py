@@ -14,6 +14,7 @@ import yaml
 from dnmf.errors import EXTRAS, ClusterError, DnmfError, SettingsError, missing_extra, unknown
 
 KEYS = ("cluster", "arguments", "workers", "adapt")
+START = "start from a file that `dnmf cluster-config` prints"
 # The clusters that were started here, with their number of workers; not those that adapt it.
 STARTED: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
 
@@ -64,10 +65,10 @@ def from_file(path: Path) -> Iterator[Any]:
     """
     try:
         form = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(
-            f"{path} could not be read as YAML ({error}); see the files in cluster_configs/."
-        ) from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}); {START}.") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} is not valid YAML ({error}); {START}.") from error
     try:
         with made(form) as cluster:
             yield cluster
