@@ -93,9 +93,8 @@ def fit(
 
     `dnmf --help` describes what MATRIX may be.
     """
-    if store is None:
-        notify("The factors will not be saved; give --store to save them.")
-    with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
+    unsaved = store is None
+    with stoppable(store) as cancel, watching(as_json, unsaved) as watchers, chosen_cluster(**where) as client:
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         limit = options["memory_limit"]

@@ -162,7 +162,12 @@ def rank(
 
     Many ranks, starts and folds are fitted together and share every read of MATRIX.
     """
-    with stoppable(store, survey=True) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
+    unsaved = store is None
+    with (
+        stoppable(store, survey=True) as cancel,
+        watching(as_json, unsaved) as watchers,
+        chosen_cluster(**where) as client,
+    ):
         limit = options["memory_limit"]
         V = prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
         survey = select_rank(V, store=store, watchers=watchers, cancel=cancel, client=client, **given(options))

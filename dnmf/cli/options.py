@@ -37,6 +37,8 @@ Function = Callable[..., Any]
 
 # Options for data that are read whole from a .npy file.
 ARRAYS = ("fixed_W", "fixed_H")
+# The key of the arguments of a command, as they were typed, in `click.Context.meta`.
+ARGUMENTS = "dnmf.arguments"
 
 
 class Option(click.Option):
@@ -52,6 +54,7 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; the error for an unknown option proposes the one that has its meaning here."""
+        ctx.meta[ARGUMENTS] = [*args]
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:

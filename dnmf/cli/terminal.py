@@ -1,6 +1,7 @@
 """Messages, tables and signals of the commands."""
 
 import json
+import shlex
 import signal
 import sys
 import threading
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from rich import box
 from rich.columns import Columns
@@ -18,6 +20,8 @@ from rich.text import Text
 
 from dnmf.checkpoint import Store
 from dnmf.cli.lines import JsonLines
+from dnmf.cli.options import ARGUMENTS
+from dnmf.engine.plan import Plan
 from dnmf.errors import Interrupted, SettingsError, StoreError, seen
 from dnmf.inspection.components import Component
 from dnmf.inspection.numbers import percent, shortened
@@ -74,7 +78,7 @@ def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[thread
             elif store is not None:
                 notify(f"Stopped in the first pass, with nothing to save yet; start again with: dnmf resume {store}")
             else:
-                notify("Stopped. Nothing is saved; give --store to save checkpoints.")
+                notify(f"Stopped. Nothing is saved; to save checkpoints, repeat: {command_with('--store', 'run.zarr')}")
             sys.exit(128 + received[0])
 
 
@@ -110,19 +114,37 @@ def has_checkpoint(store: str | Path) -> bool:
 
 
 @contextmanager
-def watching(as_json: bool) -> Iterator[list[Watcher]]:
-    """Yield watchers that suit the output: JSON lines, a live bar on a terminal, or plain lines."""
+def watching(as_json: bool, unsaved: bool = False) -> Iterator[list[Watcher]]:
+    """Yield watchers that suit the output: JSON lines, a live bar on a terminal, or plain lines.
+
+    If results are `unsaved`, the first of them says so.
+    """
     console = Console(stderr=True)
+    notices: list[Watcher] = [UnsavedNotice()] if unsaved else []
     if as_json:
-        yield [JsonLines(sys.stdout)]
+        yield [*notices, JsonLines(sys.stdout)]
     elif console.is_terminal:
         bar = Bar(console)
         try:
-            yield [bar]
+            yield [*notices, bar]
         finally:
             bar.close()
     else:
-        yield [Lines(console)]
+        yield [*notices, Lines(console)]
+
+
+class UnsavedNotice(Watcher):
+    """Print that a run has no store, once its options and its matrix are checked."""
+
+    def started(self, plan: Plan, passes: int, max_passes: int) -> None:
+        """Print the notice."""
+        notify("Results will not be saved; add --store PATH.")
+
+
+def command_with(*words: str) -> str:
+    """Return the current command as it was typed, with further words."""
+    context = click.get_current_context()
+    return shlex.join(["dnmf", context.info_name or "", *context.meta[ARGUMENTS], *words])
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The command line: output, exit codes, and how a run is stopped and resumed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from strategies import SOURCES, low_rank
 
 import dnmf
 from dnmf.cli.app import main
+from dnmf.errors import Interrupted
 from dnmf.settings import OPTIONS, Group
 
 
@@ -58,9 +60,24 @@ def test_fit_prints_messages_on_stderr(matrix, tmp_path):
 
 
 def test_fit_warns_that_nothing_is_saved_without_a_store(matrix, tmp_path):
-    message = "The factors will not be saved; give --store to save them."
+    message = "Results will not be saved; add --store PATH."
     assert message in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
     assert message not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
+    assert message not in run("fit", matrix, "--rank", 3, "--solver", "hasl").stderr
+    assert message not in run("fit", tmp_path / "none.zarr", "--rank", 3).stderr
+
+
+@pytest.mark.parametrize(("command", "function"), [("fit --rank 3", "factorize"), ("rank --ranks 2:4", "select_rank")])
+def test_a_run_without_a_store_that_is_stopped_prints_the_command_with_a_store(command, function, monkeypatch):
+    def interrupted(*given, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        raise Interrupted
+
+    monkeypatch.setattr(f"dnmf.cli.{'app.api' if function == 'factorize' else 'commands'}.{function}", interrupted)
+    name, *options = command.split()
+    ended = run(name, "my V.npy", *options)
+    assert ended.exit_code == 130
+    assert f"repeat: dnmf {name} 'my V.npy' {' '.join(options)} --store run.zarr\n" in ended.stderr
 
 
 def test_options_reach_the_run(matrix, tmp_path):
