@@ -13,9 +13,9 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+def test_the_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run(page.read_text())
+    run(page.read_text(), "python", "console", "text")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
