@@ -104,6 +104,7 @@ def fit(
             store=store,
             overwrite=overwrite,
             watchers=watchers,
+            progress=False,
             cancel=cancel,
             client=client,
             **chosen,
@@ -124,8 +125,8 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
     Options that are not given keep the values that they have in STORE.
     """
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
-        V = again(matrix)
-        result = api.resume(store, V, watchers=watchers, cancel=cancel, client=client, **given(options))
+        shown = {"watchers": watchers, "progress": False}
+        result = api.resume(store, again(matrix), **shown, cancel=cancel, client=client, **given(options))
         print_result(result, as_json)
 
 
@@ -246,6 +247,7 @@ def demo_command(folder: Path, step: int, max_passes: int) -> None:
             max_passes=max_passes,
             memory_limit=limit,
             watchers=watchers,
+            progress=False,
             cancel=cancel,
         )
         print_result(result)

@@ -170,7 +170,8 @@ def rank(
     ):
         limit = options["memory_limit"]
         V = prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
-        survey = select_rank(V, store=store, watchers=watchers, cancel=cancel, client=client, **given(options))
+        shown = {"watchers": watchers, "progress": False}
+        survey = select_rank(V, store=store, **shown, cancel=cancel, client=client, **given(options))
     if as_json:
         columns = survey.table()
         for index in range(len(survey.ranks)):
@@ -238,5 +239,6 @@ def report(
     """
     sizes = parse_sizes(shape, "x", "28x28 or 16x16x3")
     with watching(False) as watchers, chosen_cluster(**where) as client:
-        written = write_report(store, path, again(matrix), shape=sizes, watchers=watchers, client=client, **options)
+        shown = {"watchers": watchers, "progress": False}
+        written = write_report(store, path, again(matrix), shape=sizes, **shown, client=client, **options)
     notify(f"The report is {written}.")

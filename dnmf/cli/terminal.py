@@ -78,7 +78,8 @@ def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[thread
             elif store is not None:
                 notify(f"Stopped in the first pass, with nothing to save yet; start again with: dnmf resume {store}")
             else:
-                notify(f"Stopped. Nothing is saved; to save checkpoints, repeat: {command_with('--store', 'run.zarr')}")
+                command = command_with("--store", "survey.zarr" if survey else "run.zarr")
+                notify(f"Stopped. Nothing is saved; to save checkpoints, repeat: {command}")
             sys.exit(128 + received[0])
 
 

@@ -17,8 +17,8 @@ from dnmf.solvers.history import Record, Verdict
 
 # Passes whose optimality predicts the number of passes.
 WINDOW = 5
-# Terminals at least as wide show the speed of reading.
-WIDE = 100
+# Terminals at least as wide show the workers, the speed of reading and the change of the loss.
+WIDE = 120
 
 
 class Horizon:
@@ -96,9 +96,9 @@ class ProgressWatcher(Watcher):
         start, before = self._laps[0]
         return f"{(self._read - before) / max(time.perf_counter() - start, 1e-9) / 1e9:.2f} GB/s"
 
-    def describe(self, record: Record) -> str:
-        """Return the error or loss after a pass with its relative change, and the optimality next to `tol`."""
-        change = "" if not self._loss else f" ({(record.loss - self._loss) / self._loss:+.1e})"
+    def describe(self, record: Record, with_change: bool = True) -> str:
+        """Return the error or loss after a pass, with its relative change, and the optimality next to `tol`."""
+        change = f" ({(record.loss - self._loss) / self._loss:+.1e})" if self._loss and with_change else ""
         self._loss = record.loss
         error = f"loss {record.loss:.4e}" if record.relative_error is None else f"error {record.relative_error:.5f}"
         goal = f", tol {self.horizon.tol:.0e}" if self.horizon.tol > 0 else ""
@@ -191,10 +191,10 @@ class Bar(ConsoleWatcher):
         super().started(plan, passes, max_passes)
         self._progress = Progress(
             TextColumn("{task.fields[text]}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=16 if self.wide else 10),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            *([TextColumn("left")] if self.wide else []),
             console=self.console,
             transient=True,
         )
@@ -221,15 +221,21 @@ class Bar(ConsoleWatcher):
         self._show()
 
     def block_read(self, count: int) -> None:
-        """Advance the bar."""
+        """Advance the bar, which shows passes again after models."""
+        after_models = self.models is not None
         super().block_read(count)
-        self._show(advance=count)
+        if after_models:
+            completed, total = self.passes * self.pass_bytes + count, self.horizon.largest * self.pass_bytes
+            self._show(completed=completed, total=total)
+        else:
+            self._show(advance=count)
 
     def passed(self, record: Record) -> None:
         """Show the passes and the loss."""
         super().passed(record)
         passes = self.horizon.passes
-        self._show(self.describe(record), completed=record.passes * self.pass_bytes, total=passes * self.pass_bytes)
+        figures = self.describe(record, self.wide)
+        self._show(figures, completed=record.passes * self.pass_bytes, total=passes * self.pass_bytes)
 
     def modelled(self, done: int, total: int) -> None:
         """Show the number of fitted models: no pass is under way."""
@@ -242,11 +248,17 @@ class Bar(ConsoleWatcher):
             return
         if figures is not None:
             changes["figures"] = figures
-        wide = [self.worker_count, self.speed()] if self.console.width >= WIDE else []
-        text = f"pass {self.passes} of up to {self.horizon.largest}"
+        text = f"pass {self.passes} of ≤{self.horizon.largest}"
+        wide = [self.worker_count, self.speed()] if self.wide else []
         if self.models is not None:
-            text = f"{self.models[0]} of {self.models[1]} models on the sketch"
+            text, wide = f"{self.models[0]} of {self.models[1]} models on the sketch", []
+            changes |= {"figures": "", "completed": self.models[0], "total": self.models[1]}
         self._progress.update(self._task, text="  ".join(filter(None, [text, *wide])), **changes)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the terminal has room for every figure."""
+        return self.console.width >= WIDE
 
     def saved(self, passes: int, store: str) -> None:
         """Print the path of a checkpoint, unless quiet."""

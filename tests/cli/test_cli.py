@@ -67,17 +67,27 @@ def test_fit_warns_that_nothing_is_saved_without_a_store(matrix, tmp_path):
     assert message not in run("fit", tmp_path / "none.zarr", "--rank", 3).stderr
 
 
-@pytest.mark.parametrize(("command", "function"), [("fit --rank 3", "factorize"), ("rank --ranks 2:4", "select_rank")])
-def test_a_run_without_a_store_that_is_stopped_prints_the_command_with_a_store(command, function, monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "function", "store"),
+    [("fit --rank 3", "app.api.factorize", "run.zarr"), ("rank --ranks 2:4", "commands.select_rank", "survey.zarr")],
+)
+def test_a_run_without_a_store_that_is_stopped_prints_the_command_with_a_store(command, function, store, monkeypatch):
     def interrupted(*given, **options):
         os.kill(os.getpid(), signal.SIGINT)
         raise Interrupted
 
-    monkeypatch.setattr(f"dnmf.cli.{'app.api' if function == 'factorize' else 'commands'}.{function}", interrupted)
+    monkeypatch.setattr(f"dnmf.cli.{function}", interrupted)
     name, *options = command.split()
     ended = run(name, "my V.npy", *options)
     assert ended.exit_code == 130
-    assert f"repeat: dnmf {name} 'my V.npy' {' '.join(options)} --store run.zarr\n" in ended.stderr
+    assert f"repeat: dnmf {name} 'my V.npy' {' '.join(options)} --store {store}\n" in ended.stderr
+
+
+def test_a_terminal_shows_one_bar(matrix):
+    hide_cursor = "\x1b[?25l"
+    arguments = ["fit", str(matrix), "--rank", "3", "--max-passes", "2"]
+    ended = CliRunner(env={"FORCE_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}).invoke(main, arguments)
+    assert ended.stderr.count(hide_cursor) == 1
 
 
 def test_options_reach_the_run(matrix, tmp_path):

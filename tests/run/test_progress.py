@@ -1,6 +1,7 @@
 """The display of progress: on a terminal, in a notebook, as lines."""
 
 import io
+import re
 import sys
 import types
 
@@ -19,6 +20,10 @@ from dnmf.solvers.history import Record
 
 def terminal(width=120):
     return Console(file=io.StringIO(), force_terminal=True, width=width)
+
+
+def plain(line):
+    return re.sub(r"\x1b\[[\d;]*m", "", line)
 
 
 def record(passes, optimality):
@@ -60,6 +65,7 @@ def test_the_bar_fits_a_terminal_and_shows_error_and_optimality_next_to_tol(widt
 
     dnmf.factorize(matrix(), 4, max_passes=3, tol=1e-7, init="random", watchers=[bar, Look()])
     assert all(line.count("\n") == 1 for line in lines), "the bar is one line"
+    assert all("…" not in line and re.search(r":\S\S( left)?\s*$", plain(line)) for line in lines), "nothing is cut"
     assert "error 0." in lines[-1]
     assert "tol 1e-07" in lines[-1]
     assert ("GB/s" in lines[-1]) == (width == 120)
