@@ -13,8 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.experimental import read_elem_lazy
 from anndata.io import read_elem, sparse_dataset, write_elem
-from gallery import arguments, save
-from matplotlib.figure import Figure
+from gallery import arguments, draw, save
 
 import dnmf
 
@@ -80,7 +79,7 @@ def open_lazily(path):
         return anndata.AnnData(X, obs=read_elem(file["obs"]), var=read_elem(file["var"]))
 
 
-def draw(adata, result, path):
+def draw_programmes(adata, result, path):
     """Draw the use of each component by the cells, and its genes."""
     kinds = adata.obs["kind"].to_numpy()
     cells = np.lexsort([adata.obs["state"], kinds])
@@ -90,21 +89,23 @@ def draw(adata, result, path):
     genes = list(dict.fromkeys(name for k in order for name, _ in components[k].top))
     made_of = (adata.varm["NMF"] / adata.varm["NMF"].max(axis=0))[adata.var_names.get_indexer(genes)]
 
-    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    figure = draw(10, 7.5, f"{len(order)} programmes of genes in {len(cells):,} cells")
     left, right = figure.subplots(1, 2)
     left.imshow(use[:, order], aspect="auto", cmap="magma", interpolation="nearest")
-    right.imshow(made_of[:, order], aspect="auto", cmap="magma")
+    drawn = right.imshow(made_of[:, order], aspect="auto", cmap="magma")
     names, starts = np.unique(kinds[cells], return_index=True)
     left.set_yticks((starts + np.append(starts[1:], len(cells))) / 2, names)
     left.hlines(starts[1:] - 0.5, -0.5, len(order) - 0.5, color="white", linewidth=0.8)
     right.set_yticks(range(len(genes)), genes, fontsize=8)
     for axes, title in (
-        (left, f"{len(cells)} cells and their components"),
-        (right, "components and their genes"),
+        (left, "W: how much each cell uses each component"),
+        (right, "H: the weight of each gene in each component"),
     ):
         labels = [f"{components[k].name}\n{100 * components[k].share:.0f} %" for k in order]
         axes.set_xticks(range(len(order)), labels, fontsize=8)
         axes.set_title(title, fontsize=11)
+        axes.set_xlabel("component, and its share of WH", fontsize=9)
+    figure.colorbar(drawn, ax=[left, right], shrink=0.5, label="part of the largest value of the component")
     save(figure, path)
 
 
@@ -124,7 +125,7 @@ def main():
     adata = anndata.read_h5ad(path, backed="r+")
     dnmf.write_anndata(adata, result)
     adata.write_h5ad()
-    draw(adata, result, picture)
+    draw_programmes(adata, result, picture)
     adata.file.close()
     print(f"the components are in {path} and shown in {picture}")
 

@@ -69,7 +69,7 @@ choices = {"plain": {}, "weighted": {"weights": weights}}
 found = {"purest pixel": (start, shares)}
 for name, choice in choices.items():
     result = dnmf.factorize(V, len(NAMES), init=(start, shares), max_passes=30, **choice)
-    found[name] = result.W, np.asarray(result.H)
+    found[name] = tuple(result)
 degrees = {}
 for name, (W, H) in found.items():
     order = linear_sum_assignment(angles(W))[1]
@@ -90,8 +90,8 @@ for column, (name, panels) in enumerate(zip(NAMES, figure.subplots(3, 4).T, stri
         w = found[kind][0][:, column]
         panels[2].plot(BANDS, w * (spectra[:, column] @ w) / (w @ w), color=colour, label=kind)
     panels[2].plot(BANDS, spectra[:, column], color="black", linestyle=":", label="true")
-    off = "{:.1f}° → {:.1f}°".format(*(degrees[kind][column] for kind in choices))
-    tidy(panels[2], f"off by {off}", "µm", "" if column else "reflectance")
+    off = "\n".join(f"{kind} off by {degrees[kind][column]:.1f}°" for kind in choices)
+    tidy(panels[2], off, "µm", "" if column else "reflectance")
 figure.legend(*panels[2].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, frameon=False)
 figure.colorbar(drawn, ax=figure.axes[:8], shrink=0.6, label="share of the pixel")
 save(figure, options.out / "hyperspectral.png", colours=128)

@@ -46,7 +46,7 @@ moments = spectra.stft(tune)
 V = abs(moments)
 result = dnmf.factorize(V, len(NAMES), loss="kullback-leibler", seed=0, max_passes=300)
 print(result.verdict)
-W, H = np.asarray(result.W), np.asarray(result.H)
+W, H = result
 peaks = W.argmax(axis=0)
 left, top, right = (np.log(W[peaks + shift, range(len(NAMES))]) for shift in (-1, 0, 1))
 found = (peaks + 0.5 * (left - right) / (left - 2 * top + right)) * RATE / WINDOW  # the top of a parabola

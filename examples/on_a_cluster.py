@@ -74,8 +74,8 @@ def main():
     axes.set_yticks(range(len(names)), labels=[f"worker {place + 1}" for place in range(len(names))])
     for end in clock.ends:
         axes.axvline(end - begin, color="0.5", linewidth=0.8)
-    axes.set_xlim(left=0)
-    tidy(axes, "tasks of each worker (grey: end of a pass; the first one also loads the compiled code)", "seconds")
+    axes.set_xlim(clock.ends[0] - begin, clock.ends[-1] - begin)  # the first pass also loads the compiled code
+    tidy(axes, "tasks of each worker from the second pass on (grey: end of a pass)", "seconds")
     for panel, part in zip(below.subplots(3, RANK // 3).ravel(), (there.W / there.W.max(axis=0)).T, strict=True):
         show_image(panel, part.reshape(PATCH, PATCH, 3))
     below.suptitle("the parts", fontsize=10)

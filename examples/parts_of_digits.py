@@ -28,7 +28,7 @@ for result in dnmf.iterate(seen, RANK, seed=1, max_passes=60):
     if record.optimality < 1e-3:
         break
 
-H = dnmf.transform(result, unseen).compute()
+H = dnmf.transform(result, unseen)
 pca = PCA(RANK, svd_solver="full").fit(seen.T)
 means = KMeans(RANK, random_state=1, n_init=3).fit(seen.T.astype(float))
 rebuilt = {

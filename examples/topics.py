@@ -29,20 +29,18 @@ weighing = TfidfVectorizer(
 V = weighing.fit_transform(inspect.getdoc(thing) for thing in public.values()).T.tocsc()
 print(f"{V.shape[0]:,} words in {V.shape[1]} texts, {V.nnz / np.prod(V.shape):.1%} of the counts above 0")
 
-result = dnmf.factorize(V, rank=TOPICS, seed=0)
+result = dnmf.factorize(V, rank=TOPICS, seed=0, row_names=list(weighing.get_feature_names_out()))
 print(result.verdict)
-words, H = weighing.get_feature_names_out(), result.H
-by_size = (result.W.sum(axis=0) * H.sum(axis=1)).argsort()[::-1]
+result = result.scaled("rows")  # the largest topic first
 
-figure = draw(9, 8, f"{TOPICS} topics of scikit-learn's documentation, and the texts where they are strongest")
+figure = draw(9, 8, f"{TOPICS} topics of scikit-learn's documentation; above each, its two strongest texts")
 shares = []
-for topic, axes in zip(by_size, figure.subplots(4, 3).ravel(), strict=True):
-    column, texts = result.W[:, topic], H[topic].argsort()[::-1][:STRONGEST]
-    top = column.argsort()[::-1][:WORDS]
+for axes, top, use in zip(figure.subplots(4, 3).ravel(), result.top(WORDS, "rows"), result.H, strict=True):
+    (words, weights), texts = zip(*top, strict=True), use.argsort()[::-1][:STRONGEST]
     module, count = Counter(modules[texts]).most_common(1)[0]
     shares.append(count / STRONGEST)
-    print(f"{' '.join(words[top]):80} {count:2} of {STRONGEST} from {module}")
-    axes.barh(words[top], column[top] / column.max(), color=BLUE)
+    print(f"{' '.join(words):80} {count:2} of {STRONGEST} from {module}")
+    axes.barh(words, np.divide(weights, weights[0]), color=BLUE)
     axes.invert_yaxis()
     tidy(axes)
     axes.set_title(f"{names[texts[0]]}\n{names[texts[1]]}", fontsize=9)
