@@ -114,6 +114,8 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
         "rank": str(settings["rank"]),
         "loss, solver": f"{settings['loss']}, {settings['solver']}",
     }
+    if "seed" in settings:
+        rows["seed"] = str(settings["seed"])
     if header.get("unfolded"):
         rows["array"] = str(Unfolding.from_json(header["unfolded"], shape))
     if header.get("prepared"):
@@ -122,7 +124,8 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
         return {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"}
     last = commit.history[-1] if commit.history else {}
     rows["passes"] = str(commit.passes)
-    rows |= {name.replace("_", " "): f"{last[name]:.6g}" for name in ("loss", "optimality", "seconds") if name in last}
+    figures = {name: last.get(name) for name in ("loss", "relative_error", "optimality", "seconds")}
+    rows |= {name.replace("_", " "): f"{value:.6g}" for name, value in figures.items() if value is not None}
     rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume goes on"
     return rows
 

@@ -30,6 +30,7 @@ from dnmf.cli.options import (
 from dnmf.cli.terminal import chosen_cluster, notify, print_result, stoppable, watching
 from dnmf.convert import Compressor, convert
 from dnmf.engine.plan import amount
+from dnmf.errors import DataError
 from dnmf.inspection.figures import plot_images
 from dnmf.preprocessing import prepare
 from dnmf.run.open import plan_of
@@ -93,6 +94,8 @@ def fit(
 
     `dnmf --help` describes what MATRIX may be.
     """
+    if is_survey(matrix):
+        raise DataError(f"{matrix} is a survey of ranks, not a matrix; `dnmf info {matrix}` names its matrix.")
     unsaved = store is None
     with stoppable(store) as cancel, watching(as_json, unsaved) as watchers, chosen_cluster(**where) as client:
         chosen = given(options)
@@ -164,7 +167,8 @@ def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | N
     click.echo(summary(path if join is None else "A join", facts))
     if rank is not None:
         settings = Settings.from_options({"rank": rank, "memory_limit": memory_limit, "threads": threads})
-        click.echo(f"\nA run at rank {rank}\n{plan_of(layout, settings)}")
+        planned = str(plan_of(layout, settings)).splitlines()
+        click.echo("\n".join(["", f"A run at rank {rank}", *(f"  {line}" for line in planned[1:])]))
 
 
 @main.command()

@@ -27,4 +27,5 @@ def summary(path: str, rows: dict[str, str]) -> str:
     V.zarr
       rank          3
     """
-    return seen("\n".join([path, *(f"  {name:<12}  {value}" for name, value in rows.items())]))
+    width = max(12, *map(len, rows))
+    return seen("\n".join([path, *(f"  {name:<{width}}  {value}" for name, value in rows.items())]))

@@ -21,8 +21,8 @@ CLUSTER = {
     "tls_key": (click.Path(path_type=Path), "Private key of this machine, for tls://."),
     "scheduler_file": (click.Path(path_type=Path), "File written by the scheduler of a running cluster."),
     "cluster": (click.Path(path_type=Path), "File that describes a cluster to start; see dnmf cluster-config."),
-    "workers": (int, "Number of worker processes to start on this machine."),
-    "threads_per_worker": (int, "Threads of each of these workers."),
+    "workers": (click.IntRange(min=1), "Number of worker processes to start on this machine."),
+    "threads_per_worker": (click.IntRange(min=1), "Threads of each of these workers."),
     "worker_memory": (str, "Memory of each of these workers, such as 4GB."),
 }
 

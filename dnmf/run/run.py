@@ -164,7 +164,7 @@ class Run:
             self.watchers.saved(state.passes, str(self.store))
 
     def result(self) -> Result:
-        """Return the factors as they stand."""
+        """Return the current factors."""
         assert self.state is not None
         state = best_of(self.state.parts or (self.state,))
         long: Factor = state.H

@@ -83,6 +83,19 @@ def test_a_run_without_a_store_that_is_stopped_prints_the_command_with_a_store(c
     assert f"repeat: dnmf {name} 'my V.npy' {' '.join(options)} --store {store}\n" in ended.stderr
 
 
+def test_a_survey_is_not_taken_for_a_matrix(matrix, tmp_path):
+    dnmf.select_rank(matrix, [2, 3], n_runs=2, cv=0, store=tmp_path / "survey.zarr")
+    ended = run("fit", tmp_path / "survey.zarr", "--rank", 3)
+    assert ended.exit_code == 2
+    assert "survey.zarr is a survey of ranks, not a matrix" in ended.stderr
+
+
+def test_the_plan_of_a_run_does_not_repeat_the_matrix(matrix):
+    described = run("info", matrix, "--rank", 3).stdout
+    assert described.count("30 × 200") == 1
+    assert "A run at rank 3\n  blocks " in described
+
+
 def test_a_terminal_shows_one_bar(matrix):
     hide_cursor = "\x1b[?25l"
     arguments = ["fit", str(matrix), "--rank", "3", "--max-passes", "2"]
@@ -234,6 +247,7 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["fit", "MATRIX", "--rank", "2", "--memory-limit", "1MB"], "dnmf: memory_limit is 1 MB"),
         (["resume", "nowhere.zarr"], "does not exist; give the store of a run"),
         (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
+        (["fit", "MATRIX", "--rank", 3, "--workers", 0], "0 is not in the range x>=1"),
         (["convert", "MATRIX", "new.zarr", "--compressor", "zst"], "Did you mean 'zstd'?"),
         (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' is not a shape; give sizes such as 2000,1000"),
     ],
