@@ -128,7 +128,7 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
     Options that are not given keep the values that they have in STORE.
     """
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
-        shown = {"watchers": watchers, "progress": False}
+        shown: dict[str, Any] = {"watchers": watchers, "progress": False}
         result = api.resume(store, again(matrix), **shown, cancel=cancel, client=client, **given(options))
         print_result(result, as_json)
 

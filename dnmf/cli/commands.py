@@ -170,7 +170,7 @@ def rank(
     ):
         limit = options["memory_limit"]
         V = prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
-        shown = {"watchers": watchers, "progress": False}
+        shown: dict[str, Any] = {"watchers": watchers, "progress": False}
         survey = select_rank(V, store=store, **shown, cancel=cancel, client=client, **given(options))
     if as_json:
         columns = survey.table()
@@ -210,7 +210,8 @@ def consensus(
     """
     check_new(store, overwrite, [survey, matrix])
     with watching(False) as watchers, chosen_cluster(**where) as client:
-        found = load_survey(survey).consensus(rank, matrix, watchers=watchers, client=client, **options)
+        shown: dict[str, Any] = {"watchers": watchers, "progress": False}
+        found = load_survey(survey).consensus(rank, matrix, **shown, client=client, **options)
     found.save(store, overwrite=overwrite)
     print_result(dataclasses.replace(found, store=store))
 
@@ -239,6 +240,6 @@ def report(
     """
     sizes = parse_sizes(shape, "x", "28x28 or 16x16x3")
     with watching(False) as watchers, chosen_cluster(**where) as client:
-        shown = {"watchers": watchers, "progress": False}
+        shown: dict[str, Any] = {"watchers": watchers, "progress": False}
         written = write_report(store, path, again(matrix), shape=sizes, **shown, client=client, **options)
     notify(f"The report is {written}.")
