@@ -129,7 +129,7 @@ def spectra(
     free_table(out, overwrite)
     with watching(False) as watchers, chosen_cluster(**where) as client:
         scale = None if no_total else total
-        found = api.spectra(store, matrix, total=scale, watchers=watchers, client=client, **options)
+        found = api.spectra(store, matrix, total=scale, watchers=watchers, progress=False, client=client, **options)
     notify(f"The spectra of {len(found.columns)} components are in {write_table(found, out, overwrite)}.")
 
 

@@ -235,7 +235,7 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fit", "nowhere.zarr", "--rank", "2"], "dnmf: nowhere.zarr does not exist"),
+        (["fit", "nowhere.zarr", "--rank", "2"], "nowhere.zarr does not exist"),
         (["fit", "MATRIX", "--rank", "0"], "dnmf: rank=0 is not allowed"),
         (["fit", "MATRIX", "--rank", "2", "--solver", "hasl"], "Did you mean 'hals'?"),
         (["fit", "MATRIX"], "Missing option '--rank'"),
