@@ -30,7 +30,7 @@ from out_of_core import read_only
 from scipy.io import mmwrite
 
 import dnmf
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.formats.entry_list import HELD_ENTRIES

@@ -218,7 +218,7 @@ def report(V: Any, folder: Path, limit: int, options: dict[str, Any]) -> Any:
 
 def convert(V: Any, folder: Path, limit: int, options: dict[str, Any]) -> Any:
     """Write V again, in other blocks."""
-    from dnmf.convert import convert as write
+    from dnmf.conversion import convert as write
 
     return write(V, folder / "converted.zarr", memory_limit=limit, **options)
 

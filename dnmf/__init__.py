@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dnmf.api import resume as resume
     from dnmf.api import spectra as spectra
     from dnmf.api import transform as transform
+    from dnmf.conversion import convert as convert
     from dnmf.engine.plan import Plan as Plan
     from dnmf.errors import DnmfError as DnmfError
     from dnmf.estimator import NMF as NMF
@@ -54,6 +55,7 @@ _HOMES = {
         "spectra",
         "transform",
     ),
+    "dnmf.conversion": ("convert",),
     "dnmf.engine.plan": ("Plan",),
     "dnmf.errors": ("DnmfError",),
     "dnmf.estimator": ("NMF", "MiniBatchNMF", "non_negative_factorization"),

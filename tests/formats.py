@@ -323,7 +323,7 @@ def raw(order):
 
 
 def converted_sparse(V, folder):
-    from dnmf.convert import convert
+    from dnmf.conversion import convert
 
     sp.save_npz(folder / "origin.npz", sp.csc_array(V), compressed=False)
     convert(folder / "origin.npz", folder / "sparse.zarr")

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import dnmf
 from dnmf import NMF, MiniBatchNMF
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DnmfError, SettingsError
 
 rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import dnmf
 from dnmf import NMF, MiniBatchNMF
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, DnmfError
 from dnmf.preprocessing import clip, unit_variance
 from dnmf.run.residuals import measure_residuals

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-import dnmf
 from dnmf.cli.options import Command
 from dnmf.errors import StoreError, unknown
 from dnmf.storage.durable import explained
@@ -14,7 +13,7 @@ from dnmf.storage.durable import explained
 
 def folder() -> Path:
     """Return the folder of the files: in the package, or in a checkout next to it."""
-    package = Path(dnmf.__file__).parent
+    package = Path(__file__).parent.parent
     installed = package / "cluster_configs"
     return installed if installed.is_dir() else package.parent / "cluster_configs"
 
@@ -43,7 +42,7 @@ def purpose(text: str) -> str:
 @click.argument("name", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Path of the new file, instead of stdout.")
 def cluster_config(name: str | None, out: Path | None) -> None:
-    """Print the file NAME for a kind of cluster, or list the names.
+    """Print a file that describes a cluster, or list them.
 
     Adapt the lines marked `edit` to your site, and pass the file to --cluster. README explains every file:
 

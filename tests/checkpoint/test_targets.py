@@ -17,7 +17,7 @@ from runs import matrix, stored
 import dnmf
 from dnmf.checkpoint.targets import appearing
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import StoreError
 from dnmf.storage import drafts
 from dnmf.storage.open_location import location_at

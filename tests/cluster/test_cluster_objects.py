@@ -9,7 +9,7 @@ from objects import BUCKET, Proxy, keys, reached_at, s3
 from runs import assert_same_bits, interrupt_at, matrix, stored
 
 import dnmf
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, Interrupted
 from dnmf.run.watcher import Watcher
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import dnmf
 from dnmf.checks import parse_bytes
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.engine.plan import (
     FEW_GROUPS,
     LARGE_GROUP_BYTES,

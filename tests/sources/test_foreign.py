@@ -11,7 +11,6 @@ from formats import STORED, annotated, dataset, pandas, quiet, read_back, rows_n
 from strategies import low_rank
 
 import dnmf
-import dnmf.convert
 from dnmf.cli.app import main
 from dnmf.errors import DataError, DataWarning, MissingExtraError, ReadError
 from dnmf.kernels.blocks.buffers import Scratch
@@ -778,7 +777,7 @@ def test_a_list_without_entries_is_a_matrix_of_zeros(tmp_path):
     sp.save_npz(tmp_path / "V.npz", sp.coo_matrix((5, 4)), compressed=False)
     for name in ("V.mtx", "V.npz"):
         np.testing.assert_array_equal(read_back(open_matrix(tmp_path / name)), np.zeros((5, 4)))
-        dnmf.convert.convert(tmp_path / name, tmp_path / f"{name}.zarr")
+        dnmf.convert(tmp_path / name, tmp_path / f"{name}.zarr")
         np.testing.assert_array_equal(read_back(open_matrix(tmp_path / f"{name}.zarr")), np.zeros((5, 4)))
 
 
@@ -793,7 +792,7 @@ def test_sparse_numbers_that_scipy_lacks_are_cast_as_they_are_read(dtype, tmp_pa
         file["V"].attrs.update({"shape": (30, 200), "encoding-type": "csr_matrix"})
     found, expected = (dnmf.factorize(X, 2, max_passes=2, seed=0) for X in (tmp_path / "V.h5", matrix))
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
-    dnmf.convert.convert(tmp_path / "V.h5", tmp_path / "V.zarr", by="columns")
+    dnmf.convert(tmp_path / "V.h5", tmp_path / "V.zarr", by="columns")
     np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), matrix.toarray())
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from formats import read_back
 
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, DataWarning
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import Address

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from joins import GENES, annotated, batches, contents, frame, written
 
 import dnmf
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, DataWarning, SettingsError
 from dnmf.sources import open_matrix
 from dnmf.sources.collection import Collection, matching

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from formats import annotated, import_loompy, loom, quiet, read_back
 from strategies import low_rank
 
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError
 from dnmf.sources import open_matrix
 

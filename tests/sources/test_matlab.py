@@ -11,7 +11,7 @@ from formats import matlab, matlab_hdf5, read_back
 from strategies import low_rank
 
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError
 from dnmf.sources import open_matrix
 

@@ -7,7 +7,7 @@ from formats import read_back
 from strategies import low_rank
 
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError
 from dnmf.sources import open_matrix
 

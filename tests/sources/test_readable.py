@@ -13,7 +13,7 @@ from strategies import SOURCES, low_rank
 
 import dnmf
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, DnmfError, ReadError, SettingsError
 from dnmf.sources import open_matrix
 

@@ -9,7 +9,7 @@ from formats import read_back
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 from strategies import low_rank
 
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError
 from dnmf.sources import open_matrix
 

@@ -17,7 +17,7 @@ from formats import read_back
 
 import dnmf
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, DataWarning
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import Address

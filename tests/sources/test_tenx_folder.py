@@ -13,7 +13,7 @@ from strategies import low_rank
 
 import dnmf
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError
 from dnmf.sources import open_matrix
 from dnmf.sources.names import Names

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from formats import read_back, tiff
 
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, DataWarning, MissingExtraError, ReadError
 from dnmf.sources import open_matrix
 

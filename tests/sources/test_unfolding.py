@@ -18,7 +18,7 @@ from runs import PLAIN, assert_same_bits, stored
 import dnmf
 from dnmf.checkpoint.commit import seal_of
 from dnmf.cli.app import main
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.sources import open_matrix, slabs
 from dnmf.sources.formats.hdf5_array import Hdf5Array

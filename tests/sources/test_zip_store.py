@@ -11,7 +11,7 @@ from formats import CELLS, anndata_zarr, read_back, zipped
 from strategies import low_rank
 
 import dnmf
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError
 from dnmf.sources import open_matrix
 

@@ -14,7 +14,7 @@ from runs import assert_same_bits, interrupt_at, matrix, stored
 
 import dnmf
 from dnmf.checkpoint import Store
-from dnmf.convert import convert
+from dnmf.conversion import convert
 from dnmf.errors import DataError, DiskError, DnmfError, Interrupted, MissingExtraError, StoreError
 from dnmf.storage.objects import zarr_store
 from dnmf.storage.open_location import location_at

@@ -15,9 +15,9 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import StoreLike
 
-from dnmf.convert.buckets import Part, Parts, sort_entries
-from dnmf.convert.compressors import compressors_for
-from dnmf.convert.job import Job
+from dnmf.conversion.buckets import Part, Parts, sort_entries
+from dnmf.conversion.compressors import compressors_for
+from dnmf.conversion.job import Job
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import slices
 from dnmf.sources.base import Axis, Source

@@ -15,11 +15,11 @@ from typing import Any
 
 from dnmf.checkpoint import appearing, check_target
 from dnmf.checks import choice, parse_bytes
-from dnmf.convert.compressors import Compressor
-from dnmf.convert.dense import write_dense
-from dnmf.convert.job import Job
-from dnmf.convert.origin import open_origin
-from dnmf.convert.sparse import write_entries, write_sparse
+from dnmf.conversion.compressors import Compressor
+from dnmf.conversion.dense import write_dense
+from dnmf.conversion.job import Job
+from dnmf.conversion.origin import open_origin
+from dnmf.conversion.sparse import write_entries, write_sparse
 from dnmf.engine.plan import RUNTIME_BYTES
 from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors

@@ -12,9 +12,9 @@ from runs import stored
 from strategies import SOURCES, low_rank
 
 from dnmf.cli.app import main
-from dnmf.convert import buckets as sorting
-from dnmf.convert import convert
-from dnmf.convert.dense import chunks_at_once
+from dnmf.conversion import buckets as sorting
+from dnmf.conversion import convert
+from dnmf.conversion.dense import chunks_at_once
 from dnmf.errors import DataError, DataWarning, SettingsError, StoreError
 from dnmf.sources import open_matrix
 from dnmf.sources.formats.entry_list import HELD_ENTRIES
@@ -187,7 +187,7 @@ def test_few_chunks_are_read_at_once_where_those_of_the_origin_are_large(tmp_pat
 
 
 def test_a_conversion_holds_no_more_of_a_longer_matrix(monkeypatch, tmp_path):
-    monkeypatch.setattr("dnmf.convert.sparse.CHUNK_ENTRIES", 2**13)
+    monkeypatch.setattr("dnmf.conversion.sparse.CHUNK_ENTRIES", 2**13)
     monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 2**16)
     peaks = []
     for rows in (400, 1600):

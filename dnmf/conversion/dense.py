@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dnmf.convert.compressors import compressors_for
-from dnmf.convert.job import Job
+from dnmf.conversion.compressors import compressors_for
+from dnmf.conversion.job import Job
 from dnmf.errors import SettingsError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources.base import Layout, Source
