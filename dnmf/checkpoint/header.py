@@ -124,8 +124,8 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
         return {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"}
     last = commit.history[-1] if commit.history else {}
     rows["passes"] = str(commit.passes)
-    figures = {name: last.get(name) for name in ("loss", "relative_error", "optimality", "seconds")}
-    rows |= {name.replace("_", " "): f"{value:.6g}" for name, value in figures.items() if value is not None}
+    figures = {"loss": "loss", "error": "relative_error", "optimality": "optimality", "seconds": "seconds"}
+    rows |= {label: f"{last[name]:.6g}" for label, name in figures.items() if last.get(name) is not None}
     rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume goes on"
     return rows
 

@@ -185,7 +185,7 @@ def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | N
 @setting_options("memory_limit", "threads")
 @cluster_options
 def transform(store: str, matrix: Any, out: str, where: dict[str, Any], **options: Any) -> None:
-    """Compute the factor of a new MATRIX from STORE.
+    """Compute the factor of a new MATRIX by a run in STORE.
 
     The factor is W of new rows, or H of new columns. The other factor is that of the run; if both have names, it is
     brought into the order of MATRIX.
@@ -231,7 +231,7 @@ def convert_command(
 @click.option("--step", type=int, default=1, show_default=True, help="Take every n-th patch in both directions.")
 @click.option("--max-passes", type=int, default=8, show_default=True)
 def demo_command(folder: Path, step: int, max_passes: int) -> None:
-    """Factorise patches of two photographs, and draw them."""
+    """Factorise two photographs, and draw their components."""
     with explained(f"The folder {folder}"):
         absolute(folder).mkdir(parents=True, exist_ok=True)
     matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"

@@ -42,9 +42,10 @@ def purpose(text: str) -> str:
 @click.argument("name", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Path of the new file, instead of stdout.")
 def cluster_config(name: str | None, out: Path | None) -> None:
-    """Print a file that describes a cluster, or list them.
+    """Print a file that describes a cluster.
 
-    Adapt the lines marked `edit` to your site, and pass the file to --cluster. README explains every file:
+    Without NAME, list the names of the files. Adapt the lines marked `edit` to your site, and pass the file to
+    --cluster. README explains every file:
 
         dnmf cluster-config slurm > slurm.yaml
 

@@ -27,5 +27,4 @@ def summary(path: str, rows: dict[str, str]) -> str:
     V.zarr
       rank          3
     """
-    width = max(12, *map(len, rows))
-    return seen("\n".join([path, *(f"  {name:<{width}}  {value}" for name, value in rows.items())]))
+    return seen("\n".join([path, *(f"  {name:<12}  {value}" for name, value in rows.items())]))
