@@ -94,7 +94,7 @@ def fit(
 
     `dnmf --help` describes what MATRIX may be.
     """
-    if is_survey(matrix):
+    if isinstance(matrix, str) and is_survey(matrix):
         raise DataError(f"{matrix} is a survey of ranks, not a matrix; `dnmf info {matrix}` names its matrix.")
     unsaved = store is None
     with stoppable(store) as cancel, watching(as_json, unsaved) as watchers, chosen_cluster(**where) as client:
