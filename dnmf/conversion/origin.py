@@ -24,7 +24,7 @@ from dnmf.sources.formats.tables import open_table, read_table
 from dnmf.sources.formats.tenx_folder import TenxEntries, open_tenx
 from dnmf.sources.formats.tiff_file import open_tiff
 from dnmf.sources.formats.tiff_file import unpacked as unpacked_page
-from dnmf.sources.opening import open_matrix
+from dnmf.sources.opening import check_axes_used, open_matrix
 from dnmf.sources.read_errors import reading_part
 from dnmf.sources.readable import check_readable
 from dnmf.storage.urls import is_url
@@ -44,9 +44,11 @@ def open_origin(V: Any, target: str | Path) -> Iterator[tuple[Source | Entries, 
         opener = opener_of(Path(address.place), address.part)
     with working_folder(target) as folder:
         listed = None
-        if address is not None and opener is not None and address.axes is None:
+        if address is not None and opener is not None and (address.axes is None or _has_axes(opener, address)):
             with reading_part(str(address), str(address)):
                 listed = _open_listed(opener, address, folder)
+            if address.axes is not None and isinstance(listed, Source):
+                check_axes_used(listed, address.axes)
         yield listed or open_matrix(V), folder
 
 
@@ -62,6 +64,11 @@ UNPACKERS: dict[Opener, Callable[[Address, Path], Source | None]] = {
     open_matlab: unpacked_variable,
     open_tiff: unpacked_page,
 }
+
+
+def _has_axes(opener: Opener, address: Address) -> bool:
+    """Return whether a file that may have to be unpacked holds arrays, whose axes an address can choose."""
+    return opener in UNPACKERS or (opener is open_npz and not is_sparse(address))
 
 
 def _open_listed(opener: Opener, address: Address, folder: Path) -> Source | Entries | None:

@@ -11,6 +11,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.settings import Missing
+from dnmf.sources.addresses import Address
 from dnmf.sources.base import Axis, InMemory, Layout, Source, check_shape, relabelled
 from dnmf.sources.blocks import as_matrix, canonical, to_scipy, with_nan
 from dnmf.sources.bounds import fine_bounds, fine_entry_bounds, streams_rows
@@ -118,6 +119,17 @@ def read_into_memory(source: Held, kind: str, location: str | None, names: Names
     """Describe a source as the matrix of a file that has been read into memory."""
     held, kind = source.layout.stored_bytes, f"{kind}, read into memory"
     return relabelled(source, kind=kind, location=location, names=names, held_bytes=held, in_memory=False)
+
+
+def array_read(
+    values: NDArray[Any], kind: str, address: Address, streamed: Axis | None, unfolding: Unfolding | None
+) -> Source:
+    """Open an array of a file that has been read into memory."""
+    source: Any = open_numpy(values, streamed, unfolding)
+    if unfolding is not None:
+        kind, address = f"{kind}, {unfolding}", address._replace(axes=unfolding.axes)
+    found: Source = read_into_memory(source, kind, str(address))
+    return found
 
 
 def unmasked(masked: Any, missing: Missing, name: str = "V") -> NDArray[Any]:

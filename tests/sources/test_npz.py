@@ -26,10 +26,10 @@ def test_arrays_are_found_by_name(save, tmp_path):
             convert(f"{place}::{name}", tmp_path / f"{name}.zarr")
             np.testing.assert_array_equal(read_back(open_matrix(tmp_path / f"{name}.zarr")), expected[name])
     for part, sentence, code in (
-        ("", r"holds 2 matrices; give one of its arrays: V, F; as \S+V\.npz::V", 0),
+        ("", r"holds 3 matrices; give one of its arrays: V, F, cube; as \S+V\.npz::V", 0),
         ("::x", "holds no x; give one of its arrays: V, F", 2),
         ("::names", r"has 1 dimension\(s\)", 2),
-        ("::cube", r"has 3 dimension\(s\), shape \(2, 3, 4\)", 2),
+        ("::cube::(0,1)x(1)", r"names 1 of .*V\.npz::cube twice; name every axis once", 2),
     ):
         with pytest.raises(DataError, match=sentence):
             open_matrix(f"{place}{part}")

@@ -5,11 +5,11 @@ import itertools
 import json
 import math
 
-import dask
 import dask.array as da
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 import xarray
 import zarr
 from formats import quiet, read_back
@@ -67,7 +67,53 @@ def raw_of(array, path):
     return f"{path}::{array.dtype},{'x'.join(map(str, array.shape))}"
 
 
+def npz_of(array, path, save=np.savez):
+    save(f"{path}.npz", images=array)
+    return f"{path}.npz"
+
+
+def matlab_of(array, path, **options):
+    scipy.io.savemat(f"{path}.mat", {"images": array, "size": 3.0}, **options)
+    return f"{path}.mat"
+
+
+def matlab_hdf5_of(array, path, **options):
+    """Write an array as MATLAB does, with its axes in reverse order."""
+    with h5py.File(f"{path}.mat", "w") as file:
+        images = file.create_dataset("images", data=array.T, **options)
+        images.attrs["MATLAB_class"] = np.bytes_("single")
+    return f"{path}.mat"
+
+
+def tiff_of(array, path, **options):
+    import tifffile
+
+    tifffile.imwrite(f"{path}.tif", array, photometric="minisblack", **options)
+    np.testing.assert_array_equal(tifffile.imread(f"{path}.tif"), array)
+    return f"{path}.tif"
+
+
+def tiff_pages_of(array, path):
+    """Write a stack whose pages have something between them."""
+    import tifffile
+
+    with tifffile.TiffWriter(f"{path}.tif", byteorder=">") as file:
+        for page in array:
+            file.write(page, contiguous=False, metadata=None, photometric="minisblack")
+    np.testing.assert_array_equal(tifffile.imread(f"{path}.tif"), array)
+    return f"{path}.tif"
+
+
 FORMS = {
+    "npz": npz_of,
+    "npz, packed": lambda a, path: npz_of(a, path, np.savez_compressed),
+    "matlab": matlab_of,
+    "matlab, packed": lambda a, path: matlab_of(a, path, do_compression=True),
+    "matlab 7.3": matlab_hdf5_of,
+    "matlab 7.3, chunks": lambda a, path: matlab_hdf5_of(a, path, chunks=(4, 5, 2), compression="gzip"),
+    "tiff": tiff_of,
+    "tiff, packed": lambda a, path: tiff_of(a, path, compression="zlib", predictor=True, rowsperstrip=5),
+    "tiff, pages": tiff_pages_of,
     "numpy": lambda a, path: a,
     "numpy, fortran": lambda a, path: np.asfortranarray(a),
     "dask": lambda a, path: da.from_array(a, chunks=(2, 5, 4)),
@@ -259,16 +305,17 @@ def test_what_has_no_axes_to_choose_is_refused(tmp_path):
         dnmf.unfold(da.ones((4, 3, 2))[da.ones(4) > 0], 1)
 
 
-def test_a_variable_of_matlab_with_reversed_axes_is_refused_with_a_way_to_read_it(tmp_path):
-    path = tmp_path / "V.mat"
-    with h5py.File(path, "w") as file:  # MATLAB stores its array (7, 12, 10) in this way
-        file.create_dataset("images", data=ARRAY.T).attrs["MATLAB_class"] = np.bytes_("single")
-    with pytest.raises(DataError, match=r"::images is stored with its 3 axes in reverse order; give ") as caught:
-        open_matrix(f"{path}::images")
-    call = str(caught.value).partition("; give ")[2].partition(", or")[0]
-    np.testing.assert_array_equal(
-        read_back(open_matrix(eval(call, {"dask": dask, "h5py": h5py}))), ARRAY.reshape(7, -1)
-    )
+@pytest.mark.parametrize("form", ["npz, packed", "matlab, packed", "tiff, packed"])
+def test_a_compressed_array_is_converted_with_its_axes(form, monkeypatch, tmp_path):
+    monkeypatch.setattr("dnmf.sources.formats.entry_list.HELD_ENTRIES", 100)
+    place = FORMS[form](ARRAY, tmp_path / "images")
+    if form != "tiff, packed":  # its pages are decoded one by one
+        with pytest.raises(DataError, match=r"is a compressed \w+ of 840 .*: dnmf convert '\S+::\(1,2\)x\(0\)' images"):
+            open_matrix(f"{place}::(1,2)x(0)")
+    convert(f"{place}::(1,2)x(0)", tmp_path / "out.zarr")
+    source = open_matrix(tmp_path / "out.zarr")
+    np.testing.assert_array_equal(read_back(source), unfolded(ARRAY, (1, 2), (0,)))
+    assert source.layout.unfolding.row_shape == (12, 10)
 
 
 STACK = np.einsum("tk,kyx->tyx", *(np.random.default_rng(1).random(size) for size in ((40, 3), (3, 8, 9)))).astype("f4")

@@ -6,6 +6,7 @@ MATLAB stores numbers column by column, so that HDF5 has its axes in reverse ord
     MATLAB_sparse       attribute with the number of rows
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import zarr
@@ -55,8 +56,17 @@ def form_of_matlab(node: Any) -> tuple[int, int]:
 def likely(found: dict[str, Any]) -> list[str]:
     """Return the paths of the matrices that may be meant without a name: not the scalars and vectors of MATLAB."""
 
-    def is_vector(node: Any) -> bool:
+    def is_short(node: Any) -> bool:
         variable = is_matlab_sparse(node) or text_of(node.attrs.get(CLASS)) is not None
-        return variable and 1 in (form_of_matlab(node) if is_group(node) else node.shape)
+        return variable and is_vector(form_of_matlab(node) if is_group(node) else node.shape)
 
-    return [path for path, node in found.items() if not is_vector(node)] or list(found)
+    return [path for path, node in found.items() if not is_short(node)] or list(found)
+
+
+def is_vector(shape: Sequence[int]) -> bool:
+    """Return whether an array of MATLAB, which has two axes at least, is a scalar or a vector.
+
+    >>> is_vector((1, 9)), is_vector((1, 9, 5))
+    (True, False)
+    """
+    return sum(size != 1 for size in shape) < 2

@@ -18,22 +18,26 @@ from dnmf.sources.unfolding import Unfolding
 
 
 class Hdf5Boxes:
-    """A dataset of any number of axes that is stored in chunks."""
+    """A dataset of any number of axes that is stored in chunks, in reverse order if `fortran` is set."""
 
-    anywhere = fortran = in_memory = False
+    anywhere = in_memory = False
 
-    def __init__(self, array: Hdf5Array) -> None:
-        self.array, self.shape, self.dtype = array, array.shape, array.dtype
-        self.chunks = array.chunks or (1,) * len(array.shape)
+    def __init__(self, array: Hdf5Array, fortran: bool) -> None:
+        self.array, self.dtype, self.fortran = array, array.dtype, fortran
+        self.order = -1 if fortran else 1
+        self.shape = array.shape[:: self.order]
+        self.chunks = (array.chunks or (1,) * len(array.shape))[:: self.order]
 
     def read(self, box: Box, scratch: Scratch) -> NDArray[Any]:
         """Read a box, chunk by chunk."""
+        box = box[:: self.order]
         out = scratch.array("block", tuple(stop - start for start, stop in box), self.dtype)
         self.array.read([start for start, _ in box], out)
-        return out
+        return out.T if self.fortran else out
 
     def expect(self, box: Box) -> None:
         """Ask the system to read a box ahead."""
+        box = box[:: self.order]
         self.array.expect([start for start, _ in box], [stop for _, stop in box])
 
     def read_bytes(self, extent: Sequence[int]) -> int:
@@ -50,7 +54,7 @@ def open_dataset(
     unfolding: Unfolding | None = None,
     in_columns: bool = False,
 ) -> FileSource | Hdf5Source | UnfoldedSource:
-    """Open a dense matrix in the fastest way; the dataset holds its transpose if `in_columns` is set."""
+    """Open a dense array in the fastest way; the dataset has its axes in reverse order if `in_columns` is set."""
     what = f"{what or 'dataset'} in HDF5"
     if dataset.dtype.kind not in "buif":
         raise DataError(f"{location} has dtype {dataset.dtype}, which is not a real number; pass a dataset of numbers.")
@@ -61,10 +65,11 @@ def open_dataset(
         return file_source(numbers, f"{what}, contiguous, read directly", location, streamed, names, unfolding)
     if unfolding is None:
         return Hdf5Source(array, what, location, streamed, names, in_columns)
-    chunks = f"chunks of {' × '.join(map(str, array.chunks))}" if array.chunks else "contiguous"
+    boxes = Hdf5Boxes(array, in_columns)
+    chunks = f"chunks of {' × '.join(map(str, boxes.chunks))}" if array.chunks else "contiguous"
     kind = f"{what}, {chunks}, {'read directly' if array.direct else 'read through h5py'}"
     held = 0 if array.table is None else array.table.nbytes
-    return UnfoldedSource(Hdf5Boxes(array), unfolding, kind, location, streamed, names, held)
+    return UnfoldedSource(boxes, unfolding, kind, location, streamed, names, held)
 
 
 def dimensions_of(dataset: Any) -> list[str] | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.errors import DataError, needed
+from dnmf.errors import needed
 from dnmf.sources.addresses import Address
 from dnmf.sources.axis_names import names_along
 from dnmf.sources.base import Axis, Source
@@ -17,7 +17,7 @@ from dnmf.sources.formats.netcdf_file import open_packed
 from dnmf.sources.formats.packing import is_packed
 from dnmf.sources.formats.stored_vectors import FileVector, Vector
 from dnmf.sources.read_errors import parsing, reading_part
-from dnmf.sources.unfolding import Axes, unfolding_of
+from dnmf.sources.unfolding import unfolding_of
 
 
 def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
@@ -42,31 +42,20 @@ def open_hdf5(address: Address, streamed: Axis | None = None) -> Source:
         if found.form is None and is_packed(found.node.attrs):
             return open_packed(found.node, address, streamed)
         if found.form is None:
-            if found.transposed:
-                check_plain(found.node, address)
-                return open_dataset(found.node, found.what, str(address), streamed, found.names, in_columns=True)
-            unfolding = unfolding_of(found.node.shape, address.axes, dimensions_of(found.node), address.array)
+            order = -1 if found.transposed else 1
+            shape, axes = found.node.shape[::order], dimensions_of(found.node)
+            unfolding = unfolding_of(shape, address.axes, axes and axes[::order], address.array)
             names = names_along((found.names.rows, found.names.columns), unfolding)
-            return open_dataset(found.node, found.what, str(address), streamed, names, unfolding)
-        shape, by = found.form
+            return open_dataset(found.node, found.what, str(address), streamed, names, unfolding, found.transposed)
+        form, by = found.form
         parts = [_vector(found.node[name]) if name in found.node else _empty(path) for name in found.parts]
     what = f"{found.what or 'sparse matrix'} in HDF5"
-    return CompressedSource(Compressed(shape, by, *parts), what, str(address), streamed, found.names)
+    return CompressedSource(Compressed(form, by, *parts), what, str(address), streamed, found.names)
 
 
 def _empty(path: Path) -> Vector:
     """Return the values or indices that MATLAB omits in a matrix of zeros."""
     return FileVector(path, 0, 0, np.dtype(np.int64))
-
-
-def check_plain(dataset: Any, address: Address) -> None:
-    """Raise DataError if axes are to be chosen of a dataset that is stored in reverse order."""
-    if len(dataset.shape) > 2 or isinstance(address.axes, Axes):
-        call = f"dask.array.from_array(h5py.File({address.place!r})[{dataset.name!r}]).T"
-        raise DataError(
-            f"{address.array} is stored with its {len(dataset.shape)} axes in reverse order; give {call}, or "
-            "dnmf.unfold of it, as V."
-        )
 
 
 def _vector(dataset: Any) -> Vector:

@@ -14,6 +14,7 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.sources.addresses import Address, NotInPlace
 from dnmf.sources.base import Axis, Source, check_shape
+from dnmf.sources.formats.column_major import is_vector
 from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
 from dnmf.sources.formats.entry_list import check_held
 from dnmf.sources.formats.hdf5_file import open_hdf5
@@ -31,9 +32,10 @@ from dnmf.sources.formats.matlab_elements import (
     read_head,
     variables,
 )
-from dnmf.sources.formats.raw_array import FileSource, Plain
-from dnmf.sources.memory import ArraySource, SparseSource, read_into_memory
+from dnmf.sources.formats.raw_array import Plain, file_source
+from dnmf.sources.memory import SparseSource, array_read, read_into_memory
 from dnmf.sources.read_errors import parsing
+from dnmf.sources.unfolding import unfolding_of
 
 WHAT = "MATLAB file"
 HDF5_SIGNATURE = b"\x89HDF"
@@ -55,9 +57,10 @@ def open_matlab(address: Address, streamed: Axis | None = None) -> Source:
     variable = chosen(address)
     if not variable.packed:
         return source_at(path, variable, address, streamed)
-    shape = check_shape(variable.shape, str(address))
+    shape = variable.shape
+    unfolding = None if variable.kind == SPARSE else unfolding_of(shape, address.axes, None, address.array)
     what = f"a compressed variable of {variable.entries} entries"
-    facts = f"{shape[0]} × {shape[1]}, compressed MATLAB variable of {variable.entries} entries"
+    facts = f"{' × '.join(map(str, shape))}, compressed MATLAB variable of {variable.entries} entries"
     check_held(address, variable.entries, what, facts, "save it with -v7.3 or -v6, or ")
     with parsing(address, WHAT), open(path, "rb") as file:
         stream = packed_stream(file, variable)
@@ -66,9 +69,9 @@ def open_matlab(address: Address, streamed: Axis | None = None) -> Source:
         stream.finish()
         if variable.kind != SPARSE:
             values = parts[0].reshape(shape, order="F")
-            return read_into_memory(ArraySource(values, streamed), "MATLAB variable", str(address))
+            return array_read(values, "MATLAB variable", address, streamed, unfolding)
     rows, starts, entries = parts
-    matrix = scipy.sparse.csc_array(shape, dtype=entries.dtype.newbyteorder("="))
+    matrix = scipy.sparse.csc_array(check_shape(shape, str(address)), dtype=entries.dtype.newbyteorder("="))
     matrix.data, matrix.indices, matrix.indptr = entries, rows, starts
     return read_into_memory(SparseSource(matrix, streamed), "sparse MATLAB variable", str(address))
 
@@ -106,7 +109,9 @@ def source_at(path: Path, variable: Variable, address: Address, streamed: Axis |
             used = int(np.frombuffer(stream.take(starts.dtype.itemsize), starts.dtype)[0])
     if variable.kind != SPARSE:
         numbers = Plain(path, place.offset, variable.shape, place.dtype, in_columns=True)
-        return FileSource(numbers, "MATLAB variable, read directly", str(address), streamed)
+        unfolding = unfolding_of(variable.shape, address.axes, None, address.array)
+        kind = "MATLAB variable, read directly"
+        return file_source(numbers, kind, str(address), streamed, unfolding=unfolding)
     rows, entries = (part._replace(size=min(part.size, used)) for part in (rows, entries))
     shape = check_shape(variable.shape, str(address))
     stored = Compressed(shape, "columns", entries, rows, starts)
@@ -126,7 +131,7 @@ def chosen(address: Address) -> Variable:
     with parsing(address, WHAT):
         found = [variable for variable in variables(Path(address.place)) if variable.name]
     numeric = [variable for variable in found if variable.kind in (SPARSE, *NUMBERS) and 0 not in variable.shape]
-    likely = [variable for variable in numeric if 1 not in variable.shape] or numeric
+    likely = [variable for variable in numeric if not is_vector(variable.shape)] or numeric
     fitting = likely if address.part is None else [variable for variable in found if variable.name == address.part]
     if len(fitting) == 1:
         return _checked(fitting[0], address)

@@ -1,9 +1,10 @@
-"""`.npz` files: sparse matrices, as written by `scipy.sparse.save_npz`, and dense ones, as written by `numpy.savez`.
+"""`.npz` files: sparse matrices, as written by `scipy.sparse.save_npz`, and arrays, as written by `numpy.savez`.
 
 Arrays that are not compressed (`compressed=False`, or `numpy.savez`) are read by blocks. Compressed ones can only be
 read as a whole, into memory, if they are small.
 """
 
+import math
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,14 +17,15 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.panels import work_dtype
 from dnmf.sources.addresses import MARK, Address, NotInPlace
-from dnmf.sources.base import Axis, Source, check_shape
+from dnmf.sources.base import Axis, Source
 from dnmf.sources.formats.compressed_sparse import Compressed, CompressedSource
 from dnmf.sources.formats.entry_list import Batch, check_held, held
-from dnmf.sources.formats.raw_array import FileSource, Plain, header, npy_header
+from dnmf.sources.formats.raw_array import Plain, file_source, header, npy_header
 from dnmf.sources.formats.stored_vectors import FileVector
-from dnmf.sources.memory import ArraySource, SparseSource, read_into_memory, sparse_source
+from dnmf.sources.memory import SparseSource, array_read, read_into_memory, sparse_source
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.read_errors import parsing
+from dnmf.sources.unfolding import unfolding_of
 
 WHAT = ".npz file"
 SPARSE = {"format", "shape", "data"}
@@ -105,22 +107,22 @@ def open_npz(address: Address, streamed: Axis | None = None) -> Source:
 
 
 def _open_dense(address: Address, streamed: Axis | None) -> Source:
-    """Open a dense matrix."""
+    """Open a dense array."""
     array = chosen(address)
-    shape = check_shape(array.shape, str(address))
+    unfolding = unfolding_of(array.shape, address.axes, None, address.array)
     if not array.packed:
-        numbers = Plain(Path(address.place), _offset(address, array.name), shape, array.dtype, array.in_columns)
-        return FileSource(numbers, ".npz file", str(address), streamed)
-    count = shape[0] * shape[1]
-    facts = f"{shape[0]} × {shape[1]}, compressed .npz file of {count} numbers"
+        numbers = Plain(Path(address.place), _offset(address, array.name), array.shape, array.dtype, array.in_columns)
+        return file_source(numbers, ".npz file", str(address), streamed, unfolding=unfolding)
+    count = math.prod(array.shape)
+    facts = f"{' × '.join(map(str, array.shape))}, compressed .npz file of {count} numbers"
     check_held(address, count, f"a compressed array of {count} numbers", facts, "save it with numpy.savez, or ")
     with parsing(address, WHAT), zipfile.ZipFile(address.place) as archive:
         values = _array_in(archive, array.name)
-    return read_into_memory(ArraySource(values, streamed), "compressed .npz file", str(address))
+    return array_read(values, "compressed .npz file", address, streamed, unfolding)
 
 
 def chosen(address: Address) -> Stored:
-    """Return the dense array of an address, or the only matrix.
+    """Return the dense array of an address, or the only one of two axes or more.
 
     Raises
     ------
@@ -133,8 +135,7 @@ def chosen(address: Address) -> Stored:
     if address.part in found:
         return found[address.part]
     numbers = [array for array in found.values() if array.dtype.kind in "buif" and 0 not in array.shape]
-    likely = [array.name for array in numbers if len(array.shape) == 2]
-    likely = likely or [array.name for array in numbers if len(array.shape) > 2]
+    likely = [array.name for array in numbers if len(array.shape) > 1]
     if address.part is None and len(likely) == 1:
         return found[likely[0]]
     what = f"holds {len(likely)} matrices" if address.part is None else f"holds no {address.part}"
@@ -171,7 +172,7 @@ def _arrays(address: Address) -> list[Stored]:
 
 
 def unpacked_dense(address: Address, folder: Path) -> Source:
-    """Open a dense matrix of any size, after decompressing it into a folder."""
+    """Open a dense array of any size, after decompressing it into a folder."""
     array = chosen(address)
     if not array.packed:
         return open_npz(address)
@@ -181,8 +182,9 @@ def unpacked_dense(address: Address, folder: Path) -> Source:
         with open(target, "wb") as file:
             shutil.copyfileobj(packed, file, 2**20)
         offset = header(target)[-1]
-    numbers = Plain(target, offset, check_shape(array.shape, str(address)), array.dtype, array.in_columns)
-    return FileSource(numbers, ".npz file", str(address))
+    numbers = Plain(target, offset, array.shape, array.dtype, array.in_columns)
+    unfolding = unfolding_of(array.shape, address.axes, None, address.array)
+    return file_source(numbers, ".npz file", str(address), None, unfolding=unfolding)
 
 
 def unpacked(address: Address, folder: Path) -> Address:

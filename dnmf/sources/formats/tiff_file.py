@@ -1,20 +1,25 @@
-"""Pages of TIFF files: a page of one channel is a matrix.
+"""Pages of TIFF files: a page of one channel is a matrix, and a stack of pages, or one of several channels, an array.
 
-A page that is not compressed is read by blocks. Others are decoded as a whole, into memory, if they are small.
+Numbers that are not compressed are read by blocks, and the compressed pages of a stack one by one. A single compressed
+page, and a stack that is spread over several files, are decoded as a whole, into memory, if they are small.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnmf.errors import DataError, DataWarning, missing_extra, needed, warn
+from dnmf.errors import DataError, DataWarning, needed, warn
 from dnmf.sources.addresses import Address, NotInPlace
-from dnmf.sources.base import Axis, Source, check_shape
+from dnmf.sources.base import Axis, Source
+from dnmf.sources.boxes import UnfoldedSource
 from dnmf.sources.formats.entry_list import check_held
-from dnmf.sources.formats.raw_array import FileSource, Plain
-from dnmf.sources.memory import ArraySource, read_into_memory
+from dnmf.sources.formats.raw_array import Plain, file_source
+from dnmf.sources.formats.tiff_pages import PackedPages, PlainPages, decoded, page_shape
+from dnmf.sources.memory import array_read
 from dnmf.sources.read_errors import parsing
+from dnmf.sources.unfolding import Unfolding, unfolding_of
 
 WHAT = "TIFF file"
 # The tag of GDAL for the number that marks missing pixels.
@@ -22,46 +27,100 @@ MISSING_TAG = 42113
 
 
 def open_tiff(address: Address, streamed: Axis | None = None) -> Source:
-    """Open the page of a TIFF file, or the one that its address numbers from 0.
+    """Open the image in a TIFF file, or the page that its address numbers from 0.
 
     Raises
     ------
     MissingExtraError
         If tifffile, or the package for a compression, is not installed.
     NotInPlace
-        If the page is compressed and too large.
+        If it is compressed in one page and too large.
     DataError
-        If there are several pages and the address does not name one, or a page has several channels.
+        If there are several images and the address does not name a page.
     """
     with parsing(address, WHAT), needed("tifffile", address.place).TiffFile(address.place) as file:
-        page = _page_of(file, address)
-        rows, columns = shape = check_shape(page.shape, str(address))
-        numbers = _plain(file, page, Path(address.place), shape)
-        _warn_of_missing(page, address)
-        if numbers is not None:
-            return FileSource(numbers, "TIFF page", str(address), streamed)
-        count = rows * columns
-        facts = f"{rows} × {columns}, compressed TIFF page of {count} pixels"
-        check_held(address, count, f"a compressed page of {count} pixels", facts)
-        values = _decoded(page, address)
-    return read_into_memory(ArraySource(values, streamed), "compressed TIFF page", str(address))
+        image = _image_of(file, address)
+        unfolding = _unfolding(image, address)
+        _warn_of_missing(image, address)
+        source = _in_place(file, image, unfolding, address, streamed)
+        if source is not None:
+            return source
+        count = math.prod(image.shape)
+        what = _kind(image) if image.keyframe.is_final else f"compressed {_kind(image)}"
+        facts = f"{' × '.join(map(str, image.shape))}, {what} of {count} pixels"
+        check_held(address, count, f"a {what} of {count} pixels", facts)
+        values = decoded(image, address)
+    return array_read(values, what, address, streamed, unfolding)
 
 
 def unpacked(address: Address, folder: Path) -> Source:
-    """Open a page of any size, after decoding it into a folder if it is compressed."""
+    """Open an image of any size, after decoding it into a folder if it cannot be read in place."""
     with parsing(address, WHAT), needed("tifffile", address.place).TiffFile(address.place) as file:
-        page = _page_of(file, address)
-        shape = check_shape(page.shape, str(address))
-        numbers = _plain(file, page, Path(address.place), shape)
-        if numbers is None:
-            target = folder / "unpacked.bin"
-            values = _decoded(page, address, out=str(target))
-            values.flush()
-            numbers = Plain(target, 0, shape, values.dtype, False)
-    return FileSource(numbers, "TIFF page", str(address))
+        image = _image_of(file, address)
+        unfolding = _unfolding(image, address)
+        source = _in_place(file, image, unfolding, address, None)
+        if source is not None:
+            return source
+        target = folder / "unpacked.bin"
+        values: Any = decoded(image, address, out=str(target))
+        values.flush()
+        numbers = Plain(target, 0, image.shape, values.dtype, False)
+    return file_source(numbers, _kind(image), str(address), None, unfolding=unfolding)
 
 
-def _page_of(file: Any, address: Address) -> Any:
+def _kind(image: Any) -> str:
+    return "TIFF page" if len(image.shape) == 2 else "TIFF image"
+
+
+def _unfolding(image: Any, address: Address) -> Unfolding | None:
+    """Return how to unfold an image, whose axes have the letters of tifffile in lower case."""
+    return unfolding_of(image.shape, address.axes, image.axes.lower(), address.array)
+
+
+def _in_place(
+    file: Any, image: Any, unfolding: Unfolding | None, address: Address, streamed: Axis | None
+) -> Source | None:
+    """Open an image that is read block by block or page by page; None if it must be decoded as a whole."""
+    pages = _pages_of(file, image)
+    if pages is None:
+        return None
+    path, dtype = Path(address.place), image.dtype.newbyteorder(file.byteorder)
+    offset = _offset(image, pages)
+    if offset is not None:
+        numbers = Plain(path, offset, image.shape, dtype, False)
+        return file_source(numbers, _kind(image), str(address), streamed, unfolding=unfolding)
+    page = page_shape(image.shape, math.prod(image.keyframe.shape))
+    if len(pages) == 1 or unfolding is None or page is None or len(pages) * math.prod(page) != math.prod(image.shape):
+        return None
+    if image.keyframe.is_final:
+        offsets = [one.dataoffsets[0] for one in pages]
+        boxes: Any = PlainPages(path, image.shape, dtype, page, offsets)
+        return UnfoldedSource(boxes, unfolding, "TIFF stack", str(address), streamed)
+    boxes = PackedPages(address, image.shape, image.dtype, page)
+    return UnfoldedSource(boxes, unfolding, "TIFF stack, decoded page by page", str(address), streamed)
+
+
+def _pages_of(file: Any, image: Any) -> list[Any] | None:
+    """Return the pages of an image; None if one is missing or in another file, or their numbers are transformed."""
+    if not hasattr(image, "dataoffset"):
+        return [image]
+    try:
+        pages = list(image)
+    except IndexError:  # a file whose pages follow each other has the header of the first alone
+        pages = [image.keyframe]
+    sound = image.transform is None and all(page is not None and page.parent is file for page in pages)
+    return pages if sound else None
+
+
+def _offset(image: Any, pages: list[Any]) -> int | None:
+    """Return the offset of the numbers of an image that are in one piece, or None."""
+    if hasattr(image, "dataoffset"):
+        offset: int | None = image.dataoffset
+        return offset
+    return int(pages[0].dataoffsets[0]) if image.is_final else None
+
+
+def _image_of(file: Any, address: Address) -> Any:
     """Return the page of an address, or the only image, which has several axes if it is a stack of pages."""
     count = len(file.pages)
     if address.part is None and len(file.series) == 1:
@@ -79,25 +138,6 @@ def _page_of(file: Any, address: Address) -> Any:
             f"{count - 1}, as {address.of_part('0')}"
         )
     return file.pages[int(address.part)]
-
-
-def _plain(file: Any, page: Any, path: Path, shape: tuple[int, int]) -> Plain | None:
-    """Return the position of the numbers of a page, or None if they must be decoded."""
-    series = getattr(page, "pages", None)
-    page = page.keyframe if series is not None and len(series) == 1 else page
-    if page.shape != shape or not (page.is_contiguous and page.is_final):
-        return None
-    return Plain(path, page.dataoffsets[0], shape, page.dtype.newbyteorder(file.byteorder), False)
-
-
-def _decoded(page: Any, address: Address, **options: Any) -> Any:
-    """Return the numbers of a page."""
-    try:
-        return page.asarray(**options)
-    except ValueError as error:
-        if "imagecodecs" in str(error):
-            raise missing_extra("imagecodecs", f"The compression of {address}") from error
-        raise
 
 
 def _warn_of_missing(page: Any, address: Address) -> None:
