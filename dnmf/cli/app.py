@@ -125,7 +125,7 @@ def fit(
 @main.command()
 @click.argument("store")
 @option("--matrix", multiple=True, help="The matrix, if it has moved; repeat it for joined ones.", group="Data")
-@data_options("row_names", "column_names")
+@data_options("row_names", "column_names", "graph_W", "graph_H", "target_W", "target_H")
 @setting_options(*ADJUSTABLE, defaults=False)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options
@@ -135,8 +135,9 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
     Options that are not given keep the values that they have in STORE.
     """
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
-        V = again(matrix)
-        result = api.resume(store, V, watchers=watchers, cancel=cancel, client=client, **given(options))
+        V, chosen = again(matrix), given(options)
+        chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
+        result = api.resume(store, V, watchers=watchers, cancel=cancel, client=client, **chosen)
         print_result(result, as_json)
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import click
 
 from dnmf.checks import kind_of
-from dnmf.settings import DATA_OPTIONS, OPTION_ALIASES, OPTIONS, Group
+from dnmf.settings import DATA_OPTIONS, OPTION_ALIASES, OPTIONS, PENALTIES, Group
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
 CLUSTER = {
@@ -23,6 +23,9 @@ CLUSTER = {
     "threads_per_worker": (int, "Threads of each of these workers."),
     "worker_memory": (str, "Memory of each of these workers, such as 4GB."),
 }
+
+# Data that are given as .npy files.
+ARRAYS = ("fixed_W", "target_W", "target_H")
 
 Function = Callable[..., Any]
 
@@ -82,7 +85,11 @@ def setting_options(*names: str, defaults: bool = True) -> Callable[[Function], 
             if defaults and of.default is not None:
                 text += f"  [default: {_shown(of)}]"
             metavar = of.metadata.get("metavar", "NAME") if kind is str else None
-            chosen = {"type": kind, "metavar": metavar, "group": of.metadata["group"]}
+            chosen = {
+                "type": Numbers() if name in PENALTIES else kind,
+                "metavar": metavar,
+                "group": of.metadata["group"],
+            }
             function = option(flag, name, default=None, help=text, **chosen)(function)
         return function
 
@@ -100,6 +107,22 @@ def data_options(*names: str) -> Callable[[Function], Function]:
         return function
 
     return add
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
+    """A number, or one for every component with commas between them: `0.1` or `0.1,0,2`."""
+
+    name = "NUMBER[,…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number or the list."""
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = [float(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not allowed; give a number, or one for every component, as 0.1,0,2.", param, ctx)
+        return numbers if len(numbers) > 1 else numbers[0]
 
 
 def json_option(text: str) -> Callable[[Function], Function]:

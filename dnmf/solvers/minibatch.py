@@ -19,7 +19,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import Stats, Summable
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
 from dnmf.kernels.rule import Model
 from dnmf.solvers.iteration import Method, PassContext, Update
@@ -130,6 +130,6 @@ def random_batches(groups: int, seed: Sequence[int]) -> list[list[int]]:
 def update_W(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float) -> Float:
     """Return W (m, r) after some sweeps, given VHᵀ and HHᵀ over a share `weight` of the columns."""
     rows, share = np.ascontiguousarray(W.T, np.float64), min(weight, 1.0)
-    penalty = Penalty(rule.penalty_W.l1 * share, rule.penalty_W.l2 * share)
+    penalty = rule.penalty_W.times(share)
     update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, penalty, W_SWEEPS, rule.n_fixed_W)
     return np.ascontiguousarray(rows.T, W.dtype)
