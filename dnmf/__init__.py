@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dnmf import graphs as graphs
     from dnmf import preprocessing as preprocessing
     from dnmf.api import factorize as factorize
     from dnmf.api import iterate as iterate
@@ -56,7 +57,7 @@ _HOMES = {
     "dnmf.survey.api": ("load_survey", "select_rank"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(["__version__", "preprocessing", *_HOME_OF])
+__all__ = sorted(["__version__", "graphs", "preprocessing", *_HOME_OF])
 
 
 def __getattr__(name: str) -> Any:

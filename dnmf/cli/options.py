@@ -24,14 +24,11 @@ CLUSTER = {
     "worker_memory": (str, "Memory of each of these workers, such as 4GB."),
 }
 
-# Data that are given as .npy files.
-ARRAYS = ("fixed_W", "target_W", "target_H")
-
 Function = Callable[..., Any]
 
 
 # Options for data that are read whole from a .npy file.
-ARRAYS = ("fixed_W", "fixed_H")
+ARRAYS = ("fixed_W", "fixed_H", "target_W", "target_H")
 
 
 class Option(click.Option):
