@@ -11,7 +11,7 @@ from dnmf import api
 from dnmf.checkpoint import Store, is_store, read_names
 from dnmf.checkpoint.header import describe
 from dnmf.cli import demo as demonstration
-from dnmf.cli.commands import export, rank, report, top
+from dnmf.cli.commands import export, graph_weight, rank, report, top
 from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.lines import summary
@@ -59,6 +59,7 @@ def main() -> None:
 
 main.add_command(top)
 main.add_command(rank)
+main.add_command(graph_weight)
 main.add_command(export)
 main.add_command(report)
 
@@ -189,6 +190,7 @@ def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | N
 )
 @click.option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.")
 @data_options("weights", "row_names", "column_names")
+@option("--edges", help="Weights of edges from the new rows or columns to those of the run.", group="Data")
 @setting_options("memory_limit", "threads")
 @cluster_options
 def transform(store: str, matrix: Any, out: str, where: dict[str, Any], **options: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError, unknown
+from dnmf.run.coupled import GRAPHS, couple, given_names
 from dnmf.run.open import inputs_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watcher, Watchers
@@ -47,11 +48,13 @@ def make_survey(
 ) -> RankSurvey:
     """Run a survey; `dnmf.select_rank` describes it."""
     weights = options.pop("weights", None)
+    graphs = graphs_in(options)
     ranks = listed(ranks)
     settings = checked(ranks, n_runs, cv, options)
     source = emphasised(open_matrix(V, weights=weights, missing=settings.missing), settings)
     layout = source.layout
-    recipe = resolve(settings, layout, is_weighted(source))
+    coupling, origins = couple(graphs, settings, V, layout, layout.names)
+    recipe = resolve(settings, layout, is_weighted(source), coupling)
     rule = recipe.rule
     least = min(layout.shape)
     if max(ranks) > least:
@@ -60,20 +63,23 @@ def make_survey(
         tuple(sorted(int(rank) for rank in ranks)),
         tuple(range(settings.seed, settings.seed + n_runs)),
         cv,
-        scheme_of(holdout, settings, rule, layout),
+        scheme_of(holdout, settings, rule, layout, coupling is not None),
         settings,
         hashed_sample(layout.shape[1], sample, settings.seed),
     )
     watchers = Watchers.of(watchers)
     watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
-        header = header_of(source, request)
+        header = header_of(source, request) | ({"coupled": origins} if origins else {})
         kept = SurveyStore() if store is None else SurveyStore.create(store, header, overwrite, inputs_of(source))
         try:
             last = request.ranks[-1:]
             models = last if request.scheme == "bicross" else len(request.seeds) * last
             plan = partial(session.plan, settings)
-            widest = plan(survey_load(request, layout, rule, models, last if request.folds else (), kept=True))
+            load = survey_load(request, layout, rule, models, last if request.folds else (), kept=True)
+            if coupling is not None:
+                load = coupling.load(load, max(last), load.worked // (2 * max(last)) + 1)
+            widest = plan(load)
             run = Run(session, recipe, widest, watchers=watchers)
             try:
                 survey = SurveyRunner(run, request, kept, plan, cancel).run_missing()
@@ -82,6 +88,20 @@ def make_survey(
         finally:
             kept.close()
     return survey
+
+
+def graphs_in(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the graphs from the options and return them.
+
+    Raises
+    ------
+    SettingsError
+        For other data of the objective: they have the shape of one rank.
+    """
+    given = given_names(options)
+    for name in sorted(given - set(GRAPHS)):
+        raise SettingsError(f"{name} is not for a survey, whose models have several ranks; leave it out.")
+    return {name: options.pop(name) for name in sorted(given)}
 
 
 def listed(ranks: Any) -> list[Any]:
@@ -120,8 +140,11 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
     return settings
 
 
-def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> str:
-    """Return the scheme by which folds hold out entries, from its name or `"auto"`."""
+def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout, coupled: bool = False) -> str:
+    """Return the scheme by which folds hold out entries, from its name or `"auto"`.
+
+    Models that are `coupled` by a graph make passes over V: a block of held-out columns has no neighbours.
+    """
     if holdout not in ("auto", "bicross", "speckled"):
         raise unknown("holdout", holdout, ("auto", "bicross", "speckled"))
     if holdout == "bicross" and not fits(rule, layout, settings.rank):
@@ -134,6 +157,12 @@ def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> st
             f"holdout='bicross' is for models on a sketch of V, and {name}={getattr(settings, name)!r} is for passes "
             f"over V itself; leave {name} out, or use holdout='speckled'."
         )
+    if coupled and (holdout == "bicross" or settings.solver == "sketch"):
+        raise SettingsError(
+            "The models of a survey with a graph make passes over V; use holdout='speckled', and leave solver out."
+        )
+    if coupled:
+        return "speckled"
     if holdout == "speckled" and settings.solver == "sketch":
         raise SettingsError(
             "solver='sketch' fits the models on a sketch of V, and holdout='speckled' is for passes over V itself; "
