@@ -96,23 +96,24 @@ def _degrees(starts, weights, degrees):  # type: ignore[no-untyped-def]
 
 @kernel
 def _add_neighbours(starts, neighbours, weights, rows, sums):  # type: ignore[no-untyped-def]
+    rank = rows.shape[1]
     for column in range(len(starts) - 1):
-        own = sums[column]
         for edge in range(starts[column], starts[column + 1]):
-            weight, row = np.float64(weights[edge]), rows[neighbours[edge]]
-            for k in range(len(own)):
-                own[k] += weight * np.float64(row[k])
+            weight, other = np.float64(weights[edge]), neighbours[edge]
+            for k in range(rank):
+                sums[column, k] += weight * np.float64(rows[other, k])
 
 
 @kernel
 def _add_roughness(starts, neighbours, weights, rows, first, sums):  # type: ignore[no-untyped-def]
     """Add ½ Σ a_ij (x_i − x_j)² of the edges of some columns, which does not cancel as d x² − x e would."""
+    rank = rows.shape[1]
     for column in range(len(starts) - 1):
-        here = rows[first + column]
+        here = first + column
         for edge in range(starts[column], starts[column + 1]):
-            half, there = 0.5 * np.float64(weights[edge]), rows[neighbours[edge]]
-            for k in range(len(sums)):
-                step = np.float64(here[k]) - np.float64(there[k])
+            half, other = 0.5 * np.float64(weights[edge]), neighbours[edge]
+            for k in range(rank):
+                step = np.float64(rows[here, k]) - np.float64(rows[other, k])
                 sums[k] += half * step * step
 
 
