@@ -76,7 +76,7 @@ def parameters_of(settings: Settings, shape: tuple[int, int]) -> dict[str, Any]:
     W, H = l1_W + l2_W, l1_H + l2_H
     ratio = l1_W / W if W else l1_H / H if H else 0.0
     same = ["init", "solver", "tol", "shuffle", "missing", "n_runs"]
-    same += ["checkpoint_every", "memory_limit", "max_seconds", "threads"]
+    same += ["checkpoint_every", "memory_limit", "max_seconds", "threads", "graph_weight"]
     return {
         **{name: getattr(settings, name) for name in same},
         "n_components": settings.rank,
