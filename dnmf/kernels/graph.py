@@ -38,11 +38,14 @@ class Graph:
         Where the neighbours of every column start in the next two (n + 1,).
     neighbours, weights
         Numbers of the neighbours, and their weights.
+    owner
+        An object that is kept as long as the graph: that of the files from which the last two are mapped.
     """
 
     starts: NDArray[np.int64]
     neighbours: NDArray[np.integer[Any]]
     weights: Float
+    owner: object = None
 
     @property
     def size(self) -> int:
@@ -51,8 +54,9 @@ class Graph:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes."""
-        return int(self.starts.nbytes + self.neighbours.nbytes + self.weights.nbytes)
+        """Bytes in memory; mapped files do not count, since the system reads them again where it has no room."""
+        mapped = 0 if self.owner is not None else self.neighbours.nbytes + self.weights.nbytes
+        return int(self.starts.nbytes + mapped)
 
     def degrees(self, columns: slice = slice(None)) -> Vector:
         """Return the sum of the weights of every column, or of some."""

@@ -2,27 +2,34 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dnmf.checkpoint import Store
+from dnmf.engine import SpillFolder
+from dnmf.engine.session import memory_of
 from dnmf.errors import DataError, StoreError
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.graph import Graph
 from dnmf.kernels.penalty import Penalty
 from dnmf.settings import PENALTIES, Settings
 from dnmf.solvers.coupling import Coupling
+from dnmf.sources import Source
 from dnmf.sources.addresses import Address
 from dnmf.sources.alignment import aligned
 from dnmf.sources.base import Layout
 from dnmf.sources.graphs import digest_of_graph, located_graph, open_graph
+from dnmf.sources.mapped_graph import mapped_graph
 from dnmf.sources.names import Names
 
 GRAPHS, TARGETS = ("graph_W", "graph_H"), ("target_W", "target_H")
 # Options that are data besides V, and terms of the objective.
 COUPLED = (*GRAPHS, *TARGETS)
+# Copies of a graph that exist while it is made symmetric.
+COPIES = 8
 Origins = dict[str, dict[str, Any]]
 
 
@@ -76,7 +83,8 @@ def couple(
         factor = name[-1]
         if name in GRAPHS:
             located = located_graph(given[name], V)
-            graphs[factor] = open_graph(located, rows if factor == "W" else columns, name)
+            size = rows if factor == "W" else columns
+            graphs[factor] = open_graph(located, size, name, partial(map_large, limit=memory_of(settings)))
             digest = digest_of_graph(graphs[factor])
             location = str(Address.of(located)) if isinstance(located, (str, Path)) else None
         else:
@@ -100,6 +108,17 @@ def couple(
         graphs.get(short), graphs.get(long), settings.graph_weight, penalties[short], penalties[long], constant
     )
     return coupling, origins
+
+
+def map_large(source: Source, name: str, limit: int) -> Graph | None:
+    """Return the graph of a source that is too large for the memory `limit`, from temporary files; or None.
+
+    To make it symmetric in memory takes some `COPIES` of it.
+    """
+    if not source.layout.sparse or COPIES * source.layout.stored_bytes <= limit:
+        return None
+    folder = SpillFolder()
+    return mapped_graph(source, folder.path, name, folder)
 
 
 def couple_again(

@@ -1,6 +1,7 @@
 """Open a graph between the rows or the columns of V: its weights, symmetric and without loops."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from dnmf.errors import DataError, DataWarning, warn
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.graph import Graph
 from dnmf.sources.addresses import MARK
+from dnmf.sources.base import Layout, Source
 from dnmf.sources.blocks import read_block
 from dnmf.sources.opening import open_matrix
 
+Mapper = Callable[[Source, str], Graph | None]
 # The groups of an AnnData that hold graphs between its rows and between its columns.
 GRAPH_GROUPS = ("obsp/", "varp/")
 HOW = "give a SciPy sparse matrix, a NumPy array, or the address of one, as cells.h5ad::obsp/connectivities"
@@ -34,7 +37,7 @@ def located_graph(given: Any, V: Any) -> Any:
     return held[name]
 
 
-def open_graph(given: Any, size: int, name: str) -> Graph:
+def open_graph(given: Any, size: int, name: str, mapped: Mapper | None = None) -> Graph:
     """Return the weights of a graph between `size` rows or columns of V.
 
     Parameters
@@ -45,6 +48,8 @@ def open_graph(given: Any, size: int, name: str) -> Graph:
         n.
     name
         `"graph_W"` or `"graph_H"`.
+    mapped
+        Returns the graph of a source that is too large for memory, and None for others.
 
     Raises
     ------
@@ -56,12 +61,14 @@ def open_graph(given: Any, size: int, name: str) -> Graph:
     >>> open_graph(np.array([[0, 1, 0], [1, 0, 2], [0, 2, 0]]), 3, "graph_H").degrees().tolist()
     [1.0, 3.0, 2.0]
     """
-    matrix = _read(given, name)
-    axis = "rows" if name == "graph_W" else "columns"
-    if matrix.shape != (size, size):
-        raise DataError(
-            f"{name} has shape {matrix.shape}; V has {size} {axis}, and a graph between them has shape {(size, size)}."
-        )
+    source = open_matrix(given) if isinstance(given, (str, Path)) else None
+    if source is not None:
+        _check_shape(source.layout.user_shape, size, name)
+        found = None if mapped is None else mapped(source, name)
+        if found is not None:
+            return found
+    matrix = _read(given if source is None else source, name)
+    _check_shape(matrix.shape, size, name)
     matrix.sum_duplicates()
     bad = ~(np.isfinite(matrix.data) & (matrix.data >= 0))
     if bad.any():
@@ -119,15 +126,23 @@ def digest_of_graph(graph: Graph) -> str:
     return digest.hexdigest()
 
 
+def _check_shape(shape: tuple[int, ...], size: int, name: str) -> None:
+    axis = "rows" if name == "graph_W" else "columns"
+    if shape != (size, size):
+        raise DataError(
+            f"{name} has shape {shape}; V has {size} {axis}, and a graph between them has shape {(size, size)}."
+        )
+
+
 def _read(given: Any, name: str) -> Any:
     """Return a new CSC matrix of floats."""
+    given = open_matrix(given) if isinstance(given, (str, Path)) else given
     if scipy.sparse.issparse(given):
         matrix = given
-    elif isinstance(given, (str, Path)):
-        source = open_matrix(given)
-        blocks = [read_block(source, block, Scratch()) for block in range(source.layout.blocks)]
+    elif isinstance(getattr(given, "layout", None), Layout):
+        blocks = [read_block(given, block, Scratch(), name) for block in range(given.layout.blocks)]
         matrix = scipy.sparse.hstack([scipy.sparse.csc_array(block) for block in blocks], format="csc")
-        matrix = matrix.T if source.layout.transposed else matrix
+        matrix = matrix.T if given.layout.transposed else matrix
     else:
         matrix = np.asarray(given)
         if matrix.ndim != 2:

@@ -94,3 +94,34 @@ def test_bad_graphs_are_refused_before_a_pass(given, sentence):
 def test_bad_penalties_are_refused_in_one_sentence(options, sentence):
     with pytest.raises(dnmf.DnmfError, match=sentence):
         dnmf.factorize(np.ones((4, 5)), 2, **options)
+
+
+def large(size=60):
+    A = sp.random(size, size, 0.2, random_state=3, format="csc")
+    return (A + A.T).tocsc()
+
+
+def test_a_graph_that_is_too_large_is_mapped_with_the_same_bits(tmp_path, monkeypatch):
+    data = anndata.AnnData(np.random.default_rng(0).random((60, 8)), obsp={"near": large().tocsr()})
+    data.write_h5ad(tmp_path / "V.h5ad")
+    options = {"graph_W": "obsp/near", "max_passes": 4, "tol": 0}
+    held = dnmf.factorize(str(tmp_path / "V.h5ad"), 3, **options)
+    monkeypatch.setattr("dnmf.run.coupled.COPIES", 10**9)
+    found = dnmf.factorize(str(tmp_path / "V.h5ad"), 3, **options)
+    assert np.array_equal(np.asarray(held.W), np.asarray(found.W))
+    assert held.loss == found.loss
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (sp.csc_array(([1.0], ([4], [9])), shape=(60, 60)), r"graph_W is not symmetric, at node \d+ first, and is too"),
+        (sp.csc_array(([-9.0], ([4], [9])), shape=(60, 60)), r"graph_W\[\d, \d\] is -.*; the weights of a graph"),
+        (-large(), r"graph_W has no edge"),
+    ],
+)
+def test_a_large_graph_is_checked_block_by_block(change, sentence, tmp_path, monkeypatch):
+    sp.save_npz(tmp_path / "A.npz", (large() + change).tocsc())
+    monkeypatch.setattr("dnmf.run.coupled.COPIES", 10**9)
+    with pytest.raises(DataError, match=sentence):
+        dnmf.factorize(np.ones((60, 8)), 3, graph_W=tmp_path / "A.npz")
