@@ -55,8 +55,8 @@ def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
     )
 
 
-def check_matrix(settings: Settings, layout: Layout, weighted: bool, coupled: bool = False) -> None:
-    """Check the settings of a run against its matrix; `coupled` if it has a graph, a target or penalties of entries.
+def check_matrix(settings: Settings, layout: Layout, weighted: bool) -> None:
+    """Check the settings of a run against its matrix.
 
     Raises
     ------
@@ -67,11 +67,6 @@ def check_matrix(settings: Settings, layout: Layout, weighted: bool, coupled: bo
     _check_init(settings, layout, weighted)
     if settings.solver == "minibatch" and (settings.missing != "none" or weighted):
         raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
-    if settings.solver == "minibatch" and coupled:
-        raise SettingsError(
-            "solver='minibatch' takes no graph, target or penalties of single entries: they couple batches; use "
-            "solver='hals'."
-        )
 
 
 def check_missing(settings: Settings, layout: Layout) -> None:

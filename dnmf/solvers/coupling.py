@@ -134,6 +134,15 @@ class Below:
         penalty = penalty.plus(pull(H[self.own], sums, degrees, self.scale, H.dtype))
         return altered(rule, penalty_H=penalty, first=True)
 
+    def growth(self, H: Float, new: Float) -> Any:
+        """Return by how much the majoriser of h_k L h_kᵀ grows from H to the new H, for every component (r,)."""
+        if self.scale is None:
+            return 0.0
+        sums, degrees = H[self.rows + self.l1 + self.l2 : -1][self.own].astype(np.float64), H[-1].astype(np.float64)
+        before, after = H[self.own].astype(np.float64), new.astype(np.float64)
+        # d (h'² − h²) − (h' − h) (d h + e) = (h' − h) (d h' − e)
+        return 2 * np.einsum("kj,kj->k", after - before, degrees * after - sums)
+
     def measure(self, H: Float, new: Float, stats: Penalised) -> None:
         """Add the penalty of single entries of the model's new H (r, w)."""
         if self.l1 or self.l2:
@@ -204,7 +213,8 @@ class Coupled:
             parts.append(self._entries())
         if self._pulls(H):
             assert self.coupling.graph_H is not None
-            parts.append(NeighbourSums(self.coupling.graph_H, self._transposed(H, rows), self._layout.bounds))
+            sums = NeighbourSums(self.coupling.graph_H, self._transposed(H, rows), self._layout.bounds)
+            parts.append(self.engine.place(sums))
         return StackedFactor(*parts)
 
     def visiting(self, rule: Rule, W: Float, curvature: float, weight: float | None = None) -> Rule:

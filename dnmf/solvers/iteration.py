@@ -214,13 +214,14 @@ class Update:
         rows: int | None = None,
         own: slice = slice(None),
         weight: float | None = None,
+        W: Float | None = None,
     ) -> "Update":
         """Return the work of the pass from a state.
 
         The state may be that of one of several models, which has its `own` of all `rows` of H, and a `weight` for the
-        graphs.
+        graphs. `W` is another point to start from.
         """
-        model, coupled = Model.of(state.point), context.coupled
+        model, coupled = Model.of(state.point if W is None else W), context.coupled
         update = cls(context.rule, model, state.H.unscaled, state.norms, context.check, context.layout)
         if coupled is None:
             return update

@@ -77,7 +77,7 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
     SettingsError
         If options do not fit each other or the matrix.
     """
-    check_matrix(settings, layout, weighted, coupled=coupling is not None)
+    check_matrix(settings, layout, weighted)
     solver, rank = solver_of(settings), settings.rank
     rule = rule_of(settings, layout, weighted)
     sketching = solver == "sketch" and fits(rule, layout, rank) and (settings.solver == "sketch" or pays(layout, rank))

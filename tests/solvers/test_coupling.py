@@ -53,6 +53,7 @@ CASES = {
     "als": {"solver": "als"},
     "mu": {"solver": "mu"},
     "auto": {},
+    "minibatch": {"solver": "minibatch"},
     "weighted": {"solver": "hals", "weights": MASK},
     "weighted mu": {"solver": "mu", "weights": MASK},
     "newton": {"loss": "kullback-leibler"},

@@ -87,7 +87,6 @@ def test_bad_graphs_are_refused_before_a_pass(given, sentence):
         ({"target_H": np.ones((2, 4))}, r"target_H has shape \(2, 4\); give an array of shape \(2, 5\)\."),
         ({"target_H": np.full((2, 5), np.inf)}, r"target_H\[0, 0\] is inf; .* or NaN where there is no target"),
         ({"l1_H": [1, 2, 3]}, r"l1_H has 3 numbers, and rank=2; give one, or one for every component\."),
-        ({"solver": "minibatch", "graph_H": A}, r"solver='minibatch' takes no graph, target or penalties of single"),
         ({"graph_weight": -1}, r"graph_weight=-1 is not allowed; give a finite number of at least 0"),
     ],
 )
