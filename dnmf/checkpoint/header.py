@@ -8,7 +8,7 @@ from typing import Any
 from dnmf.checkpoint.commit import Commit, seal_of
 from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
-from dnmf.settings import Settings
+from dnmf.settings import DATA_OPTIONS, PENALTIES, Settings
 from dnmf.sources.collection import SCHEME, Collection, shown_location
 from dnmf.sources.prepared import check_steps
 from dnmf.sources.unfolding import Unfolding
@@ -185,7 +185,8 @@ def _fault_of_run(header: Mapping[str, Any]) -> str | None:
     if not isinstance(named, list) or not all(axis in ("rows", "columns") for axis in named):
         return f"named is {str(named)[:60]!r}"
     coupled = header.get("coupled", {})
-    if not isinstance(coupled, dict) or not all(map(_is_origin, coupled.values())):
+    known = isinstance(coupled, dict) and set(coupled) <= {*DATA_OPTIONS, *PENALTIES}
+    if not known or not all(map(_is_origin, coupled.values())):
         return f"coupled is {str(coupled)[:60]!r}"
     return None
 

@@ -175,3 +175,13 @@ def test_a_sketch_reaches_in_three_reads_what_plain_passes_need_many_for():
     plain = dnmf.factorize(blocks, 4, solver="hals", init="random", max_passes=40, extrapolate=False, **options)
     assert (np.diff(losses) <= 1e-12 * losses[0]).all()
     assert losses[1] <= plain.loss
+
+
+def test_a_sketch_with_a_graph_resumes_from_the_factors_of_its_trial(tmp_path):
+    options = {**GRAPHS, "solver": "sketch", "tol": 0}
+    whole = dnmf.factorize(BLOCKS, RANK, max_passes=5, **options)
+    dnmf.factorize(BLOCKS, RANK, max_passes=3, store=tmp_path / "run.zarr", **options)
+    assert len(list((tmp_path / "run.zarr").glob("checkpoints/*/trial/zarr.json"))) == 1
+    again = dnmf.resume(tmp_path / "run.zarr", BLOCKS, max_passes=5, **GRAPHS)
+    assert all(np.array_equal(one, two) for one, two in zip(factors(whole), factors(again), strict=True))
+    assert [record.loss for record in again.history] == [record.loss for record in whole.history]
