@@ -98,7 +98,7 @@ class Settings:
     The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖². D is ½‖V − WH‖² for `loss="frobenius"`,
     the generalised Kullback–Leibler divergence for `"kullback-leibler"`, the Itakura–Saito divergence for
     `"itakura-saito"`, and the β-divergence for a number β. D is a weighted sum over the entries that are not missing.
-    Graphs and targets add the terms in "Graphs and targets" of docs/mathematics.md.
+    Graphs and targets add the terms in docs/graphs.md.
 
     Attributes
     ----------

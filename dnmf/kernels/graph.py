@@ -10,7 +10,7 @@ m_ij = (x_i + x_j)/2, here taken from X̃. The sum falls apart into columns,
 
     ½ x L xᵀ ≤ Σ_j d_j x_j² − x_j (d_j x̃_j + e_j) + constant,   e = x̃A,
 
-which is a `Penalty` with l2 = 2 μ s_k d_j and l1 = −μ s_k (d_j x̃_kj + e_kj). See "Graphs" in docs/mathematics.md.
+which is a `Penalty` with l2 = 2 μ s_k d_j and l1 = −μ s_k (d_j x̃_kj + e_kj). See docs/graphs.md.
 """
 
 import dataclasses
