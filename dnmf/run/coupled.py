@@ -30,6 +30,8 @@ GRAPHS, TARGETS = ("graph_W", "graph_H"), ("target_W", "target_H")
 COUPLED = (*GRAPHS, *TARGETS)
 # Copies of a graph that exist while it is made symmetric.
 COPIES = 8
+# Why a join with weights is refused.
+SCALED = "its weights would scale factors against their graphs, targets and penalties"
 Origins = dict[str, dict[str, Any]]
 
 

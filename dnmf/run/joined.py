@@ -10,6 +10,7 @@ from dnmf.engine.factor import Factor
 from dnmf.engine.plan import Load
 from dnmf.errors import SettingsError
 from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.preparation.steps import WEIGHT
 from dnmf.kernels.rule import Model
 from dnmf.run.arrays import whole
 from dnmf.run.result import Result
@@ -52,6 +53,10 @@ class Joined:
             raise SettingsError(
                 f"edges pull as hard as the data for loss='frobenius', and the fit has loss={settings.loss!r}; leave "
                 "edges out."
+            )
+        if any(step.name == WEIGHT for step in result.steps):
+            raise SettingsError(
+                "edges need factors of one scale, and the fit is of a join with weights; leave edges out."
             )
         count = source.layout.user_shape[0 if axis == "rows" else 1]
         matrix = open_edges(edges, (count, result.shape[0 if axis == "rows" else 1]))

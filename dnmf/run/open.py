@@ -14,7 +14,7 @@ from dnmf.engine.plan import Plan
 from dnmf.engine.session import open_session, plan_here
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.run.arrays import named_factors
-from dnmf.run.coupled import COUPLED, couple, couple_again, given_names, split_arrays
+from dnmf.run.coupled import COUPLED, SCALED, couple, couple_again, given_names, split_arrays
 from dnmf.run.factors import Factors
 from dnmf.run.run import Run
 from dnmf.run.stored import stored_steps, stored_unfolding
@@ -27,7 +27,7 @@ from dnmf.solvers.initialise import check_fixed, check_given
 from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.base import Layout
-from dnmf.sources.emphasis import emphasised
+from dnmf.sources.emphasis import check_unweighted, emphasised
 from dnmf.sources.identity import fingerprint
 from dnmf.sources.joins import again, check_matrices, joined_form
 from dnmf.sources.names import Names
@@ -63,6 +63,8 @@ def new_run(
     layout = source.layout
     names = names_of(options, layout)
     coupling, origins = couple({**options, **arrays}, settings, V, layout, names)
+    if coupling is not None:
+        check_unweighted(source, SCALED)
     recipe = resolve(settings, layout, is_weighted(source), coupling)
     given = None if named else check_given(init, layout.user_shape, settings.rank, names)
     fixed = check_fixed(fixed_W, fixed_H, layout.user_shape, names)

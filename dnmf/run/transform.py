@@ -89,9 +89,8 @@ def transform(
     weights
         Weights of the new entries, or None. Missing entries are marked as in the fit.
     edges
-        Weights (new, fitted) of edges between the new rows (or columns) and those of the fit, a sparse matrix, an array
-        or the address of one: new ones are pulled towards their neighbours as in the fit, with its `graph_weight` and
-        relative to the mean sum of the weights of a new one.
+        Weights (new, fitted) of edges between the new rows (or columns) and those of the fit: new ones are pulled to
+        their neighbours with the `graph_weight` of the fit, relative to the mean sum of the weights of a new one.
     row_names, column_names
         Names of the rows and columns of V, if it has none or not those of the fit; as for `factorize`.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError, unknown
-from dnmf.run.coupled import GRAPHS, couple, given_names
+from dnmf.run.coupled import GRAPHS, SCALED, couple, given_names
 from dnmf.run.open import inputs_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watcher, Watchers
@@ -20,7 +20,7 @@ from dnmf.solvers.selection import resolve
 from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
-from dnmf.sources.emphasis import emphasised
+from dnmf.sources.emphasis import check_unweighted, emphasised
 from dnmf.sources.weighted import is_weighted
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.request import SurveyRequest, option_for_passes, sketchable, survey_load
@@ -54,6 +54,8 @@ def make_survey(
     source = emphasised(open_matrix(V, weights=weights, missing=settings.missing), settings)
     layout = source.layout
     coupling, origins = couple(graphs, settings, V, layout, layout.names)
+    if coupling is not None:
+        check_unweighted(source, SCALED)
     recipe = resolve(settings, layout, is_weighted(source), coupling)
     rule = recipe.rule
     least = min(layout.shape)

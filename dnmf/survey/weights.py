@@ -13,7 +13,7 @@ from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors
-from dnmf.run.coupled import GRAPHS, couple
+from dnmf.run.coupled import GRAPHS, SCALED, couple
 from dnmf.run.open import settings_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watch, Watchers
@@ -26,6 +26,7 @@ from dnmf.solvers.iteration import PassContext, iterate
 from dnmf.solvers.selection import Recipe, follow_of, resolve, rule_of
 from dnmf.solvers.state import State
 from dnmf.sources import Source, open_matrix
+from dnmf.sources.emphasis import check_unweighted
 from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles
 
 # Default number of passes of the models.
@@ -129,6 +130,7 @@ def select_graph_weight(
         raise SettingsError(f"cv={cv!r} is not allowed; give the number of folds, at least 2.")
     settings = _settings(rank, options)
     source = open_matrix(V, missing=settings.missing)
+    check_unweighted(source, SCALED)
     graphs = {name: options[name] for name in GRAPHS if options.get(name) is not None}
     coupling, _ = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
     assert coupling is not None
