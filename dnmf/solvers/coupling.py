@@ -88,8 +88,9 @@ class Coupling:
         worked, held = load.worked + below + 4 * rank * models, load.held + below
         if self.graph_H is not None:
             worked, held = worked + rank * models + 1, held + 2 * rank * models
-        extra = load.extra + sum(graph.nbytes for graph in graphs)
-        return load._replace(worked=worked, held=held, kept=load.kept + 8 * rank, extra=extra)
+        size = sum(graph.nbytes for graph in graphs)
+        base = None if load.base is None else self.load(load.base, rank, models)
+        return load._replace(worked=worked, held=held, kept=load.kept + 8 * rank, graphs=size, base=base)
 
 
 class Penalised(Protocol):
