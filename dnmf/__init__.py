@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dnmf import graphs as graphs
     from dnmf import preprocessing as preprocessing
     from dnmf.api import factorize as factorize
     from dnmf.api import iterate as iterate
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dnmf.sources.unfold import unfold as unfold
     from dnmf.survey.api import load_survey as load_survey
     from dnmf.survey.api import select_rank as select_rank
+    from dnmf.survey.weights import select_graph_weight as select_graph_weight
 
 __version__ = version("dnmf")
 
@@ -69,9 +71,10 @@ _HOMES = {
     "dnmf.sources.concat": ("concat",),
     "dnmf.sources.unfold": ("unfold",),
     "dnmf.survey.api": ("load_survey", "select_rank"),
+    "dnmf.survey.weights": ("select_graph_weight",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(["__version__", "preprocessing", *_HOME_OF])
+__all__ = sorted(["__version__", "graphs", "preprocessing", *_HOME_OF])
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Unpack, cast
 
+from dnmf.checkpoint.run_names import names_of
 from dnmf.engine.plan import Plan
 from dnmf.exports.factors import export as export
 from dnmf.kernels.floats import own_errors
 from dnmf.regression import spectra as spectra
 from dnmf.report import write_report as write_report
+from dnmf.run.coupled import couple
 from dnmf.run.display import showing
 from dnmf.run.open import new_run, old_run, plan_of, settings_of
 from dnmf.run.options import Options, shows_options
@@ -100,10 +102,24 @@ def factorize(
         Known columns (m, f) of W. They become the first components and do not change.
     fixed_H
         Known rows (g, n) of H, likewise.
+    graph_W, graph_H
+        Weights (m, m) of a graph between the rows of V, or (n, n) between its columns: a sparse matrix or an array, the
+        address of one, or for an AnnData `"obsp/…"` or `"varp/…"`. Neighbours get similar rows of W, or columns of H;
+        see `dnmf.graphs`. Weights are at least 0; the diagonal is ignored, and the larger of the weights of both
+        directions counts.
+    graph_weight
+        Weight λ of both graphs, relative to the data and to the mean degree: with 1, neighbours pull about as hard as
+        the data.
+    target_W, target_H, target_weight
+        Matrices (m, r) and (r, n) that a factor is pulled towards, by ½ τ ‖W − T‖² with the weight τ; NaN where there
+        is no target.
     row_names, column_names
         Names of rows and columns, in place of those that V has: texts, or the path of a file with one name per line or
         a list in JSON. They are available as `Result.names` and saved in the store.
-    l1_W, l2_W, l1_H, l2_H, forget, shuffle, sweeps, seed, n_runs, tol
+    l1_W, l2_W, l1_H, l2_H
+        Penalties: a number, or one for every component (r,). Or a matrix with one for every entry, (m, r) for W and
+        (r, n) for H, every row (m, 1) or every column (1, n).
+    forget, shuffle, sweeps, seed, n_runs, tol
         See `Settings`.
     max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads
         See `Settings`.
@@ -195,8 +211,9 @@ def resume(
     watchers, progress, cancel, client
         As in `factorize`; the cluster may be a different one.
     options
-        `weights`, if they have moved or were in memory; `row_names` and `column_names`, in place of the stored ones;
-        and new values of `tol`, `max_passes`, `max_seconds`, `checkpoint_every`, `keep`, `memory_limit` and `threads`.
+        `weights`, graphs, targets and penalty matrices, if they have moved or were in memory; `row_names` and
+        `column_names`, in place of the stored ones; and new values of `tol`, `max_passes`, `max_seconds`,
+        `checkpoint_every`, `keep`, `memory_limit` and `threads`.
 
     Returns
     -------
@@ -258,7 +275,8 @@ def plan(V: Any, rank: int | None = None, **options: Unpack[Options]) -> Plan:
     """
     weights, settings = options.get("weights"), settings_of({"rank": rank, **options})
     layout = emphasised(open_matrix(V, weights=weights, missing=settings.missing), settings).layout
-    return plan_of(layout, settings, weights is not None)
+    coupling, _ = couple(dict(options), settings, V, layout, names_of(options, layout))
+    return plan_of(layout, settings, weights is not None, coupling)
 
 
 Result.operations = cast(Operations, sys.modules[__name__])

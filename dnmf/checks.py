@@ -7,6 +7,8 @@ from dataclasses import Field
 from types import UnionType
 from typing import Any, get_args
 
+import numpy as np
+
 from dnmf.errors import SettingsError, unknown
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -65,6 +67,17 @@ def nonnegative(name: str, given: Any) -> float:
     if not _is_number(given) or not 0 <= given < math.inf:
         raise SettingsError(f"{name}={given!r} is not allowed; give a finite number of at least 0.")
     return float(given)
+
+
+def penalty(name: str, given: Any) -> float | tuple[float, ...]:
+    """Return a finite number of at least 0, or one for every component.
+
+    >>> penalty("l1_H", 0.5), penalty("l1_H", [1, 0])
+    (0.5, (1.0, 0.0))
+    """
+    if isinstance(given, (list, tuple, np.ndarray)) and np.ndim(given) == 1:
+        return tuple(nonnegative(name, one) for one in given)
+    return nonnegative(name, given)
 
 
 def fraction(name: str, given: Any) -> float:

@@ -17,8 +17,9 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, panels
 from dnmf.kernels.blocks.sums import Summable
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.preparation.moments import Moments
 from dnmf.kernels.preparation.steps import Step
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot

@@ -18,6 +18,8 @@ Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 
 # β of the named losses.
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
+# The penalties of both factors.
+PENALTIES = ("l1_W", "l2_W", "l1_H", "l2_H")
 # Names of losses in other packages.
 LOSS_ALIASES = dict.fromkeys(("euclidean", "fro", "gaussian", "l2", "mse"), "frobenius")
 LOSS_ALIASES |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": "itakura-saito"}
@@ -96,6 +98,7 @@ class Settings:
     The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖². D is ½‖V − WH‖² for `loss="frobenius"`,
     the generalised Kullback–Leibler divergence for `"kullback-leibler"`, the Itakura–Saito divergence for
     `"itakura-saito"`, and the β-divergence for a number β. D is a weighted sum over the entries that are not missing.
+    Graphs and targets add the terms in docs/graphs.md.
 
     Attributes
     ----------
@@ -147,10 +150,34 @@ class Settings:
         "Updates of each block of H in a pass, for solvers `mu` and `hals`; by default chosen by the solver.",
         largest=MOST_SWEEPS,
     )
-    l1_W: float = option(0.0, "Model", "L1 penalty on W.")
-    l2_W: float = option(0.0, "Model", "L2 penalty on W.")
-    l1_H: float = option(0.0, "Model", "L1 penalty on H.")
-    l2_H: float = option(0.0, "Model", "L2 penalty on H.")
+    l1_W: float | tuple[float, ...] = option(
+        0.0,
+        "Model",
+        "L1 penalty on W: a number, or one for every component.",
+        check=checks.penalty,
+    )
+    l2_W: float | tuple[float, ...] = option(
+        0.0,
+        "Model",
+        "L2 penalty on W: a number, or one for every component.",
+        check=checks.penalty,
+    )
+    l1_H: float | tuple[float, ...] = option(
+        0.0,
+        "Model",
+        "L1 penalty on H: a number, or one for every component.",
+        check=checks.penalty,
+    )
+    l2_H: float | tuple[float, ...] = option(
+        0.0,
+        "Model",
+        "L2 penalty on H: a number, or one for every component.",
+        check=checks.penalty,
+    )
+    graph_weight: float = option(
+        1.0, "Model", "Weight of graph_W and graph_H: with 1, neighbours pull about as hard as the data."
+    )
+    target_weight: float = option(1.0, "Model", "Weight of target_W and target_H.")
     missing: Missing = option(
         "none",
         "Data",
@@ -207,6 +234,12 @@ class Settings:
                 raise SettingsError(
                     f"{name} has {count} {lines}, and rank={self.rank}; give a rank of at least {count}."
                 )
+        for name in PENALTIES:
+            given = getattr(self, name)
+            if isinstance(given, tuple) and len(given) != self.rank:
+                raise SettingsError(
+                    f"{name} has {len(given)} numbers, and rank={self.rank}; give one, or one for every component."
+                )
 
     @property
     def beta(self) -> float:
@@ -226,7 +259,8 @@ class Settings:
 
     def to_options(self) -> dict[str, Any]:
         """Return the settings as a mapping of plain values, the inverse of `from_options`."""
-        return dataclasses.asdict(self)
+        options = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
     def replace(self, options: Mapping[str, Any]) -> Self:
         """Return a copy with changed options, which are checked."""
@@ -250,6 +284,10 @@ DATA_OPTIONS = {
     "weights": "Weights of the entries, at least 0: a matrix of the same shape, cut along the same axis.",
     "fixed_W": "Known columns of W, held fixed as the first components.",
     "fixed_H": "Known rows of H, held fixed as the first components.",
+    "graph_W": "Weights of a graph between the rows of V, whose neighbours get similar rows of W.",
+    "graph_H": "Weights of a graph between the columns of V, whose neighbours get similar columns of H.",
+    "target_W": "Values that W is pulled towards, a matrix (m, r); NaN for none.",
+    "target_H": "Values that H is pulled towards, a matrix (r, n); NaN for none.",
     "row_names": "Names of the rows: a text file with one per line, a column as names.tsv::1, or a .json list.",
     "column_names": "Names of the columns: a text file with one per line, a column as names.tsv::1, or a .json list.",
 }

@@ -75,6 +75,11 @@ def test_the_types_of_dividing_cells_are_recognised(run):
     assert names["likeness"].min() > 0.9
 
 
+def test_neighbours_recover_the_maps(run):
+    correlations = run("neighbours", "--size", 64)["correlations"]
+    assert correlations[10.0] > 0.98 > 0.9 > correlations[0.0]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere mapped files count as memory")
 def test_the_memory_stays_below_its_limit(tmp_path):
     command = [sys.executable, EXAMPLES / "larger_than_memory.py", "--out", tmp_path, "--size", "400"]

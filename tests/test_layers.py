@@ -18,6 +18,7 @@ ORDER = [
     "checkpoint",
     "inspection",
     "run",
+    "graphs",
     "exports",
     "survey",
     "report",
@@ -46,7 +47,7 @@ HOMES = {
     "rich": {"cli", "run"},
     "jinja2": {"inspection", "report"},
     "matplotlib": {"inspection"},
-    "sklearn": {"cli", "estimator", "sources", "survey"},
+    "sklearn": {"cli", "estimator", "graphs", "sources", "survey"},
     "numba": {"kernels"},
 }
 MODULES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}

@@ -12,7 +12,7 @@ import dnmf
 from dnmf.checks import parse_bytes
 from dnmf.errors import DnmfError, SettingsError, unknown
 from dnmf.run.options import Options
-from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, Init, Settings
+from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, PENALTIES, Init, Settings
 
 WHOLE = ["rank", "max_passes", "checkpoint_every", "keep", "threads", "sweeps"]
 REAL = ["l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds"]
@@ -34,6 +34,9 @@ def test_values_other_than_whole_numbers_from_one_are_refused(name, value):
 @pytest.mark.parametrize("value", [-1, -1e-300, np.nan, np.inf, "0.5", "much", [1.0], True, np.True_, 1j])
 @pytest.mark.parametrize("name", REAL)
 def test_values_other_than_finite_numbers_from_zero_are_refused(name, value):
+    if isinstance(value, list) and name in PENALTIES:  # a penalty of every component
+        assert getattr(Settings(**{"rank": 1, name: value}), name) == (1.0,)
+        return
     with pytest.raises(SettingsError, match=rf"^{name}=.* is not allowed; give a finite number of at least 0\.$"):
         Settings(**{"rank": 1, name: value})
 
@@ -168,7 +171,7 @@ def test_every_option_is_described_where_it_is_defined():
 def test_the_typed_keywords_are_the_options():
     typed = get_type_hints(Options)
     assert set(typed) == {*OPTIONS, *DATA_OPTIONS}
-    wider = {"init": Init | tuple[Any, Any], "memory_limit": int | str | None}
+    wider = {"init": Init | tuple[Any, Any], "memory_limit": int | str | None, **dict.fromkeys(PENALTIES, Any)}
     assert {name: typed[name] for name in OPTIONS} == {name: of.type for name, of in OPTIONS.items()} | wider
 
 

@@ -15,9 +15,11 @@ FORMAT = 1
 GROUP = re.compile(r"checkpoints/[0-9]{6,18}-[0-9a-f]{12}")
 # The state of a method besides the factors: numbers in the state, and an array.
 GUIDE = "guide"
+# The long factor that the next pass starts from, if that is not the one of the state.
+TRIAL = "trial"
 GUIDE_PARTS = ("pending", "ahead", "probes", "bold", "sums")
 GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
-NUMBERS = {"loss", "relative_error", "optimality"}
+NUMBERS = {"loss", "relative_error", "optimality", "curvature"}
 STATE = {"norms", "runs", "parts", GUIDE, *NUMBERS}
 RECORD = {field.name for field in dataclasses.fields(Record)}
 # Figures of a record of the history that may be missing, and those that may not.
@@ -36,7 +38,7 @@ class Commit:
     group
         The group of its factors in the store.
     digests
-        Digests of every chunk of W and of H, and of the guide if there is one.
+        Digests of every chunk of W and of H, and of the guide and the trial if there are any.
     state
         Numbers of the state: norms, loss, relative error, optimality, and those of the guide; if several models
         advance together, also the loss, relative error, optimality and guide of each.
@@ -77,7 +79,7 @@ class Commit:
             type(self.passes) is int
             and isinstance(self.group, str)
             and GROUP.fullmatch(self.group)
-            and {"W", "H"} <= set(self.digests) <= {"W", "H", GUIDE}
+            and {"W", "H"} <= set(self.digests) <= {"W", "H", GUIDE, TRIAL}
             and all(isinstance(text, str) for texts in self.digests.values() for text in texts)
             and set(self.state) <= STATE
             and isinstance(self.state["norms"], list)

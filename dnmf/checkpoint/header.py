@@ -9,7 +9,7 @@ from typing import Any
 from dnmf.checkpoint.commit import Commit, seal_of
 from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
-from dnmf.settings import Settings
+from dnmf.settings import DATA_OPTIONS, PENALTIES, Settings
 from dnmf.sources.collection import SCHEME, Collection, shown_location
 from dnmf.sources.prepared import check_steps
 from dnmf.sources.unfolding import Unfolding
@@ -19,7 +19,8 @@ from dnmf.storage.urls import object_errors
 
 NAME = "zarr.json"
 RUN, SURVEY = "dnmf", "dnmf_survey"
-# The newest format, that of joined matrices; and the first one whose headers are sealed, that of single ones.
+# The newest format, that of joined matrices and of objectives with other data than V; and the first one whose headers
+# are sealed, that of others.
 FORMAT, SEALED = 3, 2
 SEAL = "seal"
 # The most bytes of a header or record: blocks and passes take tens of bytes each.
@@ -30,7 +31,7 @@ MOST_TEXT, MOST_PATH = 1000, 2**16
 FIELDS = {"format", "fingerprint", "settings", "location", "transposed", "bounds"}
 RUN_FIELDS = FIELDS | {"given"}
 SURVEY_FIELDS = FIELDS | {"ranks", "n_runs", "cv", "holdout", "sample"}
-ALSO = {"weights", "prepared", "named", "estimator", "unfolded", "joined", "saved"}
+ALSO = {"weights", "prepared", "named", "estimator", "unfolded", "joined", "saved", "coupled"}
 
 
 def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) -> None:
@@ -42,7 +43,7 @@ def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) ->
 
 def formatted(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return a header with the version of its format: the oldest that has all of its fields."""
-    return {**header, "format": FORMAT if header.get("joined") else SEALED}
+    return {**header, "format": FORMAT if header.get("joined") or header.get("coupled") else SEALED}
 
 
 def attributes_of(place: Location, kind: str) -> dict[str, Any] | None:
@@ -190,6 +191,10 @@ def _fault_of_run(header: Mapping[str, Any]) -> str | None:
     named = header.get("named") or []
     if not isinstance(named, list) or not all(axis in ("rows", "columns") for axis in named):
         return f"named is {str(named)[:60]!r}"
+    coupled = header.get("coupled", {})
+    known = isinstance(coupled, dict) and set(coupled) <= {*DATA_OPTIONS, *PENALTIES}
+    if not known or not all(map(_is_known, coupled.values())):
+        return f"coupled is {str(coupled)[:60]!r}"
     return None if _is_origin(header.get("saved", {})) else f"saved is {str(header['saved'])[:60]!r}"
 
 
@@ -236,6 +241,13 @@ def _fault_of_matrix(header: Mapping[str, Any]) -> str | None:
     if bounds[-1] != shape[0 if header["transposed"] else 1]:
         return f"the blocks end at {bounds[-1]}, and the shape is {shape}"
     return None
+
+
+def _is_known(given: Any) -> bool:
+    """Return whether a value describes a graph or an array by its location and digest."""
+    if not isinstance(given, dict) or given.keys() != {"location", "digest"}:
+        return False
+    return _is_place(given["location"]) and isinstance(given["digest"], str) and len(given["digest"]) < MOST_TEXT
 
 
 def _is_place(given: Any) -> bool:

@@ -38,7 +38,7 @@ def save_state(
         "history": [record.to_dict() for record in history],
         "verdict": None if verdict is None else {"sentence": verdict.sentence, "converged": verdict.converged},
     }
-    return store.save(state.W, state.H, bounds, record, keep, guide)
+    return store.save(state.W, state.H, bounds, record, keep, guide, state.carry.H_trial)
 
 
 def arrays_of(carry: MethodState) -> dict[str, Float | None]:
@@ -61,6 +61,8 @@ def numbers_of(state: State, passed: bool) -> dict[str, Any]:
     }
     if passed:
         numbers |= {"loss": state.loss, "relative_error": state.relative_error, "optimality": state.optimality}
+    if state.curvature:
+        numbers["curvature"] = state.curvature
     return numbers
 
 
@@ -81,8 +83,12 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     runs, parts = tuple(numbers.pop("runs", ())), numbers.pop("parts", [])
     array, factor = store.guide(commit), StoredFactor(long, layout.bounds, layout.transposed)
 
+    ahead = store.trial(commit)
+    trial = None if ahead is None else StoredFactor(ahead, layout.bounds, layout.transposed)
+
     def state_of(numbers: dict[str, Any], W: Float, start: int) -> State:
         carry = saved_method_state(numbers.get("guide"), array, whole.dtype, start)
+        carry = dataclasses.replace(carry, H_trial=trial)
         seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank")}
         seen = seen if commit.history else {}
         return State(commit.passes, W, factor, norms, **seen, carry=carry, runs=runs)

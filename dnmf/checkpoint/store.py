@@ -7,14 +7,14 @@ from typing import Any
 
 import zarr
 
-from dnmf.checkpoint.arrays import write_factors, write_whole
-from dnmf.checkpoint.cleanup import is_begun, sweep_checkpoints, sweep_drafts
-from dnmf.checkpoint.commit import GUIDE, Commit, is_finished
+from dnmf.checkpoint.arrays import write_factors, write_long, write_whole
+from dnmf.checkpoint.cleanup import sweep_checkpoints, sweep_drafts
+from dnmf.checkpoint.commit import GUIDE, TRIAL, Commit, is_finished
 from dnmf.checkpoint.header import find_header, formatted, read_header, write_header
 from dnmf.checkpoint.names import NAMES, write_names
 from dnmf.checkpoint.read import open_array, read_array
 from dnmf.checkpoint.records import DAMAGE, Records, new_group
-from dnmf.checkpoint.targets import check_apart
+from dnmf.checkpoint.targets import check_apart, refuse_existing
 from dnmf.checkpoint.verify import fault_of
 from dnmf.engine.factor import Factor
 from dnmf.errors import StoreError, StoreWarning, warn
@@ -66,10 +66,10 @@ class Store:
         header = formatted(header)
         check_apart(str(place), origins)
         with explained(f"The store {place}"):
-            _refuse(place, overwrite)
+            refuse_existing(place, overwrite)
             held = place.lock()
             try:
-                _refuse(place, overwrite)  # another run may have written before the lock was taken
+                refuse_existing(place, overwrite)  # another run may have written before the lock was taken
                 clear(place, "commits")
                 place.remove(NAMES)
                 write_header(place, header)
@@ -134,11 +134,13 @@ class Store:
         record: Mapping[str, Any],
         keep: int,
         guide: Float | None = None,
+        trial: Factor | None = None,
     ) -> bool:
         """Write a checkpoint, commit it, and delete the oldest ones beyond `keep`; return whether it was new.
 
         The checkpoint of a finished run replaces one of the same pass that is not finished. `record` has the fields of
-        a `Commit` except group and digests; `guide` (m, q) is the array of the method's state.
+        a `Commit` except group and digests; `guide` (m, q) is the array of the method's state, and `trial` the H that
+        the next pass starts from, if that is another one.
         """
         passes = int(record["passes"])
         before = self.commit if self.commit is not None and self.commit.passes == passes else None
@@ -150,6 +152,9 @@ class Store:
                 digests = write_factors(self.place, group, W, H, bounds, bool(self.header["transposed"]))
                 if guide is not None:
                     digests[GUIDE] = [write_whole(self.place, f"{group}/{GUIDE}", guide)]
+                if trial is not None:
+                    where = self.place.zarr(f"{group}/{TRIAL}")
+                    digests[TRIAL] = write_long(where, trial, bounds, W.shape[1], W.dtype, self.header["transposed"])
                 self.place.keep(group)
                 if self._held:
                     self._held.check()
@@ -237,6 +242,10 @@ class Store:
         """Return the array of the state of the method (m, q), or None."""
         return read_array(open_array(self.place, commit, GUIDE)) if GUIDE in commit.digests else None
 
+    def trial(self, commit: Commit) -> zarr.Array[Any] | None:
+        """Return the long factor that the pass after a commit starts from, or None if it is that of the commit."""
+        return open_array(self.place, commit, TRIAL) if TRIAL in commit.digests else None
+
     def scratch(self) -> Path | None:
         """Return the folder for blocks that do not fit in memory, which is deleted with the run; None in a bucket."""
         return self.place.scratch()
@@ -273,26 +282,3 @@ def is_store(path: str | Path) -> bool:
         return False
     with explained(f"The store {path}", "opened"):
         return find_header(location_at(path)) is not None
-
-
-def check_new(path: str | Path, overwrite: bool, origins: Sequence[Any] = ()) -> None:
-    """Raise StoreError if a new store may not replace the content of a path or URL, or lies in one of the origins."""
-    place = location_at(path)
-    check_apart(str(place), origins)
-    with explained(f"The store {place}"):
-        _refuse(place, overwrite)
-
-
-def _refuse(place: Location, overwrite: bool) -> None:
-    """Raise StoreError if a new store may not replace the content of a place."""
-    if not place.exists():
-        return
-    with contextlib.suppress(NotADirectoryError):
-        if not is_begun(place.names()):
-            return  # a run was killed here before it had a header
-    if not overwrite:
-        raise StoreError(
-            f"{place} already exists; resume it, choose another path, or pass overwrite=True (--overwrite)."
-        )
-    if find_header(place) is None:
-        raise StoreError(f"{place} is not a store of dnmf, and is not overwritten; delete it, or give another path.")

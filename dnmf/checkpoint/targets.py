@@ -5,13 +5,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zarr.storage import StoreLike
 
+from dnmf.checkpoint.cleanup import is_begun
 from dnmf.checkpoint.header import NAME, RUN, SURVEY, attributes_of, find_header, read_json
 from dnmf.errors import StoreError
 from dnmf.sources.addresses import Address
@@ -230,3 +231,26 @@ def _objects_appearing(bucket: Bucket, check: Callable[[], object]) -> Iterator[
         bucket.copy_tree(draft, "")
     finally:
         bucket.remove_tree(draft)
+
+
+def check_new(path: str | Path, overwrite: bool, origins: Sequence[Any] = ()) -> None:
+    """Raise StoreError if a new store may not replace the content of a path or URL, or lies in one of the origins."""
+    place = location_at(path)
+    check_apart(str(place), origins)
+    with durable.explained(f"The store {place}"):
+        refuse_existing(place, overwrite)
+
+
+def refuse_existing(place: Location, overwrite: bool) -> None:
+    """Raise StoreError if a new store may not replace the content of a place."""
+    if not place.exists():
+        return
+    with contextlib.suppress(NotADirectoryError):
+        if not is_begun(place.names()):
+            return  # a run was killed here before it had a header
+    if not overwrite:
+        raise StoreError(
+            f"{place} already exists; resume it, choose another path, or pass overwrite=True (--overwrite)."
+        )
+    if find_header(place) is None:
+        raise StoreError(f"{place} is not a store of dnmf, and is not overwritten; delete it, or give another path.")

@@ -11,7 +11,7 @@ from zarr.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
 from dnmf.checkpoint.arrays import CHECKSUM_BYTES, chunk_key, digest
-from dnmf.checkpoint.commit import GUIDE, Commit, guide_columns
+from dnmf.checkpoint.commit import GUIDE, TRIAL, Commit, guide_columns
 from dnmf.checkpoint.header import read_json
 from dnmf.checkpoint.records import DAMAGE
 from dnmf.errors import DnmfError, exhausted
@@ -36,6 +36,8 @@ def fault_of(place: Location, header: Mapping[str, Any], commit: Commit) -> str 
     shapes = {"W": [shape[0], rank], "H": [rank, shape[1]]}
     if GUIDE in commit.digests:
         shapes[GUIDE] = [shape[1 if header["transposed"] else 0], guide_columns(commit.state)]
+    if TRIAL in commit.digests:
+        shapes[TRIAL] = shapes["W" if header["transposed"] else "H"]
     found = {}
     for name, expected in shapes.items():
         try:

@@ -11,7 +11,7 @@ from dnmf import api
 from dnmf.checkpoint import Store, is_store, read_names
 from dnmf.checkpoint.header import describe
 from dnmf.cli import demo as demonstration
-from dnmf.cli.commands import consensus, export, rank, report, spectra, top
+from dnmf.cli.commands import consensus, export, graph_weight, rank, report, spectra, top
 from dnmf.cli.configs import cluster_config
 from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
@@ -63,6 +63,7 @@ def main() -> None:
 main.add_command(top)
 main.add_command(rank)
 main.add_command(consensus)
+main.add_command(graph_weight)
 main.add_command(export)
 main.add_command(report)
 main.add_command(spectra)
@@ -118,7 +119,7 @@ def fit(
 @main.command()
 @click.argument("store")
 @option("--matrix", multiple=True, help="The matrix, if it has moved; repeat it for joined ones.", group="Data")
-@data_options("row_names", "column_names")
+@data_options("row_names", "column_names", "graph_W", "graph_H", "target_W", "target_H")
 @setting_options(*ADJUSTABLE, defaults=False)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options
@@ -128,8 +129,10 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
     Options that are not given keep the values that they have in STORE.
     """
     with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
+        chosen = given(options)
+        chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
-        result = api.resume(store, again(matrix), **shown, cancel=cancel, client=client, **given(options))
+        result = api.resume(store, again(matrix), **shown, cancel=cancel, client=client, **chosen)
         print_result(result, as_json)
 
 
@@ -182,6 +185,7 @@ def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | N
 )
 @click.option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.")
 @data_options("weights", "row_names", "column_names")
+@option("--edges", help="Weights of edges from the new rows or columns to those of the run.", group="Data")
 @setting_options("memory_limit", "threads")
 @cluster_options
 def transform(store: str, matrix: Any, out: str, where: dict[str, Any], **options: Any) -> None:

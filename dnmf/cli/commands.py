@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 from dnmf import api
-from dnmf.checkpoint.store import check_new
+from dnmf.checkpoint.targets import check_new
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
     Command,
@@ -40,6 +40,7 @@ from dnmf.settings import OPTIONS
 from dnmf.sources.base import Axis
 from dnmf.survey.api import load_survey, select_rank
 from dnmf.survey.consensus import DENSITY_THRESHOLD, NEIGHBOURS
+from dnmf.survey.weights import select_graph_weight
 
 
 @click.command(cls=Command)
@@ -145,8 +146,8 @@ HOLDOUT = "Entries to hold out: bicross, speckled, auto, or a .npy or .npz file 
 @option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing survey and start a new one.", group="Store")
 @matrix_options
-@data_options("weights")
-@setting_options(*(name for name in OPTIONS if name not in ("n_runs", "max_seconds")))
+@data_options("weights", "graph_W", "graph_H")
+@setting_options(*(name for name in OPTIONS if name not in ("n_runs", "max_seconds", "target_weight")))
 @json_option("Write one JSON object per pass and per rank to stdout.")
 @cluster_options
 def rank(
@@ -179,6 +180,46 @@ def rank(
         click.echo(json.dumps({"suggested": survey.suggest().rank, "reason": str(survey.suggest())}))
     else:
         show_survey(survey)
+
+
+class Weights(click.ParamType):  # type: ignore[type-arg]  # as Ranks
+    """Weights given as text: `0,1,3.5`."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        """Return the weights."""
+        try:
+            return [float(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of weights; give them as 0,1,3.", param, ctx)
+
+
+NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_seconds", "checkpoint_every", "keep")
+
+
+@click.command("graph-weight", cls=Command)
+@click.argument("matrix")
+@click.option("--rank", type=int, required=True, help="Number of components.")
+@click.option("--graph-weights", type=Weights(), default="0,0.3,1,3,10", show_default=True, help="Weights to try.")
+@click.option("--cv", type=int, default=3, show_default=True, help="Folds to hold out.")
+@data_options("graph_W", "graph_H")
+@setting_options(*(name for name in OPTIONS if name not in NOT_OF_WEIGHTS))
+@json_option("Write one JSON object per pass and per weight to stdout.")
+@cluster_options
+def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], **options: Any) -> None:
+    """Choose the weight of a graph of MATRIX by the error on held-out entries.
+
+    The models of all weights and folds share every read of MATRIX.
+    """
+    with watching(as_json) as watchers, chosen_cluster(**where) as client:
+        survey = select_graph_weight(matrix, rank, watchers=watchers, client=client, **given(options))
+    if as_json:
+        for row in zip(*survey.table().values(), strict=True):
+            click.echo(json.dumps(dict(zip(survey.table(), row, strict=True)), allow_nan=False))
+        click.echo(json.dumps({"suggested": survey.suggest()}))
+    else:
+        click.echo(f"{survey}\nsuggested  {survey.suggest():g}")
 
 
 @click.command(cls=Command)

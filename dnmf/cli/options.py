@@ -10,7 +10,7 @@ import click
 
 from dnmf.checks import kind_of
 from dnmf.preprocessing import NAMED
-from dnmf.settings import DATA_OPTIONS, OPTION_ALIASES, OPTIONS, Group
+from dnmf.settings import DATA_OPTIONS, OPTION_ALIASES, OPTIONS, PENALTIES, Group
 from dnmf.sources.base import Axis
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
@@ -36,7 +36,7 @@ Function = Callable[..., Any]
 
 
 # Options for data that are read whole from a .npy file.
-ARRAYS = ("fixed_W", "fixed_H")
+ARRAYS = ("fixed_W", "fixed_H", "target_W", "target_H")
 # The key of the arguments of a command, as they were typed, in `click.Context.meta`.
 ARGUMENTS = "dnmf.arguments"
 
@@ -98,7 +98,11 @@ def setting_options(*names: str, defaults: bool = True) -> Callable[[Function], 
             if defaults and of.default is not None:
                 text += f"  [default: {_shown(of)}]"
             metavar = of.metadata.get("metavar", "NAME") if kind is str else None
-            chosen = {"type": kind, "metavar": metavar, "group": of.metadata["group"]}
+            chosen = {
+                "type": Numbers() if name in PENALTIES else kind,
+                "metavar": metavar,
+                "group": of.metadata["group"],
+            }
             function = option(flag, name, default=None, help=text, **chosen)(function)
         return function
 
@@ -127,6 +131,22 @@ def matrix_options(function: Function) -> Function:
     steps = click.Choice(list(NAMED))
     text = "Preprocessing step; may be repeated."
     return option("--prepare", "steps", multiple=True, type=steps, help=text, group="Data")(function)
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
+    """A number, or one for every component with commas between them: `0.1` or `0.1,0,2`."""
+
+    name = "NUMBER[,…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number or the list."""
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = [float(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not allowed; give a number, or one for every component, as 0.1,0,2.", param, ctx)
+        return numbers if len(numbers) > 1 else numbers[0]
 
 
 def json_option(text: str) -> Callable[[Function], Function]:

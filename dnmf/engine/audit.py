@@ -135,6 +135,10 @@ class AuditEngine:
                 self._norms[block] = norm
         return total.inner
 
+    def place(self, factor: Factor) -> Factor:
+        """Return a factor that many passes read, where the tasks of each get it fast."""
+        return self.engine.place(factor)
+
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns."""
         return self.engine.fetch(block, columns)

@@ -33,6 +33,8 @@ class Load(NamedTuple):
         Numbers that the driver holds for every row of V.
     extra
         Further bytes that the driver holds.
+    graphs
+        Bytes of graphs between rows or columns.
     panels
         Arrays of the size of a narrow panel that a task allocates: weights, lists of entries, and their products.
     copies
@@ -50,6 +52,7 @@ class Load(NamedTuple):
     held: int
     kept: int
     extra: int = 0
+    graphs: int = 0
     panels: int = 0
     copies: int = 0
     base: "Load | None" = None
@@ -132,6 +135,7 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
         f"for sums over the {rows} {held}": (waiting * load.sums + threads * (2 * rank + 4 + load.sums)) * rows * 8,
         f"for the factor of the {rows} {held}, held whole": rows * load.kept * 8,
         "for the sketch of V": load.extra,
+        "for graphs": load.graphs,
         f"for the factor of all {columns} {streamed}": int(load.held * columns * size * share),
     }
 

@@ -87,6 +87,9 @@ class Engine(Protocol):
             If the pass was cancelled.
         """
 
+    def place(self, factor: Factor) -> Factor:
+        """Return a factor that many passes read, where the tasks of each get it fast."""
+
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns, read where the tasks run.
 

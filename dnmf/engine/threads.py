@@ -49,6 +49,10 @@ class ThreadEngine:
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
 
+    def place(self, factor: Factor) -> Factor:
+        """Return the factor, which is in this process."""
+        return factor
+
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns."""
         self._check()

@@ -1,6 +1,7 @@
 """The reconstruction error of a fit, for data that are not in memory."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, change
 from dnmf.kernels.registry import altered, make_rule
 from dnmf.kernels.rule import Model
+from dnmf.run.result import Result
 from dnmf.run.run import Run
 from dnmf.run.transform import Solve
 from dnmf.solvers.iteration import Update
@@ -36,3 +38,22 @@ def reconstruction_loss(run: Run, components: Float) -> float:
         alone = dataclasses.replace(rule, penalty_H=rule.penalty_W)
         W = alone.best(np.ascontiguousarray(stats.cross.T), stats.gram).T
         return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)
+
+
+def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> tuple[Any, float]:
+    """Return the W of a fit and its loss; None for a W that `transform` solves for again, row by row.
+
+    With a graph between the samples, their W cannot be solved for one by one.
+    """
+    if model.graph_W is None:
+        return None, reconstruction_loss(run, model.components_)
+    return result.W if lazy else np.asarray(result.W), fitted_loss(run)
+
+
+def fitted_loss(run: Run) -> float:
+    """Return the loss without penalties of X and the factors of a run, in one read."""
+    state, layout = run.state, run.source.layout
+    assert state is not None
+    with single_threaded_products():
+        update = Update(altered(run.rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
+        return max(run.engine.one_pass(update, state.H).fit, 0.0)

@@ -9,17 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from dnmf.errors import SettingsError, StoreError
+from dnmf.errors import SettingsError
 from dnmf.estimator.containers import Table, open_table
 from dnmf.estimator.convergence import VerbosePrinter
 from dnmf.estimator.factorizer import Factorizer
-from dnmf.estimator.loss import reconstruction_loss
+from dnmf.estimator.loss import fitted_W
 from dnmf.estimator.parameters import (
     OF_NMF,
     SHARED,
     Constraints,
     beta_of,
     check_factor,
+    check_fixed_components,
     check_zeros,
     checked_factors,
     for_rows,
@@ -29,12 +30,14 @@ from dnmf.estimator.parameters import (
 )
 from dnmf.estimator.persistence import described, is_store, stored_estimator
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.run.coupled import GRAPHS
 from dnmf.run.open import new_run, old_run
 from dnmf.run.result import Result
 from dnmf.run.run import Run
 from dnmf.settings import Settings
 from dnmf.solvers.stopping import Allowed
 from dnmf.sources.alignment import aligned, aligned_factors
+from dnmf.sources.graphs import located_graph
 
 
 class NMF(Factorizer):
@@ -95,6 +98,13 @@ class NMF(Factorizer):
         Number of blocks processed at once; by default one per core, and one more if X is read from a disk.
     fixed_components : array of shape (n_fixed, n_features) or None
         Known rows of H. They become the first components and do not change.
+    graph_W, graph_H : sparse matrix, array, address or None
+        Graphs between the samples (n_samples, n_samples) and between the features (n_features, n_features): neighbours
+        get similar rows of W, or columns of H; see `dnmf.factorize` and `dnmf.graphs`. With `graph_W`, `fit_transform`
+        returns the W of the fit. `transform` takes new samples without neighbours; `dnmf.transform` joins them by
+        edges.
+    graph_weight : float
+        Weight of both graphs: with 1, neighbours pull about as hard as the data.
     client : distributed.Client, str or None
         Where to read lazy data: a client, the address of a scheduler, or `"threads"` for this process; by default the
         current client, or else the threads.
@@ -157,6 +167,9 @@ class NMF(Factorizer):
         n_runs: int = 1,
         threads: int | None = None,
         fixed_components: Any = None,
+        graph_W: Any = None,
+        graph_H: Any = None,
+        graph_weight: float = 1.0,
         client: Any = None,
     ) -> None:
         self.n_components = n_components
@@ -179,6 +192,9 @@ class NMF(Factorizer):
         self.n_runs = n_runs
         self.threads = threads
         self.fixed_components = fixed_components
+        self.graph_W = graph_W
+        self.graph_H = graph_H
+        self.graph_weight = graph_weight
         self.client = client
 
     @classmethod
@@ -212,6 +228,7 @@ class NMF(Factorizer):
         table = dataclasses.replace(open_table(self, X, reset=True), weights=weights)
         W, H = initial_factors(self.init, W, H)
         options = options_of(self, table.shape, H)
+        options |= {name: located_graph(options[name], X) for name in GRAPHS if name in options}
         check_zeros(table, beta_of(self.beta_loss))
         W, H = aligned_factors(W, H, table.names)
         given = checked_factors(table.shape, options["rank"], W, H) if self.init == "custom" else None
@@ -223,8 +240,10 @@ class NMF(Factorizer):
                 pass
             result = run.result()
             self._take(result)
-            lazy = table.lazy
-            W, loss = (None, reconstruction_loss(run, self.components_)) if lazy else self._solved(table, measured=True)
+            if self.graph_W is not None or table.lazy:
+                W, loss = fitted_W(self, run, result, table.lazy)
+            else:
+                W, loss = self._solved(table, measured=True)
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
             self._describe(run, self.reconstruction_err_)
         if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:
@@ -271,18 +290,8 @@ class NMF(Factorizer):
             options["n_fixed_H"] = 0 if fixed is None else len(fixed)
             with old_run(self.store, table.source(), options, watchers, None, client) as run:
                 yield run
-            self._check_fixed(fixed)
+            check_fixed_components(self.store, fixed, self.components_)
             return
         options = options if given is None else options | {"init": given}
         with new_run(table.source(), options, self.store, False, watchers, None, client) as run:
             yield run
-
-    def _check_fixed(self, fixed: Any) -> None:
-        """Raise StoreError if a fit that was resumed has other fixed components."""
-        if fixed is not None:
-            known = np.asarray(fixed, self.components_.dtype)
-            if not np.array_equal(self.components_[: len(known)], known):
-                raise StoreError(
-                    f"The fit in {self.store} has other fixed_components; give those that it was started with, or "
-                    "another store."
-                )

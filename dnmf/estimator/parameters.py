@@ -9,7 +9,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
-from dnmf.errors import DataError, SettingsError, warn
+from dnmf.errors import DataError, SettingsError, StoreError, warn
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.registry import solvers_for
 from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
@@ -45,6 +45,9 @@ OF_NMF: Constraints = {
     "n_runs": [Interval(Integral, 1, None, closed="left")],
     "threads": [Interval(Integral, 1, None, closed="left"), None],
     "fixed_components": "no_validation",
+    "graph_W": "no_validation",
+    "graph_H": "no_validation",
+    "graph_weight": [Interval(Real, 0, None, closed="left")],
     "client": "no_validation",
 }
 OF_MINIBATCH: Constraints = {
@@ -132,7 +135,8 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     rank = rank_of(model.n_components, shape, H)
     check_loss(model.solver, model.beta_loss, model.init)
     own_start = model.init is None and (model.solver not in SHARED_SOLVERS or model.n_runs > 1)
-    same = ("solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit", "n_runs", "threads")
+    same = ["solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit", "n_runs", "threads"]
+    same += ["graph_weight", *(name for name in ("graph_W", "graph_H") if getattr(model, name) is not None)]
     fixed = model.fixed_components
     return {
         **{name: getattr(model, name) for name in same},
@@ -208,3 +212,13 @@ def check_factor(factor: Any, shape: tuple[int, int], model: str, name: str) -> 
     if not array.any():
         raise DataError(f"Array passed to {whom} is full of zeros; give a factor with positive entries.")
     return array
+
+
+def check_fixed_components(store: Any, fixed: Any, components: Float) -> None:
+    """Raise StoreError if a fit that was resumed has other fixed components."""
+    if fixed is not None:
+        known = np.asarray(fixed, components.dtype)
+        if not np.array_equal(components[: len(known)], known):
+            raise StoreError(
+                f"The fit in {store} has other fixed_components; give those that it was started with, or another store."
+            )

@@ -10,7 +10,7 @@ from dnmf.checkpoint.header import find_header
 from dnmf.errors import StoreError
 from dnmf.estimator.parameters import for_rows
 from dnmf.run.stored import stored_result
-from dnmf.settings import Settings
+from dnmf.settings import PENALTIES, Settings
 from dnmf.storage.open_location import location_at
 
 KEY = "estimator"
@@ -68,13 +68,15 @@ def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any],
 def parameters_of(settings: Settings, shape: tuple[int, int]) -> dict[str, Any]:
     """Return the parameters of an estimator that are equivalent to the settings of a run on (n_samples, n_features).
 
-    An estimator has one `l1_ratio` for both factors; if the ratios of a run differ, it is that of W.
+    An estimator has one `l1_ratio` for both factors; if the ratios of a run differ, it is that of W. Of penalties that
+    differ between components, the parameters have the mean; `transform` uses those of the run.
     """
     samples, features = shape
-    W, H = settings.l1_W + settings.l2_W, settings.l1_H + settings.l2_H
-    ratio = settings.l1_W / W if W else settings.l1_H / H if H else 0.0
+    l1_W, l2_W, l1_H, l2_H = (float(np.mean(getattr(settings, name))) for name in PENALTIES)
+    W, H = l1_W + l2_W, l1_H + l2_H
+    ratio = l1_W / W if W else l1_H / H if H else 0.0
     same = ["init", "solver", "tol", "shuffle", "missing", "n_runs"]
-    same += ["checkpoint_every", "memory_limit", "max_seconds", "threads"]
+    same += ["checkpoint_every", "memory_limit", "max_seconds", "threads", "graph_weight"]
     return {
         **{name: getattr(settings, name) for name in same},
         "n_components": settings.rank,

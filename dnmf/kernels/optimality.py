@@ -6,7 +6,8 @@ g h = 0. See "One pass" in docs/mathematics.md.
 
 import numpy as np
 
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
+from dnmf.kernels.blocks.tiles import Float, kernel, reordered
+from dnmf.kernels.penalty import Penalty
 
 # Columns of GH that are formed at once.
 COLUMNS = 2048
@@ -56,12 +57,16 @@ def quadratic_gains(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int =
     An entry has the gradient (GH)_k − c + l2 h + l1 and the curvature G_kk + l2.
     """
     sums = np.zeros(2)
-    l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
     product = np.empty((len(H), min(H.shape[1], COLUMNS)), H.dtype)
     for start in range(0, H.shape[1], COLUMNS):
-        h, c = H[:, start : start + COLUMNS], C[:, start : start + COLUMNS]
+        chosen = slice(start, start + COLUMNS)
+        h, c = H[:, chosen], C[:, chosen]
         slope = np.matmul(G, h, out=product[:, : h.shape[1]])
-        _add_quadratic(h, c, slope, np.diag(G) + l2, l1, l2, fixed, sums)
+        if penalty.plain:
+            l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
+            _add_quadratic(h, c, slope, np.diag(G) + l2, l1, l2, fixed, sums)
+        else:
+            _add_quadratic_arrays(h, c, slope, np.diag(G), *penalty.columns(chosen).arrays(h.shape), fixed, sums)
     return float(sums[0]), float(sums[1])
 
 
@@ -83,9 +88,20 @@ def _add_quadratic(H, C, slope, curvature, l1, l2, fixed, sums):  # type: ignore
 
 
 @reordered
+def _add_quadratic_arrays(H, C, slope, diagonal, l1, l2, fixed, sums):  # type: ignore[no-untyped-def]
+    """Do the same with penalties of every entry (r, p), in float64."""
+    for k in range(H.shape[0]):
+        for j in range(H.shape[1]):
+            h, c = np.float64(H[k, j]), np.float64(C[k, j])
+            if k >= fixed:
+                sums[0] += quadratic_gain(h, slope[k, j] - c + l1[k, j] + l2[k, j] * h, diagonal[k] + l2[k, j])
+            sums[1] += c * h
+
+
+@reordered
 def gradient_entry(k, h, c, G, l1, l2):  # type: ignore[no-untyped-def]
-    """Return entry k of the gradient Gh − c + l2 h + l1 of a column."""
-    slope = l1 + l2 * h[k] - c[k]
+    """Return entry k of the gradient Gh − c + l2 h + l1 of a column, with penalties (r,)."""
+    slope = l1[k] + l2[k] * h[k] - c[k]
     row = G[k]
     for i in range(len(h)):
         slope += row[i] * h[i]
@@ -97,8 +113,8 @@ def column_gain(h, c, G, l1, l2, fixed):  # type: ignore[no-untyped-def]
     """Return the gain of a column with a Gram matrix of its own."""
     gained = 0.0
     for k in range(fixed, len(h)):
-        if G[k, k] + l2 > 0.0:
-            gained += quadratic_gain(h[k], gradient_entry(k, h, c, G, l1, l2), G[k, k] + l2)
+        if G[k, k] + l2[k] > 0.0:
+            gained += quadratic_gain(h[k], gradient_entry(k, h, c, G, l1, l2), G[k, k] + l2[k])
     return gained
 
 
@@ -119,7 +135,7 @@ def divergence_gain(
     H, new, numerator = (np.ascontiguousarray(array) for array in (H, new, numerator))
     denominator = np.ascontiguousarray(np.broadcast_to(denominator, H.shape))
     bend = np.zeros((0, 0)) if curvature is None else np.ascontiguousarray(curvature)
-    return float(_divergence_gain(H, new, numerator, denominator, bend, penalty.l1, penalty.l2))
+    return float(_divergence_gain(H, new, numerator, denominator, bend, *penalty.arrays(H.shape)))
 
 
 @reordered
@@ -128,9 +144,9 @@ def _divergence_gain(H, new, numerator, denominator, curvature, l1, l2):  # type
     for k in range(H.shape[0]):
         for j in range(H.shape[1]):
             h = np.float64(H[k, j])
-            slope = np.float64(denominator[k, j]) + l1 + l2 * h - np.float64(numerator[k, j])
+            slope = np.float64(denominator[k, j]) + l1[k, j] + l2[k, j] * h - np.float64(numerator[k, j])
             if len(curvature) > 0:
-                total += quadratic_gain(h, slope, np.float64(curvature[k, j]) + l2)
+                total += quadratic_gain(h, slope, np.float64(curvature[k, j]) + l2[k, j])
             else:
                 total += majorised_gain(h, np.float64(new[k, j]), slope)
     return total

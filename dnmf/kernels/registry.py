@@ -11,8 +11,8 @@ from dnmf.errors import SettingsError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.digests import digests_of
 from dnmf.kernels.blocks.entries import Entries, Weighted
-from dnmf.kernels.blocks.tiles import Penalty
 from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.row_updates import RowUpdate, Shuffled, hals, multiplicative
 from dnmf.kernels.quadratic.rule import Quadratic
@@ -65,7 +65,7 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
     entries = Entries(settings.missing, weighted, positive=beta <= 0, dense=beta not in (1, 2), beta=beta)
     of = settings.swapped() if transposed else settings
     held = of.fixed, of.n_fixed_H
-    penalties = Penalty(of.l1_W, of.l2_W), Penalty(of.l1_H, of.l2_H)
+    penalties = penalty_of(of.l1_W, of.l2_W), penalty_of(of.l1_H, of.l2_H)
     if beta == 2 and entries.all:
         update, sweeps = QUADRATIC[solver]
         if settings.shuffle and update is hals:
@@ -75,6 +75,15 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
         return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
     sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])
     return Divergence(beta, solver in ("cd", "newton"), sweeps, *penalties, entries, *held)
+
+
+def penalty_of(l1: float | tuple[float, ...], l2: float | tuple[float, ...]) -> Penalty:
+    """Return the penalty of a factor in the settings: with numbers, or with columns (r, 1) of those of components.
+
+    >>> penalty_of((1.0, 2.0), 0.5).l1.tolist()
+    [[1.0], [2.0]]
+    """
+    return Penalty(*(np.array(given)[:, None] if isinstance(given, tuple) else given for given in (l1, l2)))
 
 
 def altered(rule: Rule, **changes: Any) -> Rule:
@@ -90,11 +99,18 @@ def sums_per_row(rule: Rule, rank: int) -> int:
     return rank if isinstance(rule, Quadratic) else rank + rank * (rank + 1) // 2 + 1
 
 
-def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
+def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool, coupled: bool = False) -> None:
     """Compile the functions of a pass by a visit of a matrix of four entries, so that no pass waits for it.
 
-    That takes a millisecond even if they are compiled; so the same rule is visited once in a process.
+    That takes a millisecond even if they are compiled; so the same rule is visited once in a process. A `coupled` run
+    has penalties of single entries.
     """
+    first = slice(0, 1)
+    penalties = {name: getattr(rule, name).components(first) for name in ("penalty_W", "penalty_H")}
+    if coupled:
+        each = Penalty(np.zeros((1, 2), dtype), np.ones((1, 2), dtype))
+        penalties = {name: penalty.plus(each) for name, penalty in penalties.items()}
+    rule = altered(rule, **penalties)
     try:
         _visit_once(cast(Any, rule), dtype, stored, sparse)
     except TypeError:  # a rule that cannot be hashed

@@ -8,7 +8,8 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, slices
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.penalty import Penalty
 
 # The names that a rule is written with: docs/extending.md.
 __all__ = ["Block", "Entries", "Float", "Model", "Penalty", "Rule", "Scratch", "Stats", "Step"]

@@ -49,6 +49,11 @@ def described(run: RunFacts) -> dict[str, str]:
         rows["prepared by"] = ", ".join(shortened(step.name) for step in result.steps)
     if header.get("weights"):
         rows["weights"] = shortened(run.weights or "given in memory", 500)
+    if header.get("coupled"):
+        rows["other data"] = ", ".join(
+            shortened(name if origin["location"] is None else f"{name} {origin['location']}", 500)
+            for name, origin in header["coupled"].items()
+        )
     if settings.missing != "none":
         rows["missing"] = "NaN" if settings.missing == "nan" else "entries that are not stored"
     if result.runs:
@@ -125,7 +130,12 @@ def penalties(settings: Settings) -> str:
     ', with l1_H = 0.5'
     """
     names = [name for name in ("l1_W", "l2_W", "l1_H", "l2_H") if getattr(settings, name)]
-    return f", with {', '.join(f'{name} = {getattr(settings, name):g}' for name in names)}" if names else ""
+    return f", with {', '.join(f'{name} = {one_or_all(getattr(settings, name))}' for name in names)}" if names else ""
+
+
+def one_or_all(given: float | tuple[float, ...]) -> str:
+    """Return a penalty as text: a number, or those of the components."""
+    return f"{given:g}" if isinstance(given, float) else ", ".join(f"{one:g}" for one in given)
 
 
 def solvers(settings: Settings, history: Sequence[Record]) -> str:

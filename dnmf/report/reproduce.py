@@ -62,12 +62,14 @@ def consensus_commands(run: RunFacts, origin: dict[str, Any]) -> dict[str, list[
 
 def missing(run: RunFacts) -> list[str]:
     """Return what has to be given again to repeat a run, since the store does not hold it."""
+    coupled = run.header.get("coupled", {})
     gaps = {
         "the run began with given factors, or given columns of W; give them again": run.header.get("given"),
         "the matrix was prepared; give it prepared by the same steps": [
             step for step in run.result.steps if step.name != WEIGHT
         ],
         "the weights were given in memory; give them again": run.header.get("weights") and not run.weights,
+        f"the objective has other data; give them again: {', '.join(coupled)}": coupled,
         "the location of the matrix is not known; put it in place of V": not run.location,
     }
     return [text for text, holds in gaps.items() if holds]
@@ -107,10 +109,12 @@ def flags(settings: Settings) -> list[str]:
 def flag(name: str, value: Any) -> list[str]:
     """Return a setting as a flag of the command line.
 
-    >>> flag("l1_W", 0.5), flag("extrapolate", False)
-    (['--l1-W', '0.5'], ['--no-extrapolate'])
+    >>> flag("l1_W", 0.5), flag("l1_H", [0.5, 1.0]), flag("extrapolate", False)
+    (['--l1-W', '0.5'], ['--l1-H', '0.5,1.0'], ['--no-extrapolate'])
     """
     words = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{words}" if value else f"--no-{words}"]
+    if isinstance(value, list):
+        return [f"--{words}", ",".join(map(str, value))]
     return [f"--{words}", str(value)]

@@ -1,10 +1,14 @@
 """Where the long factors of a run are held: in this process, or on the workers of a cluster."""
 
+import math
 import shutil
+import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dnmf.checkpoint import Store, StoredFactor, write_long
 from dnmf.checkpoint.header import has_header
@@ -12,6 +16,7 @@ from dnmf.engine import SpillFolder, usable_memory
 from dnmf.engine.factor import DiskFactor, Factor, MemoryFactor, WritableFactor
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import Session
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
@@ -49,6 +54,8 @@ class LocalHome:
         The store of the run, or None.
     """
 
+    remote = False
+
     def __init__(self, layout: Layout, plan: Plan, store: Store | None) -> None:
         self.layout, self.plan, self.store = layout, plan, store
         self._folder: SpillFolder | None = None
@@ -60,6 +67,13 @@ class LocalHome:
         if self.store is not None and (folder := self.store.scratch()) is not None:
             return DiskFactor(folder, rows, self.layout.work_dtype)
         return self._spilled(rows)
+
+    def new_array(self, shape: tuple[int, int], dtype: "np.dtype[Any]") -> Float:
+        """Return an array of this process, in a file where the factors are kept on the disk."""
+        if self.plan.factor_in_memory and not (self.remote and _is_large(math.prod(shape) * dtype.itemsize)):
+            return np.empty(shape, dtype)
+        name = self.spill() / f"array-{uuid.uuid4().hex[:12]}"
+        return np.memmap(name, dtype, mode="w+", shape=shape)
 
     def settle(self, state: State) -> None:
         """Do nothing: here, a factor does not depend on those before it."""
@@ -91,6 +105,8 @@ class LocalHome:
 class ClusterHome(LocalHome):
     """Holds the long factors of a run on the workers of a cluster."""
 
+    remote = True
+
     def __init__(self, session: Session, plan: Plan, store: Store | None, engine: "ClusterEngine") -> None:
         super().__init__(session.source.layout, plan, store)
         self.engine = engine
@@ -113,6 +129,8 @@ class ClusterHome(LocalHome):
         if self._sees_store:
             stored = self._saved_by_workers(state) if self.store is None else stored_factor(self.store, self.layout)
         self.engine.settle(state.H, stored)
+        if state.carry.H_trial is not None:
+            self.engine.settle(state.carry.H_trial, None)
 
     def release(self, H: Factor) -> Factor:
         """Return a copy in this process, which outlasts the workers."""
@@ -140,6 +158,11 @@ class ClusterHome(LocalHome):
     def _delete_saved(self) -> None:
         if self._saved is not None:
             shutil.rmtree(self._saved, ignore_errors=True)
+
+
+def _is_large(size: int) -> bool:
+    """Return whether a number of bytes is too large a share of this process's memory."""
+    return size > LOCAL_SHARE * usable_memory()
 
 
 def home_of(session: Session, plan: Plan, store: Store | None, engine: Any) -> LocalHome:

@@ -14,6 +14,7 @@ from dnmf.engine.plan import Plan
 from dnmf.engine.session import open_session, plan_here
 from dnmf.errors import DataError, SettingsError, StoreError
 from dnmf.run.arrays import named_factors
+from dnmf.run.coupled import COUPLED, SCALED, couple, couple_again, given_names, split_arrays
 from dnmf.run.factors import Factors
 from dnmf.run.result import Result
 from dnmf.run.run import Run
@@ -22,11 +23,12 @@ from dnmf.run.units import in_scale
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, Settings
 from dnmf.solvers.compatibility import check_options
+from dnmf.solvers.coupling import Coupling
 from dnmf.solvers.initialise import check_fixed, check_given
 from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.base import Axis, Layout
-from dnmf.sources.emphasis import emphasised
+from dnmf.sources.emphasis import check_unweighted, emphasised
 from dnmf.sources.identity import fingerprint
 from dnmf.sources.joins import again, check_matrices, joined_form
 from dnmf.sources.names import Names
@@ -34,9 +36,9 @@ from dnmf.sources.preparing import open_prepared
 from dnmf.sources.weighted import is_weighted, location_of_weights, steps_of
 
 
-def plan_of(layout: Layout, settings: Settings, weighted: bool = False) -> Plan:
+def plan_of(layout: Layout, settings: Settings, weighted: bool = False, coupling: Coupling | None = None) -> Plan:
     """Plan a run in this process, for a matrix with this layout."""
-    return plan_here(layout, settings, resolve(settings, layout, weighted).load)
+    return plan_here(layout, settings, resolve(settings, layout, weighted, coupling).load)
 
 
 @contextmanager
@@ -52,15 +54,19 @@ def new_run(
     """Yield a new run that is ready for its first pass, and close it at the end."""
     init: Any = options.get("init", "auto")
     init = named_factors(init) if isinstance(init, Factors) else init
+    options, arrays = split_arrays(options)
     weights, fixed_W, fixed_H = (options.get(name) for name in ("weights", "fixed_W", "fixed_H"))
     named = isinstance(init, str)
     settings = settings_of(options)
-    check_options(settings, not named)
+    check_options(settings, not named, coupled=given_names({**options, **arrays}))
     names = Names.of(options.get("row_names"), options.get("column_names"))
     source = emphasised(open_matrix(V, weights=weights, names=names, missing=settings.missing), settings)
     layout = source.layout
     names = names_of(options, layout)
-    recipe = resolve(settings, layout, is_weighted(source))
+    coupling, origins = couple({**options, **arrays}, settings, V, layout, names)
+    if coupling is not None:
+        check_unweighted(source, SCALED)
+    recipe = resolve(settings, layout, is_weighted(source), coupling)
     given = None if named else check_given(init, layout.user_shape, settings.rank, names)
     fixed = check_fixed(fixed_W, fixed_H, layout.user_shape, names)
     given, fixed = in_scale(given, fixed, steps_of(source))
@@ -75,6 +81,7 @@ def new_run(
                 "settings": settings.to_options(),
                 "given": given is not None or bool(fixed),
                 "named": named_axes(options),
+                **({"coupled": origins} if origins else {}),
             }
             kept = Store.create(store, header, overwrite, names, inputs_of(source))
         run = Run(session, recipe, plan, kept, watchers)
@@ -107,7 +114,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     if "fixed" in options:
         raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
     init, fixed_W, fixed_H = options.get("init", "auto"), options.get("fixed_W"), options.get("fixed_H")
-    settings = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
+    settings = {name: value for name, value in split_arrays(options)[0].items() if name not in DATA_OPTIONS}
     settings["fixed"] = 0 if fixed_W is None else (*np.shape(fixed_W), 0, 0)[1]
     settings["n_fixed_H"] = 0 if fixed_H is None else (*np.shape(fixed_H), 0)[0]
     return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto"})
@@ -131,11 +138,14 @@ def old_run(
                 f"dnmf.factorize(V, rank, init=dnmf.load({str(store)!r}))."
             )
         weights = options.get("weights")
-        plain = ("weights", "row_names", "column_names")
+        options, arrays = split_arrays(options)
+        plain = ("weights", "row_names", "column_names", *COUPLED)
         settings = resumed_settings(kept, {name: options[name] for name in options if name not in plain})
         source = reopen(kept, V, weights)
         names = kept_names(kept, options, source.layout, V is not None)
-        recipe, watchers = resolve(settings, source.layout, is_weighted(source)), Watchers.of(watchers)
+        coupling = couple_again(kept, {**options, **arrays}, settings, V, source.layout, names)
+        recipe = resolve(settings, source.layout, is_weighted(source), coupling)
+        watchers = Watchers.of(watchers)
         watchers.opened(settings)
         with open_session(client, source, watchers.workers, cancel) as session:
             plan = session.plan(settings, recipe.load)

@@ -19,10 +19,12 @@ class Options(TypedDict, total=False):
     forget: float
     shuffle: bool
     sweeps: int | None
-    l1_W: float
-    l2_W: float
-    l1_H: float
-    l2_H: float
+    l1_W: Any
+    l2_W: Any
+    l1_H: Any
+    l2_H: Any
+    graph_weight: float
+    target_weight: float
     missing: Missing
     seed: int
     n_runs: int
@@ -36,6 +38,10 @@ class Options(TypedDict, total=False):
     weights: Any
     fixed_W: Any
     fixed_H: Any
+    graph_W: Any
+    graph_H: Any
+    target_W: Any
+    target_H: Any
     row_names: Any
     column_names: Any
 

@@ -18,6 +18,7 @@ from dnmf.run.recorder import Recorder
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher
 from dnmf.solvers.bundle import alone, best_of
+from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.initialise import NOT_FIXED, Fixed, hold_fixed, initial_state
 from dnmf.solvers.iteration import PassContext, iterate
@@ -56,6 +57,8 @@ class Run:
         engine = session.engine(plan, self.recorder.block_read)
         self.home = home_of(session, plan, store, engine)
         self.engine: Engine = AuditEngine(engine, self.rule.entries)
+        coupling = recipe.coupling
+        self.coupled = None if coupling is None else Coupled(coupling, self.engine, self.home.new_array)
         self.state: State | None = None
         self.verdict: Verdict | None = None
         self.names = self.source.layout.names
@@ -139,7 +142,16 @@ class Run:
         self.recorder.add(self.state, self.state.method or self.recipe.plain_name)
         if not self._warned:
             self._warned = True
-            warn_of_unseen(self.state.unseen, self.source.layout.transposed)
+            warn_of_unseen(self._unseen(), self.source.layout.transposed)
+
+    def _unseen(self) -> tuple[int, int]:
+        """Return the rows and columns without entries, along the axes where no neighbours or targets replace them."""
+        assert self.state is not None
+        rows, columns = self.state.unseen
+        coupling = self.recipe.coupling
+        if coupling is None:
+            return rows, columns
+        return rows * (not coupling.pulls_W), columns * (not coupling.pulls_H)
 
     def _end(self, stopping: Stopping, verdict: Verdict) -> None:
         """Keep the best of several models, and set the verdict; a run that is interrupted before has none."""
@@ -197,10 +209,17 @@ class Run:
         """
         self.watchers.started(self.plan, passes, max_passes or self.settings.max_passes)
         layout = self.source.layout
-        warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse)
+        warm_up(self.rule, layout.work_dtype, layout.dtype, layout.sparse, self.coupled is not None)
         self.recorder.start()
 
     def context(self) -> PassContext:
         """Return the means to make a pass."""
         threads = self.settings.threads or cores()
-        return PassContext(self.engine, self.rule, self.home.new_factor, threads=threads, settings=self.settings)
+        return PassContext(
+            self.engine,
+            self.rule,
+            self.home.new_factor,
+            threads=threads,
+            settings=self.settings,
+            coupled=self.coupled,
+        )

@@ -17,13 +17,15 @@ from dnmf.errors import BudgetError, DataError, unknown
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.floats import own_errors
+from dnmf.kernels.graph import hold
 from dnmf.kernels.preparation.steps import WEIGHT
 from dnmf.kernels.registry import altered, sums_per_row
 from dnmf.kernels.rule import Model, Rule
 from dnmf.run.arrays import as_dask, as_numpy, whole
 from dnmf.run.display import showing
+from dnmf.run.joined import Joined
 from dnmf.run.open import inputs_of
 from dnmf.run.result import Result
 from dnmf.run.stored import fitted_of, stored_result, whole_checkpoint
@@ -56,12 +58,14 @@ def transform(
     progress: bool | None = None,
     client: Any = None,
     weights: Any = None,
+    edges: Any = None,
     row_names: Any = None,
     column_names: Any = None,
 ) -> Any:
     """Project new rows or columns on fitted factors: return W given H, or H given W, in one read of V.
 
-    Every row (or column) is solved independently: exactly for the Frobenius loss, with the penalties of the run.
+    Every row (or column) is solved independently: exactly for the Frobenius loss, with the penalties of the run. Graphs
+    and targets of the run are those of its own rows and columns; `edges` join new ones to them.
 
     Parameters
     ----------
@@ -84,6 +88,9 @@ def transform(
         As for `factorize`.
     weights
         Weights of the new entries, or None. Missing entries are marked as in the fit.
+    edges
+        Weights (new, fitted) of edges between the new rows (or columns) and those of the fit: new ones are pulled to
+        their neighbours with the `graph_weight` of the fit, relative to the mean sum of the weights of a new one.
     row_names, column_names
         Names of the rows and columns of V, if it has none or not those of the fit; as for `factorize`.
 
@@ -113,6 +120,7 @@ def transform(
         "progress": progress,
         "client": client,
         "weights": weights,
+        "edges": edges,
         "row_names": row_names,
         "column_names": column_names,
     }
@@ -133,7 +141,11 @@ def transform(
         factor = scaled(factor, result.steps, other(new.axis))
         return factor if new.order is None else factor[new.order]
 
-    with showing(watchers, progress) as seen, solved(new.source, held, settings, seen, client) as (factor, _):
+    joined = None if edges is None else Joined.of(result, new.source, edges, new.axis)
+    with (
+        showing(watchers, progress) as seen,
+        solved(new.source, held, settings, seen, client, joined=joined) as (factor, _),
+    ):
         bounds, rank, dtype, by_rows = layout.bounds, settings.rank, layout.work_dtype, new.axis == "rows"
         if out is not None:
             with appearing(out, overwrite, [*origins, *inputs_of(new.source)]) as draft:
@@ -205,6 +217,7 @@ def solved(
     *,
     kept: bool = True,
     measured: bool = False,
+    joined: Joined | None = None,
 ) -> Iterator[tuple[Factor, Stats]]:
     """Yield the factor along the streamed axis, given the other one, and the statistics of the pass.
 
@@ -224,18 +237,22 @@ def solved(
         Whether to keep the factor; otherwise it has no blocks.
     measured
         Whether the statistics include the loss, without penalties.
+    joined
+        Edges to rows or columns of the fit, or None.
     """
     layout = source.layout
     rule = rule_of(settings, layout, is_weighted(source))
 
     watchers = Watchers.of(watchers)
     with open_session(client, source, watchers.workers) as session, single_threaded_products():
-        plan = session.plan(settings, load_of_solving(rule, settings.rank, kept, measured))
+        load = load_of_solving(rule, settings.rank, kept, measured)
+        plan = session.plan(settings, load if joined is None else joined.load(load, settings.rank))
         watchers.started(plan, 0, 1)
-        solve = Solve(rule, Model.of(np.ascontiguousarray(held(), layout.work_dtype)), kept, measured)
+        model = Model.of(np.ascontiguousarray(held(), layout.work_dtype))
+        solve = Solve(rule, model, kept, measured, None if joined is None else joined.scale(model))
         engine = session.engine(plan, watchers.block_read)
         factor = session.new_factor(plan, engine)
-        yield factor, engine.one_pass(solve, output=factor)
+        yield factor, engine.one_pass(solve, None if joined is None else joined.sums(layout), factor)
 
 
 def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
@@ -254,12 +271,16 @@ def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Solve:
-    """The work of a pass that solves for H given W, and measures the loss if requested."""
+    """The work of a pass that solves for H given W, and measures the loss if requested.
+
+    With the `scale` (r,) of their penalties, the pass reads the sums of held neighbours, and degrees below them.
+    """
 
     rule: Rule
     model: Model
     kept: bool = True
     measured: bool = False
+    scale: Vector | None = None
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
@@ -269,7 +290,11 @@ class Solve:
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Validate a block and solve for its H (r, w)."""
         stats.norms.append(self.rule.entries.square_sum(V, self.model.W.dtype, scratch))
-        best = self.rule.transform(V, self.model, scratch)
+        rule = self.rule
+        if self.scale is not None:
+            assert H is not None
+            rule = altered(rule, penalty_H=rule.penalty_H.plus(hold(H[:-1], H[-1], self.scale)))
+        best = rule.transform(V, self.model, scratch)
         if self.measured:
             altered(self.rule, sweeps=0).visit(V, best, self.model, stats, scratch, fresh=False)
         return best if self.kept else None

@@ -49,10 +49,20 @@ class FusedUpdate:
     view: View | None = None
 
     @classmethod
-    def of(cls, context: PassContext, rules: Sequence[Rule], parts: Sequence[State], view: View | None) -> Self:
-        """Return the work of the pass from the states of the parts."""
-        contexts = [dataclasses.replace(context, rule=rule) for rule in rules]
-        updates = tuple(Update.of(context, part) for context, part in zip(contexts, parts, strict=True))
+    def of(
+        cls,
+        context: PassContext,
+        rules: Sequence[Rule],
+        parts: Sequence[State],
+        view: View | None,
+        weights: Sequence[float | None] | None = None,
+    ) -> Self:
+        """Return the work of the pass from the states of the parts, with the weights of their graphs."""
+        contexts, rows = [dataclasses.replace(context, rule=rule) for rule in rules], rows_of(parts)
+        given = zip(contexts, parts, rows, weights or [None] * len(parts), strict=True)
+        updates = tuple(
+            Update.of(one, part, rows[-1].stop, slice(own.start, own.stop), weight) for one, part, own, weight in given
+        )
         fused = sum(1 for _ in itertools.takewhile(lambda rule: isinstance(rule, Quadratic), rules))
         first = [part.point for part in parts[:fused]]
         return cls(updates, np.hstack(first) if first else np.zeros((0, 0)), fused, view)
@@ -69,20 +79,27 @@ class FusedUpdate:
         """Update a block (Σr, w) of H of all parts in place."""
         assert H is not None
         whole: float | None = None
+        given, rules = H, [update.rule for update in self.updates]
+        if self.updates[0].below is not None:
+            rules = [update.below.rule(update.rule, H) for update in self.updates if update.below is not None]
+            H = H[: self.updates[0].below.rows].copy()
         for index, (update, stats, own) in enumerate(zip(self.updates, sums.parts, self._columns, strict=True)):
             seen = V if self.view is None else self.view(index, block, V)
-            if seen is V and whole is not None:
+            if seen is V and whole is not None and not update.weigh:
                 stats.norms.append(whole)
             else:
                 update.add_norm(block, seen, stats, H.dtype, scratch)
             if seen is V:
                 whole = stats.norms[-1]
             if index >= self.fused:
-                update.rule.visit(seen, H[own], update.model, stats, scratch, fresh=update.fresh)
+                rules[index].visit(seen, H[own], update.model, stats, scratch, fresh=update.fresh)
         if self.fused:
             first = sums.parts[: self.fused]
-            shares = [share(*each) for each in zip(self.updates, first, strict=False)]
+            shares = [share(*each) for each in zip(self.updates, rules, first, strict=False)]
             visit_together(V, H[: self.W.shape[1]], shares, self.W, first[0].cross.base, scratch)
+        for update, stats, own in zip(self.updates, sums.parts, self._columns, strict=True):
+            if update.below is not None:
+                update.below.measure(given, H[own], stats)
         return H
 
     @property
@@ -91,10 +108,10 @@ class FusedUpdate:
         return [slice(*pair) for pair in itertools.pairwise(edges)]
 
 
-def share(update: Update, stats: Stats) -> Share:
-    """Return the inputs and statistics of one quadratic part in a fused visit."""
-    assert isinstance(update.rule, Quadratic)
-    return Share(update.rule, update.model, stats, update.fresh)
+def share(update: Update, rule: Rule, stats: Stats) -> Share:
+    """Return the inputs and statistics of one quadratic part in a fused visit, with its rule for the block."""
+    assert isinstance(rule, Quadratic)
+    return Share(rule, update.model, stats, update.fresh)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,7 +165,12 @@ def best_of(parts: Sequence[State]) -> State:
     return min(parts, key=lambda part: part.loss)
 
 
-def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | None = None) -> Method:
+def bundled(
+    follow: Follow,
+    rules: Sequence[Rule] | None = None,
+    view: View | None = None,
+    weights: Sequence[float | None] | None = None,
+) -> Method:
     """Return the method that makes one pass for all parts of a state.
 
     Parameters
@@ -159,16 +181,24 @@ def bundled(follow: Follow, rules: Sequence[Rule] | None = None, view: View | No
         The rule of every part; None is that of the context for all.
     view
         Returns a block as a part sees it; None shows it whole.
+    weights
+        Weights of the graphs for every part; None is that of the run for all.
     """
 
     def step(context: PassContext, state: State) -> State:
         own = [context.rule] * len(state.parts) if rules is None else rules
+        graphs: Sequence[float | None] = [None] * len(state.parts) if weights is None else weights
         H = context.new_factor(state.W.shape[1])
-        sums = context.engine.one_pass(FusedUpdate.of(context, own, state.parts, view), state.H, H)
-        parts = [
-            follow(dataclasses.replace(context, rule=rule), part, stats, H)
-            for rule, part, stats in zip(own, state.parts, sums.parts, strict=True)
-        ]
+        work = FusedUpdate.of(context, own, state.parts, view, graphs)
+        sums = context.engine.one_pass(work, context.input(state), H)
+        rough = None if context.coupled is None else context.coupled.roughness(H, state.W.shape[1])
+        parts = list[State]()
+        given = zip(own, state.parts, sums.parts, rows_of(state.parts), graphs, strict=True)
+        for rule, before, stats, of, weight in given:
+            alone, part = dataclasses.replace(context, rule=rule), before
+            if rough is not None:
+                alone, part = alone.finishing(part, stats, rough[of.start : of.stop], weight)
+            parts.append(follow(alone, part, stats, H))
         taken = [part.H is H for part in parts]
         if all(taken):
             return bundle(parts, H)

@@ -1,5 +1,9 @@
 """Options that do not go together: with each other, or with the matrix."""
 
+from collections.abc import Collection
+
+import numpy as np
+
 from dnmf.errors import DataWarning, SettingsError, warn
 from dnmf.kernels.registry import solver_of
 from dnmf.settings import Settings
@@ -7,8 +11,17 @@ from dnmf.solvers.sketch import LARGEST
 from dnmf.sources.base import Layout
 
 
-def check_options(settings: Settings, given: bool = False) -> None:
-    """Check the settings of a run before its matrix is opened; `given` says that initial factors are given.
+def check_options(settings: Settings, given: bool = False, coupled: Collection[str] = ()) -> None:
+    """Check the settings of a run before its matrix is opened.
+
+    Parameters
+    ----------
+    settings
+        Of the run.
+    given
+        Whether initial factors are given.
+    coupled
+        Names of the graphs, targets and penalties of single entries that are given.
 
     Raises
     ------
@@ -16,15 +29,22 @@ def check_options(settings: Settings, given: bool = False) -> None:
         If the solver does not fit the loss, or several runs would start from the same factors.
     """
     solver_of(settings)
-    check_penalties(settings)
+    check_penalties(settings, coupled)
     if given and settings.n_runs > 1:
         raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
 
 
-def check_penalties(settings: Settings) -> None:
-    """Warn of penalties on one factor alone, which the scale can make arbitrarily small, unless a factor is fixed."""
-    of_W, of_H = any((settings.l1_W, settings.l2_W)), any((settings.l1_H, settings.l2_H))
-    if of_W == of_H or settings.rank in (settings.fixed, settings.n_fixed_H):
+def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
+    """Warn of penalties on one factor alone, which the scale can make arbitrarily small.
+
+    A factor cannot grow if it is fixed, and neither can if one has a target.
+    """
+    of_W, of_H = (
+        any(np.any(getattr(settings, name)) or name in coupled for name in (f"l1_{factor}", f"l2_{factor}"))
+        for factor in "WH"
+    )
+    held = settings.rank in (settings.fixed, settings.n_fixed_H) or {"target_W", "target_H"} & set(coupled)
+    if of_W == of_H or held:
         return
     one, other = "WH" if of_W else "HW"
     warn(

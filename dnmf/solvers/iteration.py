@@ -14,11 +14,12 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
 from dnmf.kernels.rule import Model, Rule
 from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
+from dnmf.solvers.coupling import Below, Coupled
 from dnmf.solvers.extrapolation import extrapolate
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
@@ -46,6 +47,8 @@ class PassContext:
         Threads of this process for the work between passes.
     settings
         Those of the run, if a run makes the passes.
+    coupled
+        Graphs and penalties of single entries, or None.
     """
 
     engine: Engine
@@ -54,11 +57,31 @@ class PassContext:
     check: bool = True
     threads: int = 1
     settings: Settings | None = None
+    coupled: Coupled | None = None
 
     @property
     def layout(self) -> Layout:
         """Layout of V."""
         return self.engine.source.layout
+
+    def input(self, state: State) -> Factor:
+        """Return the long factor that the pass from a state reads: H, and the rows that its update needs."""
+        return state.start if self.coupled is None else self.coupled.input(state.start, state.W.shape[1])
+
+    def after(self, state: State, stats: Stats, H: Factor) -> tuple["PassContext", State]:
+        """Return the context and the state from which the new H and the sums of a pass are followed."""
+        if self.coupled is None:
+            return self, state
+        return self.finishing(state, stats, self.coupled.roughness(H, state.W.shape[1]))
+
+    def finishing(
+        self, state: State, stats: Stats, roughness: Vector, weight: float | None = None
+    ) -> tuple["PassContext", State]:
+        """Return the same, given the roughness of the new H (r,) and the weight of the graphs."""
+        assert self.coupled is not None
+        curvature = self.coupled.curvature(state.curvature, self.rule, stats)
+        rule = self.coupled.finishing(self.rule, stats, roughness, curvature, weight)
+        return dataclasses.replace(self, rule=rule), dataclasses.replace(state, curvature=curvature)
 
 
 # Makes a pass from a state, and returns the next state.
@@ -72,8 +95,9 @@ def iterate(context: PassContext, state: State, method: Method) -> Iterator[Stat
     while True:
         with single_threaded_products():
             previous, state = state, method(context, state)
-        if state.H is not previous.H:
-            previous.H.drop()
+        for before, now in ((previous.H, state.H), (previous.carry.H_trial, state.carry.H_trial)):
+            if before is not None and before is not now:
+                before.drop()
         if context.check:
             check_scale_of(context, state)
         context = dataclasses.replace(context, check=False)
@@ -93,8 +117,8 @@ def stepping(follow: Follow) -> Method:
 
     def step(context: PassContext, state: State) -> State:
         H = context.new_factor(state.W.shape[1])
-        stats = context.engine.one_pass(Update.of(context, state), state.H, H)
-        new = follow(context, state, stats, H)
+        stats = context.engine.one_pass(Update.of(context, state), context.input(state), H)
+        new = follow(*context.after(state, stats, H), stats, H)
         if new.H is not H:
             H.drop()
         return new
@@ -167,6 +191,10 @@ class Update:
         Whether to compute them again, which validates the entries.
     layout
         Of V.
+    below
+        How to read the rows below H, or None if there are none.
+    weigh
+        Whether to add up V and the weights of its entries.
     """
 
     rule: Rule
@@ -175,12 +203,37 @@ class Update:
     norms: tuple[float, ...] | None
     check: bool
     layout: Layout
+    below: Below | None = None
+    weigh: bool = False
 
     @classmethod
-    def of(cls, context: PassContext, state: State) -> "Update":
-        """Return the work of the pass from a state."""
-        layout = context.layout
-        return cls(context.rule, Model.of(state.point), state.H.unscaled, state.norms, context.check, layout)
+    def of(
+        cls,
+        context: PassContext,
+        state: State,
+        rows: int | None = None,
+        own: slice = slice(None),
+        weight: float | None = None,
+        W: Float | None = None,
+    ) -> "Update":
+        """Return the work of the pass from a state.
+
+        The state may be that of one of several models, which has its `own` of all `rows` of H, and a `weight` for the
+        graphs. `W` is another point to start from.
+        """
+        model, coupled = Model.of(state.point if W is None else W), context.coupled
+        update = cls(context.rule, model, state.H.unscaled, state.norms, context.check, context.layout)
+        if coupled is None:
+            return update
+        rank, known = state.W.shape[1], coupled.curvature(state.curvature, context.rule)
+        own = slice(0, rank) if rows is None else own
+        squares = np.diag(model.gram).astype(np.float64)
+        return dataclasses.replace(
+            update,
+            rule=coupled.visiting(context.rule, model.W, known, weight),
+            below=coupled.below(state.start, squares, known, rows or rank, own, weight),
+            weigh=known == 0,
+        )
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
@@ -191,8 +244,13 @@ class Update:
         """Update a block (r, w) of H in place."""
         assert H is not None
         self.add_norm(block, V, stats, H.dtype, scratch)
-        self.rule.visit(V, H, self.model, stats, scratch, fresh=self.fresh)
-        return H
+        if self.below is None:
+            self.rule.visit(V, H, self.model, stats, scratch, fresh=self.fresh)
+            return H
+        rule, new = self.below.rule(self.rule, H), H[self.below.own].copy()
+        rule.visit(V, new, self.model, stats, scratch, fresh=self.fresh)
+        self.below.measure(H, new, stats)
+        return new
 
     def add_norm(self, block: int, V: Block, stats: Stats, dtype: np.dtype[Any], scratch: Scratch) -> None:
         """Add ‖V_j‖² of a block to the statistics.
@@ -210,6 +268,10 @@ class Update:
                 "Give the matrix that the run was started on, or start a new run."
             )
         stats.norms.append(norm)
+        if self.weigh:
+            mass, weight = self.rule.entries.totals(V, dtype, scratch)
+            stats.mass += mass
+            stats.weight += weight
 
 
 def same_sum(one: float, other: float, count: int) -> bool:

@@ -4,6 +4,7 @@ The sums stay exact: when H_j becomes H_j', A = VHᵀ changes by V_j (H_j' − H
 is block coordinate descent on the objective itself, over W and the blocks of H, like incremental EM (Neal & Hinton
 1998): the loss never rises, and there is no step size. In the first pass, unseen blocks are left out, a row of W that
 has no data yet keeps its initial values, and the penalty of W is weighted by the share of the columns seen.
+Neighbours in a graph pull towards the H that the pass began with; the majoriser there bounds their penalty.
 With forgetting, W minimises over sums in which older blocks count less (Mairal, Bach, Ponce & Sapiro 2010). This is
 faster in the first passes, but does not converge as far; the reported loss is that of the exact sums.
 """
@@ -19,9 +20,8 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, panels
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import Stats, Summable
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
-from dnmf.kernels.rule import Model
 from dnmf.solvers.iteration import Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 
@@ -31,11 +31,15 @@ BATCHES, W_SWEEPS = 16, 4
 
 @dataclasses.dataclass(slots=True)
 class BatchSums(Summable):
-    """Sums over a batch of blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the previous H."""
+    """Sums over a batch of blocks: those of the rule, and VHᵀ (m, r) and HHᵀ (r, r) with the previous H.
+
+    Where a graph pulls, also by how much the majoriser of its roughness grows (r,).
+    """
 
     stats: Stats
     cross: Float
     gram: Float
+    growth: Float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,16 +52,20 @@ class BatchUpdate:
     def zero(self) -> BatchSums:
         """Return the sums of no block."""
         rows, rank = self.update.model.W.shape
-        return BatchSums(self.update.zero(), np.zeros((rows, rank)), np.zeros((rank, rank)))
+        return BatchSums(self.update.zero(), np.zeros((rows, rank)), np.zeros((rank, rank)), np.zeros(rank))
 
     def visit(self, block: int, V: Block, H: Float | None, sums: BatchSums, scratch: Scratch) -> Float | None:
         """Update a block (r, w) of H in place."""
         assert H is not None
         if self.seen:
+            before = H[: sums.cross.shape[1]]
             for columns, panel in panels(V, H.dtype, scratch):
-                panel.add_outer(np.ascontiguousarray(H[:, columns]), sums.cross, scratch)
-            add_gram(H, sums.gram)
-        return self.update.visit(block, V, H, sums.stats, scratch)
+                panel.add_outer(np.ascontiguousarray(before[:, columns]), sums.cross, scratch)
+            add_gram(before, sums.gram)
+        new = self.update.visit(block, V, H, sums.stats, scratch)
+        if self.update.below is not None and new is not None:
+            sums.growth += self.update.below.growth(H, new)
+        return new
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,10 +102,12 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
     weight = float(seen) if forget == 1 else seen * (1 - forget)
     H = context.new_factor(rank)
     norms: dict[int, float] = {}
-    W, total = state.W, rule.zero(*state.W.shape)
+    W, total, given = state.W, rule.zero(*state.W.shape), context.input(state)
+    known_H = context.coupled is not None and not state.H.unscaled
+    rough = context.coupled.roughness(state.H, rank) if known_H and context.coupled is not None else np.zeros(rank)
     for indices in random_batches(len(engine.groups), [seed, state.passes]):
-        update = dataclasses.replace(Update.of(context, state), model=Model.of(W))
-        batch: BatchSums = engine.one_pass(BatchUpdate(update, seen), state.H, H, Scope(part=indices))
+        update = Update.of(context, state, W=W)
+        batch: BatchSums = engine.one_pass(BatchUpdate(update, seen), given, H, Scope(part=indices))
         blocks = [block for index in indices for block in engine.groups[index]]
         norms |= dict(zip(blocks, batch.stats.norms, strict=True))
         total = total.add(batch.stats)
@@ -105,15 +115,26 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
         followed = forget * followed[0] + batch.stats.cross, forget * followed[1] + batch.stats.gram
         weight = forget * weight + sum(layout.bounds[block + 1] - layout.bounds[block] for block in blocks) / columns
         sums = followed if forget < 1 else (cross, gram)
-        new = update_W(rule, W, *sums, weight)
+        rough = rough + batch.growth
+        new = update_W(with_graphs(context, rough), W, *sums, weight)
         known = seen or len(norms) == layout.blocks or sums[0].any(axis=1, keepdims=True)
         W = np.where(known & new.any(axis=0), new, W)  # since a column of zeros would stay 0, and its row of H with it
     wide = W.astype(np.float64)
     ordered = [norms[block] for block in sorted(norms)]
     fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
     exact = dataclasses.replace(total, cross=cross, gram=gram, fit=fit, norms=ordered)
-    step = rule.finish(W, exact)
+    context, state = context.after(state, exact, H)
+    step = context.rule.finish(W, exact)
     return dataclasses.replace(state.after(step, H, tuple(ordered)), method="minibatch", carry=MethodState(cross=cross))
+
+
+def with_graphs(context: PassContext, roughness: Vector) -> Quadratic:
+    """Return the rule with the penalties of W that graphs add, given a bound of the roughness of H (r,)."""
+    rule = context.rule
+    if context.coupled is not None:
+        rule = context.coupled.finishing(rule, Stats.zero(1, len(roughness)), roughness, 1.0)
+    assert isinstance(rule, Quadratic)
+    return rule
 
 
 def random_batches(groups: int, seed: Sequence[int]) -> list[list[int]]:
@@ -130,6 +151,6 @@ def random_batches(groups: int, seed: Sequence[int]) -> list[list[int]]:
 def update_W(rule: Quadratic, W: Float, cross: Float, gram: Float, weight: float) -> Float:
     """Return W (m, r) after some sweeps, given VHᵀ and HHᵀ over a share `weight` of the columns."""
     rows, share = np.ascontiguousarray(W.T, np.float64), min(weight, 1.0)
-    penalty = Penalty(rule.penalty_W.l1 * share, rule.penalty_W.l2 * share)
+    penalty = rule.penalty_W.at(rows, np.diag(gram)).times(share)
     update_free(rule.update, rows, np.ascontiguousarray(cross.T), gram, penalty, W_SWEEPS, rule.n_fixed_W)
     return np.ascontiguousarray(rows.T, W.dtype)

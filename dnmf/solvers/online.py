@@ -21,7 +21,7 @@ from dnmf.engine.factor import MemoryFactor
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.beta import exponent
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
@@ -162,7 +162,7 @@ def update_H(rule: Rule, Ht: Float, top: Float, low: Float, weight: float) -> Fl
             stats.row_sums = low
         else:
             stats.denominator = low
-    scaled = Penalty(rule.penalty_W.l1 * weight, rule.penalty_W.l2 * weight)
+    scaled = rule.penalty_W.times(weight)
     return altered(rule, penalty_W=scaled).finish(Ht, stats).W
 
 

@@ -11,6 +11,7 @@ from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundled
 from dnmf.solvers.compatibility import check_matrix, check_missing
+from dnmf.solvers.coupling import Coupling
 from dnmf.solvers.iteration import Follow, Method, after_extrapolated, after_plain, after_second_order, stepping
 from dnmf.solvers.minibatch import minibatch
 from dnmf.solvers.sketch import corrected, fits, pays, sketch_load, starts
@@ -45,6 +46,8 @@ class Recipe:
         Makes one pass of a single model.
     load
         What the run holds in memory besides V.
+    coupling
+        Graphs and penalties of single entries, or None.
     """
 
     settings: Settings
@@ -54,6 +57,7 @@ class Recipe:
     follow: Follow
     method: Method
     load: Load
+    coupling: Coupling | None = None
 
     @property
     def plain_name(self) -> str:
@@ -65,8 +69,8 @@ class Recipe:
         return bundled(self.follow) if state.parts else self.method
 
 
-def resolve(settings: Settings, layout: Layout, weighted: bool = False) -> Recipe:
-    """Decide what the settings mean for a matrix, whose entries may have weights.
+def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling: Coupling | None = None) -> Recipe:
+    """Decide what the settings mean for a matrix, whose entries may have weights, and other data of the objective.
 
     Raises
     ------
@@ -88,10 +92,14 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False) -> Recip
     elif solver == "minibatch":
         method = minibatch(settings.seed, settings.forget)
     load = _load(settings, rule, layout, init, sketching)
+    if coupling is not None:
+        load = coupling.load(load, rank, settings.n_runs)
     if load.base is not None:
-        load = load._replace(lighter=_lighter(settings, rule, layout, sketching))
-    load = load._replace(again=partial(_load_on, settings, weighted))
-    return Recipe(settings, solver, init, rule, follow, method, load)
+        words, lighter = _lighter(settings, rule, layout, sketching)
+        lighter = lighter if coupling is None else coupling.load(lighter, rank, settings.n_runs)
+        load = load._replace(lighter=(words, lighter))
+    load = load._replace(again=partial(_load_on, settings, weighted, coupling))
+    return Recipe(settings, solver, init, rule, follow, method, load, coupling)
 
 
 def rule_of(settings: Settings, layout: Layout, weighted: bool = False) -> Rule:
@@ -137,9 +145,9 @@ def _lighter(settings: Settings, rule: Rule, layout: Layout, sketching: bool) ->
     return f"{words} ({flags})", _load(settings.replace(options), rule, layout, "random", sketching=False)
 
 
-def _load_on(settings: Settings, weighted: bool, layout: Layout) -> Load:
+def _load_on(settings: Settings, weighted: bool, coupling: Coupling | None, layout: Layout) -> Load:
     """Return the load of a run on a matrix with another layout."""
-    return resolve(settings, layout, weighted).load
+    return resolve(settings, layout, weighted, coupling).load
 
 
 def _load(settings: Settings, rule: Rule, layout: Layout, init: str, sketching: bool) -> Load:

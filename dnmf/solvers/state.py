@@ -26,6 +26,8 @@ class MethodState:
         Directions (m, q) on which the next pass projects V.
     W_newton
         The W (m, r) after the last second-order step.
+    H_trial
+        The H that the next pass starts from, if that is not the H of the state.
     cross
         VHᵀ (m, r) in float64, if it is kept for the next pass.
     momentum
@@ -40,6 +42,7 @@ class MethodState:
     W_trial: Float | None = None
     sketch_directions: Float | None = None
     W_newton: Float | None = None
+    H_trial: Factor | None = None
     cross: Float | None = None
     momentum: Momentum = dataclasses.field(default_factory=Momentum)
     rejections: int = 0
@@ -73,6 +76,8 @@ class State:
         part, and the optimality the largest.
     runs
         Losses of the runs that this one was chosen from.
+    curvature
+        Curvature of the loss at V, by which the weight of a graph is multiplied; 0 if it is not needed or known.
     """
 
     passes: int
@@ -87,6 +92,7 @@ class State:
     carry: MethodState = dataclasses.field(default_factory=MethodState)
     parts: tuple["State", ...] = ()
     runs: tuple[float, ...] = ()
+    curvature: float = 0.0
 
     def after(self, step: Step, H: Factor, norms: tuple[float, ...]) -> "State":
         """Return the state after a pass whose step is taken."""
@@ -101,11 +107,12 @@ class State:
             step.unseen,
             carry=MethodState(W_pending=None if step.evaluated is None else step.W),
             runs=self.runs,
+            curvature=self.curvature,
         )
 
     def rejected(self, norms: tuple[float, ...], method: str) -> "State":
         """Return the state after a pass whose step is not taken: the same factors, from which the next pass starts."""
-        carry = dataclasses.replace(self.carry, W_trial=None, momentum=self.carry.momentum.cut())
+        carry = dataclasses.replace(self.carry, W_trial=None, H_trial=None, momentum=self.carry.momentum.cut())
         return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, carry=carry)
 
     @property
@@ -117,6 +124,11 @@ class State:
     def point(self) -> Float:
         """The W (m, r) that the next pass starts from."""
         return self.latest if self.carry.W_trial is None else self.carry.W_trial
+
+    @property
+    def start(self) -> Factor:
+        """The H that the next pass starts from."""
+        return self.H if self.carry.H_trial is None else self.carry.H_trial
 
     def accepts(self, step: Step) -> bool:
         """Return whether to take a step: always without a trial point, and from one if the loss has not risen."""

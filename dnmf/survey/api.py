@@ -58,9 +58,10 @@ def select_rank(
     overwrite, watchers, progress, cancel, client
         As in `factorize`.
     options
-        Options of `factorize`, such as `row_names`, other than `fixed_W`, `fixed_H`, `n_runs` and `max_seconds`;
-        `max_passes`, `tol`, `sweeps` and `extrapolate` apply to models in ordinary passes. `init="random"` starts every
-        model at random on V itself and not on a sketch, for the consensus of Brunet et al. 2004.
+        Options of `factorize`, such as `row_names`, other than `fixed_W`, `fixed_H`, targets, `n_runs` and
+        `max_seconds`; `max_passes`, `tol`, `sweeps` and `extrapolate` apply to models in ordinary passes, as all are
+        with a graph. `init="random"` starts every model at random on V itself and not on a sketch, for the consensus of
+        Brunet et al. 2004.
 
     Returns
     -------

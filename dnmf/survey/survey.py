@@ -11,17 +11,17 @@ import numpy as np
 from dnmf.checkpoint.run_names import named_axes, names_of
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError
-from dnmf.kernels.rule import Rule
+from dnmf.run.coupled import GRAPHS, SCALED, couple, given_names
 from dnmf.run.open import inputs_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import MOST_RUNS, Settings
 from dnmf.solvers.compatibility import check_options
-from dnmf.solvers.selection import resolve
+from dnmf.solvers.selection import Recipe, resolve
 from dnmf.solvers.sketch import fits
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
-from dnmf.sources.emphasis import emphasised
+from dnmf.sources.emphasis import check_unweighted, emphasised
 from dnmf.sources.names import Names
 from dnmf.sources.weighted import is_weighted
 from dnmf.survey.columns import hashed_sample
@@ -52,18 +52,22 @@ def make_survey(
     """Run a survey; `dnmf.select_rank` describes it."""
     weights = options.pop("weights", None)
     named = {name: options.pop(name, None) for name in ("row_names", "column_names")}
+    graphs = graphs_in(options)
     ranks = listed(ranks)
     settings = checked(ranks, n_runs, cv, options)
     names = Names.of(*named.values())
     source = emphasised(open_matrix(V, weights=weights, names=names, missing=settings.missing), settings)
     layout = source.layout
     names = names_of(named, layout)
-    recipe = resolve(settings, layout, is_weighted(source))
-    request = request_of(ranks, n_runs, cv, holdout, sample, settings, recipe.rule, layout, names)
+    coupling, graph_origins = couple(graphs, settings, V, layout, names)
+    if coupling is not None:
+        check_unweighted(source, SCALED)
+    recipe = resolve(settings, layout, is_weighted(source), coupling)
+    request = request_of(ranks, n_runs, cv, holdout, sample, recipe, layout, names)
     watchers = Watchers.of(watchers)
     watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
-        header = header_of(source, request)
+        header = header_of(source, request) | ({"coupled": graph_origins} if graph_origins else {})
         if given := named_axes(named):
             header["named"] = given
         kept = SurveyStore(None, header)
@@ -73,7 +77,10 @@ def make_survey(
             last = request.ranks[-1:]
             models = last if request.scheme == "bicross" else len(request.seeds) * last
             plan = partial(session.plan, settings)
-            widest = plan(survey_load(request, layout, recipe.rule, models, last if request.folds else (), kept=True))
+            load = survey_load(request, layout, recipe.rule, models, last if request.folds else (), kept=True)
+            if coupling is not None:
+                load = coupling.load(load, max(last), load.worked // (2 * max(last)) + 1)
+            widest = plan(load)
             run = Run(session, recipe, widest, watchers=watchers)
             run.names = names
             try:
@@ -91,13 +98,12 @@ def request_of(
     cv: int,
     holdout: Any,
     sample: int,
-    settings: Settings,
-    rule: Rule,
+    recipe: Recipe,
     layout: Layout,
     names: Names,
 ) -> SurveyRequest:
     """Return the request of a survey of a matrix, or raise an error if the matrix does not allow it."""
-    least = min(layout.shape)
+    settings, least = recipe.settings, min(layout.shape)
     if max(ranks) > least:
         raise SettingsError(f"ranks go up to {max(ranks)}, and V {layout.user_shape} has no more than {least}.")
     held = listed_of(holdout, layout, names)
@@ -107,11 +113,25 @@ def request_of(
         tuple(sorted(int(rank) for rank in ranks)),
         tuple(range(settings.seed, settings.seed + n_runs)),
         cv if held is None else 1,
-        scheme_of(holdout, settings, rule, layout) if held is None else "given",
+        scheme_of(holdout, settings, recipe.rule, layout, recipe.coupling is not None) if held is None else "given",
         settings,
         hashed_sample(layout.shape[1], sample, settings.seed),
         held,
     )
+
+
+def graphs_in(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the graphs from the options and return them.
+
+    Raises
+    ------
+    SettingsError
+        For other data of the objective: they have the shape of one rank.
+    """
+    given = given_names(options)
+    for name in sorted(given - set(GRAPHS)):
+        raise SettingsError(f"{name} is not for a survey, whose models have several ranks; leave it out.")
+    return {name: options.pop(name) for name in sorted(given)}
 
 
 def listed(ranks: Any) -> list[Any]:
@@ -150,8 +170,11 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
     return settings
 
 
-def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> str:
-    """Return the scheme by which folds hold out entries, from its name or `"auto"`."""
+def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout, coupled: bool = False) -> str:
+    """Return the scheme by which folds hold out entries, from its name or `"auto"`.
+
+    Models that are `coupled` by a graph make passes over V: a block of held-out columns has no neighbours.
+    """
     if holdout == "bicross" and not fits(rule, layout, settings.rank):
         raise SettingsError(
             f"holdout='bicross' is for the Frobenius loss of a matrix with every entry and larger than 5 times the "
@@ -162,6 +185,12 @@ def scheme_of(holdout: str, settings: Settings, rule: Any, layout: Layout) -> st
             f"holdout='bicross' is for models on a sketch of V, and {name}={getattr(settings, name)!r} is for passes "
             f"over V itself; leave {name} out, or use holdout='speckled'."
         )
+    if coupled and (holdout == "bicross" or settings.solver == "sketch"):
+        raise SettingsError(
+            "The models of a survey with a graph make passes over V; use holdout='speckled', and leave solver out."
+        )
+    if coupled:
+        return "speckled"
     if holdout == "speckled" and settings.solver == "sketch":
         raise SettingsError(
             "solver='sketch' fits the models on a sketch of V, and holdout='speckled' is for passes over V itself; "

@@ -339,3 +339,38 @@ def test_missing_weighted_and_fixed_parts_are_given_by_options(tmp_path):
     (tmp_path / "text.npy").write_text("no numbers")
     command = ["fit", tmp_path / "V.npy", "--rank", "3", "--fixed-W", tmp_path / "text.npy"]
     assert "is not a .npy file of numbers" in CliRunner().invoke(main, [str(word) for word in command]).output
+
+
+def test_a_graph_is_an_option_of_fit_resume_transform_and_a_survey(matrix, tmp_path):
+    import scipy.sparse as sp
+
+    graph, store = tmp_path / "A.npz", tmp_path / "run.zarr"
+    sp.save_npz(graph, sp.csc_array(dnmf.graphs.chain(200)))
+    np.save(tmp_path / "T.npy", np.ones((3, 200)))
+    common = ["--graph-H", graph, "--tol", 0, "--solver", "hals", "--init", "random"]
+    options = [*common, "--graph-weight", 4, "--target-H", tmp_path / "T.npy", "--l1-W", "0.1,0,0.2"]
+    ended = run("fit", matrix, "--rank", 3, *options, "--max-passes", 3, "--store", store)
+    assert ended.exit_code == 0, ended.output
+    assert run("resume", store, "--max-passes", 5).exit_code == 2  # the target was in memory
+    ended = run("resume", store, "--max-passes", 5, "--target-H", tmp_path / "T.npy")
+    assert ended.exit_code == 0, ended.output
+    python = {
+        "graph_H": dnmf.graphs.chain(200),
+        "graph_weight": 4,
+        "target_H": np.ones((3, 200)),
+        "l1_W": [0.1, 0, 0.2],
+    }
+    expected = dnmf.factorize(matrix, 3, **python, solver="hals", init="random", tol=0, max_passes=5)
+    assert dnmf.load(store).loss == expected.loss
+    np.save(tmp_path / "new.npy", np.ones((30, 2)))
+    sp.save_npz(tmp_path / "edges.npz", sp.csr_array(np.ones((2, 200))))
+    ended = run(
+        "transform", store, tmp_path / "new.npy", "--edges", tmp_path / "edges.npz", "--out", tmp_path / "H.zarr"
+    )
+    assert ended.exit_code == 0, ended.output
+    ended = run(
+        "graph-weight", matrix, "--rank", 3, "--graph-weights", "0,2", "--cv", 2, *common[:2], "--max-passes", 2
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "held-out error at rank 3" in ended.stdout
+    assert "suggested" in ended.stdout

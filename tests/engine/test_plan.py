@@ -128,6 +128,7 @@ loads = st.builds(
     held=st.integers(0, 200),
     kept=st.integers(1, 800),
     extra=st.integers(0, 10**8),
+    graphs=st.integers(0, 10**8),
     panels=st.integers(0, 20),
     copies=st.integers(0, 1),
     base=st.none(),

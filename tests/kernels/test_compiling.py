@@ -111,7 +111,7 @@ def test_functions_from_the_cache_give_the_bits_of_those_just_compiled(tmp_path)
     code = (
         "import hashlib; import numpy as np; import scipy.sparse as sp\n"
         "from dnmf.kernels.blocks.buffers import Scratch; from dnmf.kernels.blocks.panels import panels\n"
-        "from dnmf.kernels.blocks.tiles import Penalty\n"
+        "from dnmf.kernels.penalty import Penalty\n"
         "from dnmf.kernels.divergence.exact_columns import minimise_columns; import dataclasses\n"
         "rng = np.random.default_rng(0); W = rng.random((60, 3)); W[:, 1] *= 0.01\n"
         "V = sp.csc_array(rng.poisson(3.0, (60, 300)) * (rng.random((60, 300)) < 0.8) * 1.0)\n"

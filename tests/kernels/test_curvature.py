@@ -9,9 +9,9 @@ import scipy.sparse as sp
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import panels
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Penalty
 from dnmf.kernels.divergence.newton_rows import ROW_LEAST, add_curvature, newton_rows
 from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.penalty import Penalty
 
 RANK = 3
 

@@ -5,7 +5,7 @@ import pytest
 from naive import violation
 from scipy.optimize import nnls
 
-from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 
 PENALTIES = [Penalty(), Penalty(0.4, 0.0), Penalty(0.0, 0.3), Penalty(0.4, 0.3)]

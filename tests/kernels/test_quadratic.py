@@ -13,8 +13,8 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.panels import square_sum
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Penalty
 from dnmf.kernels.optimality import promised_share, quadratic_gains
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic import rule as quadratic
 from dnmf.kernels.quadratic.row_updates import hals, multiplicative
 from dnmf.kernels.quadratic.rule import Quadratic, block_fit, match_scale, precision

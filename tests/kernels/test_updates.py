@@ -11,8 +11,9 @@ import dnmf
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, square_sum
 from dnmf.kernels.blocks.products import add_outer_product, cross_product
-from dnmf.kernels.blocks.tiles import LANES, Penalty
+from dnmf.kernels.blocks.tiles import LANES
 from dnmf.kernels.optimality import quadratic_gains
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.row_updates import hals, multiplicative
 

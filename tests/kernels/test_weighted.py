@@ -11,7 +11,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries, Weighted
 from dnmf.kernels.blocks.panels import BadEntry
-from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import hals as hals_update
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.quadratic.weighted import W_SWEEPS, WeightedQuadratic

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import nnls
 
 import dnmf
-from dnmf.kernels.blocks.tiles import Penalty
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.solvers.sketch.surrogate import Surrogate

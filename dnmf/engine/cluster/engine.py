@@ -85,6 +85,10 @@ class ClusterEngine:
         """Return a factor for a pass to fill; `sees_store` if the workers see the store of the run."""
         return DistributedFactor(self.workers, self.groups, sees_store)
 
+    def place(self, factor: Factor) -> Factor:
+        """Send a factor to the workers, once for all passes."""
+        return DistributedFactor.of(self.workers, self.groups, factor)
+
     def settle(self, H: Factor, stored: Factor | None) -> None:
         """Cut the lineage of H: the workers read it from storage, or else this process sends it to them."""
         if isinstance(H, DistributedFactor):

@@ -103,6 +103,18 @@ class Entries:
         cut = panels(V, dtype, scratch) if self.all and not self.positive else self.panels(V, dtype, scratch)
         return check_panels(cut, limits(dtype, self.beta)[1], positive=self.positive)
 
+    def totals(self, V: Block, dtype: np.dtype[Any], scratch: Scratch) -> tuple[float, float]:
+        """Return Σ m v and Σ m over the entries of a block that count."""
+        mass, weight = 0.0, 0.0
+        for _, panel in self.panels(V, dtype, scratch):
+            if panel.weights.size:
+                mass += float(np.sum(panel.values * panel.weights, dtype=np.float64))
+                weight += float(np.sum(panel.weights, dtype=np.float64))
+            else:
+                mass += float(np.sum(panel.values, dtype=np.float64))
+                weight += float(np.prod(panel.shape))
+        return mass, weight
+
 
 def _weighted(panel: Any, weights: Any, dtype: np.dtype[Any], scratch: Scratch) -> DensePanel:
     """Return a dense panel with its weights, without gaps in the memory order of the panel, and NaN as missing."""

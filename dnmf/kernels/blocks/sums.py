@@ -53,7 +53,11 @@ class Stats(Summable):
     norms
         ‖V_j‖² of every visited block, in their order.
     squares
-        The sum of the squares of H.
+        The sum of the squares of every row of H (r,); for `Quadratic`, the diagonal of B has them.
+    penalty
+        The penalty of H where it differs between columns, and terms that the factors do not change.
+    mass, weight
+        Σ m v and Σ m over the entries that count, where they are needed.
     denominator
         For a divergence, Y^(β−1) Hᵀ (m, r) with Y = WH, unless the sums of the rows of H replace it; else empty.
     grams
@@ -69,7 +73,10 @@ class Stats(Summable):
     fit: float
     norms: list[float]
     gain: float = 0.0
-    squares: float = 0.0
+    squares: Float = dataclasses.field(default_factory=lambda: np.zeros(0))
+    penalty: float = 0.0
+    mass: float = 0.0
+    weight: float = 0.0
     denominator: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     grams: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     seen: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
@@ -89,4 +96,5 @@ class Stats(Summable):
             row_sums=np.zeros(rank),
             fit=0.0,
             norms=[],
+            squares=np.zeros(rank),
         )

@@ -6,7 +6,7 @@ its result does not depend on its neighbours.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +17,6 @@ Float = NDArray[np.floating[Any]]
 Vector = NDArray[np.float64]
 
 LANES = 128
-
-
-class Penalty(NamedTuple):
-    """The penalty l1‖X‖₁ + ½ l2‖X‖² on a factor X ≥ 0."""
-
-    l1: float = 0.0
-    l2: float = 0.0
-
-    def value(self, total: float, squares: float) -> float:
-        """Return the penalty of a factor from the sum of its entries and the sum of their squares.
-
-        >>> Penalty(l1=2.0, l2=1.0).value(total=3.0, squares=5.0)
-        8.5
-        """
-        return self.l1 * total + 0.5 * self.l2 * squares
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,9 +14,12 @@ objective never rises; for β = 2 l1 h is majorised as ½ l1 h (x² + 1), which 
 
 import numpy as np
 
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.penalty import Penalty
 
 ROOT_STEPS = 60
+# Doublings of the end of the bracket of a root, which reach from the smallest float to the largest one.
+MOST_DOUBLINGS = 2000
 
 
 @kernel
@@ -58,32 +61,60 @@ def divergence_of(v, y, beta):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def lone_minimum(linear, l2):  # type: ignore[no-untyped-def]
+    """Return the minimum of linear · h + ½ l2 h² over h ≥ 0, of an entry without data; 0 unless penalties pull it up.
+
+    >>> lone_minimum(-3.0, 2.0), lone_minimum(1.0, 2.0), lone_minimum(0.0, 0.0)
+    (1.5, 0.0, 0.0)
+    """
+    return -linear / l2 if (linear < 0.0 and l2 > 0.0) else 0.0
+
+
+@kernel
 def minimum(h, numerator, denominator, beta, l1, l2):  # type: ignore[no-untyped-def]
-    """Return the minimum of the majoriser over an entry, at h > 0."""
-    if not (h > 0.0 and numerator > 0.0):
-        return 0.0
+    """Return the minimum of the majoriser over an entry, at h > 0.
+
+    A negative l1 pulls the entry up, where l2 > 0. At h = 0 the majoriser is finite elsewhere only for β ≤ 1.
+    """
+    pulled = l1 < 0.0 and l2 > 0.0
+    if not (h > 0.0 and numerator > 0.0) and (beta <= 1.0 or h <= 0.0 or not pulled):
+        return lone_minimum(denominator + l1, l2) if (pulled and beta <= 1.0) else 0.0
     if beta == 1.0:
         linear = denominator + l1
+        if linear < 0.0:
+            return (np.sqrt(linear * linear + 4.0 * l2 * h * numerator) - linear) / (2.0 * l2) if l2 > 0.0 else h
         bottom = linear + np.sqrt(linear * linear + 4.0 * l2 * h * numerator) if l2 > 0.0 else 2.0 * linear
         return 2.0 * h * numerator / bottom if bottom > 0.0 else 0.0
     if beta == 2.0:
-        bottom = denominator + l2 * h + l1
-        return h * numerator / bottom if bottom > 0.0 else 0.0
+        bottom = denominator + l2 * h + max(l1, 0.0)
+        return h * (numerator - min(l1, 0.0)) / bottom if bottom > 0.0 else 0.0
     gamma = exponent(beta)
     if l2 == 0.0 and (l1 == 0.0 or beta < 1.0):
         return h * (numerator / (denominator + l1)) ** gamma if denominator + l1 > 0.0 else 0.0
+    if l1 < 0.0 and not l2 > 0.0:
+        return h
     unpenalised = (numerator / denominator) ** gamma if denominator > 0.0 else 1.0
     return h * _root(h, numerator, denominator, beta, l1, l2, unpenalised)
 
 
 @kernel
 def _root(h, numerator, denominator, beta, l1, l2, most):  # type: ignore[no-untyped-def]
-    """Return the root x of the slope by Newton's method within a bracket, at most the root without penalties."""
+    """Return the root x of the slope by Newton's method within a bracket.
+
+    Without a pull, its end is the root without penalties; with one, it is moved up until the slope there is positive.
+    """
     a = 0.0 if beta < 1.0 else beta - 1.0
     b = 0.0 if beta > 2.0 else beta - 2.0
     if b == 0.0 and numerator <= l1:
         return 0.0
     least = 0.0
+    if l1 < 0.0:
+        most = max(most, 1.0)
+        for _ in range(MOST_DOUBLINGS):
+            if denominator * most**a + l1 + l2 * h * most - numerator * most**b >= 0.0:
+                break
+            least = most
+            most *= 2.0
     x = most
     for _ in range(ROOT_STEPS):
         slope = denominator * x**a + l1 + l2 * h * x - numerator * x**b
@@ -106,10 +137,10 @@ def majorise(H: Float, numerator: Float, denominator: Float, beta: float, penalt
     new = np.empty(H.shape, H.dtype)
     denominator = np.broadcast_to(denominator, H.shape)
     H, numerator, denominator = (np.ascontiguousarray(array) for array in (H, numerator, denominator))
-    if beta == 1 and penalty.l2 == 0:
+    if beta == 1 and penalty.plain and penalty.l2 == 0:
         _multiply_divide(H, numerator, denominator, H.dtype.type(penalty.l1), np.finfo(H.dtype).tiny, new)
     else:
-        _majorise(H, numerator, denominator, beta, penalty.l1, penalty.l2, np.finfo(H.dtype).tiny, new)
+        _majorise(H, numerator, denominator, beta, *penalty.arrays(H.shape), np.finfo(H.dtype).tiny, new)
     return new
 
 
@@ -118,7 +149,7 @@ def _majorise(H, numerator, denominator, beta, l1, l2, tiny, new):  # type: igno
     for k in range(H.shape[0]):
         for j in range(H.shape[1]):
             top, bottom = np.float64(numerator[k, j]), np.float64(denominator[k, j])
-            value = minimum(np.float64(H[k, j]), top, bottom, beta, l1, l2)
+            value = minimum(np.float64(H[k, j]), top, bottom, beta, l1[k, j], l2[k, j])
             new[k, j] = value if value >= tiny else 0.0
 
 

@@ -10,10 +10,11 @@ docs/mathematics.md.
 import numpy as np
 
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
-from dnmf.kernels.divergence.beta import minimum
+from dnmf.kernels.blocks.tiles import Float, kernel, reordered
+from dnmf.kernels.divergence.beta import lone_minimum, minimum
 from dnmf.kernels.divergence.columns import load_column, longest_column, multiply_column, scale_to_fit, weighted_sum
 from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model, slopes
+from dnmf.kernels.penalty import Penalty
 
 # Sweeps over a column end when the largest move, in mass of Wh, is STILL of the mass, or after MOST_SWEEPS.
 STILL = 1e-10
@@ -31,7 +32,7 @@ def minimise_columns(panel: SparsePanel, W: Float, beta: float, penalty: Penalty
     H = np.empty((len(panel.starts) - 1, W.shape[1]))
     totals = W.sum(axis=0, dtype=np.float64) if panel.zeros else np.empty(0)
     values, weights = panel.values, panel.weights.astype(panel.values.dtype, copy=False)
-    options = (float(beta), float(penalty.l1), float(penalty.l2))
+    options = (float(beta), *penalty.by_columns((W.shape[1], len(H))))
     _minimise_columns(panel.starts, panel.rows, values, weights, np.ascontiguousarray(W), totals, options, H)
     return H.T
 
@@ -46,15 +47,15 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
     masses = totals.copy() if zeros else np.empty(rank)
     for column in range(len(starts) - 1):
         begin, count = starts[column], starts[column + 1] - starts[column]
-        h = H[column]
+        h, push, bend = H[column], l1[column], l2[column]
         load_column(rows, values, weights, W, begin, count, v, m, near)
         for k in range(rank):
             masses[k] = masses[k] if zeros else weighted_sum(near[k], m, count)
-            h[k] = 1.0 if masses[k] > 0.0 else 0.0
+            h[k] = 1.0 if masses[k] > 0.0 else lone_minimum(masses[k] + push[k], bend[k])
         multiply_column(near, h, y, count)
         scale_to_fit(v, m, y, totals, h, beta, 0, count)
         if beta < 1.0 or beta > 2.0:
-            _multiply(near, v, m, y, h, masses, beta, l1, l2, count)
+            _multiply(near, v, m, y, h, masses, beta, push, bend, count)
         for _ in range(MOST_SWEEPS):
             multiply_column(near, h, y, count)
             moved, size = 0.0, 0.0
@@ -62,9 +63,9 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
                 if not masses[k] > 0.0:
                     continue
                 if beta == 1.0:
-                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], None, l1, l2, count)
+                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], None, push[k], bend[k], count)
                 else:
-                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], beta, l1, l2, count)
+                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], beta, push[k], bend[k], count)
                 new = _kept(new, h[k])
                 shift_model(near[k], y, new - h[k], tiny, count)
                 moved = max(moved, abs(new - h[k]) * masses[k])
@@ -83,7 +84,7 @@ def _multiply(near, v, m, y, h, masses, beta, l1, l2, count):  # type: ignore[no
         moved, size = 0.0, 0.0
         for k in range(len(h)):
             numerator, denominator, _ = slopes(near[k], v, m, y, 0.0, 0.0, beta, count)
-            new[k] = _kept(minimum(h[k], numerator, denominator, beta, l1, l2), h[k])
+            new[k] = _kept(minimum(h[k], numerator, denominator, beta, l1[k], l2[k]), h[k])
             moved = max(moved, abs(new[k] - h[k]) * masses[k])
             size = max(size, new[k] * masses[k])
         h[:] = new

@@ -9,7 +9,7 @@ import numpy as np
 
 from dnmf.kernels.blocks.simd import row_products, weighted_rows
 from dnmf.kernels.blocks.tiles import kernel, reordered
-from dnmf.kernels.divergence.beta import minimum
+from dnmf.kernels.divergence.beta import lone_minimum, minimum
 from dnmf.kernels.divergence.columns import add_to_sums, entry_loss, longest_column, scale_to_fit
 from dnmf.kernels.divergence.elementwise import LOG_TILE, log_sum, take_ratios
 from dnmf.kernels.optimality import majorised_gain
@@ -28,13 +28,14 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
     totals
         Wᵀ1 (r,) where the entries that are not listed are zeros that count, for β = 1 only; else empty.
     options
-        β, sweeps, l1, l2, number of fixed components, and whether the columns of H have no scale yet.
+        β, sweeps, l1 and l2 (p, r), number of fixed components, whether to measure the first step and not the last, and
+        whether the columns of H have no scale yet.
     numerators, denominators
         Gets Σ m v y^(β−2) h (m, r), and Σ m y^(β−1) h unless it is empty.
     sums
-        Gets what the last step of every entry promised, and the loss of the entries (2,).
+        Gets what the last (or first) step of every entry promised, and the loss of the entries (2,).
     """
-    beta, sweeps, l1, l2, fixed, fresh = options
+    beta, sweeps, l1, l2, fixed, first, fresh = options
     zeros = len(totals) > 0
     longest, rank = longest_column(starts), H.shape[1]
     ones, y, ratios = np.ones(longest, W.dtype), np.empty(longest, W.dtype), np.empty(longest, W.dtype)
@@ -46,9 +47,10 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
     quotients, pulls, filled = np.empty(room, W.dtype), np.empty(room, W.dtype), 0
     for column in range(len(starts) - 1):
         begin, end = starts[column], starts[column + 1]
-        count, h = end - begin, H[column]
+        count, h, push, bend = end - begin, H[column], l1[column], l2[column]
         if count == 0:
-            h[fixed:] = 0
+            for k in range(fixed, rank):
+                h[k] = lone_minimum((np.float64(totals[k]) if zeros else 0.0) + push[k], bend[k])
             continue
         v, near, given = values[begin:end], rows[begin:end], weights[begin:end]
         m = given if len(given) > 0 else ones[:count]
@@ -61,8 +63,8 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
             weighted_rows(ratios, W, near, numerator)
             if not zeros:
                 weighted_rows(powers, W, near, denominator)
-            gained = _majorise_column(h, numerator, denominator, beta, l1, l2, fixed)
-            if sweep == sweeps - 1:
+            gained = _majorise_column(h, numerator, denominator, beta, push, bend, fixed)
+            if sweep == (0 if first else sweeps - 1):
                 sums[0] += gained
             row_products(W, near, h, y)
         take_ratios(v, given, y, beta, ratios, powers)
@@ -85,8 +87,8 @@ def _majorise_column(h, numerator, denominator, beta, l1, l2, fixed):  # type: i
     tiny, gained = np.finfo(h.dtype).tiny, 0.0
     for k in range(fixed, len(h)):
         old, top, bottom = np.float64(h[k]), np.float64(numerator[k]), np.float64(denominator[k])
-        new = minimum(old, top, bottom, beta, l1, l2)
-        gained += majorised_gain(old, new, bottom + l1 + l2 * old - top)
+        new = minimum(old, top, bottom, beta, l1[k], l2[k])
+        gained += majorised_gain(old, new, bottom + l1[k] + l2[k] * old - top)
         h[k] = new if new >= tiny else 0.0
     return gained
 

@@ -6,6 +6,7 @@ Cyclic coordinate descent (Hsieh & Dhillon 2011, section 4), by the safeguarded 
 import numpy as np
 
 from dnmf.kernels.blocks.tiles import reordered
+from dnmf.kernels.divergence.beta import lone_minimum
 from dnmf.kernels.divergence.columns import (
     add_to_sums,
     entry_loss,
@@ -26,7 +27,7 @@ ENOUGH = 0.1
 @reordered
 def descend_columns(starts, rows, values, weights, W, totals, H, options, numerators, denominators, sums):  # type: ignore[no-untyped-def]
     """Update every column of H, a row of `H` (p, r), in place, with the arguments of `multiply_columns`."""
-    beta, sweeps, l1, l2, fixed, fresh = options
+    beta, sweeps, l1, l2, fixed, measured, fresh = options
     rank = H.shape[1]
     zeros = len(totals) > 0
     longest = longest_column(starts)
@@ -36,9 +37,10 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
     denominator = np.empty(rank, W.dtype)
     for column in range(len(starts) - 1):
         begin, end = starts[column], starts[column + 1]
-        count, h = end - begin, H[column]
+        count, h, push, bend = end - begin, H[column], l1[column], l2[column]
         if count == 0:
-            h[fixed:] = 0
+            for k in range(fixed, rank):
+                h[k] = lone_minimum((np.float64(totals[k]) if zeros else 0.0) + push[k], bend[k])
             continue
         load_column(rows, values, weights, W, begin, count, v, m, near)
         multiply_column(near, h, y, count)
@@ -49,12 +51,12 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
             denominator[k] = totals[k] if zeros else weighted_sum(near[k], m, count)
         first, gained = 0.0, 0.0
         for sweep in range(sweeps):
-            gained = _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count)
+            gained = _sweep(near, v, m, y, h, denominator, push, bend, fixed, count)
             multiply_column(near, h, y, count)
             first = gained if sweep == 0 else first
             if gained <= ENOUGH * first and not fresh:
                 break
-        sums[0] += gained
+        sums[0] += first if measured else gained
         take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)
         add_to_sums(rows[begin:end], ratios, powers, h, numerators, denominators)
         for e in range(count):
@@ -67,7 +69,9 @@ def _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count):  # type: ignore
     tiny, gained = np.finfo(h.dtype).tiny, 0.0
     for k in range(fixed, len(h)):
         w = near[k]
-        new, promised = newton_entry(w, v, m, y, np.float64(h[k]), np.float64(denominator[k]), None, l1, l2, count)
+        new, promised = newton_entry(
+            w, v, m, y, np.float64(h[k]), np.float64(denominator[k]), None, l1[k], l2[k], count
+        )
         gained += promised
         new = new if new >= tiny else 0.0
         shift_model(w, y, h.dtype.type(new) - h[k], tiny, count)

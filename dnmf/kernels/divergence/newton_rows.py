@@ -11,7 +11,8 @@ import numpy as np
 
 from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel, reordered
+from dnmf.kernels.blocks.tiles import Float, kernel, reordered
+from dnmf.kernels.penalty import Penalty
 
 # Sweeps over a row; the smallest share of an entry that a step leaves; and the share of the row's largest entry below
 # which the damping of an entry no longer grows, so that entries near 0 can leave it.
@@ -62,7 +63,7 @@ def newton_rows(
     numerator, totals, grams
         Σ v h/y (m, r), Σ h (r,), and the lower triangles of the Hessians (m, r(r+1)/2).
     penalty
-        Penalty of W.
+        Penalty of Wᵀ (r, m).
     damping
         Weight of the majoriser's curvature.
     fixed
@@ -70,7 +71,8 @@ def newton_rows(
     """
     wide = W.astype(np.float64)
     new = np.empty_like(wide)
-    _newton_rows(wide, numerator, totals, grams, penalty.l1, penalty.l2, damping, fixed, new)
+    l1, l2 = penalty.by_columns(wide.T.shape)
+    _newton_rows(wide, numerator, totals, grams, l1, l2, damping, fixed, new)
     return new
 
 
@@ -90,14 +92,14 @@ def _newton_rows(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # t
                 place += 1
         for k in range(rank):
             step[k] = 0.0
-            slope[k] = totals[k] - numerator[row, k] + l1 + l2 * w[k]
+            slope[k] = totals[k] - numerator[row, k] + l1[row, k] + l2[row, k] * w[k]
         floor = ROW_FLOOR * np.max(w)
         if not floor > 0.0:
             new[row] = w
             continue
         for _ in range(ROW_SWEEPS):
             for k in range(fixed, rank):
-                extra = l2 + damping * numerator[row, k] / max(w[k], floor)
+                extra = l2[row, k] + damping * numerator[row, k] / max(w[k], floor)
                 bend = hessian[k, k] + extra
                 lowest = (ROW_LEAST - 1.0) * w[k] - step[k]
                 move = max(-slope[k] / bend, lowest) if bend > 0.0 else lowest if slope[k] > 0.0 else 0.0

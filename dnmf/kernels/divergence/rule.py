@@ -20,7 +20,7 @@ from dnmf.kernels.blocks.panels import Block, slices
 from dnmf.kernels.blocks.products import add_outer_product, product_like, scale_columns
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.beta import majorise
 from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
@@ -28,6 +28,7 @@ from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
 from dnmf.kernels.divergence.newton_columns import descend_columns
 from dnmf.kernels.divergence.newton_rows import add_curvature, newton_rows
 from dnmf.kernels.optimality import divergence_gain, promised_share
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import KEPT
 from dnmf.kernels.rule import Model, Step
 
@@ -58,6 +59,8 @@ class Divergence:
     with_hessian
         Whether a visit adds up the Hessians of the rows of W, for `second_order`; only with Newton's method and where
         every entry counts.
+    first
+        As for `Quadratic`.
     """
 
     beta: float
@@ -69,6 +72,7 @@ class Divergence:
     n_fixed_W: int = 0
     n_fixed_H: int = 0
     with_hessian: bool = False
+    first: bool = False
 
     @property
     def by_totals(self) -> bool:
@@ -83,7 +87,7 @@ class Divergence:
     @property
     def scaled(self) -> bool:
         """Whether the objective does not depend on how the scale of a component is split between W and H."""
-        return not any(self.penalty_W + self.penalty_H)
+        return self.penalty_W.none and self.penalty_H.none
 
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the sums of no block."""
@@ -104,27 +108,28 @@ class Divergence:
                 stats.unseen_columns += panel.count_observed(stats.seen)
             if self.newton or isinstance(panel, SparsePanel):
                 listed = panel.listed(scratch)
-                H[:, columns] = self._by_columns(listed, H[:, columns], model, totals, stats, fresh)
+                penalty = self.penalty_H.columns(columns)
+                H[:, columns] = self._by_columns(listed, H[:, columns], model, totals, stats, fresh, penalty)
                 continue
             height, width = panel.shape
             for part in slices(width, narrow_width(height, H.itemsize)):
                 chosen = slice(columns.start + part.start, columns.start + part.stop)
                 narrow = panel.part(part, scratch)
-                H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh)
+                penalty = self.penalty_H.columns(chosen)
+                H[:, chosen] = self._by_products(narrow, H[:, chosen], model, totals, stats, scratch, fresh, penalty)
         row_sums = H.sum(axis=1, dtype=np.float64)
         stats.row_sums += row_sums
-        stats.squares += sum(float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H))
+        stats.squares += [float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H)]
         if self.by_totals:
             stats.fit += float(totals.astype(np.float64) @ row_sums)
 
     def _by_columns(
-        self, panel: SparsePanel, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool
+        self, panel: SparsePanel, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool, penalty: Penalty
     ) -> Float:
         """Update the columns one by one, each while its entries are in the cache."""
         W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
         sums = np.zeros(2)
-        penalty = self.penalty_H
-        options = (self.beta, self.sweeps, penalty.l1, penalty.l2, self.n_fixed_H, fresh)
+        options = (self.beta, self.sweeps, *penalty.by_columns(H.shape), self.n_fixed_H, self.first, fresh)
         entries = panel.starts, panel.rows, panel.values, panel.weights.astype(h.dtype, copy=False)
         update = descend_columns if self.newton else multiply_columns
         update(*entries, W, totals, h, options, stats.cross, stats.denominator, sums)
@@ -135,7 +140,15 @@ class Divergence:
         return h.T
 
     def _by_products(
-        self, panel: DensePanel, H: Float, model: Model, totals: Float, stats: Stats, scratch: Scratch, fresh: bool
+        self,
+        panel: DensePanel,
+        H: Float,
+        model: Model,
+        totals: Float,
+        stats: Stats,
+        scratch: Scratch,
+        fresh: bool,
+        penalty: Penalty,
     ) -> Float:
         """Update all columns of a dense panel together, by products of matrices."""
         values, weights = panel.values, panel.weights
@@ -154,10 +167,10 @@ class Divergence:
                 ratios, powers = self._ratios(values, weights, product, scratch)
                 denominator = np.matmul(W.T, powers, out=scratch.array("denominator", h.shape, h.dtype))
             numerator = np.matmul(W.T, ratios, out=scratch.array("numerator", h.shape, h.dtype))
-            new = majorise(h, numerator, denominator, self.beta, self.penalty_H)
+            new = majorise(h, numerator, denominator, self.beta, penalty)
             new[: self.n_fixed_H] = h[: self.n_fixed_H]
-            if sweep == self.sweeps - 1:
-                stats.gain += divergence_gain(h, new, numerator, denominator, self.penalty_H)
+            if sweep == (0 if self.first else self.sweeps - 1):
+                stats.gain += divergence_gain(h, new, numerator, denominator, penalty)
             h = new
         product = product_like(values, W, h, scratch)
         if self.by_totals:
@@ -182,24 +195,26 @@ class Divergence:
         H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
             listed = panel.listed(scratch, zeros=self.beta != 1)
-            H[:, columns] = minimise_columns(listed, model.W, self.beta, self.penalty_H)
+            H[:, columns] = minimise_columns(listed, model.W, self.beta, self.penalty_H.columns(columns))
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
         """Take one majorised step of W."""
         new = np.empty(W.shape, W.dtype)
         gain, size, diagonal = stats.gain, 0.0, np.cumsum(np.arange(1, W.shape[1] + 1)) - 1
-        penalty = self.penalty_H.value(float(stats.row_sums.sum()), stats.squares)
+        penalty = self.penalty_H.value(stats.row_sums, stats.squares) + stats.penalty
+        penalty += self.penalty_W.value_at(W.T, stats.squares)
+        whole = self.penalty_W.at(W.T, stats.squares)
         for part in slices(len(W), FINISH_ROWS):
             rows, numerator = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
             denominator = stats.row_sums[:, None] if self.by_totals else stats.denominator[part].T
-            moved = majorise(rows, numerator, denominator, self.beta, self.penalty_W)
+            moved = majorise(rows, numerator, denominator, self.beta, whole.columns(part))
             new[part] = moved.T
             free = slice(self.n_fixed_W, None)
             bend = stats.grams[part][:, diagonal].T[free] if self.with_hessian else None
-            gain += divergence_gain(rows[free], moved[free], numerator[free], denominator[free], self.penalty_W, bend)
+            own = whole.columns(part).components(free)
+            gain += divergence_gain(rows[free], moved[free], numerator[free], denominator[free], own, bend)
             size += float(np.vdot(rows, numerator))
-            penalty += self.penalty_W.value(float(rows.sum()), float(np.vdot(rows, rows)))
         new[:, : self.n_fixed_W] = W[:, : self.n_fixed_W]
         fit = max(stats.fit, 0.0)
         optimality = promised_share(gain, fit + penalty, size, W.dtype)
@@ -213,9 +228,11 @@ class Divergence:
         `each` maps over parts of the rows, as `map` does or on several threads.
         """
 
+        penalty = self.penalty_W.at(W.T, stats.squares)
+
         def step(rows: slice) -> Float:
             cross, grams = stats.cross[rows], stats.grams[rows]
-            return newton_rows(W[rows], cross, stats.row_sums, grams, self.penalty_W, damping, self.n_fixed_W)
+            return newton_rows(W[rows], cross, stats.row_sums, grams, penalty.columns(rows), damping, self.n_fixed_W)
 
         return np.concatenate(list(each(step, slices(len(W), STEP_ROWS)))).astype(W.dtype)
 

@@ -7,7 +7,8 @@ exactly" in docs/mathematics.md.
 
 import numpy as np
 
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import descend_column
 
 # Full exchanges without progress before one variable at a time is exchanged (α in Algorithm 1).
@@ -28,12 +29,16 @@ def pivot(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
     The positive entries of H are the first guess of the passive set. Where G is singular, as with more components than
     V has rows, there are several minima, and one with few components is returned. A component without data
     (G_kk + l2 = 0) stays as it is, so that it can come back, or is set to 0 where l1 > 0. If rounding keeps both
-    methods from ending, coordinate descent solves the column in at most `sweeps` sweeps.
+    methods from ending, coordinate descent solves the column in at most `sweeps` sweeps. Where l2 differs between
+    columns, so do their Gram matrices.
     """
+    least = max(SINGULAR, ROUNDINGS * float(np.finfo(G.dtype).eps))
+    if not penalty.plain:
+        _pivot_arrays(H, C, np.asarray(G, np.float64), *penalty.arrays(H.shape), least, sweeps)
+        return
     gram = np.asarray(G, np.float64) + penalty.l2 * np.eye(len(G))
     scale = np.sqrt(np.diag(gram))
     scale = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    least = max(SINGULAR, ROUNDINGS * float(np.finfo(G.dtype).eps))
     _pivot(H, C, gram * scale * scale[:, None], scale, penalty.l1, least, sweeps)
 
 
@@ -55,6 +60,30 @@ def _pivot(H, C, gram, scale, l1, least, sweeps):  # type: ignore[no-untyped-def
 
 
 @kernel
+def _pivot_arrays(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-def]
+    """Do the same with penalties of every entry (r, p)."""
+    rank, width = H.shape
+    x, slope, c, scale = np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
+    passive = np.empty(rank, np.bool_)
+    chosen = np.empty(rank, np.int64)
+    factor, gram = np.empty((rank, rank)), np.empty((rank, rank))
+    for column in range(width):
+        for k in range(rank):
+            bend = G[k, k] + l2[k, column]
+            scale[k] = 1.0 / np.sqrt(bend) if bend > 0.0 else 0.0
+        for k in range(rank):
+            for i in range(rank):
+                gram[k, i] = G[k, i] * scale[k] * scale[i]
+            gram[k, k] = 1.0 if scale[k] > 0.0 else 0.0
+            c[k] = (C[k, column] - l1[k, column]) * scale[k]
+            x[k] = H[k, column] / scale[k] if scale[k] > 0.0 else 0.0
+        solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor)
+        for k in range(rank):
+            if scale[k] > 0.0 or l1[k, column] > 0.0:
+                H[k, column] = max(x[k], 0.0) * scale[k]
+
+
+@kernel
 def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
     """Set x to the minimum of ½xᵀGx − cᵀx over x ≥ 0, for a G with a diagonal of ones, or 0 where `scale` is 0.
 
@@ -68,7 +97,8 @@ def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, facto
     if _exchange(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
         return
     if not _add_components(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
-        descend_column(x, c, gram, 0.0, 0.0, 0, sweeps, TOLERANCE)
+        nothing = np.zeros(rank)
+        descend_column(x, c, gram, nothing, nothing, 0, sweeps, TOLERANCE)
 
 
 @kernel

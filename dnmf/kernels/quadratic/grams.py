@@ -20,9 +20,13 @@ ROUNDING = 1e-12
 
 @reordered
 def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: ignore[no-untyped-def]
-    """Update every column of H (r, p), in float64, and return what one more step of every entry promises."""
+    """Update every column of H (r, p), in float64, and return what one more step of every entry promises.
+
+    The options are the weight of the common Gram matrix, sweeps, l1 and l2 (p, r), the number of fixed components,
+    whether to return what the first step promised instead, and whether the columns have no scale yet.
+    """
     gained = 0.0
-    base, sweeps, l1, l2, fixed, fresh = options
+    base, sweeps, l1, l2, fixed, first, fresh = options
     rank = H.shape[0]
     own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
     packed = np.empty(rank * (rank + 1) // 2)
@@ -32,11 +36,15 @@ def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: igno
         _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own)
         if fresh:
             _scale_to_fit(h, c, own, fixed)
-        descend_column(h, c, own, l1, l2, fixed, sweeps, STILL)
+        push, bend = l1[column], l2[column]
+        if first:
+            gained += column_gain(h, c, own, push, bend, fixed)
+        descend_column(h, c, own, push, bend, fixed, sweeps, STILL)
         for k in range(fixed, rank):
-            if own[k, k] == 0.0 and c[k] <= 0.0:
+            if own[k, k] + bend[k] == 0.0 and c[k] <= 0.0:
                 h[k] = 0.0
-        gained += column_gain(h, c, own, l1, l2, fixed)
+        if not first:
+            gained += column_gain(h, c, own, push, bend, fixed)
         for k in range(rank):
             H[k, column] = h[k]
     return gained
@@ -65,10 +73,10 @@ def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignor
     for column in range(H.shape[1]):
         _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own)
         for k in range(rank):
-            own[k, k] += l2
+            own[k, k] += l2[column, k]
             scale[k] = 1.0 / np.sqrt(own[k, k]) if own[k, k] > 0.0 else 0.0
         for k in range(rank):
-            x[k], c[k] = 0.0, (C[k, column] - l1) * scale[k]
+            x[k], c[k] = 0.0, (C[k, column] - l1[column, k]) * scale[k]
             for i in range(rank):
                 own[k, i] *= scale[k] * scale[i]
         solve_column(own, c, scale, SINGULAR, PIVOT_SWEEPS, x, slope, passive, chosen, factor)
@@ -85,8 +93,9 @@ def update_rows(W, cross, grams, gram, options):  # type: ignore[no-untyped-def]
     own = np.empty((rank, rank))
     for row in range(W.shape[0]):
         _unpack(grams[row], 1.0, gram, own)
-        gained += column_gain(W[row], cross[row], own, l1, l2, fixed)
-        descend_column(W[row], cross[row], own, l1, l2, fixed, sweeps, STILL)
+        push, bend = l1[row], l2[row]
+        gained += column_gain(W[row], cross[row], own, push, bend, fixed)
+        descend_column(W[row], cross[row], own, push, bend, fixed, sweeps, STILL)
     return gained
 
 

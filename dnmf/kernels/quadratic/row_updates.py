@@ -14,7 +14,6 @@ import numpy as np
 from dnmf.kernels.blocks.tiles import (
     LANES,
     Float,
-    Penalty,
     gram_pair,
     gram_row,
     kernel,
@@ -23,6 +22,7 @@ from dnmf.kernels.blocks.tiles import (
     store_tile,
 )
 from dnmf.kernels.optimality import gradient_entry
+from dnmf.kernels.penalty import Penalty
 
 LEAST = 1e-16
 # The smallest share of an entry that an extrapolation leaves, where updates multiply.
@@ -41,6 +41,10 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
     h_k ← max(0, h_k + (c_k − l1 − (GH)_k − l2 h_k) / (G_kk + l2)), several sweeps for one product C (Gillis & Glineur
     2012, section 4). A component without data (G_kk + l2 = 0) stays as it is, or is set to 0 where l1 > 0.
     """
+    if not penalty.plain:
+        pulls, bends = penalty.arrays(H.shape, H.dtype)
+        _hals_arrays(H, C - pulls, G, bends, np.finfo(H.dtype).tiny, sweeps)
+        return
     l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
     curvature = np.diag(G) + l2
     least = np.finfo(curvature.dtype).tiny  # of which the inverse is still a float
@@ -86,6 +90,33 @@ def _minimise(h, c, slope, below, coupling, l1, l2, inverse):  # type: ignore[no
         h[j] = new
 
 
+@kernel
+def _hals_arrays(H, C, G, l2, tiny, sweeps):  # type: ignore[no-untyped-def]
+    """Sweep over the rows with l2 (r, p) of every entry; l1 was subtracted from C."""
+    rank, width = H.shape
+    h = np.zeros((rank, LANES), H.dtype)
+    c = np.zeros((rank, LANES), H.dtype)
+    bend = np.zeros((rank, LANES), H.dtype)
+    slope = np.empty(LANES, H.dtype)
+    zero = tiny - tiny
+    for start in range(0, width, LANES):
+        load_tile(H, start, h)
+        load_tile(C, start, c)
+        load_tile(l2, start, bend)
+        for k in range(rank):
+            for j in range(LANES):
+                bend[k, j] += G[k, k]
+        for _ in range(sweeps):
+            for k in range(rank):
+                gram_row(G, k, h, slope)
+                for j in range(LANES):
+                    # bend h = G_kk h + l2 h, and the slope has the first of these already.
+                    new = (c[k, j] - slope[j] + G[k, k] * h[k, j]) / bend[k, j] if bend[k, j] >= tiny else h[k, j]
+                    kept = bend[k, j] >= tiny or c[k, j] >= zero
+                    h[k, j] = new if new > zero and kept else zero
+        store_tile(h, H, start)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shuffled:
     """An update with the components in a random order, drawn for every Gram matrix and so the same in a whole pass."""
@@ -98,7 +129,7 @@ class Shuffled:
         digest = hashlib.blake2b(np.ascontiguousarray(G).tobytes(), digest_size=8).digest()
         order = np.random.default_rng([self.seed, int.from_bytes(digest)]).permutation(len(H))
         h = H[order]
-        self.update(h, C[order], np.ascontiguousarray(G[order][:, order]), penalty, sweeps)
+        self.update(h, C[order], np.ascontiguousarray(G[order][:, order]), penalty.components(order), sweeps)
         H[order] = h
 
 
@@ -109,8 +140,14 @@ def multiplicative(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) 
     are due to Gillis & Glineur 2012. A departure from both: an entry shrinks to `LEAST` of C / G_kk and no further, so
     that it can come back (the floor of Takahashi & Hibi 2014, made relative). The floor lies between the old entry and
     the new one, so the objective still falls. It also keeps subnormal numbers out, which are some 20 times slower. With
-    an L1 penalty above C, under which components vanish and C / G_kk has no bound, it is C / (C + l1) of that.
+    an L1 penalty above C, under which components vanish and C / G_kk has no bound, it is C / (C + l1) of that. The
+    negative part of an array l1 is added to the numerator, whose entries then rise.
     """
+    if not penalty.plain:
+        l1, l2 = penalty.arrays(H.shape, H.dtype)
+        pulled, pushed = C + np.maximum(-l1, 0), np.maximum(l1, 0)
+        _multiplicative_arrays(H, pulled, G, pushed, l2, H.dtype.type(LEAST), sweeps)
+        return
     dtype = H.dtype.type
     _multiplicative(H, C, G, dtype(penalty.l1), dtype(penalty.l2), dtype(LEAST), sweeps)
 
@@ -140,18 +177,50 @@ def _multiplicative(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-
         store_tile(h, H, start)
 
 
+@kernel
+def _multiplicative_arrays(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-def]
+    """Do the same with penalties of every entry (r, p)."""
+    rank, width = H.shape
+    h = np.zeros((rank, LANES), H.dtype)
+    c = np.zeros((rank, LANES), H.dtype)
+    push = np.zeros((rank, LANES), H.dtype)
+    bend = np.zeros((rank, LANES), H.dtype)
+    new = np.empty((rank, LANES), H.dtype)
+    product = np.empty(LANES, H.dtype)
+    zero = least - least
+    for start in range(0, width, LANES):
+        load_tile(H, start, h)
+        load_tile(C, start, c)
+        load_tile(l1, start, push)
+        load_tile(l2, start, bend)
+        for _ in range(sweeps):
+            for k in range(rank):
+                gram_row(G, k, h, product)
+                for j in range(LANES):
+                    denominator = product[j] + bend[k, j] * h[k, j] + push[k, j]
+                    value = h[k, j] * (c[k, j] / denominator) if denominator > zero else h[k, j]
+                    curvature = G[k, k] + bend[k, j]
+                    floor = least * c[k, j] / curvature if curvature > zero else zero
+                    floor = floor * (c[k, j] / (c[k, j] + push[k, j])) if push[k, j] > zero else floor
+                    floor = floor if floor < h[k, j] else h[k, j]
+                    new[k, j] = value if value > floor else floor
+            h[:] = new
+        store_tile(h, H, start)
+
+
 @reordered
 def descend_column(h, c, G, l1, l2, fixed, sweeps, tolerance):  # type: ignore[no-untyped-def]
     """Sweep over the entries of one column as `hals` does, with a Gram matrix of its own.
 
-    The first `fixed` entries stay. Sweeps end when no entry moves by more than `tolerance` times the largest.
+    The penalties have a value for every entry (r,). The first `fixed` entries stay. Sweeps end when no entry moves by
+    more than `tolerance` times the largest.
     """
     for _ in range(sweeps):
         moved, largest = 0.0, 0.0
         for k in range(fixed, len(h)):
-            bend = G[k, k] + l2
+            bend = G[k, k] + l2[k]
             if bend <= 0.0:
-                h[k] = 0.0 if l1 > 0.0 else h[k]
+                h[k] = 0.0 if l1[k] > 0.0 else h[k]
                 continue
             new = max(0.0, h[k] - gradient_entry(k, h, c, G, l1, l2) / bend)
             moved, largest = max(moved, abs(new - h[k])), max(largest, new)

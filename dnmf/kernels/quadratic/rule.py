@@ -13,8 +13,9 @@ from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, panels, slices
 from dnmf.kernels.blocks.products import scale_columns
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.optimality import promised_share, quadratic_gains
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.rule import Model, Step
@@ -37,6 +38,18 @@ class Quadratic:
     With W fixed, the objective of H is quadratic with cross products C = WᵀV and Gram matrix G = WᵀW; that of W, with
     A = VHᵀ and B = HHᵀ. So one visit of a block serves any number of updates of its H, and the sums A and B any number
     of updates of W.
+
+    Attributes
+    ----------
+    update, sweeps
+        The update of both factors, and the sweeps over H in a visit.
+    penalty_W, penalty_H
+        Penalties, that of W for Wᵀ (r, m).
+    n_fixed_W, n_fixed_H
+        Numbers of fixed components: the first ones of each factor.
+    first
+        Whether a visit measures what its own steps promise, not those that follow: where the penalty of H majorises
+        another one at the H of the visit, its slope is exact there and nowhere else.
     """
 
     update: RowUpdate
@@ -45,6 +58,7 @@ class Quadratic:
     penalty_H: Penalty
     n_fixed_W: int = 0
     n_fixed_H: int = 0
+    first: bool = False
 
     @property
     def entries(self) -> Entries:
@@ -59,7 +73,7 @@ class Quadratic:
     @property
     def scaled(self) -> bool:
         """Whether the objective does not depend on how the scale of a component is split between W and H."""
-        return not any(self.penalty_W + self.penalty_H)
+        return self.penalty_W.none and self.penalty_H.none
 
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the sums of no block."""
@@ -74,32 +88,34 @@ class Quadratic:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         for columns, panel in panels(V, H.dtype, scratch):
-            H[:, columns] = self.best(panel.cross(model.W, scratch), model.gram)
+            H[:, columns] = self.best(panel.cross(model.W, scratch), model.gram, columns)
         return H
 
-    def best(self, C: Float, gram: Float) -> Float:
-        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) and WᵀW (r, r)."""
+    def best(self, C: Float, gram: Float, columns: slice = slice(None)) -> Float:
+        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) of some columns, and WᵀW (r, r)."""
         H = np.zeros(C.shape, C.dtype)
-        pivot(H, C, gram, self.penalty_H, PIVOT_SWEEPS)
+        pivot(H, C, gram, self.penalty_H.columns(columns), PIVOT_SWEEPS)
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
         """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
         rows = W.T.astype(np.float64, order="C")
         cross = np.ascontiguousarray(stats.cross.T)
-        first, _ = quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.n_fixed_W)
+        squares = np.diag(stats.gram)
+        penalty = self.penalty_W.at(rows, squares)
+        first, _ = quadratic_gains(rows, cross, stats.gram, penalty, self.n_fixed_W)
         norm = sum(stats.norms)
         enough = max(W_SHARE_OF_H * stats.gain, W_SHARE_LEFT * first, W_TOLERANCE * norm)
         for _ in range(W_ROUNDS):
-            update_free(self.update, rows, cross, stats.gram, self.penalty_W, self.sweeps, self.n_fixed_W)
-            if quadratic_gains(rows, cross, stats.gram, self.penalty_W, self.n_fixed_W)[0] <= enough:
+            update_free(self.update, rows, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W)
+            penalty = self.penalty_W.at(rows, squares)
+            if quadratic_gains(rows, cross, stats.gram, penalty, self.n_fixed_W)[0] <= enough:
                 break
         new = np.ascontiguousarray(rows.T, dtype=W.dtype)
         fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
-        penalty = self.penalty_H.value(float(stats.row_sums.sum()), float(np.trace(stats.gram)))
-        penalty += self.penalty_W.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
+        total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
-        return Step(new, fit + penalty, error, promised_share(first + stats.gain, fit + penalty, norm, W.dtype))
+        return Step(new, fit + total, error, promised_share(first + stats.gain, fit + total, norm, W.dtype))
 
 
 class Share(NamedTuple):
@@ -137,7 +153,7 @@ def visit_together(V: Block, H: Float, shares: Sequence[Share], W: Float, cross:
         C = panel.cross(W, scratch)
         h = np.ascontiguousarray(H[:, columns])
         for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
-            crossed[k] += improve(share, h[own], C[own], grams[k], block_grams[k])
+            crossed[k] += improve(share, h[own], C[own], grams[k], block_grams[k], columns)
         H[:, columns] = h
         panel.add_outer(h, cross, scratch)
     for k, (share, own) in enumerate(zip(shares, rows, strict=True)):
@@ -146,14 +162,16 @@ def visit_together(V: Block, H: Float, shares: Sequence[Share], W: Float, cross:
         stats.fit += block_fit(V, H[own], share.model, stats.norms[-1], crossed[k], block_grams[k], scratch)
 
 
-def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float) -> float:
-    """Update the columns h (r, p) of a panel in place, add them to the sums, and return ⟨C, h⟩."""
+def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, columns: slice) -> float:
+    """Update some columns h (r, p) of a block in place, add them to the sums, and return ⟨C, h⟩."""
     rule, stats = share.rule, share.stats
+    penalty = rule.penalty_H.columns(columns)
     if share.fresh:
         match_scale(h, C, gram, rule.n_fixed_H)
-    update_free(rule.update, h, C, gram, rule.penalty_H, rule.sweeps, rule.n_fixed_H)
-    gain, product = quadratic_gains(h, C, gram, rule.penalty_H, rule.n_fixed_H)
-    stats.gain += gain
+    before = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)[0] if rule.first else 0.0
+    update_free(rule.update, h, C, gram, penalty, rule.sweeps, rule.n_fixed_H)
+    gain, product = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)
+    stats.gain += before if rule.first else gain
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
@@ -170,7 +188,7 @@ def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalt
     elif fixed < len(H):
         free = np.ascontiguousarray(H[fixed:])
         rest = C[fixed:] - G[fixed:, :fixed] @ H[:fixed]
-        update(free, rest, np.ascontiguousarray(G[fixed:, fixed:]), penalty, sweeps)
+        update(free, rest, np.ascontiguousarray(G[fixed:, fixed:]), penalty.components(slice(fixed, None)), sweeps)
         H[fixed:] = free
 
 

@@ -16,13 +16,16 @@ from dnmf.kernels.blocks.panels import Block, Panel
 from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, Penalty, kernel
+from dnmf.kernels.blocks.tiles import Float, kernel
 from dnmf.kernels.optimality import promised_share
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.rule import Model, Step
 
 # Sweeps over W, which cost no read of V.
 W_SWEEPS = 20
+# Rounds into which they are divided where a penalty is majorised.
+W_ROUNDS = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class WeightedQuadratic:
     entries: Entries
     n_fixed_W: int = 0
     n_fixed_H: int = 0
+    first: bool = False
 
     @property
     def least(self) -> float:
@@ -47,7 +51,7 @@ class WeightedQuadratic:
     @property
     def scaled(self) -> bool:
         """Whether the objective does not depend on how the scale of a component is split between W and H."""
-        return not any(self.penalty_W + self.penalty_H)
+        return self.penalty_W.none and self.penalty_H.none
 
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the sums of no block."""
@@ -61,21 +65,22 @@ class WeightedQuadratic:
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
             stats.unseen_columns += panel.count_observed(stats.seen)
             h = H[:, columns].astype(np.float64)
-            self._visit_panel(panel, h, model, stats, scratch, fresh)
+            self._visit_panel(panel, h, model, stats, scratch, fresh, self.penalty_H.columns(columns))
             H[:, columns] = h
 
-    def _visit_panel(self, panel: Panel, h: Float, model: Model, stats: Stats, scratch: Scratch, fresh: bool) -> None:
+    def _visit_panel(
+        self, panel: Panel, h: Float, model: Model, stats: Stats, scratch: Scratch, fresh: bool, penalty: Penalty
+    ) -> None:
         base, different = panel.split(scratch)
         product = panel.weighted(scratch)
         C = product.cross(model.W, scratch)
-        penalty = self.penalty_H
-        options = (base, self.sweeps, penalty.l1, penalty.l2, self.n_fixed_H, fresh)
+        options = (base, self.sweeps, *penalty.by_columns(h.shape), self.n_fixed_H, self.first, fresh)
         entries = different.starts, different.rows, different.weights
         stats.gain += float(update_columns(*entries, model.W, model.gram, C, h, options))
         rounded = h.astype(model.W.dtype)
         h[...] = rounded
         stats.row_sums += h.sum(axis=1)
-        stats.squares += float(np.vdot(h, h))
+        stats.squares += np.einsum("kj,kj->k", h, h)
         if base:
             stats.gram += h @ h.T
         add_row_grams(different, h, stats.grams, scratch)
@@ -88,8 +93,7 @@ class WeightedQuadratic:
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
             base, different = panel.split(scratch)
             C = panel.weighted(scratch).cross(model.W, scratch)
-            penalty = self.penalty_H
-            options = (base, float(penalty.l1), float(penalty.l2))
+            options = (base, *self.penalty_H.columns(columns).by_columns((len(H), C.shape[1])))
             h = np.zeros((len(H), C.shape[1]))
             solve_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, options, h)
             H[:, columns] = h
@@ -98,19 +102,31 @@ class WeightedQuadratic:
     def finish(self, W: Float, stats: Stats) -> Step:
         """Minimise over every row of W; the loss follows from the exact change of the quadratic."""
         rows = W.astype(np.float64)
-        penalty = self.penalty_W
-        options = (W_SWEEPS, penalty.l1, penalty.l2, self.n_fixed_W)
-        rows[stats.seen == 0, self.n_fixed_W :] = 0
-        gain = float(update_rows(rows, np.ascontiguousarray(stats.cross), stats.grams, stats.gram, options))
+        gain = self._improve_rows(rows, stats)
         new = rows.astype(W.dtype)
         change = change_by_rows(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
         fit = max(stats.fit + float(change), 0.0)
         norm = sum(stats.norms)
-        total = self.penalty_H.value(float(stats.row_sums.sum()), stats.squares)
-        total += penalty.value(float(new.sum(dtype=np.float64)), float(np.square(new, dtype=np.float64).sum()))
+        total = self.penalty_H.value(stats.row_sums, stats.squares) + stats.penalty
+        total += self.penalty_W.value_at(new.T, stats.squares)
         optimality = promised_share(stats.gain + gain, fit + total, norm, W.dtype)
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         return Step(new, fit + total, error, optimality, stats.unseen)
+
+    def _improve_rows(self, rows: Float, stats: Stats) -> float:
+        """Improve the rows of W (m, r) in place, and return what a step of every entry promised before.
+
+        A penalty that is majorised at W is majorised again after a part of the sweeps.
+        """
+        pulled = self.penalty_W.at(rows.T, stats.squares).by_columns(rows.T.shape)[1].any(axis=1)
+        rows[(stats.seen == 0) & ~pulled, self.n_fixed_W :] = 0
+        cross, rounds = np.ascontiguousarray(stats.cross), 1 if self.penalty_W.exact else W_ROUNDS
+        gains = list[float]()
+        for _ in range(rounds):
+            penalty = self.penalty_W.at(rows.T, stats.squares)
+            options = (W_SWEEPS // rounds, *penalty.by_columns(rows.T.shape), self.n_fixed_W)
+            gains.append(float(update_rows(rows, cross, stats.grams, stats.gram, options)))
+        return gains[0]
 
 
 def add_row_grams(panel: SparsePanel, H: Float, grams: Float, scratch: Scratch) -> None:

@@ -13,9 +13,10 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import PANEL_BYTES, Block, slices
 from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product, power_of_two
 from dnmf.kernels.blocks.sums import Summable
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
+from dnmf.solvers.coupling import Below, Coupled
 
 # Sweeps over H in a round, and in the first round.
 SWEEPS, FIRST_SWEEPS = 6, 20
@@ -25,11 +26,12 @@ TOGETHER = 2048
 
 @dataclasses.dataclass(slots=True)
 class SurrogateSums(Summable):
-    """SHᵀ (q, r), HHᵀ (r, r), and the row sums of H (r,)."""
+    """SHᵀ (q, r), HHᵀ (r, r), the row sums of H (r,), and its penalty where that differs between columns."""
 
     cross: Float
     gram: Float
     mass: Float
+    penalty: float = 0.0
 
     @classmethod
     def zero(cls, width: int, rank: int) -> Self:
@@ -67,7 +69,8 @@ class Round:
             else:
                 h = np.ascontiguousarray(H[:, columns])
             sweeps = FIRST_SWEEPS if H is None else SWEEPS
-            update_free(hals, h, C, self.gram, self.rule.penalty_H, sweeps, 0 if H is None else self.rule.n_fixed_H)
+            penalty = self.rule.penalty_H.columns(columns)
+            update_free(hals, h, C, self.gram, penalty, sweeps, 0 if H is None else self.rule.n_fixed_H)
             new[:, columns] = h
             add_outer_product(part, h, sums.cross, scratch)
             add_gram(h, sums.gram)
@@ -121,12 +124,13 @@ class LocalColumns:
 class RoundOfBlock:
     """The work of a round as a pass over the blocks of S, with those of H stacked on top once it has begun.
 
-    `below` is a number of rows below S that are skipped.
+    `skipped` is a number of rows below S that are skipped; `below` reads those that the penalties of a coupling need.
     """
 
     round: Round
     begun: bool
-    below: int
+    skipped: int
+    below: Below | None = None
 
     def zero(self) -> SurrogateSums:
         """Return the sums of no block."""
@@ -136,25 +140,58 @@ class RoundOfBlock:
         """Return the block's new H."""
         assert H is not None
         rank = len(self.round.gram) if self.begun else 0
-        return self.round.update(H[rank : len(H) - self.below], H[:rank] if self.begun else None, sums, scratch)
+        if self.below is None:
+            return self.round.update(H[rank : len(H) - self.skipped], H[:rank] if self.begun else None, sums, scratch)
+        rule = self.below.rule(self.round.rule, H)
+        assert isinstance(rule, Quadratic)
+        coupled = dataclasses.replace(self.round, rule=rule)
+        new = coupled.update(H[rank : self.below.rows], H[:rank], sums, scratch)
+        self.below.measure(H, new, sums)
+        return new
 
 
 class BlockColumns:
-    """SurrogateColumns in the blocks of a long factor; every round writes a new H."""
+    """SurrogateColumns in the blocks of a long factor; every round writes a new H.
+
+    Parameters
+    ----------
+    engine, new_factor
+        Make the passes and their factors.
+    S, H
+        The columns, and their H or None.
+    skipped
+        Rows below S that are no part of it.
+    coupled
+        Graphs and penalties of single entries, or None; with them, H is given.
+    """
 
     def __init__(
-        self, engine: Engine, new_factor: Callable[[int], Factor], S: Factor, H: Factor | None = None, below: int = 0
+        self,
+        engine: Engine,
+        new_factor: Callable[[int], Factor],
+        S: Factor,
+        H: Factor | None = None,
+        skipped: int = 0,
+        coupled: Coupled | None = None,
     ) -> None:
-        self.engine, self.new_factor = engine, new_factor
-        self.S, self.H, self.below = S, H, below
+        self.engine, self.new_factor, self.coupled = engine, new_factor, coupled
+        self.S, self.H, self.skipped = S, H, skipped
         self.dtype = engine.source.layout.work_dtype
         self._own = False
 
     def update(self, round_: Round) -> SurrogateSums:
         """Update H by a round over all columns."""
-        new = self.new_factor(len(round_.gram))
-        known: Factor = self.S if self.H is None else StackedFactor(self.H, self.S)
-        sums = self.engine.one_pass(RoundOfBlock(round_, self.H is not None, self.below), known, new, H_ALONE)
+        rank = len(round_.gram)
+        new = self.new_factor(rank)
+        work, known = RoundOfBlock(round_, self.H is not None, self.skipped), self.S
+        if self.coupled is not None:
+            assert self.H is not None
+            squares, rows = np.diag(round_.gram).astype(np.float64), rank + len(round_.projected)
+            work = dataclasses.replace(work, below=self.coupled.below(self.H, squares, 1.0, rows, slice(0, rank)))
+            known = self.coupled.input(self.H, rank, self.S)
+        elif self.H is not None:
+            known = StackedFactor(self.H, self.S)
+        sums = self.engine.one_pass(work, known, new, H_ALONE)
         self.drop()
         self.H, self._own = new, True
         return sums
@@ -163,6 +200,12 @@ class BlockColumns:
         """Return H after a first round."""
         assert self.H is not None
         return self.H
+
+    def roughness(self, rank: int) -> Vector:
+        """Return the roughness of H (rank, n), for the graph of the coupling."""
+        assert self.coupled is not None
+        assert self.H is not None
+        return self.coupled.roughness(self.H, rank)
 
     def drop(self) -> None:
         """Free H, unless it was given."""

@@ -26,6 +26,8 @@ from dnmf.sources.base import Layout
 WIDTH, KEPT_WIDTH = 3, 2
 # Rows of [H; R] in a later pass for every component: H, and R for W, for the kept basis, and for the last change.
 LARGEST = 3 + KEPT_WIDTH
+# Rounds over all columns where graphs or penalties of single entries couple them.
+COUPLED_ROUNDS = 60
 # The sketch is given up after this many consecutive trial points that were rejected.
 REJECTIONS = 2
 
@@ -98,11 +100,22 @@ def sketched(context: PassContext, settings: Settings) -> State:
             seeds = range(settings.seed, settings.seed + settings.n_runs)
             W, runs = surrogate.all_of(S, rank, seeds, stride, effort.rounds[0])
         W, columns = surrogate.solve(S, W, all_columns, stride)
+        if context.coupled is not None:
+            W, columns = couple(context, surrogate, W, R, columns.factor(layout.bounds))
     R.drop()
     directions = orthonormal(sums.product).astype(dtype)
     carry = MethodState(sketch_directions=directions if directions.size else None)
     H, norms = columns.factor(layout.bounds), tuple(sums.norms)
     return State(1, W.astype(dtype), H, norms, method="sketch", carry=carry, runs=runs)
+
+
+def couple(context: PassContext, surrogate: Surrogate, W: Float, R: Factor, H: Factor) -> tuple[Float, BlockColumns]:
+    """Return W (m, r) and the columns with their H after rounds with the coupling, from a fit without it.
+
+    From noise, a graph would make all components alike before they differ.
+    """
+    columns = BlockColumns(context.engine, context.new_factor, R, H, coupled=context.coupled)
+    return dataclasses.replace(surrogate, coupled=context.coupled).solve_coupled(W, columns, COUPLED_ROUNDS), columns
 
 
 def low_rank(
@@ -129,32 +142,37 @@ def corrected(context: PassContext, state: State) -> State:
     Q = orthonormal(np.hstack([state.point, state.carry.sketch_directions]).astype(np.float64))
     both = context.new_factor(rank + Q.shape[1])
     work = Correct(Update.of(context, state), np.ascontiguousarray(Q, layout.work_dtype), stride)
-    sums: CorrectSums = context.engine.one_pass(work, state.H, both)
-    step = context.rule.finish(state.point, sums.stats)
+    sums: CorrectSums = context.engine.one_pass(work, context.input(state), both)
+    H = context.new_factor(rank)
+    context.engine.one_pass(MapBlocks(Rows(0, rank)), both, H, H_ALONE)
+    after, state = context.after(state, sums.stats, H)
+    step = after.rule.finish(state.point, sums.stats)
     norms = tuple(sums.stats.norms)
     if not state.accepts(step):
         both.drop()
-        carry = dataclasses.replace(state.carry, W_trial=None, rejections=state.carry.rejections + 1)
+        H.drop()
+        carry = dataclasses.replace(state.carry, W_trial=None, H_trial=None, rejections=state.carry.rejections + 1)
         return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", carry=carry)
-    H = context.new_factor(rank)
-    context.engine.one_pass(MapBlocks(Rows(0, rank)), both, H, H_ALONE)
     new = state.after(step, H, norms)
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
-    W_trial = None
+    W_trial, H_trial = None, None
     if context.settings is None or new.optimality > context.settings.tol:  # else the run ends here
-        W_trial = _trial(context, step.W, Q, change, sums, BlockColumns(context.engine, context.new_factor, both, H))
+        W_trial, H_trial = _trial(context, step.W, Q, change, sums, both, H)
     both.drop()
     # A pass at W itself, after a rejected point, is no evidence for or against the surrogates.
     rejections = state.carry.rejections if state.carry.W_trial is None else 0
     directions = next_directions(Q, sums.gram, change, KEPT_WIDTH * rank).astype(layout.work_dtype)
-    carry = MethodState(W_trial=W_trial, sketch_directions=directions, rejections=rejections)
+    carry = MethodState(W_trial=W_trial, H_trial=H_trial, sketch_directions=directions, rejections=rejections)
     return dataclasses.replace(new, method="sketch", carry=carry)
 
 
 def _trial(
-    context: PassContext, W: Float, Q: Float, change: Float, sums: CorrectSums, all_columns: BlockColumns
-) -> Float:
-    """Return the W (m, r) that factorises the surrogate after a pass, given its columns [H; R] in blocks."""
+    context: PassContext, W: Float, Q: Float, change: Float, sums: CorrectSums, both: Factor, H: Factor
+) -> tuple[Float, Factor | None]:
+    """Return the W (m, r) that factorises the surrogate after a pass, given its columns [H; R] in blocks.
+
+    With a coupling, return its H too, from which the next pass starts.
+    """
     assert isinstance(context.rule, Quadratic)
     layout, norm = context.layout, sum(sums.stats.norms)
     left = np.hstack([change, Q]).astype(layout.work_dtype)
@@ -163,9 +181,13 @@ def _trial(
     effort = FULL_EFFORT if context.settings is None else Effort.of_correction(layout, context.settings)
     with parallel_map(context.threads) as each:
         surrogate = Surrogate(left, context.rule, norm, beyond, each, effort)
+        if context.coupled is not None:
+            new, columns = couple(context, surrogate, W.astype(np.float64), both, H)
+            return new.astype(layout.work_dtype), columns.factor(layout.bounds)
+        all_columns = BlockColumns(context.engine, context.new_factor, both, H)
         new, _ = surrogate.solve(S, W.astype(np.float64), all_columns, stride_of(layout), S[: W.shape[1]].copy())
     all_columns.drop()
-    return new.astype(layout.work_dtype)
+    return new.astype(layout.work_dtype), None
 
 
 def next_directions(Q: Float, gram: Float, change: Float, width: int) -> Float:

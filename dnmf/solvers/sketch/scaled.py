@@ -13,7 +13,8 @@ import scipy.sparse
 
 from dnmf.engine import H_ALONE, MapFunction, Scope, parallel_map
 from dnmf.engine.factor import Factor, StackedFactor
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.settings import Settings
@@ -139,7 +140,7 @@ class ScaledSketch:
         """Return the state from the best of some random starts, given [S; √l] in the blocks of V."""
         bounds = context.layout.bounds
         W = self.surrogate.best_of(self.sample, rank, starts, seed)
-        all_columns = BlockColumns(context.engine, context.new_factor, columns, below=1)
+        all_columns = BlockColumns(context.engine, context.new_factor, columns, skipped=1)
         W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride)
         new, lengths = self.scaled_back(W)
         H = context.new_factor(rank)

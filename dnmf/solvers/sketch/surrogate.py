@@ -13,9 +13,10 @@ import numpy as np
 from dnmf.engine import MapFunction
 from dnmf.kernels.blocks.panels import slices
 from dnmf.kernels.blocks.products import add_gram, power_of_two
-from dnmf.kernels.blocks.tiles import Float, Penalty
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
+from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.extrapolation import Momentum, extrapolate
 from dnmf.solvers.sketch.columns import (
     FIRST_SWEEPS,
@@ -78,6 +79,8 @@ class Surrogate:
         Maps over parts of W, parts of the columns, and random starts: `map`, or the same with several threads.
     effort
         Number of rounds, and when they end.
+    coupled
+        Graphs and penalties of single entries, or None.
     """
 
     left: Float
@@ -86,6 +89,7 @@ class Surrogate:
     beyond: float = 0.0
     each: MapFunction = map
     effort: Effort = FULL_EFFORT
+    coupled: Coupled | None = None
 
     def descend(self, columns: SurrogateColumns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return a better W (m, r) and its loss, after `rounds` rounds or when the progress is small.
@@ -144,6 +148,15 @@ class Surrogate:
         columns.update(self.round(W, S.dtype))
         return W, columns
 
+    def solve_coupled(self, W: Float, columns: BlockColumns, rounds: int) -> Float:
+        """Return a better W (m, r), after rounds over all columns from their H, which gets that of W.
+
+        A sample would tear a graph.
+        """
+        W, _ = self.descend(columns, W, rounds)
+        columns.update(self.round(W, columns.dtype))
+        return W
+
     def all_of(
         self, S: Float, rank: int, seeds: Sequence[int], stride: int, rounds: int
     ) -> tuple[Float, tuple[float, ...]]:
@@ -164,7 +177,12 @@ class Surrogate:
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return the round for W (m, r), in the dtype of the columns."""
         wide = W.astype(np.float64)
-        return Round(self.rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
+        rule = self.rule
+        if self.coupled is not None:
+            visiting = self.coupled.visiting(rule, wide, 1.0)
+            assert isinstance(visiting, Quadratic)
+            rule = visiting
+        return Round(rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
 
     def _on(self, S: Float, stride: int) -> "Surrogate":
         """Return the surrogate of the sampled columns S (q, p), every `stride`-th.
@@ -178,23 +196,29 @@ class Surrogate:
     def _step(self, columns: SurrogateColumns, W: Float) -> tuple[Float, float]:
         """Update H, then W (m, r); return the new W and the loss of both."""
         sums = columns.update(self.round(W, columns.dtype))
-        new = self._improved(W, sums, W_SWEEPS)
+        rule = self.rule
+        if self.coupled is not None:
+            assert isinstance(columns, BlockColumns)
+            finishing = self.coupled.finishing(rule, sums, columns.roughness(W.shape[1]), 1.0)
+            assert isinstance(finishing, Quadratic)
+            rule = finishing
+        new = self._improved(W, sums, W_SWEEPS, rule)
         wide = new.astype(np.float64)
         fit = 0.5 * self.norm - np.vdot(sums.cross, self._projected(new)) + 0.5 * np.vdot(sums.gram, wide.T @ wide)
-        penalty = self.rule.penalty_H.value(float(sums.mass.sum()), float(np.trace(sums.gram)))
-        penalty += self.rule.penalty_W.value(float(wide.sum()), float(np.vdot(wide, wide)))
+        squares = np.diag(sums.gram)
+        penalty = rule.penalty_H.value(sums.mass, squares) + sums.penalty + rule.penalty_W.value_at(wide.T, squares)
         return new, max(float(fit), 0.0) + penalty
 
-    def _improved(self, W: Float, sums: SurrogateSums, sweeps: int) -> Float:
+    def _improved(self, W: Float, sums: SurrogateSums, sweeps: int, rule: Quadratic) -> Float:
         """Return a better W (m, r) for the sums of a round, which are divided by their size so that they are finite."""
         dtype, size = self.left.dtype, power_of_two(float(sums.gram.max(initial=0)))
         cross, gram = (sums.cross / size).astype(dtype).T, (sums.gram / size).astype(dtype)
-        penalty = Penalty(*(weight / size for weight in self.rule.penalty_W))
+        penalty = rule.penalty_W.at(W.T, np.diag(sums.gram)).times(1 / size)
         new = np.empty(W.shape, dtype)
 
         def improve(rows: slice) -> None:
             part = np.ascontiguousarray(W[rows].T, dtype)
-            update_free(hals, part, cross @ self.left[rows].T, gram, penalty, sweeps, self.rule.n_fixed_W)
+            update_free(hals, part, cross @ self.left[rows].T, gram, penalty.columns(rows), sweeps, rule.n_fixed_W)
             new[rows] = part.T
 
         list(self.each(improve, slices(len(W), TOGETHER)))
@@ -226,4 +250,5 @@ class Surrogate:
             rounds *= 2
             trials = better_half(trials, TIE * small.norm)
         columns, W, _ = trials[0]
-        return self._improved(np.zeros((len(self.left), rank)), columns.update(small.round(W, few.dtype)), FIRST_SWEEPS)
+        sums = columns.update(small.round(W, few.dtype))
+        return self._improved(np.zeros((len(self.left), rank)), sums, FIRST_SWEEPS, self.rule)

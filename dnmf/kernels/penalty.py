@@ -1,0 +1,118 @@
+"""Penalties on a factor: numbers, or arrays with a value for every component, column or entry.
+
+A penalty is l1·X + ½ l2 X², summed over the entries of a factor X ≥ 0 (r, n). Arrays have the shape (r, 1), (1, n) or
+(r, n). An array l1 may be negative, which pulls entries up, where l2 is positive: a quadratic with a minimum elsewhere
+than at 0, such as that of a target or of the neighbours in a graph.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnmf.kernels.blocks.tiles import Float
+
+
+class Penalty(NamedTuple):
+    """The penalty Σ l1 x + ½ l2 x² over the entries x of a factor X ≥ 0; l1 and l2 are numbers or arrays."""
+
+    l1: Any = 0.0
+    l2: Any = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether l1 and l2 are numbers."""
+        return not (isinstance(self.l1, np.ndarray) or isinstance(self.l2, np.ndarray))
+
+    @property
+    def exact(self) -> bool:
+        """Whether `at` returns the penalty itself, and not a majoriser."""
+        return True
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing is penalised.
+
+        >>> Penalty().none, Penalty(l2=0.1).none, Penalty(l1=np.zeros((2, 1))).none
+        (True, False, True)
+        """
+        return not (np.any(self.l1) or np.any(self.l2))
+
+    @property
+    def by_component(self) -> bool:
+        """Whether all columns have the same penalty."""
+        return np.shape(self.l1)[1:] in ((), (1,)) and np.shape(self.l2)[1:] in ((), (1,))
+
+    def plus(self, other: "Penalty") -> "Penalty":
+        """Return the sum of two penalties."""
+        return Penalty(self.l1 + other.l1, self.l2 + other.l2)
+
+    def times(self, factor: float) -> "Penalty":
+        """Return the penalty with another weight."""
+        return Penalty(self.l1 * factor, self.l2 * factor)
+
+    def columns(self, chosen: slice) -> "Penalty":
+        """Return the penalty of some columns.
+
+        >>> Penalty(l1=np.arange(6.0).reshape(1, 6), l2=2.0).columns(slice(2, 4))
+        Penalty(l1=array([[2., 3.]]), l2=2.0)
+        """
+        return Penalty(*(weight if np.shape(weight)[1:] in ((), (1,)) else weight[:, chosen] for weight in self))
+
+    def components(self, chosen: Any) -> "Penalty":
+        """Return the penalty of some components: a slice, or their numbers in an order.
+
+        >>> Penalty(l1=np.array([[1.0], [2.0]])).components(slice(1, None)).l1.tolist()
+        [[2.0]]
+        """
+        return Penalty(*(weight if np.shape(weight)[:1] in ((), (1,)) else weight[chosen] for weight in self))
+
+    def at(self, X: Float, squares: Any = None) -> "Penalty":
+        """Return the penalty as it acts near X (r, n): itself. That of a graph is majorised there."""
+        return self
+
+    def value(self, totals: Any, squares: Any) -> float:
+        """Return the penalty of a factor from its sums, if all columns have the same one.
+
+        Parameters
+        ----------
+        totals, squares
+            Sum of the entries and of their squares: of all, or of every component (r,).
+
+        Examples
+        --------
+        >>> Penalty(l1=2.0, l2=1.0).value(totals=3.0, squares=5.0)
+        8.5
+        >>> Penalty(l1=np.array([[1.0], [2.0]])).value(np.array([1.0, 2.0]), np.zeros(2))
+        5.0
+        """
+        return float(_weighted(self.l1, totals) + 0.5 * _weighted(self.l2, squares))
+
+    def value_at(self, X: Float, squares: Any = None) -> float:
+        """Return the penalty of a factor X (r, n).
+
+        >>> Penalty(l1=np.eye(2), l2=1.0).value_at(np.full((2, 2), 2.0))
+        12.0
+        """
+        if self.plain:
+            return self.value(float(X.sum(dtype=np.float64)), float(np.square(X, dtype=np.float64).sum()))
+        wide = X.astype(np.float64)
+        if self.by_component:
+            return self.value(wide.sum(axis=1), np.einsum("kj,kj->k", wide, wide))
+        return float(np.sum(wide * (self.l1 + 0.5 * self.l2 * wide)))
+
+    def arrays(self, shape: tuple[int, int], dtype: Any = np.float64) -> tuple[Float, Float]:
+        """Return l1 and l2 as arrays of a shape (r, n), which share memory and cannot be written to."""
+        l1, l2 = (np.broadcast_to(np.asarray(weight, dtype), shape) for weight in self)
+        return l1, l2
+
+    def by_columns(self, shape: tuple[int, int]) -> tuple[Float, Float]:
+        """Return l1 and l2 (n, r) with a row for every column of a factor of a shape (r, n)."""
+        l1, l2 = self.arrays(shape)
+        return l1.T, l2.T
+
+
+def _weighted(weight: Any, sums: Any) -> float:
+    """Return the weighted sum of the components' sums."""
+    if isinstance(weight, np.ndarray):
+        return float(np.sum(weight[:, 0] * sums))
+    return float(weight * np.sum(sums))

@@ -1,0 +1,207 @@
+"""The choice of the weight of a graph, by the error on entries that models are not fitted to."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.checkpoint.run_names import names_of
+from dnmf.engine.factor import MappedFactor, Rows
+from dnmf.engine.plan import Load
+from dnmf.engine.session import open_session
+from dnmf.errors import SettingsError
+from dnmf.kernels.floats import own_errors
+from dnmf.run.coupled import GRAPHS, SCALED, couple
+from dnmf.run.open import settings_of
+from dnmf.run.run import Run
+from dnmf.run.watcher import Watch, Watchers
+from dnmf.settings import Settings
+from dnmf.solvers.bundle import bundle, bundled, rows_of
+from dnmf.solvers.compatibility import check_options
+from dnmf.solvers.coupling import Coupling
+from dnmf.solvers.initialise import random_state
+from dnmf.solvers.iteration import PassContext, iterate
+from dnmf.solvers.selection import Recipe, follow_of, resolve, rule_of
+from dnmf.solvers.state import State
+from dnmf.sources import Source, open_matrix
+from dnmf.sources.emphasis import check_unweighted
+from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles
+
+# Default number of passes of the models.
+PASSES = 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class WeightSurvey:
+    """The errors of graph weights on entries that were held out.
+
+    Attributes
+    ----------
+    rank
+        Rank of the models.
+    weights
+        The weights (k,), in rising order.
+    errors
+        Error (k, folds) on the entries that a fold held out: ‖V − WH‖²/‖V‖² over them for the Frobenius loss, else the
+        mean divergence of an entry, as in a survey of ranks.
+    passes
+        Reads of V.
+    """
+
+    rank: int
+    weights: tuple[float, ...]
+    errors: NDArray[np.float64]
+    passes: int
+
+    def table(self) -> dict[str, list[float]]:
+        """Return the weights with the mean of their errors, and its standard error."""
+        spread = self.errors.std(axis=1, ddof=1) / np.sqrt(self.errors.shape[1])
+        return {
+            "weight": list(self.weights),
+            "held_out_error": self.errors.mean(axis=1).tolist(),
+            "standard_error": spread.tolist(),
+        }
+
+    def suggest(self) -> float:
+        """Return the weight with the least mean error."""
+        return self.weights[int(np.argmin(self.errors.mean(axis=1)))]
+
+    def __repr__(self) -> str:
+        table = self.table()
+        rows = zip(*table.values(), strict=True)
+        lines = [f"{weight:10g}  {error:.6g} ± {spread:.2g}" for weight, error, spread in rows]
+        return "\n".join([f"    weight  held-out error at rank {self.rank}", *lines])
+
+
+@own_errors
+def select_graph_weight(
+    V: Any,
+    rank: int,
+    graph_weights: Sequence[float] = (0.0, 0.3, 1.0, 3.0, 10.0),
+    *,
+    cv: int = 3,
+    watchers: Watch = (),
+    client: Any = None,
+    **options: Any,
+) -> WeightSurvey:
+    """Compare weights of a graph by the error on held-out entries, in the reads of one run.
+
+    The models of all weights and folds share every read of V. A fold hides single entries, chosen by a hash of their
+    row and column, and measures their prediction. The survey is held in memory; it has no store.
+
+    Parameters
+    ----------
+    V, rank
+        As in `factorize`.
+    graph_weights
+        Values of `graph_weight`; 0 is the model without a graph.
+    cv
+        Number of folds, at least 2.
+    watchers, client
+        As in `factorize`.
+    options
+        `graph_W` and `graph_H`, of which at least one is given, and `loss`, `solver`, `missing`, `seed`, `tol`,
+        `max_passes`, `memory_limit`, `threads` and penalties as in `factorize`.
+
+    Returns
+    -------
+    WeightSurvey
+        With `table()` and `suggest()`.
+
+    Raises
+    ------
+    DnmfError
+        If the matrix, a graph or an option is not valid, before the first pass.
+
+    Examples
+    --------
+    >>> import dnmf, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> curves = np.sin(np.linspace(0, 6, 200) + np.arange(3)[:, None]) + 1
+    >>> V = rng.poisson(rng.random((30, 3)) @ curves)
+    >>> survey = select_graph_weight(V, 3, [0, 1, 100], graph_H=dnmf.graphs.chain(200))
+    >>> survey.suggest() > 0
+    True
+    """
+    chosen = _checked_weights(graph_weights)
+    if not isinstance(cv, int) or isinstance(cv, bool) or cv < 2:
+        raise SettingsError(f"cv={cv!r} is not allowed; give the number of folds, at least 2.")
+    settings = _settings(rank, options)
+    source = open_matrix(V, missing=settings.missing)
+    check_unweighted(source, SCALED)
+    graphs = {name: options[name] for name in GRAPHS if options.get(name) is not None}
+    coupling, _ = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
+    assert coupling is not None
+    recipe = resolve(settings, source.layout, coupling=coupling)
+    told = Watchers.of(watchers)
+    with open_session(client, source, told.workers) as session:
+        models = len(chosen) * cv
+        plan = session.plan(settings, _load(recipe, coupling, rank, models, source))
+        run = Run(session, recipe, plan, watchers=told)
+        try:
+            run.announce(0, settings.max_passes + 1)
+            errors, passes = _errors(run.context(), settings, chosen, cv)
+        finally:
+            run.close()
+    return WeightSurvey(rank, tuple(chosen), errors, passes)
+
+
+def _checked_weights(graph_weights: Any) -> list[float]:
+    """Return the weights in rising order, or raise SettingsError if they are not several numbers of at least 0."""
+    array = np.asarray(graph_weights)
+    fine = array.ndim == 1 and array.size > 0 and array.dtype.kind in "buif"
+    if not fine or not (np.isfinite(array) & (array >= 0)).all() or len(np.unique(array)) != len(array):
+        raise SettingsError(f"graph_weights={graph_weights!r} is not allowed; give numbers of at least 0, each once.")
+    return sorted(float(weight) for weight in array)
+
+
+def _settings(rank: int, options: dict[str, Any]) -> Settings:
+    """Return the settings of the models, or raise SettingsError for options that are not for them."""
+    if not any(options.get(name) is not None for name in GRAPHS):
+        raise SettingsError("There is no graph whose weight could be chosen; give graph_W or graph_H.")
+    not_for = ("graph_weight", "init", "n_runs", "fixed_W", "weights", "target_W", "target_H", "max_seconds")
+    for name in not_for:
+        if options.get(name) is not None:
+            raise SettingsError(f"{name} is not for the choice of a graph's weight; leave it out.")
+    plain = {name: value for name, value in options.items() if name not in GRAPHS}
+    settings = settings_of({"rank": rank, "max_passes": PASSES, **plain, "init": "random", "graph_weight": 1.0})
+    if settings.solver in ("sketch", "minibatch"):
+        raise SettingsError(f"solver={settings.solver!r} is not for the choice of a graph's weight; leave it out.")
+    check_options(settings)
+    return settings
+
+
+def _load(recipe: Recipe, coupling: Coupling, rank: int, models: int, source: Source) -> Load:
+    """Return the load of the models, whose entries have weights."""
+    weighted = resolve(recipe.settings, source.layout, True, coupling).load
+    return coupling.load(weighted.times(models), rank, models)._replace(copies=1)
+
+
+def _errors(
+    context: PassContext, settings: Settings, weights: Sequence[float], folds: int
+) -> tuple[NDArray[np.float64], int]:
+    """Return the errors (k, folds) of the weights on the entries that each fold held out, and the reads of V."""
+    layout = context.layout
+    rule = rule_of(settings, layout, weighted=True)
+    hidden = [Speckles(settings.seed, fold, folds) for _ in weights for fold in range(folds)]
+    given = [weight for weight in weights for _ in range(folds)]
+
+    def follow(context: PassContext, state: State, stats: Any, H: Any) -> State:
+        return follow_of(settings, context.rule)(context, state, stats, H)
+
+    state = bundle([random_state(settings, layout) for _ in hidden])
+    method = bundled(follow, [rule] * len(hidden), Hidden(tuple(hidden), layout.bounds), given)
+    states = iterate(context, state, method)
+    while state.passes < settings.max_passes and not state.optimality <= settings.tol:
+        state = next(states)
+    entries = dataclasses.replace(context.rule.entries, dense=True)
+    mean_square = sum(state.norms or ()) / (layout.shape[0] * layout.shape[1])
+    parts = state.parts
+    H = MappedFactor(state.H, Rows(0, rows_of(parts)[-1].stop))
+    least = FLOOR * float(np.sqrt(mean_square))
+    work = Predict(tuple(part.W for part in parts), tuple(hidden), settings.beta, least, entries, layout.bounds)
+    sums = context.engine.one_pass(work, H).sums
+    errors = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+    return errors.reshape(len(weights), folds), state.passes + 1

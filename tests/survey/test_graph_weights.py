@@ -1,0 +1,59 @@
+"""Surveys with graphs: of ranks, and of weights whose errors are those of models fitted alone."""
+
+import dask.array as da
+import numpy as np
+import pytest
+
+import dnmf
+
+rng = np.random.default_rng(3)
+CURVES = np.sin(np.linspace(0, 6, 90) + np.arange(3)[:, None]) + 1
+V = rng.poisson(rng.random((20, 3)) @ CURVES).astype(float)
+BLOCKS = da.from_array(np.asfortranarray(V), chunks=(20, 40))
+CHAIN = dnmf.graphs.chain(90)
+
+
+def test_the_error_of_a_weight_is_that_of_its_model_alone(monkeypatch):
+    from dnmf.survey.holdout import Speckles
+
+    survey = dnmf.select_graph_weight(BLOCKS, 3, [5.0, 0.0, 100.0], cv=2, graph_H=CHAIN, max_passes=6, tol=0)
+    assert survey.weights == (0.0, 5.0, 100.0)
+    assert survey.passes == 7
+    for index, weight in enumerate(survey.weights):
+        for fold in range(2):
+            shown = Speckles(0, fold, 2).hide(V, 0).weights[:, slice(0, 90)].astype(float)
+            options = {"solver": "hals", "extrapolate": True, "init": "random", "max_passes": 6, "tol": 0}
+            alone = dnmf.factorize(BLOCKS, 3, weights=shown, graph_H=CHAIN, graph_weight=weight, **options)
+            missed = (shown == 0) * (V - alone.W @ np.asarray(alone.H)) ** 2
+            assert survey.errors[index, fold] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
+
+
+def test_smooth_curves_are_predicted_better_with_their_graph():
+    survey = dnmf.select_graph_weight(V, 3, [0, 10], graph_H=CHAIN, loss="kullback-leibler", max_passes=15)
+    assert survey.suggest() == 10
+    assert list(survey.table()) == ["weight", "held_out_error", "standard_error"]
+    assert "held-out error at rank 3" in repr(survey)
+
+
+def test_a_survey_of_ranks_takes_a_graph(tmp_path):
+    options = {"n_runs": 2, "cv": 2, "graph_H": CHAIN, "max_passes": 4, "store": tmp_path / "survey.zarr"}
+    survey = dnmf.select_rank(BLOCKS, [2, 3], **options, graph_weight=5.0)
+    plain = dnmf.select_rank(BLOCKS, [2, 3], n_runs=2, cv=2, max_passes=4, solver="hals")
+    assert (np.array(survey.held_out) < np.array(plain.held_out)).all()
+    with pytest.raises(dnmf.DnmfError, match="survey"):
+        dnmf.select_rank(BLOCKS, [2, 3], **(options | {"graph_H": 2 * CHAIN + dnmf.graphs.knn(CURVES.T, 2)}))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, r"There is no graph whose weight could be chosen; give graph_W or graph_H\."),
+        ({"graph_H": CHAIN, "graph_weights": [1, -1]}, r"graph_weights=\[1, -1\] is not allowed; give numbers"),
+        ({"graph_H": CHAIN, "cv": 1}, r"cv=1 is not allowed; give the number of folds, at least 2\."),
+        ({"graph_H": CHAIN, "n_runs": 3}, r"n_runs is not for the choice of a graph's weight; leave it out\."),
+        ({"graph_H": CHAIN, "solver": "minibatch"}, r"solver='minibatch' is not for the choice"),
+    ],
+)
+def test_bad_requests_are_refused(options, sentence):
+    with pytest.raises(dnmf.DnmfError, match=sentence):
+        dnmf.select_graph_weight(V, 3, **options)
