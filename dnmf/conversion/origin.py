@@ -67,7 +67,7 @@ UNPACKERS: dict[Opener, Callable[[Address, Path], Source | None]] = {
 
 
 def _has_axes(opener: Opener, address: Address) -> bool:
-    """Return whether a file that may have to be unpacked holds arrays, whose axes an address can choose."""
+    """Return whether a file that may have to be unpacked holds an array, whose axes an address can choose."""
     return opener in UNPACKERS or (opener is open_npz and not is_sparse(address))
 
 

@@ -58,8 +58,8 @@ class Table:
         store, or its address.
     shape
         Shape of X; the number of samples is nan if a Dask array does not know it.
-    lazy
-        Whether X is not in memory, so that W is lazy as well.
+    lazy, in_memory
+        Whether X is read block by block, and whether it is in memory, so that W is as well.
     labels
         The xarray DataArray that contained X.
     missing
@@ -75,6 +75,7 @@ class Table:
     matrix: Any
     shape: tuple[int, int]
     lazy: bool
+    in_memory: bool
     labels: Any = None
     missing: Missing = "none"
     names: Names = NO_NAMES
@@ -108,7 +109,7 @@ class Table:
     @property
     def client(self) -> str | None:
         """Where to run passes over X: data in memory stay in this process."""
-        return None if self.lazy else "threads"
+        return "threads" if self.in_memory else None
 
     def labelled(self, W: Any, names: Sequence[str]) -> Any:
         """Return W (n_samples, r) with the dimension and the coordinates of the samples of X, if X has labels."""
@@ -157,10 +158,10 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
         check_unweighted(inner, "the estimators take no such weights, but dnmf.factorize does")
     missing: Missing = getattr(model, "missing", "none")
     if isinstance(inner, (*STREAMED, Joined, Beside)) or any(_is(inner, *kind) for kind in IN_FILES):
-        shape, found = _lazy_shape(inner, reset)
+        shape, found, held = _lazy_shape(inner, reset)
         own = found.columns if names is None else None
         order = _check_features(model, shape[1], names if own is None else list(own), reset, own is not None)
-        return Table(inner, shape, lazy=True, labels=labels, names=known.filled(found), order=order, missing=missing)
+        return Table(inner, shape, True, held, labels, missing, known.filled(found), order)
     if isinstance(inner, np.ma.MaskedArray):
         inner = unmasked(inner, missing, "X")
     elif issparse(inner):
@@ -179,7 +180,7 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
         order = _check_features(model, matrix.shape[1], names, reset)
     if matrix.dtype == np.longdouble:
         matrix = matrix.astype(np.float64, copy=False)
-    return Table(matrix, matrix.shape, lazy=False, labels=labels, names=known, order=order, missing=missing)
+    return Table(matrix, matrix.shape, False, True, labels, missing, known, order)
 
 
 def stored_bytes(matrix: Any) -> int:
@@ -249,11 +250,11 @@ def _coordinates(labels: Any) -> list[Any] | None:
     return labels.coords[place].values.tolist() if place in labels.coords else None
 
 
-def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
-    """Return the shape and the names of a matrix that is not in memory; raise DataError if it is not a matrix."""
+def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names, bool]:
+    """Return the shape and names of a matrix read block by block, and whether it is in memory; or raise DataError."""
     if not isinstance(matrix, da.Array):
         layout = open_matrix(matrix).layout
-        return layout.user_shape, layout.names
+        return layout.user_shape, layout.names, layout.in_memory
     if matrix.ndim != 2:
         raise DataError(
             f"X is a Dask array of {matrix.ndim} dimension(s); give a 2-D one (samples, features), or dnmf.unfold(X)."
@@ -262,7 +263,7 @@ def _lazy_shape(matrix: Any, reset: bool) -> tuple[tuple[int, int], Names]:
         if math.isnan(count):
             raise DataError(f"X is a Dask array whose number of {what} is unknown; call X.compute_chunk_sizes() first.")
     work_dtype(matrix.dtype)
-    return (matrix.shape[0], matrix.shape[1]), NO_NAMES
+    return (matrix.shape[0], matrix.shape[1]), NO_NAMES, False
 
 
 def _check_features(

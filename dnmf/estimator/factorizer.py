@@ -199,9 +199,9 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         )
 
     def _transformed(self, table: Table, W: Float | None = None) -> Any:
-        """Return W for a table, unless it is known: lazy for a lazy table, unless `set_output` chooses a frame."""
+        """Return W for a table, unless it is known: lazy if X is not in memory, unless `set_output` chooses a frame."""
         found: Any = W
-        if found is None and table.lazy and table.weights is None:
+        if found is None and not table.in_memory and table.weights is None:
             found = lazy_rows(table.matrix, Rows(table.in_order(self.components_), self._settings))
         elif found is None:
             found = self._solved(table)[0]

@@ -193,7 +193,7 @@ class MiniBatchNMF(Factorizer):
         progress = Progress(self.tol, self.max_no_improvement, rows, self.verbose)
         with single_threaded_products():
             self.n_iter_, self.n_steps_ = self._epochs(batches, rows, H, progress)
-        W, loss = self._solved(table, kept=not table.lazy, measured=True)
+        W, loss = self._solved(table, kept=table.in_memory, measured=True)
         self.reconstruction_err_ = float(np.sqrt(2 * loss))
         if not progress.over and self.tol > 0:
             self._warn_of_end()

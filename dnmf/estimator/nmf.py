@@ -240,10 +240,10 @@ class NMF(Factorizer):
                 pass
             result = run.result()
             self._take(result)
-            if self.graph_W is not None or table.lazy:
-                W, loss = fitted_W(self, run, result, table.lazy)
-            else:
+            if self.graph_W is None and table.in_memory:
                 W, loss = self._solved(table, measured=True)
+            else:
+                W, loss = fitted_W(self, run, result, not table.in_memory)
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
             self._describe(run, self.reconstruction_err_)
         if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:

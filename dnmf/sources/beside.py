@@ -15,6 +15,7 @@ from dnmf.sources.blocks import part_for, read_block
 from dnmf.sources.bounds import BLOCK_BYTES, even_bounds
 from dnmf.sources.collection import Collection
 from dnmf.sources.joined import Piece, common_fields, depth_of, described, holds_nan, pieces_given
+from dnmf.sources.joined_axes import joined_unfolding
 from dnmf.sources.matching import monotone
 from dnmf.sources.names import Names, Order
 from dnmf.sources.window import recut
@@ -101,6 +102,7 @@ class Beside(ReadBeside):
             kind=described([source.layout for source in sources], collection.axis),
             location=location,
             names=names,
+            unfolding=joined_unfolding([source.layout for source in sources], takes, collection.axis),
             **common,
         )
 

@@ -17,6 +17,7 @@ from dnmf.checks import choice
 from dnmf.errors import DataError
 from dnmf.sources.addresses import MARK, Address
 from dnmf.sources.base import Axis, Layout
+from dnmf.sources.unfolding import Unfolded
 from dnmf.storage.paths import absolute
 from dnmf.storage.urls import is_url, without_file_scheme
 
@@ -165,12 +166,12 @@ def collection_in(given: Any, distinct: bool = True) -> Collection | None:
 
 def is_matrix(given: Any) -> bool:
     """Return whether an element of a list is a matrix or its address, and not a row of numbers."""
-    if isinstance(given, (str, Path, Collection)) or isinstance(getattr(given, "layout", None), Layout):
+    if isinstance(given, (str, Path, Collection, Unfolded)) or isinstance(getattr(given, "layout", None), Layout):
         return True
     if isinstance(given, (list, tuple)):
         return bool(given) and is_matrix(given[0])
     shape = getattr(given, "shape", None)
-    return hasattr(given, "keys") if shape is None else len(shape) == 2
+    return hasattr(given, "keys") if shape is None else len(shape) > 1
 
 
 def is_pattern(given: Any) -> bool:

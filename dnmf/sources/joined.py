@@ -22,6 +22,7 @@ from dnmf.sources.base import Layout, Source
 from dnmf.sources.blocks import CheckedPart, part_for, read_block
 from dnmf.sources.bounds import BLOCK_BYTES
 from dnmf.sources.collection import Collection
+from dnmf.sources.joined_axes import joined_unfolding
 from dnmf.sources.matching import monotone
 from dnmf.sources.names import Names, Order
 
@@ -175,6 +176,7 @@ class Joined(ReadInTurn):
             location=location,
             names=names,
             files=tuple(zip(edges[:-1], labels, strict=True)),
+            unfolding=joined_unfolding(layouts, takes, collection.axis),
             **common,
         )
 

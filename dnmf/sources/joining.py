@@ -1,6 +1,7 @@
 """Open several matrices as one, joined along an axis."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from dnmf.sources.base import Axis, Layout, Source
 from dnmf.sources.beside import Beside
 from dnmf.sources.collection import SCHEME, SEPARATOR, Collection, collection_in
 from dnmf.sources.joined import Joined
+from dnmf.sources.joined_axes import check_alike
 from dnmf.sources.matching import Along, match, warn_of_dropped
 from dnmf.sources.names import Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.turning import open_along
+from dnmf.sources.unfolding import Axes, Unfolding
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 
 OpenOne = Callable[..., Source]
@@ -65,6 +68,7 @@ def open_join(collection: Collection, open_one: OpenOne, streamed: Axis | None, 
     layouts = [source.layout for source in sources]
     _check(collection, sources, missing)
     labels = collection.described()
+    check_alike(layouts, axis, labels)
     along = [
         Along(label, getattr(layout.names, shared), layout.user_shape[1 if axis == "rows" else 0], layout.stored_bytes)
         for label, layout in zip(labels, layouts, strict=True)
@@ -84,8 +88,24 @@ def open_join(collection: Collection, open_one: OpenOne, streamed: Axis | None, 
     return Prepared(join, steps) if steps else join
 
 
-def open_several(V: Any, open_one: OpenOne, streamed: Axis | None, missing: Missing) -> Source | None:
-    """Open several matrices as one, or a join again if it is to be cut along another axis; None for anything else."""
+def open_several(
+    V: Any, open_one: OpenOne, streamed: Axis | None, missing: Missing, axes: Axes | Unfolding | None = None
+) -> Source | None:
+    """Open several matrices as one, or a join again if it is to be cut along another axis; None for anything else.
+
+    Arrays are unfolded by the axes, which are those of an earlier join.
+
+    Raises
+    ------
+    DataError
+        If axes are chosen for a join.
+    """
+    open_one, joined = functools.partial(open_one, axes=axes), isinstance(V, (Joined, Beside))
+    collection = None if joined else collection_in(V)
+    if isinstance(axes, Axes) and (joined or collection is not None):
+        raise DataError(
+            "V is a join of several matrices; give dnmf.unfold of each, as [dnmf.unfold(first, 0), second]."
+        )
     if isinstance(V, (Joined, Beside)):
         now: Axis = "rows" if V.layout.transposed else "columns"
         if streamed in (None, now) and missing in ("none", V.missing):
@@ -95,7 +115,6 @@ def open_several(V: Any, open_one: OpenOne, streamed: Axis | None, missing: Miss
     if isinstance(V, Prepared):
         _check_missing(V, missing)
         return None
-    collection = collection_in(V)
     return None if collection is None else open_join(collection, open_one, streamed, missing)
 
 

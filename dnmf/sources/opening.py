@@ -89,7 +89,7 @@ def open_matrix(
 
 def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfolding | None) -> Source:
     """Open a matrix of any kind, without weights; a source is returned unchanged."""
-    join = open_several(V, open_matrix, streamed, missing)
+    join = open_several(V, open_matrix, streamed, missing, axes)
     if join is not None:
         return join
     if isinstance(V, Unfolded):

@@ -9,7 +9,7 @@ import dask.array as da
 from dnmf.errors import DataError
 from dnmf.kernels.floats import own_errors
 from dnmf.sources.dask_array import check_sizes
-from dnmf.sources.opening import open_matrix
+from dnmf.sources.opening import check_axes_used, open_matrix
 from dnmf.sources.unfolding import Axes, Unfolded, Unfolding
 
 Side = str | int | Sequence[str | int] | None
@@ -61,7 +61,9 @@ def unfold(V: Any, rows: Side = None, columns: Side = None) -> Unfolded:
         check_sizes(array if isinstance(array, da.Array) else array.data)  # to open a Dask array computes a chunk
         found: Unfolding | None = Unfolding.of(array.shape, axes, getattr(array, "dims", None))
     else:
-        found = open_matrix(array, missing="nan", axes=axes).layout.unfolding
+        source = open_matrix(array, missing="nan", axes=axes)
+        check_axes_used(source, axes)
+        found = source.layout.unfolding
     assert found is not None
     return Unfolded(array, found.axes)
 
