@@ -2,6 +2,8 @@
 
 import h5py
 import pytest
+import scipy.io
+import tifffile
 from formats import GIVEN, STORED
 from runs import assert_same_bits
 from strategies import low_rank
@@ -33,7 +35,7 @@ def test_a_cluster_comes_to_the_same_bits(kind, client, tmp_path):
     )
 
 
-@pytest.mark.parametrize("kind", ["packed chunks", "memory, turned"])
+@pytest.mark.parametrize("kind", ["packed chunks", "memory, turned", "packed pages", "joined"])
 def test_a_cluster_unfolds_an_array_to_the_same_bits(kind, client, tmp_path):
     stack = low_rank(30, 200, 3).reshape(30, 20, 10)
     given = dnmf.unfold(stack, (2, 0), 1)
@@ -41,7 +43,13 @@ def test_a_cluster_unfolds_an_array_to_the_same_bits(kind, client, tmp_path):
         with h5py.File(tmp_path / "V.h5", "w") as file:
             file.create_dataset("V", data=stack, chunks=(7, 6, 5), compression="gzip")
         given = f"{tmp_path}/V.h5::V::(2,0)x(1)"
+    if kind == "packed pages":
+        tifffile.imwrite(tmp_path / "V.tif", stack, photometric="minisblack", compression="zlib")
+        given = f"{tmp_path}/V.tif::(2,0)x(1)"
+    if kind == "joined":
+        scipy.io.savemat(tmp_path / "V.mat", {"V": stack[:20]}, do_compression=True)
+        given = dnmf.concat([dnmf.unfold(part, (2, 0), 1) for part in (f"{tmp_path}/V.mat", stack[20:])])
     options = {"rank": 2, "max_passes": 3, "tol": 0}
     one, other = (dnmf.factorize(given, client=where, **options) for where in (client, "threads"))
     assert_same_bits(one, other)
-    assert one.row_shape == (10, 30)
+    assert one.row_shape == ((300,) if kind == "joined" else (10, 30))
