@@ -5,6 +5,9 @@ page, and a stack that is spread over several files, are decoded as a whole, int
 """
 
 import math
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +41,11 @@ def open_tiff(address: Address, streamed: Axis | None = None) -> Source:
     DataError
         If there are several images and the address does not name a page.
     """
-    with parsing(address, WHAT), needed("tifffile", address.place).TiffFile(address.place) as file:
+    with _opened(address) as (file, closing):
         image = _image_of(file, address)
         unfolding = _unfolding(image, address)
         _warn_of_missing(image, address)
-        source = _in_place(file, image, unfolding, address, streamed)
+        source = _in_place(file, closing, image, unfolding, address, streamed)
         if source is not None:
             return source
         count = math.prod(image.shape)
@@ -55,10 +58,10 @@ def open_tiff(address: Address, streamed: Axis | None = None) -> Source:
 
 def unpacked(address: Address, folder: Path) -> Source:
     """Open an image of any size, after decoding it into a folder if it cannot be read in place."""
-    with parsing(address, WHAT), needed("tifffile", address.place).TiffFile(address.place) as file:
+    with _opened(address) as (file, closing):
         image = _image_of(file, address)
         unfolding = _unfolding(image, address)
-        source = _in_place(file, image, unfolding, address, None)
+        source = _in_place(file, closing, image, unfolding, address, None)
         if source is not None:
             return source
         target = folder / "unpacked.bin"
@@ -74,11 +77,19 @@ def _kind(image: Any) -> str:
 
 def _unfolding(image: Any, address: Address) -> Unfolding | None:
     """Return how to unfold an image, whose axes have the letters of tifffile in lower case."""
-    return unfolding_of(image.shape, address.axes, image.axes.lower(), address.array)
+    names = image.axes.lower() if len(image.axes) == len(image.shape) else None
+    return unfolding_of(image.shape, address.axes, names, address.array)
+
+
+@contextmanager
+def _opened(address: Address) -> Iterator[tuple[Any, ExitStack]]:
+    """Open a file; it is closed in the end, unless that is taken over from the stack."""
+    with parsing(address, WHAT), ExitStack() as closing:
+        yield closing.enter_context(needed("tifffile", address.place).TiffFile(address.place)), closing
 
 
 def _in_place(
-    file: Any, image: Any, unfolding: Unfolding | None, address: Address, streamed: Axis | None
+    file: Any, closing: ExitStack, image: Any, unfolding: Unfolding | None, address: Address, streamed: Axis | None
 ) -> Source | None:
     """Open an image that is read block by block or page by page; None if it must be decoded as a whole."""
     pages = _pages_of(file, image)
@@ -96,8 +107,11 @@ def _in_place(
         offsets = [one.dataoffsets[0] for one in pages]
         boxes: Any = PlainPages(path, image.shape, dtype, page, offsets)
         return UnfoldedSource(boxes, unfolding, "TIFF stack", str(address), streamed)
-    boxes = PackedPages(address, image.shape, image.dtype, page)
-    return UnfoldedSource(boxes, unfolding, "TIFF stack, decoded page by page", str(address), streamed)
+    file.filehandle.set_lock(True)
+    boxes = PackedPages(address, pages, image.shape, image.dtype, page)
+    weakref.finalize(boxes, closing.pop_all().close)
+    kind = "TIFF stack, decoded page by page"
+    return UnfoldedSource(boxes, unfolding, kind, str(address), streamed, held_bytes=boxes.held_bytes)
 
 
 def _pages_of(file: Any, image: Any) -> list[Any] | None:

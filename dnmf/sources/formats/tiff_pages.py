@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.errors import missing_extra, needed
+from dnmf.errors import missing_extra
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources.addresses import Address
 from dnmf.sources.formats.raw_array import Plain
 from dnmf.sources.formats.raw_bytes import PART, expect_box, fill_box, opened
 from dnmf.sources.slabs import Box
+
+# Bytes of what tifffile keeps for a page, and for each strip or tile of it.
+PAGE_BYTES, SEGMENT_BYTES = 400, 48
 
 
 class PlainPages:
@@ -61,21 +63,20 @@ class PlainPages:
 
 
 class PackedPages:
-    """Pages that tifffile decodes, each as a whole.
+    """Pages that tifffile decodes, each as a whole; their file has a lock and stays open.
 
-    The file stays open, so that its pages are located once.
+    `held_bytes` is the memory of their places in the file.
     """
 
     anywhere = fortran = in_memory = False
 
-    def __init__(self, address: Address, shape: tuple[int, ...], dtype: np.dtype[Any], page: tuple[int, ...]) -> None:
-        self.address, self.shape, self.dtype, self.page = address, shape, dtype, page
+    def __init__(
+        self, address: Address, pages: list[Any], shape: tuple[int, ...], dtype: np.dtype[Any], page: tuple[int, ...]
+    ) -> None:
+        self.address, self.pages, self.shape, self.dtype, self.page = address, pages, shape, dtype, page
         self.chunks = (1,) * (len(shape) - len(page)) + page
-        file = needed("tifffile", address.place).TiffFile(address.place)
-        weakref.finalize(self, file.close)
-        file.filehandle.set_lock(True)
-        self.pages = list(file.series[0])
-        decoded(self.pages[0], address, maxworkers=1)  # so that an unknown compression is reported now
+        self.held_bytes = len(pages) * (PAGE_BYTES + SEGMENT_BYTES * len(pages[0].dataoffsets))
+        decoded(pages[0], address, maxworkers=1)  # so that an unknown compression is reported now
 
     def read(self, box: Box, scratch: Scratch) -> NDArray[Any]:
         """Decode the pages of a box."""
