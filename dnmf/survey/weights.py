@@ -135,11 +135,11 @@ def select_graph_weight(
     coupling, _ = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
     assert coupling is not None
     recipe = resolve(settings, source.layout, coupling=coupling)
-    told = Watchers.of(watchers)
-    with open_session(client, source, told.workers) as session:
+    notified = Watchers.of(watchers)
+    with open_session(client, source, notified.workers) as session:
         models = len(chosen) * cv
         plan = session.plan(settings, _load(recipe, coupling, rank, models, source))
-        run = Run(session, recipe, plan, watchers=told)
+        run = Run(session, recipe, plan, watchers=notified)
         try:
             run.announce(0, settings.max_passes + 1)
             errors, passes = _errors(run.context(), settings, chosen, cv)
