@@ -22,7 +22,10 @@ def concat(
 
     Along the other axis, matrices are matched by their names, and without names by position. Their order is that of
     most of the data. dtypes are promoted as by NumPy. Along `axis`, the names of each matrix follow its key, as
-    `"run1:AAACCTG"`, so that names never collide; a row without a name has its number.
+    as `"run1:AAACCTG"`, so that names never collide; a row without a name has its number.
+
+    Arrays of several axes are unfolded, each as by `unfold`. The join keeps the shape of the other axis, as that of the
+    frames of several stacks, if all arrays have the same.
 
     Parameters
     ----------
@@ -50,7 +53,8 @@ def concat(
     Raises
     ------
     DataError
-        If a matrix cannot be opened, or they cannot be matched.
+        If a matrix cannot be opened, or they cannot be matched; or if other axes of arrays make the other side, or the
+        same axes in another order.
 
     Warns
     -----

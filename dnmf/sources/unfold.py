@@ -41,7 +41,7 @@ def unfold(V: Any, rows: Side = None, columns: Side = None) -> Unfolded:
     Raises
     ------
     DataError
-        If an axis is unknown, named twice or left out, or if V has less than two axes.
+        If an axis is unknown, named twice or left out, if V has less than two axes, or if it is a join of matrices.
 
     Examples
     --------
