@@ -76,7 +76,7 @@ main.add_command(cluster_config)
 @option("--store", help="Path or URL for checkpoints and factors, such as s3://bucket/run.zarr.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing store and start a new run.", group="Store")
 @matrix_options
-@data_options("weights", *ARRAYS)
+@data_options("weights", "graph_W", "graph_H", *ARRAYS)
 @setting_options(*OPTIONS)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options

@@ -208,9 +208,10 @@ NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_second
 @json_option("Write one JSON object per pass and per weight to stdout.")
 @cluster_options
 def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], **options: Any) -> None:
-    """Choose the weight of a graph of MATRIX by the error on held-out entries.
+    """Choose the weight of a graph by the error held out.
 
-    The models of all weights and folds share every read of MATRIX.
+    Some entries of MATRIX are hidden from the models of every weight, which predict them. The models of all weights and
+    folds share every read of MATRIX.
     """
     with watching(as_json) as watchers, chosen_cluster(**where) as client:
         survey = select_graph_weight(matrix, rank, watchers=watchers, client=client, **given(options))

@@ -14,14 +14,14 @@ CHAIN = dnmf.graphs.chain(90)
 
 
 def test_the_error_of_a_weight_is_that_of_its_model_alone(monkeypatch):
-    from dnmf.survey.holdout import Speckles
+    from dnmf.survey.holdout import Speckles, hide
 
     survey = dnmf.select_graph_weight(BLOCKS, 3, [5.0, 0.0, 100.0], cv=2, graph_H=CHAIN, max_passes=6, tol=0)
     assert survey.weights == (0.0, 5.0, 100.0)
     assert survey.passes == 7
     for index, weight in enumerate(survey.weights):
         for fold in range(2):
-            shown = Speckles(0, fold, 2).hide(V, 0).weights[:, slice(0, 90)].astype(float)
+            shown = hide(Speckles(0, fold, 2), V, 0).weights[:, slice(0, 90)].astype(float)
             options = {"solver": "hals", "extrapolate": True, "init": "random", "max_passes": 6, "tol": 0}
             alone = dnmf.factorize(BLOCKS, 3, weights=shown, graph_H=CHAIN, graph_weight=weight, **options)
             missed = (shown == 0) * (V - alone.W @ np.asarray(alone.H)) ** 2
