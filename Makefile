@@ -15,12 +15,15 @@ OLDEST = $(firstword $(RELEASES))
 demo: .venv/installed
 	$(BIN)/dnmf demo
 
-# The cluster tests mostly wait for processes, so they run in parallel with the others.
+# The cluster tests mostly wait for processes, so they run in parallel with the others, which are two groups.
+INPUTS = $(addprefix tests/,cli conversion estimator exports inspection report sources survey)
 test: .venv/tested lint
 	@mkdir -p build
 	@$(BIN)/python -m pytest tests/cluster > build/cluster-tests.txt 2>&1 & cluster=$$!; \
-	$(BIN)/python -m pytest --ignore tests/cluster; others=$$?; \
-	wait $$cluster; clusters=$$?; cat build/cluster-tests.txt; exit $$((others > clusters ? others : clusters))
+	$(BIN)/python -m pytest $(INPUTS) > build/input-tests.txt 2>&1 & inputs=$$!; \
+	$(BIN)/python -m pytest $(foreach folder,tests/cluster $(INPUTS),--ignore $(folder)); failed=$$?; \
+	wait $$cluster || failed=$$?; wait $$inputs || failed=$$?; \
+	cat build/cluster-tests.txt build/input-tests.txt; exit $$failed
 
 test-slurm: .venv/tested
 	$(BIN)/python -m pytest -m slurm
