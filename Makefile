@@ -15,8 +15,8 @@ OLDEST = $(firstword $(RELEASES))
 demo: .venv/installed
 	$(BIN)/dnmf demo
 
-# The cluster tests mostly wait for processes, so they run in parallel with the others, which are two groups.
-INPUTS = $(addprefix tests/,cli conversion estimator exports inspection report sources survey)
+# The cluster tests mostly wait for processes, so they run in parallel with two groups of the others.
+INPUTS = $(addprefix tests/,cli conversion estimator exports inspection kernels report solvers sources survey)
 test: .venv/tested lint
 	@mkdir -p build
 	@$(BIN)/python -m pytest tests/cluster > build/cluster-tests.txt 2>&1 & cluster=$$!; \
