@@ -273,6 +273,8 @@ def test_a_run_whose_sums_are_lost_on_their_way_can_be_stopped(client, path, tmp
     cancel, sync = threading.Event(), client.sync
 
     def lost_on_their_way(*arguments, **options):
+        if arguments[0] != client._gather:  # the workers are counted from time to time
+            return sync(*arguments, **options)
         cancel.set()
         monkeypatch.setattr(client, "sync", sync)
         raise TimeoutError

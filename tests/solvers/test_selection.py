@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -17,7 +18,8 @@ from dnmf.sources import open_matrix
 LARGE = open_matrix(np.ones((1000, 1000))).layout
 # A pass over this one costs no more than a round on its sketch; on a disk it does.
 CHEAP = open_matrix(np.ones((100, 200))).layout
-STORED = dataclasses.replace(CHEAP, on_disk=True)
+STORED = dataclasses.replace(CHEAP, on_disk=True, in_memory=False)
+LAZY = open_matrix(da.ones((100, 200), chunks=(-1, 50))).layout
 SMALL = open_matrix(np.ones((10, 200))).layout
 SPARSE = open_matrix(sp.eye_array(100, 200, format="csc")).layout
 
@@ -28,6 +30,7 @@ SPARSE = open_matrix(sp.eye_array(100, 200, format="csc")).layout
         ({}, LARGE, "sketch", "sketch", after_extrapolated),
         ({}, CHEAP, "sketch", "random", after_extrapolated),
         ({}, STORED, "sketch", "sketch", after_extrapolated),
+        ({}, LAZY, "sketch", "sketch", after_extrapolated),
         ({"solver": "sketch"}, CHEAP, "sketch", "sketch", after_extrapolated),
         ({}, SMALL, "sketch", "random", after_extrapolated),
         ({}, SPARSE, "sketch", "random", after_extrapolated),
@@ -81,7 +84,7 @@ def test_options_that_do_not_go_together_are_an_error(options, layout, words):
 
 
 def test_less_is_computed_on_a_surrogate_where_a_pass_costs_little():
-    settings, stored = Settings(rank=3, tol=1e-5), dataclasses.replace(LARGE, on_disk=True)
+    settings, stored = Settings(rank=3, tol=1e-5), dataclasses.replace(LARGE, on_disk=True, in_memory=False)
     full = dataclasses.replace(FULL_EFFORT, tolerance=1e-5)
     for given, layout in ((settings, stored), (settings.replace({"init": "sketch"}), LARGE)):
         assert Effort.of_start(layout, given) == full

@@ -74,7 +74,7 @@ FULL_EFFORT = Effort()
 
 def is_light(layout: Layout, settings: Settings) -> bool:
     """Return whether to compute less: if V is in memory, and the settings do not name the sketch."""
-    return not layout.on_disk and "sketch" not in (settings.solver, settings.init)
+    return layout.in_memory and "sketch" not in (settings.solver, settings.init)
 
 
 def products(layout: Layout, rank: int) -> int:

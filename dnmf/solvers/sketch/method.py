@@ -47,15 +47,15 @@ def starts(rule: Rule, layout: Layout, rank: int) -> bool:
 def pays(layout: Layout, rank: int) -> bool:
     """Return whether reading V costs more than its sketch: by its layout alone, so that a clock decides no bits.
 
-    It does on a disk. In memory, V must not be so small that a pass costs as little as a round on its sketch, nor so
-    sparse that it is smaller than the sketch.
+    It does on a disk. Elsewhere, V must not be so sparse that it is smaller than the sketch; and in memory not so small
+    that a pass costs as little as a round on its sketch. A Dask array may compute its blocks from anywhere.
     """
     if layout.on_disk:
         return True
     sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
     if layout.sparse and layout.stored_bytes <= 2 * sketch:
         return False
-    return products(layout, rank) >= CHEAP
+    return not layout.in_memory or products(layout, rank) >= CHEAP
 
 
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
