@@ -19,7 +19,7 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.row_selection import select_dense, select_sparse
 from dnmf.settings import Missing
 from dnmf.sources.base import Layout, Source
-from dnmf.sources.blocks import CheckedPart, part_for, read_block
+from dnmf.sources.blocks import part_for, read_block
 from dnmf.sources.bounds import BLOCK_BYTES
 from dnmf.sources.collection import Collection
 from dnmf.sources.joined_axes import joined_unfolding
@@ -83,10 +83,8 @@ class Piece:
 
     def read(self, block: int, fill: float, scratch: Scratch, name: str) -> Block:
         """Return a block of the matrix with the rows of the join."""
-        if self.order is None:  # the block of the join is checked
-            found = self.source.part if isinstance(self.source, CheckedPart) else self.source
-            return found.read(block, scratch)
-        return self.order.apply(read_block(self.source, block, scratch, self.label), fill, scratch, name)
+        found = read_block(self.source, block, scratch, self.label)
+        return found if self.order is None else self.order.apply(found, fill, scratch, name)
 
 
 class ReadInTurn:
@@ -229,7 +227,7 @@ def pieces_given(pieces: Mapping[int, Piece], values: Sequence[Any]) -> dict[int
 
 def is_small(source: Source) -> bool:
     """Return whether another process reads a matrix for itself."""
-    return CheckedPart(source.part(range(0)), source.layout).small
+    return part_for(source, range(0)).small
 
 
 def depth_of(source: Any) -> int:
