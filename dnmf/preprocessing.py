@@ -128,7 +128,7 @@ def log_normalise(
     >>> import numpy as np, dnmf
     >>> prepared = log_normalise(np.array([[1, 1], [300, 100]]), total=2)
     >>> result = dnmf.factorize(prepared, rank=2, max_passes=20)
-    >>> np.expm1(result.W @ result.H).sum(axis=1).compute().round(3).tolist()
+    >>> np.expm1(result.W @ result.H).sum(axis=1).round(3).tolist()
     [2.0, 2.0]
     """
     return add_steps(V, _by_total(samples, total), client, memory_limit)
