@@ -73,10 +73,10 @@ def test_the_number_of_threads_and_the_kind_of_matrix_change_nothing():
 
 
 def test_no_cut_into_blocks_and_no_sparsity_changes_the_factors():
-    V = counts()
-    whole = factors(dnmf.factorize(V, 4, max_passes=4, **KL))
+    V, options = counts(), {**KL, "init": "sketch", "max_passes": 4}
+    whole = factors(dnmf.factorize(V, 4, **options))
     for other in (da.from_array(V, chunks=(-1, 37)), sp.csc_array(V)):
-        for found, expected in zip(factors(dnmf.factorize(other, 4, max_passes=4, **KL)), whole, strict=True):
+        for found, expected in zip(factors(dnmf.factorize(other, 4, **options)), whole, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 
