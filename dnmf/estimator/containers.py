@@ -26,16 +26,15 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Missing
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.alignment import names_in
-from dnmf.sources.beside import Beside
 from dnmf.sources.blocks import as_matrix, compressed, is_sparse_array, to_scipy
 from dnmf.sources.bounds import BLOCK_BYTES
 from dnmf.sources.collection import collection_in
 from dnmf.sources.dask_array import factor_array, verified
 from dnmf.sources.emphasis import check_unweighted
 from dnmf.sources.formats.tables import read_arrow
-from dnmf.sources.joined import Joined
 from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
+from dnmf.sources.pieces import Join
 from dnmf.sources.preparing import open_along
 from dnmf.sources.unfolding import Unfolded
 
@@ -153,11 +152,11 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
     elif _is(inner, "polars", "LazyFrame"):
         raise DataError("X is a polars LazyFrame, which has no rows yet; give X.collect().")
     inner = to_scipy(inner) if is_sparse_array(inner) else inner
-    if isinstance(inner, (Joined, Beside)) or (isinstance(inner, (list, tuple)) and collection_in(inner) is not None):
+    if isinstance(inner, Join) or (isinstance(inner, (list, tuple)) and collection_in(inner) is not None):
         inner = open_matrix(inner)
         check_unweighted(inner, "the estimators take no such weights, but dnmf.factorize does")
     missing: Missing = getattr(model, "missing", "none")
-    if isinstance(inner, (*STREAMED, Joined, Beside)) or any(_is(inner, *kind) for kind in IN_FILES):
+    if isinstance(inner, (*STREAMED, Join)) or any(_is(inner, *kind) for kind in IN_FILES):
         shape, found, held = _lazy_shape(inner, reset)
         own = found.columns if names is None else None
         order = _check_features(model, shape[1], names if own is None else list(own), reset, own is not None)

@@ -9,15 +9,15 @@ import scipy.sparse
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.settings import Missing
 from dnmf.sources.base import Layout, Source
 from dnmf.sources.blocks import part_for, read_block
 from dnmf.sources.bounds import BLOCK_BYTES, even_bounds
 from dnmf.sources.collection import Collection
-from dnmf.sources.joined import Piece, common_fields, depth_of, described, holds_nan, pieces_given
+from dnmf.sources.joined import common_fields, depth_of, described, holds_nan
 from dnmf.sources.joined_axes import joined_unfolding
 from dnmf.sources.matching import monotone
 from dnmf.sources.names import Names, Order
+from dnmf.sources.pieces import Join, JoinPart, Piece
 from dnmf.sources.window import recut
 
 
@@ -60,15 +60,11 @@ class ReadBeside:
             piece.source.expect(block)
 
 
-class Beside(ReadBeside):
+class Beside(ReadBeside, Join):
     """Matrices side by side; the parameters are those of `Joined`, with the columns that each contributes.
 
     The blocks are those of the matrix with the most bytes, so that none of its blocks is read twice.
     """
-
-    missing: Missing = "none"
-    dropped: Sequence[int] = ()
-    absent: Sequence[int] = ()
 
     def __init__(
         self,
@@ -106,11 +102,6 @@ class Beside(ReadBeside):
             **common,
         )
 
-    @property
-    def computed(self) -> bool:
-        """Whether the blocks of a matrix are computed again for every read."""
-        return any(getattr(source, "computed", False) for source in self.sources)
-
     def part(self, blocks: range) -> "BesidePart":
         """Return the form of these blocks that is sent to another process."""
         pieces = {
@@ -121,10 +112,9 @@ class Beside(ReadBeside):
 
 
 @dataclasses.dataclass(frozen=True)
-class BesidePart(ReadBeside):
+class BesidePart(ReadBeside, JoinPart):
     """Blocks of matrices side by side in the form sent to another process."""
 
-    pieces: Mapping[int, Piece]
     sparse: bool
     dtype: np.dtype[Any]
     buffer: str
@@ -133,15 +123,6 @@ class BesidePart(ReadBeside):
     def small(self) -> bool:
         """Whether no piece holds entries."""
         return all(piece.source.small for piece in self.pieces.values())
-
-    @property
-    def needs(self) -> Sequence[Any]:
-        """Futures of all pieces."""
-        return [need for piece in self.pieces.values() for need in piece.source.needs]
-
-    def given(self, values: Sequence[Any]) -> "BesidePart":
-        """Return the part with the values of its `needs`."""
-        return dataclasses.replace(self, pieces=pieces_given(self.pieces, values))
 
 
 def joint_bounds(sources: Sequence[Source], takes: Sequence[Order | None]) -> tuple[int, ...]:

@@ -11,80 +11,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.row_selection import select_dense, select_sparse
-from dnmf.settings import Missing
 from dnmf.sources.base import Layout, Source
-from dnmf.sources.blocks import part_for, read_block
+from dnmf.sources.blocks import part_for
 from dnmf.sources.bounds import BLOCK_BYTES
 from dnmf.sources.collection import Collection
 from dnmf.sources.joined_axes import joined_unfolding
-from dnmf.sources.matching import monotone
 from dnmf.sources.names import Names, Order
+from dnmf.sources.pieces import Join, JoinPart, Piece, RowOrder
 
 # The number of entries in the description of a matrix.
 COUNT = re.compile(r" of \d+ stored entries")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RowOrder:
-    """How the rows of a matrix become those of the join.
-
-    Attributes
-    ----------
-    take
-        The row of the matrix for each row of the join, −1 for an absent one.
-    place
-        The row of the join for each row of the matrix, −1 for a dropped one.
-    rises
-        Whether the order stays.
-    run
-        The rows as a slice, if they are a run of those of the matrix.
-    """
-
-    take: Order
-    place: NDArray[np.int64]
-    rises: bool
-    run: slice | None
-
-    @classmethod
-    def of(cls, take: Order, height: int) -> "RowOrder":
-        """Return the order of a matrix with `height` rows.
-
-        >>> RowOrder.of(np.array([1, 2]), 4).run, RowOrder.of(np.array([1, 0]), 2).run
-        (slice(1, 3, None), None)
-        """
-        place = np.full(height, -1, np.int64)
-        present = np.flatnonzero(take >= 0)
-        place[take[present]] = present
-        run = len(present) == len(take) and bool((np.diff(take) == 1).all())
-        return cls(take, place, monotone(take), slice(int(take[0]), int(take[0]) + len(take)) if run else None)
-
-    def apply(self, block: Block, fill: float, scratch: Scratch, name: str) -> Block:
-        """Return the rows of a block in the order of the join, with `fill` for absent rows."""
-        if scipy.sparse.issparse(block):
-            if fill == 0:
-                return select_sparse(block, self.place, len(self.take), self.rises, scratch, name)
-            block = block.toarray()
-        return block[self.run] if self.run is not None else select_dense(block, self.take, fill, scratch, name)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
-    """One matrix of a join: a source, or its form for another process, and the order of its rows if that changes."""
-
-    source: Any
-    order: RowOrder | None
-    label: str
-
-    def read(self, block: int, fill: float, scratch: Scratch, name: str) -> Block:
-        """Return a block of the matrix with the rows of the join."""
-        found = read_block(self.source, block, scratch, self.label)
-        return found if self.order is None else self.order.apply(found, fill, scratch, name)
 
 
 class ReadInTurn:
@@ -111,7 +50,7 @@ class ReadInTurn:
         self.pieces[piece].source.expect(inner)
 
 
-class Joined(ReadInTurn):
+class Joined(ReadInTurn, Join):
     """Matrices that follow each other along the streamed axis.
 
     Parameters
@@ -128,17 +67,7 @@ class Joined(ReadInTurn):
         Value of the entries of absent rows.
     location
         Address of the join, or None.
-
-    Attributes
-    ----------
-    missing, dropped, absent
-        The missing entries that the join was opened for, and the number of names that it drops from each matrix, or
-        that each lacks.
     """
-
-    missing: Missing = "none"
-    dropped: Sequence[int] = ()
-    absent: Sequence[int] = ()
 
     def __init__(
         self,
@@ -178,11 +107,6 @@ class Joined(ReadInTurn):
             **common,
         )
 
-    @property
-    def computed(self) -> bool:
-        """Whether the blocks of a matrix are computed again for every read."""
-        return any(getattr(source, "computed", False) for source in self.sources)
-
     def part(self, blocks: range) -> "JoinedPart":
         """Return the form of these blocks that is sent to another process."""
         found: dict[int, Piece] = {}
@@ -196,33 +120,13 @@ class Joined(ReadInTurn):
 
 
 @dataclasses.dataclass(frozen=True)
-class JoinedPart(ReadInTurn):
+class JoinedPart(ReadInTurn, JoinPart):
     """Blocks of a join in the form sent to another process; `small` if all matrices are read there."""
 
-    pieces: Mapping[int, Piece]
     starts: tuple[int, ...]
     fill: float
     buffer: str
     small: bool
-
-    @property
-    def needs(self) -> Sequence[Any]:
-        """Futures of all pieces."""
-        return [need for piece in self.pieces.values() for need in piece.source.needs]
-
-    def given(self, values: Sequence[Any]) -> "JoinedPart":
-        """Return the part with the values of its `needs`."""
-        return dataclasses.replace(self, pieces=pieces_given(self.pieces, values))
-
-
-def pieces_given(pieces: Mapping[int, Piece], values: Sequence[Any]) -> dict[int, Piece]:
-    """Return pieces with the values of their `needs`."""
-    rest, found = list(values), {}
-    for place, piece in pieces.items():
-        count = len(piece.source.needs)
-        mine, rest = rest[:count], rest[count:]
-        found[place] = dataclasses.replace(piece, source=piece.source.given(mine))
-    return found
 
 
 def is_small(source: Source) -> bool:

@@ -22,13 +22,13 @@ from dnmf.sources.joined import Joined
 from dnmf.sources.joined_axes import check_alike
 from dnmf.sources.matching import Along, match, warn_of_dropped
 from dnmf.sources.names import Names
+from dnmf.sources.pieces import Join
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.turning import open_along
 from dnmf.sources.unfolding import Axes, Unfolding
 from dnmf.sources.weighted import MemoryWeights, WeightedSource
 
 OpenOne = Callable[..., Source]
-Join = Joined | Beside
 
 
 def open_join(collection: Collection, open_one: OpenOne, streamed: Axis | None, missing: Missing) -> Source:
@@ -100,13 +100,13 @@ def open_several(
     DataError
         If axes are chosen for a join.
     """
-    open_one, joined = functools.partial(open_one, axes=axes), isinstance(V, (Joined, Beside))
+    open_one, joined = functools.partial(open_one, axes=axes), isinstance(V, Join)
     collection = None if joined else collection_in(V)
     if isinstance(axes, Axes) and (joined or collection is not None):
         raise DataError(
             "V is a join of several matrices; give dnmf.unfold of each, as [dnmf.unfold(first, 0), second]."
         )
-    if isinstance(V, (Joined, Beside)):
+    if isinstance(V, Join):
         now: Axis = "rows" if V.layout.transposed else "columns"
         if streamed in (None, now) and missing in ("none", V.missing):
             return V
@@ -121,7 +121,7 @@ def open_several(
 def join_in(source: Any) -> Join | None:
     """Return the join in a source, which may be prepared; None for any other source."""
     raw = source.source if isinstance(source, Prepared) else source
-    return raw if isinstance(raw, (Joined, Beside)) else None
+    return raw if isinstance(raw, Join) else None
 
 
 def with_weights(values: Source, weights: Any, names: Names, open_one: OpenOne) -> WeightedSource:
