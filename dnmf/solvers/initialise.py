@@ -83,20 +83,21 @@ def check_fixed(fixed_W: Any, fixed_H: Any, shape: tuple[int, int], names: Names
     DataError
         If a shape does not fit, or an entry is negative or not finite.
     """
-    columns, rows = None, None
-    if fixed_W is not None:
-        columns = np.asarray(aligned(fixed_W, (names.rows, None), "fixed_W"))
-        if columns.ndim != 2 or len(columns) != shape[0]:
-            needs = f"({shape[0]}, number of fixed components)"
-            raise DataError(f"fixed_W has shape {columns.shape}; V {shape} needs {needs}.")
-        _check_factor("fixed_W", columns, "")
-    if fixed_H is not None:
-        rows = np.asarray(aligned(fixed_H, (None, names.columns), "fixed_H"))
-        if rows.ndim != 2 or rows.shape[1] != shape[1]:
-            needs = f"(number of fixed components, {shape[1]})"
-            raise DataError(f"fixed_H has shape {rows.shape}; V {shape} needs {needs}.")
-        _check_factor("fixed_H", rows, "")
-    return Fixed(columns, rows)
+    return Fixed(
+        _known("fixed_W", fixed_W, shape, f"({shape[0]}, number of fixed components)", (names.rows, None)),
+        _known("fixed_H", fixed_H, shape, f"(number of fixed components, {shape[1]})", (None, names.columns)),
+    )
+
+
+def _known(name: str, given: Any, shape: tuple[int, int], needs: str, names: tuple[Any, Any]) -> Float | None:
+    """Return the known components of a factor, which fit V along one axis."""
+    if given is None:
+        return None
+    array, axis = np.asarray(aligned(given, names, name)), int(name == "fixed_H")
+    if array.ndim != 2 or array.shape[axis] != shape[axis]:
+        raise DataError(f"{name} has shape {array.shape}; V {shape} needs {needs}.")
+    _check_factor(name, array, "")
+    return array
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
