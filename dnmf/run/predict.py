@@ -152,12 +152,13 @@ def best_items(result: Result, wanted: NDArray[np.int64], n: int, known: Known |
     places, scores = np.empty((len(wanted), n), np.int64), np.empty((len(wanted), n))
     order = np.argsort(wanted, kind="stable")
     edges = np.searchsorted(wanted, result.bounds, sorter=order).tolist()
+    items = np.asarray(result.short.T, np.float64)
     for block, (start, stop) in enumerate(itertools.pairwise(edges)):
         if start == stop:
             continue
         H = result.long.read(block)
         for own in batches(order[start:stop], len(result.short)):
-            found = product(H[:, wanted[own] - result.bounds[block]].T, result.short.T)
+            found = product(H[:, wanted[own] - result.bounds[block]].T, items)
             if known is not None:
                 known.hide(own, 0, found)
             places[own], scores[own] = largest(found, n)
@@ -188,7 +189,7 @@ def batches(places: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
 
 def product(A: Float, B: Float) -> NDArray[np.float64]:
     """Return a product in float64."""
-    return np.asarray(A.astype(np.float64) @ B.astype(np.float64))
+    return np.asarray(np.asarray(A, np.float64) @ np.asarray(B, np.float64))
 
 
 def largest(scores: NDArray[np.float64], n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
