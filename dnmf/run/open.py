@@ -111,8 +111,9 @@ def matrix_header(source: Source) -> dict[str, Any]:
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
     """Return the settings in the options of a run, in which `init`, `fixed_W` and `fixed_H` may be arrays."""
-    if "fixed" in options:
-        raise SettingsError("the option 'fixed' is not known; give the known columns of W as fixed_W=.")
+    for name, known in (("fixed", "columns of W as fixed_W"), ("n_fixed_H", "rows of H as fixed_H")):
+        if name in options:
+            raise SettingsError(f"the option {name!r} is not known; give the known {known}=.")
     init, fixed_W, fixed_H = options.get("init", "auto"), options.get("fixed_W"), options.get("fixed_H")
     settings = {name: value for name, value in split_arrays(options)[0].items() if name not in DATA_OPTIONS}
     settings["fixed"] = 0 if fixed_W is None else (*np.shape(fixed_W), 0, 0)[1]

@@ -13,11 +13,11 @@ from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors
-from dnmf.run.coupled import GRAPHS, SCALED, couple
+from dnmf.run.coupled import GRAPHS, SCALED, couple, given_names
 from dnmf.run.open import settings_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watch, Watchers
-from dnmf.settings import Settings
+from dnmf.settings import DATA_OPTIONS, Settings
 from dnmf.solvers.bundle import bundle, bundled, rows_of
 from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.coupling import Coupling
@@ -103,7 +103,7 @@ def select_graph_weight(
         As in `factorize`.
     options
         `graph_W` and `graph_H`, of which at least one is given, and `loss`, `solver`, `missing`, `seed`, `tol`,
-        `max_passes`, `memory_limit`, `threads` and penalties as in `factorize`.
+        `max_passes`, `memory_limit`, `threads` and penalties, one for each component at most, as in `factorize`.
 
     Returns
     -------
@@ -161,8 +161,8 @@ def _settings(rank: int, options: dict[str, Any]) -> Settings:
     """Return the settings of the models, or raise SettingsError for options that are not for them."""
     if not any(options.get(name) is not None for name in GRAPHS):
         raise SettingsError("There is no graph whose weight could be chosen; give graph_W or graph_H.")
-    not_for = ("graph_weight", "init", "n_runs", "fixed_W", "weights", "target_W", "target_H", "max_seconds")
-    for name in not_for:
+    data = ({*DATA_OPTIONS} | given_names(options)) - {*GRAPHS}
+    for name in ("graph_weight", "target_weight", "init", "n_runs", "max_seconds", *sorted(data)):
         if options.get(name) is not None:
             raise SettingsError(f"{name} is not for the choice of a graph's weight; leave it out.")
     plain = {name: value for name, value in options.items() if name not in GRAPHS}

@@ -50,6 +50,8 @@ def test_a_survey_of_ranks_takes_a_graph(tmp_path):
         ({}, r"There is no graph whose weight could be chosen; give graph_W or graph_H\."),
         ({"graph_H": CHAIN, "graph_weights": [1, -1]}, r"graph_weights=\[1, -1\] is not allowed; give numbers"),
         ({"graph_H": CHAIN, "cv": 1}, r"cv=1 is not allowed; give the number of folds, at least 2\."),
+        ({"graph_H": CHAIN, "fixed_H": np.ones((1, 90))}, r"fixed_H is not for the choice of a graph's weight"),
+        ({"graph_H": CHAIN, "l1_H": np.ones((1, 90))}, r"l1_H is not for the choice of a graph's weight"),
         ({"graph_H": CHAIN, "n_runs": 3}, r"n_runs is not for the choice of a graph's weight; leave it out\."),
         ({"graph_H": CHAIN, "solver": "minibatch"}, r"solver='minibatch' is not for the choice"),
     ],
