@@ -7,6 +7,7 @@ import numpy as np
 
 from dnmf.engine import single_threaded_products
 from dnmf.estimator.parameters import for_rows
+from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, change
 from dnmf.kernels.registry import altered, make_rule
@@ -31,8 +32,7 @@ def reconstruction_loss(run: Run, components: Float) -> float:
             best = make_rule(for_rows(run.settings), transposed=True, weighted=is_weighted(run.source))
             model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
             return max(run.engine.one_pass(Solve(best, model, kept=False, measured=True)).fit, 0.0)
-        update = Update(altered(rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
-        stats = run.engine.one_pass(update, state.H)
+        stats = _measured(run)
         if not isinstance(rule, Quadratic):
             return max(stats.fit, 0.0)
         alone = dataclasses.replace(rule, penalty_H=rule.penalty_W)
@@ -52,8 +52,13 @@ def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> tuple[Any, flo
 
 def fitted_loss(run: Run) -> float:
     """Return the loss without penalties of X and the factors of a run, in one read."""
+    with single_threaded_products():
+        return max(_measured(run).fit, 0.0)
+
+
+def _measured(run: Run) -> Stats:
+    """Return the statistics of the factors of a run as they are."""
     state, layout = run.state, run.source.layout
     assert state is not None
-    with single_threaded_products():
-        update = Update(altered(run.rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
-        return max(run.engine.one_pass(update, state.H).fit, 0.0)
+    update = Update(altered(run.rule, sweeps=0), Model.of(state.W), False, state.norms, False, layout)
+    return run.engine.one_pass(update, state.H)
