@@ -88,10 +88,9 @@ class FileSource(SharedSource):
             expect_file(self.numbers.path, self.numbers.offset + start, self.layout.read_bytes)
 
     @property
-    def array(self) -> NDArray[Any]:
-        """The user's matrix, mapped into memory."""
-        path, offset, shape, dtype, in_columns = self.numbers
-        return np.memmap(path, dtype, "r", offset, shape, "F" if in_columns else "C")
+    def array(self) -> "FileBoxes":
+        """The user's matrix, of which any region can be read."""
+        return FileBoxes(self.numbers)
 
 
 class FileBoxes:
@@ -113,6 +112,10 @@ class FileBoxes:
         with opened(path) as descriptor:
             fill_box(descriptor, path, offset, shape, box, out)
         return out.T if backwards else out
+
+    def __getitem__(self, region: tuple[slice, ...]) -> NDArray[Any]:
+        """Read a region, of which every slice has a start and a stop."""
+        return self.read(tuple((edges.start, edges.stop) for edges in region), Scratch())
 
     def expect(self, box: Box) -> None:
         """Ask the system to read a box ahead."""
