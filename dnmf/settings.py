@@ -7,12 +7,14 @@ from dataclasses import field
 from typing import Any, Literal, Self, get_args
 
 from dnmf import checks
+from dnmf.aliases import LOSS_ALIASES, OPTION_ALIASES
 from dnmf.errors import SettingsError, did_you_mean, unknown
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
 Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
+Weights = float | tuple[float, ...]
 Check = Callable[[str, Any], Any]
 Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 
@@ -20,36 +22,7 @@ Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 # The penalties of both factors.
 PENALTIES = ("l1_W", "l2_W", "l1_H", "l2_H")
-# Names of losses in other packages.
-LOSS_ALIASES = dict.fromkeys(("euclidean", "fro", "gaussian", "l2", "mse"), "frobenius")
-LOSS_ALIASES |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": "itakura-saito"}
-
-# Names of options in other packages, in lower case.
-OPTION_ALIASES = {
-    "batch_size": "memory_limit",
-    "beta": "loss",
-    "beta_loss": "loss",
-    "callback": "watchers",
-    "callbacks": "watchers",
-    "chunks": "memory_limit",
-    "epochs": "max_passes",
-    "iterations": "max_passes",
-    "k": "rank",
-    "mask": "weights",
-    "max_iter": "max_passes",
-    "method": "solver",
-    "n_components": "rank",
-    "n_init": "n_runs",
-    "n_iter": "max_passes",
-    "n_jobs": "threads",
-    "n_threads": "threads",
-    "nrun": "n_runs",
-    "random_state": "seed",
-    "runs": "n_runs",
-    "update": "solver",
-    "verbose": "progress",
-}
-
+EACH = ": a number, or one for every component."
 # Larger powers of entries soon leave the range of floats.
 MOST_BETA = 10.0
 # Limits for updates of a block and for random starts, beyond which no run would end.
@@ -150,30 +123,10 @@ class Settings:
         "Updates of each block of H in a pass, for solvers `mu` and `hals`; by default chosen by the solver.",
         largest=MOST_SWEEPS,
     )
-    l1_W: float | tuple[float, ...] = option(
-        0.0,
-        "Model",
-        "L1 penalty on W: a number, or one for every component.",
-        check=checks.penalty,
-    )
-    l2_W: float | tuple[float, ...] = option(
-        0.0,
-        "Model",
-        "L2 penalty on W: a number, or one for every component.",
-        check=checks.penalty,
-    )
-    l1_H: float | tuple[float, ...] = option(
-        0.0,
-        "Model",
-        "L1 penalty on H: a number, or one for every component.",
-        check=checks.penalty,
-    )
-    l2_H: float | tuple[float, ...] = option(
-        0.0,
-        "Model",
-        "L2 penalty on H: a number, or one for every component.",
-        check=checks.penalty,
-    )
+    l1_W: Weights = option(0.0, "Model", "L1 penalty on W" + EACH, check=checks.penalty)
+    l2_W: Weights = option(0.0, "Model", "L2 penalty on W" + EACH, check=checks.penalty)
+    l1_H: Weights = option(0.0, "Model", "L1 penalty on H" + EACH, check=checks.penalty)
+    l2_H: Weights = option(0.0, "Model", "L2 penalty on H" + EACH, check=checks.penalty)
     graph_weight: float = option(
         1.0, "Model", "Weight of graph_W and graph_H: with 1, neighbours pull about as hard as the data."
     )

@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "dnmf"
 # A folder or module imports only from those before it, within functions and for types too.
 ORDER = [
     "errors",
+    "aliases",
     "checks",
     "settings",
     "storage",

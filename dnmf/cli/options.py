@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 import click
 
+from dnmf.aliases import OPTION_ALIASES
 from dnmf.checks import kind_of
 from dnmf.preprocessing import NAMED
-from dnmf.settings import DATA_OPTIONS, OPTION_ALIASES, OPTIONS, PENALTIES, Group
+from dnmf.settings import DATA_OPTIONS, OPTIONS, PENALTIES, Group
 from dnmf.sources.base import Axis
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
