@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -15,7 +15,7 @@ from dnmf.regression import spectra as spectra
 from dnmf.report import write_report as write_report
 from dnmf.run.coupled import couple
 from dnmf.run.display import showing
-from dnmf.run.open import new_run, old_run, plan_of, settings_of
+from dnmf.run.open import new_run, old_run, open_for, plan_of, settings_of
 from dnmf.run.options import Options, shows_options
 from dnmf.run.predict import predict as predict
 from dnmf.run.predict import recommend as recommend
@@ -23,15 +23,13 @@ from dnmf.run.result import Operations, Result
 from dnmf.run.stored import store_of, stored_result
 from dnmf.run.transform import transform as transform
 from dnmf.run.watcher import Watch
-from dnmf.sources import open_matrix
-from dnmf.sources.emphasis import emphasised
 
 
 @own_errors
 @shows_options
 def factorize(
     V: Any,
-    rank: int | None = None,
+    rank: int | Sequence[int] | None = None,
     *,
     store: str | Path | None = None,
     overwrite: bool = False,
@@ -155,7 +153,7 @@ def factorize(
 @shows_options
 def iterate(
     V: Any,
-    rank: int | None = None,
+    rank: int | Sequence[int] | None = None,
     *,
     store: str | Path | None = None,
     overwrite: bool = False,
@@ -274,7 +272,7 @@ def plan(V: Any, rank: int | None = None, **options: Unpack[Options]) -> Plan:
     1
     """
     weights, settings = options.get("weights"), settings_of({"rank": rank, **options})
-    layout = emphasised(open_matrix(V, weights=weights, missing=settings.missing), settings).layout
+    layout = open_for(V, settings, weights).layout
     coupling, _ = couple(dict(options), settings, V, layout, names_of(options, layout))
     return plan_of(layout, settings, weights is not None, coupling)
 

@@ -3,6 +3,7 @@
 import math
 import numbers
 import re
+from collections.abc import Sequence
 from dataclasses import Field
 from types import UnionType
 from typing import Any, get_args
@@ -78,6 +79,54 @@ def penalty(name: str, given: Any) -> float | tuple[float, ...]:
     if isinstance(given, (list, tuple, np.ndarray)) and np.ndim(given) == 1:
         return tuple(nonnegative(name, one) for one in given)
     return nonnegative(name, given)
+
+
+def ranks(name: str, given: Any) -> tuple[int, ...]:
+    """Return the ranks of layers, none of which is larger than the one before; none for a single factorisation.
+
+    >>> ranks("rank", [100, 49, 25])
+    (100, 49, 25)
+    """
+    layers = tuple(integer("rank", one, 1, MOST - 1) for one in given)
+    if len(layers) == 1:
+        raise SettingsError(
+            f"rank={list(layers)} has one layer; give rank={layers[0]}, or the ranks of several layers."
+        )
+    if list(layers) != sorted(layers, reverse=True):
+        raise SettingsError(
+            f"rank={list(layers)} grows from one layer to the next; give ranks that fall, as rank=[100, 49, 25]."
+        )
+    return layers
+
+
+def layer_weights(name: str, given: Any) -> tuple[float, ...] | str | None:
+    """Return the weights of layers, `"greedy"` or None.
+
+    >>> layer_weights("layer_weights", [1, 0.5])
+    (1.0, 0.5)
+    """
+    if given is None or (isinstance(given, str) and given == "greedy"):
+        return given
+    weights = penalty(name, given) if not isinstance(given, str) else 0.0
+    if not isinstance(weights, tuple) or not all(weights):
+        raise SettingsError(f"{name}={given!r} is not allowed; give 'greedy', or a number above 0 for every layer.")
+    return weights
+
+
+def check_layers(settings: Any, penalties: Sequence[str]) -> None:
+    """Raise SettingsError if options with a number for every layer, or every component, do not fit the ranks."""
+    layers, given = settings.layers, settings.layer_weights
+    if not layers and (given is not None or settings.layered != "W"):
+        name = "layered" if given is None else "layer_weights"
+        raise SettingsError(f"{name} is for several layers; give their ranks, as rank=[100, 49, 25], or leave it out.")
+    wanted = {"layer_weights": len(layers), **dict.fromkeys(penalties, len(layers) or settings.rank)}
+    of, each = (list(layers), "layer") if layers else (settings.rank, "component")
+    for name, count in wanted.items():
+        numbers_ = getattr(settings, name)
+        if isinstance(numbers_, tuple) and len(numbers_) != count:
+            raise SettingsError(
+                f"{name} has {len(numbers_)} numbers, and rank={of}; give one, or one for every {each}."
+            )
 
 
 def fraction(name: str, given: Any) -> float:

@@ -15,6 +15,7 @@ Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibat
 Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
 Weights = float | tuple[float, ...]
+Factor = Literal["W", "H"]
 Check = Callable[[str, Any], Any]
 Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 
@@ -93,6 +94,18 @@ class Settings:
     """
 
     rank: int = field(metadata={"group": "Model", "help": "Number of components r.", "check": None})
+    layers: tuple[int, ...] = option(
+        (), "Model", "Ranks of the layers of a deep factorisation, which a list as rank gives.", check=checks.ranks
+    )
+    layer_weights: tuple[float, ...] | str | None = option(
+        None,
+        "Model",
+        "Weights of the losses of the layers, 1 by default; `greedy` factorises the H of each layer by itself.",
+        check=checks.layer_weights,
+    )
+    layered: Factor = option(
+        "W", "Model", "Factor that is a product of layers: `W`, with the samples in columns, or `H`, in rows."
+    )
     loss: Loss | float = option(
         "frobenius",
         "Model",
@@ -187,17 +200,35 @@ class Settings:
                 raise SettingsError(
                     f"{name} has {count} {lines}, and rank={self.rank}; give a rank of at least {count}."
                 )
-        for name in PENALTIES:
-            given = getattr(self, name)
-            if isinstance(given, tuple) and len(given) != self.rank:
-                raise SettingsError(
-                    f"{name} has {len(given)} numbers, and rank={self.rank}; give one, or one for every component."
-                )
+        checks.check_layers(self, PENALTIES)
 
     @property
     def beta(self) -> float:
         """β of the loss."""
         return BETAS[self.loss] if isinstance(self.loss, str) else self.loss
+
+    @property
+    def width(self) -> int:
+        """Number of components of all layers."""
+        return sum(self.layers) or self.rank
+
+    @property
+    def greedy(self) -> bool:
+        """Whether each layer factorises the H of the one before, by itself."""
+        return self.layer_weights == "greedy"
+
+    @property
+    def streamed(self) -> Literal["rows", "columns"] | None:
+        """The axis that V must be read along, or None for any: the factor of layers is held whole."""
+        return None if not self.layers else "columns" if self.layered == "W" else "rows"
+
+    def of_layer(self, index: int = -1) -> Self:
+        """Return the settings of one layer as those of a single factorisation."""
+        if not self.layers:
+            return self
+        own = {name: getattr(self, name) for name in PENALTIES}
+        own = {name: given[index] if isinstance(given, tuple) else given for name, given in own.items()}
+        return self.replace({**own, "rank": self.layers[index], "layers": (), "layer_weights": None, "layered": "W"})
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -206,8 +237,11 @@ class Settings:
         for name in options:
             if name not in names:
                 raise SettingsError(f"the option {name!r} is not known.{did_you_mean(name, names, OPTION_ALIASES)}")
-        if options.get("rank") is None:
+        rank = options.get("rank")
+        if rank is None:
             raise SettingsError("rank is missing; give the number of components, as in rank=20.")
+        if isinstance(rank, (list, tuple)) and rank:
+            return cls(**{**options, "rank": rank[-1], "layers": rank})
         return cls(**options)
 
     def to_options(self) -> dict[str, Any]:
@@ -228,8 +262,8 @@ class Settings:
 
 
 FIELDS = {of.name: of for of in dataclasses.fields(Settings)}
-# Fields of a run that is given by other arguments: the rank, and the numbers of fixed components.
-OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "fixed", "n_fixed_H")}
+# Fields of a run that is given by other arguments: the ranks, and the numbers of fixed components.
+OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "layers", "fixed", "n_fixed_H")}
 # A run may be resumed with other values of these, which control its length and its resources.
 ADJUSTABLE = tuple(name for name, of in FIELDS.items() if of.metadata.get("adjustable"))
 # Options that are data, given in addition to V, and not part of the settings.

@@ -2,11 +2,14 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any, Self
+
+import numpy as np
 
 from dnmf.errors import seen
 from dnmf.solvers.history import Record
@@ -20,7 +23,9 @@ TRIAL = "trial"
 GUIDE_PARTS = ("pending", "ahead", "probes", "bold", "sums")
 GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
 NUMBERS = {"loss", "relative_error", "optimality", "curvature"}
-STATE = {"norms", "runs", "parts", GUIDE, *NUMBERS}
+# Matrices between the layers of a deep factorisation: those of the state, and those that the next pass starts from.
+MIXINGS = ("mixings", "mixings_trial")
+STATE = {"norms", "runs", "parts", GUIDE, *NUMBERS, *MIXINGS}
 RECORD = {field.name for field in dataclasses.fields(Record)}
 # Figures of a record of the history that may be missing, and those that may not.
 COUNTS, FIGURES = ("passes", "bytes_read"), ("loss", "relative_error", "optimality", "seconds")
@@ -88,6 +93,7 @@ class Commit:
             and isinstance(self.state.get("runs", []), list)
             and all(_is_number(loss) for loss in self.state.get("runs", ()))
             and _are_guides(self.state, GUIDE in self.digests)
+            and all(_are_mixings(self.state[name], self.state["parts"]) for name in MIXINGS if name in self.state)
             and all(map(_is_record, self.history))
             and (self.verdict is None or _is_verdict(self.verdict))
         )
@@ -96,8 +102,19 @@ class Commit:
 
 
 def is_finished(verdict: Mapping[str, Any] | None, state: Mapping[str, Any], **_: Any) -> bool:
-    """Return whether a record has a verdict on one model, chosen from several if there were."""
-    return verdict is not None and not state.get("parts")
+    """Return whether a record has a verdict on one model, chosen from several if there were; layers are one model."""
+    return verdict is not None and (not state.get("parts") or "mixings" in state)
+
+
+def _are_mixings(given: Any, parts: list[dict[str, Any]]) -> bool:
+    """Return whether nested lists are finite matrices between layers of these ranks, without negative entries."""
+    ranks = [part["rank"] for part in parts]
+    try:
+        matrices = [np.array(matrix, np.float64) for matrix in given]
+    except (TypeError, ValueError):
+        return False
+    shapes = [matrix.shape for matrix in matrices] == list(itertools.pairwise(ranks))
+    return shapes and all(bool(np.all(matrix >= 0) and np.isfinite(matrix).all()) for matrix in matrices)
 
 
 def _are_guides(state: Mapping[str, Any], stored: bool) -> bool:

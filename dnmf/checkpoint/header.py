@@ -43,7 +43,8 @@ def write_header(place: Location, header: Mapping[str, Any], kind: str = RUN) ->
 
 def formatted(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return a header with the version of its format: the oldest that has all of its fields."""
-    return {**header, "format": FORMAT if header.get("joined") or header.get("coupled") else SEALED}
+    newest = header.get("joined") or header.get("coupled") or header.get("settings", {}).get("layers")
+    return {**header, "format": FORMAT if newest else SEALED}
 
 
 def attributes_of(place: Location, kind: str) -> dict[str, Any] | None:
@@ -112,7 +113,7 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
     settings, shape = header["settings"], header["fingerprint"]["shape"]
     rows = {
         "matrix": f"{shape[0]} × {shape[1]}, {shown_location(header['location']) or 'given in memory'}",
-        "rank": str(settings["rank"]),
+        "rank": ", ".join(map(str, settings.get("layers") or [settings["rank"]])),
         "loss, solver": f"{settings['loss']}, {settings['solver']}",
     }
     if "seed" in settings:

@@ -8,7 +8,8 @@ import numpy as np
 
 from dnmf.checkpoint import Commit, Store, StoredFactor, read_array
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.solvers.bundle import bundle
+from dnmf.engine.factor import MappedFactor
+from dnmf.solvers.bundle import bundle, rows_of
 from dnmf.solvers.extrapolation import Momentum
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import MethodState, State
@@ -31,6 +32,9 @@ def save_state(
     numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
     if state.parts:
         numbers["parts"] = [{"rank": part.W.shape[1], **numbers_of(part, bool(history))} for part in state.parts]
+    for name, mixings in (("mixings", state.mixings), ("mixings_trial", state.carry.mixings_trial)):
+        if mixings:
+            numbers[name] = [mixing.tolist() for mixing in mixings]
     guide = guide_array([state, *state.parts])
     record = {
         "passes": state.passes,
@@ -93,6 +97,7 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
         seen = seen if commit.history else {}
         return State(commit.passes, W, factor, norms, **seen, carry=carry, runs=runs)
 
+    mixings, mixings_trial = (read_mixings(numbers.pop(name, ())) for name in ("mixings", "mixings_trial"))
     if not parts:
         return state_of(numbers, whole, 0)
     states, first, start = list[State](), 0, 0
@@ -100,7 +105,20 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
         states.append(state_of(part, np.ascontiguousarray(whole[:, first : first + part["rank"]]), start))
         first += part["rank"]
         start += part["guide"]["columns"]
-    return bundle(states, factor)
+    if not mixings:
+        return bundle(states, factor)
+    state = state_of(numbers, whole, 0)
+    carry = dataclasses.replace(state.carry, mixings_trial=mixings_trial or None)
+    states = [
+        dataclasses.replace(own, norms=norms, H=MappedFactor(factor, rows))
+        for own, rows in zip(states, rows_of(states), strict=True)
+    ]
+    return dataclasses.replace(state, norms=norms, carry=carry, parts=tuple(states), mixings=mixings)
+
+
+def read_mixings(given: Sequence[Any]) -> tuple[Float, ...]:
+    """Return the mixing matrices of layers from the record of a checkpoint."""
+    return tuple(np.array(mixing, np.float64) for mixing in given)
 
 
 def saved_method_state(

@@ -32,7 +32,8 @@ def fault_of(place: Location, header: Mapping[str, Any], commit: Commit) -> str 
     if len(commit.state["norms"]) not in (0, blocks):
         return "its record is of other blocks"
     shape, parts = header["fingerprint"]["shape"], commit.state.get("parts")
-    rank = sum(part["rank"] for part in parts) if parts else header["settings"]["rank"]
+    alone = (header["settings"].get("layers") or [header["settings"]["rank"]])[0]  # the first of several layers
+    rank = sum(part["rank"] for part in parts) if parts else alone
     shapes = {"W": [shape[0], rank], "H": [rank, shape[1]]}
     if GUIDE in commit.digests:
         shapes[GUIDE] = [shape[1 if header["transposed"] else 0], guide_columns(commit.state)]

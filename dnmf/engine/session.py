@@ -112,7 +112,7 @@ class LocalSession:
 def plan_here(layout: Layout, settings: Settings, load: Load) -> Plan:
     """Plan a run in this process, within the memory and the threads that the settings or the machine allow."""
     threads = settings.threads or cores() + layout.on_disk
-    return make_plan(layout, settings.rank, memory_of(settings), threads, 0, load)
+    return make_plan(layout, settings.width, memory_of(settings), threads, 0, load)
 
 
 def memory_of(settings: Settings) -> int:

@@ -31,8 +31,8 @@ from dnmf.sources.base import Axis, Layout
 from dnmf.sources.emphasis import check_unweighted, emphasised
 from dnmf.sources.identity import fingerprint
 from dnmf.sources.joins import again, check_matrices, joined_form
-from dnmf.sources.names import Names
-from dnmf.sources.preparing import open_prepared
+from dnmf.sources.names import NO_NAMES, Names
+from dnmf.sources.preparing import open_along, open_prepared
 from dnmf.sources.weighted import is_weighted, location_of_weights, steps_of
 
 
@@ -60,7 +60,7 @@ def new_run(
     settings = settings_of(options)
     check_options(settings, not named, coupled=given_names({**options, **arrays}))
     names = Names.of(options.get("row_names"), options.get("column_names"))
-    source = emphasised(open_matrix(V, weights=weights, names=names, missing=settings.missing), settings)
+    source = open_for(V, settings, weights, names)
     layout = source.layout
     names = names_of(options, layout)
     coupling, origins = couple({**options, **arrays}, settings, V, layout, names)
@@ -91,6 +91,14 @@ def new_run(
             yield run
         finally:
             run.close()
+
+
+def open_for(V: Any, settings: Settings, weights: Any = None, names: Names = NO_NAMES) -> Source:
+    """Open the matrix of a new run, to be read along the axis that the settings need."""
+    axis, missing = settings.streamed, settings.missing
+    if axis is not None and weights is None:
+        V = open_along(V, axis, missing)
+    return emphasised(open_matrix(V, axis, weights, names=names, missing=missing), settings)
 
 
 def matrix_header(source: Source) -> dict[str, Any]:

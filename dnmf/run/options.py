@@ -4,7 +4,7 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict, TypeVar
 
-from dnmf.settings import DATA_OPTIONS, OPTIONS, Init, Loss, Missing, Solver
+from dnmf.settings import DATA_OPTIONS, OPTIONS, Factor, Init, Loss, Missing, Solver
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,6 +23,8 @@ class Options(TypedDict, total=False):
     l2_W: Any
     l1_H: Any
     l2_H: Any
+    layer_weights: Any
+    layered: Factor
     graph_weight: float
     target_weight: float
     missing: Missing

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.inspection.figures import plot_history
 from dnmf.inspection.html import card
 from dnmf.inspection.summary import facts
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.factors import Factors
 from dnmf.run.save import description_of, save_result
@@ -80,6 +82,11 @@ class Result(Factors):
         Steps of the preprocessing of V; `transform` applies them to new data.
     matrix
         Description of V for a store: its fingerprint, its location and that of its weights.
+    layers
+        The results of the layers, the first one first, if rank was a list; W and H are those of the last one.
+    mixing
+        Of a layer after the first one, the matrix by which its W is that of the layer before: `layers[1].W` is
+        `layers[0].W @ layers[1].mixing`. With `layered="H"`, `layers[1].H` is `layers[1].mixing @ layers[0].H`.
     """
 
     operations: ClassVar[Operations]  # set by `dnmf.api`, which imports this module
@@ -92,6 +99,8 @@ class Result(Factors):
     runs: tuple[float, ...] = ()
     steps: tuple[Step, ...] = ()
     matrix: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    layers: tuple["Result", ...] = dataclasses.field(default=(), repr=False)
+    mixing: Float | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -106,7 +115,7 @@ class Result(Factors):
         """Return the result of a state."""
         layout, steps = source.layout, steps_of(source)
         short, long = in_units(state.W, state.H, steps, layout.transposed, layout.bounds)
-        return cls(
+        result = cls(
             history=tuple(history),
             settings=settings,
             verdict=verdict.sentence,
@@ -123,6 +132,35 @@ class Result(Factors):
             unfolding=layout.unfolding,
             matrix=description_of(source),
         )
+        return result.of_layers([(part.loss, part.relative_error) for part in state.parts], state.mixings)
+
+    def of_layers(self, figures: Sequence[tuple[float, float | None]], mixings: Sequence[Float]) -> Self:
+        """Return the result of the last layer, with all layers, of a result whose factors are stacked.
+
+        Parameters
+        ----------
+        figures
+            Loss and relative error of every layer.
+        mixings
+            The matrices between the layers; without any, the result is returned as it is.
+        """
+        if not mixings:
+            return self
+        found, stop = list[Self](), 0
+        turned = [mixing.T if self.settings.layered == "H" else mixing for mixing in mixings]
+        for index, ((loss, error), mixing) in enumerate(zip(figures, [None, *turned], strict=True)):
+            settings = self.settings.of_layer(index)
+            start, stop = stop, stop + settings.rank
+            layer = dataclasses.replace(
+                self,
+                settings=settings,
+                history=(dataclasses.replace(self.history[-1], loss=loss, relative_error=error),),
+                short=np.ascontiguousarray(self.short[:, start:stop]),
+                long=MappedFactor(self.long, Rows(start, stop)),
+                mixing=mixing,
+            )
+            found.append(layer)
+        return dataclasses.replace(found[-1], settings=self.settings, history=self.history, layers=tuple(found))
 
     @property
     def passes(self) -> int:

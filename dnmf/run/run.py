@@ -22,6 +22,7 @@ from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.initialise import NOT_FIXED, Fixed, hold_fixed, initial_state
 from dnmf.solvers.iteration import PassContext, iterate
+from dnmf.solvers.layers import layered_start
 from dnmf.solvers.selection import Recipe
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import Allowed, Stopping, check_range
@@ -72,7 +73,12 @@ class Run:
             given = (given[1].T, given[0].T)
         self.announce(0)
         settings = self.settings.swapped() if layout.transposed else self.settings
-        self.state = initial_state(self.context(), settings, given, self.recipe.init)
+        joint = self.recipe.joint
+        if joint is not None:
+            with single_threaded_products():
+                self.state = layered_start(self.context(), settings, joint, self.recipe.init)
+        else:
+            self.state = initial_state(self.context(), settings.of_layer(0), given, self.recipe.init)
         if fixed:
             self.state = hold_fixed(self.state, fixed, layout)
         if given is not None or fixed:
@@ -156,11 +162,17 @@ class Run:
     def _end(self, stopping: Stopping, verdict: Verdict) -> None:
         """Keep the best of several models, and set the verdict; a run that is interrupted before has none."""
         assert self.state is not None
-        if self.state.parts:
+        if self.state.parts and not self.state.mixings:
             with single_threaded_products():
                 bundled, self.state = self.state, alone(self.context(), self.state)
             bundled.H.drop()
-        self.verdict = stopping.verdict(self.state) or verdict
+            verdict = stopping.verdict(self.state) or verdict
+        elif self.settings.greedy and not self.state.mixings:
+            self.watchers.passed(self.recorder.history[-1])
+            with single_threaded_products():
+                self.state = self.recipe.deepen(self.context(), self.state)
+            self.recorder.add(self.state, self.state.method)
+        self.verdict = verdict
 
     def save(self) -> None:
         """Write a checkpoint of the state, unless there is no store or the state can be computed again for free."""
@@ -178,7 +190,7 @@ class Run:
     def result(self) -> Result:
         """Return the current factors."""
         assert self.state is not None
-        state = best_of(self.state.parts or (self.state,))
+        state = self.state if self.state.mixings else best_of(self.state.parts or (self.state,))
         long: Factor = state.H
         if self.verdict is not None and self.store is not None and self.store.commit is not None:
             long = stored_factor(self.store, self.source.layout)

@@ -1,11 +1,15 @@
 """Save a result that has no store as a store that can be loaded."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dnmf.checkpoint import Store, inputs_in
 from dnmf.checkpoint.state import save_state
+from dnmf.engine.factor import StackedFactor
 from dnmf.kernels.floats import own_errors
 from dnmf.run.units import in_units
 from dnmf.solvers.history import Verdict
@@ -48,19 +52,28 @@ def save_result(result: Any, path: str | Path, overwrite: bool, origin: Mapping[
     inputs = [matrix.get("location"), weights.get("location"), *inputs_in(result.store), origin.get("survey")]
     store = Store.create(path, header, overwrite, result.names, inputs)
     try:
-        short, long = in_units(result.short, result.long, result.steps, result.rows_streamed, result.bounds, back=True)
-        state = State(
-            result.passes,
-            short,
-            long,
-            loss=result.loss,
-            relative_error=result.relative_error,
-            optimality=result.optimality,
-            runs=result.runs,
-        )
+        state = _state_of(result)
         verdict = Verdict(result.verdict, result.converged)
         save_state(store, state, result.history, verdict, result.bounds, 1)
         store.publish()
     finally:
         store.close()
     return str(store)
+
+
+def _state_of(result: Any) -> State:
+    """Return the factors of a result as the state of a run, with its layers as parts."""
+    short, long = in_units(result.short, result.long, result.steps, result.rows_streamed, result.bounds, back=True)
+    figures = {name: getattr(result, name) for name in ("loss", "relative_error", "optimality")}
+    state = State(result.passes, short, long, **figures, runs=result.runs)
+    parts = tuple(_state_of(layer) for layer in result.layers)
+    if not parts:
+        return state
+    mixings = tuple(layer.mixing for layer in result.layers[1:])
+    return dataclasses.replace(
+        state,
+        W=np.hstack([part.W for part in parts]),
+        H=StackedFactor(*(part.H for part in parts)),
+        parts=parts,
+        mixings=tuple(mixing.T for mixing in mixings) if result.settings.layered == "H" else mixings,
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dnmf.checkpoint import Gone, Store, StoredFactor, read_array, read_names
+from dnmf.checkpoint.state import read_mixings
 from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
@@ -105,7 +106,10 @@ def _stored_result(kept: Store) -> Result:
     short: Any = read_array(H).T if transposed else read_array(W)
     settings = Settings.from_options(kept.header["settings"])
     long: Factor = StoredFactor(W if transposed else H, kept.header["bounds"], transposed)
-    if commit.state.get("parts"):
+    mixings = read_mixings(commit.state.get("mixings", ()))
+    if settings.layers and not mixings:
+        settings = settings.of_layer(0)  # the others follow when it is finished
+    if commit.state.get("parts") and not mixings:
         losses = [float("inf") if part.get("loss") is None else part["loss"] for part in commit.state["parts"]]
         first = settings.rank * losses.index(min(losses))
         rows = Rows(first, first + settings.rank)
@@ -116,7 +120,7 @@ def _stored_result(kept: Store) -> Result:
         "sentence": f"Not finished: this is the checkpoint after pass {commit.passes}; resume the run to continue it.",
         "converged": False,
     }
-    return Result(
+    result = Result(
         history=tuple(Record(**record) for record in commit.history),
         settings=settings,
         verdict=str(verdict["sentence"]),
@@ -132,3 +136,4 @@ def _stored_result(kept: Store) -> Result:
         unfolding=header_unfolding(kept.header),
         matrix={name: kept.header[name] for name in MATRIX if name in kept.header},
     )
+    return result.of_layers([(part["loss"], part["relative_error"]) for part in commit.state.get("parts", ())], mixings)

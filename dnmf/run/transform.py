@@ -131,7 +131,7 @@ def transform(
     origins = [V, weights, *inputs_in(result.store)] if out is not None else []
     if out is not None:
         check_target(out, overwrite, origins)
-    settings = result.settings.replace({"memory_limit": memory_limit, "threads": threads})
+    settings = result.settings.of_layer().replace({"memory_limit": memory_limit, "threads": threads})
     new = open_new(result, V, axis, Names.of(row_names, column_names), weights)
     layout = new.source.layout
     check_held(layout, settings, new.axis)

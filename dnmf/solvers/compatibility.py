@@ -7,7 +7,7 @@ import numpy as np
 from dnmf.errors import DataWarning, SettingsError, warn
 from dnmf.kernels.registry import solver_of
 from dnmf.settings import Settings
-from dnmf.solvers.sketch import LARGEST
+from dnmf.solvers.sketch import LARGEST, WIDTH
 from dnmf.sources.base import Layout
 
 
@@ -30,6 +30,10 @@ def check_options(settings: Settings, given: bool = False, coupled: Collection[s
     """
     solver_of(settings)
     check_penalties(settings, coupled)
+    if given and settings.layers:
+        raise SettingsError(
+            f"rank={list(settings.layers)} starts from init='sketch' or 'random', not from given factors."
+        )
     if given and settings.n_runs > 1:
         raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
 
@@ -67,6 +71,51 @@ def check_matrix(settings: Settings, layout: Layout, weighted: bool) -> None:
     _check_init(settings, layout, weighted)
     if settings.solver == "minibatch" and (settings.missing != "none" or weighted):
         raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
+
+
+def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bool) -> None:
+    """Check the settings of several layers against their matrix.
+
+    Raises
+    ------
+    SettingsError
+        For the first option that layers do not have, or the axis along which the matrix cannot be cut.
+    """
+    of = f"rank={list(settings.layers)}"
+    if layout.transposed != (settings.layered == "H"):
+        cut, by = ("rows", "columns") if layout.transposed else ("columns", "rows")
+        raise SettingsError(
+            f"{of} with layered={settings.layered!r} needs V in blocks of {by}, and this one is cut along its {cut}; "
+            f"write it anew with `dnmf convert V.zarr new.zarr --by {by}`, or give layered="
+            f"{'H' if settings.layered == 'W' else 'W'!r} if the samples are the {cut}."
+        )
+    unsuited = {
+        "graphs, targets and penalties of single entries": coupled,
+        "fixed_W and fixed_H": settings.fixed or settings.n_fixed_H,
+        f"n_runs={settings.n_runs}": settings.n_runs > 1,
+        "solver='minibatch'": settings.solver == "minibatch",
+        f"init={settings.init!r}": settings.init.startswith("nndsvd") and not settings.greedy,
+    }
+    for name, given in unsuited.items():
+        if given:
+            raise SettingsError(f"{of} does not go with {name}; leave that out, or give a single rank.")
+    if settings.greedy:
+        return
+    if settings.beta != 2:
+        raise SettingsError(
+            f"loss={settings.loss!r} fits several layers one after another; give layer_weights='greedy', or "
+            "loss='frobenius'."
+        )
+    if weighted or settings.missing != "none":
+        raise SettingsError(
+            f"{of} needs every entry of V, by the same weight, where all layers are fitted together; give "
+            "layer_weights='greedy', which fits the first layer to the entries that count."
+        )
+    if settings.init == "sketch" and WIDTH * settings.layers[0] >= min(layout.shape):
+        raise SettingsError(
+            f"init='sketch' at {of} is for matrices of more than {WIDTH * settings.layers[0]} rows and columns, and V "
+            f"has {layout.user_shape}; use init='random'."
+        )
 
 
 def check_missing(settings: Settings, layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import cast
 
 from dnmf.engine.plan import Load
 from dnmf.kernels.divergence.rule import Divergence
@@ -10,9 +11,18 @@ from dnmf.kernels.registry import altered, make_rule, solver_of, sums_per_row
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundled
-from dnmf.solvers.compatibility import check_matrix, check_missing
+from dnmf.solvers.compatibility import check_layers, check_matrix, check_missing
 from dnmf.solvers.coupling import Coupling
-from dnmf.solvers.iteration import Follow, Method, after_extrapolated, after_plain, after_second_order, stepping
+from dnmf.solvers.iteration import (
+    Follow,
+    Method,
+    PassContext,
+    after_extrapolated,
+    after_plain,
+    after_second_order,
+    stepping,
+)
+from dnmf.solvers.layers import Joint, deepened, fits_layers, layered, layered_load
 from dnmf.solvers.minibatch import minibatch
 from dnmf.solvers.sketch import corrected, fits, pays, sketch_load, starts
 from dnmf.solvers.spectral import spectral_load
@@ -48,6 +58,8 @@ class Recipe:
         What the run holds in memory besides V.
     coupling
         Graphs and penalties of single entries, or None.
+    joint
+        The joint update of several layers, or None.
     """
 
     settings: Settings
@@ -58,6 +70,7 @@ class Recipe:
     method: Method
     load: Load
     coupling: Coupling | None = None
+    joint: Joint | None = None
 
     @property
     def plain_name(self) -> str:
@@ -66,7 +79,16 @@ class Recipe:
 
     def method_for(self, state: State) -> Method:
         """Return the method for a state: that of a single model, or of several models side by side."""
-        return bundled(self.follow) if state.parts else self.method
+        return bundled(self.follow) if state.parts and self.joint is None else self.method
+
+    def deepen(self, context: PassContext, state: State) -> State:
+        """Return the state of all layers, which are factorised one after another, from that of the first one."""
+
+        def of_layer(settings: Settings, layout: Layout) -> tuple[Rule, Method]:
+            recipe = resolve(settings, layout)
+            return recipe.rule, recipe.method
+
+        return deepened(context, state, self.settings, of_layer)
 
 
 def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling: Coupling | None = None) -> Recipe:
@@ -77,6 +99,13 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
     SettingsError
         If options do not fit each other or the matrix.
     """
+    if settings.layers:
+        check_layers(settings, layout, weighted, coupling is not None)
+        if not settings.greedy:
+            return _resolve_joint(settings, layout)
+        recipe = resolve(settings.of_layer(0), layout, weighted)
+        load = recipe.load._replace(held=max(recipe.load.held, 2 * settings.width + settings.layers[0]))
+        return dataclasses.replace(recipe, settings=settings, load=load)
     check_matrix(settings, layout, weighted)
     solver, rank = solver_of(settings), settings.rank
     rule = rule_of(settings, layout, weighted)
@@ -102,8 +131,25 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
     return Recipe(settings, solver, init, rule, follow, method, load, coupling)
 
 
+def _resolve_joint(settings: Settings, layout: Layout) -> Recipe:
+    """Decide what the settings of several layers mean that are fitted together."""
+    each = [settings.of_layer(index) for index in range(len(settings.layers))]
+    solver, fitting = solver_of(settings), fits_layers(layout, settings.layers)
+    rules = [cast(Quadratic, rule_of(own, layout)) for own in each]
+    if solver == "sketch" and settings.sweeps is None:
+        rules = [dataclasses.replace(rule, sweeps=SKETCH_SWEEPS) for rule in rules]
+    joint = Joint(tuple(rules), cast(tuple[float, ...], settings.layer_weights) or (1.0,) * len(rules))
+    wanted = settings.init == "sketch" or (settings.init == "auto" and pays(layout, settings.layers[0]))
+    init = "sketch" if wanted and fitting and rules[0].least == 0 else "random"
+    extrapolating = settings.solver in ("auto", "sketch") if settings.extrapolate is None else settings.extrapolate
+    method, load = layered(joint, extrapolating), layered_load(settings, layout, init == "sketch")
+    return Recipe(settings, solver, init, rules[0], after_plain, method, load, joint=joint)
+
+
 def rule_of(settings: Settings, layout: Layout, weighted: bool = False) -> Rule:
     """Return the rule of the settings for a matrix that is read with one factor held, in any of its forms.
+
+    Of several layers, it is that of the last one.
 
     Raises
     ------
@@ -111,7 +157,7 @@ def rule_of(settings: Settings, layout: Layout, weighted: bool = False) -> Rule:
         If the matrix cannot mark entries as missing in the way that the settings name.
     """
     check_missing(settings, layout)
-    return make_rule(settings, transposed=layout.transposed, weighted=weighted)
+    return make_rule(settings.of_layer(), transposed=layout.transposed, weighted=weighted)
 
 
 def follow_of(settings: Settings, rule: Rule) -> Follow:

@@ -36,6 +36,8 @@ class MethodState:
         Number of consecutive trial points of a sketch that were rejected.
     damping
         Damping of the second-order step of W.
+    mixings_trial
+        The mixing matrices of layers that the next pass starts from, if those are not the ones of the state.
     """
 
     W_pending: Float | None = None
@@ -47,6 +49,7 @@ class MethodState:
     momentum: Momentum = dataclasses.field(default_factory=Momentum)
     rejections: int = 0
     damping: float = DAMPING
+    mixings_trial: tuple[Float, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +79,9 @@ class State:
         part, and the optimality the largest.
     runs
         Losses of the runs that this one was chosen from.
+    mixings
+        Of several layers, which are the parts then: the matrices W_2 (r₁, r₂), … in float64, so that W of each layer is
+        that of the one before times its matrix. The loss is that of all layers together, the error that of the last.
     curvature
         Curvature of the loss at V, by which the weight of a graph is multiplied; 0 if it is not needed or known.
     """
@@ -93,6 +99,7 @@ class State:
     parts: tuple["State", ...] = ()
     runs: tuple[float, ...] = ()
     curvature: float = 0.0
+    mixings: tuple[Float, ...] = ()
 
     def after(self, step: Step, H: Factor, norms: tuple[float, ...]) -> "State":
         """Return the state after a pass whose step is taken."""

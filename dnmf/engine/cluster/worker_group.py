@@ -89,7 +89,7 @@ class WorkerGroup:
         if settings.memory_limit is not None:
             limit = min(limit, settings.memory_limit)
         threads = min(settings.threads or self.threads, self.threads)
-        return make_plan(self.source.layout, settings.rank, limit, threads, self.workers.count, load)
+        return make_plan(self.source.layout, settings.width, limit, threads, self.workers.count, load)
 
     def engine(self, plan: Plan, on_block: Callable[[int], None] = lambda count: None) -> ClusterEngine:
         """Return an engine of the workers."""

@@ -13,7 +13,7 @@ it otherwise.
 """
 
 from dnmf.solvers.sketch.basis import PILOT_BYTES, SAMPLE, basis_of, left_over, lifted, pilot, pilot_bytes, stride_of
-from dnmf.solvers.sketch.method import LARGEST, corrected, fits, low_rank, pays, sketch_load, sketched, starts
+from dnmf.solvers.sketch.method import LARGEST, WIDTH, corrected, fits, low_rank, pays, sketch_load, sketched, starts
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import ScaledBasis, ScaledSketch
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -22,6 +22,7 @@ __all__ = [
     "LARGEST",
     "PILOT_BYTES",
     "SAMPLE",
+    "WIDTH",
     "ScaledBasis",
     "ScaledSketch",
     "Sketch",

@@ -141,7 +141,7 @@ class Surrogate:
             Initial H (r, p) of the sample, or None.
         """
         local, rounds = LocalColumns(S, H, self.each), self.effort.rounds
-        W, _ = self._on(S, stride).descend(local, W, rounds[0])
+        W, _ = self.on_sample(S, stride).descend(local, W, rounds[0])
         columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
             W, _ = self.descend(all_columns, W, rounds[1])
@@ -170,7 +170,7 @@ class Surrogate:
 
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
         """Return W (m, r) fitted on every `stride`-th column from the best random start, and its loss for all."""
-        small = self._on(S, stride)
+        small = self.on_sample(S, stride)
         W, loss = small.descend(LocalColumns(S, each=self.each), self.best_of(S, rank, starts, seed), rounds)
         return W, stride * loss
 
@@ -184,7 +184,7 @@ class Surrogate:
             rule = visiting
         return Round(rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
 
-    def _on(self, S: Float, stride: int) -> "Surrogate":
+    def on_sample(self, S: Float, stride: int) -> "Surrogate":
         """Return the surrogate of the sampled columns S (q, p), every `stride`-th.
 
         Its norm is that of these columns, since the error of an estimate could exceed the loss.
