@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from dnmf.checkpoint import Commit, Store, StoredFactor, read_array
-from dnmf.kernels.blocks.tiles import Float
 from dnmf.engine.factor import MappedFactor
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.bundle import bundle, rows_of
 from dnmf.solvers.extrapolation import Momentum
 from dnmf.solvers.history import Record, Verdict

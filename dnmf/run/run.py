@@ -102,7 +102,12 @@ class Run:
         assert self.state is not None
         history = self.recorder.history
         stopping = Stopping(self.settings, self.allowed, history)
+        measured = history.pop() if self.settings.greedy and self.state.mixings else None
         verdict = stopping.verdict(self.state) if history else None
+        if measured is not None and verdict is not None:
+            history.append(measured)
+        elif measured is not None:
+            self.state = self.state.parts[0]
         if self.store is not None and verdict is None:
             self.store.withdraw()
         states = iterate(self.context(), self.state, self.recipe.method_for(self.state))

@@ -22,7 +22,7 @@ from dnmf.solvers.iteration import (
     after_second_order,
     stepping,
 )
-from dnmf.solvers.layers import Joint, deepened, fits_layers, layered, layered_load
+from dnmf.solvers.layers import STARTS, Joint, deepened, fits_layers, layered, layered_load
 from dnmf.solvers.minibatch import minibatch
 from dnmf.solvers.sketch import corrected, fits, pays, sketch_load, starts
 from dnmf.solvers.spectral import spectral_load
@@ -84,9 +84,9 @@ class Recipe:
     def deepen(self, context: PassContext, state: State) -> State:
         """Return the state of all layers, which are factorised one after another, from that of the first one."""
 
-        def of_layer(settings: Settings, layout: Layout) -> tuple[Rule, Method]:
+        def of_layer(settings: Settings, layout: Layout) -> tuple[Rule, Follow]:
             recipe = resolve(settings, layout)
-            return recipe.rule, recipe.method
+            return recipe.rule, recipe.follow
 
         return deepened(context, state, self.settings, of_layer)
 
@@ -104,7 +104,8 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
         if not settings.greedy:
             return _resolve_joint(settings, layout)
         recipe = resolve(settings.of_layer(0), layout, weighted)
-        load = recipe.load._replace(held=max(recipe.load.held, 2 * settings.width + settings.layers[0]))
+        held = settings.layers[0] + 3 * STARTS * settings.layers[1]
+        load = recipe.load._replace(held=max(recipe.load.held, held, 2 * settings.width))
         return dataclasses.replace(recipe, settings=settings, load=load)
     check_matrix(settings, layout, weighted)
     solver, rank = solver_of(settings), settings.rank

@@ -22,17 +22,19 @@ from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.registry import altered
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import FusedUpdate
+from dnmf.solvers.bundle import FusedUpdate, alone, bundle, bundled
 from dnmf.solvers.initialise import random_state
-from dnmf.solvers.iteration import Method, PassContext, iterate
+from dnmf.solvers.iteration import Follow, PassContext, iterate
 from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Tower
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
 S = TypeVar("S")
-# Makes the rule and the method of a layer, given its settings and the layout of what it factorises.
-Resolve = Callable[[Settings, Layout], tuple[Rule, Method]]
+# Makes the rule of a layer, and what follows its passes, given its settings and the layout of what it factorises.
+Resolve = Callable[[Settings, Layout], tuple[Rule, Follow]]
+# Random starts of each layer after the first one, which share every pass over the H of the one before.
+STARTS = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,19 +125,18 @@ def deepened(context: PassContext, state: State, settings: Settings, resolve: Re
     settings
         Of all layers.
     resolve
-        Makes rule and method of a layer.
+        Makes the rule of a layer, and what follows its passes.
     """
     layout, mixings = context.layout, list[Float]()
     W, factor, factors = state.W.astype(np.float64), state.H, [state.H]
     for index in range(1, len(settings.layers)):
-        own = settings.of_layer(index).replace({"seed": settings.seed + index, "missing": "none"})
+        own = settings.of_layer(index).replace({"seed": settings.seed + index, "missing": "none", "init": "random"})
         lengths = np.linalg.norm(W, axis=0) if own.beta == 2 else W.sum(axis=0)
         engine = FactorEngine(
             context.engine, MappedFactor(factor, Scaled(lengths.astype(layout.work_dtype))), W.shape[1]
         )
-        rule, method = resolve(own, engine.source.layout)
-        within = dataclasses.replace(context, engine=engine, rule=rule, settings=own)
-        last = _fitted(within, own, method)
+        rule, follow = resolve(own, engine.source.layout)
+        last = _fitted(dataclasses.replace(context, engine=engine, rule=rule, settings=own), own, follow)
         mixings.append(np.divide(last.W, lengths[:, None], out=np.zeros(last.W.shape), where=lengths[:, None] > 0))
         W, factor = W @ mixings[-1], last.H
         factors.append(factor)
@@ -143,12 +144,16 @@ def deepened(context: PassContext, state: State, settings: Settings, resolve: Re
     return _measured(context, state.optimality, stacked(tower, H, state.passes + 1, state.norms))
 
 
-def _fitted(context: PassContext, settings: Settings, method: Method) -> State:
-    """Return the factors of a long factor, after passes over it until it has converged."""
-    for state in iterate(context, random_state(settings, context.layout), method):
-        if state.optimality <= settings.tol or state.passes >= settings.max_passes:
-            return state
-    raise AssertionError
+def _fitted(context: PassContext, settings: Settings, follow: Follow) -> State:
+    """Return the factors of a long factor from the best of several starts, after passes over it until all converge."""
+    seeds = range(settings.seed, settings.seed + STARTS)
+    state = bundle([random_state(settings.replace({"seed": seed}), context.layout) for seed in seeds])
+    states = iterate(context, state, bundled(follow))
+    while state.passes < settings.max_passes and not state.optimality <= settings.tol:
+        state = next(states)
+    best = alone(context, state)
+    state.H.drop()
+    return best
 
 
 def _measured(context: PassContext, optimality: float, state: State) -> State:
