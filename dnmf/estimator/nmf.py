@@ -1,9 +1,6 @@
 """NMF as a scikit-learn estimator, out of core."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +8,6 @@ import numpy as np
 
 from dnmf.errors import SettingsError
 from dnmf.estimator.containers import Table, open_table
-from dnmf.estimator.convergence import VerbosePrinter
 from dnmf.estimator.factorizer import Factorizer
 from dnmf.estimator.loss import fitted_W
 from dnmf.estimator.parameters import (
@@ -20,7 +16,6 @@ from dnmf.estimator.parameters import (
     Constraints,
     beta_of,
     check_factor,
-    check_fixed_components,
     check_zeros,
     checked_factors,
     for_rows,
@@ -28,10 +23,10 @@ from dnmf.estimator.parameters import (
     options_of,
     rank_of,
 )
-from dnmf.estimator.persistence import described, is_store, stored_estimator
+from dnmf.estimator.persistence import described, stored_estimator
+from dnmf.estimator.runs import running
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.run.coupled import GRAPHS
-from dnmf.run.open import new_run, old_run
 from dnmf.run.result import Result
 from dnmf.run.run import Run
 from dnmf.settings import Settings
@@ -53,8 +48,9 @@ class NMF(Factorizer):
 
     Parameters
     ----------
-    n_components : int, "auto" or None
-        Number of components. `"auto"`: that of a given H, or else the number of features, as for `None`.
+    n_components : int, list of int, "auto" or None
+        Number of components, or those of several layers, as (100, 49, 25), each of whose H is a product of that of the
+        layer before. `"auto"`: that of a given H, or else the number of features, as for `None`.
     init : str or None
         `None`: for `"cd"` and `"mu"` as in scikit-learn, `"nndsvda"` if n_components ≤ min(n_samples, n_features) and
         no entries are missing, else `"random"`; for the other solvers `"auto"`.
@@ -105,6 +101,8 @@ class NMF(Factorizer):
         edges.
     graph_weight : float
         Weight of both graphs: with 1, neighbours pull about as hard as the data.
+    layer_weights : sequence of float, "greedy" or None
+        Weights of the losses of several layers, 1 by default; `"greedy"` factorises the W of each layer by itself.
     client : distributed.Client, str or None
         Where to read lazy data: a client, the address of a scheduler, or `"threads"` for this process; by default the
         current client, or else the threads.
@@ -113,6 +111,8 @@ class NMF(Factorizer):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         H.
+    layers_ : list of ndarray of shape (n_components[i], n_features)
+        H of every layer, if `n_components` has several numbers; `components_` is the last one.
     n_components_ : int
         Number of components.
     n_iter_ : int
@@ -170,6 +170,7 @@ class NMF(Factorizer):
         graph_W: Any = None,
         graph_H: Any = None,
         graph_weight: float = 1.0,
+        layer_weights: Any = None,
         client: Any = None,
     ) -> None:
         self.n_components = n_components
@@ -195,6 +196,7 @@ class NMF(Factorizer):
         self.graph_W = graph_W
         self.graph_H = graph_H
         self.graph_weight = graph_weight
+        self.layer_weights = layer_weights
         self.client = client
 
     @classmethod
@@ -232,7 +234,7 @@ class NMF(Factorizer):
         check_zeros(table, beta_of(self.beta_loss))
         W, H = aligned_factors(W, H, table.names)
         given = checked_factors(table.shape, options["rank"], W, H) if self.init == "custom" else None
-        with self._running(table, options, given) as run:
+        with running(self, table, options, given) as run:
             run.settings = run.settings.replace({"max_passes": self.max_iter + run.passes_of_start})
             run.allowed = Allowed(self.max_iter, "iterations", "max_iter")
             self._describe(run)
@@ -271,27 +273,11 @@ class NMF(Factorizer):
     def _take(self, result: Result) -> None:
         """Set the attributes from the result of a run."""
         self.components_ = np.array(result.H)
+        if result.layers:
+            self.layers_ = [np.array(layer.H) for layer in result.layers]
         self.n_components_, self.n_iter_ = len(self.components_), len(result.history)
         self._settings, self._by_hand, self.result_ = for_rows(result.settings), False, result
 
     def __getstate__(self) -> Any:
         """Leave out the run, which may have files of this machine."""
         return {name: value for name, value in super().__getstate__().items() if name != "result_"}
-
-    @contextmanager
-    def _running(self, table: Table, options: dict[str, Any], given: Any) -> Iterator[Run]:
-        """Start a run, or resume the one in the store if it has the same data and parameters."""
-        watchers = [VerbosePrinter(type(self).__name__)] if self.verbose else []
-        client = self.client or table.client
-        if self.store is not None and is_store(self.store):
-            if not isinstance(self.random_state, Integral):  # any seed will do, and so will that of the store
-                del options["seed"]
-            fixed = options.pop("fixed_H", None)
-            options["n_fixed_H"] = 0 if fixed is None else len(fixed)
-            with old_run(self.store, table.source(), options, watchers, None, client) as run:
-                yield run
-            check_fixed_components(self.store, fixed, self.components_)
-            return
-        options = options if given is None else options | {"init": given}
-        with new_run(table.source(), options, self.store, False, watchers, None, client) as run:
-            yield run

@@ -35,6 +35,8 @@ SHARED: Constraints = {
     "verbose": ["verbose"],
 }
 OF_NMF: Constraints = {
+    "n_components": [*SHARED["n_components"], list, tuple],
+    "layer_weights": "no_validation",
     "solver": [StrOptions(set(get_args(Solver)))],
     "shuffle": ["boolean"],
     "store": "no_validation",
@@ -88,8 +90,10 @@ def penalties_of(model: Any, shape: tuple[int, int]) -> dict[str, float]:
     return {"l1_W": l1 * alpha_W, "l2_W": l2 * alpha_W, "l1_H": l1 * alpha_H, "l2_H": l2 * alpha_H}
 
 
-def rank_of(n_components: int | str | None, shape: tuple[int, int], H: Any = None) -> int:
-    """Return the number of components: by default that of a given H, or else the number of features."""
+def rank_of(n_components: Any, shape: tuple[int, int], H: Any = None) -> int:
+    """Return the number of components, of the last of several layers: by default that of a given H, or of features."""
+    if isinstance(n_components, (list, tuple)) and n_components:
+        return int(n_components[-1])
     if isinstance(n_components, Integral):
         return int(n_components)
     given = () if H is None else getattr(H, "shape", None) or np.shape(H)
@@ -137,7 +141,9 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     own_start = model.init is None and (model.solver not in SHARED_SOLVERS or model.n_runs > 1)
     same = ["solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit", "n_runs", "threads"]
     same += ["graph_weight", *(name for name in ("graph_W", "graph_H") if getattr(model, name) is not None)]
-    fixed = model.fixed_components
+    fixed, layers = model.fixed_components, isinstance(model.n_components, (list, tuple))
+    own_start |= layers and model.init is None
+    several = {"rank": list(model.n_components), "layered": "H"} if layers else {}
     return {
         **{name: getattr(model, name) for name in same},
         "rank": rank,
@@ -148,6 +154,8 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
         "max_passes": model.max_iter,
         **penalties_of(model, shape),
         **({} if fixed is None else {"fixed_H": fixed}),
+        **({} if model.layer_weights is None else {"layer_weights": model.layer_weights}),
+        **several,
     }
 
 
@@ -171,7 +179,7 @@ def checked_factors(shape: tuple[int, int], rank: int, W: Any, H: Any) -> tuple[
 
 def for_rows(settings: Settings) -> Settings:
     """Return the settings of `transform`, which are the same for every solver of the fit."""
-    return settings.replace({"solver": BEST_ROWS.get(settings.beta, "mu")})
+    return settings.of_layer().replace({"solver": BEST_ROWS.get(settings.beta, "mu")})
 
 
 def settings_by_hand(model: Any) -> Settings:

@@ -57,6 +57,7 @@ def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any],
         "reconstruction_err_": float("nan") if error is None else float(error),
         "_settings": for_rows(result.settings),
         "result_": result,
+        **({"layers_": [np.array(layer.H) for layer in result.layers]} if result.layers else {}),
     }
     names = estimator.get("feature_names")
     names = result.names.columns if names is None else names
@@ -76,10 +77,10 @@ def parameters_of(settings: Settings, shape: tuple[int, int]) -> dict[str, Any]:
     W, H = l1_W + l2_W, l1_H + l2_H
     ratio = l1_W / W if W else l1_H / H if H else 0.0
     same = ["init", "solver", "tol", "shuffle", "missing", "n_runs"]
-    same += ["checkpoint_every", "memory_limit", "max_seconds", "threads", "graph_weight"]
+    same += ["checkpoint_every", "memory_limit", "max_seconds", "threads", "graph_weight", "layer_weights"]
     return {
         **{name: getattr(settings, name) for name in same},
-        "n_components": settings.rank,
+        "n_components": list(settings.layers) or settings.rank,
         "beta_loss": settings.loss,
         "max_iter": settings.max_passes,
         "random_state": settings.seed if settings.seed < 2**32 else None,
@@ -104,4 +105,6 @@ def _is_valid(estimator: Any, known: set[str], features: int) -> bool:
 def _plain(value: Any) -> Any:
     """Return a parameter as a value of JSON; None for others, such as a random state."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
     return value if isinstance(value, (str, int, float, bool)) else None

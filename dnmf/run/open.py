@@ -188,7 +188,7 @@ def resumed_settings(store: Store, options: Mapping[str, Any]) -> Settings:
     """
     settings = Settings.from_options(store.header["settings"])
     new = settings.replace(options)
-    for name in options:
+    for name in (*options, "layers") if "rank" in options else options:
         before, now = getattr(settings, name), getattr(new, name)
         if name not in ADJUSTABLE and before != now:
             raise StoreError(
