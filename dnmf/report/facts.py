@@ -15,6 +15,8 @@ from dnmf.sources.base import Axis
 
 # The most components that are shown one by one, and the most numbers of all of their images together.
 MOST = 48
+# The most pixels along the longer side of an image in the hierarchy of layers.
+LAYER_SIDE = 32
 IMAGE_NUMBERS = 500_000
 
 
@@ -30,6 +32,8 @@ class RunFacts:
         Its components along the axis of the features, and the profiles of the factors along both axes.
     residuals
         The residuals of V, or a sentence that explains why they are not known.
+    layers
+        The components of every layer along the axis of the factor that is a product of layers; none for one layer.
     """
 
     result: Result
@@ -37,6 +41,7 @@ class RunFacts:
     view: ComponentView
     profiles: dict[Axis, Profile]
     residuals: Residuals | str
+    layers: tuple[ComponentView, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -74,4 +79,7 @@ def gather_facts(
     view = view_components(result, axis, shape, n, MOST, side=int(np.clip(np.sqrt(numbers), 8, 128)))
     profiles = {view.axis: view.profile, other(view.axis): profile_along(result, other(view.axis))}
     store = None if result.store is None else Store.open(result.store)
-    return RunFacts(result, store, view, profiles, residuals)
+    along: Axis = "rows" if result.settings.layered == "W" else "columns"
+    found = found if along == axis else None
+    layers = (view_components(layer, along, found, n, layer.rank, side=LAYER_SIDE) for layer in result.layers)
+    return RunFacts(result, store, view, profiles, residuals, tuple(layers))

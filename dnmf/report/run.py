@@ -7,7 +7,7 @@ from dnmf.inspection.charts import history_charts
 from dnmf.inspection.numbers import duration, number, shortened, times
 from dnmf.report import components, convergence, reproduce
 from dnmf.report.facts import RunFacts
-from dnmf.report.page import Tile, render
+from dnmf.report.page import Cell, Tile, render
 from dnmf.run.result import Result
 from dnmf.sources.base import Axis
 
@@ -30,6 +30,9 @@ def run_page(run: RunFacts, title: str) -> str:
         passes=convergence.pass_table(history),
         costs=convergence.cost_charts(history) if history else {},
         activity=components.activity_map(run),
+        layer_views=run.layers,
+        layer_rows=_layer_rows(result),
+        hierarchy=result.hierarchy(),
         shares=components.share_charts(run),
         needed=components.number_for_most(run),
         sparsity=components.sparsity_charts(run),
@@ -58,6 +61,15 @@ def _tiles(result: Result) -> list[Tile]:
             Tile("time", duration(last.seconds)),
         ]
     return tiles
+
+
+def _layer_rows(result: Result) -> list[tuple[Cell, ...]]:
+    """Return number, components, and relative error or loss of each layer."""
+    found = list[tuple[Cell, ...]]()
+    for index, layer in enumerate(result.layers or (result,), start=1):
+        figure = layer.loss if layer.relative_error is None else layer.relative_error
+        found.append((str(index), (f"{layer.rank:,}", layer.rank), (number(figure), figure)))
+    return found
 
 
 def _residuals(run: RunFacts) -> list[tuple[Any, ...]]:

@@ -8,19 +8,22 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.inspection.figures import plot_history
+from dnmf.inspection.hierarchy import Node, hierarchy_of
 from dnmf.inspection.html import card
 from dnmf.inspection.summary import facts
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.factors import Factors
+from dnmf.run.layers import with_layers
 from dnmf.run.save import description_of, save_result
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import State
 from dnmf.sources import Source
+from dnmf.sources.names import Names
 from dnmf.sources.weighted import steps_of
 
 
@@ -111,8 +114,9 @@ class Result(Factors):
         history: Sequence[Record],
         verdict: Verdict,
         store: str | None,
+        names: Names | None = None,
     ) -> Self:
-        """Return the result of a state."""
+        """Return the result of a state; `names` replace those of the source."""
         layout, steps = source.layout, steps_of(source)
         short, long = in_units(state.W, state.H, steps, layout.transposed, layout.bounds)
         result = cls(
@@ -124,7 +128,7 @@ class Result(Factors):
             long=long,
             bounds=layout.bounds,
             rows_streamed=layout.transposed,
-            names=layout.names,
+            names=layout.names if names is None else names,
             in_memory=layout.in_memory,
             store=store,
             runs=state.runs,
@@ -132,35 +136,7 @@ class Result(Factors):
             unfolding=layout.unfolding,
             matrix=description_of(source),
         )
-        return result.of_layers([(part.loss, part.relative_error) for part in state.parts], state.mixings)
-
-    def of_layers(self, figures: Sequence[tuple[float, float | None]], mixings: Sequence[Float]) -> Self:
-        """Return the result of the last layer, with all layers, of a result whose factors are stacked.
-
-        Parameters
-        ----------
-        figures
-            Loss and relative error of every layer.
-        mixings
-            The matrices between the layers; without any, the result is returned as it is.
-        """
-        if not mixings:
-            return self
-        found, stop = list[Self](), 0
-        turned = [mixing.T if self.settings.layered == "H" else mixing for mixing in mixings]
-        for index, ((loss, error), mixing) in enumerate(zip(figures, [None, *turned], strict=True)):
-            settings = self.settings.of_layer(index)
-            start, stop = stop, stop + settings.rank
-            layer = dataclasses.replace(
-                self,
-                settings=settings,
-                history=(dataclasses.replace(self.history[-1], loss=loss, relative_error=error),),
-                short=np.ascontiguousarray(self.short[:, start:stop]),
-                long=MappedFactor(self.long, Rows(start, stop)),
-                mixing=mixing,
-            )
-            found.append(layer)
-        return dataclasses.replace(found[-1], settings=self.settings, history=self.history, layers=tuple(found))
+        return with_layers(result, [(part.loss, part.relative_error) for part in state.parts], state.mixings)
 
     @property
     def passes(self) -> int:
@@ -186,6 +162,32 @@ class Result(Factors):
     def optimality(self) -> float:
         """The share of the loss that the next pass promises; see `Record`."""
         return self.history[-1].optimality if self.history else float("inf")
+
+    @own_errors
+    def hierarchy(self, n: int = 10) -> list[Node]:
+        """Return the components of the last layer, the largest first, with those of each layer before they are made of.
+
+        Parameters
+        ----------
+        n
+            Number of features of each component.
+
+        Returns
+        -------
+        list of dnmf.inspection.hierarchy.Node
+            Each has `component`, its `part` of the sum of the component above it, and `made_of`; `print` shows it. Of
+            one layer, no component is made of others, and the list is empty.
+
+        Examples
+        --------
+        >>> import dnmf, numpy as np
+        >>> V = np.kron(np.eye(2), np.outer([1, 2], [1, 3, 2]))
+        >>> print(dnmf.factorize(V, rank=[2, 1], row_names=["a", "b", "c", "d"]).hierarchy(2)[0])
+        NMF_1 of layer 2, 100 %: d, c
+          NMF_2 of layer 1, 78 %: d, c
+          NMF_1 of layer 1, 22 %: b, a
+        """
+        return hierarchy_of(self, n) if self.layers else []
 
     def transform(self, V: Any, **options: Any) -> Any:
         """Project new rows or columns on the factors; see `dnmf.transform`."""

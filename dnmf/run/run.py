@@ -204,8 +204,7 @@ class Run:
         verdict = self.verdict or Verdict(f"Running: {state.passes} passes were made.", False)
         store = str(self.store) if self.store else None
         state = dataclasses.replace(state, H=long)
-        result = Result.of(self.source, self.settings, state, self.recorder.history, verdict, store)
-        return dataclasses.replace(result, names=self.names)
+        return Result.of(self.source, self.settings, state, self.recorder.history, verdict, store, self.names)
 
     def close(self) -> None:
         """Give up the store, its temporary files, and the factors on the workers."""

@@ -11,6 +11,7 @@ from dnmf.checkpoint.state import read_mixings
 from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
+from dnmf.run.layers import with_layers
 from dnmf.run.result import Result
 from dnmf.run.save import MATRIX
 from dnmf.run.units import in_units
@@ -136,4 +137,5 @@ def _stored_result(kept: Store) -> Result:
         unfolding=header_unfolding(kept.header),
         matrix={name: kept.header[name] for name in MATRIX if name in kept.header},
     )
-    return result.of_layers([(part["loss"], part["relative_error"]) for part in commit.state.get("parts", ())], mixings)
+    figures = [(part["loss"], part["relative_error"]) for part in commit.state.get("parts", ())]
+    return with_layers(result, figures, mixings)

@@ -200,7 +200,8 @@ def differing(found: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
 
     Options that the version that wrote it did not have are at their defaults.
     """
-    settings = {name: FIELDS[name].default for name in header["settings"] if name in FIELDS}
+    defaults = {name: FIELDS[name].default for name in header["settings"] if name in FIELDS}
+    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
     known = {**found, "settings": {**settings, **found["settings"]}}
     return [name for name in header if known.get(name) != header[name]]
 

@@ -242,3 +242,15 @@ def test_a_matrix_that_was_opened_along_the_other_axis_is_refused():
     prepared = dnmf.preprocessing.log_normalise(np.ascontiguousarray(matrix().T + 1))
     with pytest.raises(DataError, match="to be read along its columns"):
         dnmf.factorize(prepared, [3, 2])
+
+
+def test_the_hierarchy_names_the_parts_of_each_component():
+    V = np.kron(np.eye(2), np.outer([1, 2], [1.0, 3, 2]))
+    result = dnmf.factorize(V, [2, 1], row_names=["a", "b", "c", "d"], tol=1e-12)
+    (node,) = result.hierarchy(1)
+    assert node.part == pytest.approx(1)
+    assert sorted(str(below.component.top[0][0]) for below in node.made_of) == ["b", "d"]
+    sums = result.layers[0].W.sum(axis=0) * result.layers[1].mixing[:, 0]
+    parts = sorted(sums / sums.sum(), reverse=True)
+    assert [below.part for below in node.made_of] == pytest.approx(parts)
+    assert dnmf.factorize(V, 2).hierarchy() == []
