@@ -54,7 +54,8 @@ def factorize(
         first one makes the rows and the others the columns, unless `dnmf.unfold` or the address choose, as in
         `stack.zarr::(t)x(y,x)`.
     rank
-        Number of components r.
+        Number of components r. Or the ranks of several layers, as [100, 49, 25], whose V ≈ W₁ … W_l H_l are fitted
+        together; W and H are then those of the last one, and `Result.layers` has all.
     store
         Path or URL of a new folder for checkpoints and the final factors. A run with a store can be resumed with the
         same bits after it was killed.
@@ -111,6 +112,9 @@ def factorize(
     target_W, target_H, target_weight
         Matrices (m, r) and (r, n) that a factor is pulled towards, by ½ τ ‖W − T‖² with the weight τ; NaN where there
         is no target.
+    layer_weights, layered
+        Weights of the losses of several layers, or `"greedy"` to fit each to the H of the one before, by any loss; and
+        the factor that is a product of layers, `"W"` or `"H"`. Penalties may have a number for each layer.
     row_names, column_names
         Names of rows and columns, in place of those that V has: texts, or the path of a file with one name per line or
         a list in JSON. They are available as `Result.names` and saved in the store.

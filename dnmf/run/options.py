@@ -23,7 +23,7 @@ class Options(TypedDict, total=False):
     l2_W: Any
     l1_H: Any
     l2_H: Any
-    layer_weights: Any
+    layer_weights: tuple[float, ...] | str | None
     layered: Factor
     graph_weight: float
     target_weight: float

@@ -140,7 +140,9 @@ def _resolve_joint(settings: Settings, layout: Layout) -> Recipe:
     if solver == "sketch" and settings.sweeps is None:
         rules = [dataclasses.replace(rule, sweeps=SKETCH_SWEEPS) for rule in rules]
     joint = Joint(tuple(rules), cast(tuple[float, ...], settings.layer_weights) or (1.0,) * len(rules))
-    wanted = settings.init == "sketch" or (settings.init == "auto" and pays(layout, settings.layers[0]))
+    # In memory, a round on a sketch costs as much as a pass.
+    reads_cost = not layout.in_memory and pays(layout, settings.layers[0])
+    wanted = settings.init == "sketch" or (settings.init == "auto" and reads_cost)
     init = "sketch" if wanted and fitting and rules[0].least == 0 else "random"
     extrapolating = settings.solver in ("auto", "sketch") if settings.extrapolate is None else settings.extrapolate
     method, load = layered(joint, extrapolating), layered_load(settings, layout, init == "sketch")
