@@ -11,6 +11,7 @@ from dnmf.inspection.profiles import Profile
 from dnmf.inspection.summary import ComponentView, image_axis, other, profile_along, view_components
 from dnmf.run.residuals import Residuals
 from dnmf.run.result import Result
+from dnmf.settings import Settings
 from dnmf.sources.base import Axis
 
 # The most components that are shown one by one, and the most numbers of all of their images together.
@@ -52,6 +53,11 @@ class RunFacts:
     def header(self) -> dict[str, Any]:
         """Header of the store, empty without one."""
         return {} if self.store is None else dict(self.store.header)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the whole run, also where the result is one of its layers."""
+        return Settings.from_options(self.header["settings"]) if self.header else self.result.settings
 
     @property
     def location(self) -> str | None:

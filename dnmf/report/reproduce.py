@@ -9,19 +9,20 @@ from dnmf.report.facts import RunFacts
 from dnmf.settings import Settings
 
 # Settings that the commands name by themselves, and those that do not change the factors.
-OMITTED = ("rank", "memory_limit", "threads", "checkpoint_every", "keep", "fixed", "n_fixed_H")
+OMITTED = ("rank", "layers", "memory_limit", "threads", "checkpoint_every", "keep", "fixed", "n_fixed_H")
 # The store of a repeated run.
 AGAIN = "again.zarr"
 
 
 def commands(run: RunFacts) -> dict[str, list[str]]:
     """Return the commands and calls by their headings."""
-    settings, where, weights = run.result.settings, run.location, run.weights
+    settings, where, weights = run.settings, run.location, run.weights
     if origin := run.header.get("saved"):
         return consensus_commands(run, origin)
-    repeat = ["dnmf", "fit", where or "V.zarr", "--rank", str(run.rank), *flags(settings)]
+    rank = list(settings.layers) or settings.rank
+    repeat = ["dnmf", "fit", where or "V.zarr", *flag("rank", rank), *flags(settings)]
     repeat += ["--weights", weights] if weights else []
-    call = python_call(where, run.rank, changed(settings), weights)
+    call = python_call(where, rank, changed(settings), weights)
     again = {"Repeat it, to the same bits on the same kind of machine": [shlex.join([*repeat, "--store", AGAIN]), call]}
     if run.store is None:
         return again
@@ -75,7 +76,7 @@ def missing(run: RunFacts) -> list[str]:
     return [text for text, holds in gaps.items() if holds]
 
 
-def python_call(where: str | None, rank: int, given: dict[str, Any], weights: str | None) -> str:
+def python_call(where: str | None, rank: int | list[int], given: dict[str, Any], weights: str | None) -> str:
     """Return the call that repeats a run.
 
     >>> python_call("V.zarr", 3, {"seed": 1}, None)
