@@ -8,7 +8,6 @@ import click
 
 from dnmf.cli.options import Command
 from dnmf.errors import StoreError, unknown
-from dnmf.storage.durable import explained
 
 
 def folder() -> Path:
@@ -38,7 +37,7 @@ def purpose(text: str) -> str:
     return re.split(r"[.:](?:\s|$)", comment)[0]
 
 
-@click.command("cluster-config", cls=Command)
+@click.command("cluster-config", cls=Command, imports=())
 @click.argument("name", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Path of the new file, instead of stdout.")
 def cluster_config(name: str | None, out: Path | None) -> None:
@@ -64,5 +63,7 @@ def cluster_config(name: str | None, out: Path | None) -> None:
         return
     if out.exists():
         raise StoreError(f"{out} already exists; choose another path.")
+    from dnmf.storage.durable import explained
+
     with explained(f"The file {out}"):
         out.write_text(text)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.run_names import check_same_names, named_in
+from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS
 from dnmf.errors import DataError
 from dnmf.inspection.figures import plot_consensus, plot_silhouettes, plot_survey
 from dnmf.inspection.html import card
@@ -22,7 +23,7 @@ from dnmf.run.watcher import Watch
 from dnmf.settings import Settings
 from dnmf.sources.collection import shown_location
 from dnmf.survey.columns import consensus_matrix, order, tree
-from dnmf.survey.consensus import DENSITY_THRESHOLD, NEIGHBOURS, consensus
+from dnmf.survey.consensus import consensus
 from dnmf.survey.costs import Costs
 from dnmf.survey.criteria import lines_of, row_of
 from dnmf.survey.programmes import ConsensusResult, refit_consensus
