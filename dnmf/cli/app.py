@@ -9,7 +9,6 @@ import click
 import dnmf
 from dnmf.choices import Axis, Compressor
 from dnmf.cli.commands import consensus, export, graph_weight, rank, report, spectra, top
-from dnmf.cli.configs import cluster_config
 from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
@@ -24,6 +23,7 @@ from dnmf.cli.options import (
     parse_sizes,
     setting_options,
 )
+from dnmf.cli.packaged import cluster_config, examples
 from dnmf.cli.streams import notify
 from dnmf.cli.terminal import chosen_cluster, print_result, stoppable, watching
 from dnmf.errors import DataError
@@ -53,6 +53,7 @@ main.add_command(export)
 main.add_command(report)
 main.add_command(spectra)
 main.add_command(cluster_config)
+main.add_command(examples)
 
 
 @main.command()
