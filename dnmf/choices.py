@@ -3,6 +3,7 @@
 from typing import Literal
 
 Axis = Literal["rows", "columns"]
+By = Literal["weight", "specificity"]
 Compressor = Literal["auto", "none", "zstd", "lz4"]
 Format = Literal["csv", "parquet", "h5ad"]
 Join = Literal["inner", "outer"]

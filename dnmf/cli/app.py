@@ -8,7 +8,7 @@ import click
 
 import dnmf
 from dnmf.choices import Axis, Compressor
-from dnmf.cli.commands import consensus, export, graph_weight, rank, report, spectra, top
+from dnmf.cli.commands import consensus, graph_weight, rank, report
 from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
@@ -24,6 +24,7 @@ from dnmf.cli.options import (
     setting_options,
 )
 from dnmf.cli.packaged import cluster_config, examples
+from dnmf.cli.results import export, predict, recommend, spectra, top
 from dnmf.cli.streams import notify
 from dnmf.cli.terminal import chosen_cluster, print_result, stoppable, watching
 from dnmf.errors import DataError
@@ -52,6 +53,8 @@ main.add_command(graph_weight)
 main.add_command(export)
 main.add_command(report)
 main.add_command(spectra)
+main.add_command(predict)
+main.add_command(recommend)
 main.add_command(cluster_config)
 main.add_command(examples)
 

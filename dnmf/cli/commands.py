@@ -1,4 +1,4 @@
-"""The commands top, export, spectra, rank, consensus and report."""
+"""The commands rank, graph-weight, consensus and report."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 import dnmf
-from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS, Axis, Format, Units
+from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS, Axis
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
     Command,
@@ -24,52 +24,6 @@ from dnmf.cli.options import (
 from dnmf.cli.streams import notify
 from dnmf.cli.terminal import chosen_cluster, print_result, stoppable, watching
 from dnmf.settings import OPTIONS
-
-
-@click.command(cls=Command)
-@click.argument("store", type=PathOrUrl())
-@click.option("-n", type=click.IntRange(min=1), default=10, show_default=True, help="Features of each component.")
-@click.option(
-    "--axis",
-    type=click.Choice(get_args(Axis)),
-    help="Axis of the features; by default columns, or rows if only the rows have names.",
-)
-@json_option("Write one JSON object per component to stdout.")
-def top(store: str, n: int, axis: Axis | None, as_json: bool) -> None:
-    """Show the strongest features of the components in STORE.
-
-    The share of a component is its part of the sum of WH; the figure next to a feature is its part of the sum of the
-    component. Neither depends on the scale of W and H.
-    """
-    from dnmf.cli.tables import show_components
-    from dnmf.run.stored import whole_checkpoint
-
-    components = whole_checkpoint(lambda: dnmf.load(store).components(n, axis))
-    if as_json:
-        for component in components:
-            click.echo(json.dumps(dataclasses.asdict(component), allow_nan=False))
-    else:
-        show_components(components)
-
-
-@click.command(cls=Command)
-@click.argument("store", type=PathOrUrl())
-@click.option(
-    "-o",
-    "--out",
-    type=PathOrUrl(),
-    required=True,
-    help="Path of the new .h5ad file, or of the new folder of two tables.",
-)
-@click.option("--format", type=click.Choice(get_args(Format)), help="By default h5ad if --out ends in .h5ad, else csv.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing export.")
-def export(store: str, out: str, format: Format | None, overwrite: bool) -> None:
-    """Write the factors in STORE for other programs.
-
-    csv and parquet make a folder of two tables: W has a row for each row of the matrix, and H, transposed, one for each
-    column. h5ad makes an AnnData with W in obsm and H in varm. All include the names of rows and columns.
-    """
-    notify(f"The factors are in {dnmf.export(store, out, format=format, overwrite=overwrite)}.")
 
 
 class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
@@ -90,42 +44,6 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
         if not ranks:
             self.fail(f"{value!r} is not a list of ranks; give 2:30, 2:30:4 or 2,4,8.", param, ctx)
         return ranks
-
-
-@click.command(cls=Command)
-@click.argument("store", type=PathOrUrl())
-@click.argument("matrix", type=PathOrUrl(), required=False)
-@click.option("-o", "--out", type=PathOrUrl(), required=True, help="Path of the new .csv file.")
-@click.option("--units", type=click.Choice(get_args(Units)), default="counts", show_default=True, help="Units.")
-@click.option("--total", type=float, default=1e6, show_default=True, help="Sum to which every sample is scaled first.")
-@click.option("--no-total", is_flag=True, help="Take the samples as they are.")
-@click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
-@click.option("--overwrite", is_flag=True, help="Replace existing spectra.")
-@setting_options("memory_limit", "threads")
-@cluster_options
-def spectra(
-    store: str,
-    matrix: str | None,
-    out: str,
-    total: float,
-    no_total: bool,
-    overwrite: bool,
-    where: dict[str, Any],
-    **options: Any,
-) -> None:
-    """Write the components in STORE in the units of MATRIX.
-
-    MATRIX has the same samples and any features. It is regressed on the usages of the components, as in cNMF: counts
-    per million by non-negative least squares, or z-scores by least squares. Without it, the matrix of the run is taken,
-    before its preparation.
-    """
-    from dnmf.exports.table import free_table, write_table
-
-    free_table(out, overwrite)
-    with watching(False) as watchers, chosen_cluster(**where) as client:
-        scale = None if no_total else total
-        found = dnmf.spectra(store, matrix, total=scale, watchers=watchers, progress=False, client=client, **options)
-    notify(f"The spectra of {len(found.columns)} components are in {write_table(found, out, overwrite)}.")
 
 
 HOLDOUT = "Entries to hold out: bicross, speckled, auto, or a .npy or .npz file of pairs or of a mask."

@@ -43,8 +43,9 @@ def purpose(text: str) -> str:
 
 def show(found: dict[str, Path]) -> None:
     """Print the names and purposes of files."""
-    for name, path in found.items():
-        click.echo(f"{name:<20}{purpose(path.read_text())}")
+    formatter = click.get_current_context().make_formatter()
+    formatter.write_dl([(name, purpose(path.read_text())) for name, path in found.items()])
+    click.echo(formatter.getvalue(), nl=False)
 
 
 def write(path: Path, text: str) -> None:

@@ -186,6 +186,8 @@ def print_result(result: "Result", as_json: bool = False) -> None:
     notify(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
     if result.store:
         notify(f"W and H are in {result.store}.")
+    else:
+        notify(f"Nothing is saved; to save W and H, repeat: {command_with('--store', 'run.zarr')}")
 
 
 def spread_of(result: "Result") -> dict[str, Any]:

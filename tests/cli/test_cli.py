@@ -62,7 +62,9 @@ def test_fit_prints_messages_on_stderr(matrix, tmp_path):
 
 def test_fit_warns_that_nothing_is_saved_without_a_store(matrix, tmp_path):
     message = "Results will not be saved; add --store PATH."
-    assert message in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    told = run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    assert message in told
+    assert f"repeat: dnmf fit {matrix} --rank 3 --max-passes 2 --store run.zarr\n" in told
     assert message not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
     assert message not in run("fit", matrix, "--rank", 3, "--solver", "hasl").stderr
     assert message not in run("fit", tmp_path / "none.zarr", "--rank", 3).stderr
