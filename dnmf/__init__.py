@@ -7,6 +7,7 @@ can be killed at any time and resumed with the same bits.
 from dnmf import entry  # noqa: F401 - before slow imports, so that Ctrl-C can end the command
 
 # isort: split
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,8 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != f"dnmf.{name}":
                 raise
-            raise AttributeError(f"module 'dnmf' has no attribute {name!r}.") from None
+            message = f"module 'dnmf' has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__]) from None  # Python proposes a name
     globals()[name] = found
     return found
 

@@ -25,6 +25,8 @@ from dnmf.storage.urls import is_url
 
 # The two tables, and the axis of V to which the rows of each correspond.
 TABLES: dict[str, Axis] = {"W": "rows", "H": "columns"}
+# Suffixes of a table in one file, not of a folder.
+FILES = {".csv", ".parquet", ".tsv", ".txt", ".xls", ".xlsx"}
 # Header of the column of names.
 LABELS = {"rows": "row", "columns": "column"}
 # Numbers to convert to text at once, and numbers in a row group of Parquet.
@@ -81,7 +83,7 @@ def export(
     if is_url(path):
         raise SettingsError(f"path={str(path)!r} is a URL, and an export is written on this machine; give a path.")
     target = full_path(path)
-    if chosen != "h5ad" and target.suffix == f".{chosen}":
+    if chosen != "h5ad" and target.suffix in FILES:
         raise SettingsError(
             f"path={str(path)!r} has the suffix of a file, and {chosen} makes a folder of two tables; name the folder."
         )

@@ -51,15 +51,15 @@ class SurveyModel:
 
     rank: int
     seed: int
-    W: Float
+    W: Float = dataclasses.field(repr=False)
     loss: float
     relative_error: float
     optimality: float
-    labels: NDArray[np.intp]
+    labels: NDArray[np.intp] = dataclasses.field(repr=False)
     sparsity: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # without slots: the rows of the table are kept
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)  # without slots: the rows of the table are kept
 class RankSurvey:
     """Models of many ranks, seeds and folds, and the criteria for the rank.
 
@@ -99,8 +99,8 @@ class RankSurvey:
     location: str | None
     _transposed: bool
     _best: Mapping[int, Result | str]
-    _costs: Costs = dataclasses.field(default_factory=Costs, repr=False)
-    _header: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    _costs: Costs = dataclasses.field(default_factory=Costs)
+    _header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rmse: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     mae: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
@@ -256,6 +256,10 @@ class RankSurvey:
 
     def _repr_html_(self) -> str:
         return card("Survey of ranks", self.facts() | ({"store": self.store} if self.store else {}))
+
+    def __repr__(self) -> str:
+        ranks, models = ", ".join(map(str, self.ranks)), len(self.models)
+        return f"<dnmf.RankSurvey: ranks {ranks}, {models} models, {self.passes} passes. {self.suggest()}>"
 
     def __str__(self) -> str:
         return "\n".join([*lines_of(self.table()), str(self.suggest()), f"{self.passes} passes, {self.seconds:.1f} s"])
