@@ -113,20 +113,16 @@ def watching(as_json: bool, unsaved: bool = False) -> Iterator[list[Any]]:
     from rich.console import Console
 
     from dnmf.cli.lines import JsonLines, UnsavedNotice
+    from dnmf.run.display import displayed
     from dnmf.run.progress import Bar, Lines
 
     console = Console(stderr=True)
     notices = [UnsavedNotice()] if unsaved else []
     if as_json:
         yield [*notices, JsonLines(sys.stdout)]
-    elif console.is_terminal:
-        bar = Bar(console)
-        try:
-            yield [*notices, bar]
-        finally:
-            bar.close()
     else:
-        yield [*notices, Lines(console)]
+        with displayed(Bar(console) if console.is_terminal else Lines(console)) as watcher:
+            yield [*notices, watcher]
 
 
 def command_with(*words: str) -> str:
