@@ -4,11 +4,11 @@ V (m, n) ≈ W (m, r) · H (r, n), all non-negative. V is read block by block, o
 can be killed at any time and resumed with the same bits.
 """
 
-from dnmf.cli import entry  # noqa: F401 - before slow imports, so that Ctrl-C can end the command
+from dnmf import entry  # noqa: F401 - before slow imports, so that Ctrl-C can end the command
 
 # isort: split
+import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from dnmf.survey.api import select_rank as select_rank
     from dnmf.survey.weights import select_graph_weight as select_graph_weight
 
-__version__ = version("dnmf")
+__version__: str
 
 # The public names, and the modules that they are imported from on their first use.
 _HOMES = {
@@ -81,13 +81,16 @@ def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         found = getattr(import_module(_HOME_OF[name]), name)
         import_module("dnmf.api")  # gives a result its methods
+    elif name == "__version__":
+        found = import_module("importlib.metadata").version("dnmf")  # slow to import
     else:
         try:
             found = import_module(f"dnmf.{name}")
         except ModuleNotFoundError as error:
             if error.name != f"dnmf.{name}":
                 raise
-            raise AttributeError(f"module 'dnmf' has no attribute {name!r}.") from None
+            message = f"module 'dnmf' has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__]) from None  # Python proposes a name
     globals()[name] = found
     return found
 

@@ -6,6 +6,8 @@ LOSS_ALIASES |= {"kl": "kullback-leibler", "poisson": "kullback-leibler", "is": 
 
 # Names of options in other packages, in lower case.
 OPTION_ALIASES = {
+    "alpha_h": "l2_H",
+    "alpha_w": "l2_W",
     "batch_size": "memory_limit",
     "beta": "loss",
     "beta_loss": "loss",
@@ -26,6 +28,7 @@ OPTION_ALIASES = {
     "nrun": "n_runs",
     "random_state": "seed",
     "runs": "n_runs",
+    "tolerance": "tol",
     "update": "solver",
     "verbose": "progress",
 }

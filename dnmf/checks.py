@@ -8,8 +8,6 @@ from dataclasses import Field
 from types import UnionType
 from typing import Any, get_args
 
-import numpy as np
-
 from dnmf.errors import SettingsError, unknown
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -76,7 +74,7 @@ def penalty(name: str, given: Any) -> float | tuple[float, ...]:
     >>> penalty("l1_H", 0.5), penalty("l1_H", [1, 0])
     (0.5, (1.0, 0.0))
     """
-    if isinstance(given, (list, tuple, np.ndarray)) and np.ndim(given) == 1:
+    if isinstance(given, (list, tuple)) or getattr(given, "ndim", 0) == 1:
         return tuple(nonnegative(name, one) for one in given)
     return nonnegative(name, given)
 

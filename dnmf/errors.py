@@ -194,7 +194,7 @@ def did_you_mean(given: object, names: list[str], known_as: Mapping[str, str] | 
     """
     if (alias := (known_as or {}).get(str(given).lower())) is not None:
         return f" Did you mean {alias!r}?"
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

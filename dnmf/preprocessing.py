@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from dnmf.checks import choice
+from dnmf.choices import Axis, Preparation
 from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError, unknown
 from dnmf.kernels.blocks.buffers import Scratch
@@ -26,7 +27,6 @@ from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import Settings
 from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
-from dnmf.sources.base import Axis
 from dnmf.sources.prepared import Prepared
 
 __all__ = ["Prepared", "clip", "log_normalise", "prepare", "tfidf", "unit_variance"]
@@ -200,7 +200,7 @@ def _by_total(samples: Axis, total: float = 1e4) -> list[Step]:
     return [Step("total", samples, float(total)), Step("log1p")]
 
 
-NAMED: dict[str, Callable[[Axis], list[Step]]] = {
+NAMED: dict[Preparation, Callable[[Axis], list[Step]]] = {
     "clip": lambda samples: [Step("clip")],
     "log-normalise": _by_total,
     "tfidf": _by_terms,

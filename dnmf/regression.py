@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from dnmf.checks import choice
+from dnmf.choices import Axis, Units
 from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
 from dnmf.errors import DataError, SettingsError, needed
@@ -31,10 +32,8 @@ from dnmf.run.stored import fitted_result
 from dnmf.run.watcher import Watch
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.axes import FITTED
-from dnmf.sources.base import Axis
 from dnmf.sources.names import order_of, warn_of_order
 
-Units = Literal["counts", "z-score"]
 WIDE = np.dtype(np.float64)
 
 

@@ -103,3 +103,16 @@ def test_singular_vectors_start_where_scikit_learn_does(init):
     assert start.passes == 2
     # One exact pass from either start gives one error: for nndsvdar, up to its noise.
     assert start.relative_error == pytest.approx(expected.relative_error, rel=1e-3 if init != "nndsvdar" else 0.05)
+
+
+def test_results_and_surveys_are_shown_in_a_line():
+    survey = dnmf.select_rank(low_rank(20, 40, 2), [2, 3], n_runs=2, cv=0)
+    assert repr(survey) == f"<dnmf.RankSurvey: ranks 2, 3, 4 models, {survey.passes} passes. {survey.suggest()}>"
+    assert repr(survey.consensus(2, low_rank(20, 40, 2))).startswith("<dnmf.Result: W (20, 2), H (2, 40), ")
+    assert "array" not in repr(survey.models)
+
+
+def test_an_unknown_name_of_the_package_is_known_to_python():
+    with pytest.raises(AttributeError, match="module 'dnmf' has no attribute 'factorise'") as caught:
+        dnmf.factorise  # noqa: B018 - Python proposes a similar name from these two
+    assert (caught.value.name, caught.value.obj) == ("factorise", dnmf)

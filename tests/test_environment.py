@@ -13,7 +13,7 @@ import pytest
 from runs import assert_same_bits, matrix, stored
 
 import dnmf
-from dnmf.cli import entry
+from dnmf import entry
 from dnmf.cli.app import main
 from dnmf.engine import SpillFolder
 from dnmf.errors import DiskError
@@ -146,7 +146,7 @@ def test_no_file_of_a_run_takes_the_number_of_a_closed_stream(path, tmp_path):
 def test_ctrl_c_while_packages_are_imported_ends_quietly(package, tmp_path):
     (tmp_path / f"{package}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nimport time\n")
     found = [os.fspath(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
-    ended = python("-m", "dnmf", "--version", env={**os.environ, "PYTHONPATH": os.pathsep.join(found)})
+    ended = python("-m", "dnmf", "top", "nowhere.zarr", env={**os.environ, "PYTHONPATH": os.pathsep.join(found)})
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 

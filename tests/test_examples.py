@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+
+from dnmf.cli.app import main
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 README = (EXAMPLES / "README.md").read_text()
@@ -118,6 +121,23 @@ def test_the_gallery_shows_every_example(name):
 def test_the_links_of_the_gallery_work():
     for link in re.findall(r"\]\(([^)]+)\)", README):
         assert (EXAMPLES / link).exists(), link
+
+
+def test_the_command_lists_the_examples_and_writes_what_they_need(tmp_path):
+    listed = re.findall(r"^(\w+)  +(\w.+)$", CliRunner().invoke(main, ["examples"]).stdout, re.MULTILINE)
+    assert [name for name, _ in listed] == sorted([*NAMES, "scanpy_users"])
+    assert all(len(purpose.split()) > 2 for _, purpose in listed)
+    for name in ("topics", "bumps.py"):
+        written = CliRunner().invoke(main, ["examples", name, "--out", str(tmp_path)])
+        assert written.exit_code == 0, written.output
+        assert f"python {tmp_path / name.removesuffix('.py')}.py" in written.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        name: (EXAMPLES / name).read_text() for name in ("topics.py", "bumps.py", "gallery.py")
+    }
+    (tmp_path / "topics.py").write_text("mine")
+    refused = CliRunner().invoke(main, ["examples", "topics", "--out", str(tmp_path)])
+    assert (refused.exit_code, (tmp_path / "topics.py").read_text()) == (2, "mine")
+    assert "Did you mean 'topics'?" in CliRunner().invoke(main, ["examples", "topic"]).stderr
 
 
 def test_there_is_a_test_for_every_example():

@@ -7,8 +7,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "dnmf"
 # A folder or module imports only from those before it, within functions and for types too.
 ORDER = [
+    "entry",
     "errors",
     "aliases",
+    "choices",
     "checks",
     "settings",
     "storage",
@@ -28,8 +30,8 @@ ORDER = [
     "conversion",
     "estimator",
     "api",
-    "cli",
     "__init__",
+    "cli",
     "__main__",
 ]
 HOMES = {

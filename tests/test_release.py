@@ -46,6 +46,14 @@ def test_a_shell_completes_the_command(shell):
         environment = {"_DNMF_COMPLETE": f"{shell}_{act}", **words}
         return CliRunner().invoke(main, env=environment, prog_name="dnmf").stdout
 
+    def completed(*words):
+        last = words[-1] if shell == "fish" else str(len(words))
+        answered = answer("complete", COMP_WORDS=" ".join(["dnmf", *words]), COMP_CWORD=last)
+        return answered.replace(",", "\n").split()
+
     assert f"_DNMF_COMPLETE={shell}_complete" in answer("source")
-    words = {"COMP_WORDS": "dnmf f", "COMP_CWORD": "f" if shell == "fish" else "1"}
-    assert "fit" in answer("complete", **words).replace(",", "\n").split()
+    assert "fit" in completed("f")
+    assert {"--store", "--solver"} <= set(completed("fit", "--s"))
+    assert {"newton", "nndsvd"} & set(completed("fit", "--solver", "n")) == {"newton"}
+    assert "file" in completed("fit", "V")
+    assert "file" in completed("fit", "V.zarr", "--store", "r")

@@ -5,19 +5,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import numpy as np
 
-from dnmf import api
-from dnmf.checkpoint import Store, is_store, read_names
-from dnmf.checkpoint.header import describe
-from dnmf.cli import demo as demonstration
-from dnmf.cli.commands import consensus, export, graph_weight, rank, report, spectra, top
-from dnmf.cli.configs import cluster_config
+import dnmf
+from dnmf.choices import Axis, Compressor
+from dnmf.cli.commands import consensus, graph_weight, rank, report
 from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
-from dnmf.cli.lines import summary
 from dnmf.cli.options import (
     ARRAYS,
+    PathOrUrl,
     cluster_options,
     data_options,
     given,
@@ -27,22 +23,12 @@ from dnmf.cli.options import (
     parse_sizes,
     setting_options,
 )
-from dnmf.cli.terminal import chosen_cluster, notify, print_result, stoppable, watching
-from dnmf.conversion import Compressor, convert
-from dnmf.engine.plan import amount
+from dnmf.cli.packaged import cluster_config, examples
+from dnmf.cli.results import export, predict, recommend, spectra, top
+from dnmf.cli.streams import notify
+from dnmf.cli.terminal import chosen_cluster, print_result, stoppable, watching
 from dnmf.errors import DataError
-from dnmf.inspection.figures import plot_images
-from dnmf.preprocessing import prepare
-from dnmf.run.open import plan_of
-from dnmf.settings import ADJUSTABLE, OPTIONS, Settings
-from dnmf.sources import open_matrix
-from dnmf.sources.addresses import NotInPlace
-from dnmf.sources.base import Axis
-from dnmf.sources.joining import join_in, parts_described
-from dnmf.storage.durable import explained
-from dnmf.storage.paths import absolute
-from dnmf.survey import is_survey
-from dnmf.survey.api import load_survey
+from dnmf.settings import ADJUSTABLE, OPTIONS
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,13 +53,21 @@ main.add_command(graph_weight)
 main.add_command(export)
 main.add_command(report)
 main.add_command(spectra)
+main.add_command(predict)
+main.add_command(recommend)
 main.add_command(cluster_config)
+main.add_command(examples)
 
 
 @main.command()
 @matrix_argument()
 @click.option("--rank", type=int, required=True, help="Number of components.")
-@option("--store", help="Path or URL for checkpoints and factors, such as s3://bucket/run.zarr.", group="Store")
+@option(
+    "--store",
+    type=PathOrUrl(),
+    help="Path or URL for checkpoints and factors, such as s3://bucket/run.zarr.",
+    group="Store",
+)
 @option("--overwrite", is_flag=True, help="Replace an existing store and start a new run.", group="Store")
 @matrix_options
 @data_options("weights", "graph_W", "graph_H", *ARRAYS)
@@ -95,6 +89,8 @@ def fit(
 
     `dnmf --help` describes what MATRIX may be.
     """
+    from dnmf.survey import is_survey
+
     if isinstance(matrix, str) and is_survey(matrix):
         raise DataError(f"{matrix} is a survey of ranks, not a matrix; `dnmf info {matrix}` names its matrix.")
     unsaved = store is None
@@ -102,8 +98,9 @@ def fit(
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         limit = options["memory_limit"]
-        result = api.factorize(
-            prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel),
+        V = dnmf.preprocessing.prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
+        result = dnmf.factorize(
+            V,
             rank,
             store=store,
             overwrite=overwrite,
@@ -117,8 +114,14 @@ def fit(
 
 
 @main.command()
-@click.argument("store")
-@option("--matrix", multiple=True, help="The matrix, if it has moved; repeat it for joined ones.", group="Data")
+@click.argument("store", type=PathOrUrl())
+@option(
+    "--matrix",
+    type=PathOrUrl(),
+    multiple=True,
+    help="The matrix, if it has moved; repeat it for joined ones.",
+    group="Data",
+)
 @data_options("row_names", "column_names", "graph_W", "graph_H", "target_W", "target_H")
 @setting_options(*ADJUSTABLE, defaults=False)
 @json_option("Write one JSON object per pass to stdout.")
@@ -132,7 +135,7 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
-        result = api.resume(store, again(matrix), **shown, cancel=cancel, client=client, **chosen)
+        result = dnmf.resume(store, again(matrix), **shown, cancel=cancel, client=client, **chosen)
         print_result(result, as_json)
 
 
@@ -145,39 +148,15 @@ def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | N
 
     With --rank, also show the plan of a run on the matrix.
     """
-    if isinstance(path, str) and is_store(path):
-        click.echo(describe_store(path))
-        return
-    if isinstance(path, str) and is_survey(path):
-        click.echo(summary(path, load_survey(path).facts()))
-        return
-    try:
-        source = open_matrix(path)
-    except NotInPlace as found:
-        click.echo(summary(path, found.facts))
-        notify(str(found))
-        return
-    layout, join = source.layout, join_in(source)
-    rows, columns = layout.user_shape
-    facts = {
-        "matrix": f"{rows} × {columns}, {layout.dtype}, {layout.kind}",
-        "size": amount(layout.stored_bytes),
-        "blocks": f"{layout.blocks} of up to {layout.widest} {'rows' if layout.transposed else 'columns'}",
-    }
-    named = {axis: getattr(layout.names, axis) for axis in ("rows", "columns")}
-    facts |= {f"{axis} are": shortly(names) for axis, names in named.items() if names is not None}
-    facts |= {} if join is None else parts_described(join)
-    click.echo(summary(path if join is None else "A join", facts))
-    if rank is not None:
-        settings = Settings.from_options({"rank": rank, "memory_limit": memory_limit, "threads": threads})
-        planned = str(plan_of(layout, settings)).splitlines()
-        click.echo("\n".join(["", f"A run at rank {rank}", *(f"  {line}" for line in planned[1:])]))
+    from dnmf.cli.describe import describe
+
+    describe(path, rank, memory_limit=memory_limit, threads=threads)
 
 
 @main.command()
-@click.argument("store")
+@click.argument("store", type=PathOrUrl())
 @matrix_argument()
-@click.option("-o", "--out", required=True, help="Path or URL of the factor, a Zarr array.")
+@click.option("-o", "--out", type=PathOrUrl(), required=True, help="Path or URL of the factor, a Zarr array.")
 @click.option(
     "--axis",
     type=click.Choice(get_args(Axis)),
@@ -185,7 +164,9 @@ def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | N
 )
 @click.option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.")
 @data_options("weights", "row_names", "column_names")
-@option("--edges", help="Weights of edges from the new rows or columns to those of the run.", group="Data")
+@option(
+    "--edges", type=PathOrUrl(), help="Weights of edges from the new rows or columns to those of the run.", group="Data"
+)
 @setting_options("memory_limit", "threads")
 @cluster_options
 def transform(store: str, matrix: Any, out: str, where: dict[str, Any], **options: Any) -> None:
@@ -195,13 +176,13 @@ def transform(store: str, matrix: Any, out: str, where: dict[str, Any], **option
     brought into the order of MATRIX.
     """
     with chosen_cluster(**where) as client:
-        factor = api.transform(store, matrix, out=out, client=client, **options)
+        factor = dnmf.transform(store, matrix, out=out, client=client, **options)
     notify(f"The factor, {factor.shape[0]} × {factor.shape[1]}, is in {out}.")
 
 
 @main.command("convert")
 @matrix_argument("origin")
-@click.argument("target")
+@click.argument("target", type=PathOrUrl())
 @click.option("--chunks", metavar="ROWS,COLUMNS", help="Shape of a chunk of a dense matrix, such as 2000,1000.")
 @click.option("--by", type=click.Choice(get_args(Axis)), help="Axis to cut along: CSR or CSC if sparse.")
 @click.option(
@@ -217,7 +198,7 @@ def convert_command(
     A dense matrix becomes an array, a sparse one a CSR or CSC matrix as in AnnData. Several are joined to one.
     """
     with click.progressbar(length=1000, label="convert", file=sys.stderr) as bar:
-        convert(
+        dnmf.convert(
             origin,
             target,
             chunks=parse_sizes(chunks, ",", "2000,1000"),
@@ -236,60 +217,16 @@ def convert_command(
 @click.option("--max-passes", type=int, default=8, show_default=True)
 def demo_command(folder: Path, step: int, max_passes: int) -> None:
     """Factorise two photographs, and draw their components."""
-    with explained(f"The folder {folder}"):
-        absolute(folder).mkdir(parents=True, exist_ok=True)
-    matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"
-    notify("Cutting two photographs into 16 × 16 colour patches …")
-    rows, columns = demonstration.write_patches(matrix, step)
-    stored, as_floats = amount(rows * columns), amount(4 * rows * columns)
-    rank, limit = demonstration.RANK, demonstration.MEMORY_LIMIT
-    notify(f"{matrix} holds {rows} × {columns} numbers: {stored} as stored, {as_floats} as float32.")
-    notify(f"Factorising at rank {rank} within {limit} of memory, as by")
-    notify(f"  dnmf fit {matrix} --rank {rank} --memory-limit {limit} --max-passes {max_passes} --store {store}")
-    with stoppable(store) as cancel, watching(False) as watchers:
-        result = api.factorize(
-            str(matrix),
-            rank,
-            store=store,
-            overwrite=store.exists(),
-            max_passes=max_passes,
-            memory_limit=limit,
-            watchers=watchers,
-            progress=False,
-            cancel=cancel,
-        )
-        print_result(result)
-    patch = demonstration.PATCH
-    parts = [part.reshape(patch, patch, 3) for part in result.W.T]
-    plot_images(parts, title=f"{rank} parts of two photographs").savefig(picture, dpi=120)
-    notify(f"The components are drawn in {picture}.")
+    from dnmf.cli.demo import run
 
-
-def shortly(names: Any) -> str:
-    """Return the first three of a list of names.
-
-    >>> shortly(["a", "b", "c", "d"])
-    'a, b, c, …'
-    """
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    run(folder, step, max_passes)
 
 
 def read_array(path: str) -> Any:
     """Return the array in a .npy file."""
+    import numpy as np
+
     try:
         return np.load(path, allow_pickle=False)
     except ValueError as error:
         raise click.BadParameter(f"{path} is not a .npy file of numbers; save it with numpy.save.") from error
-
-
-def describe_store(path: str) -> str:
-    """Return a description of the run in a store."""
-    store = Store.open(path)
-    rows = describe(store.header, store.newest())
-    shape = store.header["fingerprint"]["shape"]
-    names = read_names(store.place, (shape[0], shape[1]))
-    if names:
-        state = rows.pop("state")
-        rows["names"] = " and ".join(axis for axis in ("rows", "columns") if getattr(names, axis) is not None)
-        rows["state"] = state
-    return summary(path, rows)

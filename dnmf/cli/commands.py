@@ -1,4 +1,4 @@
-"""The commands top, export, spectra, rank, consensus and report."""
+"""The commands rank, graph-weight, consensus and report."""
 
 import dataclasses
 import json
@@ -6,11 +6,12 @@ from typing import Any, get_args
 
 import click
 
-from dnmf import api
-from dnmf.checkpoint.targets import check_new
+import dnmf
+from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS, Axis
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
     Command,
+    PathOrUrl,
     cluster_options,
     data_options,
     given,
@@ -20,64 +21,9 @@ from dnmf.cli.options import (
     parse_sizes,
     setting_options,
 )
-from dnmf.cli.terminal import (
-    chosen_cluster,
-    notify,
-    print_result,
-    show_components,
-    show_survey,
-    stoppable,
-    watching,
-)
-from dnmf.exports import factors
-from dnmf.exports.factors import Format
-from dnmf.exports.table import free_table, write_table
-from dnmf.preprocessing import prepare
-from dnmf.regression import Units
-from dnmf.report import write_report
-from dnmf.run.stored import whole_checkpoint
+from dnmf.cli.streams import notify
+from dnmf.cli.terminal import chosen_cluster, print_result, stoppable, watching
 from dnmf.settings import OPTIONS
-from dnmf.sources.base import Axis
-from dnmf.survey.api import load_survey, select_rank
-from dnmf.survey.consensus import DENSITY_THRESHOLD, NEIGHBOURS
-from dnmf.survey.weights import select_graph_weight
-
-
-@click.command(cls=Command)
-@click.argument("store")
-@click.option("-n", type=click.IntRange(min=1), default=10, show_default=True, help="Features of each component.")
-@click.option(
-    "--axis",
-    type=click.Choice(get_args(Axis)),
-    help="Axis of the features; by default columns, or rows if only the rows have names.",
-)
-@json_option("Write one JSON object per component to stdout.")
-def top(store: str, n: int, axis: Axis | None, as_json: bool) -> None:
-    """Show the strongest features of the components in STORE.
-
-    The share of a component is its part of the sum of WH; the figure next to a feature is its part of the sum of the
-    component. Neither depends on the scale of W and H.
-    """
-    components = whole_checkpoint(lambda: api.load(store).components(n, axis))
-    if as_json:
-        for component in components:
-            click.echo(json.dumps(dataclasses.asdict(component), allow_nan=False))
-    else:
-        show_components(components)
-
-
-@click.command(cls=Command)
-@click.argument("store")
-@click.option("-o", "--out", required=True, help="Path of the new .h5ad file, or of the new folder of two tables.")
-@click.option("--format", type=click.Choice(get_args(Format)), help="By default h5ad if --out ends in .h5ad, else csv.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing export.")
-def export(store: str, out: str, format: Format | None, overwrite: bool) -> None:
-    """Write the factors in STORE for other programs.
-
-    csv and parquet make a folder of two tables: W has a row for each row of the matrix, and H, transposed, one for each
-    column. h5ad makes an AnnData with W in obsm and H in varm. All include the names of rows and columns.
-    """
-    notify(f"The factors are in {factors.export(store, out, format=format, overwrite=overwrite)}.")
 
 
 class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
@@ -100,40 +46,6 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
         return ranks
 
 
-@click.command(cls=Command)
-@click.argument("store")
-@click.argument("matrix", required=False)
-@click.option("-o", "--out", required=True, help="Path of the new .csv file.")
-@click.option("--units", type=click.Choice(get_args(Units)), default="counts", show_default=True, help="Units.")
-@click.option("--total", type=float, default=1e6, show_default=True, help="Sum to which every sample is scaled first.")
-@click.option("--no-total", is_flag=True, help="Take the samples as they are.")
-@click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
-@click.option("--overwrite", is_flag=True, help="Replace existing spectra.")
-@setting_options("memory_limit", "threads")
-@cluster_options
-def spectra(
-    store: str,
-    matrix: str | None,
-    out: str,
-    total: float,
-    no_total: bool,
-    overwrite: bool,
-    where: dict[str, Any],
-    **options: Any,
-) -> None:
-    """Write the components in STORE in the units of MATRIX.
-
-    MATRIX has the same samples and any features. It is regressed on the usages of the components, as in cNMF: counts
-    per million by non-negative least squares, or z-scores by least squares. Without it, the matrix of the run is taken,
-    before its preparation.
-    """
-    free_table(out, overwrite)
-    with watching(False) as watchers, chosen_cluster(**where) as client:
-        scale = None if no_total else total
-        found = api.spectra(store, matrix, total=scale, watchers=watchers, progress=False, client=client, **options)
-    notify(f"The spectra of {len(found.columns)} components are in {write_table(found, out, overwrite)}.")
-
-
 HOLDOUT = "Entries to hold out: bicross, speckled, auto, or a .npy or .npz file of pairs or of a mask."
 
 
@@ -143,7 +55,9 @@ HOLDOUT = "Entries to hold out: bicross, speckled, auto, or a .npy or .npz file 
 @click.option("--n-runs", "n_runs", type=int, default=10, show_default=True, help="Random starts per rank.")
 @click.option("--cv", type=int, default=5, show_default=True, help="Folds to hold out; 0 for none.")
 @click.option("--holdout", default="auto", show_default=True, help=HOLDOUT)
-@option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
+@option(
+    "--store", type=PathOrUrl(), help="Path or URL of the survey; a stopped survey resumes from there.", group="Store"
+)
 @option("--overwrite", is_flag=True, help="Replace an existing survey and start a new one.", group="Store")
 @matrix_options
 @data_options("weights", "graph_W", "graph_H")
@@ -170,15 +84,17 @@ def rank(
         chosen_cluster(**where) as client,
     ):
         limit = options["memory_limit"]
-        V = prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
+        V = dnmf.preprocessing.prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
-        survey = select_rank(V, store=store, **shown, cancel=cancel, client=client, **given(options))
+        survey = dnmf.select_rank(V, store=store, **shown, cancel=cancel, client=client, **given(options))
     if as_json:
         columns = survey.table()
         for index in range(len(survey.ranks)):
             click.echo(json.dumps({name: column[index] for name, column in columns.items()}, allow_nan=False))
         click.echo(json.dumps({"suggested": survey.suggest().rank, "reason": str(survey.suggest())}))
     else:
+        from dnmf.cli.tables import show_survey
+
         show_survey(survey)
 
 
@@ -199,7 +115,7 @@ NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_second
 
 
 @click.command("graph-weight", cls=Command)
-@click.argument("matrix")
+@click.argument("matrix", type=PathOrUrl())
 @click.option("--rank", type=int, required=True, help="Number of components.")
 @click.option("--graph-weights", type=Weights(), default="0,0.3,1,3,10", show_default=True, help="Weights to try.")
 @click.option("--cv", type=int, default=3, show_default=True, help="Folds to hold out.")
@@ -214,7 +130,7 @@ def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], *
     folds share every read of MATRIX.
     """
     with watching(as_json) as watchers, chosen_cluster(**where) as client:
-        survey = select_graph_weight(matrix, rank, watchers=watchers, client=client, **given(options))
+        survey = dnmf.select_graph_weight(matrix, rank, watchers=watchers, client=client, **given(options))
     if as_json:
         for row in zip(*survey.table().values(), strict=True):
             click.echo(json.dumps(dict(zip(survey.table(), row, strict=True)), allow_nan=False))
@@ -224,9 +140,9 @@ def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], *
 
 
 @click.command(cls=Command)
-@click.argument("survey")
+@click.argument("survey", type=PathOrUrl())
 @click.option("--rank", type=int, required=True, help="Rank of the survey.")
-@option("--store", required=True, help="Path or URL of the store to write.", group="Store")
+@option("--store", type=PathOrUrl(), required=True, help="Path or URL of the store to write.", group="Store")
 @option("--overwrite", is_flag=True, help="Replace an existing store.", group="Store")
 @click.option(
     "--density-threshold",
@@ -238,8 +154,8 @@ def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], *
 @click.option(
     "--neighbours", type=float, default=NEIGHBOURS, show_default=True, help="Number of neighbours, per run of a rank."
 )
-@option("--matrix", help="The matrix, if it has moved.", group="Data")
-@option("--weights", help="The weights, if they have moved.", group="Data")
+@option("--matrix", type=PathOrUrl(), help="The matrix, if it has moved.", group="Data")
+@option("--weights", type=PathOrUrl(), help="The weights, if they have moved.", group="Data")
 @setting_options("memory_limit", "threads")
 @cluster_options
 def consensus(
@@ -250,25 +166,33 @@ def consensus(
     The components that the runs have in common are the medians of clusters without outliers, as in cNMF. One read of
     the matrix finds the other factor. top, export, transform, info and report take the store like that of a run.
     """
+    from dnmf.checkpoint.targets import check_new
+
     check_new(store, overwrite, [survey, matrix])
     with watching(False) as watchers, chosen_cluster(**where) as client:
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
-        found = load_survey(survey).consensus(rank, matrix, **shown, client=client, **options)
+        found = dnmf.load_survey(survey).consensus(rank, matrix, **shown, client=client, **options)
     found.save(store, overwrite=overwrite)
     print_result(dataclasses.replace(found, store=store))
 
 
 @click.command(cls=Command)
-@click.argument("store")
-@click.option("-o", "--out", "path", required=True, help="Path of the HTML file.")
+@click.argument("store", type=PathOrUrl())
+@click.option("-o", "--out", "path", type=PathOrUrl(), required=True, help="Path of the HTML file.")
 @click.option("--title", help="Title of the page.")
 @click.option("--shape", help="Show components as images of this shape: 28x28, or 16x16x3 in colour.")
 @click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
 @click.option("-n", type=click.IntRange(1, 50), default=8, show_default=True, help="Features of each component.")
 @click.option("--residuals/--no-residuals", default=True, help="Read the matrix once for residuals by row and column.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
-@option("--matrix", multiple=True, help="The matrix, if it has moved; repeat it for joined ones.", group="Data")
-@option("--weights", help="The weights, if they have moved.", group="Data")
+@option(
+    "--matrix",
+    type=PathOrUrl(),
+    multiple=True,
+    help="The matrix, if it has moved; repeat it for joined ones.",
+    group="Data",
+)
+@option("--weights", type=PathOrUrl(), help="The weights, if they have moved.", group="Data")
 @setting_options("memory_limit", "threads")
 @cluster_options
 def report(
@@ -283,5 +207,5 @@ def report(
     sizes = parse_sizes(shape, "x", "28x28 or 16x16x3")
     with watching(False) as watchers, chosen_cluster(**where) as client:
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
-        written = write_report(store, path, again(matrix), shape=sizes, **shown, client=client, **options)
+        written = dnmf.write_report(store, path, again(matrix), shape=sizes, **shown, client=client, **options)
     notify(f"The report is {written}.")

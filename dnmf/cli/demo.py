@@ -7,11 +7,48 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+import dnmf
+from dnmf.cli.streams import notify
+from dnmf.cli.terminal import print_result, stoppable, watching
+from dnmf.engine.plan import amount
 from dnmf.errors import needed
+from dnmf.inspection.figures import plot_images
+from dnmf.storage.durable import explained
+from dnmf.storage.paths import absolute
 
 PATCH = 16
 RANK = 32
 MEMORY_LIMIT = "500MB"
+
+
+def run(folder: Path, step: int, max_passes: int) -> None:
+    """Write the patches of two photographs, factorise them and draw their components, all in a folder."""
+    with explained(f"The folder {folder}"):
+        absolute(folder).mkdir(parents=True, exist_ok=True)
+    matrix, store, picture = folder / "patches.zarr", folder / "run.zarr", folder / "parts.png"
+    notify("Cutting two photographs into 16 × 16 colour patches …")
+    rows, columns = write_patches(matrix, step)
+    stored, as_floats = amount(rows * columns), amount(4 * rows * columns)
+    notify(f"{matrix} holds {rows} × {columns} numbers: {stored} as stored, {as_floats} as float32.")
+    notify(f"Factorising at rank {RANK} within {MEMORY_LIMIT} of memory, as by")
+    options = f"--rank {RANK} --memory-limit {MEMORY_LIMIT} --max-passes {max_passes} --store {store}"
+    notify(f"  dnmf fit {matrix} {options}")
+    with stoppable(store) as cancel, watching(False) as watchers:
+        result = dnmf.factorize(
+            str(matrix),
+            RANK,
+            store=store,
+            overwrite=store.exists(),
+            max_passes=max_passes,
+            memory_limit=MEMORY_LIMIT,
+            watchers=watchers,
+            progress=False,
+            cancel=cancel,
+        )
+        print_result(result)
+    parts = [part.reshape(PATCH, PATCH, 3) for part in result.W.T]
+    plot_images(parts, title=f"{RANK} parts of two photographs").savefig(picture, dpi=120)
+    notify(f"The components are drawn in {picture}.")
 
 
 def write_patches(path: Path, step: int = 1) -> tuple[int, int]:

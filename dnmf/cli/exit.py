@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 
-from dnmf.cli import entry
 from dnmf.cli.options import Command
-from dnmf.cli.streams import unfailing
-from dnmf.cli.terminal import exit_on_signals, notify
+from dnmf.cli.streams import notify, unfailing
 from dnmf.errors import ClusterWarning, DataWarning, DiskError, DnmfError, StoreWarning, did_you_mean, exhausted
 
 # Names of commands in other programs and in Python.
@@ -42,14 +40,13 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line with output that cannot fail."""
-        entry.imported()
         with unfailing():
             return super().main(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn an error into its text and an exit code."""
         try:
-            with exit_on_signals(), plain_warnings():
+            with plain_warnings():
                 return super().invoke(ctx)
         except DnmfError as error:
             notify(f"dnmf: {error}")

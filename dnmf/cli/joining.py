@@ -6,10 +6,9 @@ from typing import Any, get_args
 
 import click
 
-from dnmf.cli.options import Function, option
-from dnmf.sources.base import Axis
-from dnmf.sources.collection import Join, is_pattern
-from dnmf.sources.concat import concat
+import dnmf
+from dnmf.choices import Axis, Join
+from dnmf.cli.options import Function, PathOrUrl, option
 
 # The options that state how matrices are joined, by the parameters of `dnmf.concat`.
 WAYS = {
@@ -34,13 +33,15 @@ def matrix_argument(name: str = "matrix") -> Callable[[Function], Function]:
             metavar = {"keys": "A,B,…", "matrix_weights": "1,2,…"}.get(flag)
             flags = f"--{flag.replace('_', '-')}"
             command = option(flags, flag, type=kind, metavar=metavar, help=text, group="Data")(command)
-        return click.argument(name, nargs=-1, required=True)(command)
+        return click.argument(name, nargs=-1, required=True, type=PathOrUrl())(command)
 
     return add
 
 
 def joined(given: Sequence[str], way: dict[str, Any]) -> Any:
     """Return the only matrix as it was given, or several as one."""
+    from dnmf.sources.collection import is_pattern
+
     way = {parameter: value for parameter, value in way.items() if value is not None}
     if len(given) == 1 and not way and not is_pattern(given[0]):
         return given[0]
@@ -48,7 +49,7 @@ def joined(given: Sequence[str], way: dict[str, Any]) -> Any:
         way["keys"] = way["keys"].split(",")
     if "weights" in way:
         way["weights"] = numbers(way["weights"])
-    return concat(list(given), **way)
+    return dnmf.concat(list(given), **way)
 
 
 def numbers(text: str) -> list[float]:

@@ -1,8 +1,10 @@
-"""Output as lines: one JSON object per pass, and facts about a path."""
+"""Output as lines: one JSON object per pass, a notice, and facts about a path."""
 
 import json
 from typing import IO
 
+from dnmf.cli.streams import notify
+from dnmf.engine.plan import Plan
 from dnmf.errors import seen
 from dnmf.run.watcher import Watcher
 from dnmf.solvers.history import Record
@@ -18,6 +20,14 @@ class JsonLines(Watcher):
         """Write the record of a pass."""
         self._stream.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")
         self._stream.flush()
+
+
+class UnsavedNotice(Watcher):
+    """Print that a run has no store, once its options and its matrix are checked."""
+
+    def started(self, plan: Plan, passes: int, max_passes: int) -> None:
+        """Print the notice."""
+        notify("Results will not be saved; add --store PATH.")
 
 
 def summary(path: str, rows: dict[str, str]) -> str:

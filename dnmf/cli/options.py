@@ -1,18 +1,21 @@
 """The options that commands share, made from the fields of `Settings`, and help that lists options in groups."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
+from dnmf import entry
 from dnmf.aliases import OPTION_ALIASES
 from dnmf.checks import kind_of
-from dnmf.preprocessing import NAMED
+from dnmf.choices import Axis, Preparation
+from dnmf.cli.terminal import ARGUMENTS, exit_on_signals
 from dnmf.settings import DATA_OPTIONS, OPTIONS, PENALTIES, Group
-from dnmf.sources.base import Axis
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
 CLUSTER = {
@@ -38,8 +41,6 @@ Function = Callable[..., Any]
 
 # Options for data that are read whole from a .npy file.
 ARRAYS = ("fixed_W", "fixed_H", "target_W", "target_H")
-# The key of the arguments of a command, as they were typed, in `click.Context.meta`.
-ARGUMENTS = "dnmf.arguments"
 
 
 class Option(click.Option):
@@ -51,7 +52,22 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help lists its options in groups, and that knows the names of other packages."""
+    """A command whose help lists its options in groups, and that knows the names of other packages.
+
+    `imports` are modules that are slow to import, without which the command can be described, but not run.
+    """
+
+    def __init__(self, *given: Any, imports: Sequence[str] = ("dnmf.api",), **attributes: Any) -> None:
+        super().__init__(*given, **attributes)
+        self.imports = imports
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; until all is imported, Ctrl-C ends the process at once."""
+        for module in self.imports:
+            import_module(module)
+        entry.imported()
+        with exit_on_signals():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; the error for an unknown option proposes the one that has its meaning here."""
@@ -103,6 +119,7 @@ def setting_options(*names: str, defaults: bool = True) -> Callable[[Function], 
                 "type": Numbers() if name in PENALTIES else kind,
                 "metavar": metavar,
                 "group": of.metadata["group"],
+                "shell_complete": functools.partial(_starting, words=words_in(kind_of(of))),
             }
             function = option(flag, name, default=None, help=text, **chosen)(function)
         return function
@@ -115,7 +132,7 @@ def data_options(*names: str) -> Callable[[Function], Function]:
 
     def add(function: Function) -> Function:
         for name in reversed(names):
-            kind = click.Path(exists=True) if name in ARRAYS else str
+            kind = click.Path(exists=True) if name in ARRAYS else PathOrUrl()
             text = DATA_OPTIONS[name] + (" A .npy file." if name in ARRAYS else "")
             function = option(_flag(name), name, type=kind, metavar="PATH", help=text, group="Data")(function)
         return function
@@ -129,9 +146,19 @@ def matrix_options(function: Function) -> Function:
     axes = click.Choice(get_args(Axis))
     text = "Axis of the samples, for --prepare."
     function = option("--samples", type=axes, default="rows", show_default=True, help=text, group="Data")(function)
-    steps = click.Choice(list(NAMED))
+    steps = click.Choice(get_args(Preparation))
     text = "Preprocessing step; may be repeated."
     return option("--prepare", "steps", multiple=True, type=steps, help=text, group="Data")(function)
+
+
+class PathOrUrl(click.ParamType):  # type: ignore[type-arg]  # as Numbers
+    """A path, a URL or an address; a shell completes the names of files."""
+
+    name = "path"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete the name of a file."""
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
@@ -148,6 +175,21 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # it takes none befor
         except ValueError:
             self.fail(f"{value!r} is not allowed; give a number, or one for every component, as 0.1,0,2.", param, ctx)
         return numbers if len(numbers) > 1 else numbers[0]
+
+
+def words_in(kind: Any) -> list[str]:
+    """Return the words that a `Literal`, or a union with one, allows.
+
+    >>> from typing import Literal
+    >>> words_in(Literal["auto", "none"] | float)
+    ['auto', 'none']
+    """
+    return [word for one in get_args(kind) for word in ([one] if isinstance(one, str) else words_in(one))]
+
+
+def _starting(ctx: click.Context, param: click.Parameter, incomplete: str, words: list[str]) -> list[str]:
+    """Return the words that start as the one that a shell completes."""
+    return [word for word in words if word.startswith(incomplete)]
 
 
 def json_option(text: str) -> Callable[[Function], Function]:

@@ -1,4 +1,4 @@
-"""Output that cannot fail: a closed pipe, a full disk or a limited encoding does not end a run."""
+"""Messages, and output that cannot fail: a closed pipe, a full disk or a limited encoding does not end a run."""
 
 import contextlib
 import errno
@@ -8,6 +8,13 @@ import select
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+from dnmf.errors import seen
+
+
+def notify(text: str) -> None:
+    """Print a message on stderr."""
+    print(seen(text), file=sys.stderr, flush=True)
 
 
 class Unfailing(io.RawIOBase):

@@ -1,38 +1,26 @@
-"""Messages, tables and signals of the commands."""
+"""Messages and signals of the commands, and what the options for a terminal or a cluster choose."""
 
 import json
 import shlex
 import signal
+import statistics
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from rich import box
-from rich.columns import Columns
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from dnmf.checkpoint import Store
-from dnmf.cli.lines import JsonLines
-from dnmf.cli.options import ARGUMENTS
-from dnmf.engine.plan import Plan
-from dnmf.errors import Interrupted, SettingsError, StoreError, seen
-from dnmf.inspection.components import Component
-from dnmf.inspection.numbers import percent, shortened
-from dnmf.run.progress import Bar, Lines
-from dnmf.run.result import Result
-from dnmf.run.watcher import Watcher
-from dnmf.survey import RankSurvey
-from dnmf.survey.criteria import HEADS, figure
+from dnmf.cli.streams import notify
+from dnmf.errors import Interrupted, SettingsError, StoreError
 
-# Columns of a survey that a narrow terminal omits, in this order.
-OPTIONAL = ("dispersion", "sparsity_W", "sparsity_H", "loss", "passes", "seconds", "cophenetic", "mae", "held_out_se")
+if TYPE_CHECKING:
+    from dnmf.run.result import Result
+
+# The key of the arguments of a command, as they were typed, in `click.Context.meta`.
+ARGUMENTS = "dnmf.arguments"
 # Signals that stop a command; not every system has SIGHUP.
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -108,6 +96,8 @@ def exit_on_signals() -> Iterator[None]:
 
 def has_checkpoint(store: str | Path) -> bool:
     """Return whether a store has a checkpoint to resume from."""
+    from dnmf.checkpoint import Store
+
     try:
         return Store.open(store).begun()
     except StoreError:
@@ -115,31 +105,24 @@ def has_checkpoint(store: str | Path) -> bool:
 
 
 @contextmanager
-def watching(as_json: bool, unsaved: bool = False) -> Iterator[list[Watcher]]:
+def watching(as_json: bool, unsaved: bool = False) -> Iterator[list[Any]]:
     """Yield watchers that suit the output: JSON lines, a live bar on a terminal, or plain lines.
 
     If results are `unsaved`, the first of them says so.
     """
+    from rich.console import Console
+
+    from dnmf.cli.lines import JsonLines, UnsavedNotice
+    from dnmf.run.display import displayed
+    from dnmf.run.progress import Bar, Lines
+
     console = Console(stderr=True)
-    notices: list[Watcher] = [UnsavedNotice()] if unsaved else []
+    notices = [UnsavedNotice()] if unsaved else []
     if as_json:
         yield [*notices, JsonLines(sys.stdout)]
-    elif console.is_terminal:
-        bar = Bar(console)
-        try:
-            yield [*notices, bar]
-        finally:
-            bar.close()
     else:
-        yield [*notices, Lines(console)]
-
-
-class UnsavedNotice(Watcher):
-    """Print that a run has no store, once its options and its matrix are checked."""
-
-    def started(self, plan: Plan, passes: int, max_passes: int) -> None:
-        """Print the notice."""
-        notify("Results will not be saved; add --store PATH.")
+        with displayed(Bar(console) if console.is_terminal else Lines(console)) as watcher:
+            yield [*notices, watcher]
 
 
 def command_with(*words: str) -> str:
@@ -186,7 +169,7 @@ def chosen_cluster(
             yield stack.enter_context(launch.local(*new))
 
 
-def print_result(result: Result, as_json: bool = False) -> None:
+def print_result(result: "Result", as_json: bool = False) -> None:
     """Print the loss and the store of a result, and the spread of the losses if it is the best of several runs."""
     if result.runs:
         spread = spread_of(result)
@@ -199,92 +182,14 @@ def print_result(result: Result, as_json: bool = False) -> None:
     notify(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
     if result.store:
         notify(f"W and H are in {result.store}.")
+    else:
+        notify(f"Nothing is saved; to save W and H, repeat: {command_with('--store', 'run.zarr')}")
 
 
-def spread_of(result: Result) -> dict[str, Any]:
+def spread_of(result: "Result") -> dict[str, Any]:
     """Return the losses of all runs, in the order of their seeds, and their spread."""
-    least, median, largest = (float(value) for value in np.quantile(result.runs, [0, 0.5, 1]))
+    least, median, largest = min(result.runs), statistics.median(result.runs), max(result.runs)
     spread = {"least": least, "median": median, "largest": largest}
     # With the Frobenius loss, a history that starts after the first pass means that the runs were made on a sketch.
     on_sketch = result.settings.beta == 2 and result.history[0].passes > 1
     return {"runs": list(result.runs), **spread, "on_sketch": on_sketch}
-
-
-def show_components(components: Sequence[Component]) -> None:
-    """Print the strongest features of components on stdout: a table on a terminal, else a line for each."""
-    console = Console()
-    if not console.is_terminal:
-        for component in components:
-            line = ", ".join(f"{name} {weight}" for name, weight in features_of(component))
-            text = Text(f"{component.name}  {percent(component.share)}  {line}")
-            console.print(text, highlight=False, soft_wrap=True)
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("component", style="bold", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
-    table.add_column("strongest features, each with its part of the component")
-    for component in components:
-        features = [
-            Text.assemble(shortened(name, 40), (f" {weight}", "dim"), no_wrap=True, overflow="ellipsis")
-            for name, weight in features_of(component)
-        ]
-        table.add_row(component.name, percent(component.share), Columns(features or ["none above 0"], padding=(0, 2)))
-    console.print(table)
-
-
-def features_of(component: Component) -> list[tuple[str, str]]:
-    """Return names and weights of the features of a component, with control characters escaped."""
-    return [
-        (f"#{name}" if isinstance(name, int) else printable(name), percent(weight)) for name, weight in component.top
-    ]
-
-
-def printable(name: str) -> str:
-    r"""Return a name with control characters escaped.
-
-    >>> print(printable("CD3\x1b[2J é"))
-    CD3\x1b[2J é
-    """
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
-
-
-def notify(text: str) -> None:
-    """Print a message on stderr."""
-    Console(stderr=True).print(seen(text), highlight=False, markup=False, soft_wrap=True)
-
-
-def fitting(cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """Return the names of the columns of a survey that fit into the width of a terminal.
-
-    >>> fitting({"rank": ["2"], "relative_error": ["0.25"], "loss": ["17.5"], "dispersion": ["1"]}, 20)
-    ['rank', 'relative_error', 'loss']
-    """
-    shown = {name: max(len(HEADS[name]), *map(len, column)) + 2 for name, column in cells.items()}
-    for name in OPTIONAL:
-        if sum(shown.values()) > width and (name != "loss" or "relative_error" in shown):
-            shown.pop(name, None)
-    return list(shown)
-
-
-def show_survey(survey: RankSurvey) -> None:
-    """Print the figures of a survey for every rank, and the suggested rank."""
-    console = Console()
-    if not console.is_terminal:
-        print(survey)
-        return
-    figures, found = survey.table(), survey.suggest()
-    known = [name for name in HEADS if any(value is not None for value in figures[name])]
-    cells = {name: [figure(value) for value in figures[name]] for name in known}
-    shown = fitting(cells, console.width)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in shown:
-        table.add_column(HEADS[name], justify="right", no_wrap=True)
-    for index, rank in enumerate(survey.ranks):
-        style = "bold green" if rank == found.rank else ""
-        table.add_row(*(cells[name][index] for name in shown), style=style)
-    console.print(table)
-    if omitted := [HEADS[name] for name in known if name not in shown]:
-        text = f"A wider terminal also shows {', '.join(omitted)}; --json shows everything."
-        console.print(Text(text, style="dim"))
-    console.print(Text(str(found)))
-    console.print(Text(f"{survey.passes} passes, {survey.seconds:.1f} s.", style="dim"))

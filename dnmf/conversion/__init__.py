@@ -15,7 +15,7 @@ from typing import Any
 
 from dnmf.checkpoint import appearing, check_target
 from dnmf.checks import choice, parse_bytes
-from dnmf.conversion.compressors import Compressor
+from dnmf.choices import Axis, Compressor
 from dnmf.conversion.dense import write_dense
 from dnmf.conversion.job import Job
 from dnmf.conversion.origin import open_origin
@@ -24,9 +24,9 @@ from dnmf.engine.plan import RUNTIME_BYTES
 from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors
 from dnmf.run.open import inputs_of
-from dnmf.sources.base import Axis, Source
+from dnmf.sources.base import Source
 
-__all__ = ["Compressor", "convert"]
+__all__ = ["convert"]
 
 
 @own_errors

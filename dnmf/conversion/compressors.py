@@ -1,6 +1,6 @@
 """Choice of a compressor."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
@@ -8,7 +8,6 @@ from zarr.codecs import BloscCodec, ZstdCodec
 
 # "auto" compresses if this makes a sample at least this many times smaller.
 WORTHWHILE = 3.0
-Compressor = Literal["auto", "none", "zstd", "lz4"]
 
 
 def compressors_for(name: str, sample: Any) -> list[Any] | None:

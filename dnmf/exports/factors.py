@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
 from dnmf.checks import choice
+from dnmf.choices import Axis, Format
 from dnmf.errors import DataError, SettingsError, StoreError, needed
 from dnmf.exports.anndata import PLACES, describe
 from dnmf.inspection.components import component_names
@@ -18,14 +19,14 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.run.result import Result
 from dnmf.run.stored import fitted_of, fitted_result, whole_checkpoint
-from dnmf.sources.base import Axis
 from dnmf.storage.durable import explained
 from dnmf.storage.open_location import full_path
 from dnmf.storage.urls import is_url
 
-Format = Literal["csv", "parquet", "h5ad"]
 # The two tables, and the axis of V to which the rows of each correspond.
 TABLES: dict[str, Axis] = {"W": "rows", "H": "columns"}
+# Suffixes of a table in one file, not of a folder.
+FILES = {".csv", ".parquet", ".tsv", ".txt", ".xls", ".xlsx"}
 # Header of the column of names.
 LABELS = {"rows": "row", "columns": "column"}
 # Numbers to convert to text at once, and numbers in a row group of Parquet.
@@ -82,7 +83,7 @@ def export(
     if is_url(path):
         raise SettingsError(f"path={str(path)!r} is a URL, and an export is written on this machine; give a path.")
     target = full_path(path)
-    if chosen != "h5ad" and target.suffix == f".{chosen}":
+    if chosen != "h5ad" and target.suffix in FILES:
         raise SettingsError(
             f"path={str(path)!r} has the suffix of a file, and {chosen} makes a folder of two tables; name the folder."
         )

@@ -5,16 +5,15 @@ W and H share an arbitrary scale: a column of W may be doubled and the same row 
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dnmf.choices import Axis, By
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.sources.base import Axis
 
 # What the strongest features of a component are chosen by.
-By = Literal["weight", "specificity"]
 Parts = Callable[[Axis], Iterator["Part"]]
 
 

@@ -1,6 +1,7 @@
 """The display of progress that suits the output: a bar on a terminal or in a notebook, or plain lines."""
 
 import html
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from dnmf.run.progress import Bar, Lines, ProgressWatcher
+from dnmf.kernels.blocks.compiling import LOGGER
+from dnmf.run.progress import Bar, ConsoleWatcher, Lines, ProgressWatcher
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.solvers.history import Record, Verdict
 
@@ -33,11 +35,36 @@ def showing(watchers: Any, progress: bool | None) -> Iterator[Watchers]:
     bar = display_for(progress)
     if bar is not None:
         found.append(bar)
-    try:
+    with displayed(bar):
         yield found
+
+
+@contextmanager
+def displayed(watcher: Watcher | None) -> Iterator[Watcher | None]:
+    """Yield the watcher that shows progress; it also prints that functions are compiled, and a bar is removed."""
+    handler, level = Printing(watcher), LOGGER.level
+    if isinstance(watcher, ConsoleWatcher):
+        LOGGER.addHandler(handler)
+        LOGGER.setLevel(logging.INFO)
+    try:
+        yield watcher
     finally:
-        if isinstance(bar, Bar):
-            bar.close()
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        if isinstance(watcher, Bar):
+            watcher.close()
+
+
+class Printing(logging.Handler):
+    """Print the records of a logger as lines of a watcher."""
+
+    def __init__(self, watcher: Any) -> None:
+        super().__init__()
+        self._watcher = watcher
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        self._watcher.line(record.getMessage())
 
 
 def display_for(progress: bool | None) -> Watcher | None:

@@ -8,16 +8,16 @@ from typing import Any, Self, get_args
 import numpy as np
 
 from dnmf.checkpoint.arrays import gather
+from dnmf.choices import Axis, By
 from dnmf.engine.factor import ArrayFactor, Factor, MappedFactor
 from dnmf.errors import SettingsError, needed, unknown
-from dnmf.inspection.components import By, Component, Part, component_names, component_sums, describe_components
+from dnmf.inspection.components import Component, Part, component_names, component_sums, describe_components
 from dnmf.inspection.figures import plot_components
 from dnmf.inspection.summary import feature_axis, other, view_components
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.run.arrays import Rescaled, as_dask, as_numpy, whole
 from dnmf.run.shapes import Shapes
-from dnmf.sources.base import Axis
 from dnmf.sources.dask_array import lazy_product
 from dnmf.sources.names import Names
 

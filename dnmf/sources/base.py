@@ -10,10 +10,11 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
+from dnmf.choices import Axis as Axis
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, work_dtype
@@ -185,9 +186,6 @@ class Layout:
             f"{name}[{at[0]}, {at[1]}]{inside} is {error.value:g}, which is {what}; {name} must hold finite numbers "
             f"of at least 0. Clip, fill or drop such entries first.{hint}"
         )
-
-
-Axis = Literal["rows", "columns"]
 
 
 @runtime_checkable

@@ -11,17 +11,17 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from dnmf.checks import choice
+from dnmf.choices import Axis, Join
 from dnmf.errors import DataError
 from dnmf.sources.addresses import MARK, Address
-from dnmf.sources.base import Axis, Layout
+from dnmf.sources.base import Layout
 from dnmf.sources.unfolding import Unfolded
 from dnmf.storage.paths import absolute
 from dnmf.storage.urls import is_url, without_file_scheme
 
-Join = Literal["inner", "outer"]
 SCHEME = "concat:"
 # Separates the label of a matrix from a name in it.
 SEPARATOR = ":"

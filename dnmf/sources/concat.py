@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dnmf.choices import Axis, Join
 from dnmf.kernels.floats import own_errors
-from dnmf.sources.base import Axis, Source
-from dnmf.sources.collection import Collection, Join
+from dnmf.sources.base import Source
+from dnmf.sources.collection import Collection
 from dnmf.sources.opening import open_matrix
 
 

@@ -49,13 +49,29 @@ class ArraySource(InMemory):
         return self.matrix[:, self.layout.columns(block)]
 
 
+def array_of(given: Any) -> NDArray[Any]:
+    """Return an array, or the one that a list of rows makes.
+
+    Raises
+    ------
+    DataError
+        If the rows are not of one length.
+    """
+    try:
+        return given if isinstance(given, np.ndarray) else np.asarray(given)
+    except ValueError as error:
+        raise DataError(
+            f"V is a {type(given).__name__} whose elements do not make a matrix ({error}); give an array, or a SciPy "
+            "CSR or CSC matrix, as gensim.matutils.corpus2csc makes one of a corpus."
+        ) from error
+
+
 def open_numpy(
-    given: Any, streamed: Axis | None = None, unfolding: Unfolding | None = None
+    array: NDArray[Any], streamed: Axis | None = None, unfolding: Unfolding | None = None
 ) -> ArraySource | UnfoldedSource:
     """Open an array in memory as a matrix, without a copy of the whole."""
     if unfolding is None:
-        return ArraySource(given, streamed)
-    array = given if isinstance(given, np.ndarray) else np.asarray(given)
+        return ArraySource(array, streamed)
     turned, height = array.transpose(unfolding.order), len(unfolding.rows)
     if joins(turned.shape, turned.strides, height):
         source: ArraySource | UnfoldedSource = ArraySource(turned.reshape(unfolding.matrix_shape), streamed)

@@ -9,7 +9,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -56,9 +56,9 @@ class Names:
         Raises
         ------
         DataError
-            If a file cannot be read.
+            If a file cannot be read, or if a collection has no order.
         """
-        return cls(_texts(rows), _texts(columns))
+        return cls(_texts(rows, "row_names"), _texts(columns, "column_names"))
 
     def __bool__(self) -> bool:
         return self.rows is not None or self.columns is not None
@@ -201,9 +201,14 @@ def only_suffixes(names: list[str], others: list[str]) -> bool:
     )
 
 
-def _texts(given: Iterable[Any] | str | Path | None) -> NDArray[Any] | None:
+def _texts(given: Iterable[Any] | str | Path | None, what: str) -> NDArray[Any] | None:
     if given is None:
         return None
+    if isinstance(given, (Mapping, Set)) or not isinstance(given, (Iterable, Path)):
+        raise DataError(
+            f"{what} is a {type(given).__name__}, which is not a list of names; give one name for each of the "
+            f"{what.split('_')[0]}s of V, in their order."
+        )
     names = _read(given) if isinstance(given, (str, Path)) else given
     return np.array([_text(name) for name in names], dtype=object)
 

@@ -24,7 +24,7 @@ from dnmf.sources.formats.zarr_group import location_of, open_array, open_group,
 from dnmf.sources.formats.zip_store import ENDING, METADATA, address_in_zip, is_zip, store_at
 from dnmf.sources.frames import open_dask_frame, open_pandas, open_polars
 from dnmf.sources.joining import open_several, with_weights
-from dnmf.sources.memory import SparseSource, from_sparse, open_numpy, recut, unmasked
+from dnmf.sources.memory import SparseSource, array_of, from_sparse, open_numpy, recut, unmasked
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
@@ -120,7 +120,8 @@ def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfoldin
     if isinstance(V, np.ma.MaskedArray):
         V = unmasked(V, missing)
     if isinstance(V, (np.ndarray, list, tuple)):
-        return open_numpy(V, streamed, unfolding_of(np.shape(V), axes))
+        array = array_of(V)
+        return open_numpy(array, streamed, unfolding_of(array.shape, axes))
     source = SparseSource(V, streamed) if scipy.sparse.issparse(V) else _open_foreign(V, streamed, axes)
     if source is None:
         raise DataError(

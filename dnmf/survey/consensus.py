@@ -7,13 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS
 from dnmf.errors import DataError, SettingsError
 from dnmf.survey.stability import PANEL_ROWS, cosines, silhouettes
-
-# The number of neighbours by which the density of components is measured, as a part of the runs, and their largest mean
-# distance: the defaults of cNMF.
-NEIGHBOURS = 0.3
-DENSITY_THRESHOLD = 0.5
 
 DROPPED = -1
 

@@ -16,7 +16,7 @@ from dnmf.sources.names import Names
 from dnmf.survey.consensus import Consensus, at_scale_of_runs
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class ConsensusResult(Result):
     """The consensus of the runs of a rank of a survey, with all that a result has.
 

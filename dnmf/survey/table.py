@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.run_names import check_same_names, named_in
+from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS
 from dnmf.errors import DataError
 from dnmf.inspection.figures import plot_consensus, plot_silhouettes, plot_survey
 from dnmf.inspection.html import card
@@ -22,7 +23,7 @@ from dnmf.run.watcher import Watch
 from dnmf.settings import Settings
 from dnmf.sources.collection import shown_location
 from dnmf.survey.columns import consensus_matrix, order, tree
-from dnmf.survey.consensus import DENSITY_THRESHOLD, NEIGHBOURS, consensus
+from dnmf.survey.consensus import consensus
 from dnmf.survey.costs import Costs
 from dnmf.survey.criteria import lines_of, row_of
 from dnmf.survey.programmes import ConsensusResult, refit_consensus
@@ -50,15 +51,15 @@ class SurveyModel:
 
     rank: int
     seed: int
-    W: Float
+    W: Float = dataclasses.field(repr=False)
     loss: float
     relative_error: float
     optimality: float
-    labels: NDArray[np.intp]
+    labels: NDArray[np.intp] = dataclasses.field(repr=False)
     sparsity: tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # without slots: the rows of the table are kept
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)  # without slots: the rows of the table are kept
 class RankSurvey:
     """Models of many ranks, seeds and folds, and the criteria for the rank.
 
@@ -98,8 +99,8 @@ class RankSurvey:
     location: str | None
     _transposed: bool
     _best: Mapping[int, Result | str]
-    _costs: Costs = dataclasses.field(default_factory=Costs, repr=False)
-    _header: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    _costs: Costs = dataclasses.field(default_factory=Costs)
+    _header: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rmse: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     mae: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
@@ -255,6 +256,10 @@ class RankSurvey:
 
     def _repr_html_(self) -> str:
         return card("Survey of ranks", self.facts() | ({"store": self.store} if self.store else {}))
+
+    def __repr__(self) -> str:
+        ranks, models = ", ".join(map(str, self.ranks)), len(self.models)
+        return f"<dnmf.RankSurvey: ranks {ranks}, {models} models, {self.passes} passes. {self.suggest()}>"
 
     def __str__(self) -> str:
         return "\n".join([*lines_of(self.table()), str(self.suggest()), f"{self.passes} passes, {self.seconds:.1f} s"])

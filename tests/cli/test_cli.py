@@ -62,7 +62,9 @@ def test_fit_prints_messages_on_stderr(matrix, tmp_path):
 
 def test_fit_warns_that_nothing_is_saved_without_a_store(matrix, tmp_path):
     message = "Results will not be saved; add --store PATH."
-    assert message in run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    told = run("fit", matrix, "--rank", 3, "--max-passes", 2).stderr
+    assert message in told
+    assert f"repeat: dnmf fit {matrix} --rank 3 --max-passes 2 --store run.zarr\n" in told
     assert message not in run("fit", matrix, "--rank", 3, "--max-passes", 2, "--store", tmp_path / "run.zarr").stderr
     assert message not in run("fit", matrix, "--rank", 3, "--solver", "hasl").stderr
     assert message not in run("fit", tmp_path / "none.zarr", "--rank", 3).stderr
@@ -70,14 +72,14 @@ def test_fit_warns_that_nothing_is_saved_without_a_store(matrix, tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "function", "store"),
-    [("fit --rank 3", "app.api.factorize", "run.zarr"), ("rank --ranks 2:4", "commands.select_rank", "survey.zarr")],
+    [("fit --rank 3", "factorize", "run.zarr"), ("rank --ranks 2:4", "select_rank", "survey.zarr")],
 )
 def test_a_run_without_a_store_that_is_stopped_prints_the_command_with_a_store(command, function, store, monkeypatch):
     def interrupted(*given, **options):
         os.kill(os.getpid(), signal.SIGINT)
         raise Interrupted
 
-    monkeypatch.setattr(f"dnmf.cli.{function}", interrupted)
+    monkeypatch.setattr(dnmf, function, interrupted)
     name, *options = command.split()
     ended = run(name, "my V.npy", *options)
     assert ended.exit_code == 130
@@ -374,3 +376,11 @@ def test_a_graph_is_an_option_of_fit_resume_transform_and_a_survey(matrix, tmp_p
     assert ended.exit_code == 0, ended.output
     assert "held-out error at rank 3" in ended.stdout
     assert "suggested" in ended.stdout
+
+
+def test_help_and_completion_import_no_slow_package():
+    code = "import sys, dnmf.cli.app; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert loaded & {"dask", "distributed", "numba", "numpy", "pandas", "rich", "scipy", "sklearn", "zarr"} == set()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import threadpoolctl
+from distributed import Client
 from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, stored, until
 
 import dnmf
@@ -445,3 +446,10 @@ def test_a_scheduler_that_does_not_answer_is_told():
         pytest.raises(ClusterError, match=r"tcp://127.0.0.1:9 could not be reached .*give the address that it prints"),
     ):
         dnmf.factorize(V, 3, client="tcp://127.0.0.1:9")
+
+
+def test_the_current_client_of_a_cluster_stays_open(cluster):
+    with Client(cluster) as current:
+        options = {"rank": 3, "max_passes": 2, **PLAIN}
+        assert_same_bits(dnmf.factorize(V, client=cluster, **options), dnmf.factorize(V, client="threads", **options))
+        assert current.status == "running"

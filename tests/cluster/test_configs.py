@@ -385,9 +385,9 @@ def test_the_commands_of_the_readme_are_commands_of_dnmf():
 
 
 def test_the_command_prints_every_file():
-    names = CliRunner().invoke(main, ["cluster-config"]).stdout.splitlines()
-    assert {line.split()[0] for line in names} == {path.stem for path in CONFIGS.iterdir()}
-    assert all(len(line.split()) > 2 for line in names)
+    listed = re.findall(r"^([\w-]+)  +(\w.+)$", CliRunner().invoke(main, ["cluster-config"]).stdout, re.MULTILINE)
+    assert {name for name, _ in listed} == {path.stem for path in CONFIGS.iterdir()}
+    assert all(len(purpose.split()) > 1 for _, purpose in listed)
     for path in CONFIGS.iterdir():
         assert CliRunner().invoke(main, ["cluster-config", path.name]).stdout == path.read_text()
         assert CliRunner().invoke(main, ["cluster-config", path.stem]).stdout == path.read_text()

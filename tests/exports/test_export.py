@@ -154,6 +154,8 @@ def test_exports_that_cannot_be_are_refused_in_sentences(tmp_path):
         dnmf.export(result, "s3://bucket/out")
     with pytest.raises(SettingsError, match="has the suffix of a file, and csv makes a folder of two tables; name"):
         dnmf.export(result, tmp_path / "W.csv")
+    with pytest.raises(SettingsError, match="has the suffix of a file"):
+        dnmf.export(result, tmp_path / "W.xlsx")
 
 
 @pytest.mark.parametrize(

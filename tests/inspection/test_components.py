@@ -122,6 +122,18 @@ def test_the_command_prints_a_line_for_each_component(tmp_path):
 EVIL = ["\x1b[2J\x1b]0;mine\x07", "[red]not red[/red]", "two\nlines", "\u202ebackwards", "n" * 500, ""]
 
 
+def test_the_command_ranks_features_by_specificity(tmp_path):
+    V = np.outer([1.0, 1, 0, 0], [9, 5, 0, 0]) + np.outer([0.0, 0, 1, 1], [9, 0, 5, 0])
+    store = dnmf.factorize(V, 2, seed=1, column_names=["both", "one", "two", "none"]).save(tmp_path / "run.zarr")
+
+    def strongest(*options):
+        lines = CliRunner().invoke(main, ["top", store, "-n", "1", "--json", *options]).stdout.splitlines()
+        return {json.loads(line)["top"][0][0] for line in lines}
+
+    assert strongest() == {"both"}
+    assert strongest("--by", "specificity") == {"one", "two"}
+
+
 def test_names_are_shown_as_they_are_and_move_no_cursor(tmp_path, monkeypatch):
     dnmf.factorize(np.ones((6, 6)), 1, max_passes=2, store=tmp_path / "run.zarr", column_names=EVIL)
     (line,) = show(tmp_path / "run.zarr")

@@ -1,5 +1,6 @@
 """Machine code is kept where this process may write, and where there is no such place, it is compiled again."""
 
+import io
 import os
 import stat
 import subprocess
@@ -9,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numba.core import caching
+from rich.console import Console
 
 from dnmf.kernels.blocks import compiling
 from dnmf.kernels.blocks.compiling import cache_of, compiled, temporary_folder
+from dnmf.run.display import displayed
+from dnmf.run.progress import Lines
 
 
 def dot(a, b):
@@ -123,3 +127,14 @@ def test_functions_from_the_cache_give_the_bits_of_those_just_compiled(tmp_path)
     first, second = (subprocess.check_output([sys.executable, "-c", code], env=environment) for _ in range(2))
     assert list(tmp_path.rglob("exact_columns*.nbc"))
     assert first == second
+
+
+def test_a_display_says_once_that_functions_are_compiled_and_not_when_they_are_loaded(nowhere):
+    compiling.announce.cache_clear()
+    for expected in (1, 0):
+        lines = Lines(Console(file=io.StringIO(), width=200))
+        with displayed(lines):
+            assert compiled(dot, set())(A, B) == compiled(dot, set())(A, B) == A @ B
+        assert lines.console.file.getvalue().count("Functions are compiled, which takes up to a minute") == expected
+        compiling.announce.cache_clear()
+    assert compiling.LOGGER.handlers == []

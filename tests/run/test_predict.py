@@ -1,13 +1,17 @@
 """Predictions and recommendations, against W @ H in NumPy."""
 
+import json
+
 import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from click.testing import CliRunner
 from runs import factors
 
 import dnmf
+from dnmf.cli.app import main
 from dnmf.errors import DataError, DataWarning, SettingsError
 
 RNG = np.random.default_rng(0)
@@ -124,3 +128,28 @@ def test_a_recommendation_of_something_else_is_refused(result):
     for options, sentence in (({"n": 0}, "n=0 is not allowed"), ({"axis": "row"}, "axis='row' is not known")):
         with pytest.raises(SettingsError, match=sentence):
             result.recommend([0], **options)
+
+
+def test_the_commands_print_what_the_functions_return(named, result, tmp_path):
+    def printed(*command):
+        ended = CliRunner().invoke(main, [str(word) for word in command])
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout.splitlines()
+
+    store, plain = named.save(tmp_path / "named.zarr"), result.save(tmp_path / "plain.zarr")
+    (tmp_path / "pairs.csv").write_text("who,what,stars\np2,film 4,5\np9,film 0,1\n")
+    header, *lines = printed("predict", store, tmp_path / "pairs.csv")
+    assert header == "who,what,stars,prediction"
+    expected = [f"{value:.6g}" for value in named.predict([("p2", "film 4"), ("p9", "film 0")])]
+    assert lines == [f"p2,film 4,5,{expected[0]}", f"p9,film 0,1,{expected[1]}"]
+    (tmp_path / "places.csv").write_text("row,column\n2,4\n")
+    assert printed("predict", plain, tmp_path / "places.csv")[1] == f"2,4,{result.predict([(2, 4)])[0]:.6g}"
+
+    best = [json.loads(line) for line in printed("recommend", store, "p2", "p9", "-n", 3, "--json")]
+    assert [one["name"] for one in best] == ["p2", "p9"]
+    assert [[tuple(item) for item in one["best"]] for one in best] == dnmf.recommend(named, ["p2", "p9"], 3)
+    items = ", ".join(f"{place} {score:.4g}" for place, score in dnmf.recommend(result, 7, 2)[0])
+    assert printed("recommend", plain, "7", "-n", 2) == [f"7  {items}"]
+    assert len(printed("recommend", plain, "--axis", "columns")) == 70
+    empty = CliRunner().invoke(main, ["predict", store, "-"], input="who\n")
+    assert (empty.exit_code, "PAIRS is not a CSV table with a header" in empty.stderr) == (2, True)

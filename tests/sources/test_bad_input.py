@@ -269,3 +269,9 @@ def test_masked_blocks_are_refused():
     masked = da.from_array(V, chunks=(-1, 5)).map_blocks(np.ma.masked_less, 0.1)
     with pytest.raises(DataError, match="V has masked blocks, and every entry of V counts"):
         dnmf.factorize(masked, 2)
+
+
+def test_a_list_of_rows_of_different_lengths_is_refused():
+    corpus = [[(0, 1), (3, 2)], [(1, 1)]]
+    with pytest.raises(DataError, match=r"V is a list whose elements do not make a matrix .*; give an array, or"):
+        dnmf.factorize(corpus, 1)

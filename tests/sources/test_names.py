@@ -531,3 +531,9 @@ def test_the_command_line_warns_of_names_in_another_order(tmp_path):
     (tmp_path / "genes.txt").write_text("\n".join(GENES))
     named = [*words, "--axis", "rows", "--overwrite", "--column-names", str(tmp_path / "genes.txt")]
     assert CliRunner().invoke(main, named).exit_code == 0
+
+
+@pytest.mark.parametrize("names", [{"b": 1, "a": 0, "c": 2}, {"a", "b", "c"}, 3], ids=["mapping", "set", "number"])
+def test_names_without_an_order_are_refused(names):
+    with pytest.raises(DataError, match=r"column_names is a \w+, which is not a list of names; give one name for each"):
+        dnmf.factorize(np.ones((4, 3)), 1, column_names=names)

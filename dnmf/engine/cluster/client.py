@@ -39,8 +39,10 @@ def connected(client: Any) -> Iterator[Any]:
         with at_address(client, None, None, None) as found:
             yield found
     elif hasattr(client, "scheduler_address") and hasattr(client, "get_client"):
+        from distributed import Client
+
         try:
-            own = client.get_client()
+            own = Client(client, set_as_default=False)  # get_client may return that of the user, which stays open
         except RuntimeError as error:
             raise ClusterError(f"The cluster that client= names cannot be used ({error}); {RUNNING}.") from error
         with own as found:

@@ -1,5 +1,7 @@
 """Compile functions, and cache their machine code in a folder that this process may write."""
 
+import functools
+import logging
 import os
 import stat
 import tempfile
@@ -12,20 +14,31 @@ import numba
 from numba import config
 from numba.core.caching import FunctionCache
 
+LOGGER = logging.getLogger("dnmf.kernels")
+
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
     """Numba's cache; where its folder is full, read-only or damaged, functions are compiled again."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for a signature, or None where it cannot be read."""
+        found = None
         with suppress(Exception):  # of a damaged file, pickle raises nearly anything
-            return super().load_overload(sig, target_context)
-        return None
+            found = super().load_overload(sig, target_context)
+        if found is None:
+            announce()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write the machine code for a signature, if possible."""
         with suppress(Exception):  # it reads the index before, which may be damaged
             super().save_overload(sig, data)
+
+
+@functools.cache
+def announce() -> None:
+    """Log, once in a process, that functions are compiled: the first run of a kind takes much longer than the next."""
+    LOGGER.info("Functions are compiled, which takes up to a minute; their machine code is kept for later runs.")
 
 
 def compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:

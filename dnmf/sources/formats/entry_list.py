@@ -170,7 +170,7 @@ def _warn_of_gaps(entries: Entries, shape: tuple[int, int], places: tuple[NDArra
     if gaps:
         facts = [f"{shape[axis]} {('rows', 'columns')[axis]}, of which {found[axis]} have entries" for axis in gaps]
         warn(
-            f"{entries.address} has {' and '.join(facts)}: its numbers are read as positions from 0, and look like "
+            f"{entries.address} has {', and '.join(facts)}: its numbers are read as positions from 0, and look like "
             f"ids; {entries.naming(gaps)}.",
             DataWarning,
         )
