@@ -13,11 +13,14 @@ from dnmf.cli.exit import Commands
 from dnmf.cli.joining import again, matrix_argument
 from dnmf.cli.options import (
     ARRAYS,
+    RANK,
     PathOrUrl,
     cluster_options,
     data_options,
     given,
     json_option,
+    layer_of,
+    layer_option,
     matrix_options,
     option,
     parse_sizes,
@@ -61,7 +64,7 @@ main.add_command(examples)
 
 @main.command()
 @matrix_argument()
-@click.option("--rank", type=int, required=True, help="Number of components.")
+@click.option("--rank", type=RANK, required=True, help="Number of components, or the ranks of several layers.")
 @option(
     "--store",
     type=PathOrUrl(),
@@ -76,7 +79,7 @@ main.add_command(examples)
 @cluster_options
 def fit(
     matrix: Any,
-    rank: int,
+    rank: int | list[int],
     store: str | None,
     overwrite: bool,
     steps: tuple[str, ...],
@@ -141,9 +144,9 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
 
 @main.command()
 @matrix_argument("path")
-@click.option("--rank", type=int, help="Rank of the run to plan.")
+@click.option("--rank", type=RANK, help="Rank of the run to plan.")
 @setting_options("memory_limit", "threads")
-def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | None) -> None:
+def info(path: Any, rank: int | list[int] | None, memory_limit: str | None, threads: int | None) -> None:
     """Describe PATH: a matrix or several, a run, or a survey.
 
     With --rank, also show the plan of a run on the matrix.
@@ -163,20 +166,21 @@ def info(path: Any, rank: int | None, memory_limit: str | None, threads: int | N
     help="rows: W of new rows; columns: H of new columns. By default derived from the shape or the names of MATRIX.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a matrix or factor written by dnmf.")
+@layer_option
 @data_options("weights", "row_names", "column_names")
 @option(
     "--edges", type=PathOrUrl(), help="Weights of edges from the new rows or columns to those of the run.", group="Data"
 )
 @setting_options("memory_limit", "threads")
 @cluster_options
-def transform(store: str, matrix: Any, out: str, where: dict[str, Any], **options: Any) -> None:
+def transform(store: str, matrix: Any, out: str, layer: int | None, where: dict[str, Any], **options: Any) -> None:
     """Compute the factor of a new MATRIX by a run in STORE.
 
     The factor is W of new rows, or H of new columns. The other factor is that of the run; if both have names, it is
     brought into the order of MATRIX.
     """
     with chosen_cluster(**where) as client:
-        factor = dnmf.transform(store, matrix, out=out, client=client, **options)
+        factor = dnmf.transform(layer_of(store, layer), matrix, out=out, client=client, **options)
     notify(f"The factor, {factor.shape[0]} × {factor.shape[1]}, is in {out}.")
 
 

@@ -46,6 +46,8 @@ class Ranks(click.ParamType):  # type: ignore[type-arg]  # it takes none before 
         return ranks
 
 
+# Options of a run that a survey does not have.
+OF_A_RUN = ("n_runs", "max_seconds", "target_weight", "layer_weights", "layered")
 HOLDOUT = "Entries to hold out: bicross, speckled, auto, or a .npy or .npz file of pairs or of a mask."
 
 
@@ -61,7 +63,7 @@ HOLDOUT = "Entries to hold out: bicross, speckled, auto, or a .npy or .npz file 
 @option("--overwrite", is_flag=True, help="Replace an existing survey and start a new one.", group="Store")
 @matrix_options
 @data_options("weights", "graph_W", "graph_H")
-@setting_options(*(name for name in OPTIONS if name not in ("n_runs", "max_seconds", "target_weight")))
+@setting_options(*(name for name in OPTIONS if name not in OF_A_RUN))
 @json_option("Write one JSON object per pass and per rank to stdout.")
 @cluster_options
 def rank(

@@ -9,7 +9,7 @@ from dnmf.checkpoint import Store, header, is_store, read_names
 from dnmf.cli.lines import summary
 from dnmf.cli.streams import notify
 from dnmf.engine.plan import amount
-from dnmf.run.open import plan_of
+from dnmf.run.open import open_for, plan_of
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
@@ -17,7 +17,7 @@ from dnmf.sources.joining import join_in, parts_described
 from dnmf.survey import is_survey
 
 
-def describe(path: Any, rank: int | None, **options: Any) -> None:
+def describe(path: Any, rank: int | list[int] | None, **options: Any) -> None:
     """Print facts about a matrix, a run or a survey; with a rank, also the plan of a run with these options."""
     if isinstance(path, str) and is_store(path):
         click.echo(describe_store(path))
@@ -44,6 +44,7 @@ def describe(path: Any, rank: int | None, **options: Any) -> None:
     click.echo(summary(path if join is None else "A join", facts))
     if rank is not None:
         settings = Settings.from_options({"rank": rank, **options})
+        layout = open_for(path, settings).layout if settings.layers else layout
         planned = str(plan_of(layout, settings)).splitlines()
         click.echo("\n".join(["", f"A run at rank {rank}", *(f"  {line}" for line in planned[1:])]))
 

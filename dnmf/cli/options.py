@@ -116,8 +116,8 @@ def setting_options(*names: str, defaults: bool = True) -> Callable[[Function], 
                 text += f"  [default: {_shown(of)}]"
             metavar = of.metadata.get("metavar", "NAME") if kind is str else None
             chosen = {
-                "type": Numbers() if name in PENALTIES else kind,
-                "metavar": metavar,
+                "type": LIST_OPTIONS.get(name, kind),
+                "metavar": None if name in LIST_OPTIONS else metavar,
                 "group": of.metadata["group"],
                 "shell_complete": functools.partial(_starting, words=words_in(kind_of(of))),
             }
@@ -162,19 +162,53 @@ class PathOrUrl(click.ParamType):  # type: ignore[type-arg]  # as Numbers
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
-    """A number, or one for every component with commas between them: `0.1` or `0.1,0,2`."""
+    """A number, or several with commas between them: `0.1` or `0.1,0,2`; or one of some words."""
 
     name = "NUMBER[,…]"
 
+    def __init__(
+        self, kind: type = float, advice: str = "one for every component, as 0.1,0,2", words: Any = ()
+    ) -> None:
+        self.kind, self.advice, self.words = kind, advice, words
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number or the list."""
-        if not isinstance(value, str):
+        if not isinstance(value, str) or value in self.words:
             return value
         try:
-            numbers = [float(part) for part in value.split(",")]
+            numbers = [self.kind(part) for part in value.split(",")]
         except ValueError:
-            self.fail(f"{value!r} is not allowed; give a number, or one for every component, as 0.1,0,2.", param, ctx)
+            given = "".join(f"{word}, " for word in self.words)
+            self.fail(f"{value!r} is not allowed; give {given}a number, or {self.advice}.", param, ctx)
         return numbers if len(numbers) > 1 else numbers[0]
+
+
+RANK = Numbers(int, "the ranks of several layers, as 100,49,25")
+LIST_OPTIONS = {
+    **dict.fromkeys(PENALTIES, Numbers()),
+    "layer_weights": Numbers(float, "one for every layer, as 1,0.5,0.5", ("greedy",)),
+}
+
+
+def layer_option(function: Function) -> Function:
+    """Give a command the option that chooses a layer of a run of several."""
+    text = "Number of a layer, from 1 on, of a run of several; by default the last one."
+    return click.option("--layer", type=click.IntRange(min=1), help=text)(function)
+
+
+def layer_of(store: str, layer: int | None) -> Any:
+    """Return the result of a layer of the run in a store, or the store for the last one."""
+    if layer is None:
+        return store
+    import dnmf
+
+    layers = dnmf.load(store).layers
+    if layer > len(layers):
+        has = f"{len(layers)} layers" if layers else "one layer"
+        raise click.BadParameter(
+            f"{store} has {has}; leave --layer out, or give a smaller number.", param_hint="--layer"
+        )
+    return layers[layer - 1]
 
 
 def words_in(kind: Any) -> list[str]:

@@ -11,7 +11,16 @@ import click
 
 import dnmf
 from dnmf.choices import Axis, By, Format, Units
-from dnmf.cli.options import Command, PathOrUrl, cluster_options, json_option, option, setting_options
+from dnmf.cli.options import (
+    Command,
+    PathOrUrl,
+    cluster_options,
+    json_option,
+    layer_of,
+    layer_option,
+    option,
+    setting_options,
+)
 from dnmf.cli.streams import notify
 from dnmf.cli.terminal import chosen_cluster, watching
 from dnmf.errors import seen
@@ -32,9 +41,12 @@ from dnmf.errors import seen
     show_default=True,
     help="Features that are strong, or strong in one component and weak in the others.",
 )
+@layer_option
 @json_option("Write one JSON object per component to stdout.")
-def top(store: str, n: int, axis: Axis | None, by: By, as_json: bool) -> None:
+def top(store: str, n: int, axis: Axis | None, by: By, layer: int | None, as_json: bool) -> None:
     """Show the strongest features of the components in STORE.
+
+    Of several layers, show what each component of the last one is made of, unless --layer chooses one.
 
     The share of a component is its part of the sum of WH; the figure next to a feature is its part of the sum of the
     component. Neither depends on the scale of W and H.
@@ -42,7 +54,10 @@ def top(store: str, n: int, axis: Axis | None, by: By, as_json: bool) -> None:
     from dnmf.cli.tables import show_components
     from dnmf.run.stored import whole_checkpoint
 
-    components = whole_checkpoint(lambda: dnmf.load(store).components(n, axis, by=by))
+    if layer is None and axis is None and not as_json and (found := whole_checkpoint(lambda: dnmf.load(store))).layers:
+        click.echo("\n".join(map(str, found.hierarchy(n))))
+        return
+    components = whole_checkpoint(lambda: loaded(layer_of(store, layer)).components(n, axis, by=by))
     if as_json:
         for component in components:
             click.echo(json.dumps(dataclasses.asdict(component), allow_nan=False))
@@ -61,13 +76,14 @@ def top(store: str, n: int, axis: Axis | None, by: By, as_json: bool) -> None:
 )
 @click.option("--format", type=click.Choice(get_args(Format)), help="By default h5ad if --out ends in .h5ad, else csv.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing export.")
-def export(store: str, out: str, format: Format | None, overwrite: bool) -> None:
+@layer_option
+def export(store: str, out: str, format: Format | None, overwrite: bool, layer: int | None) -> None:
     """Write the factors in STORE for other programs.
 
     csv and parquet make a folder of two tables: W has a row for each row of the matrix, and H, transposed, one for each
     column. h5ad makes an AnnData with W in obsm and H in varm. All include the names of rows and columns.
     """
-    notify(f"The factors are in {dnmf.export(store, out, format=format, overwrite=overwrite)}.")
+    notify(f"The factors are in {dnmf.export(layer_of(store, layer), out, format=format, overwrite=overwrite)}.")
 
 
 @click.command(cls=Command)
@@ -159,6 +175,11 @@ def recommend(
             click.echo(json.dumps({"name": label, "best": items}, allow_nan=False))
         else:
             click.echo(seen(f"{label}  {', '.join(f'{name} {value:.4g}' for name, value in items)}"))
+
+
+def loaded(given: Any) -> Any:
+    """Return a result, loaded from its store if that is given."""
+    return dnmf.load(given) if isinstance(given, str) else given
 
 
 def known(given: Sequence[str], names: Any) -> list[Any]:

@@ -180,6 +180,10 @@ def print_result(result: "Result", as_json: bool = False) -> None:
         notify(f"The best of {len(result.runs)} runs, whose losses{where} are {losses}.")
     error = "" if result.relative_error is None else f", relative error {result.relative_error:.6f}"
     notify(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
+    if result.layers:
+        of = "losses" if result.relative_error is None else "relative errors"
+        each = [layer.loss if layer.relative_error is None else layer.relative_error for layer in result.layers]
+        notify(f"The {of} of the layers are {', '.join(f'{figure:.6g}' for figure in each)}.")
     if result.store:
         notify(f"W and H are in {result.store}.")
     else:
