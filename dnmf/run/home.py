@@ -150,7 +150,7 @@ class ClusterHome(LocalHome):
         """Let the workers write H to the temporary folder, and return it from there."""
         layout = self.layout
         path = self.spill() / f"pass-{state.passes}"
-        write_long(path, state.H, layout.bounds, self.plan.rank, layout.work_dtype, layout.transposed)
+        write_long(path, state.H, layout.bounds, state.W.shape[1], layout.work_dtype, layout.transposed)
         self._delete_saved()
         self._saved = path
         return StoredFactor.at(path, layout.bounds, layout.transposed)
