@@ -166,6 +166,19 @@ class NeighbourSums(Factor):
         return out
 
 
+def curvature_of(rule: Rule, shape: tuple[int, int], totals: Stats | None) -> float:
+    """Return the curvature of the loss at V of a shape, for which λ = 1 pulls as hard as the data.
+
+    It is ω v^(β − 2), with the mean weight ω of an entry and the weighted mean v of V, from its `totals`; 1 for the
+    Frobenius loss of all entries, which needs none.
+    """
+    if isinstance(rule, Quadratic) or totals is None or not (totals.mass > 0 and totals.weight > 0):
+        return 1.0
+    beta = rule.beta if isinstance(rule, Divergence) else 2.0
+    share = totals.weight / (shape[0] * shape[1])
+    return float(share * (totals.mass / totals.weight) ** (beta - 2))
+
+
 class Coupled:
     """The coupling of a run, with the factors that its passes read.
 
@@ -187,20 +200,10 @@ class Coupled:
         self._penalties: Factor | None = None
 
     def curvature(self, known: float, rule: Rule, stats: Stats | None = None) -> float:
-        """Return the curvature of the loss at V, for which λ = 1 pulls as hard as the data; 0 if it is not yet known.
-
-        It is ω v^(β − 2), with the mean weight ω of an entry and the weighted mean v of V; 1 for the Frobenius loss of
-        all entries. It is known after the first pass.
-        """
-        if isinstance(rule, Quadratic):
-            return 1.0
-        if known or stats is None:
+        """Return the curvature of the loss at V; 0 if it is not yet known, which it is after the first pass."""
+        if known or (stats is None and not isinstance(rule, Quadratic)):
             return known
-        beta = rule.beta if isinstance(rule, Divergence) else 2.0
-        if not (stats.mass > 0 and stats.weight > 0):
-            return 1.0
-        share = stats.weight / (self._layout.shape[0] * self._layout.shape[1])
-        return float(share * (stats.mass / stats.weight) ** (beta - 2))
+        return curvature_of(rule, self._layout.shape, stats)
 
     def strength(self, graph: Graph | None, curvature: float, weight: float | None = None) -> float:
         """Return μ, the weight λ times the curvature, for degrees with the mean 1; 0 without a graph."""
