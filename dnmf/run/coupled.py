@@ -101,13 +101,13 @@ def couple(
             pull, value = pull_of(target, settings.target_weight)
             penalty, constant = penalty.plus(pull), constant + value
         penalties[factor] = penalty if factor == "H" else _transposed(penalty)
-    if settings.graph_weight == 0:
-        graphs.clear()
+    weights = dict(zip("WH", settings.graph_weights, strict=True))
+    graphs = {factor: graph for factor, graph in graphs.items() if weights[factor] > 0}
     if not graphs and not arrays:
         return None, origins
     short, long = "HW" if layout.transposed else "WH"
     coupling = Coupling(
-        graphs.get(short), graphs.get(long), settings.graph_weight, penalties[short], penalties[long], constant
+        graphs.get(short), graphs.get(long), weights[short], weights[long], penalties[short], penalties[long], constant
     )
     return coupling, origins
 

@@ -59,10 +59,11 @@ class Joined:
             raise SettingsError(
                 "edges need factors of one scale, and the fit is of a join with weights; leave edges out."
             )
-        count = source.layout.user_shape[0 if axis == "rows" else 1]
-        matrix = open_edges(edges, (count, result.shape[0 if axis == "rows" else 1]))
+        along = 0 if axis == "rows" else 1
+        count, weight = source.layout.user_shape[along], result.settings.graph_weights[along]
+        matrix = open_edges(edges, (count, result.shape[along]))
         degree = float(matrix.sum()) / count
-        return cls(matrix, whole(result, axis), result.settings.graph_weight / degree if degree > 0 else 0.0)
+        return cls(matrix, whole(result, axis), weight / degree if degree > 0 else 0.0)
 
     def load(self, load: Load, rank: int) -> Load:
         """Return the load with the fitted factor, the edges, and the rows that a block needs."""

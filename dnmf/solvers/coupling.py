@@ -53,8 +53,8 @@ class Coupling:
     ----------
     graph_W, graph_H
         Graphs between the rows and between the columns, or None.
-    weight
-        λ, the weight of both.
+    weight_W, weight_H
+        λ of each.
     penalty_W, penalty_H
         Penalties of Wᵀ (r, m) and of H (r, n) with arrays.
     constant
@@ -63,7 +63,8 @@ class Coupling:
 
     graph_W: Graph | None = None
     graph_H: Graph | None = None
-    weight: float = 1.0
+    weight_W: float = 1.0
+    weight_H: float = 1.0
     penalty_W: Penalty = NO_PENALTY
     penalty_H: Penalty = NO_PENALTY
     constant: float = 0.0
@@ -128,6 +129,8 @@ class Coupled:
     def __init__(self, coupling: Coupling, engine: Engine, room: Room) -> None:
         self.coupling, self.engine, self.room = coupling, engine, room
         self._layout = engine.source.layout
+        graphs = coupling.graph_W, coupling.graph_H
+        self._degrees = [np.inf if graph is None else graph.mean_degree() for graph in graphs]
         self._rows: Float | None = None
         self._held: Callable[[], Factor | None] = lambda: None
         self._penalties: Factor | None = None
@@ -139,10 +142,14 @@ class Coupled:
             return known
         return curvature_of(rule, self._layout.shape, stats)
 
-    def strength(self, graph: Graph | None, curvature: float, weight: float | None = None) -> float:
-        """Return μ, the weight λ times the curvature, for degrees with the mean 1; 0 without a graph."""
-        weight = self.coupling.weight if weight is None else weight
-        return 0.0 if graph is None else weight * curvature / graph.mean_degree()
+    def strengths(self, curvature: float, weight: float | None = None) -> tuple[float, float]:
+        """Return μ of the graphs of W and of H, 0 without one: λ times the curvature, for a mean degree of 1.
+
+        `weight` is another λ of both.
+        """
+        own = (self.coupling.weight_W, self.coupling.weight_H) if weight is None else (weight, weight)
+        one, two = (given * curvature / degree for given, degree in zip(own, self._degrees, strict=True))
+        return one, two
 
     def input(self, H: Factor, rows: int, *between: Factor, here: bool = False) -> Factor:
         """Return H (rows, n), other factors, and the rows below them, as a pass reads it; `here` in this process."""
@@ -157,8 +164,7 @@ class Coupled:
 
     def visiting(self, rule: Rule, W: Float, curvature: float, weight: float | None = None) -> Rule:
         """Return the rule for the visits of a pass at W (m, r): the graph of rows gives every component of H an l2."""
-        graph = self.coupling.graph_W
-        strength = self.strength(graph, curvature, weight)
+        graph, (strength, _) = self.coupling.graph_W, self.strengths(curvature, weight)
         if graph is None or strength == 0:
             return rule
         lengths = Penalty(l2=strength * graph.roughness(np.ascontiguousarray(W))[:, None])
@@ -171,7 +177,7 @@ class Coupled:
 
         `squares` are the squared lengths of the columns of its W (r,).
         """
-        scale = self.strength(self.coupling.graph_H, curvature, weight) * squares if self._pulls(H) else None
+        scale = self.strengths(curvature, weight)[1] * squares if self._pulls(H) else None
         return Below(rows, own, *self.coupling.rows_below, scale)
 
     def roughness(self, H: Factor, rows: int) -> Vector:
@@ -186,14 +192,14 @@ class Coupled:
         self, rule: Rule, stats: Penalised, roughness: Vector, curvature: float, weight: float | None = None
     ) -> Rule:
         """Return the rule that updates W after a pass, given the roughness of the new H (r,); complete the sums."""
-        coupling = self.coupling
-        lengths = Penalty(l2=self.strength(coupling.graph_H, curvature, weight) * roughness[:, None])
+        coupling, (mu_W, mu_H) = self.coupling, self.strengths(curvature, weight)
+        lengths = Penalty(l2=mu_H * roughness[:, None])
         stats.penalty += coupling.constant
         penalty = CoupledPenalty(
             rule.penalty_W.plus(coupling.penalty_W),
             lengths,
             coupling.graph_W,
-            self.strength(coupling.graph_W, curvature, weight),
+            mu_W,
             not coupling.penalty_H.none,
         )
         return altered(rule, penalty_W=penalty)
