@@ -85,8 +85,10 @@ def couple(
         factor = name[-1]
         if name in GRAPHS:
             located = located_graph(given[name], V)
-            size = rows if factor == "W" else columns
-            graphs[factor] = open_graph(located, size, name, partial(map_large, limit=memory_of(settings)))
+            size, axis = (rows, "rows") if factor == "W" else (columns, "columns")
+            nodes = getattr(layout.names, axis), getattr(names, axis)
+            mapped = partial(map_large, limit=memory_of(settings))
+            graphs[factor] = open_graph(located, size, name, mapped, nodes)
             digest = digest_of_graph(graphs[factor])
             location = str(Address.of(located)) if isinstance(located, (str, Path)) else None
         else:
@@ -112,13 +114,23 @@ def couple(
     return coupling, origins
 
 
-def map_large(source: Source, name: str, limit: int) -> Graph | None:
+def map_large(source: Source, name: str, moved: bool, limit: int) -> Graph | None:
     """Return the graph of a source that is too large for the memory `limit`, from temporary files; or None.
 
     To make it symmetric in memory takes some `COPIES` of it.
+
+    Raises
+    ------
+    DataError
+        If it is that large, and its nodes are to be `moved` into another order.
     """
     if not source.layout.sparse or COPIES * source.layout.stored_bytes <= limit:
         return None
+    if moved:
+        raise DataError(
+            f"{name} has other nodes than V or another order of them, and is too large to be reordered in memory; "
+            "write it in the order of V, or raise memory_limit."
+        )
     folder = SpillFolder()
     return mapped_graph(source, folder.path, name, folder)
 

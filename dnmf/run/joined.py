@@ -22,6 +22,7 @@ from dnmf.run.arrays import whole
 from dnmf.run.result import Result
 from dnmf.solvers.coupling import curvature_of
 from dnmf.sources import Source
+from dnmf.sources.alignment import aligned
 from dnmf.sources.base import Axis, Layout
 from dnmf.sources.graphs import open_edges
 
@@ -61,7 +62,8 @@ class Joined:
             )
         along = 0 if axis == "rows" else 1
         count, weight = source.layout.user_shape[along], result.settings.graph_weights[along]
-        matrix = open_edges(edges, (count, result.shape[along]))
+        names = getattr(source.layout.names, axis), getattr(result.names, axis)
+        matrix = open_edges(aligned(edges, names, "edges"), (count, result.shape[along]))
         degree = float(matrix.sum()) / count
         return cls(matrix, whole(result, axis), weight / degree if degree > 0 else 0.0)
 

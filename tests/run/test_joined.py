@@ -1,12 +1,14 @@
 """New rows and columns that are joined to those of a fit, solved as SciPy solves them."""
 
 import numpy as np
+import pandas
 import pytest
 import scipy.sparse as sp
 from naive import divergence
 from scipy.optimize import minimize, nnls
 
 import dnmf
+from dnmf.errors import DataWarning
 
 rng = np.random.default_rng(2)
 V, NEW = rng.random((8, 20)), rng.random((8, 5))
@@ -35,6 +37,14 @@ def test_new_ones_are_pulled_to_their_neighbours(transposed):
     W, H = np.asarray(fit.W), np.asarray(fit.H)
     W, H, found = (H.T, W.T, np.asarray(found).T) if transposed else (W, H, np.asarray(found))
     np.testing.assert_allclose(found, expected(NEW, W, H, EDGES, 0.7), atol=1e-9)
+
+
+def test_edges_are_matched_by_names():
+    fit = dnmf.factorize(V, 2, column_names=[f"spot {i}" for i in range(20)], max_passes=3)
+    expected = dnmf.transform(fit, NEW, edges=EDGES)
+    edges = pandas.DataFrame(EDGES.toarray(), columns=[f"spot {i}" for i in range(20)]).iloc[:, ::-1]
+    with pytest.warns(DataWarning, match="edges was brought into the order of V"):
+        assert np.array_equal(dnmf.transform(fit, NEW, edges=edges), expected)
 
 
 def test_bad_edges_are_refused():
