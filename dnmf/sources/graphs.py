@@ -122,21 +122,30 @@ def _symmetric(matrix: Any, name: str) -> Graph:
             f"{name}[{int(matrix.indices[place])}, {column}] is {matrix.data[place]:g}; the weights of a graph are "
             "finite numbers of at least 0."
         )
-    matrix.setdiag(0)
+    if matrix.diagonal().any():
+        matrix.setdiag(0)
     matrix.eliminate_zeros()
-    other = matrix.T.tocsc()
-    if (abs(matrix - other) > 4 * np.finfo(matrix.dtype).eps * abs(matrix)).nnz:
-        warn(
-            f"{name} is not symmetric; each weight becomes the larger one of both directions, max(A, Aᵀ).", DataWarning
-        )
-    matrix = matrix.maximum(other).tocsc()
     matrix.sort_indices()
+    other = matrix.T.tocsc()
+    if not _equal(matrix, other):
+        if (abs(matrix - other) > 4 * np.finfo(matrix.dtype).eps * abs(matrix)).nnz:
+            warn(
+                f"{name} is not symmetric; each weight becomes the larger one of both directions, max(A, Aᵀ).",
+                DataWarning,
+            )
+        matrix = matrix.maximum(other).tocsc()
+        matrix.sort_indices()
     if not matrix.nnz:
         raise DataError(
             f"{name} has no edge: all of its {matrix.shape[0]} nodes are isolated; give a graph with edges, or none."
         )
     narrow = np.int32 if matrix.shape[0] < 2**31 else np.int64
-    return Graph(matrix.indptr.astype(np.int64), matrix.indices.astype(narrow), np.ascontiguousarray(matrix.data))
+    return Graph(matrix.indptr.astype(np.int64), matrix.indices.astype(narrow, copy=False), matrix.data)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Return whether two CSC matrices, whose indices are sorted, have the same entries."""
+    return all(np.array_equal(getattr(one, part), getattr(other, part)) for part in ("indptr", "indices", "data"))
 
 
 def open_edges(given: Any, shape: tuple[int, int]) -> Any:
@@ -186,13 +195,14 @@ def _check_shape(shape: tuple[int, ...], size: int, name: str) -> None:
 
 def _read(given: Any, name: str) -> Any:
     """Return a new CSC matrix of floats."""
-    given = open_matrix(given) if isinstance(given, (str, Path)) else given
+    given, new = open_matrix(given) if isinstance(given, (str, Path)) else given, False
     if scipy.sparse.issparse(given):
         matrix = given
     elif isinstance(getattr(given, "layout", None), Layout):
         blocks = [read_block(given, block, Scratch(), name) for block in range(given.layout.blocks)]
         matrix = scipy.sparse.hstack([scipy.sparse.csc_array(block) for block in blocks], format="csc")
-        matrix = matrix.T if given.layout.transposed else matrix
+        del blocks
+        matrix, new = matrix.T if given.layout.transposed else matrix, True
     else:
         matrix = np.asarray(given)
         if matrix.ndim != 2:
@@ -200,4 +210,4 @@ def _read(given: Any, name: str) -> Any:
     if matrix.dtype.kind not in "buif":
         raise DataError(f"{name} has dtype {matrix.dtype}; give real numbers.")
     dtype = np.float32 if matrix.dtype in (np.dtype(np.float32), np.dtype(bool)) else np.float64
-    return scipy.sparse.csc_array(matrix, dtype=dtype, copy=True)
+    return scipy.sparse.csc_array(matrix, dtype=dtype, copy=not new)
