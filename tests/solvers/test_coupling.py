@@ -104,6 +104,16 @@ def test_a_converged_run_is_where_scipy_stops(options):
     assert value(start) - found.fun < 2e-4 * value(start)
 
 
+@pytest.mark.parametrize("weight", [1.0, 5.0])
+def test_a_component_with_a_known_W_is_the_solution_of_a_linear_system(weight):
+    w, graph_H = V[:, :1] + 1.0, GRAPHS["graph_H"]
+    result = dnmf.factorize(
+        BLOCKS, 1, fixed_W=w, graph_H=graph_H, graph_weight=weight, solver="hals", max_passes=300, tol=0
+    )
+    H = np.linalg.solve(np.eye(COLUMNS) + weight * laplacian(graph_H), (w.T @ V / (w**2).sum()).ravel())
+    np.testing.assert_allclose(np.asarray(result.H)[0], H, rtol=1e-9)
+
+
 def test_without_weight_the_bits_are_those_without_a_graph():
     plain = dnmf.factorize(BLOCKS, RANK, max_passes=4, tol=0)
     zero = dnmf.factorize(BLOCKS, RANK, max_passes=4, tol=0, **GRAPHS, graph_weight=0)
