@@ -72,7 +72,8 @@ def _checked_block(source: Source, block: int, name: str, float_kind: Any) -> An
             f"{name}[{int(part.indices[place])}, {column}] is {part.data[place]:g}; the weights of a graph are finite "
             "numbers of at least 0."
         )
-    part.setdiag(0, k=-first)
+    if part.diagonal(k=-first).any():
+        part.setdiag(0, k=-first)
     part.eliminate_zeros()
     part.sort_indices()
     return part
