@@ -4,7 +4,7 @@
 
 `objective` factorises counts at the spots of a grid, whose maps are known (examples/neighbours.py), by the sketch and
 by plain passes of HALS. `product` multiplies H̃ by the graph of 15 neighbours, near or random ones. `memory` runs a
-matrix on the disk in a process of its own.
+matrix with a graph of 16 neighbours, both on the disk, in processes of their own.
 """
 
 import argparse
@@ -88,31 +88,45 @@ def product(columns: int) -> None:
 
 
 CHILD = """
-import sys, numpy as np, dnmf
+import sys, time, dnmf
 from measure import peak_memory
-path, side, limit = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-options = dict(graph_H=dnmf.graphs.grid((side, side)), max_passes=4, tol=0, memory_limit=limit)
-plan = dnmf.plan(path, 20, **options)
+path, graph, limit = sys.argv[1:]
+options = dict(graph_W=graph, max_passes=4, tol=0, memory_limit=limit, solver="hals", init="random")
+plan, times = dnmf.plan(path, 5, **options), []
 with peak_memory() as memory:
-    dnmf.factorize(path, 20, **options)
-print(plan.factor_in_memory, plan.peak_bytes / 1e6, memory["peak"] / 1e6)
+    dnmf.factorize(path, 5, **options, watchers=[lambda record: times.append(time.perf_counter())])
+print(plan.factor_in_memory, plan.peak_bytes / 1e6, memory["peak"] / 1e6, (times[-1] - times[0]) / 3)
 """
 
 
 def memory(columns: int) -> None:
-    """Print the memory of a run on a matrix on the disk, and that of its plan."""
-    side = int(np.sqrt(columns))
+    """Print the memory of runs on a matrix and a graph on the disk, that of their plans, and the seconds of a pass."""
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/V.npy"
-        np.save(path, np.random.default_rng(0).random((side * side, 100), np.float32))
-        for limit in ("4GB", "600MB"):
-            command = [sys.executable, "-c", CHILD.replace("graph_H", "graph_W"), path, str(side), limit]
+        path, graph = f"{folder}/V.npy", f"{folder}/A.npz"
+        V = np.lib.format.open_memmap(path, "w+", np.float32, (columns, 20))
+        for first in range(0, columns, 10**5):
+            V[first : first + 10**5] = rng.random(V[first : first + 10**5].shape, np.float32)
+        V.flush()
+        steps = rng.choice(np.arange(1, columns // 2), 8, replace=False)
+        places = (np.arange(columns)[:, None] + np.concatenate([steps, -steps])) % columns
+        places = np.sort(places.astype(np.int32), axis=1).ravel()
+        starts = np.arange(0, len(places) + 1, 16)
+        A = sp.csc_array((np.ones(len(places), np.float32), places, starts), shape=(columns, columns))
+        sp.save_npz(graph, A, compressed=False)
+        size = 8 * len(places)
+        for place, limit in (("mapped", int(600e6 + 100 * columns)), ("in memory", int(600e6 + 16 * size))):
+            command = [sys.executable, "-c", CHILD, path, graph, str(limit)]
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
             if ended.returncode:
-                print(f"limit {limit}: {ended.stderr.strip().splitlines()[-1]}")
+                print(f"limit {limit / 1e6:.0f} MB: {ended.stderr.strip().splitlines()[-1]}")
                 continue
-            held, planned, peak = ended.stdout.split()
-            print(f"limit {limit}: factors in memory {held}, plan {float(planned):.0f} MB, peak {float(peak):.0f} MB")
+            held, planned, peak, seconds = ended.stdout.split()
+            print(
+                f"graph {place}, factors in memory {held}: plan {float(planned):.0f} MB, peak {float(peak):.0f} MB, "
+                f"{float(seconds):.1f} s a pass",
+                flush=True,
+            )
 
 
 def main() -> None:

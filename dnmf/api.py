@@ -107,8 +107,8 @@ def factorize(
         see `dnmf.graphs`. Weights are at least 0; the diagonal is ignored, and the larger of the weights of both
         directions counts.
     graph_weight
-        Weight λ of both graphs, relative to the data and to the mean degree: with 1, neighbours pull about as hard as
-        the data.
+        Weight λ of both graphs, or a pair of those of `graph_W` and `graph_H`, relative to the data and to the mean
+        degree: with 1, neighbours pull about as hard as the data.
     target_W, target_H, target_weight
         Matrices (m, r) and (r, n) that a factor is pulled towards, by ½ τ ‖W − T‖² with the weight τ; NaN where there
         is no target.

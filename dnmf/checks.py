@@ -127,6 +127,18 @@ def check_layers(settings: Any, penalties: Sequence[str]) -> None:
             )
 
 
+def pair(name: str, given: Any) -> float | tuple[float, ...]:
+    """Return a finite number of at least 0, or one for W and one for H.
+
+    >>> pair("graph_weight", 1), pair("graph_weight", [0.5, 2])
+    (1.0, (0.5, 2.0))
+    """
+    numbers_ = penalty(name, given)
+    if isinstance(numbers_, tuple) and len(numbers_) != 2:
+        raise SettingsError(f"{name} has {len(numbers_)} numbers; give one, or one for W and one for H.")
+    return numbers_
+
+
 def fraction(name: str, given: Any) -> float:
     """Return a number in (0, 1] as a float."""
     if not 0 < nonnegative(name, given) <= 1:

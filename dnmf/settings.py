@@ -140,8 +140,11 @@ class Settings:
     l2_W: Weights = option(0.0, "Model", "L2 penalty on W" + EACH, check=checks.penalty)
     l1_H: Weights = option(0.0, "Model", "L1 penalty on H" + EACH, check=checks.penalty)
     l2_H: Weights = option(0.0, "Model", "L2 penalty on H" + EACH, check=checks.penalty)
-    graph_weight: float = option(
-        1.0, "Model", "Weight of graph_W and graph_H: with 1, neighbours pull about as hard as the data."
+    graph_weight: float | tuple[float, float] = option(
+        1.0,
+        "Model",
+        "Weight of graph_W and graph_H, or one for each: with 1, neighbours pull about as hard as the data.",
+        check=checks.pair,
     )
     target_weight: float = option(1.0, "Model", "Weight of target_W and target_H.")
     missing: Missing = option(
@@ -206,6 +209,12 @@ class Settings:
     def beta(self) -> float:
         """β of the loss."""
         return BETAS[self.loss] if isinstance(self.loss, str) else self.loss
+
+    @property
+    def graph_weights(self) -> tuple[float, float]:
+        """Weights of graph_W and graph_H."""
+        given = self.graph_weight
+        return given if isinstance(given, tuple) else (given, given)
 
     @property
     def width(self) -> int:

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 import dnmf
 
-GENES, PROGRAMMES, COUNTS, WEIGHTS = 200, 6, 60, (0.0, 1.0, 3.0, 10.0)
+GENES, PROGRAMMES, COUNTS, WEIGHTS = 200, 6, 60, (0.0, 1.0, 4.0, 10.0)
 
 options = arguments(__doc__, size=100, unit="spots on a side of the grid")
 side = options.size

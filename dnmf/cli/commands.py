@@ -113,7 +113,7 @@ class Weights(click.ParamType):  # type: ignore[type-arg]  # as Ranks
             self.fail(f"{value!r} is not a list of weights; give them as 0,1,3.", param, ctx)
 
 
-NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_seconds", "checkpoint_every", "keep")
+NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_seconds")
 
 
 @click.command("graph-weight", cls=Command)
@@ -121,6 +121,10 @@ NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_second
 @click.option("--rank", type=int, required=True, help="Number of components.")
 @click.option("--graph-weights", type=Weights(), default="0,0.3,1,3,10", show_default=True, help="Weights to try.")
 @click.option("--cv", type=int, default=3, show_default=True, help="Folds to hold out.")
+@option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
+@option(
+    "--overwrite", is_flag=True, default=None, help="Replace an existing survey and start a new one.", group="Store"
+)
 @data_options("graph_W", "graph_H")
 @setting_options(*(name for name in OPTIONS if name not in NOT_OF_WEIGHTS))
 @json_option("Write one JSON object per pass and per weight to stdout.")

@@ -186,6 +186,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # it takes none befor
 RANK = Numbers(int, "the ranks of several layers, as 100,49,25")
 LIST_OPTIONS = {
     **dict.fromkeys(PENALTIES, Numbers()),
+    "graph_weight": Numbers(float, "those of graph_W and graph_H, as 0.3,10"),
     "layer_weights": Numbers(float, "one for every layer, as 1,0.5,0.5", ("greedy",)),
 }
 

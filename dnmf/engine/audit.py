@@ -139,6 +139,10 @@ class AuditEngine:
         """Return a factor that many passes read, where the tasks of each get it fast."""
         return self.engine.place(factor)
 
+    def here(self) -> Engine:
+        """Return the engine of this process with the same groups, for passes over factors alone."""
+        return self.engine.here()
+
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns."""
         return self.engine.fetch(block, columns)

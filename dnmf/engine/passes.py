@@ -90,6 +90,9 @@ class Engine(Protocol):
     def place(self, factor: Factor) -> Factor:
         """Return a factor that many passes read, where the tasks of each get it fast."""
 
+    def here(self) -> "Engine":
+        """Return the engine of this process with the same groups, for passes over factors alone."""
+
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns, read where the tasks run.
 

@@ -53,6 +53,10 @@ class ThreadEngine:
         """Return the factor, which is in this process."""
         return factor
 
+    def here(self) -> "ThreadEngine":
+        """Return the engine."""
+        return self
+
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns."""
         self._check()

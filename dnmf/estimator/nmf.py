@@ -99,8 +99,8 @@ class NMF(Factorizer):
         get similar rows of W, or columns of H; see `dnmf.factorize` and `dnmf.graphs`. With `graph_W`, `fit_transform`
         returns the W of the fit. `transform` takes new samples without neighbours; `dnmf.transform` joins them by
         edges.
-    graph_weight : float
-        Weight of both graphs: with 1, neighbours pull about as hard as the data.
+    graph_weight : float or pair of floats
+        Weight of both graphs, or those of `graph_W` and `graph_H`: with 1, neighbours pull about as hard as the data.
     layer_weights : sequence of float, "greedy" or None
         Weights of the losses of several layers, 1 by default; `"greedy"` factorises the W of each layer by itself.
     client : distributed.Client, str or None
@@ -169,7 +169,7 @@ class NMF(Factorizer):
         fixed_components: Any = None,
         graph_W: Any = None,
         graph_H: Any = None,
-        graph_weight: float = 1.0,
+        graph_weight: float | tuple[float, float] = 1.0,
         layer_weights: Any = None,
         client: Any = None,
     ) -> None:

@@ -49,7 +49,7 @@ OF_NMF: Constraints = {
     "fixed_components": "no_validation",
     "graph_W": "no_validation",
     "graph_H": "no_validation",
-    "graph_weight": [Interval(Real, 0, None, closed="left")],
+    "graph_weight": [Interval(Real, 0, None, closed="left"), "array-like"],
     "client": "no_validation",
 }
 OF_MINIBATCH: Constraints = {

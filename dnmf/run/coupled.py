@@ -85,8 +85,10 @@ def couple(
         factor = name[-1]
         if name in GRAPHS:
             located = located_graph(given[name], V)
-            size = rows if factor == "W" else columns
-            graphs[factor] = open_graph(located, size, name, partial(map_large, limit=memory_of(settings)))
+            size, axis = (rows, "rows") if factor == "W" else (columns, "columns")
+            nodes = getattr(layout.names, axis), getattr(names, axis)
+            mapped = partial(map_large, limit=memory_of(settings))
+            graphs[factor] = open_graph(located, size, name, mapped, nodes)
             digest = digest_of_graph(graphs[factor])
             location = str(Address.of(located)) if isinstance(located, (str, Path)) else None
         else:
@@ -101,24 +103,34 @@ def couple(
             pull, value = pull_of(target, settings.target_weight)
             penalty, constant = penalty.plus(pull), constant + value
         penalties[factor] = penalty if factor == "H" else _transposed(penalty)
-    if settings.graph_weight == 0:
-        graphs.clear()
+    weights = dict(zip("WH", settings.graph_weights, strict=True))
+    graphs = {factor: graph for factor, graph in graphs.items() if weights[factor] > 0}
     if not graphs and not arrays:
         return None, origins
     short, long = "HW" if layout.transposed else "WH"
     coupling = Coupling(
-        graphs.get(short), graphs.get(long), settings.graph_weight, penalties[short], penalties[long], constant
+        graphs.get(short), graphs.get(long), weights[short], weights[long], penalties[short], penalties[long], constant
     )
     return coupling, origins
 
 
-def map_large(source: Source, name: str, limit: int) -> Graph | None:
+def map_large(source: Source, name: str, moved: bool, limit: int) -> Graph | None:
     """Return the graph of a source that is too large for the memory `limit`, from temporary files; or None.
 
     To make it symmetric in memory takes some `COPIES` of it.
+
+    Raises
+    ------
+    DataError
+        If it is that large, and its nodes are to be `moved` into another order.
     """
     if not source.layout.sparse or COPIES * source.layout.stored_bytes <= limit:
         return None
+    if moved:
+        raise DataError(
+            f"{name} has other nodes than V or another order of them, and is too large to be reordered in memory; "
+            "write it in the order of V, or raise memory_limit."
+        )
     folder = SpillFolder()
     return mapped_graph(source, folder.path, name, folder)
 

@@ -62,7 +62,11 @@ class LocalHome:
 
     def new_factor(self, rows: int) -> Factor:
         """Return a factor of `rows` rows for a pass to fill."""
-        if self.plan.factor_in_memory:
+        return self.new_factor_here(rows)
+
+    def new_factor_here(self, rows: int) -> Factor:
+        """Return a factor of `rows` rows for a pass of this process to fill."""
+        if self._in_memory((rows, self.layout.shape[1]), self.layout.work_dtype):
             return MemoryFactor(self.layout.blocks)
         if self.store is not None and (folder := self.store.scratch()) is not None:
             return DiskFactor(folder, rows, self.layout.work_dtype)
@@ -70,7 +74,7 @@ class LocalHome:
 
     def new_array(self, shape: tuple[int, int], dtype: "np.dtype[Any]") -> Float:
         """Return an array of this process, in a file where the factors are kept on the disk."""
-        if self.plan.factor_in_memory and not (self.remote and _is_large(math.prod(shape) * dtype.itemsize)):
+        if self._in_memory(shape, dtype):
             return np.empty(shape, dtype)
         name = self.spill() / f"array-{uuid.uuid4().hex[:12]}"
         return np.memmap(name, dtype, mode="w+", shape=shape)
@@ -78,8 +82,8 @@ class LocalHome:
     def settle(self, state: State) -> None:
         """Do nothing: here, a factor does not depend on those before it."""
 
-    def release(self, H: Factor) -> Factor:
-        """Return a factor that outlasts the run."""
+    def release(self, H: Factor, rows: int | None = None) -> Factor:
+        """Return a factor of `rows` rows, or of those of H, that outlasts the workers of a cluster."""
         return H
 
     def copy(self, H: Factor, rows: int) -> Factor:
@@ -97,6 +101,11 @@ class LocalHome:
         """Return a temporary folder, which lasts as long as the run and the factors in it."""
         self._folder = self._folder or SpillFolder()
         return self._folder.path
+
+    def _in_memory(self, shape: tuple[int, int], dtype: "np.dtype[Any]") -> bool:
+        """Return whether an array of this process is held in memory; on a cluster the plan is that of a worker."""
+        size = math.prod(shape) * dtype.itemsize
+        return self.plan.factor_in_memory and not (self.remote and size > LOCAL_SHARE * usable_memory())
 
     def _spilled(self, rows: int) -> DiskFactor:
         return DiskFactor(self.spill(), rows, self.layout.work_dtype, owner=self._folder)
@@ -132,9 +141,9 @@ class ClusterHome(LocalHome):
         if state.carry.H_trial is not None:
             self.engine.settle(state.carry.H_trial, None)
 
-    def release(self, H: Factor) -> Factor:
+    def release(self, H: Factor, rows: int | None = None) -> Factor:
         """Return a copy in this process, which outlasts the workers."""
-        return self.copy(H, self.plan.rank)
+        return self.copy(H, rows or self.plan.rank)
 
     def shorten_waits(self) -> None:
         """Wait only a few seconds for workers to come back: the run ends with an error."""
@@ -158,11 +167,6 @@ class ClusterHome(LocalHome):
     def _delete_saved(self) -> None:
         if self._saved is not None:
             shutil.rmtree(self._saved, ignore_errors=True)
-
-
-def _is_large(size: int) -> bool:
-    """Return whether a number of bytes is too large a share of this process's memory."""
-    return size > LOCAL_SHARE * usable_memory()
 
 
 def home_of(session: Session, plan: Plan, store: Store | None, engine: Any) -> LocalHome:

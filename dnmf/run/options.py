@@ -25,7 +25,7 @@ class Options(TypedDict, total=False):
     l2_H: Any
     layer_weights: tuple[float, ...] | str | None
     layered: Factor
-    graph_weight: float
+    graph_weight: float | tuple[float, float]
     target_weight: float
     missing: Missing
     seed: int

@@ -59,7 +59,7 @@ class Run:
         self.home = home_of(session, plan, store, engine)
         self.engine: Engine = AuditEngine(engine, self.rule.entries)
         coupling = recipe.coupling
-        self.coupled = None if coupling is None else Coupled(coupling, self.engine, self.home.new_array)
+        self.coupled = None if coupling is None else Coupled(coupling, self.engine, self.home)
         self.state: State | None = None
         self.verdict: Verdict | None = None
         self.names = self.source.layout.names

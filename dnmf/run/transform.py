@@ -90,7 +90,8 @@ def transform(
         Weights of the new entries, or None. Missing entries are marked as in the fit.
     edges
         Weights (new, fitted) of edges between the new rows (or columns) and those of the fit: new ones are pulled to
-        their neighbours with the `graph_weight` of the fit, relative to the mean sum of the weights of a new one.
+        their neighbours with the `graph_weight` of the fit, relative to the mean sum of the weights of a new one. The
+        scale of the loss at V takes another read, but for the Frobenius loss of all entries.
     row_names, column_names
         Names of the rows and columns of V, if it has none or not those of the fit; as for `factorize`.
 
@@ -116,14 +117,8 @@ def transform(
     """
     fitted = fitted_of(fitted)
     options: dict[str, Any] = {"axis": axis, "memory_limit": memory_limit, "threads": threads, "watchers": watchers}
-    options |= {
-        "progress": progress,
-        "client": client,
-        "weights": weights,
-        "edges": edges,
-        "row_names": row_names,
-        "column_names": column_names,
-    }
+    options |= {"progress": progress, "client": client, "weights": weights, "edges": edges}
+    options |= {"row_names": row_names, "column_names": column_names}
     if not isinstance(fitted, Result):
         again = {"out": out, "overwrite": overwrite, **options}
         return whole_checkpoint(lambda: transform(stored_result(fitted), V, **again))
@@ -247,10 +242,10 @@ def solved(
     with open_session(client, source, watchers.workers) as session, single_threaded_products():
         load = load_of_solving(rule, settings.rank, kept, measured)
         plan = session.plan(settings, load if joined is None else joined.load(load, settings.rank))
-        watchers.started(plan, 0, 1)
+        watchers.started(plan, 0, 1 if joined is None else 1 + joined.reads(rule))
         model = Model.of(np.ascontiguousarray(held(), layout.work_dtype))
-        solve = Solve(rule, model, kept, measured, None if joined is None else joined.scale(model))
         engine = session.engine(plan, watchers.block_read)
+        solve = Solve(rule, model, kept, measured, None if joined is None else joined.scale(model, rule, engine))
         factor = session.new_factor(plan, engine)
         yield factor, engine.one_pass(solve, None if joined is None else joined.sums(layout), factor)
 

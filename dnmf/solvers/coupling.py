@@ -1,13 +1,7 @@
 """The terms of the objective that need other data than V: graphs between rows or columns, and penalties of entries.
 
 W (m, r) is held whole, and H (r, n) in blocks. What the update of a block of H needs of them lies below it, in rows of
-the long factor that the pass reads:
-
-```
-H̃        the rows of all models
-l1, l2    penalties of single columns or entries
-H̃A, d     for a graph between columns: the sums over the neighbours of every column, and its degree
-```
+the long factor that the pass reads (`rows_below.py`).
 
 A graph between columns is majorised at H̃ (`kernels/graph.py`), so that the blocks are independent; its penalty of the
 new H then gives every component of W an l2. A graph between rows is majorised where W is updated, and gives every
@@ -16,7 +10,7 @@ component of H an l2.
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,15 +22,27 @@ from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.divergence.rule import Divergence
-from dnmf.kernels.graph import CoupledPenalty, Graph, pull
+from dnmf.kernels.graph import CoupledPenalty, Graph
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.registry import altered
 from dnmf.kernels.rule import Rule
+from dnmf.solvers.rows_below import Below, NeighbourSums, Penalised
 
 NO_PENALTY = Penalty()
-# Returns an array of a shape and dtype that may be on a disk.
-Room = Callable[[tuple[int, int], "np.dtype[Any]"], Float]
+
+
+class Room(Protocol):
+    """Makes arrays and long factors of this process, which may be on a disk."""
+
+    def new_array(self, shape: tuple[int, int], dtype: "np.dtype[Any]") -> Float:
+        """Return an array."""
+
+    def new_factor_here(self, rows: int) -> Factor:
+        """Return a factor of `rows` rows for a pass of this process to fill."""
+
+    def release(self, H: Factor, rows: int | None = None) -> Factor:
+        """Return a factor, or a copy of it in this process if workers hold it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +53,8 @@ class Coupling:
     ----------
     graph_W, graph_H
         Graphs between the rows and between the columns, or None.
-    weight
-        λ, the weight of both.
+    weight_W, weight_H
+        λ of each.
     penalty_W, penalty_H
         Penalties of Wᵀ (r, m) and of H (r, n) with arrays.
     constant
@@ -57,7 +63,8 @@ class Coupling:
 
     graph_W: Graph | None = None
     graph_H: Graph | None = None
-    weight: float = 1.0
+    weight_W: float = 1.0
+    weight_H: float = 1.0
     penalty_W: Penalty = NO_PENALTY
     penalty_H: Penalty = NO_PENALTY
     constant: float = 0.0
@@ -93,77 +100,17 @@ class Coupling:
         return load._replace(worked=worked, held=held, kept=load.kept + 8 * rank, graphs=size, base=base)
 
 
-class Penalised(Protocol):
-    """Sums with the penalty of H where that differs between columns."""
+def curvature_of(rule: Rule, shape: tuple[int, int], totals: Stats | None) -> float:
+    """Return the curvature of the loss at V of a shape, for which λ = 1 pulls as hard as the data.
 
-    penalty: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Below:
-    """How a task reads the rows below H in a block.
-
-    Attributes
-    ----------
-    rows
-        Rows of H of all models.
-    own
-        Those of one model.
-    l1, l2
-        Rows of l1 and l2.
-    scale
-        μ s_k of every component (r,) of the model, or None without a graph.
+    It is ω v^(β − 2), with the mean weight ω of an entry and the weighted mean v of V, from its `totals`; 1 for the
+    Frobenius loss of all entries, which needs none.
     """
-
-    rows: int
-    own: slice
-    l1: int
-    l2: int
-    scale: Vector | None
-
-    def penalty(self, H: Float) -> Penalty:
-        """Return the penalty of single entries in a block."""
-        l1, l2 = H[self.rows :][: self.l1], H[self.rows + self.l1 :][: self.l2]
-        return Penalty(l1 if self.l1 else 0.0, l2 if self.l2 else 0.0)
-
-    def rule(self, rule: Rule, H: Float) -> Rule:
-        """Return the rule for a block, given the rows of H before the update and those below."""
-        penalty = rule.penalty_H.plus(self.penalty(H))
-        if self.scale is None:
-            return altered(rule, penalty_H=penalty)
-        sums, degrees = H[self.rows + self.l1 + self.l2 : -1][self.own], H[-1]
-        penalty = penalty.plus(pull(H[self.own], sums, degrees, self.scale, H.dtype))
-        return altered(rule, penalty_H=penalty, first=True)
-
-    def growth(self, H: Float, new: Float) -> Any:
-        """Return by how much the majoriser of h_k L h_kᵀ grows from H to the new H, for every component (r,)."""
-        if self.scale is None:
-            return 0.0
-        sums, degrees = H[self.rows + self.l1 + self.l2 : -1][self.own].astype(np.float64), H[-1].astype(np.float64)
-        before, after = H[self.own].astype(np.float64), new.astype(np.float64)
-        # d (h'² − h²) − (h' − h) (d h + e) = (h' − h) (d h' − e)
-        return 2 * np.einsum("kj,kj->k", after - before, degrees * after - sums)
-
-    def measure(self, H: Float, new: Float, stats: Penalised) -> None:
-        """Add the penalty of single entries of the model's new H (r, w)."""
-        if self.l1 or self.l2:
-            stats.penalty += self.penalty(H).value_at(new)
-
-
-class NeighbourSums(Factor):
-    """H̃A (r, n) with a row of degrees below, computed from H̃ᵀ (n, r) block by block."""
-
-    def __init__(self, graph: Graph, rows: Float, bounds: Sequence[int]) -> None:
-        self._graph, self._rows, self._bounds = graph, rows, bounds
-
-    def read(self, block: int) -> Float:
-        """Compute a block."""
-        columns = slice(self._bounds[block], self._bounds[block + 1])
-        rank = self._rows.shape[1]
-        out = np.empty((rank + 1, columns.stop - columns.start), self._rows.dtype)
-        out[:rank] = self._graph.product(self._rows, columns).T
-        out[rank] = self._graph.degrees(columns)
-        return out
+    if isinstance(rule, Quadratic) or totals is None or not (totals.mass > 0 and totals.weight > 0):
+        return 1.0
+    beta = rule.beta if isinstance(rule, Divergence) else 2.0
+    share = totals.weight / (shape[0] * shape[1])
+    return float(share * (totals.mass / totals.weight) ** (beta - 2))
 
 
 class Coupled:
@@ -176,52 +123,48 @@ class Coupled:
     engine
         Makes the passes.
     room
-        Returns the array that holds H̃ᵀ.
+        Makes the array that holds H̃ᵀ, and the factors of rounds on a sketch.
     """
 
     def __init__(self, coupling: Coupling, engine: Engine, room: Room) -> None:
-        self.coupling, self.engine, self._room = coupling, engine, room
+        self.coupling, self.engine, self.room = coupling, engine, room
         self._layout = engine.source.layout
+        graphs = coupling.graph_W, coupling.graph_H
+        self._degrees = [np.inf if graph is None else graph.mean_degree() for graph in graphs]
         self._rows: Float | None = None
         self._held: Callable[[], Factor | None] = lambda: None
         self._penalties: Factor | None = None
+        self._placed: Factor | None = None
 
     def curvature(self, known: float, rule: Rule, stats: Stats | None = None) -> float:
-        """Return the curvature of the loss at V, for which λ = 1 pulls as hard as the data; 0 if it is not yet known.
-
-        It is ω v^(β − 2), with the mean weight ω of an entry and the weighted mean v of V; 1 for the Frobenius loss of
-        all entries. It is known after the first pass.
-        """
-        if isinstance(rule, Quadratic):
-            return 1.0
-        if known or stats is None:
+        """Return the curvature of the loss at V; 0 if it is not yet known, which it is after the first pass."""
+        if known or (stats is None and not isinstance(rule, Quadratic)):
             return known
-        beta = rule.beta if isinstance(rule, Divergence) else 2.0
-        if not (stats.mass > 0 and stats.weight > 0):
-            return 1.0
-        share = stats.weight / (self._layout.shape[0] * self._layout.shape[1])
-        return float(share * (stats.mass / stats.weight) ** (beta - 2))
+        return curvature_of(rule, self._layout.shape, stats)
 
-    def strength(self, graph: Graph | None, curvature: float, weight: float | None = None) -> float:
-        """Return μ, the weight λ times the curvature, for degrees with the mean 1; 0 without a graph."""
-        weight = self.coupling.weight if weight is None else weight
-        return 0.0 if graph is None else weight * curvature / graph.mean_degree()
+    def strengths(self, curvature: float, weight: float | None = None) -> tuple[float, float]:
+        """Return μ of the graphs of W and of H, 0 without one: λ times the curvature, for a mean degree of 1.
 
-    def input(self, H: Factor, rows: int, *between: Factor) -> Factor:
-        """Return H (rows, n), other factors, and the rows below them, as a pass reads it."""
+        `weight` is another λ of both.
+        """
+        own = (self.coupling.weight_W, self.coupling.weight_H) if weight is None else (weight, weight)
+        one, two = (given * curvature / degree for given, degree in zip(own, self._degrees, strict=True))
+        return one, two
+
+    def input(self, H: Factor, rows: int, *between: Factor, here: bool = False) -> Factor:
+        """Return H (rows, n), other factors, and the rows below them, as a pass reads it; `here` in this process."""
         parts = [H, *between]
         if sum(self.coupling.rows_below):
-            parts.append(self._entries())
+            parts.append(self._entries(here))
         if self._pulls(H):
             assert self.coupling.graph_H is not None
             sums = NeighbourSums(self.coupling.graph_H, self._transposed(H, rows), self._layout.bounds)
-            parts.append(self.engine.place(sums))
+            parts.append(sums if here else self.engine.place(sums))
         return StackedFactor(*parts)
 
     def visiting(self, rule: Rule, W: Float, curvature: float, weight: float | None = None) -> Rule:
         """Return the rule for the visits of a pass at W (m, r): the graph of rows gives every component of H an l2."""
-        graph = self.coupling.graph_W
-        strength = self.strength(graph, curvature, weight)
+        graph, (strength, _) = self.coupling.graph_W, self.strengths(curvature, weight)
         if graph is None or strength == 0:
             return rule
         lengths = Penalty(l2=strength * graph.roughness(np.ascontiguousarray(W))[:, None])
@@ -234,7 +177,7 @@ class Coupled:
 
         `squares` are the squared lengths of the columns of its W (r,).
         """
-        scale = self.strength(self.coupling.graph_H, curvature, weight) * squares if self._pulls(H) else None
+        scale = self.strengths(curvature, weight)[1] * squares if self._pulls(H) else None
         return Below(rows, own, *self.coupling.rows_below, scale)
 
     def roughness(self, H: Factor, rows: int) -> Vector:
@@ -249,14 +192,14 @@ class Coupled:
         self, rule: Rule, stats: Penalised, roughness: Vector, curvature: float, weight: float | None = None
     ) -> Rule:
         """Return the rule that updates W after a pass, given the roughness of the new H (r,); complete the sums."""
-        coupling = self.coupling
-        lengths = Penalty(l2=self.strength(coupling.graph_H, curvature, weight) * roughness[:, None])
+        coupling, (mu_W, mu_H) = self.coupling, self.strengths(curvature, weight)
+        lengths = Penalty(l2=mu_H * roughness[:, None])
         stats.penalty += coupling.constant
         penalty = CoupledPenalty(
             rule.penalty_W.plus(coupling.penalty_W),
             lengths,
             coupling.graph_W,
-            self.strength(coupling.graph_W, curvature, weight),
+            mu_W,
             not coupling.penalty_H.none,
         )
         return altered(rule, penalty_W=penalty)
@@ -265,19 +208,21 @@ class Coupled:
         """Return whether neighbours pull in a pass from H: not if its columns have no scale yet."""
         return self.coupling.graph_H is not None and not H.unscaled
 
-    def _entries(self) -> Factor:
-        """Return the penalties of single entries of H as rows."""
+    def _entries(self, here: bool) -> Factor:
+        """Return the penalties of single entries of H as rows: in this process, or where the tasks of a pass run."""
         if self._penalties is None:
             arrays = [weight for weight in self.coupling.penalty_H if isinstance(weight, np.ndarray)]
             whole = np.concatenate(arrays).astype(self._layout.work_dtype, copy=False)
-            self._penalties = self.engine.place(ArrayFactor(whole, self._layout.bounds))
-        return self._penalties
+            self._penalties = ArrayFactor(whole, self._layout.bounds)
+        if not here and self._placed is None:
+            self._placed = self.engine.place(self._penalties)
+        return self._penalties if here or self._placed is None else self._placed
 
     def _transposed(self, H: Factor, rows: int) -> Float:
         """Return Hᵀ (n, rows), which the next call may overwrite."""
         bounds, columns = self._layout.bounds, self._layout.shape[1]
         if self._rows is None or self._rows.shape[1] != rows:
-            self._rows = self._room((columns, rows), self._layout.work_dtype)
+            self._rows = self.room.new_array((columns, rows), self._layout.work_dtype)
             self._held = lambda: None
         if self._held() is not H:
             for block in range(self._layout.blocks):

@@ -19,8 +19,9 @@ from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
 from dnmf.kernels.rule import Model, Rule
 from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
-from dnmf.solvers.coupling import Below, Coupled
+from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.extrapolation import extrapolate
+from dnmf.solvers.rows_below import Below
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 

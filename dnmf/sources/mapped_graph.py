@@ -37,6 +37,7 @@ def mapped_graph(source: Source, folder: Path, name: str, owner: object = None) 
         If a weight is negative or not finite, there is no edge, or the graph is not symmetric.
     """
     size, bounds = source.layout.shape[1], source.layout.bounds
+    narrow = np.int32 if size < 2**31 else np.int64
     float_kind = np.float32 if source.layout.dtype.itemsize <= 4 else np.float64
     random = np.random.default_rng(0).standard_normal(size)
     from_rows, from_columns, scale = np.zeros(size), np.zeros(size), np.zeros(size)
@@ -46,7 +47,7 @@ def mapped_graph(source: Source, folder: Path, name: str, owner: object = None) 
             part = _checked_block(source, block, name, float_kind)
             columns = slice(bounds[block], bounds[block + 1])
             starts[columns.start + 1 : columns.stop + 1] = starts[columns.start] + part.indptr[1:]
-            places.write(np.ascontiguousarray(part.indices, np.int32).data)
+            places.write(np.ascontiguousarray(part.indices, narrow).data)
             values.write(np.ascontiguousarray(part.data).data)
             from_columns[columns] = part.T @ random
             scale[columns] = part.T @ np.abs(random)
@@ -54,7 +55,7 @@ def mapped_graph(source: Source, folder: Path, name: str, owner: object = None) 
     if not starts[-1]:
         raise DataError(f"{name} has no edge: all of its {size} nodes are isolated; give a graph with edges, or none.")
     _check_symmetric(from_rows, from_columns, scale, name)
-    neighbours = np.asarray(np.memmap(folder / "neighbours", np.int32, "r+"))
+    neighbours = np.asarray(np.memmap(folder / "neighbours", narrow, "r+"))
     weights = np.asarray(np.memmap(folder / "weights", float_kind, "r+"))
     return Graph(starts, neighbours, weights, owner)
 
@@ -71,7 +72,8 @@ def _checked_block(source: Source, block: int, name: str, float_kind: Any) -> An
             f"{name}[{int(part.indices[place])}, {column}] is {part.data[place]:g}; the weights of a graph are finite "
             "numbers of at least 0."
         )
-    part.setdiag(0, k=-first)
+    if part.diagonal(k=-first).any():
+        part.setdiag(0, k=-first)
     part.eliminate_zeros()
     part.sort_indices()
     return part

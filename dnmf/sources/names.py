@@ -96,6 +96,7 @@ def order_of(
     advice: str,
     *,
     of: str = "V",
+    part: bool = False,
 ) -> Order | None:
     """Return the order that brings known names along an axis into the order of the wanted ones.
 
@@ -113,6 +114,8 @@ def order_of(
         Advice for names that differ, for the error.
     of
         The owner of the wanted names, for the error.
+    part
+        Whether known names that are not wanted are left out.
 
     Returns
     -------
@@ -134,7 +137,8 @@ def order_of(
         return None
     places = {name: place for place, name in enumerate(known.tolist())}
     order = np.array([places.get(name, -1) for name in wanted.tolist()], np.intp)
-    if len(order) == len(places) == len(known) and len(set(order.tolist())) == len(order) and order.min() >= 0:
+    fits = len(order) <= len(places) if part else len(order) == len(places)
+    if fits and len(places) == len(known) and len(set(order.tolist())) == len(order) and order.min() >= 0:
         return order
     raise DataError(f"{difference(wanted, known, axis, whose, of=of)}{advice}")
 

@@ -9,19 +9,18 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.checkpoint import Store
-from dnmf.checkpoint.state import save_state, saved_state
 from dnmf.engine import H_ALONE, Scope
 from dnmf.engine.factor import MappedFactor, Rows
-from dnmf.errors import keep_before
 from dnmf.inspection.components import sparsity
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.solvers.bundle import bundle, bundled
 from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
-from dnmf.solvers.iteration import PassContext, iterate
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.selection import follow_of, init_of, rule_of
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
+from dnmf.survey.advance import advance, saved_bundle
 from dnmf.survey.holdout import FLOOR, Fold, Hidden, Predict, blanked
 from dnmf.survey.passes import CombinedPass, SketchOfShown, SumFactor
 from dnmf.survey.request import ROUNDS, WIDTH, SurveyRequest, flat, model_piece
@@ -47,31 +46,11 @@ def advance_all(
     def follow(context: PassContext, state: State, stats: Any, H: Any) -> State:
         return follow_of(settings, context.rule)(context, state, stats, H)
 
-    commit = None if checkpoints is None else checkpoints.newest()
-    if commit is None or checkpoints is None:
-        state = bundle(first_states(context, request, [*models, *folds], [*[None] * len(models), *hidden]))
-    else:
-        state = saved_state(checkpoints, commit, layout)
-        # Folds see blocks with hidden entries, whose norms are others.
-        of_folds = [dataclasses.replace(part, norms=None) for part in state.parts[len(models) :]]
-        state = bundle([*state.parts[: len(models)], *of_folds], state.H)
-    history = [] if commit is None else [Record(**record) for record in commit.history]
-    states = iterate(context, state, bundled(follow, rules, view))
-
-    def save() -> None:
-        if checkpoints is not None and history and history[-1].passes == state.passes:
-            save_state(checkpoints, state, history, None, layout.bounds, settings.keep)
-
-    try:
-        while state.passes < settings.max_passes and not state.optimality <= settings.tol:
-            state = next(states)
-            advanced(state, history)
-            last = state.passes >= settings.max_passes
-            if last or state.passes % settings.checkpoint_every == 0:
-                save()
-    except BaseException as error:
-        keep_before(error, save, f"The checkpoint after pass {state.passes}")
-        raise
+    begun = saved_bundle(checkpoints, layout, len(models))
+    if begun is None:
+        states = first_states(context, request, [*models, *folds], [*[None] * len(models), *hidden])
+        begun = bundle(states), []
+    state = advance(context, begun, bundled(follow, rules, view), settings, checkpoints, advanced)
     keep_advanced(context, request, store, state, models, folds)
     return state
 

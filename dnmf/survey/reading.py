@@ -15,7 +15,7 @@ from dnmf.storage.open_location import location_at
 from dnmf.storage.urls import is_url
 from dnmf.survey.columns import hashed_sample
 from dnmf.survey.request import SurveyRequest
-from dnmf.survey.store import SurveyStore
+from dnmf.survey.store import WEIGHTS, SurveyStore
 from dnmf.survey.table import RankSurvey, SurveyModel
 
 
@@ -93,6 +93,11 @@ def stored_survey(path: str | Path) -> RankSurvey:
     """Return the survey in a store; `dnmf.load_survey` describes it."""
     store = SurveyStore.open(path)
     header = store.header
+    if WEIGHTS in header:
+        raise StoreError(
+            f"The survey in {path} compares weights of a graph; repeat select_graph_weight (dnmf graph-weight) with "
+            "the same options and store to read it."
+        )
     settings, transposed = Settings.from_options(header["settings"]), header["transposed"]
     request = SurveyRequest(
         tuple(header["ranks"]),

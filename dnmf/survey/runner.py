@@ -2,12 +2,11 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dnmf.checkpoint import Store, is_store
+from dnmf.checkpoint import Store
 from dnmf.checkpoint.state import save_state
 from dnmf.engine.plan import Load, Plan
 from dnmf.errors import keep_before
@@ -131,7 +130,7 @@ class SurveyRunner:
         for batch in batches:
             part = dataclasses.replace(request, ranks=tuple(batch))
             progress.begin()
-            with self.checkpoints(batch) as checkpoints:
+            with self.store.checkpoints(name_of(batch), self.header(batch[-1])) as checkpoints:
                 state = advance_all(self.run.context(), part, self.store, checkpoints, partial(self.advanced, batch))
                 progress.count(name_of(batch), state.passes + bool(request.folds), self.all_models(batch))
                 progress.save()
@@ -140,19 +139,6 @@ class SurveyRunner:
                 for rank in batch:
                     results[rank] = self.finished(rank, states[rank, self.best_seed(rank)])
         return results
-
-    @contextmanager
-    def checkpoints(self, ranks: Sequence[int]) -> Iterator[Store | None]:
-        """Open the store for the checkpoints of models of some ranks, or None if the survey has no store."""
-        path = self.store.path(f"{name_of(ranks)}.zarr")
-        if path is None:
-            yield None
-            return
-        store = Store.open(path, write=True) if is_store(path) else Store.create(path, self.header(ranks[-1]))
-        try:
-            yield store
-        finally:
-            store.close()
 
     def header(self, rank: int) -> dict[str, Any]:
         """Return the header of a store within that of the survey, at a rank."""

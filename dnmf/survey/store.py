@@ -2,14 +2,15 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.checkpoint import Store, is_store
 from dnmf.checkpoint.cleanup import is_begun, sweep_drafts
 from dnmf.checkpoint.header import SURVEY, check_version, find_header, formatted, is_said, read_json, write_header
 from dnmf.checkpoint.records import DAMAGE
@@ -24,6 +25,8 @@ from dnmf.survey.verify import fault_of_piece, read_survey_header
 
 COSTS = "spent.json"
 PIECES = "pieces"
+# The entry of a header with the weights of graphs that are compared, in place of ranks.
+WEIGHTS = "graph_weights"
 
 Piece = dict[str, NDArray[Any]]
 
@@ -36,7 +39,7 @@ class SurveyStore:
     survey.zarr/spent.json                 costs: passes and seconds of each step
     survey.zarr/pieces/<name>.npz          a result: a sketch, a model, a prediction
     survey.zarr/models-<r>-<r>.zarr        checkpoints of models of these ranks, which advance together
-    survey.zarr/best/rank-<r>.zarr         store of the best run of each rank
+    survey.zarr/best/rank-<r>.zarr         store of the best run of each rank, in a survey of ranks
     ```
     """
 
@@ -70,8 +73,8 @@ class SurveyStore:
                 assert found is not None
                 raise StoreError(
                     f"The survey in {place} has {other[0]}={str(found.get(other[0]))[:200]} and not "
-                    f"{str(header[other[0]])[:200]}; repeat its options to continue it, choose another path, or pass "
-                    "overwrite=True (--overwrite)."
+                    f"{str(header.get(other[0]))[:200]}; repeat its options to continue it, choose another path, or "
+                    "pass overwrite=True (--overwrite)."
                 )
             store = cls(place, formatted(header))
             store._lock = place.lock()
@@ -118,6 +121,19 @@ class SurveyStore:
     def path(self, name: str) -> str | None:
         """Return the path or URL of a store within that of the survey."""
         return None if self.place is None else f"{self.place}/{name}"
+
+    @contextmanager
+    def checkpoints(self, name: str, header: Mapping[str, Any]) -> Iterator[Store | None]:
+        """Open the store for the checkpoints of models that advance together, or None if the survey has no store."""
+        path = self.path(f"{name}.zarr")
+        if path is None:
+            yield None
+            return
+        store = Store.open(path, write=True) if is_store(path) else Store.create(path, header)
+        try:
+            yield store
+        finally:
+            store.close()
 
     def get(self, name: str) -> Piece | None:
         """Return a piece, or None if it was not stored yet, or is damaged and has to be computed again.
@@ -203,7 +219,7 @@ def differing(found: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
     defaults = {name: FIELDS[name].default for name in header["settings"] if name in FIELDS}
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
     known = {**found, "settings": {**settings, **found["settings"]}}
-    return [name for name in header if known.get(name) != header[name]]
+    return [name for name in (*header, WEIGHTS) if known.get(name) != header.get(name)]
 
 
 def _unpacked(content: bytes) -> tuple[Piece, str | None]:

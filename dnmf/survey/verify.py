@@ -17,6 +17,7 @@ ARRAYS: dict[str, dict[str, int]] = {
     "model": {"W": 2, "loss": 0, "relative_error": 0, "optimality": 0, "labels": 1, "sparsity": 1},
     "held": {"error": 0},
     "finished": {"seed": 0},
+    "weights": {"errors": 2, "passes": 0},
 }
 # Arrays that a piece may lack, since an earlier dnmf did not make them.
 OPTIONAL: dict[str, dict[str, int]] = {"held": {"rmse": 0, "mae": 0}}

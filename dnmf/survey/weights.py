@@ -1,12 +1,15 @@
 """The choice of the weight of a graph, by the error on entries that models are not fitted to."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.checkpoint import Store
 from dnmf.checkpoint.run_names import names_of
 from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.engine.plan import Load
@@ -14,23 +17,31 @@ from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors
 from dnmf.run.coupled import GRAPHS, SCALED, couple, given_names
-from dnmf.run.open import settings_of
+from dnmf.run.open import inputs_of, matrix_header, settings_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watch, Watchers
 from dnmf.settings import DATA_OPTIONS, Settings
 from dnmf.solvers.bundle import bundle, bundled, rows_of
 from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.coupling import Coupling
+from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
-from dnmf.solvers.iteration import PassContext, iterate
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.selection import Recipe, follow_of, resolve, rule_of
 from dnmf.solvers.state import State
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.emphasis import check_unweighted
-from dnmf.survey.holdout import FLOOR, Hidden, Predict, Speckles
+from dnmf.survey.advance import advance, saved_bundle
+from dnmf.survey.holdout import FLOOR, Hidden, Predict
+from dnmf.survey.progress import SurveyProgress
+from dnmf.survey.request import SurveyRequest
+from dnmf.survey.runner import header_of, name_of
+from dnmf.survey.store import WEIGHTS, Piece, SurveyStore
 
 # Default number of passes of the models.
 PASSES = 30
+# The name of the errors in a store.
+PIECE = "weights"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +93,8 @@ def select_graph_weight(
     graph_weights: Sequence[float] = (0.0, 0.3, 1.0, 3.0, 10.0),
     *,
     cv: int = 3,
+    store: str | Path | None = None,
+    overwrite: bool = False,
     watchers: Watch = (),
     client: Any = None,
     **options: Any,
@@ -89,7 +102,7 @@ def select_graph_weight(
     """Compare weights of a graph by the error on held-out entries, in the reads of one run.
 
     The models of all weights and folds share every read of V. A fold hides single entries, chosen by a hash of their
-    row and column, and measures their prediction. The survey is held in memory; it has no store.
+    row and column, and measures their prediction.
 
     Parameters
     ----------
@@ -99,11 +112,15 @@ def select_graph_weight(
         Values of `graph_weight`; 0 is the model without a graph.
     cv
         Number of folds, at least 2.
-    watchers, client
+    store
+        Path or URL of the survey. A survey that was stopped resumes there when the call is repeated, with the same
+        bits.
+    overwrite, watchers, client
         As in `factorize`.
     options
         `graph_W` and `graph_H`, of which at least one is given, and `loss`, `solver`, `missing`, `seed`, `tol`,
-        `max_passes`, `memory_limit`, `threads` and penalties, one for each component at most, as in `factorize`.
+        `max_passes`, `memory_limit`, `threads`, `checkpoint_every`, `keep` and penalties, one for each component at
+        most, as in `factorize`.
 
     Returns
     -------
@@ -132,20 +149,23 @@ def select_graph_weight(
     source = open_matrix(V, missing=settings.missing)
     check_unweighted(source, SCALED)
     graphs = {name: options[name] for name in GRAPHS if options.get(name) is not None}
-    coupling, _ = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
+    coupling, origins = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
     assert coupling is not None
     recipe = resolve(settings, source.layout, coupling=coupling)
     notified = Watchers.of(watchers)
-    with open_session(client, source, notified.workers) as session:
-        models = len(chosen) * cv
-        plan = session.plan(settings, _load(recipe, coupling, rank, models, source))
+    request = SurveyRequest((rank,), (settings.seed,), cv, "speckled", settings, (0,))
+    header = header_of(source, request) | {"coupled": origins, WEIGHTS: chosen}
+    kept = SurveyStore(None, header)
+    if store is not None:
+        kept = SurveyStore.create(store, header, overwrite, inputs_of(source))
+    with closing(kept), open_session(client, source, notified.workers) as session:
+        plan = session.plan(settings, _load(recipe, coupling, rank, len(chosen) * cv, source))
         run = Run(session, recipe, plan, watchers=notified)
         try:
-            run.announce(0, settings.max_passes + 1)
-            errors, passes = _errors(run.context(), settings, chosen, cv)
+            found = kept.get(PIECE) or _measured(run, request, chosen, kept)
         finally:
             run.close()
-    return WeightSurvey(rank, tuple(chosen), errors, passes)
+    return WeightSurvey(rank, tuple(chosen), found["errors"], int(found["passes"]))
 
 
 def _checked_weights(graph_weights: Any) -> list[float]:
@@ -179,29 +199,59 @@ def _load(recipe: Recipe, coupling: Coupling, rank: int, models: int, source: So
     return coupling.load(weighted.times(models), rank, models)._replace(copies=1)
 
 
-def _errors(
-    context: PassContext, settings: Settings, weights: Sequence[float], folds: int
-) -> tuple[NDArray[np.float64], int]:
-    """Return the errors (k, folds) of the weights on the entries that each fold held out, and the reads of V."""
-    layout = context.layout
-    rule = rule_of(settings, layout, weighted=True)
-    hidden = [Speckles(settings.seed, fold, folds) for _ in weights for fold in range(folds)]
+def _measured(run: Run, request: SurveyRequest, weights: Sequence[float], kept: SurveyStore) -> Piece:
+    """Fit the models of all weights and folds, from the last checkpoint on, and store their errors."""
+    (rank,), settings, progress = request.ranks, request.settings, SurveyProgress(run, kept, None)
+    name, models = name_of(request.ranks), [rank] * (len(weights) * request.folds)
+    progress.announce(settings.max_passes + 1)
+
+    def advanced(state: State, history: list[Record]) -> None:
+        progress.count(name, state.passes, models)
+        history.append(progress.record(state))
+        progress.passed(state.parts)
+
+    header = {**matrix_header(run.source), "settings": settings.to_options(), "given": True, "named": []}
+    context = run.context()
+    with kept.checkpoints(name, header) as checkpoints:
+        state = _fitted(context, request, weights, checkpoints, advanced)
+        errors = _errors(context, request, state)
+    progress.count(name, state.passes + 1, models)
+    progress.finish()
+    return kept.put(PIECE, errors=errors.reshape(len(weights), request.folds), passes=state.passes + 1)
+
+
+def _fitted(
+    context: PassContext,
+    request: SurveyRequest,
+    weights: Sequence[float],
+    checkpoints: Store | None,
+    advanced: Callable[[State, list[Record]], None],
+) -> State:
+    """Return the models of every weight, each without the entries of every fold, after their last pass."""
+    layout, settings, folds = context.layout, request.settings, request.folds
+    hidden = tuple(request.fold(fold) for _ in weights for fold in range(folds))
     given = [weight for weight in weights for _ in range(folds)]
 
     def follow(context: PassContext, state: State, stats: Any, H: Any) -> State:
         return follow_of(settings, context.rule)(context, state, stats, H)
 
-    state = bundle([random_state(settings, layout) for _ in hidden])
-    method = bundled(follow, [rule] * len(hidden), Hidden(tuple(hidden), layout.bounds), given)
-    states = iterate(context, state, method)
-    while state.passes < settings.max_passes and not state.optimality <= settings.tol:
-        state = next(states)
+    begun = saved_bundle(checkpoints, layout, 1)
+    if begun is None:
+        begun = bundle([random_state(settings, layout) for _ in hidden]), []
+    rules = [rule_of(settings, layout, weighted=True)] * len(hidden)
+    method = bundled(follow, rules, Hidden(hidden, layout.bounds), given)
+    return advance(context, begun, method, settings, checkpoints, advanced)
+
+
+def _errors(context: PassContext, request: SurveyRequest, state: State) -> NDArray[np.float64]:
+    """Return the error of every model (k,) on the entries that its fold held out, in one more pass."""
+    layout, parts = context.layout, state.parts
     entries = dataclasses.replace(context.rule.entries, dense=True)
     mean_square = sum(state.norms or ()) / (layout.shape[0] * layout.shape[1])
-    parts = state.parts
     H = MappedFactor(state.H, Rows(0, rows_of(parts)[-1].stop))
     least = FLOOR * float(np.sqrt(mean_square))
-    work = Predict(tuple(part.W for part in parts), tuple(hidden), settings.beta, least, entries, layout.bounds)
+    hidden = tuple(request.fold(index % request.folds) for index in range(len(parts)))
+    work = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
     sums = context.engine.one_pass(work, H).sums
-    errors = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
-    return errors.reshape(len(weights), folds), state.passes + 1
+    errors: NDArray[np.float64] = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+    return errors

@@ -350,7 +350,7 @@ def test_a_graph_is_an_option_of_fit_resume_transform_and_a_survey(matrix, tmp_p
     sp.save_npz(graph, sp.csc_array(dnmf.graphs.chain(200)))
     np.save(tmp_path / "T.npy", np.ones((3, 200)))
     common = ["--graph-H", graph, "--tol", 0, "--solver", "hals", "--init", "random"]
-    options = [*common, "--graph-weight", 4, "--target-H", tmp_path / "T.npy", "--l1-W", "0.1,0,0.2"]
+    options = [*common, "--graph-weight", "1,4", "--target-H", tmp_path / "T.npy", "--l1-W", "0.1,0,0.2"]
     ended = run("fit", matrix, "--rank", 3, *options, "--max-passes", 3, "--store", store)
     assert ended.exit_code == 0, ended.output
     assert run("resume", store, "--max-passes", 5).exit_code == 2  # the target was in memory
@@ -371,10 +371,23 @@ def test_a_graph_is_an_option_of_fit_resume_transform_and_a_survey(matrix, tmp_p
     )
     assert ended.exit_code == 0, ended.output
     ended = run(
-        "graph-weight", matrix, "--rank", 3, "--graph-weights", "0,2", "--cv", 2, *common[:2], "--max-passes", 2
+        "graph-weight",
+        matrix,
+        "--rank",
+        3,
+        "--graph-weights",
+        "0,2",
+        "--cv",
+        2,
+        *common[:2],
+        "--max-passes",
+        2,
+        "--store",
+        tmp_path / "weights.zarr",
     )
     assert ended.exit_code == 0, ended.output
     assert "held-out error at rank 3" in ended.stdout
+    assert (tmp_path / "weights.zarr" / "pieces" / "weights.npz").exists()
     assert "suggested" in ended.stdout
 
 

@@ -2,9 +2,11 @@
 
 import dask.array as da
 import numpy as np
+import pytest
 from runs import assert_same_bits, matrix
 
 import dnmf
+from dnmf.engine.cluster.engine import ClusterEngine
 
 V = da.from_array(np.asfortranarray(matrix(24, 120)), chunks=(24, 17))
 OPTIONS = {
@@ -24,7 +26,18 @@ def test_the_bits_are_those_of_the_threads(client, tmp_path):
     assert_same_bits(here, there)
 
 
-def test_a_sketch_with_a_graph_has_the_bits_of_the_threads(client, monkeypatch):
+@pytest.mark.parametrize("share", [0.3, 0])
+def test_the_rounds_of_a_sketch_are_made_here_with_the_bits_of_the_threads(client, monkeypatch, share):
     monkeypatch.setattr("dnmf.solvers.sketch.method.COUPLED_ROUNDS", 3)
     options = OPTIONS | {"init": "auto", "solver": "sketch", "max_passes": 3}
-    assert_same_bits(dnmf.factorize(V, 3, **options), dnmf.factorize(V, 3, **options, client=client))
+    here = dnmf.factorize(V, 3, **options)
+    monkeypatch.setattr("dnmf.run.home.LOCAL_SHARE", share)
+    passes, one_pass = [], ClusterEngine.one_pass
+
+    def counted(engine, *given):
+        passes.append(given)
+        return one_pass(engine, *given)
+
+    monkeypatch.setattr(ClusterEngine, "one_pass", counted)
+    assert_same_bits(here, dnmf.factorize(V, 3, **options, client=client))
+    assert len(passes) <= 2 * options["max_passes"]

@@ -104,10 +104,41 @@ def test_a_converged_run_is_where_scipy_stops(options):
     assert value(start) - found.fun < 2e-4 * value(start)
 
 
+@pytest.mark.parametrize("weight", [1.0, 5.0])
+def test_a_component_with_a_known_W_is_the_solution_of_a_linear_system(weight):
+    w, graph_H = V[:, :1] + 1.0, GRAPHS["graph_H"]
+    result = dnmf.factorize(
+        BLOCKS, 1, fixed_W=w, graph_H=graph_H, graph_weight=weight, solver="hals", max_passes=300, tol=0
+    )
+    H = np.linalg.solve(np.eye(COLUMNS) + weight * laplacian(graph_H), (w.T @ V / (w**2).sum()).ravel())
+    np.testing.assert_allclose(np.asarray(result.H)[0], H, rtol=1e-9)
+
+
 def test_without_weight_the_bits_are_those_without_a_graph():
     plain = dnmf.factorize(BLOCKS, RANK, max_passes=4, tol=0)
     zero = dnmf.factorize(BLOCKS, RANK, max_passes=4, tol=0, **GRAPHS, graph_weight=0)
     assert all(np.array_equal(one, two) for one, two in zip(factors(plain), factors(zero), strict=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"n_runs": 2}, {"weights": MASK}, {"loss": 1}])
+def test_each_graph_may_have_its_weight(options):
+    M, beta = options.get("weights"), options.get("loss", 2.0)
+    result = dnmf.factorize(BLOCKS, RANK, **GRAPHS, graph_weight=(0.5, 3.0), max_passes=4, tol=0, **options)
+    W, H = factors(result)
+    both = objective(W, H, beta, 0.5, M, **GRAPHS)
+    rest = objective(W, H, beta, 2.5, M, graph_H=GRAPHS["graph_H"]) - objective(W, H, beta, 0, M)
+    assert result.loss == pytest.approx(both + rest, rel=1e-10)
+
+
+def test_a_graph_of_weight_0_is_none(tmp_path):
+    options = {"max_passes": 4, "tol": 0, "graph_H": GRAPHS["graph_H"]}
+    both = dnmf.factorize(BLOCKS, RANK, graph_W=GRAPHS["graph_W"], graph_weight=[0, 2], store=tmp_path / "a", **options)
+    one = dnmf.factorize(BLOCKS, RANK, graph_weight=2, **options)
+    assert all(np.array_equal(one, two) for one, two in zip(factors(both), factors(one), strict=True))
+    again = dnmf.resume(tmp_path / "a", BLOCKS, **GRAPHS, max_passes=5)
+    assert (again.passes, again.settings.graph_weight) == (5, (0.0, 2.0))
+    with pytest.raises(dnmf.DnmfError, match="graph_weight has 3 numbers; give one, or one for W and one for H"):
+        dnmf.factorize(BLOCKS, RANK, graph_weight=[1, 2, 3], **options)
 
 
 def test_with_a_large_weight_columns_that_are_connected_become_equal():

@@ -2,6 +2,7 @@
 
 import anndata
 import numpy as np
+import pandas
 import pytest
 import scipy.sparse as sp
 
@@ -11,6 +12,7 @@ from dnmf.sources.graphs import located_graph, open_graph
 
 CHAIN = sp.diags([np.ones(4)], [1], shape=(5, 5))
 A = (CHAIN + CHAIN.T).tocsr()
+rng = np.random.default_rng(5)
 
 
 def dense(graph):
@@ -41,6 +43,47 @@ def test_an_asymmetric_graph_is_made_symmetric_with_a_warning():
     with pytest.warns(DataWarning, match="graph_W is not symmetric; each weight becomes the larger one of both"):
         graph = open_graph(CHAIN, 5, "graph_W")
     np.testing.assert_array_equal(dense(graph), A.toarray())
+
+
+NAMES = list("edcba")  # of the rows of V, and the nodes of A in another order, with one more
+LARGER = sp.block_diag([A, sp.csr_array([[0.0]])], format="csr") + sp.csr_array(([1.0, 1], ([5, 0], [0, 5])), (6, 6))
+
+
+def in_a_file(tmp_path, A, names):
+    data = anndata.AnnData(np.ones((len(names), 2)), obsp={"near": A.tocsr()})
+    data.obs_names = names
+    data.write_h5ad(tmp_path / "other.h5ad")
+    return f"{tmp_path}/other.h5ad::obsp/near"
+
+
+@pytest.mark.parametrize("in_pandas", [False, True])
+@pytest.mark.parametrize("more", [False, True])
+def test_nodes_are_matched_by_names(tmp_path, in_pandas, more):
+    moved = np.array([3, 0, 4, 1, 2, 5] if more else [3, 0, 4, 1, 2])
+    whole, names = (LARGER if more else A)[moved][:, moved], [[*NAMES, "f"][i] for i in moved]
+    graph = in_a_file(tmp_path, whole, names)
+    if in_pandas:
+        other = moved[::-1]
+        graph = pandas.DataFrame(whole.toarray(), names, names)[[[*NAMES, "f"][i] for i in other]]
+    V = pandas.DataFrame(rng.random((5, 9)), NAMES)
+    sentence = "The nodes of graph_W were brought into the order of V by their names"
+    with pytest.warns(DataWarning, match=sentence + ("; 1 that V lacks are left out" if more else r"\.")):
+        found = dnmf.factorize(V, 2, graph_W=graph, max_passes=3)
+    expected = dnmf.factorize(V, 2, graph_W=A, max_passes=3)
+    assert np.array_equal(found.W, expected.W)
+    with pytest.warns(DataWarning, match=sentence):
+        named = dnmf.factorize(V.to_numpy(), 2, graph_W=graph, row_names=NAMES, max_passes=3)
+    assert np.array_equal(named.W, expected.W)
+
+
+def test_a_graph_of_other_nodes_is_refused(tmp_path, monkeypatch):
+    V = pandas.DataFrame(rng.random((5, 9)), NAMES)
+    graph = in_a_file(tmp_path, A, list("edcbz"))
+    with pytest.raises(DataError, match=r"Row 4 of V is 'a', which is not among those of graph_W .* Give graph_W as a"):
+        dnmf.factorize(V, 2, graph_W=graph)
+    monkeypatch.setattr("dnmf.run.coupled.COPIES", 10**9)
+    with pytest.raises(DataError, match="graph_W has other nodes than V or another order of them, and is too large"):
+        dnmf.factorize(V, 2, graph_W=in_a_file(tmp_path, A, list("abcde")))
 
 
 def changed(value):

@@ -28,6 +28,33 @@ def test_the_error_of_a_weight_is_that_of_its_model_alone(monkeypatch):
             assert survey.errors[index, fold] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
 
 
+class Stop(dnmf.Watcher):
+    def passed(self, record):
+        if record.passes == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
+def test_a_stopped_survey_resumes_to_the_same_bits(loss, tmp_path):
+    options = {"graph_H": CHAIN, "graph_weights": [0, 5], "cv": 2, "max_passes": 6, "tol": 0, "loss": loss}
+    expected = dnmf.select_graph_weight(BLOCKS, 3, **options)
+    options |= {"store": tmp_path / "survey.zarr", "checkpoint_every": 2}
+    with pytest.raises(KeyboardInterrupt):
+        dnmf.select_graph_weight(BLOCKS, 3, **options, watchers=[Stop()])
+    with pytest.raises(dnmf.DnmfError, match=r"The survey in .* compares weights of a graph; repeat"):
+        dnmf.load_survey(tmp_path / "survey.zarr")
+    seen = []
+    found = dnmf.select_graph_weight(BLOCKS, 3, **options, watchers=[lambda record: seen.append(record.passes)])
+    assert (seen, found.passes) == ([4, 5, 6], 7)
+    assert np.array_equal(found.errors, expected.errors)
+    again = dnmf.select_graph_weight(BLOCKS, 3, **options, watchers=[Stop()])
+    assert np.array_equal(again.errors, expected.errors)
+    with pytest.raises(dnmf.DnmfError, match=r"has graph_weights=\[0.0, 5.0\] and not \[0.0, 6.0\]"):
+        dnmf.select_graph_weight(BLOCKS, 3, **(options | {"graph_weights": [0, 6]}))
+    with pytest.raises(dnmf.DnmfError, match=r"The survey in .* has .* and not .*; repeat its options"):
+        dnmf.select_rank(BLOCKS, [3], n_runs=1, cv=2, store=tmp_path / "survey.zarr")
+
+
 def test_smooth_curves_are_predicted_better_with_their_graph():
     survey = dnmf.select_graph_weight(V, 3, [0, 10], graph_H=CHAIN, loss="kullback-leibler", max_passes=15)
     assert survey.suggest() == 10

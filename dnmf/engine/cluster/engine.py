@@ -24,8 +24,10 @@ from dnmf.engine.cluster.distributed_factor import SENDING, DistributedFactor, s
 from dnmf.engine.cluster.task_queue import TaskQueue
 from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.factor import Factor
+from dnmf.engine.machine import cores
 from dnmf.engine.passes import WHOLE, S, Scope, Work
 from dnmf.engine.plan import amount, group_bounds
+from dnmf.engine.threads import ThreadEngine
 from dnmf.errors import ClusterError, ClusterWarning, warn
 from dnmf.kernels.blocks.panels import Block
 from dnmf.sources.base import Source
@@ -88,6 +90,10 @@ class ClusterEngine:
     def place(self, factor: Factor) -> Factor:
         """Send a factor to the workers, once for all passes."""
         return DistributedFactor.of(self.workers, self.groups, factor)
+
+    def here(self) -> ThreadEngine:
+        """Return an engine of threads with the same groups, and so the same sums."""
+        return ThreadEngine(self.source, len(self.groups), cores(), cancelled=self.workers.cancelled)
 
     def settle(self, H: Factor, stored: Factor | None) -> None:
         """Cut the lineage of H: the workers read it from storage, or else this process sends it to them."""

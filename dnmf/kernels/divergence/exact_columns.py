@@ -51,9 +51,12 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
         load_column(rows, values, weights, W, begin, count, v, m, near)
         for k in range(rank):
             masses[k] = masses[k] if zeros else weighted_sum(near[k], m, count)
-            h[k] = 1.0 if masses[k] > 0.0 else lone_minimum(masses[k] + push[k], bend[k])
+            h[k] = 1.0 if masses[k] > 0.0 else 0.0
         multiply_column(near, h, y, count)
         scale_to_fit(v, m, y, totals, h, beta, 0, count)
+        for k in range(rank):
+            if not masses[k] > 0.0:
+                h[k] = lone_minimum(masses[k] + push[k], bend[k])
         if beta < 1.0 or beta > 2.0:
             _multiply(near, v, m, y, h, masses, beta, push, bend, count)
         for _ in range(MOST_SWEEPS):

@@ -102,6 +102,10 @@ class FactorEngine:
         """Return a factor that many passes read."""
         return self._engine.place(factor)
 
+    def here(self) -> Engine:
+        """Return the engine of this process with the same groups, for passes over factors alone."""
+        return self._engine.here()
+
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block of the factor, or some of its columns."""
         found = self._factor.read(block)

@@ -16,7 +16,8 @@ from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
-from dnmf.solvers.coupling import Below, Coupled
+from dnmf.solvers.coupling import Coupled
+from dnmf.solvers.rows_below import Below
 
 # Sweeps over H in a round, and in the first round.
 SWEEPS, FIRST_SWEEPS = 6, 20
@@ -188,7 +189,7 @@ class BlockColumns:
             assert self.H is not None
             squares, rows = np.diag(round_.gram).astype(np.float64), rank + len(round_.projected)
             work = dataclasses.replace(work, below=self.coupled.below(self.H, squares, 1.0, rows, slice(0, rank)))
-            known = self.coupled.input(self.H, rank, self.S)
+            known = self.coupled.input(self.H, rank, self.S, here=True)
         elif self.H is not None:
             known = StackedFactor(self.H, self.S)
         sums = self.engine.one_pass(work, known, new, H_ALONE)

@@ -112,10 +112,18 @@ def sketched(context: PassContext, settings: Settings) -> State:
 def couple(context: PassContext, surrogate: Surrogate, W: Float, R: Factor, H: Factor) -> tuple[Float, BlockColumns]:
     """Return W (m, r) and the columns with their H after rounds with the coupling, from a fit without it.
 
-    From noise, a graph would make all components alike before they differ.
+    From noise, a graph would make all components alike before they differ. The rounds run in this process, which holds
+    the graph: a cluster would have to bring H and its product with the graph there and back in every round.
     """
-    columns = BlockColumns(context.engine, context.new_factor, R, H, coupled=context.coupled)
-    return dataclasses.replace(surrogate, coupled=context.coupled).solve_coupled(W, columns, COUPLED_ROUNDS), columns
+    coupled = context.coupled
+    assert coupled is not None
+    S, start = coupled.room.release(R, surrogate.left.shape[1]), coupled.room.release(H, W.shape[1])
+    columns = BlockColumns(context.engine.here(), coupled.room.new_factor_here, S, start, coupled=coupled)
+    W = dataclasses.replace(surrogate, coupled=coupled).solve_coupled(W, columns, COUPLED_ROUNDS)
+    for here, there in ((S, R), (start, H)):
+        if here is not there:
+            here.drop()
+    return W, columns
 
 
 def low_rank(
