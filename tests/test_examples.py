@@ -53,6 +53,12 @@ def test_a_topic_is_about_one_module(run):
     assert names["share"] > 0.7 > 0.2 > names["chance"]
 
 
+def test_a_broad_topic_is_made_of_few_narrow_ones(run):
+    names = run("topic_hierarchy")
+    assert np.mean(names["shares"]) > 0.4
+    assert names["result"].relative_error < 1.01 * names["alone"].relative_error
+
+
 def test_the_notes_have_their_pitches_and_are_written_to_sound(run, tmp_path):
     names = run("notes")
     np.testing.assert_allclose(names["found"], names["PITCHES"], atol=1)
