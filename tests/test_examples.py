@@ -140,6 +140,8 @@ def test_the_command_lists_the_examples_and_writes_what_they_need(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         name: (EXAMPLES / name).read_text() for name in ("topics.py", "bumps.py", "gallery.py")
     }
+    CliRunner().invoke(main, ["examples", "scanpy_users", "--out", str(tmp_path / "page")])
+    assert {path.name for path in (tmp_path / "page").iterdir()} == {"cells.py", "gallery.py", "scanpy_users.md"}
     (tmp_path / "topics.py").write_text("mine")
     refused = CliRunner().invoke(main, ["examples", "topics", "--out", str(tmp_path)])
     assert (refused.exit_code, (tmp_path / "topics.py").read_text()) == (2, "mine")

@@ -108,7 +108,8 @@ def examples(names: tuple[str, ...], out: Path) -> None:
         if Path(name).stem not in found:
             raise unknown("NAMES", name, found)
     chosen = [found[Path(name).stem] for name in names]
-    for path in [shared, *chosen]:
+    linked = {name for path in chosen for name in re.findall(r"\]\((\w+)\.py\)", path.read_text())}
+    for path in [shared, *chosen, *(found[name] for name in sorted(linked))]:
         write(out / path.name, path.read_text())
     for path in chosen:
         notify(f"Run it with: python {out / path.name}" if path.suffix == ".py" else f"Read {out / path.name}.")

@@ -123,9 +123,11 @@ def check_missing(settings: Settings, layout: Layout) -> None:
     if settings.missing == "nan" and layout.sparse:
         raise SettingsError("missing='nan' needs a dense V, and this one is sparse; use missing='zeros', or weights=.")
     if settings.missing == "zeros" and not layout.sparse:
+        of_entries = " Give a table with a row for each entry as its file, as ratings.csv::user,film,stars."
+        also = of_entries if "DataFrame" in layout.kind else ""
         raise SettingsError(
             "missing='zeros' takes the entries that a sparse V does not store as missing, and this V is dense; give a "
-            "CSR or CSC matrix, or missing='nan' with NaN for missing entries."
+            f"CSR or CSC matrix, or missing='nan' with NaN for missing entries.{also}"
         )
 
 

@@ -4,6 +4,7 @@ import inspect
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import zarr
@@ -275,3 +276,9 @@ def test_a_list_of_rows_of_different_lengths_is_refused():
     corpus = [[(0, 1), (3, 2)], [(1, 1)]]
     with pytest.raises(DataError, match=r"V is a list whose elements do not make a matrix .*; give an array, or"):
         dnmf.factorize(corpus, 1)
+
+
+def test_a_frame_of_entries_is_refused_where_absent_ones_are_missing():
+    frame = pd.DataFrame({"user": [0, 1], "film": [2, 0], "stars": [5.0, 3.0]})
+    with pytest.raises(SettingsError, match=r"V is dense.* a row for each entry as its file, as ratings\.csv"):
+        dnmf.factorize(frame, 1, missing="zeros")
