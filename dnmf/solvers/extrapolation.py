@@ -57,7 +57,7 @@ def extrapolate(new: Float, old: Float, step: float, least: float, scaled: bool)
     """
     wide, before = new.astype(np.float64), old.astype(np.float64)
     if scaled:
-        lengths, goal = np.linalg.norm(before, axis=0), np.linalg.norm(wide, axis=0)
+        lengths, goal = (np.sqrt(np.einsum("ik,ik->k", X, X)) for X in (before, wide))
         before *= np.divide(goal, lengths, out=np.ones_like(goal), where=lengths > 0)
     beyond = np.maximum(wide + step * (wide - before), least * wide)
     return np.ascontiguousarray(beyond, dtype=new.dtype)

@@ -14,12 +14,10 @@ from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext
-from dnmf.solvers.sketch import SketchSums, low_rank, pilot_bytes
+from dnmf.solvers.sketch import SketchSums, leading_vectors, low_rank, pilot_bytes, split_vectors, squares_of_parts
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
-# Entries of a singular vector below this share of the largest are set to 0, as they may be rounding errors.
-NEGLIGIBLE = 1e-6
 # Zeros of the factors are filled with the mean of V, as in the paper, if its root is within this factor of 1.
 FILL_RANGE = 1e3
 # Columns of the basis for the singular vectors: for every component, and in addition.
@@ -47,8 +45,7 @@ class Combine:
         """Return X R of a block."""
         assert H is not None
         wide = self.X @ H
-        sums.squares[0] += np.square(np.maximum(wide, 0)).sum(axis=1)
-        sums.squares[1] += np.square(np.minimum(wide, 0)).sum(axis=1)
+        sums.squares += squares_of_parts(wide)
         return wide.astype(H.dtype)
 
 
@@ -62,7 +59,7 @@ def spectral_state(context: PassContext, settings: Settings) -> State:
     with single_threaded_products():
         left, vectors, norms, sums = singular_vectors(context, settings)
     mean = sums.total / (layout.shape[0] * layout.shape[1])
-    W, signs, gains, balance = split_vectors(left, norms)
+    W, signs, gains, balance = split_vectors(left, norms.squares)
     root = math.sqrt(mean)
     usual = root * min(max(root, 1 / FILL_RANGE), FILL_RANGE)  # the mean, or the root if it is far from 1
     fill = {"nndsvd": 0.0, "nndsvda": usual, "nndsvdar": usual / 100}[settings.init]
@@ -109,36 +106,8 @@ def singular_vectors(context: PassContext, settings: Settings) -> tuple[Float, F
     layout = engine.source.layout
     width = min(PROBES * rank + OVERSAMPLING, *layout.shape)
     L, R, sums = low_rank(context, width, np.random.default_rng(settings.seed), summed=True)
-    U, T = np.linalg.qr(L)
-    gram = T @ sums.gram @ T.T
-    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
-    leading = np.argsort(values)[::-1][:rank]
-    vectors = vectors[:, leading] * (values[leading] > values[leading[0]] * np.finfo(layout.work_dtype).eps)
+    U, X = leading_vectors(L, sums.gram, rank, layout.work_dtype)
     projected_V = context.new_factor(rank)
-    norms: PartNorms = engine.one_pass(Combine(vectors.T @ T), R, projected_V, H_ALONE)
+    norms: PartNorms = engine.one_pass(Combine(X), R, projected_V, H_ALONE)
     R.drop()
-    return U @ vectors, projected_V, norms, sums
-
-
-def split_vectors(left: Float, norms: PartNorms) -> tuple[Float, Float, Float, Float]:
-    """Return W (m, r), and for every row of UᵀV its sign, its gain and the balance (r,) of the factors.
-
-    Of the pairs (u⁺, v⁺) and (u⁻, v⁻) of each singular triplet, the one with the larger product of norms is kept. The
-    columns of W have length 1; a row of H is the part of UᵀV with that sign, times the gain. Multiplying the columns of
-    W by the balance, and dividing the rows of H by it, shares the scale between them as in the paper.
-    """
-    W = np.zeros_like(left)
-    rank = left.shape[1]
-    signs, gains, balance = np.ones(rank), np.zeros(rank), np.ones(rank)
-    right = np.sqrt(norms.squares)
-    for k in range(rank):
-        vector = np.where(np.abs(left[:, k]) > NEGLIGIBLE * np.abs(left[:, k]).max(), left[:, k], 0)
-        parts = [np.maximum(vector, 0), np.maximum(-vector, 0)]
-        lengths = [float(np.linalg.norm(part)) for part in parts]
-        side = int(lengths[1] * right[1, k] > lengths[0] * right[0, k])
-        signs[k] = 1 - 2 * side
-        if lengths[side] * right[side, k] > 0:
-            W[:, k] = parts[side] / lengths[side]
-            gains[k] = lengths[side]
-            balance[k] = np.sqrt(lengths[side] * right[side, k])
-    return W, signs, gains, balance
+    return U, projected_V, norms, sums

@@ -10,8 +10,8 @@ from dnmf.settings import Settings
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import State
 
-# Passes over which the decrease of the loss is averaged.
-RECENT = 5
+# Passes over which the decrease of the loss is averaged: two, since the second one may refuse a proposal.
+RECENT = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -284,3 +284,17 @@ def test_wide_and_narrow_panels_give_the_same_update(newton):
     whole, _ = visit(V, W, H, newton=newton)
     parts = [visit(V[:, c : c + 50], W, H[:, c : c + 50], newton=newton)[0] for c in range(0, 400, 50)]
     np.testing.assert_allclose(whole, np.hstack(parts), rtol=1e-11)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("form", ["Fortran", "CSC"])
+def test_a_transform_with_components_that_are_almost_parallel_ends_at_the_minimum(form, penalty):
+    V, W, _ = problem()
+    W = 1 + 0.03 * W
+    H = Divergence(1.0, True, 1, Penalty(), penalty).transform(FORMS[form](V), Model.of(W), Scratch())
+    Y = W @ H
+    slope = W.sum(axis=0)[:, None] + penalty.l1 + penalty.l2 * H - W.T @ (V / np.where(V > 0, Y, 1))
+    assert (H >= 0).all()
+    assert (H > 0).any(axis=1).all()
+    np.testing.assert_allclose(np.minimum(slope, 0), 0, atol=1e-6)
+    np.testing.assert_allclose(slope * H, 0, atol=1e-6)

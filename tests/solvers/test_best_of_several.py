@@ -11,7 +11,7 @@ import dnmf
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
-from dnmf.solvers.sketch.surrogate import Surrogate
+from dnmf.solvers.sketch.surrogate import Surrogate, singular_start
 
 
 def nearly_low(seed, rows=60, columns=400, rank=5):
@@ -60,3 +60,13 @@ def test_a_survey_of_such_a_matrix_takes_the_best_seed_of_every_rank():
         assert np.isfinite(losses).all()
         W, H = (np.asarray(factor, np.float64) for factor in (survey.best(rank).W, survey.best(rank).H))
         assert 0.5 * np.linalg.norm(V - W @ H) ** 2 <= min(losses) * (1 + 1e-3)
+
+
+def test_the_start_of_singular_vectors_finds_components_that_do_not_overlap():
+    rng = np.random.default_rng(0)
+    W, H = np.kron(np.eye(3), rng.random((10, 1)) + 0.1), np.kron(np.diag([3.0, 2.0, 1.0]), rng.random((1, 8)) + 0.1)
+    drawn = rng.random((30, 4))
+    U, s, Vt = np.linalg.svd(W @ H, full_matrices=False)
+    start = singular_start(U[:, :5] * s[:5], Vt[:5], drawn)
+    np.testing.assert_allclose(start[:, :3], W / np.linalg.norm(W, axis=0), atol=1e-12)
+    assert np.array_equal(start[:, 3], drawn[:, 3])

@@ -89,8 +89,10 @@ def test_less_is_computed_on_a_surrogate_where_a_pass_costs_little():
     for given, layout in ((settings, stored), (settings.replace({"init": "sketch"}), LARGE)):
         assert Effort.of_start(layout, given) == full
         assert Effort.of_correction(layout, given) == FULL_EFFORT
-    cheap, costly = (Effort.of_start(LARGE, settings.replace({"rank": rank})) for rank in (3, 100))
-    assert cheap.starts < costly.starts <= full.starts
-    assert cheap.trial_size < costly.trial_size < full.trial_size
-    assert cheap.tolerance == Effort.of_correction(LARGE, settings).tolerance == 1e-5
+    dense, sparse = (Effort.of_start(layout, settings) for layout in (LARGE, SPARSE))
+    assert sparse.starts < dense.starts < full.starts
+    assert dense.trial_size < sparse.trial_size < full.trial_size
+    assert dense.pilot_rounds == sparse.pilot_rounds < full.pilot_rounds
+    assert (dense.singular, sparse.singular, full.singular) == (False, True, False)
+    assert dense.tolerance == Effort.of_correction(LARGE, settings).tolerance == 1e-5
     assert Effort.of_correction(SPARSE, settings) == FULL_EFFORT

@@ -1,5 +1,7 @@
 """Columns of H that minimise a β-divergence with W fixed: coordinate descent until no entry moves.
 
+For Kullback–Leibler, steps of Newton's method for all positive entries of a column follow the sweeps near the end.
+
 Every entry of a column takes the safeguarded steps of `entry_steps` in turn, in float64, so that the result depends on
 neither the other columns nor the solver of the run. For 1 ≤ β ≤ 2 the objective is convex and its minimum is found. For
 other β it may have several minima: multiplicative updates from a flat start choose one (Févotte & Idier 2011, section
@@ -19,6 +21,11 @@ from dnmf.kernels.penalty import Penalty
 # Sweeps over a column end when the largest move, in mass of Wh, is STILL of the mass, or after MOST_SWEEPS.
 STILL = 1e-10
 MOST_SWEEPS = 2000
+# Once a sweep moves no more than NEAR of the mass, Newton's method takes steps of all positive entries at once. One is
+# refused if it ends on a slope upwards, of more than SLACK of that before; then twice as many sweeps precede the next.
+NEAR, SLACK = 0.1, 0.1
+# The smallest pivot of a Hessian relative to its diagonal.
+PIVOT = 1e-10
 # Multiplicative updates of a column before these sweeps, where there may be several minima.
 FIRST_SWEEPS = 300
 
@@ -44,6 +51,7 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
     longest = longest_column(starts)
     near = np.empty((rank, longest), W.dtype)
     v, m, y = np.empty(longest), np.ones(longest), np.empty(longest)
+    hessian, step, pulls = np.empty((rank, rank)), np.empty(rank), np.empty(longest)
     masses = totals.copy() if zeros else np.empty(rank)
     for column in range(len(starts) - 1):
         begin, count = starts[column], starts[column + 1] - starts[column]
@@ -59,6 +67,7 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
                 h[k] = lone_minimum(masses[k] + push[k], bend[k])
         if beta < 1.0 or beta > 2.0:
             _multiply(near, v, m, y, h, masses, beta, push, bend, count)
+        wait, pause = 0, 1
         for _ in range(MOST_SWEEPS):
             multiply_column(near, h, y, count)
             moved, size = 0.0, 0.0
@@ -76,6 +85,102 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
                 h[k] = new
             if moved <= STILL * size:
                 break
+            wait -= 1
+            if beta == 1.0 and moved <= NEAR * size and wait < 0:
+                done = _newton_step(near, v, m, y, h, masses, push, bend, hessian, step, pulls, count)
+                wait, pause = (0, 1) if done else (pause, 2 * pause)
+
+
+@reordered
+def _newton_step(near, v, m, y, h, masses, l1, l2, hessian, step, pulls, count):  # type: ignore[no-untyped-def]
+    """Take Newton's step of the positive entries of a column for β = 1, and return whether it was taken.
+
+    The step ends where the first entry is 0. The objective is convex, so that it falls as long as its slope along the
+    step is negative: nearly all the way, if the slope at the end is at most SLACK of that before, upwards.
+    """
+    places = np.flatnonzero((h > 0.0) & (masses > 0.0))
+    used, slope = len(places), np.empty(len(places))
+    for e in range(count):
+        pulls[e] = m[e] * v[e] / y[e] if y[e] > 0.0 else 0.0
+    for a in range(used):
+        k = places[a]
+        slope[a] = masses[k] + l1[k] + l2[k] * h[k] - _product(near[k], pulls, count)
+    for e in range(count):
+        pulls[e] = pulls[e] / y[e] if y[e] > 0.0 else 0.0
+    for a in range(used):
+        for b in range(a + 1):
+            hessian[a, b] = _product_of_three(near[places[a]], near[places[b]], pulls, count)
+        hessian[a, a] += l2[places[a]]
+    if not _solve(hessian, slope, step, used):
+        return False
+    length, last = 1.0, -1
+    pulls[:count] = 0.0
+    for a in range(used):
+        if h[places[a]] + length * step[a] < 0.0:
+            length, last = -h[places[a]] / step[a], a
+        w = near[places[a]]
+        for e in range(count):
+            pulls[e] += step[a] * w[e]
+    before, after = 0.0, 0.0
+    for a in range(used):
+        k = places[a]
+        before += slope[a] * step[a]
+        after += step[a] * (masses[k] + l1[k] + l2[k] * (h[k] + length * step[a]))
+    for e in range(count):
+        there = y[e] + length * pulls[e]
+        if v[e] > 0.0 and m[e] > 0.0 and not there > 0.0:
+            return False
+        after -= m[e] * v[e] * pulls[e] / there if there > 0.0 else 0.0
+    if not after <= SLACK * abs(before):
+        return False
+    for a in range(used):
+        h[places[a]] = max(h[places[a]] + length * step[a], 0.0) if a != last else 0.0
+    return True
+
+
+@reordered
+def _product(w, pulls, count):  # type: ignore[no-untyped-def]
+    """Return Σ w p."""
+    total = 0.0
+    for e in range(count):
+        total += w[e] * pulls[e]
+    return total
+
+
+@reordered
+def _product_of_three(w, x, pulls, count):  # type: ignore[no-untyped-def]
+    """Return Σ w x p."""
+    total = 0.0
+    for e in range(count):
+        total += w[e] * x[e] * pulls[e]
+    return total
+
+
+@kernel
+def _solve(hessian, slope, step, used):  # type: ignore[no-untyped-def]
+    """Set `step` to the solution of hessian · step = −slope by Cholesky's method; return whether there is one."""
+    for a in range(used):
+        whole = hessian[a, a]
+        for b in range(a + 1):
+            left = hessian[a, b]
+            for c in range(b):
+                left -= hessian[a, c] * hessian[b, c]
+            if b < a:
+                hessian[a, b] = left / hessian[b, b]
+            elif not left > PIVOT * whole:
+                return False
+            else:
+                hessian[a, a] = np.sqrt(left)
+        left = -slope[a]
+        for c in range(a):
+            left -= hessian[a, c] * step[c]
+        step[a] = left / hessian[a, a]
+    for a in range(used - 1, -1, -1):
+        left = step[a]
+        for c in range(a + 1, used):
+            left -= hessian[c, a] * step[c]
+        step[a] = left / hessian[a, a]
+    return True
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy as np
 from dnmf.kernels.blocks.simd import row_products, weighted_rows
 from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.divergence.beta import lone_minimum, minimum
-from dnmf.kernels.divergence.columns import add_to_sums, entry_loss, longest_column, scale_to_fit
+from dnmf.kernels.divergence.columns import add_to_sums, entry_loss, longest_column, queue_logarithms, scale_to_fit
 from dnmf.kernels.divergence.elementwise import LOG_TILE, log_sum, take_ratios
 from dnmf.kernels.optimality import majorised_gain
 
@@ -70,7 +70,7 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
         take_ratios(v, given, y, beta, ratios, powers)
         add_to_sums(near, ratios, powers, h, numerators, denominators)
         if beta == 1.0:
-            sums[1] += _queue_logarithms(v, m, y, zeros, quotients[filled:], pulls[filled:])
+            sums[1] += queue_logarithms(v, m, y, zeros, quotients[filled:], pulls[filled:])
             filled += count
             if filled > LOG_TILE:
                 sums[1] += log_sum(quotients, pulls, filled)
@@ -91,23 +91,3 @@ def _majorise_column(h, numerator, denominator, beta, l1, l2, fixed):  # type: i
         gained += majorised_gain(old, new, bottom + l1[k] + l2[k] * old - top)
         h[k] = new if new >= tiny else 0.0
     return gained
-
-
-@reordered
-def _queue_logarithms(v, m, y, zeros, quotients, pulls):  # type: ignore[no-untyped-def]
-    """Return the Kullback–Leibler divergence of a column less Σ pull · (log quotient − 1), and set these two.
-
-    The logarithms of many short columns are taken together, by vector instructions.
-    """
-    zero, one = y.dtype.type(0), y.dtype.type(1)
-    total, lost = 0.0, 0
-    for e in range(len(v)):
-        used = v[e] > zero and m[e] > zero
-        lost += 1 if (used and y[e] <= zero) else 0
-        quotient = v[e] / y[e]
-        quotients[e] = quotient if (used and y[e] > zero) else one
-        pulls[e] = m[e] * v[e]
-    if not zeros:
-        for e in range(len(v)):
-            total += np.float64(m[e]) * np.float64(y[e])
-    return np.inf if lost > 0 else total

@@ -9,14 +9,14 @@ from dnmf.kernels.blocks.tiles import reordered
 from dnmf.kernels.divergence.beta import lone_minimum
 from dnmf.kernels.divergence.columns import (
     add_to_sums,
-    entry_loss,
     load_column,
     longest_column,
     multiply_column,
+    queue_logarithms,
     scale_to_fit,
     weighted_sum,
 )
-from dnmf.kernels.divergence.elementwise import take_ratios
+from dnmf.kernels.divergence.elementwise import LOG_TILE, log_sum, take_ratios
 from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model
 
 # Sweeps over a column end when one promises no more than this share of the first; a column without a scale yet is far
@@ -35,6 +35,8 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
     v, m, y = np.empty(longest, W.dtype), np.ones(longest, W.dtype), np.empty(longest, W.dtype)
     ratios, powers = np.empty(longest, W.dtype), np.empty(0 if zeros else longest, W.dtype)
     denominator = np.empty(rank, W.dtype)
+    room = longest + LOG_TILE
+    quotients, pulls, filled = np.empty(room), np.empty(room), 0
     for column in range(len(starts) - 1):
         begin, end = starts[column], starts[column + 1]
         count, h, push, bend = end - begin, H[column], l1[column], l2[column]
@@ -59,8 +61,12 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
         sums[0] += first if measured else gained
         take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)
         add_to_sums(rows[begin:end], ratios, powers, h, numerators, denominators)
-        for e in range(count):
-            sums[1] += entry_loss(np.float64(v[e]), np.float64(y[e]), np.float64(m[e]), beta, zeros)
+        sums[1] += queue_logarithms(v[:count], m, y, zeros, quotients[filled:], pulls[filled:])
+        filled += count
+        if filled > LOG_TILE:
+            sums[1] += log_sum(quotients, pulls, filled)
+            filled = 0
+    sums[1] += log_sum(quotients, pulls, filled)
 
 
 @reordered

@@ -16,6 +16,7 @@ from dnmf.solvers.sketch.basis import PILOT_BYTES, SAMPLE, basis_of, left_over, 
 from dnmf.solvers.sketch.method import LARGEST, WIDTH, corrected, fits, low_rank, pays, sketch_load, sketched, starts
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import ScaledBasis, ScaledSketch
+from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares_of_parts
 from dnmf.solvers.sketch.surrogate import Surrogate
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "basis_of",
     "corrected",
     "fits",
+    "leading_vectors",
     "left_over",
     "lifted",
     "low_rank",
@@ -39,6 +41,8 @@ __all__ = [
     "pilot_bytes",
     "sketch_load",
     "sketched",
+    "split_vectors",
+    "squares_of_parts",
     "starts",
     "stride_of",
 ]

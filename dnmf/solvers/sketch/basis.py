@@ -26,17 +26,22 @@ SAMPLE = 10000
 DEPENDENT = 1e-9
 
 
-def first_basis(engine: Engine, width: int, generator: np.random.Generator) -> tuple[Float, dict[int, Block]]:
+def first_basis(
+    engine: Engine, width: int, generator: np.random.Generator, rounds: int = PILOT_ROUNDS
+) -> tuple[Float, dict[int, Block]]:
     """Return a basis (m, width) from some columns of V, and the blocks that were read for it."""
     M, _, known = pilot(engine, width, generator)
-    return basis_of(M, width, generator), known
+    return basis_of(M, width, generator, rounds), known
 
 
-def basis_of(M: Any, width: int, generator: np.random.Generator) -> Float:
-    """Return a basis (m, width) of some columns M (m, n); a part of it is Gaussian, for directions not in M."""
+def basis_of(M: Any, width: int, generator: np.random.Generator, rounds: int = PILOT_ROUNDS) -> Float:
+    """Return a basis (m, width) of some columns M (m, n); a part of it is Gaussian, for directions not in M.
+
+    Each of the `rounds` takes two products with M, and brings the other part closer to the leading singular vectors.
+    """
     leading = width - width // GAUSSIAN_SHARE
     Y = M @ generator.standard_normal((M.shape[1], min(width, M.shape[1]))).astype(M.dtype)
-    for _ in range(PILOT_ROUNDS):
+    for _ in range(rounds):
         Y = M @ (M.T @ np.linalg.qr(Y)[0])
     U = np.linalg.svd(Y.astype(np.float64), full_matrices=False)[0][:, :leading]
     noise = generator.standard_normal((len(U), width - U.shape[1]))

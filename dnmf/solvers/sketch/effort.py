@@ -10,16 +10,18 @@ import dataclasses
 from typing import Self
 
 from dnmf.settings import Settings
+from dnmf.solvers.sketch.basis import PILOT_ROUNDS
 from dnmf.sources.base import Layout
 
 # Random starts on the first surrogate: their number, the rounds of each, and the rows and columns they use at most.
 STARTS, TRIAL_ROUNDS, TRIAL_SIZE = 8, 16, 4000
-# The same where V is in memory: for a pass of fewer products than `COSTLY`, for one of more, and for a sparse V, whose
-# samples are poor in entries.
-SMALL_EFFORT, LARGE_EFFORT, SPARSE_EFFORT = (4, 8, 500), (8, 8, 1000), (4, 8, 2000)
-COSTLY = 5 * 10**7
-# Products in a pass in memory, below which a pass costs no more than a round on a surrogate.
-CHEAP = 2 * 10**6
+# The same where V is in memory: for a dense V, and for a sparse one, whose samples are poor in entries.
+DENSE_EFFORT, SPARSE_EFFORT = (4, 8, 500), (2, 8, 2000)
+# Products in a pass over a V in memory, below which it costs no more than a round on a surrogate: over a dense V, and
+# over a sparse one, which has several ends so often that starts are compared anyway.
+CHEAP, SPARSE_CHEAP = 2 * 10**6, 2 * 10**5
+# Rounds of products for the first basis in memory under Frobenius: later bases have the directions that one misses.
+LIGHT_PILOT_ROUNDS = 1
 # Rounds of updates on a surrogate, in this process and over all columns.
 ROUNDS, ALL_ROUNDS = 200, 4
 # The rounds end when one lowers the loss by less than the `tol` of the run, between these shares of it.
@@ -35,7 +37,7 @@ class Effort:
     Attributes
     ----------
     starts
-        Random starts on the first surrogate, of which the best one continues.
+        Starts on the first surrogate, of which the best one continues.
     trial_rounds
         Rounds of every start; the better half goes on with twice the rounds.
     trial_size
@@ -44,6 +46,10 @@ class Effort:
         Rounds of updates, in this process and over all columns.
     tolerance
         The share of the loss by which a round must lower it for the next one to follow.
+    pilot_rounds
+        Rounds of products for the first basis under Frobenius.
+    singular
+        Whether the first of several starts is that of singular vectors, and not random.
     """
 
     starts: int = STARTS
@@ -51,6 +57,8 @@ class Effort:
     trial_size: int = TRIAL_SIZE
     rounds: tuple[int, int] = (ROUNDS, ALL_ROUNDS)
     tolerance: float = TOLERANCE
+    pilot_rounds: int = PILOT_ROUNDS
+    singular: bool = False
 
     @classmethod
     def of_start(cls, layout: Layout, settings: Settings) -> Self:
@@ -58,9 +66,8 @@ class Effort:
         tolerance = min(max(TOLERANCE, settings.tol), LOOSEST)
         if not is_light(layout, settings):
             return cls(tolerance=tolerance)
-        large = products(layout, settings.rank) >= COSTLY
-        trials = SPARSE_EFFORT if layout.sparse else LARGE_EFFORT if large else SMALL_EFFORT
-        return cls(*trials, tolerance=tolerance)
+        trials = SPARSE_EFFORT if layout.sparse else DENSE_EFFORT
+        return cls(*trials, tolerance=tolerance, pilot_rounds=LIGHT_PILOT_ROUNDS, singular=layout.sparse)
 
     @classmethod
     def of_correction(cls, layout: Layout, settings: Settings) -> Self:

@@ -13,9 +13,18 @@ from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import MapBlocks, PassContext, Update, extrapolated
-from dnmf.solvers.sketch.basis import SAMPLE, first_basis, left_over, lifted, orthonormal, pilot_bytes, stride_of
+from dnmf.solvers.sketch.basis import (
+    PILOT_ROUNDS,
+    SAMPLE,
+    first_basis,
+    left_over,
+    lifted,
+    orthonormal,
+    pilot_bytes,
+    stride_of,
+)
 from dnmf.solvers.sketch.columns import BlockColumns
-from dnmf.solvers.sketch.effort import CHEAP, FULL_EFFORT, Effort, products
+from dnmf.solvers.sketch.effort import CHEAP, FULL_EFFORT, SPARSE_CHEAP, Effort, products
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -55,7 +64,7 @@ def pays(layout: Layout, rank: int) -> bool:
     sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
     if layout.sparse and layout.stored_bytes <= 2 * sketch:
         return False
-    return not layout.in_memory or products(layout, rank) >= CHEAP
+    return not layout.in_memory or products(layout, rank) >= (SPARSE_CHEAP if layout.sparse else CHEAP)
 
 
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
@@ -85,13 +94,14 @@ def sketched(context: PassContext, settings: Settings) -> State:
     assert isinstance(rule, Quadratic)
     layout = engine.source.layout
     dtype, stride = layout.work_dtype, stride_of(layout)
-    left, R, sums = low_rank(context, WIDTH * rank, np.random.default_rng(settings.seed))
+    effort = Effort.of_start(layout, settings)
+    generator = np.random.default_rng(settings.seed)
+    left, R, sums = low_rank(context, WIDTH * rank, generator, rounds=effort.pilot_rounds)
     norm = sum(sums.norms)
     beyond = left_over(norm, left, sums.gram)
     S = np.concatenate(sums.sample, axis=1)
     all_columns = BlockColumns(engine, context.new_factor, R)
     with parallel_map(context.threads) as each:
-        effort = Effort.of_start(layout, settings)
         surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each, effort)
         runs: tuple[float, ...]
         if settings.n_runs == 1:
@@ -127,11 +137,16 @@ def couple(context: PassContext, surrogate: Surrogate, W: Float, R: Factor, H: F
 
 
 def low_rank(
-    context: PassContext, width: int, generator: np.random.Generator, summed: bool = False
+    context: PassContext,
+    width: int,
+    generator: np.random.Generator,
+    *,
+    rounds: int = PILOT_ROUNDS,
+    summed: bool = False,
 ) -> tuple[Float, Factor, SketchSums]:
     """Return L (m, K) and R (K, n) with L R ≈ V, computed in one pass, and its sums; K ≤ width."""
     layout = context.layout
-    Q, known = first_basis(context.engine, width, generator)
+    Q, known = first_basis(context.engine, width, generator, rounds)
     R = context.new_factor(Q.shape[1])
     work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
     sums: SketchSums = context.engine.one_pass(work, output=R, scope=Scope(known=known))

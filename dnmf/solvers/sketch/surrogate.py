@@ -28,6 +28,7 @@ from dnmf.solvers.sketch.columns import (
     SurrogateSums,
 )
 from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
+from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares_of_parts
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
@@ -45,6 +46,14 @@ def better_half(trials: list[Trial], close: float) -> list[Trial]:
         bar = min(loss for _, _, loss in left) * (1 + CLOSE) + close
         chosen.append(left.pop(next(index for index, trial in enumerate(left) if trial[2] <= bar)))
     return chosen
+
+
+def singular_start(left: Float, S: Float, drawn: Float) -> Float:
+    """Return W (m, r) from the leading singular vectors of L S, where there are fewer with columns of another W."""
+    wide = S.astype(np.float64)
+    U, X = leading_vectors(left.astype(np.float64), wide @ wide.T, drawn.shape[1], S.dtype)
+    W, _, gains, _ = split_vectors(U, squares_of_parts(X @ wide))
+    return np.where(gains > 0, W, drawn)
 
 
 def squares(left: Float, S: Float) -> float:
@@ -235,16 +244,20 @@ class Surrogate:
         return columns, *self.descend(columns, W, rounds)
 
     def best_of(self, S: Float, rank: int, starts: int, seed: int) -> Float:
-        """Return the best W (m, r) of some random starts on columns S (q, n) of the surrogate.
+        """Return the best W (m, r) of some starts on columns S (q, n) of the surrogate.
 
-        They run on a sample of rows and columns; the better half continues, until one is left.
+        They are random, except that the first of several may be that of singular vectors. They run on a sample of rows
+        and columns; the better half continues, until one is left.
         """
         size, rounds = self.effort.trial_size, self.effort.trial_rounds
         left, few = self.left[:: -(-len(self.left) // size)], S[:, :: -(-S.shape[1] // size)]
         left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
         small = dataclasses.replace(self, left=left, norm=squares(left, few), each=map)
         generator = np.random.default_rng(seed)
-        trials = [(LocalColumns(few), np.abs(generator.standard_normal((len(left), rank))), 0.0) for _ in range(starts)]
+        first = [np.abs(generator.standard_normal((len(left), rank))) for _ in range(starts)]
+        if self.effort.singular and starts > 1:
+            first[0] = singular_start(left, few, first[0])
+        trials = [(LocalColumns(few), W, 0.0) for W in first]
         while len(trials) > 1:
             trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2
