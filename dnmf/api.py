@@ -79,8 +79,9 @@ def factorize(
         `"cd"` for `"kullback-leibler"`: coordinate-wise Newton steps (Hsieh & Dhillon 2011), safeguarded. `"newton"`,
         for `"kullback-leibler"`: `"cd"` with second-order steps of the rows of W. `"sketch"`: passes of `"hals"`
         alternate with the factorisation of a sketch of V, which needs no read; its result is used if the next pass
-        finds it better. `"minibatch"`: W is updated after every batch of blocks (Neal & Hinton 1998, Mairal et al.
-        2010). `"auto"`: for the Frobenius loss, `"sketch"` if V is larger than 5·rank in both directions and a read
+        finds it better. `"pg"`: accelerated projected gradients (Guan et al. 2012), by which every solver updates a
+        factor with constraints. `"minibatch"`: W is updated after every batch of blocks (Neal & Hinton 1998, Mairal et
+        al. 2010). `"auto"`: for the Frobenius loss, `"sketch"` if V is larger than 5·rank in both directions and a read
         costs more than a sketch, as always on a disk, else `"hals"`, extrapolated; `"newton"` for `"kullback-leibler"`;
         `"mu"`, extrapolated, for other losses.
     init
@@ -121,6 +122,12 @@ def factorize(
     l1_W, l2_W, l1_H, l2_H
         Penalties: a number, or one for every component (r,). Or a matrix with one for every entry, (m, r) for W and
         (r, n) for H, every row (m, 1) or every column (1, n).
+    columns_W, rows_W, columns_H, rows_H
+        `"simplex"`: the entries of every column (or row) of W (or H) sum to 1, as the abundances of the materials in a
+        pixel do. The columns of H and the rows of W, by projected gradients, for the Frobenius loss. The columns of W
+        or the rows of H, by the scale of the components, for every loss, where nothing else depends on that scale.
+    upper_W, upper_H
+        Largest value of an entry of W or H, for the Frobenius loss.
     forget, shuffle, sweeps, seed, n_runs, tol
         See `Settings`.
     max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads

@@ -68,6 +68,13 @@ def nonnegative(name: str, given: Any) -> float:
     return float(given)
 
 
+def positive(name: str, given: Any) -> float:
+    """Return a finite number above 0 as a float."""
+    if not _is_number(given) or not 0 < given < math.inf:
+        raise SettingsError(f"{name}={given!r} is not allowed; give a finite number above 0.")
+    return float(given)
+
+
 def penalty(name: str, given: Any) -> float | tuple[float, ...]:
     """Return a finite number of at least 0, or one for every component.
 

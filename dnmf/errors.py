@@ -157,8 +157,8 @@ def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:
     rows, columns = unseen[::-1] if transposed else unseen
     if rows or columns:
         warn(
-            f"{rows} rows and {columns} columns of V have no observed entry; their factors are 0. Drop them to avoid "
-            "this warning.",
+            f"{rows} rows and {columns} columns of V have no observed entry; their factors are 0, or any that "
+            "sum to 1 if they must. Drop them to avoid this warning.",
             DataWarning,
         )
 

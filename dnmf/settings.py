@@ -11,9 +11,10 @@ from dnmf.aliases import LOSS_ALIASES, OPTION_ALIASES
 from dnmf.errors import SettingsError, did_you_mean, unknown
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
-Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "minibatch"]
+Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "pg", "minibatch"]
 Missing = Literal["none", "nan", "zeros"]
 Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
+Sums = Literal["free", "simplex"]
 Weights = float | tuple[float, ...]
 Factor = Literal["W", "H"]
 Check = Callable[[str, Any], Any]
@@ -23,6 +24,8 @@ Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 # The penalties of both factors.
 PENALTIES = ("l1_W", "l2_W", "l1_H", "l2_H")
+# The constraints of both factors; those of H are those of W of the transposed problem, in the same order.
+CONSTRAINTS = ("columns_W", "rows_W", "upper_W", "rows_H", "columns_H", "upper_H")
 EACH = ": a number, or one for every component."
 # Larger powers of entries soon leave the range of floats.
 MOST_BETA = 10.0
@@ -72,7 +75,8 @@ class Settings:
     The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖². D is ½‖V − WH‖² for `loss="frobenius"`,
     the generalised Kullback–Leibler divergence for `"kullback-leibler"`, the Itakura–Saito divergence for
     `"itakura-saito"`, and the β-divergence for a number β. D is a weighted sum over the entries that are not missing.
-    Graphs and targets add the terms in docs/graphs.md.
+    Graphs and targets add the terms in docs/graphs.md. W and H are at least 0, and within the constraints that are
+    given.
 
     Attributes
     ----------
@@ -113,7 +117,7 @@ class Settings:
         check=_check_loss,
     )
     solver: Solver = option(
-        "auto", "Solver", "Algorithm: `auto`, `sketch`, `newton`, `hals`, `als`, `mu`, `cd` or `minibatch`."
+        "auto", "Solver", "Algorithm: `auto`, `sketch`, `newton`, `hals`, `als`, `mu`, `cd`, `pg` or `minibatch`."
     )
     init: Init = option(
         "auto", "Solver", "Initialisation: `auto`, `sketch`, `random`, `nndsvd`, `nndsvda` or `nndsvdar`."
@@ -133,13 +137,23 @@ class Settings:
     sweeps: int | None = option(
         None,
         "Solver",
-        "Updates of each block of H in a pass, for solvers `mu` and `hals`; by default chosen by the solver.",
+        "Updates of each block of H in a pass, for solvers `mu`, `hals` and `pg`; by default chosen by the solver.",
         largest=MOST_SWEEPS,
     )
     l1_W: Weights = option(0.0, "Model", "L1 penalty on W" + EACH, check=checks.penalty)
     l2_W: Weights = option(0.0, "Model", "L2 penalty on W" + EACH, check=checks.penalty)
     l1_H: Weights = option(0.0, "Model", "L1 penalty on H" + EACH, check=checks.penalty)
     l2_H: Weights = option(0.0, "Model", "L2 penalty on H" + EACH, check=checks.penalty)
+    columns_W: Sums = option("free", "Model", "Columns of W: `free`, or `simplex` to make each sum to 1.")
+    rows_W: Sums = option("free", "Model", "Rows of W: `free`, or `simplex` to make each sum to 1.")
+    columns_H: Sums = option("free", "Model", "Columns of H: `free`, or `simplex` to make each sum to 1.")
+    rows_H: Sums = option("free", "Model", "Rows of H: `free`, or `simplex` to make each sum to 1.")
+    upper_W: float | None = option(
+        None, "Model", "Largest value of an entry of W; by default unlimited.", check=checks.positive
+    )
+    upper_H: float | None = option(
+        None, "Model", "Largest value of an entry of H; by default unlimited.", check=checks.positive
+    )
     graph_weight: float | tuple[float, float] = option(
         1.0,
         "Model",
@@ -263,9 +277,10 @@ class Settings:
         return self.from_options(self.to_options() | dict(options))
 
     def swapped(self) -> Self:
-        """Return the settings of the transposed problem: penalties and fixed components of W and H change places."""
-        own, new = ("l1_W", "l2_W", "fixed", "l1_H", "l2_H", "n_fixed_H"), copy.copy(self)
-        for name, other in zip(own, own[3:] + own[:3], strict=True):
+        """Return the settings of the transposed problem: what is asked of W and H changes places."""
+        of_W, of_H = ("l1_W", "l2_W", "fixed", *CONSTRAINTS[:3]), ("l1_H", "l2_H", "n_fixed_H", *CONSTRAINTS[3:])
+        new = copy.copy(self)
+        for name, other in zip(of_W + of_H, of_H + of_W, strict=True):
             object.__setattr__(new, name, getattr(self, other))  # checked before
         return new
 

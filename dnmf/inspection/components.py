@@ -66,7 +66,7 @@ def describe_components(
 
 def component_sums(parts: Iterator[Part], rank: int) -> NDArray[np.float64]:
     """Return the sums (r,) of the components of a factor in parts, in float64."""
-    return sum((part.numbers.sum(axis=0, dtype=np.float64) for part in parts), np.zeros(rank))
+    return sum((np.ascontiguousarray(part.numbers.T).sum(axis=1, dtype=np.float64) for part in parts), np.zeros(rank))
 
 
 def rank_entries(

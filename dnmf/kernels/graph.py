@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.panels import slices
 from dnmf.kernels.blocks.tiles import Float, Vector, kernel
+from dnmf.kernels.constraint import Constraint
 from dnmf.kernels.penalty import Penalty
 
 # Columns of which the roughness is summed at once: independent of the number of threads, for the same bits.
@@ -167,6 +168,11 @@ class CoupledPenalty:
     scale_matters: bool = False
 
     plain = by_component = False
+
+    @property
+    def within(self) -> Constraint:
+        """The constraint of X."""
+        return self.own.within
 
     @property
     def exact(self) -> bool:

@@ -56,6 +56,8 @@ def quadratic_gains(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int =
 
     An entry has the gradient (GH)_k − c + l2 h + l1 and the curvature G_kk + l2.
     """
+    if not penalty.within.free:
+        return _constrained_gains(H, C, G, penalty, fixed)
     sums = np.zeros(2)
     product = np.empty((len(H), min(H.shape[1], COLUMNS)), H.dtype)
     for start in range(0, H.shape[1], COLUMNS):
@@ -68,6 +70,20 @@ def quadratic_gains(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int =
         else:
             _add_quadratic_arrays(h, c, slope, np.diag(G), *penalty.columns(chosen).arrays(h.shape), fixed, sums)
     return float(sums[0]), float(sums[1])
+
+
+def _constrained_gains(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int) -> tuple[float, float]:
+    """Do the same within a constraint, in float64."""
+    gain, product, gram = 0.0, 0.0, np.asarray(G, np.float64)
+    within = penalty.within._replace(upper=float(H.dtype.type(penalty.within.upper)))
+    for start in range(0, H.shape[1], COLUMNS):
+        chosen = slice(start, start + COLUMNS)
+        h, c = H[:, chosen].astype(np.float64), C[:, chosen].astype(np.float64)
+        l1, l2 = penalty.columns(chosen).arrays(h.shape)
+        slope, curvature = gram @ h - c + l1 + l2 * h, np.diag(gram)[:, None] + l2
+        gain += within.gain(h[fixed:], slope[fixed:], curvature[fixed:])
+        product += float(np.vdot(c, h))
+    return gain, product
 
 
 @reordered

@@ -2,21 +2,25 @@
 
 A penalty is l1·X + ½ l2 X², summed over the entries of a factor X ≥ 0 (r, n). Arrays have the shape (r, 1), (1, n) or
 (r, n). An array l1 may be negative, which pulls entries up, where l2 is positive: a quadratic with a minimum elsewhere
-than at 0, such as that of a target or of the neighbours in a graph.
+than at 0, such as that of a target or of the neighbours in a graph. A constraint is a penalty too: 0 within a set, and
+infinite elsewhere.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.constraint import FREE, Constraint
 
 
 class Penalty(NamedTuple):
-    """The penalty Σ l1 x + ½ l2 x² over the entries x of a factor X ≥ 0; l1 and l2 are numbers or arrays."""
+    """The penalty Σ l1 x + ½ l2 x² over the entries x of a factor X ≥ 0 within a set; l1 and l2: numbers or arrays."""
 
     l1: Any = 0.0
     l2: Any = 0.0
+    within: Constraint = FREE
 
     @property
     def plain(self) -> bool:
@@ -30,12 +34,12 @@ class Penalty(NamedTuple):
 
     @property
     def none(self) -> bool:
-        """Whether nothing is penalised.
+        """Whether nothing is penalised or constrained.
 
         >>> Penalty().none, Penalty(l2=0.1).none, Penalty(l1=np.zeros((2, 1))).none
         (True, False, True)
         """
-        return not (np.any(self.l1) or np.any(self.l2))
+        return self.within.free and not (np.any(self.l1) or np.any(self.l2))
 
     @property
     def by_component(self) -> bool:
@@ -43,20 +47,20 @@ class Penalty(NamedTuple):
         return np.shape(self.l1)[1:] in ((), (1,)) and np.shape(self.l2)[1:] in ((), (1,))
 
     def plus(self, other: "Penalty") -> "Penalty":
-        """Return the sum of two penalties."""
-        return Penalty(self.l1 + other.l1, self.l2 + other.l2)
+        """Return the sum of two penalties, of which at most one has a constraint."""
+        return Penalty(self.l1 + other.l1, self.l2 + other.l2, other.within if self.within.free else self.within)
 
     def times(self, factor: float) -> "Penalty":
         """Return the penalty with another weight."""
-        return Penalty(self.l1 * factor, self.l2 * factor)
+        return Penalty(self.l1 * factor, self.l2 * factor, self.within)
 
     def columns(self, chosen: slice) -> "Penalty":
         """Return the penalty of some columns.
 
-        >>> Penalty(l1=np.arange(6.0).reshape(1, 6), l2=2.0).columns(slice(2, 4))
-        Penalty(l1=array([[2., 3.]]), l2=2.0)
+        >>> Penalty(l1=np.arange(6.0).reshape(1, 6), l2=2.0).columns(slice(2, 4)).l1
+        array([[2., 3.]])
         """
-        return Penalty(*(weight if np.shape(weight)[1:] in ((), (1,)) else weight[:, chosen] for weight in self))
+        return self.map(lambda weight: weight if weight.shape[1] == 1 else weight[:, chosen])
 
     def components(self, chosen: Any) -> "Penalty":
         """Return the penalty of some components: a slice, or their numbers in an order.
@@ -64,7 +68,12 @@ class Penalty(NamedTuple):
         >>> Penalty(l1=np.array([[1.0], [2.0]])).components(slice(1, None)).l1.tolist()
         [[2.0]]
         """
-        return Penalty(*(weight if np.shape(weight)[:1] in ((), (1,)) else weight[chosen] for weight in self))
+        return self.map(lambda weight: weight if len(weight) == 1 else weight[chosen])
+
+    def map(self, change: Callable[[Float], Float]) -> "Penalty":
+        """Return the penalty with changed arrays."""
+        l1, l2 = (change(weight) if isinstance(weight, np.ndarray) else weight for weight in (self.l1, self.l2))
+        return self._replace(l1=l1, l2=l2)
 
     def at(self, X: Float, squares: Any = None) -> "Penalty":
         """Return the penalty as it acts near X (r, n): itself. That of a graph is majorised there."""
@@ -104,7 +113,7 @@ class Penalty(NamedTuple):
 
     def arrays(self, shape: tuple[int, int], dtype: Any = np.float64) -> tuple[Float, Float]:
         """Return l1 and l2 as arrays of a shape (r, n), which share memory and cannot be written to."""
-        l1, l2 = (np.broadcast_to(np.asarray(weight, dtype), shape) for weight in self)
+        l1, l2 = (np.broadcast_to(np.asarray(weight, dtype), shape) for weight in (self.l1, self.l2))
         return l1, l2
 
     def by_columns(self, shape: tuple[int, int]) -> tuple[Float, Float]:

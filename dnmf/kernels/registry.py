@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -11,9 +12,11 @@ from dnmf.errors import SettingsError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.digests import digests_of
 from dnmf.kernels.blocks.entries import Entries, Weighted
+from dnmf.kernels.constraint import FREE, Constraint
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated
 from dnmf.kernels.quadratic.row_updates import RowUpdate, Shuffled, hals, multiplicative
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.quadratic.weighted import WeightedQuadratic
@@ -27,6 +30,7 @@ QUADRATIC: dict[str, tuple[RowUpdate, int]] = {
     "cd": (hals, 4),
     "als": (pivot, PIVOT_SWEEPS),
     "mu": (multiplicative, 10),
+    "pg": (accelerated, STEPS),
     "minibatch": (hals, 8),
 }
 # Solvers of the other losses, likewise.
@@ -65,25 +69,34 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
     entries = Entries(settings.missing, weighted, positive=beta <= 0, dense=beta not in (1, 2), beta=beta)
     of = settings.swapped() if transposed else settings
     held = of.fixed, of.n_fixed_H
-    penalties = penalty_of(of.l1_W, of.l2_W), penalty_of(of.l1_H, of.l2_H)
+    penalties = penalty_of(of.l1_W, of.l2_W, within(of, "W")), penalty_of(of.l1_H, of.l2_H, within(of, "H"))
     if beta == 2 and entries.all:
         update, sweeps = QUADRATIC[solver]
         if settings.shuffle and update is hals:
             update = Shuffled(update, settings.seed)
         return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
     if beta == 2 and solver != "mu":
-        return WeightedQuadratic(settings.sweeps or QUADRATIC[solver][1], *penalties, entries, *held)
+        sweeps, projected = settings.sweeps or QUADRATIC[solver][1], solver == "pg"
+        return WeightedQuadratic(sweeps, *penalties, entries, *held, projected=projected)
     sweeps = settings.sweeps or (QUADRATIC[solver][1] if beta == 2 else DIVERGENT[solver])
     return Divergence(beta, solver in ("cd", "newton"), sweeps, *penalties, entries, *held)
 
 
-def penalty_of(l1: float | tuple[float, ...], l2: float | tuple[float, ...]) -> Penalty:
+def within(settings: Settings, factor: str) -> Constraint:
+    """Return the constraint of the columns of Wᵀ or of H, and of their entries."""
+    upper = settings.upper_W if factor == "W" else settings.upper_H
+    sums = settings.rows_W if factor == "W" else settings.columns_H
+    return Constraint(math.inf if upper is None else upper, sums == "simplex")
+
+
+def penalty_of(l1: float | tuple[float, ...], l2: float | tuple[float, ...], within: Constraint = FREE) -> Penalty:
     """Return the penalty of a factor in the settings: with numbers, or with columns (r, 1) of those of components.
 
     >>> penalty_of((1.0, 2.0), 0.5).l1.tolist()
     [[1.0], [2.0]]
     """
-    return Penalty(*(np.array(given)[:, None] if isinstance(given, tuple) else given for given in (l1, l2)))
+    first, second = (np.array(given)[:, None] if isinstance(given, tuple) else given for given in (l1, l2))
+    return Penalty(first, second, within)
 
 
 def altered(rule: Rule, **changes: Any) -> Rule:

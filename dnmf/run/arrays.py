@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dnmf.engine.factor import DiskFactor, Factor
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.engine.factor import DiskFactor, Factor, MappedFactor
+from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.sources.base import Axis
 from dnmf.sources.dask_array import factor_array
 
@@ -23,6 +24,25 @@ class Rescaled:
     def __call__(self, block: int, H: Float) -> Float:
         """Return the new rows."""
         return np.asarray(H[self.order] * self.scale[:, None])
+
+
+def rescaled(short: Float, long: Factor, sums: Vector, order: NDArray[np.int64], of_long: bool) -> tuple[Float, Factor]:
+    """Return the components of both factors in an order, so that those of one of them sum to 1; WH stays the same.
+
+    Parameters
+    ----------
+    short, long
+        The factor that is held whole, and the other one.
+    sums
+        Sums of the components of one of them (r,). A component whose sum is 0 stays as it is.
+    order
+        Numbers of the components.
+    of_long
+        Whether the sums are those of the long factor.
+    """
+    up, dtype = np.where(sums > 0, sums, 1)[order], short.dtype
+    held, streamed = (up, 1 / up) if of_long else (1 / up, up)
+    return (short[:, order] * held).astype(dtype), MappedFactor(long, Rescaled(order, streamed.astype(dtype)))
 
 
 def as_dask(long: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any], transposed: bool) -> Any:

@@ -193,8 +193,9 @@ def checked_array(given: Any, name: str, shape: tuple[int, int]) -> Float:
 def pull_of(target: Float, weight: float) -> tuple[Penalty, float]:
     """Return the penalty ½ τ (x − t)² of a factor, up to a constant, and this constant.
 
-    >>> pull_of(np.array([[2.0, np.nan]]), 0.5)
-    (Penalty(l1=array([[-1., -0.]]), l2=array([[0.5, 0. ]])), 1.0)
+    >>> penalty, constant = pull_of(np.array([[2.0, np.nan]]), 0.5)
+    >>> penalty.l1, penalty.l2, constant
+    (array([[-1., -0.]]), array([[0.5, 0. ]]), 1.0)
     """
     known = np.isfinite(target)
     filled = np.where(known, target, 0)
@@ -203,7 +204,7 @@ def pull_of(target: Float, weight: float) -> tuple[Penalty, float]:
 
 
 def _transposed(penalty: Penalty) -> Penalty:
-    return Penalty(*(np.ascontiguousarray(one.T) if isinstance(one, np.ndarray) else one for one in penalty))
+    return penalty.map(lambda weight: np.ascontiguousarray(weight.T))
 
 
 def _digest(array: Float) -> str:

@@ -9,14 +9,14 @@ import numpy as np
 
 from dnmf.checkpoint.arrays import gather
 from dnmf.choices import Axis, By
-from dnmf.engine.factor import ArrayFactor, Factor, MappedFactor
+from dnmf.engine.factor import ArrayFactor, Factor
 from dnmf.errors import SettingsError, needed, unknown
 from dnmf.inspection.components import Component, Part, component_names, component_sums, describe_components
 from dnmf.inspection.figures import plot_components
 from dnmf.inspection.summary import feature_axis, other, view_components
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
-from dnmf.run.arrays import Rescaled, as_dask, as_numpy, whole
+from dnmf.run.arrays import as_dask, as_numpy, rescaled, whole
 from dnmf.run.shapes import Shapes
 from dnmf.sources.dask_array import lazy_product
 from dnmf.sources.names import Names
@@ -216,15 +216,8 @@ class Factors(Shapes):
         axis = feature_axis(self, axis)
         own, others = (component_sums(self.parts(one), self.rank) for one in (axis, other(axis)))
         order = np.argsort(-(own * others), kind="stable")
-        scale = np.where(own > 0, own, 1)
-        up, down = scale[order], 1 / scale[order]
-        short, long = (up, down) if (axis == "rows") == self.rows_streamed else (down, up)
-        dtype = self.short.dtype
-        return dataclasses.replace(
-            self,
-            short=(self.short[:, order] * short).astype(dtype),
-            long=MappedFactor(self.long, Rescaled(order, long.astype(dtype))),
-        )
+        short, long = rescaled(self.short, self.long, own, order, (axis == "rows") == self.rows_streamed)
+        return dataclasses.replace(self, short=short, long=long)
 
     def reconstruct(self) -> Any:
         """Return WH (m, n) as a lazy Dask array, in chunks of at most 8 million numbers.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, signature
 from typing import Any, TypedDict, TypeVar
 
-from dnmf.settings import DATA_OPTIONS, OPTIONS, Factor, Init, Loss, Missing, Solver
+from dnmf.settings import DATA_OPTIONS, OPTIONS, Factor, Init, Loss, Missing, Solver, Sums
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,6 +23,12 @@ class Options(TypedDict, total=False):
     l2_W: Any
     l1_H: Any
     l2_H: Any
+    columns_W: Sums
+    rows_W: Sums
+    columns_H: Sums
+    rows_H: Sums
+    upper_W: float | None
+    upper_H: float | None
     layer_weights: tuple[float, ...] | str | None
     layered: Factor
     graph_weight: float | tuple[float, float]

@@ -138,4 +138,4 @@ def _stored_result(kept: Store) -> Result:
         matrix={name: kept.header[name] for name in MATRIX if name in kept.header},
     )
     figures = [(part["loss"], part["relative_error"]) for part in commit.state.get("parts", ())]
-    return with_layers(result, figures, mixings)
+    return with_layers(result.within_sums(), figures, mixings)

@@ -5,10 +5,17 @@ from collections.abc import Collection
 import numpy as np
 
 from dnmf.errors import DataWarning, SettingsError, warn
-from dnmf.kernels.registry import solver_of
-from dnmf.settings import Settings
+from dnmf.kernels.registry import solver_of, within
+from dnmf.settings import CONSTRAINTS, PENALTIES, Settings
 from dnmf.solvers.sketch import LARGEST, WIDTH
 from dnmf.sources.base import Layout
+
+# The solvers that can update a factor within a constraint.
+PROJECTING = ("auto", "sketch", "pg", "minibatch")
+# The constraints that the scale of a component meets.
+SCALES = ("columns_W", "rows_H")
+# Arguments that hold components, by the options that count these.
+HELD = {"fixed": "fixed_W", "n_fixed_H": "fixed_H"}
 
 
 def check_options(settings: Settings, given: bool = False, coupled: Collection[str] = ()) -> None:
@@ -26,9 +33,11 @@ def check_options(settings: Settings, given: bool = False, coupled: Collection[s
     Raises
     ------
     SettingsError
-        If the solver does not fit the loss, or several runs would start from the same factors.
+        If the solver does not fit the loss, constraints do not fit other options, or several runs would start from the
+        same factors.
     """
     solver_of(settings)
+    check_constraints(settings, coupled)
     check_penalties(settings, coupled)
     if given and settings.layers:
         raise SettingsError(
@@ -38,10 +47,64 @@ def check_options(settings: Settings, given: bool = False, coupled: Collection[s
         raise SettingsError(f"n_runs={settings.n_runs} is for random starts, and init gives one; leave n_runs out.")
 
 
+def check_constraints(settings: Settings, coupled: Collection[str] = ()) -> None:
+    """Raise SettingsError for the first constraint that does not fit another option."""
+    given = {name: getattr(settings, name) for name in CONSTRAINTS}
+    given = {name: value for name, value in given.items() if value not in ("free", None)}
+    for name, value in given.items():
+        words = f"{name}={value!r}"
+        if name in SCALES:
+            _check_scale(settings, words, [*(other for other in given if other != name), *coupled])
+            continue
+        if settings.beta != 2:
+            raise SettingsError(
+                f"{words} needs loss='frobenius', and loss={settings.loss!r}; use columns_W='simplex', which is for "
+                "every loss, with the shares of Result.usage."
+            )
+        if settings.solver not in PROJECTING:
+            use = ", ".join(f"{solver!r}" for solver in PROJECTING)
+            raise SettingsError(f"{words} needs a solver that can project, one of {use}; got {settings.solver!r}.")
+        if settings.init.startswith("nndsvd") or (settings.init == "sketch" and name.startswith("upper")):
+            raise SettingsError(f"init={settings.init!r} does not keep {words}; use init='random'.")
+    for sums, upper, fixed in (("rows_W", "upper_W", "fixed"), ("columns_H", "upper_H", "n_fixed_H")):
+        if sums in given and upper in given:
+            raise SettingsError(
+                f"{upper}={given[upper]:g} and {sums}='simplex' bound the same entries, which are at most 1 where they "
+                "sum to 1; leave one of the two out."
+            )
+        if sums in given and getattr(settings, fixed):
+            raise SettingsError(f"{sums}='simplex' needs free entries, and {HELD[fixed]} has some; give one of both.")
+    if set(given) in ({"upper_W"}, {"upper_H"}) and not (_penalties(settings) or _held(settings) or coupled):
+        warn(
+            f"{''.join(given)} alone has no effect: the other factor absorbs the scale. Bound or penalise that too, or "
+            "leave the bound out.",
+            DataWarning,
+        )
+
+
+def _check_scale(settings: Settings, words: str, others: Collection[str]) -> None:
+    """Raise SettingsError if the objective depends on the scale of a component, which `words` sets after the passes."""
+    found = [*_penalties(settings), *_held(settings), *(name for name in others if not name.startswith("graph"))]
+    if found:
+        raise SettingsError(
+            f"{words} sets the scale of every component, on which {found[0]} depends; leave one of the two out."
+        )
+
+
+def _penalties(settings: Settings) -> list[str]:
+    """Return the names of the penalties that are given as numbers."""
+    return [name for name in PENALTIES if np.any(getattr(settings, name))]
+
+
+def _held(settings: Settings) -> list[str]:
+    """Return the names of the arguments that hold components."""
+    return [HELD[name] for name in HELD if getattr(settings, name)]
+
+
 def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
     """Warn of penalties on one factor alone, which the scale can make arbitrarily small.
 
-    A factor cannot grow if it is fixed, and neither can if one has a target.
+    A factor cannot grow if it is fixed or bounded, and neither can if one has a target.
     """
     of_W, of_H = (
         any(np.any(getattr(settings, name)) or name in coupled for name in (f"l1_{factor}", f"l2_{factor}"))
@@ -51,6 +114,8 @@ def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
     if of_W == of_H or held:
         return
     one, other = "WH" if of_W else "HW"
+    if not within(settings, other).free:
+        return
     warn(
         f"A penalty of {one} alone has no effect: {other} absorbs the scale, so that {one} can shrink towards 0 with "
         f"the same product WH. Give one of {other} too (l1_{other} or l2_{other}; alpha_{other} of an estimator; "
@@ -93,6 +158,9 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         "graphs, targets and penalties of single entries": coupled,
         "fixed_W and fixed_H": settings.fixed or settings.n_fixed_H,
         f"n_runs={settings.n_runs}": settings.n_runs > 1,
+        "columns, rows or entries with constraints": any(
+            getattr(settings, name) not in ("free", None) for name in CONSTRAINTS
+        ),
         "solver='minibatch'": settings.solver == "minibatch",
         f"init={settings.init!r}": settings.init.startswith("nndsvd") and not settings.greedy,
     }

@@ -82,7 +82,7 @@ class Coupling:
     @property
     def rows_below(self) -> tuple[int, int]:
         """Rows of l1 and of l2 below H."""
-        l1, l2 = (len(weight) if isinstance(weight, np.ndarray) else 0 for weight in self.penalty_H)
+        l1, l2 = (len(weight) if isinstance(weight, np.ndarray) else 0 for weight in self.penalty_H[:2])
         return l1, l2
 
     def load(self, load: Load, rank: int, models: int = 1) -> Load:
@@ -211,7 +211,7 @@ class Coupled:
     def _entries(self, here: bool) -> Factor:
         """Return the penalties of single entries of H as rows: in this process, or where the tasks of a pass run."""
         if self._penalties is None:
-            arrays = [weight for weight in self.coupling.penalty_H if isinstance(weight, np.ndarray)]
+            arrays = [weight for weight in self.coupling.penalty_H[:2] if isinstance(weight, np.ndarray)]
             whole = np.concatenate(arrays).astype(self._layout.work_dtype, copy=False)
             self._penalties = ArrayFactor(whole, self._layout.bounds)
         if not here and self._placed is None:

@@ -10,6 +10,7 @@ from dnmf.engine import single_threaded_products
 from dnmf.engine.factor import ArrayFactor, MappedFactor, RandomFactor
 from dnmf.errors import DataError, SettingsError
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.registry import within
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
 from dnmf.solvers.iteration import PassContext
@@ -55,9 +56,11 @@ def random_state(settings: Settings, layout: Layout) -> State:
     """Return factors with |N(0, 1)| entries.
 
     The first pass scales every column of H to fit its column of V best. So the mean of V, from which scikit-learn takes
-    the scale, need not be read before.
+    the scale, need not be read before. Where a constraint sets the scale of H, that of W is not known: W is 0, and the
+    first pass finds the W that fits the random H.
     """
     W = np.abs(np.random.default_rng(settings.seed).standard_normal((layout.shape[0], settings.rank)))
+    W = W * 0 if not within(settings, "H").free else within(settings, "W").begin(W.T).T
     H = RandomFactor(settings.rank, layout.bounds, layout.work_dtype, settings.seed)
     return State(0, W.astype(layout.work_dtype), H)
 
@@ -123,6 +126,8 @@ def hold_fixed(state: State, fixed: Fixed, layout: Layout) -> State:
     if short is not None:
         W = state.W.copy()
         W[:, : short.shape[1]] = short
+        if not W[:, short.shape[1] :].any():  # in the scale of the known ones
+            W[:, short.shape[1] :] = short.mean(axis=1, keepdims=True)
         state = dataclasses.replace(state, W=W)
     if long is not None:
         first = FirstRows(np.ascontiguousarray(long, layout.work_dtype), layout.bounds)

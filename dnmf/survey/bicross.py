@@ -11,8 +11,7 @@ from dnmf.kernels.blocks.panels import Block, panels, square_sum
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import Summable, TupleSums
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
+from dnmf.kernels.quadratic.rule import Quadratic, begin, solve, update_free
 from dnmf.solvers.sketch import Sketch, SketchSums
 from dnmf.survey.holdout import Halves
 
@@ -135,7 +134,7 @@ class PredictBlock:
             C = panel.cross(self.W, scratch)
             for gram, own in zip(grams, self.columns, strict=True):
                 h = np.ascontiguousarray(H[own, columns])
-                match_scale(h, C[own], gram)
+                begin(h, C[own], gram, self.rule.penalty_H)
                 update_free(self.rule.update, h, C[own], gram, self.rule.penalty_H, self.rule.sweeps, 0)
                 H[own, columns] = h
         return H
@@ -146,7 +145,7 @@ class PredictBlock:
         for own, (left, held) in zip(self.columns, sums.grams.parts, strict=True):
             cross = np.ascontiguousarray(sums.cross[0][:, own].T)
             rows = np.zeros(cross.shape)
-            pivot(rows, cross, left, self.rule.penalty_W, PIVOT_SWEEPS)
+            solve(rows, cross, left, self.rule.penalty_W)
             fit = sums.square - 2 * float(np.vdot(rows, sums.cross[1][:, own].T))
             fit += float(np.vdot(rows @ rows.T, held))
             found.append(max(fit, 0.0) / sums.square if sums.square > 0 else 0.0)

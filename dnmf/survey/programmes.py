@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.registry import make_rule
 from dnmf.run.refit import refit
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watchers
@@ -21,8 +22,9 @@ class ConsensusResult(Result):
     """The consensus of the runs of a rank of a survey, with all that a result has.
 
     The components are the medians of clusters, the largest cluster first, each scaled to the sum 1; or to the median
-    length of its cluster where the runs have penalties, which depend on the scale. The other factor is the best one
-    given them, with the same penalties. `save` writes a store for `dnmf.load` and the commands.
+    length of its cluster where the runs have penalties or constraints, which depend on the scale. The other factor is
+    the best one given them, with the same penalties and constraints. `save` writes a store for `dnmf.load` and the
+    commands.
 
     Attributes
     ----------
@@ -78,8 +80,8 @@ def refit_consensus(
         As for `transform`.
     """
     start = time.perf_counter()
-    penalised = any((settings.l1_W, settings.l2_W, settings.l1_H, settings.l2_H))
-    components = at_scale_of_runs(found, runs) if penalised else found.components
+    free = make_rule(settings).scaled
+    components = found.components if free else at_scale_of_runs(found, runs)
     state = refit(source, components, settings, watchers, client)
     record = Record(
         passes=before.passes + 1,

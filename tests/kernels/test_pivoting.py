@@ -77,7 +77,7 @@ def test_a_singular_gram_matrix_still_gives_an_optimal_answer(fault, dtype, pena
     assert np.isfinite(H).all()
     assert (H >= 0).all()
     W, V = (factor.astype(dtype).astype(float) for factor in (W, V))
-    missed = violation(H, W.T @ V, W.T @ W, *penalty)
+    missed = violation(H, W.T @ V, W.T @ W, *penalty[:2])
     # There are several minima, and all of them meet the conditions. Descent stops at moves of 1e-10; in float32
     # C, G and H are rounded, each entry by eps.
     # Twins share the weight of one; no near-singular inverse makes them large.

@@ -10,6 +10,7 @@ from dnmf.kernels.blocks.products import add_square, scale_column
 from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.optimality import column_gain
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
+from dnmf.kernels.quadratic.projected_gradient import MOST_STEPS, accelerate_column, constrained_column_gain
 from dnmf.kernels.quadratic.row_updates import descend_column
 
 # Largest move, relative to the largest entry, at which sweeps end.
@@ -23,10 +24,11 @@ def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: igno
     """Update every column of H (r, p), in float64, and return what one more step of every entry promises.
 
     The options are the weight of the common Gram matrix, sweeps, l1 and l2 (p, r), the number of fixed components,
-    whether to return what the first step promised instead, and whether the columns have no scale yet.
+    whether to return what the first step promised instead, whether the columns have no scale yet, and the set of a
+    column: whether to take projected gradients, the bound of its entries, and whether they sum to 1.
     """
     gained = 0.0
-    base, sweeps, l1, l2, fixed, first, fresh = options
+    base, sweeps, l1, l2, fixed, first, fresh, within = options
     rank = H.shape[0]
     own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
     packed = np.empty(rank * (rank + 1) // 2)
@@ -38,16 +40,35 @@ def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: igno
             _scale_to_fit(h, c, own, fixed)
         push, bend = l1[column], l2[column]
         if first:
-            gained += column_gain(h, c, own, push, bend, fixed)
-        descend_column(h, c, own, push, bend, fixed, sweeps, STILL)
+            gained += _gain(h, c, own, push, bend, fixed, within)
+        _improve(h, c, own, push, bend, fixed, within, sweeps)
         for k in range(fixed, rank):
-            if own[k, k] + bend[k] == 0.0 and c[k] <= 0.0:
+            if own[k, k] + bend[k] == 0.0 and c[k] <= 0.0 and within[1] == np.inf and not within[2]:
                 h[k] = 0.0
         if not first:
-            gained += column_gain(h, c, own, push, bend, fixed)
+            gained += _gain(h, c, own, push, bend, fixed, within)
         for k in range(rank):
             H[k, column] = h[k]
     return gained
+
+
+@reordered
+def _improve(h, c, G, l1, l2, fixed, within, sweeps):  # type: ignore[no-untyped-def]
+    """Update one column, by coordinate descent or by projected gradients."""
+    projected, upper, simplex = within
+    if projected:
+        accelerate_column(h, c, G, l1, l2, fixed, upper, simplex, sweeps, STILL)
+    else:
+        descend_column(h, c, G, l1, l2, fixed, sweeps, STILL)
+
+
+@reordered
+def _gain(h, c, G, l1, l2, fixed, within):  # type: ignore[no-untyped-def]
+    """Return the gain of one column: `column_gain`, or within a constraint as `Constraint.gain` does."""
+    _, upper, simplex = within
+    if not simplex and upper == np.inf:
+        return column_gain(h, c, G, l1, l2, fixed)
+    return constrained_column_gain(h, c, G, l1, l2, fixed, upper, simplex)
 
 
 @reordered
@@ -65,13 +86,20 @@ def _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own):  #
 @kernel
 def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignore[no-untyped-def]
     """Set every column of H (r, p), in float64, to its minimum."""
-    base, l1, l2 = options
+    base, l1, l2, within = options
     rank = H.shape[0]
     own, factor, packed = np.empty((rank, rank)), np.empty((rank, rank)), np.empty(rank * (rank + 1) // 2)
     c, x, w, scale, slope = np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
     passive, chosen = np.empty(rank, np.bool_), np.empty(rank, np.int64)
     for column in range(H.shape[1]):
         _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own)
+        if within[0]:
+            for k in range(rank):
+                x[k], c[k] = H[k, column], C[k, column]
+            accelerate_column(x, c, own, l1[column], l2[column], 0, within[1], within[2], MOST_STEPS, STILL)
+            for k in range(rank):
+                H[k, column] = x[k]
+            continue
         for k in range(rank):
             own[k, k] += l2[column, k]
             scale[k] = 1.0 / np.sqrt(own[k, k]) if own[k, k] > 0.0 else 0.0
@@ -88,14 +116,14 @@ def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignor
 def update_rows(W, cross, grams, gram, options):  # type: ignore[no-untyped-def]
     """Update every row of W (m, r), in float64, and return what a step of every entry promised before."""
     gained = 0.0
-    sweeps, l1, l2, fixed = options
+    sweeps, l1, l2, fixed, within = options
     rank = W.shape[1]
     own = np.empty((rank, rank))
     for row in range(W.shape[0]):
         _unpack(grams[row], 1.0, gram, own)
         push, bend = l1[row], l2[row]
-        gained += column_gain(W[row], cross[row], own, push, bend, fixed)
-        descend_column(W[row], cross[row], own, push, bend, fixed, sweeps, STILL)
+        gained += _gain(W[row], cross[row], own, push, bend, fixed, within)
+        _improve(W[row], cross[row], own, push, bend, fixed, within, sweeps)
     return gained
 
 

@@ -17,6 +17,7 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.rule import Model, Step
 
@@ -94,7 +95,7 @@ class Quadratic:
     def best(self, C: Float, gram: Float, columns: slice = slice(None)) -> Float:
         """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) of some columns, and WᵀW (r, r)."""
         H = np.zeros(C.shape, C.dtype)
-        pivot(H, C, gram, self.penalty_H.columns(columns), PIVOT_SWEEPS)
+        solve(H, C, gram, self.penalty_H.columns(columns))
         return H
 
     def finish(self, W: Float, stats: Stats) -> Step:
@@ -103,6 +104,7 @@ class Quadratic:
         cross = np.ascontiguousarray(stats.cross.T)
         squares = np.diag(stats.gram)
         penalty = self.penalty_W.at(rows, squares)
+        penalty.within.enter(rows, self.n_fixed_W)
         first, _ = quadratic_gains(rows, cross, stats.gram, penalty, self.n_fixed_W)
         norm = sum(stats.norms)
         enough = max(W_SHARE_OF_H * stats.gain, W_SHARE_LEFT * first, W_TOLERANCE * norm)
@@ -167,7 +169,7 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
     rule, stats = share.rule, share.stats
     penalty = rule.penalty_H.columns(columns)
     if share.fresh:
-        match_scale(h, C, gram, rule.n_fixed_H)
+        begin(h, C, gram, penalty, rule.n_fixed_H)
     before = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)[0] if rule.first else 0.0
     update_free(rule.update, h, C, gram, penalty, rule.sweeps, rule.n_fixed_H)
     gain, product = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)
@@ -181,8 +183,11 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
 def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int) -> None:
     """Update the rows of H (r, p) in place, except for the first `fixed`.
 
-    With fixed rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu.
+    With fixed rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu. Within a
+    constraint, every update is by projected gradients.
     """
+    if not penalty.within.free and update is not accelerated:
+        update, sweeps = accelerated, STEPS
     if fixed == 0:
         update(H, C, G, penalty, sweeps)
     elif fixed < len(H):
@@ -190,6 +195,14 @@ def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalt
         rest = C[fixed:] - G[fixed:, :fixed] @ H[:fixed]
         update(free, rest, np.ascontiguousarray(G[fixed:, fixed:]), penalty.components(slice(fixed, None)), sweeps)
         H[fixed:] = free
+
+
+def solve(H: Float, C: Float, G: Float, penalty: Penalty) -> None:
+    """Set every column of H (r, p) to the minimum of the quadratic objective, within the constraint of the penalty."""
+    if penalty.within.free:
+        pivot(H, C, G, penalty, PIVOT_SWEEPS)
+    else:
+        minimise(H, C, G, penalty)
 
 
 def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
@@ -206,6 +219,14 @@ def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
         slope -= cross[rows]
         total += float(np.vdot(moved, slope))
     return total
+
+
+def begin(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> None:
+    """Scale random columns of H in place: into the set of a constraint, or else to fit those of V best."""
+    if penalty.within.free:
+        match_scale(H, C, G, fixed)
+    else:
+        H[fixed:] = penalty.within.begin(H[fixed:])
 
 
 def match_scale(H: Float, C: Float, G: Float, fixed: int = 0) -> None:

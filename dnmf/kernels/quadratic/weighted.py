@@ -20,6 +20,7 @@ from dnmf.kernels.blocks.tiles import Float, kernel
 from dnmf.kernels.optimality import promised_share
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows
+from dnmf.kernels.quadratic.projected_gradient import STEPS
 from dnmf.kernels.rule import Model, Step
 
 # Sweeps over W, which cost no read of V.
@@ -32,7 +33,8 @@ W_ROUNDS = 5
 class WeightedQuadratic:
     """The rule of the Frobenius loss over the entries that count: coordinate descent on every column and row.
 
-    The attributes are those of `Divergence`.
+    The attributes are those of `Divergence`, and whether both factors are updated by projected gradients, as they are
+    within a constraint.
     """
 
     sweeps: int
@@ -42,6 +44,7 @@ class WeightedQuadratic:
     n_fixed_W: int = 0
     n_fixed_H: int = 0
     first: bool = False
+    projected: bool = False
 
     @property
     def least(self) -> float:
@@ -74,7 +77,11 @@ class WeightedQuadratic:
         base, different = panel.split(scratch)
         product = panel.weighted(scratch)
         C = product.cross(model.W, scratch)
-        options = (base, self.sweeps, *penalty.by_columns(h.shape), self.n_fixed_H, self.first, fresh)
+        within = self._within(penalty)
+        if fresh and not penalty.within.free:
+            h[self.n_fixed_H :], fresh = penalty.within.begin(h[self.n_fixed_H :]), False
+        sweeps = max(self.sweeps, STEPS) if within[0] else self.sweeps
+        options = (base, sweeps, *penalty.by_columns(h.shape), self.n_fixed_H, self.first, fresh, within)
         entries = different.starts, different.rows, different.weights
         stats.gain += float(update_columns(*entries, model.W, model.gram, C, h, options))
         rounded = h.astype(model.W.dtype)
@@ -93,7 +100,9 @@ class WeightedQuadratic:
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
             base, different = panel.split(scratch)
             C = panel.weighted(scratch).cross(model.W, scratch)
-            options = (base, *self.penalty_H.columns(columns).by_columns((len(H), C.shape[1])))
+            penalty = self.penalty_H.columns(columns)
+            within = not penalty.within.free, *penalty.within
+            options = (base, *penalty.by_columns((len(H), C.shape[1])), within)
             h = np.zeros((len(H), C.shape[1]))
             solve_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, options, h)
             H[:, columns] = h
@@ -120,13 +129,18 @@ class WeightedQuadratic:
         """
         pulled = self.penalty_W.at(rows.T, stats.squares).by_columns(rows.T.shape)[1].any(axis=1)
         rows[(stats.seen == 0) & ~pulled, self.n_fixed_W :] = 0
+        self.penalty_W.within.enter(rows.T, self.n_fixed_W)
         cross, rounds = np.ascontiguousarray(stats.cross), 1 if self.penalty_W.exact else W_ROUNDS
         gains = list[float]()
         for _ in range(rounds):
             penalty = self.penalty_W.at(rows.T, stats.squares)
-            options = (W_SWEEPS // rounds, *penalty.by_columns(rows.T.shape), self.n_fixed_W)
+            options = (W_SWEEPS // rounds, *penalty.by_columns(rows.T.shape), self.n_fixed_W, self._within(penalty))
             gains.append(float(update_rows(rows, cross, stats.grams, stats.gram, options)))
         return gains[0]
+
+    def _within(self, penalty: Penalty) -> tuple[bool, float, bool]:
+        """Return whether to take projected gradients, and the set of a column or row."""
+        return self.projected or not penalty.within.free, *penalty.within
 
 
 def add_row_grams(panel: SparsePanel, H: Float, grams: Float, scratch: Scratch) -> None:

@@ -14,6 +14,7 @@ from dnmf.kernels.blocks.panels import PANEL_BYTES, Block, slices
 from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product, power_of_two
 from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.constraint import FREE
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
 from dnmf.solvers.coupling import Coupled
@@ -71,7 +72,12 @@ class Round:
                 h = np.ascontiguousarray(H[:, columns])
             sweeps = FIRST_SWEEPS if H is None else SWEEPS
             penalty = self.rule.penalty_H.columns(columns)
-            update_free(hals, h, C, self.gram, penalty, sweeps, 0 if H is None else self.rule.n_fixed_H)
+            shared = H is None and penalty.within.simplex
+            first = penalty._replace(within=FREE) if shared else penalty
+            update_free(hals, h, C, self.gram, first, sweeps, 0 if H is None else self.rule.n_fixed_H)
+            if shared:  # W has no scale yet, by which to find a column that sums to 1
+                h += np.finfo(h.dtype).tiny
+                h /= h.sum(axis=0)
             new[:, columns] = h
             add_outer_product(part, h, sums.cross, scratch)
             add_gram(h, sums.gram)

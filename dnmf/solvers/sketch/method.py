@@ -1,6 +1,7 @@
 """The method: a pass, and the factorisation of a surrogate after it."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -47,8 +48,10 @@ def fits(rule: Rule, layout: Layout, rank: int) -> bool:
 
 
 def starts(rule: Rule, layout: Layout, rank: int) -> bool:
-    """Return whether a run can start from a sketch: every entry of V must count, and no component be fixed."""
+    """Return whether a run can start from a sketch: every entry counts, no component is fixed, and no entry bounded."""
     if not isinstance(rule, (Quadratic, Divergence)) or rule.n_fixed_W or rule.n_fixed_H:
+        return False
+    if min(rule.penalty_W.within.upper, rule.penalty_H.within.upper) < math.inf:
         return False
     return rule.entries.all and LARGEST * rank < min(layout.shape)
 

@@ -257,7 +257,7 @@ class Surrogate:
         first = [np.abs(generator.standard_normal((len(left), rank))) for _ in range(starts)]
         if self.effort.singular and starts > 1:
             first[0] = singular_start(left, few, first[0])
-        trials = [(LocalColumns(few), W, 0.0) for W in first]
+        trials = [(LocalColumns(few), self.rule.penalty_W.within.begin(W.T).T, 0.0) for W in first]
         while len(trials) > 1:
             trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2
