@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dnmf import preprocessing as preprocessing
     from dnmf.api import factorize as factorize
     from dnmf.api import iterate as iterate
+    from dnmf.api import likelihood as likelihood
     from dnmf.api import load as load
     from dnmf.api import plan as plan
     from dnmf.api import predict as predict
@@ -49,6 +50,7 @@ _HOMES = {
     "dnmf.api": (
         "factorize",
         "iterate",
+        "likelihood",
         "load",
         "plan",
         "predict",

@@ -15,6 +15,7 @@ from dnmf.regression import spectra as spectra
 from dnmf.report import write_report as write_report
 from dnmf.run.coupled import couple
 from dnmf.run.display import showing
+from dnmf.run.likelihood import likelihood as likelihood
 from dnmf.run.open import new_run, old_run, open_for, plan_of, settings_of
 from dnmf.run.options import Options, shows_options
 from dnmf.run.predict import predict as predict
