@@ -12,6 +12,8 @@ SMALLEST = {"float32": 5e-35, "float64": 1e-120}
 LARGEST = {"float32": 1e33, "float64": 1e75}
 # Decimal exponents, below and above 1, that the largest power of an entry in a pass may reach.
 RANGE = {"float32": (42.0, 37.0), "float64": (250.0, 250.0)}
+# The same for the root mean square of V where a constraint gives W its scale, and WᵀW that of its square.
+SQUARED = {"float32": (1e-16, 1e14), "float64": (1e-60, 1e60)}
 
 
 def limits(dtype: "np.dtype[Any]", beta: float) -> tuple[float, float]:
@@ -41,3 +43,20 @@ def check_scale(size: float, dtype: "np.dtype[Any]", beta: float) -> None:
         f"The root mean square of V is {size:.3g}, and with loss β = {beta:g} {dtype} needs one of at least "
         f"{least:.3g}; multiply V by {10.0 ** -round(math.log10(size)):g}, by which its factors then differ."
     )
+
+
+def check_squared_scale(size: float, dtype: "np.dtype[Any]") -> None:
+    """Raise DataError if the root mean square of V is too small or too large for constraints of a factor.
+
+    >>> check_squared_scale(1e20, np.dtype("float32"))
+    Traceback (most recent call last):
+        ...
+    dnmf.errors.DataError: The root mean square of V is 1e+20, and with constraints float32 needs one between 1e-16 \
+and 1e+14; multiply V by 1e-20.
+    """
+    least, most = SQUARED[dtype.name]
+    if size != 0 and not least <= size <= most:
+        raise DataError(
+            f"The root mean square of V is {size:.3g}, and with constraints {dtype} needs one between {least:g} and "
+            f"{most:g}; multiply V by {10.0 ** -round(math.log10(size)):g}."
+        )

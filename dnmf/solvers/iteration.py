@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
 from dnmf.kernels.rule import Model, Rule
-from dnmf.kernels.scale import check_scale
+from dnmf.kernels.scale import check_scale, check_squared_scale
 from dnmf.settings import Settings
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.extrapolation import extrapolate
@@ -100,17 +100,18 @@ def iterate(context: PassContext, state: State, method: Method) -> Iterator[Stat
             if before is not None and before is not now:
                 before.drop()
         if context.check:
-            check_scale_of(context, state)
+            check_scale_of(context, state.norms or ())
         context = dataclasses.replace(context, check=False)
         yield state
 
 
-def check_scale_of(context: PassContext, state: State) -> None:
-    """Raise DataError if the entries of V are too small or too large for their sums."""
-    layout = context.layout
-    beta = context.rule.beta if isinstance(context.rule, Divergence) else 2.0
-    size = math.sqrt(sum(state.norms or ())) / math.sqrt(math.prod(layout.shape))
-    check_scale(size, layout.work_dtype, beta)
+def check_scale_of(context: PassContext, norms: Sequence[float]) -> None:
+    """Raise DataError if the entries of V are too small or too large for their sums, given ‖V_j‖² of every block."""
+    layout, rule = context.layout, context.rule
+    size = math.sqrt(sum(norms)) / math.sqrt(math.prod(layout.shape))
+    check_scale(size, layout.work_dtype, rule.beta if isinstance(rule, Divergence) else 2.0)
+    if not (rule.penalty_W.within.free and rule.penalty_H.within.free):
+        check_squared_scale(size, layout.work_dtype)
 
 
 def stepping(follow: Follow) -> Method:

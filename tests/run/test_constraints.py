@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize, nnls
 
 import dnmf
-from dnmf.errors import DataWarning, SettingsError
+from dnmf.errors import DataError, DataWarning, SettingsError
 
 rng = np.random.default_rng(0)
 W0, H0 = rng.random((12, 3)), rng.dirichlet(np.ones(3) * 0.5, 90).T
@@ -98,6 +98,32 @@ def test_projected_gradients_end_where_exact_least_squares_do():
     assert ends[0].loss == pytest.approx(ends[1].loss, rel=1e-6)
     for j in range(0, 90, 10):
         np.testing.assert_allclose(ends[0].H[:, j], nnls(ends[0].W, V[:, j])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["extrapolated", "missing"])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_scale_of_the_matrix_is_that_of_the_components(way, scale):
+    _, W, H = fit(WAYS[way], max_passes=5, tol=0)
+    options = {"columns_H": "simplex", "max_passes": 5, "tol": 0, **WAYS[way]}
+    result = dnmf.factorize(np.asarray(matrix(options)) * scale, 3, **options)
+    np.testing.assert_allclose(result.H, H, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(result.W / scale, W, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize("options", [{}, {"init": "sketch", "rank": 2}], ids=["random", "sketch"])
+def test_a_scale_whose_square_is_out_of_range_is_refused(options, scale):
+    rank = options.get("rank", 3)
+    with pytest.raises(DataError, match=r"with constraints float32 needs one between 1e-16 and 1e\+14; multiply V by"):
+        dnmf.factorize((V * scale).astype(np.float32), **{"rank": rank, "columns_H": "simplex", **options})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_matrix_of_zeros_and_one_with_zeros_are_factorised(dtype):
+    for data in (np.zeros((12, 90), dtype), np.where(np.arange(90) % 3, V, 0).astype(dtype)):
+        result = dnmf.factorize(data, 3, columns_H="simplex", max_passes=10)
+        np.testing.assert_allclose(result.H.sum(axis=0), 1, rtol=1e-6)
+        assert np.isfinite(result.W).all()
 
 
 def test_bounds_are_kept_and_reached():

@@ -201,7 +201,7 @@ def constrained_column_gain(h, c, G, l1, l2, fixed, upper, simplex):  # type: ig
     for k in range(free):
         move = step[k, 0] - h[fixed + k]
         gain -= move * (slope[k] + 0.5 * bend[k] * move)
-    return gain
+    return max(gain, 0.0)
 
 
 @reordered

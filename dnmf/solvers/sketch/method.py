@@ -13,7 +13,7 @@ from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import MapBlocks, PassContext, Update, extrapolated
+from dnmf.solvers.iteration import MapBlocks, PassContext, Update, check_scale_of, extrapolated
 from dnmf.solvers.sketch.basis import (
     PILOT_ROUNDS,
     SAMPLE,
@@ -100,6 +100,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
     effort = Effort.of_start(layout, settings)
     generator = np.random.default_rng(settings.seed)
     left, R, sums = low_rank(context, WIDTH * rank, generator, rounds=effort.pilot_rounds)
+    check_scale_of(context, sums.norms)
     norm = sum(sums.norms)
     beyond = left_over(norm, left, sums.gram)
     S = np.concatenate(sums.sample, axis=1)
