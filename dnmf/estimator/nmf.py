@@ -54,11 +54,10 @@ class NMF(Factorizer):
     init : str or None
         `None`: for `"cd"` and `"mu"` as in scikit-learn, `"nndsvda"` if n_components ≤ min(n_samples, n_features) and
         no entries are missing, else `"random"`; for the other solvers `"auto"`.
-        Also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H passed to `fit`, and as in `dnmf.factorize` `"auto"`
-        and `"sketch"`, which costs one read in place of three.
+        Also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H passed to `fit`, `"auto"`, and `"sketch"` (one read).
     solver : str
         `"cd"` (HALS; for Kullback–Leibler, coordinate-wise Newton steps), `"mu"`, and as in `dnmf.factorize`
-        `"auto"`, which needs the fewest reads, `"sketch"`, `"newton"`, `"hals"`, `"als"` and `"minibatch"`.
+        `"auto"`, which needs the fewest reads, `"sketch"`, `"newton"`, `"hals"`, `"als"`, `"pg"` and `"minibatch"`.
     beta_loss : str or float
         `"frobenius"`, `"kullback-leibler"`, `"itakura-saito"`, or the number β of a β-divergence.
     tol : float
@@ -103,9 +102,10 @@ class NMF(Factorizer):
         Weight of both graphs, or those of `graph_W` and `graph_H`: with 1, neighbours pull about as hard as the data.
     layer_weights : sequence of float, "greedy" or None
         Weights of the losses of several layers, 1 by default; `"greedy"` factorises the W of each layer by itself.
+    constraints : dict or None
+        Constraints of `dnmf.factorize` by name, but `columns_W`; as `{"rows_W": "simplex"}` with `solver="auto"`.
     client : distributed.Client, str or None
-        Where to read lazy data: a client, the address of a scheduler, or `"threads"` for this process; by default the
-        current client, or else the threads.
+        Where to read lazy data: a client, the address of a scheduler, or `"threads"`; by default the current client.
 
     Attributes
     ----------
@@ -171,6 +171,7 @@ class NMF(Factorizer):
         graph_H: Any = None,
         graph_weight: float | tuple[float, float] = 1.0,
         layer_weights: Any = None,
+        constraints: dict[str, Any] | None = None,
         client: Any = None,
     ) -> None:
         self.n_components = n_components
@@ -197,6 +198,7 @@ class NMF(Factorizer):
         self.graph_H = graph_H
         self.graph_weight = graph_weight
         self.layer_weights = layer_weights
+        self.constraints = constraints
         self.client = client
 
     @classmethod

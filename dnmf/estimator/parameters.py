@@ -9,10 +9,10 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
-from dnmf.errors import DataError, SettingsError, StoreError, warn
+from dnmf.errors import DataError, SettingsError, StoreError, unknown, warn
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.registry import solvers_for
-from dnmf.settings import BETAS, Init, Loss, Missing, Settings, Solver
+from dnmf.settings import BETAS, CONSTRAINTS, Init, Loss, Missing, Settings, Solver
 
 SPECTRAL = ("nndsvd", "nndsvda", "nndsvdar")
 # The solvers that scikit-learn has too.
@@ -50,6 +50,7 @@ OF_NMF: Constraints = {
     "graph_W": "no_validation",
     "graph_H": "no_validation",
     "graph_weight": [Interval(Real, 0, None, closed="left"), "array-like"],
+    "constraints": [dict, None],
     "client": "no_validation",
 }
 OF_MINIBATCH: Constraints = {
@@ -146,6 +147,7 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     several = {"rank": list(model.n_components), "layered": "H"} if layers else {}
     return {
         **{name: getattr(model, name) for name in same},
+        **constraints_of(model),
         "rank": rank,
         "loss": model.beta_loss,
         "init": "auto" if own_start else init_for(model.init, rank, shape, model.missing),
@@ -157,6 +159,16 @@ def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
         **({} if model.layer_weights is None else {"layer_weights": model.layer_weights}),
         **several,
     }
+
+
+def constraints_of(model: Any) -> dict[str, Any]:
+    """Return the constraints of an `NMF`; that of the columns of W is none of them, since `transform` has new rows."""
+    given = model.constraints or {}
+    for name in given:
+        if name not in CONSTRAINTS or name == "columns_W":
+            allowed = [constraint for constraint in CONSTRAINTS if constraint != "columns_W"]
+            raise unknown("constraints", name, allowed)
+    return dict(given)
 
 
 def initial_factors(init: str | None, W: Any, H: Any) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from dnmf.checkpoint.header import find_header
 from dnmf.errors import StoreError
 from dnmf.estimator.parameters import for_rows
 from dnmf.run.stored import stored_result
-from dnmf.settings import PENALTIES, Settings
+from dnmf.settings import CONSTRAINTS, PENALTIES, Settings
 from dnmf.storage.open_location import location_at
 
 KEY = "estimator"
@@ -24,8 +24,9 @@ def is_store(path: str | Path) -> bool:
 def described(model: Any, settings: Settings, error: float | None = None) -> dict[str, Any]:
     """Return the entries of an estimator and its settings in the header of a store, as plain values."""
     names = getattr(model, "feature_names_in_", None)
+    plain = {name: _plain(value) for name, value in model.get_params().items() if name != "store"}
     estimator = {
-        "parameters": {name: _plain(value) for name, value in model.get_params().items() if name != "store"},
+        "parameters": plain | {"constraints": constraints_in(settings)},
         "feature_names": None if names is None else list(names),
         "reconstruction_err": error,
     }
@@ -87,7 +88,14 @@ def parameters_of(settings: Settings, shape: tuple[int, int]) -> dict[str, Any]:
         "alpha_W": W / features,
         "alpha_H": H / samples,
         "l1_ratio": ratio,
+        "constraints": constraints_in(settings),
     }
+
+
+def constraints_in(settings: Settings) -> dict[str, Any] | None:
+    """Return the constraints of an estimator that are those of a run."""
+    found = {name: getattr(settings, name) for name in CONSTRAINTS if name != "columns_W"}
+    return {name: value for name, value in found.items() if value not in ("free", None)} or None
 
 
 def _is_valid(estimator: Any, known: set[str], features: int) -> bool:

@@ -50,7 +50,10 @@ def as_dask(long: Factor, bounds: Sequence[int], rank: int, dtype: np.dtype[Any]
 
     Blocks in memory become part of its graph; blocks on a disk are read when they are computed.
     """
-    now = not (long.shared or isinstance(long, DiskFactor))
+    origin = long
+    while isinstance(origin, MappedFactor):
+        origin = origin.origin
+    now = not (long.shared or isinstance(origin, DiskFactor))
     return factor_array(long.read, now, bounds, rank, dtype, transposed)
 
 

@@ -99,7 +99,7 @@ def test_the_parameters_and_defaults_are_scikit_learns():
     ours, theirs = NMF().get_params(), Theirs().get_params()
     assert theirs.items() <= ours.items()
     added = {"store", "checkpoint_every", "memory_limit", "max_seconds", "missing"}
-    added |= {"n_runs", "threads", "fixed_components", "client", "graph_W", "graph_H", "graph_weight"}
+    added |= {"n_runs", "threads", "fixed_components", "client", "graph_W", "graph_H", "graph_weight", "constraints"}
     assert ours.keys() - theirs.keys() == added
 
 

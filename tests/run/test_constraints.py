@@ -6,7 +6,9 @@ import pytest
 from scipy.optimize import minimize, nnls
 
 import dnmf
+from dnmf.engine.factor import DiskFactor
 from dnmf.errors import DataError, DataWarning, SettingsError
+from dnmf.run.arrays import as_dask, rescaled
 
 rng = np.random.default_rng(0)
 W0, H0 = rng.random((12, 3)), rng.dirichlet(np.ones(3) * 0.5, 90).T
@@ -93,11 +95,12 @@ def test_the_transposed_matrix_has_the_transposed_constraint(options):
 
 
 def test_projected_gradients_end_where_exact_least_squares_do():
-    start = W0 + 0.1, H0 + 0.1
-    ends = [dnmf.factorize(V, 3, solver=solver, init=start, tol=1e-13, max_passes=4000) for solver in ("pg", "als")]
-    assert ends[0].loss == pytest.approx(ends[1].loss, rel=1e-6)
-    for j in range(0, 90, 10):
-        np.testing.assert_allclose(ends[0].H[:, j], nnls(ends[0].W, V[:, j])[0], atol=1e-6)
+    data, start = V[:6, :20], (W0[:6, :2] + 0.1, H0[:2, :20] + 0.1)
+    ends = [dnmf.factorize(data, 2, solver=one, init=start, tol=1e-13, max_passes=800) for one in ("pg", "als")]
+    assert ends[0].loss == pytest.approx(ends[1].loss, rel=1e-9)
+    np.testing.assert_allclose(ends[0].W @ ends[0].H, ends[1].W @ ends[1].H, atol=1e-6)
+    for j in range(20):
+        np.testing.assert_allclose(ends[0].H[:, j], nnls(ends[0].W, data[:, j])[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("way", ["extrapolated", "missing"])
@@ -150,6 +153,15 @@ def test_components_sum_to_one_with_the_product_of_a_free_run(name, axis, chunks
     np.testing.assert_allclose(W @ H, np.asarray(free.W) @ np.asarray(free.H), rtol=1e-12)
     np.testing.assert_array_equal(np.asarray(dnmf.load(result.store).W), W)
     np.testing.assert_array_equal(np.asarray(dnmf.load(result.store).H), H)
+
+
+def test_components_on_the_disk_are_scaled_when_they_are_read(tmp_path):
+    long = DiskFactor(tmp_path, 2, np.dtype(float))
+    long.write(0, np.ones((2, 3)))
+    _, scaled = rescaled(np.ones((4, 2)), long, np.array([3.0, 0.0]), np.arange(2), of_long=True)
+    lazy = as_dask(scaled, (0, 3), 2, np.dtype(float), transposed=False)
+    long.write(0, np.full((2, 3), 6.0))
+    np.testing.assert_array_equal(lazy.compute(), [[2, 2, 2], [6, 6, 6]])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""Constraints of an `NMF`: those of a run, in `transform` and in a store too."""
+
+import numpy as np
+import pytest
+
+import dnmf
+from dnmf.errors import SettingsError
+
+rng = np.random.default_rng(0)
+X = rng.dirichlet(np.ones(3) * 0.5, 90) @ rng.random((3, 12)) + 0.01 * rng.random((90, 12))
+
+
+def test_rows_sum_to_one_in_the_fit_in_transform_and_from_a_store(tmp_path):
+    store = tmp_path / "run.zarr"
+    model = dnmf.NMF(3, solver="auto", constraints={"rows_W": "simplex"}, store=store, random_state=0, max_iter=20)
+    W = model.fit_transform(X)
+    np.testing.assert_allclose(W.sum(axis=1), 1, rtol=1e-12)
+    expected = dnmf.factorize(X, 3, rows_W="simplex", max_passes=20, tol=1e-4)
+    np.testing.assert_array_equal(model.components_, expected.H)
+    again = dnmf.NMF.from_store(store)
+    assert again.constraints == {"rows_W": "simplex"}
+    np.testing.assert_allclose(again.transform(X), W, atol=1e-9)
+    dnmf.factorize(X, 3, rows_W="simplex", max_passes=2, store=store, overwrite=True)
+    assert dnmf.NMF.from_store(store).constraints == {"rows_W": "simplex"}
+
+
+@pytest.mark.parametrize("name", ["rows", "columns_W"])
+def test_an_unknown_constraint_is_refused(name):
+    with pytest.raises(SettingsError, match=f"constraints='{name}' is not known; allowed are 'rows_W', 'upper_W'"):
+        dnmf.NMF(3, solver="auto", constraints={name: "simplex"}).fit(X)
