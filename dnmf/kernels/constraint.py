@@ -100,51 +100,37 @@ def project(X, inverse, upper, simplex):  # type: ignore[no-untyped-def]
     The projection is x_k = max(0, y_k − τ inverse_k). Duchi, Shalev-Shwartz, Singer & Chandra 2008 find τ by sorting.
     Here it is the limit of Newton's method from below, which ends after finitely many steps (Michelot 1986), each of
     which is a sum over the components: columns of a tile are worked on together, and the result of one does not depend
-    on the others. To shift y by a multiple of `inverse` changes nothing, and makes the largest of y/inverse 0, so that
-    a large y is not lost in rounding.
+    on the others. τ and the sums are in float64, since entries of y, and of τ `inverse`, may be far above 1.
     """
     rank, width = X.shape
-    zero, one = X.dtype.type(0), X.dtype.type(1)
     if not simplex:
+        zero = X.dtype.type(0)
         for k in range(rank):
             for j in range(width):
                 x = X[k, j] if X[k, j] > zero else zero
                 X[k, j] = x if x < upper else upper
         return
-    shift, top, low = np.empty(width, X.dtype), np.empty(width, X.dtype), np.empty(width, X.dtype)
-    for j in range(width):
-        shift[j] = X[0, j] / inverse[0, j]
-    for k in range(1, rank):
-        for j in range(width):
-            ratio = X[k, j] / inverse[k, j]
-            shift[j] = ratio if ratio > shift[j] else shift[j]
-    top[:], low[:] = -one, zero
-    for k in range(rank):
-        for j in range(width):
-            X[k, j] -= shift[j] * inverse[k, j]
-            top[j] += X[k, j]
-            low[j] += inverse[k, j]
-    for j in range(width):
-        shift[j] = top[j] / low[j]
+    shift, top, low = np.full(width, -np.inf), np.empty(width), np.empty(width)
     moved = True
     while moved:
-        top[:], low[:] = -one, zero
+        top[:], low[:] = -1.0, 0.0
         for k in range(rank):
             for j in range(width):
-                active = X[k, j] > shift[j] * inverse[k, j]
-                top[j] += X[k, j] if active else zero
-                low[j] += inverse[k, j] if active else zero
+                x, scale = np.float64(X[k, j]), np.float64(inverse[k, j])
+                active = x > shift[j] * scale
+                top[j] += x if active else 0.0
+                low[j] += scale if active else 0.0
         moved = False
         for j in range(width):
-            found = top[j] / low[j] if low[j] > zero else shift[j]
+            found = top[j] / low[j] if low[j] > 0.0 else shift[j]
             moved = moved or found > shift[j]
             shift[j] = found if found > shift[j] else shift[j]
-    top[:] = zero
+    top[:] = 0.0
     for k in range(rank):
         for j in range(width):
-            x = X[k, j] - shift[j] * inverse[k, j]
-            X[k, j] = x if x > zero else zero
+            x = np.float64(X[k, j]) - shift[j] * np.float64(inverse[k, j])
+            X[k, j] = x if x > 0.0 else 0.0
             top[j] += X[k, j]
     for k in range(rank):
         for j in range(width):
-            X[k, j] /= top[j]
+            X[k, j] = X[k, j] / top[j] if top[j] > 0.0 else 1.0 / rank

@@ -77,6 +77,25 @@ def test_a_projection_in_another_metric_solves_its_equation():
         np.testing.assert_allclose(found[:, j], np.maximum(X[:, j] - tau * inverse[:, j], 0), atol=1e-12)
 
 
+def test_a_point_of_the_simplex_is_its_own_projection_in_every_metric():
+    X = np.random.default_rng(2).dirichlet(np.ones(4), 50).T.astype(np.float32)
+    found, inverse = X.copy(), np.float32([[1e6], [1.0], [1e-3], [2.0]]) * np.ones((1, 50), np.float32)
+    Constraint(simplex=True).project(found, inverse)
+    np.testing.assert_allclose(found, X, atol=5e-7)
+
+
+def test_a_weak_component_does_not_disturb_the_others_in_single_precision():
+    rng = np.random.default_rng(4)
+    W = rng.random((30, 3)) * [1e-3, 1.0, 1.0]
+    V = (W @ rng.dirichlet(np.ones(3), 40).T).astype(np.float32)
+    C, G, penalty = W.T @ V, W.T @ W, Penalty(within=Constraint(simplex=True))
+    H = rng.dirichlet(np.ones(3), 40).T.astype(np.float32)
+    for _ in range(40):
+        before = value(H.astype(float), C, G, penalty)
+        accelerated(H, C.astype(np.float32), G.astype(np.float32), penalty, 5)
+        assert (value(H.astype(float), C, G, penalty) <= before + 1e-6 * abs(before)).all()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_bound_of_the_eigenvalues_is_above_and_close(seed):
     G = problem(6, seed=seed)[1]
