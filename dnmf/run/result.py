@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.choices import Axis
-from dnmf.inspection.components import component_sums
 from dnmf.inspection.figures import plot_history
 from dnmf.inspection.hierarchy import Node, hierarchy_of
 from dnmf.inspection.html import card
@@ -17,9 +15,9 @@ from dnmf.inspection.summary import facts
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import Step
-from dnmf.run.arrays import rescaled
 from dnmf.run.factors import Factors
 from dnmf.run.layers import with_layers
+from dnmf.run.normalised import within_sums
 from dnmf.run.save import description_of, save_result
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
@@ -28,9 +26,6 @@ from dnmf.solvers.state import State
 from dnmf.sources import Source
 from dnmf.sources.names import Names
 from dnmf.sources.weighted import steps_of
-
-# The axes along which components sum to 1, by the options that ask for it.
-AXES_OF_SUMS: dict[str, Axis] = {"columns_W": "rows", "rows_H": "columns"}
 
 
 class Operations(Protocol):
@@ -142,17 +137,9 @@ class Result(Factors):
             unfolding=layout.unfolding,
             matrix=description_of(source),
         )
-        result = result.within_sums()
-        return with_layers(result, [(part.loss, part.relative_error) for part in state.parts], state.mixings)
-
-    def within_sums(self) -> Self:
-        """Return the result with components that sum to 1, where the settings ask for it: the same product WH."""
-        for name, axis in AXES_OF_SUMS.items():
-            if getattr(self.settings, name) == "simplex":
-                sums, of_long = component_sums(self.parts(axis), self.rank), (axis == "rows") == self.rows_streamed
-                short, long = rescaled(self.short, self.long, sums, np.arange(self.rank), of_long)
-                return dataclasses.replace(self, short=short, long=long)
-        return self
+        return with_layers(
+            within_sums(result), [(part.loss, part.relative_error) for part in state.parts], state.mixings
+        )
 
     @property
     def passes(self) -> int:

@@ -12,6 +12,7 @@ from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.run.layers import with_layers
+from dnmf.run.normalised import within_sums
 from dnmf.run.result import Result
 from dnmf.run.save import MATRIX
 from dnmf.run.units import in_units
@@ -138,4 +139,4 @@ def _stored_result(kept: Store) -> Result:
         matrix={name: kept.header[name] for name in MATRIX if name in kept.header},
     )
     figures = [(part["loss"], part["relative_error"]) for part in commit.state.get("parts", ())]
-    return with_layers(result.within_sums(), figures, mixings)
+    return with_layers(within_sums(result), figures, mixings)

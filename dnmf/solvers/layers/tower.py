@@ -158,7 +158,7 @@ class Joint:
             cross, gram = self._sums(index, mixings, stats)
             penalty = self.rules[index].penalty_W
             left = product.T @ product
-            promised += descend_mixing(mixing, project(product).T @ cross, left, gram, *penalty, MIXING_SWEEPS)
+            promised += descend_mixing(mixing, project(product).T @ cross, left, gram, *penalty[:2], MIXING_SWEEPS)
             product = product @ mixing
         return promised
 
