@@ -1,6 +1,7 @@
 """Options that do not go together: with each other, or with the matrix."""
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,7 @@ def check_options(settings: Settings, given: bool = False, coupled: Collection[s
 
 def check_constraints(settings: Settings, coupled: Collection[str] = ()) -> None:
     """Raise SettingsError for the first constraint that does not fit another option."""
-    given = {name: getattr(settings, name) for name in CONSTRAINTS}
-    given = {name: value for name, value in given.items() if value not in ("free", None)}
+    given = _constraints(settings)
     for name, value in given.items():
         words = f"{name}={value!r}"
         if name in SCALES:
@@ -80,6 +80,12 @@ def check_constraints(settings: Settings, coupled: Collection[str] = ()) -> None
             "leave the bound out.",
             DataWarning,
         )
+
+
+def _constraints(settings: Settings) -> dict[str, Any]:
+    """Return the constraints that are given, by name."""
+    given = {name: getattr(settings, name) for name in CONSTRAINTS}
+    return {name: value for name, value in given.items() if value not in ("free", None)}
 
 
 def _check_scale(settings: Settings, words: str, others: Collection[str]) -> None:
@@ -158,9 +164,7 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         "graphs, targets and penalties of single entries": coupled,
         "fixed_W and fixed_H": settings.fixed or settings.n_fixed_H,
         f"n_runs={settings.n_runs}": settings.n_runs > 1,
-        "columns, rows or entries with constraints": any(
-            getattr(settings, name) not in ("free", None) for name in CONSTRAINTS
-        ),
+        " and ".join(_constraints(settings)): bool(_constraints(settings)),
         "solver='minibatch'": settings.solver == "minibatch",
         f"init={settings.init!r}": settings.init.startswith("nndsvd") and not settings.greedy,
     }

@@ -182,8 +182,9 @@ def test_components_on_the_disk_are_scaled_when_they_are_read(tmp_path):
         ({"rows_H": "simplex", "columns_H": "simplex"}, "rows_H='simplex' sets the scale .* on which columns_H"),
         ({"rows_H": "simplex", "fixed_W": W0[:, :1]}, "rows_H='simplex' sets the scale .* on which fixed_W depends"),
         ({"columns_W": "simplex", "target_H": H0}, "columns_W='simplex' sets the scale .* on which target_H depends"),
+        ({"columns_H": "simplex", "rank": [3, 2]}, r"rank=\[3, 2\] does not go with columns_H; leave that out"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(options, words):
     with pytest.raises(SettingsError, match=words):
-        dnmf.factorize(V, 3, **options)
+        dnmf.factorize(V, **{"rank": 3, **options})
