@@ -22,9 +22,8 @@ Group = Literal["Model", "Data", "Solver", "Stopping", "Store", "Resources"]
 
 # β of the named losses.
 BETAS = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
-# The penalties of both factors.
+# The penalties and the constraints of both factors; the transposed problem has the second half of these as its first.
 PENALTIES = ("l1_W", "l2_W", "l1_H", "l2_H")
-# The constraints of both factors; those of H are those of W of the transposed problem, in the same order.
 CONSTRAINTS = ("columns_W", "rows_W", "upper_W", "rows_H", "columns_H", "upper_H")
 EACH = ": a number, or one for every component."
 # Larger powers of entries soon leave the range of floats.
@@ -75,8 +74,7 @@ class Settings:
     The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖². D is ½‖V − WH‖² for `loss="frobenius"`,
     the generalised Kullback–Leibler divergence for `"kullback-leibler"`, the Itakura–Saito divergence for
     `"itakura-saito"`, and the β-divergence for a number β. D is a weighted sum over the entries that are not missing.
-    Graphs and targets add the terms in docs/graphs.md. W and H are at least 0, and within the constraints that are
-    given.
+    Graphs and targets add the terms in docs/graphs.md. W and H are at least 0, and within the given constraints.
 
     Attributes
     ----------
@@ -148,12 +146,8 @@ class Settings:
     rows_W: Sums = option("free", "Model", "Rows of W: `free`, or `simplex` to make each sum to 1.")
     columns_H: Sums = option("free", "Model", "Columns of H: `free`, or `simplex` to make each sum to 1.")
     rows_H: Sums = option("free", "Model", "Rows of H: `free`, or `simplex` to make each sum to 1.")
-    upper_W: float | None = option(
-        None, "Model", "Largest value of an entry of W; by default unlimited.", check=checks.positive
-    )
-    upper_H: float | None = option(
-        None, "Model", "Largest value of an entry of H; by default unlimited.", check=checks.positive
-    )
+    upper_W: float | None = option(None, "Model", "Bound of the entries of W; by default none.", check=checks.positive)
+    upper_H: float | None = option(None, "Model", "Bound of the entries of H; by default none.", check=checks.positive)
     graph_weight: float | tuple[float, float] = option(
         1.0,
         "Model",

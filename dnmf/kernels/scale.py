@@ -27,8 +27,8 @@ def limits(dtype: "np.dtype[Any]", beta: float) -> tuple[float, float]:
     return max(SMALLEST[dtype.name], 10.0 ** (-low / power)), min(LARGEST[dtype.name], 10.0 ** (high / power))
 
 
-def check_scale(size: float, dtype: "np.dtype[Any]", beta: float) -> None:
-    """Raise DataError if the root mean square of V is not 0 but too small for its dtype.
+def check_scale(size: float, dtype: "np.dtype[Any]", beta: float, constrained: bool = False) -> None:
+    """Raise DataError if the root mean square of V is not 0 but too small for its dtype, or for constraints.
 
     >>> check_scale(1e-150, np.dtype("float64"), 2.0)
     Traceback (most recent call last):
@@ -36,6 +36,8 @@ def check_scale(size: float, dtype: "np.dtype[Any]", beta: float) -> None:
     dnmf.errors.DataError: The root mean square of V is 1e-150, and with loss β = 2 float64 needs one of at least \
 1e-120; multiply V by 1e+150, by which its factors then differ.
     """
+    if constrained:
+        check_squared_scale(size, dtype)
     least, _ = limits(dtype, beta)
     if not 0 < size < least:
         return

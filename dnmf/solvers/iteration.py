@@ -17,7 +17,7 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
 from dnmf.kernels.rule import Model, Rule
-from dnmf.kernels.scale import check_scale, check_squared_scale
+from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.extrapolation import extrapolate
@@ -109,9 +109,8 @@ def check_scale_of(context: PassContext, norms: Sequence[float]) -> None:
     """Raise DataError if the entries of V are too small or too large for their sums, given ‖V_j‖² of every block."""
     layout, rule = context.layout, context.rule
     size = math.sqrt(sum(norms)) / math.sqrt(math.prod(layout.shape))
-    check_scale(size, layout.work_dtype, rule.beta if isinstance(rule, Divergence) else 2.0)
-    if not (rule.penalty_W.within.free and rule.penalty_H.within.free):
-        check_squared_scale(size, layout.work_dtype)
+    constrained = not (rule.penalty_W.within.free and rule.penalty_H.within.free)
+    check_scale(size, layout.work_dtype, rule.beta if isinstance(rule, Divergence) else 2.0, constrained)
 
 
 def stepping(follow: Follow) -> Method:
