@@ -47,13 +47,14 @@ class Constraint(NamedTuple):
         return found
 
     def begin(self, X: Float) -> Float:
-        """Return random factors |N(0, 1)| (r, n), scaled into the set.
+        """Return random factors |N(0, 1)| (r, n), scaled into the set; equal shares where a column is 0.
 
         >>> Constraint(simplex=True).begin(np.array([[1.0], [3.0]])).tolist()
         [[0.25], [0.75]]
         """
         if self.simplex:
-            X = X / X.sum(axis=0)
+            sums = np.broadcast_to(X.sum(axis=0), X.shape)
+            X = np.divide(X, sums, out=np.full(X.shape, 1 / len(X), X.dtype), where=sums > 0)
         return X if self.upper == math.inf else np.minimum(X * (self.upper / WIDEST), self.upper)
 
     def project(self, X: Float, inverse: Float) -> None:
@@ -87,7 +88,7 @@ class Constraint(NamedTuple):
         self.project(step, inverse)
         step -= X
         step[metric == 0] = np.where(slope > 0, -X, 0)[metric == 0]
-        return -float(np.vdot(step, slope + 0.5 * metric * step))
+        return float(np.maximum(-np.einsum("kj,kj->j", step, slope + 0.5 * metric * step), 0).sum())
 
 
 FREE = Constraint()
