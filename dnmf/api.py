@@ -87,7 +87,9 @@ def factorize(
         `"mu"`, extrapolated, for other losses.
     init
         `"random"`, `"sketch"` (factors of a sketch of V made in the first pass), `"nndsvd"`, `"nndsvda"`, `"nndsvdar"`
-        (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"auto"`: `"sketch"` if V is
+        (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"spa"`: columns of V that are no
+        mixtures of others, as W, found by successive projections (Gillis & Vavasis 2014) in one more pass, and
+        `"spa_rows"`: rows, as H; their numbers are `Result.anchors`. `"auto"`: `"sketch"` if V is
         larger than 5·rank in both directions, every entry counts, and it saves time, else `"random"`. In memory, the
         sketch of `"auto"` has fewer starts than on a disk, and so other bits.
     extrapolate

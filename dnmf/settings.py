@@ -13,7 +13,7 @@ from dnmf.errors import SettingsError, did_you_mean, unknown
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "pg", "minibatch"]
 Missing = Literal["none", "nan", "zeros"]
-Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar"]
+Init = Literal["auto", "sketch", "random", "nndsvd", "nndsvda", "nndsvdar", "spa", "spa_rows"]
 Sums = Literal["free", "simplex"]
 Weights = float | tuple[float, ...]
 Factor = Literal["W", "H"]
@@ -118,7 +118,7 @@ class Settings:
         "auto", "Solver", "Algorithm: `auto`, `sketch`, `newton`, `hals`, `als`, `mu`, `cd`, `pg` or `minibatch`."
     )
     init: Init = option(
-        "auto", "Solver", "Initialisation: `auto`, `sketch`, `random`, `nndsvd`, `nndsvda` or `nndsvdar`."
+        "auto", "Solver", "Start: `auto`, `sketch`, `random`, `nndsvd`, `nndsvda`, `nndsvdar`, `spa` or `spa_rows`."
     )
     extrapolate: bool | None = option(
         None, "Solver", "Extrapolate W before each pass; by default only with solver `auto` or `sketch`."
@@ -156,9 +156,7 @@ class Settings:
     )
     target_weight: float = option(1.0, "Model", "Weight of target_W and target_H.")
     missing: Missing = option(
-        "none",
-        "Data",
-        "Missing entries: `nan` (NaN in a dense matrix), `zeros` (not stored in a sparse one), or `none`.",
+        "none", "Data", "Missing entries: `nan` (NaN in a dense V), `zeros` (not stored in a sparse one), or `none`."
     )
     fixed: int = option(0, "Model", "Number of leading components with a fixed W.", least=0)
     n_fixed_H: int = option(0, "Model", "Number of leading components with a fixed H.", least=0)
@@ -276,6 +274,7 @@ class Settings:
         new = copy.copy(self)
         for name, other in zip(of_W + of_H, of_H + of_W, strict=True):
             object.__setattr__(new, name, getattr(self, other))  # checked before
+        object.__setattr__(new, "init", {"spa": "spa_rows", "spa_rows": "spa"}.get(self.init, self.init))
         return new
 
 

@@ -288,7 +288,7 @@ def test_the_scale_of_the_matrix_is_that_of_the_factors(scale, loss, solver):
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8, 1e30])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("init", ["random", "nndsvd"])  # the others fill with the mean of V, whatever its scale
+@pytest.mark.parametrize("init", ["random", "nndsvd", "spa", "spa_rows"])  # others fill with the mean of V, unscaled
 def test_every_start_is_that_of_the_scaled_matrix(dtype, init, scale):
     V = low_rank(20, 100, 3)
     runs = [dnmf.factorize((V * s).astype(dtype), 3, init=init, max_passes=6, tol=0) for s in (1.0, scale)]

@@ -170,7 +170,7 @@ def chosen_cluster(
 
 
 def print_result(result: "Result", as_json: bool = False) -> None:
-    """Print the loss and the store of a result, and the spread of the losses if it is the best of several runs."""
+    """Print the loss and the store of a result, the spread of the losses of several runs, and where the run started."""
     if result.runs:
         spread = spread_of(result)
         if as_json:
@@ -178,6 +178,10 @@ def print_result(result: "Result", as_json: bool = False) -> None:
         where = " on the sketch" if spread["on_sketch"] else ""
         losses = "from {least:.6e} to {largest:.6e}, {median:.6e} in the median".format(**spread)
         notify(f"The best of {len(result.runs)} runs, whose losses{where} are {losses}.")
+    if result.anchors:
+        if as_json:
+            print(json.dumps({"anchors": result.anchors, "names": result.anchor_names}), flush=True)
+        notify(f"Started from the {result.anchor_axis} {named_anchors(result)}.")
     error = "" if result.relative_error is None else f", relative error {result.relative_error:.6f}"
     notify(f"{result.passes} passes, loss {result.loss:.6e}{error}, {result.history[-1].seconds:.1f} s.")
     if result.layers:
@@ -188,6 +192,14 @@ def print_result(result: "Result", as_json: bool = False) -> None:
         notify(f"W and H are in {result.store}.")
     else:
         notify(f"Nothing is saved; to save W and H, repeat: {command_with('--store', 'run.zarr')}")
+
+
+def named_anchors(result: "Result") -> str:
+    """Return the columns or rows that a run started from as a text, by their names if they have some."""
+    from dnmf.cli.tables import printable  # loads rich
+
+    names = result.anchor_names
+    return ", ".join(f"#{place}" for place in result.anchors) if names is None else ", ".join(map(printable, names))
 
 
 def spread_of(result: "Result") -> dict[str, Any]:

@@ -54,7 +54,8 @@ class NMF(Factorizer):
     init : str or None
         `None`: for `"cd"` and `"mu"` as in scikit-learn, `"nndsvda"` if n_components ≤ min(n_samples, n_features) and
         no entries are missing, else `"random"`; for the other solvers `"auto"`.
-        Also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H passed to `fit`, `"auto"`, and `"sketch"` (one read).
+        Also `"nndsvd"`, `"nndsvdar"`, `"custom"` for the W and H passed to `fit`, `"auto"`, `"sketch"` (one read), and
+        `"spa"` or `"spa_rows"` (pure features or samples).
     solver : str
         `"cd"` (HALS; for Kullback–Leibler, coordinate-wise Newton steps), `"mu"`, and as in `dnmf.factorize`
         `"auto"`, which needs the fewest reads, `"sketch"`, `"newton"`, `"hals"`, `"als"`, `"pg"` and `"minibatch"`.

@@ -41,6 +41,9 @@ def described(run: RunFacts) -> dict[str, str]:
         "solver": solvers(settings, result.history),
         "start": f"{settings.init}, seed {settings.seed}",
     }
+    if result.anchors:
+        found = ", ".join(map(str, (result.anchor_names or result.anchors)[:20]))
+        rows["start"] = f"{settings.init}: the {result.anchor_axis} {shortened(found, 500)}"
     if result.unfolding is not None:
         rows["array"] = str(result.unfolding)
     if header.get("given"):

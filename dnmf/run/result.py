@@ -15,7 +15,7 @@ from dnmf.inspection.summary import facts
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import Step
-from dnmf.run.factors import Factors
+from dnmf.run.anchors import Anchored
 from dnmf.run.layers import with_layers
 from dnmf.run.normalised import within_sums
 from dnmf.run.save import description_of, save_result
@@ -61,7 +61,7 @@ class Operations(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Result(Factors):
+class Result(Anchored):
     """The factors of V ≈ WH, and the history of the run.
 
     If V is in memory, both factors are NumPy arrays. Otherwise the factor along the axis that V is cut along is a lazy
@@ -82,6 +82,8 @@ class Result(Factors):
     runs
         Losses of all runs where the best of several was kept, in the order of their seeds; those of a sketch of V
         where the runs were made on one.
+    anchors
+        Numbers of the columns of V that `init="spa"` started the components from, or of the rows with `"spa_rows"`.
     steps
         Steps of the preprocessing of V; `transform` applies them to new data.
     matrix
@@ -96,7 +98,6 @@ class Result(Factors):
     operations: ClassVar[Operations]  # set by `dnmf.api`, which imports this module
 
     history: tuple[Record, ...]
-    settings: Settings
     verdict: str
     converged: bool
     store: str | None
@@ -133,6 +134,7 @@ class Result(Factors):
             in_memory=layout.in_memory,
             store=store,
             runs=state.runs,
+            anchors=state.anchors,
             steps=steps,
             unfolding=layout.unfolding,
             matrix=description_of(source),

@@ -65,7 +65,7 @@ def _state_of(result: Any) -> State:
     """Return the factors of a result as the state of a run, with its layers as parts."""
     short, long = in_units(result.short, result.long, result.steps, result.rows_streamed, result.bounds, back=True)
     figures = {name: getattr(result, name) for name in ("loss", "relative_error", "optimality")}
-    state = State(result.passes, short, long, **figures, runs=result.runs)
+    state = State(result.passes, short, long, **figures, runs=result.runs, anchors=result.anchors)
     parts = tuple(_state_of(layer) for layer in result.layers)
     if not parts:
         return state

@@ -134,6 +134,7 @@ def _stored_result(kept: Store) -> Result:
         names=read_names(kept.place, (W.shape[0], H.shape[1])),
         store=str(kept),
         runs=tuple(commit.state.get("runs", ())),
+        anchors=tuple(commit.state.get("anchors", ())),
         steps=steps,
         unfolding=header_unfolding(kept.header),
         matrix={name: kept.header[name] for name in MATRIX if name in kept.header},

@@ -166,7 +166,7 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         f"n_runs={settings.n_runs}": settings.n_runs > 1,
         " and ".join(_constraints(settings)): bool(_constraints(settings)),
         "solver='minibatch'": settings.solver == "minibatch",
-        f"init={settings.init!r}": settings.init.startswith("nndsvd") and not settings.greedy,
+        f"init={settings.init!r}": settings.init.startswith("spa" if settings.greedy else ("nndsvd", "spa")),
     }
     for name, given in unsuited.items():
         if given:
@@ -206,10 +206,12 @@ def check_missing(settings: Settings, layout: Layout) -> None:
 def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
     """Raise SettingsError if the initialisation does not fit the matrix, the rank or the number of runs."""
     least = min(layout.shape)
-    if settings.init.startswith("nndsvd") and settings.rank > least:
+    single = settings.init.startswith(("nndsvd", "spa"))
+    if single and settings.rank > least:
+        has = "independent columns and rows" if settings.init.startswith("spa") else "singular vectors"
         raise SettingsError(
-            f"rank={settings.rank} is more than min(m, n)={least}, and init={settings.init!r} has no more singular "
-            "vectors than that; use init='random' or a lower rank."
+            f"rank={settings.rank} is more than min(m, n)={least}, and init={settings.init!r} has no more {has} than "
+            "that; use init='random' or a lower rank."
         )
     if settings.init not in ("auto", "random") and (settings.missing != "none" or weighted):
         raise SettingsError(f"init={settings.init!r} needs every entry of V, by the same weight; use init='random'.")
@@ -218,11 +220,11 @@ def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
             f"init='sketch' at rank={settings.rank} is for matrices of more than {LARGEST * settings.rank} rows and "
             f"columns, and V has {layout.user_shape}; use init='random'."
         )
-    if settings.n_runs > 1 and (settings.init.startswith("nndsvd") or settings.solver == "minibatch"):
+    if settings.n_runs > 1 and (single or settings.solver == "minibatch"):
         option = f"solver={settings.solver!r}" if settings.solver == "minibatch" else f"init={settings.init!r}"
         raise SettingsError(
             f"n_runs={settings.n_runs} is for random starts whose runs share their passes, and {option} makes one run; "
             "leave n_runs out, or use init='random' and another solver."
         )
-    if settings.init == "sketch" and (settings.fixed or settings.n_fixed_H):
-        raise SettingsError("init='sketch' takes neither fixed_W nor fixed_H; use init='random'.")
+    if settings.init in ("sketch", "spa", "spa_rows") and (settings.fixed or settings.n_fixed_H):
+        raise SettingsError(f"init={settings.init!r} takes neither fixed_W nor fixed_H; use init='random'.")

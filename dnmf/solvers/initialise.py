@@ -1,4 +1,4 @@
-"""The first state of a run: random factors, those of a sketch or of singular vectors, or given ones."""
+"""The first state of a run: random factors, those of a sketch, singular vectors or pure columns, or given ones."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from dnmf.kernels.registry import within
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
 from dnmf.solvers.iteration import PassContext
+from dnmf.solvers.separable import separable_state
 from dnmf.solvers.sketch import sketched
 from dnmf.solvers.spectral import spectral_state
 from dnmf.solvers.state import State
@@ -49,6 +50,8 @@ def initial_state(context: PassContext, settings: Settings, given: tuple[Float, 
     if init == "sketch":
         with single_threaded_products():
             return sketched(context, settings)
+    if init.startswith("spa"):
+        return separable_state(context, settings)
     return spectral_state(context, settings)
 
 

@@ -24,6 +24,7 @@ from dnmf.solvers.iteration import (
 )
 from dnmf.solvers.layers import STARTS, Joint, deepened, fits_layers, layered, layered_load
 from dnmf.solvers.minibatch import minibatch
+from dnmf.solvers.separable import separable_load
 from dnmf.solvers.sketch import corrected, fits, pays, sketch_load, starts
 from dnmf.solvers.spectral import spectral_load
 from dnmf.solvers.state import State
@@ -211,4 +212,6 @@ def _load(settings: Settings, rule: Rule, layout: Layout, init: str, sketching: 
         load = load._replace(sums=2 * rank)
     if sketching or init == "sketch":
         return sketch_load(load, rank, layout)
+    if init.startswith("spa"):
+        return separable_load(load, rank, layout)
     return spectral_load(load, rank, layout) if init.startswith("nndsvd") else load

@@ -82,6 +82,8 @@ class State:
     mixings
         Of several layers, which are the parts then: the matrices W_2 (r₁, r₂), … in float64, so that W of each layer is
         that of the one before times its matrix. The loss is that of all layers together, the error that of the last.
+    anchors
+        Numbers of the columns, or rows, of V that the run started from, if it started from some.
     curvature
         Curvature of the loss at V, by which the weight of a graph is multiplied; 0 if it is not needed or known.
     """
@@ -98,6 +100,7 @@ class State:
     carry: MethodState = dataclasses.field(default_factory=MethodState)
     parts: tuple["State", ...] = ()
     runs: tuple[float, ...] = ()
+    anchors: tuple[int, ...] = ()
     curvature: float = 0.0
     mixings: tuple[Float, ...] = ()
 
@@ -114,6 +117,7 @@ class State:
             step.unseen,
             carry=MethodState(W_pending=None if step.evaluated is None else step.W),
             runs=self.runs,
+            anchors=self.anchors,
             curvature=self.curvature,
         )
 

@@ -112,6 +112,7 @@ def test_the_same_bits_of_a_dask_array_that_the_cluster_holds(cluster):
     [
         {"init": "nndsvd"},
         {"init": "nndsvdar", "seed": 3},
+        {"init": "spa"},
         {"init": (np.ones((24, 3)), np.ones((3, 600)))},
         {"solver": "mu", "l1_W": 0.1, "l2_H": 0.2},
         {"solver": "als"},

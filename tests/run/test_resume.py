@@ -69,7 +69,7 @@ def test_it_does_not_matter_when_and_how_a_run_is_interrupted(at, every, how, tm
     assert_same_bits(*told)
 
 
-@pytest.mark.parametrize("init", ["nndsvd", "nndsvdar"])
+@pytest.mark.parametrize("init", ["nndsvd", "nndsvdar", "spa", "spa_rows"])
 def test_the_other_inits_resume_to_the_same_bits_too(init, tmp_path):
     assert_same_bits(*both(matrix(dtype=np.float64), tmp_path / "run.zarr", at=4, init=init))
 
