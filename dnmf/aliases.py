@@ -31,4 +31,5 @@ OPTION_ALIASES = {
     "tolerance": "tol",
     "update": "solver",
     "verbose": "progress",
+    "volume": "volume_W",
 }

@@ -74,7 +74,7 @@ class Settings:
     The objective is D(V, WH) + l1_W‖W‖₁ + ½ l2_W‖W‖² + l1_H‖H‖₁ + ½ l2_H‖H‖². D is ½‖V − WH‖² for `loss="frobenius"`,
     the generalised Kullback–Leibler divergence for `"kullback-leibler"`, the Itakura–Saito divergence for
     `"itakura-saito"`, and the β-divergence for a number β. D is a weighted sum over the entries that are not missing.
-    Graphs and targets add the terms in docs/graphs.md. W and H are at least 0, and within the given constraints.
+    Graphs, targets and volumes add the terms in `docs/`. W and H are at least 0, and within the given constraints.
 
     Attributes
     ----------
@@ -155,6 +155,8 @@ class Settings:
         check=checks.pair,
     )
     target_weight: float = option(1.0, "Model", "Weight of target_W and target_H.")
+    volume_W: float = option(0.0, "Model", "Weight of the volume of W; 0.2 is usual.", check=checks.nonnegative)
+    volume_H: float = option(0.0, "Model", "Weight of the volume of H; 0.2 is usual.", check=checks.nonnegative)
     missing: Missing = option(
         "none", "Data", "Missing entries: `nan` (NaN in a dense V), `zeros` (not stored in a sparse one), or `none`."
     )
@@ -270,11 +272,10 @@ class Settings:
 
     def swapped(self) -> Self:
         """Return the settings of the transposed problem: what is asked of W and H changes places."""
-        of_W, of_H = ("l1_W", "l2_W", "fixed", *CONSTRAINTS[:3]), ("l1_H", "l2_H", "n_fixed_H", *CONSTRAINTS[3:])
-        new = copy.copy(self)
-        for name, other in zip(of_W + of_H, of_H + of_W, strict=True):
+        own, new = ("l1_W", "l2_W", "volume_W", "fixed", "l1_H", "l2_H", "volume_H", "n_fixed_H"), copy.copy(self)
+        others = own[4:] + own[:4] + CONSTRAINTS[3:] + CONSTRAINTS[:3]
+        for name, other in zip(own + CONSTRAINTS, others, strict=True):
             object.__setattr__(new, name, getattr(self, other))  # checked before
-        object.__setattr__(new, "init", {"spa": "spa_rows", "spa_rows": "spa"}.get(self.init, self.init))
         return new
 
 

@@ -25,7 +25,7 @@ GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
 NUMBERS = {"loss", "relative_error", "optimality", "curvature"}
 # Matrices between the layers of a deep factorisation: those of the state, and those that the next pass starts from.
 MIXINGS = ("mixings", "mixings_trial")
-STATE = {"norms", "runs", "anchors", "parts", GUIDE, *NUMBERS, *MIXINGS}
+STATE = {"norms", "runs", "anchors", "volume", "parts", GUIDE, *NUMBERS, *MIXINGS}
 RECORD = {field.name for field in dataclasses.fields(Record)}
 # Figures of a record of the history that may be missing, and those that may not.
 COUNTS, FIGURES = ("passes", "bytes_read"), ("loss", "relative_error", "optimality", "seconds")
@@ -94,6 +94,7 @@ class Commit:
             and all(_is_number(loss) for loss in self.state.get("runs", ()))
             and isinstance(self.state.get("anchors", []), list)
             and all(type(place) is int and place >= 0 for place in self.state.get("anchors", ()))
+            and (self.state.get("volume") is None or _are_two(self.state["volume"]))
             and _are_guides(self.state, GUIDE in self.digests)
             and all(_are_mixings(self.state[name], self.state["parts"]) for name in MIXINGS if name in self.state)
             and all(map(_is_record, self.history))
@@ -101,6 +102,15 @@ class Commit:
         )
         if not sound:
             raise ValueError("the record was not written by a run")
+
+
+def _are_two(given: Any) -> bool:
+    """Return whether a value is a list of two finite numbers."""
+    return (
+        isinstance(given, list)
+        and len(given) == 2
+        and all(number is not None and _is_number(number) for number in given)
+    )
 
 
 def is_finished(verdict: Mapping[str, Any] | None, state: Mapping[str, Any], **_: Any) -> bool:

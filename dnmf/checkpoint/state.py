@@ -35,6 +35,8 @@ def save_state(
     for name, mixings in (("mixings", state.mixings), ("mixings_trial", state.carry.mixings_trial)):
         if mixings:
             numbers[name] = [mixing.tolist() for mixing in mixings]
+    if state.volume is not None:
+        numbers["volume"] = list(state.volume)
     if state.anchors:
         numbers["anchors"] = list(state.anchors)
     guide = guide_array([state, *state.parts])
@@ -87,7 +89,7 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     numbers = dict(commit.state)
     norms = tuple(numbers.pop("norms")) or None
     runs, parts = tuple(numbers.pop("runs", ())), numbers.pop("parts", [])
-    anchors = tuple(numbers.pop("anchors", ()))
+    anchors, volume = tuple(numbers.pop("anchors", ())), numbers.pop("volume", None)
     array, factor = store.guide(commit), StoredFactor(long, layout.bounds, layout.transposed)
 
     ahead = store.trial(commit)
@@ -98,7 +100,17 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
         carry = dataclasses.replace(carry, H_trial=trial)
         seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank")}
         seen = seen if commit.history else {}
-        return State(commit.passes, W, factor, norms, **seen, carry=carry, runs=runs, anchors=anchors)
+        return State(
+            commit.passes,
+            W,
+            factor,
+            norms,
+            **seen,
+            carry=carry,
+            runs=runs,
+            anchors=anchors,
+            volume=None if volume is None else tuple(volume),
+        )
 
     mixings, mixings_trial = (read_mixings(numbers.pop(name, ())) for name in ("mixings", "mixings_trial"))
     if not parts:

@@ -19,6 +19,7 @@ from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated
 from dnmf.kernels.quadratic.row_updates import RowUpdate, Shuffled, hals, multiplicative
 from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.quadratic.volume import Volume
 from dnmf.kernels.quadratic.weighted import WeightedQuadratic
 from dnmf.kernels.rule import Model, Rule
 from dnmf.settings import Settings
@@ -74,7 +75,8 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
         update, sweeps = QUADRATIC[solver]
         if settings.shuffle and update is hals:
             update = Shuffled(update, settings.seed)
-        return Quadratic(update, settings.sweeps or sweeps, *penalties, *held)
+        volume = Volume(of.volume_W, sums=within(of, "H").free) if of.volume_W else None
+        return Quadratic(update, settings.sweeps or sweeps, *penalties, *held, volume=volume)
     if beta == 2 and solver != "mu":
         sweeps, projected = settings.sweeps or QUADRATIC[solver][1], solver == "pg"
         return WeightedQuadratic(sweeps, *penalties, entries, *held, projected=projected)

@@ -25,7 +25,8 @@ class Anchored(Factors):
     @property
     def anchor_axis(self) -> Axis:
         """The axis of V whose numbers the `anchors` are."""
-        return "rows" if self.settings.init == "spa_rows" else "columns"
+        asked = self.settings
+        return "rows" if asked.init == "spa_rows" or (asked.init == "auto" and asked.volume_H) else "columns"
 
     @property
     def anchor_names(self) -> list[str] | None:

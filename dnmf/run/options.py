@@ -33,6 +33,8 @@ class Options(TypedDict, total=False):
     layered: Factor
     graph_weight: float | tuple[float, float]
     target_weight: float
+    volume_W: float
+    volume_H: float
     missing: Missing
     seed: int
     n_runs: int

@@ -13,6 +13,8 @@ from dnmf.sources.base import Layout
 
 # The solvers that can update a factor within a constraint.
 PROJECTING = ("auto", "sketch", "pg", "minibatch")
+# The constraints of entries that the volume of a factor does not go with.
+BOUNDS = {"W": ("rows_W", "upper_W"), "H": ("columns_H", "upper_H")}
 # The constraints that the scale of a component meets.
 SCALES = ("columns_W", "rows_H")
 # Arguments that hold components, by the options that count these.
@@ -38,6 +40,7 @@ def check_options(settings: Settings, given: bool = False, coupled: Collection[s
         same factors.
     """
     solver_of(settings)
+    check_volume(settings, given, coupled)
     check_constraints(settings, coupled)
     check_penalties(settings, coupled)
     if given and settings.layers:
@@ -107,6 +110,33 @@ def _held(settings: Settings) -> list[str]:
     return [HELD[name] for name in HELD if getattr(settings, name)]
 
 
+def check_volume(settings: Settings, given: bool = False, coupled: Collection[str] = ()) -> None:
+    """Raise SettingsError if a penalty on the volume of a factor does not fit another option."""
+    name = next((name for name in ("volume_W", "volume_H") if getattr(settings, name)), None)
+    if name is None:
+        return
+    bounds = [bound for bound in BOUNDS[name[-1]] if getattr(settings, bound) not in ("free", None)]
+    faults = {
+        f"does not go with {', '.join(bounds)}; leave one of them out": bool(bounds),
+        "counts, and so does volume_H; give one of the two": name == "volume_W" and settings.volume_H,
+        f"needs loss='frobenius', and loss={settings.loss!r}; leave one of the two out": settings.beta != 2,
+        f"needs a quadratic update, and solver={settings.solver!r} has none; use solver='hals'": (
+            settings.solver in ("mu", "minibatch")
+        ),
+        f"needs every entry of V, and missing={settings.missing!r}; leave one out": settings.missing != "none",
+        f"makes one run, and n_runs={settings.n_runs}; leave n_runs out": settings.n_runs > 1,
+        f"is relative to the loss at the start, which init={settings.init!r} leaves high; use init='auto'": (
+            not given and settings.init.startswith(("random", "nndsvd"))
+        ),
+        "sets the scale of W, and fixed_W or fixed_H another; leave one of them out": settings.fixed
+        or settings.n_fixed_H,
+        f"goes with no graph, target or penalty of single entries; leave {', '.join(coupled)} out": bool(coupled),
+    }
+    for words, found in faults.items():
+        if found:
+            raise SettingsError(f"{name}={getattr(settings, name):g} {words}.")
+
+
 def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
     """Warn of penalties on one factor alone, which the scale can make arbitrarily small.
 
@@ -120,7 +150,7 @@ def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
     if of_W == of_H or held:
         return
     one, other = "WH" if of_W else "HW"
-    if not within(settings, other).free:
+    if not within(settings, other).free or settings.volume_W or settings.volume_H:
         return
     warn(
         f"A penalty of {one} alone has no effect: {other} absorbs the scale, so that {one} can shrink towards 0 with "
@@ -142,6 +172,16 @@ def check_matrix(settings: Settings, layout: Layout, weighted: bool) -> None:
     _check_init(settings, layout, weighted)
     if settings.solver == "minibatch" and (settings.missing != "none" or weighted):
         raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
+    held = settings.swapped() if layout.transposed else settings
+    if held.volume_H:
+        name, axis, other = ("volume_W", "rows", "columns") if layout.transposed else ("volume_H", "columns", "rows")
+        raise SettingsError(
+            f"{name}={held.volume_H:g} needs the factor of the {axis} of V whole, and this V is cut along its {axis}; "
+            f"write it cut along its {other}, with dnmf convert --by {other}."
+        )
+    if held.volume_W and weighted:
+        name = "volume_H" if layout.transposed else "volume_W"
+        raise SettingsError(f"{name}={held.volume_W:g} needs every entry of V by the same weight; leave weights out.")
 
 
 def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bool) -> None:
@@ -166,6 +206,7 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         f"n_runs={settings.n_runs}": settings.n_runs > 1,
         " and ".join(_constraints(settings)): bool(_constraints(settings)),
         "solver='minibatch'": settings.solver == "minibatch",
+        "volume_W and volume_H": settings.volume_W or settings.volume_H,
         f"init={settings.init!r}": settings.init.startswith("spa" if settings.greedy else ("nndsvd", "spa")),
     }
     for name, given in unsuited.items():

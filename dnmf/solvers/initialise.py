@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 from dnmf.engine import single_threaded_products
 from dnmf.engine.factor import ArrayFactor, MappedFactor, RandomFactor
 from dnmf.errors import DataError, SettingsError
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.quadratic.volume import divide_by_sums
 from dnmf.kernels.registry import within
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
@@ -37,6 +39,33 @@ def initial_state(context: PassContext, settings: Settings, given: tuple[Float, 
     init
         Name of the initialisation.
     """
+    state = _initial_state(context, settings, given, init)
+    if isinstance(context.rule, Quadratic) and context.rule.volume is not None and context.rule.volume.sums:
+        return with_sums(state)
+    return state
+
+
+def with_sums(state: State) -> State:
+    """Return the state with columns of W that sum to 1, and the same product WH."""
+    X = np.ascontiguousarray(state.W.T, np.float64)
+    sums = divide_by_sums(X)
+    W = np.ascontiguousarray(X.T, state.W.dtype)
+    return dataclasses.replace(state, W=W, H=MappedFactor(state.H, Scaled(sums)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scaled:
+    """Multiplies the rows of a block of H by factors (r,), for a `MappedFactor`."""
+
+    factors: Vector
+
+    def __call__(self, block: int, H: Float) -> Float:
+        """Return the scaled block."""
+        return H * self.factors.astype(H.dtype)[:, None]
+
+
+def _initial_state(context: PassContext, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:
+    """Return the first state, in any scale."""
     layout = context.layout
     dtype = layout.work_dtype
     if given is not None:
@@ -51,7 +80,7 @@ def initial_state(context: PassContext, settings: Settings, given: tuple[Float, 
         with single_threaded_products():
             return sketched(context, settings)
     if init.startswith("spa"):
-        return separable_state(context, settings)
+        return separable_state(context, settings, columns=(init == "spa") != layout.transposed)
     return spectral_state(context, settings)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ from dnmf.engine.factor import Factor
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.sums import Stats
+from dnmf.kernels.blocks.sums import Stats, same_sum
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Model, Rule
 from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
@@ -71,6 +71,10 @@ class PassContext:
 
     def after(self, state: State, stats: Stats, H: Factor) -> tuple["PassContext", State]:
         """Return the context and the state from which the new H and the sums of a pass are followed."""
+        if isinstance(self.rule, Quadratic) and self.rule.volume is not None:
+            volume = self.rule.volume.known(state.volume, state.point, stats.fit)
+            context = dataclasses.replace(self, rule=dataclasses.replace(self.rule, volume=volume))
+            return context, dataclasses.replace(state, volume=(volume.strength, volume.scale))
         if self.coupled is None:
             return self, state
         return self.finishing(state, stats, self.coupled.roughness(H, state.W.shape[1]))
@@ -273,15 +277,6 @@ class Update:
             mass, weight = self.rule.entries.totals(V, dtype, scratch)
             stats.mass += mass
             stats.weight += weight
-
-
-def same_sum(one: float, other: float, count: int) -> bool:
-    """Return whether two sums of `count` squares are equal up to the rounding of another order of summation.
-
-    >>> same_sum(14.5 + 1e-15, 14.5, 3), same_sum(14.5001, 14.5, 3)
-    (True, False)
-    """
-    return abs(one - other) <= 4 * sys.float_info.epsilon * math.sqrt(count) * max(one, other)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

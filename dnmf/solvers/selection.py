@@ -176,6 +176,8 @@ def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
     """Return the initialisation that the settings name, or the best one."""
     if settings.init != "auto":
         return settings.init
+    if settings.volume_W or settings.volume_H:
+        return "spa" if settings.volume_W else "spa_rows"
     if not starts(rule, layout, settings.rank) or (isinstance(rule, Quadratic) and rule.least > 0):
         return "random"  # the factors of a sketch have zeros, which multiplicative updates cannot leave
     wanted = settings.beta != 2 or settings.solver == "sketch" or pays(layout, settings.rank)

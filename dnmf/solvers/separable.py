@@ -21,9 +21,10 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.constraint import Constraint
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.rule import solve
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import MapBlocks, PassContext, check_scale_of
@@ -89,24 +90,27 @@ class Solve:
         WᵀL (r, K) and WᵀW (r, r).
     flat
         (r, K) such that `flat` R is added; zeros, or a share of the sums of the columns of V̂.
+    within
+        Constraint of H.
     """
 
     left: Float
     gram: Float
     flat: Float
+    within: Constraint
 
     def __call__(self, block: int, R: Float) -> Float:
         """Return H of a block."""
         H = np.zeros((len(self.gram), R.shape[1]))
-        pivot(H, self.left @ R, self.gram, Penalty(), PIVOT_SWEEPS)
+        solve(H, self.left @ R, self.gram, Penalty(within=self.within))
         return np.asarray(H + np.maximum(self.flat @ R, 0), R.dtype)
 
 
-def separable_state(context: PassContext, settings: Settings) -> State:
+def separable_state(context: PassContext, settings: Settings, columns: bool) -> State:
     """Return factors of which one has columns or rows of V, chosen by successive projections, in one pass.
 
-    With `init="spa"`, W has columns of V as streamed, and with `"spa_rows"`, H has rows. The other factor is solved
-    for. `State.anchors` has the numbers of those chosen.
+    W has `columns` of V as streamed, or else H has rows; the other factor is solved for. `State.anchors` has the
+    numbers of those chosen.
 
     Raises
     ------
@@ -118,7 +122,7 @@ def separable_state(context: PassContext, settings: Settings) -> State:
     with single_threaded_products():
         L, R, sums = low_rank(context, width, np.random.default_rng(settings.seed), summed=True)
         check_scale_of(context, sums.norms)
-        choose = of_columns if settings.init == "spa" else of_rows
+        choose = of_columns if columns else of_rows
         anchors, W, H = choose(context, rank, Sketched(L, R, sums.gram, sums.total))
     return State(1, W.astype(layout.work_dtype), H, tuple(sums.norms), anchors=anchors)
 
@@ -151,7 +155,7 @@ def of_columns(context: PassContext, rank: int, V: Sketched) -> tuple[tuple[int,
         W /= power_of_two(V.total / layout.shape[0] / layout.shape[1])
     W += flat_share(context.rule) * W.mean(axis=0)
     flat = flat_share(context.rule) / rank * totals / W.sum(axis=0)[:, None]
-    return anchors, W, MappedFactor(V.R, Solve(W.T @ V.L, W.T @ W, flat))
+    return anchors, W, MappedFactor(V.R, Solve(W.T @ V.L, W.T @ W, flat, context.rule.penalty_H.within))
 
 
 def of_rows(context: PassContext, rank: int, V: Sketched) -> tuple[tuple[int, ...], Float, Factor]:
@@ -166,8 +170,9 @@ def of_rows(context: PassContext, rank: int, V: Sketched) -> tuple[tuple[int, ..
     sums: Products = engine.one_pass(Multiply(X), V.R, scope=H_ALONE)
     flat = share * (X @ whole.totals)[:, None] / layout.shape[1]
     H = MappedFactor(V.R, Chosen(X, flat))
-    solve = Solve(sums.cross.T, sums.gram, share / rank * whole.totals / (X @ whole.totals)[:, None])
-    return anchors, np.ascontiguousarray(solve(0, V.L.T).T), H
+    flat = share / rank * whole.totals / (X @ whole.totals)[:, None]
+    solved = Solve(sums.cross.T, sums.gram, flat, context.rule.penalty_W.within)(0, V.L.T)
+    return anchors, np.ascontiguousarray(solved.T), H
 
 
 def fetched(engine: Engine, places: Sequence[int]) -> Float:

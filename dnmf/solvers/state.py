@@ -86,6 +86,8 @@ class State:
         Numbers of the columns, or rows, of V that the run started from, if it started from some.
     curvature
         Curvature of the loss at V, by which the weight of a graph is multiplied; 0 if it is not needed or known.
+    volume
+        λ and s of the penalty on the volume of W, once they are known.
     """
 
     passes: int
@@ -103,6 +105,7 @@ class State:
     anchors: tuple[int, ...] = ()
     curvature: float = 0.0
     mixings: tuple[Float, ...] = ()
+    volume: tuple[float, float] | None = None
 
     def after(self, step: Step, H: Factor, norms: tuple[float, ...]) -> "State":
         """Return the state after a pass whose step is taken."""
@@ -119,6 +122,7 @@ class State:
             runs=self.runs,
             anchors=self.anchors,
             curvature=self.curvature,
+            volume=self.volume,
         )
 
     def rejected(self, norms: tuple[float, ...], method: str) -> "State":

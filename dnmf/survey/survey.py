@@ -154,6 +154,9 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
             f"init={options['init']!r} is not for a survey, whose models start at random: on a sketch of V where that "
             "fits, with init='auto', or on V itself, with init='random'."
         )
+    for name in ("volume_W", "volume_H"):
+        if options.get(name):
+            raise SettingsError(f"{name} is not for a survey, whose models start at random; leave it out.")
     if options.get("max_seconds") is not None:
         raise SettingsError(
             "max_seconds is not for a survey, which is finished or continued from its store; leave it out, and stop "

@@ -113,6 +113,7 @@ def test_the_same_bits_of_a_dask_array_that_the_cluster_holds(cluster):
         {"init": "nndsvd"},
         {"init": "nndsvdar", "seed": 3},
         {"init": "spa"},
+        {"volume_W": 0.1},
         {"init": (np.ones((24, 3)), np.ones((3, 600)))},
         {"solver": "mu", "l1_W": 0.1, "l2_H": 0.2},
         {"solver": "als"},
@@ -128,6 +129,8 @@ def test_the_same_bits_for_every_way_to_start_and_to_go_on(options, tall, client
         array = array.T
         if isinstance(options.get("init"), tuple):
             options = {"init": (np.ones((600, 3)), np.ones((3, 24)))}
+        if "volume_W" in options:
+            options = {"volume_H": 0.1}
     options = {"rank": 3, "max_passes": 6, **options}
     assert_same_bits(
         dnmf.factorize(array, client=client, **options), dnmf.factorize(array, client="threads", **options)

@@ -1,6 +1,8 @@
 """The small sums of a pass, added up over the blocks in a fixed order."""
 
 import dataclasses
+import math
+import sys
 from typing import Any, Self
 
 import numpy as np
@@ -98,3 +100,12 @@ class Stats(Summable):
             norms=[],
             squares=np.zeros(rank),
         )
+
+
+def same_sum(one: float, other: float, count: int) -> bool:
+    """Return whether two sums of `count` squares are equal up to the rounding of another order of summation.
+
+    >>> same_sum(14.5 + 1e-15, 14.5, 3), same_sum(14.5001, 14.5, 3)
+    (True, False)
+    """
+    return abs(one - other) <= 4 * sys.float_info.epsilon * math.sqrt(count) * max(one, other)

@@ -19,6 +19,7 @@ from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
+from dnmf.kernels.quadratic.volume import Volume
 from dnmf.kernels.rule import Model, Step
 
 # The update of W costs no read of V. It ends when its next step promises W_SHARE_OF_H of the gain of H in the pass, or
@@ -51,6 +52,8 @@ class Quadratic:
     first
         Whether a visit measures what its own steps promise, not those that follow: where the penalty of H majorises
         another one at the H of the visit, its slope is exact there and nowhere else.
+    volume
+        Penalty on the volume of W, whose columns then sum to 1.
     """
 
     update: RowUpdate
@@ -60,6 +63,7 @@ class Quadratic:
     n_fixed_W: int = 0
     n_fixed_H: int = 0
     first: bool = False
+    volume: Volume | None = None
 
     @property
     def entries(self) -> Entries:
@@ -74,7 +78,7 @@ class Quadratic:
     @property
     def scaled(self) -> bool:
         """Whether the objective does not depend on how the scale of a component is split between W and H."""
-        return self.penalty_W.none and self.penalty_H.none
+        return self.penalty_W.none and self.penalty_H.none and self.volume is None
 
     def zero(self, rows: int, rank: int) -> Stats:
         """Return the sums of no block."""
@@ -103,21 +107,31 @@ class Quadratic:
         rows = W.T.astype(np.float64, order="C")
         cross = np.ascontiguousarray(stats.cross.T)
         squares = np.diag(stats.gram)
+        norm = sum(stats.norms)
+        first = self._improve_rows(rows, cross, stats, norm)
+        new = np.ascontiguousarray(rows.T, dtype=W.dtype)
+        fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
+        total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
+        total += 0.0 if self.volume is None else self.volume.value(new.T)
+        error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
+        return Step(new, fit + total, error, promised_share(first + stats.gain, fit + total, norm, W.dtype))
+
+    def _improve_rows(self, rows: Float, cross: Float, stats: Stats, norm: float) -> float:
+        """Improve Wᵀ (r, m) in place, given (VHᵀ)ᵀ (r, m), and return what a step of every entry promised before."""
+        squares = np.diag(stats.gram)
         penalty = self.penalty_W.at(rows, squares)
+        enough = max(W_SHARE_OF_H * stats.gain, W_TOLERANCE * norm)
+        if self.volume is not None and not self.n_fixed_W:
+            return self.volume.improve(rows, cross, stats.gram, penalty, enough)
         penalty.within.enter(rows, self.n_fixed_W)
         first, _ = quadratic_gains(rows, cross, stats.gram, penalty, self.n_fixed_W)
-        norm = sum(stats.norms)
-        enough = max(W_SHARE_OF_H * stats.gain, W_SHARE_LEFT * first, W_TOLERANCE * norm)
+        enough = max(enough, W_SHARE_LEFT * first)
         for _ in range(W_ROUNDS):
             update_free(self.update, rows, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W)
             penalty = self.penalty_W.at(rows, squares)
             if quadratic_gains(rows, cross, stats.gram, penalty, self.n_fixed_W)[0] <= enough:
                 break
-        new = np.ascontiguousarray(rows.T, dtype=W.dtype)
-        fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
-        total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
-        error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
-        return Step(new, fit + total, error, promised_share(first + stats.gain, fit + total, norm, W.dtype))
+        return first
 
 
 class Share(NamedTuple):

@@ -43,8 +43,8 @@ REJECTIONS = 2
 
 
 def fits(rule: Rule, layout: Layout, rank: int) -> bool:
-    """Return whether passes can use a sketch: it must be smaller than V in both directions."""
-    return isinstance(rule, Quadratic) and LARGEST * rank < min(layout.shape)
+    """Return whether passes can use a sketch: it must be smaller than V in both directions, and W have no volume."""
+    return isinstance(rule, Quadratic) and rule.volume is None and LARGEST * rank < min(layout.shape)
 
 
 def starts(rule: Rule, layout: Layout, rank: int) -> bool:
