@@ -19,6 +19,17 @@ def test_every_format_is_measured_in_its_small_form():
     assert sum("through h5py" in line for line in measured) == 8
 
 
+def test_a_scene_is_unmixed_in_its_small_form():
+    script = str(ROOT / "benchmarks" / "unmixing.py")
+    small = ["--side", "24", "--weights", "0.2"]
+    ended = subprocess.run([sys.executable, script, *small], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.split() for line in ended.stdout.splitlines() if line.endswith((" yes", " NO"))]
+    angles = {" ".join(line[:-6]): float(line[-6]) for line in lines}
+    assert all(line[-1] == "yes" for line in lines)
+    assert angles["volume 0.2"] < angles["spa alone"] < angles["plain"]
+
+
 def test_the_tables_are_made_in_their_small_form(tmp_path):
     script, out = str(ROOT / "benchmarks" / "tables.py"), tmp_path / "RESULTS.md"
     command = [sys.executable, script, "--small", "dense", "defaults", "larger", "--out", str(out)]
