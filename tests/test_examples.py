@@ -66,10 +66,11 @@ def test_the_notes_have_their_pitches_and_are_written_to_sound(run, tmp_path):
     assert len(list(tmp_path.glob("*.wav"))) == 6
 
 
-def test_the_weighted_spectra_are_nearer_to_the_true_ones(run):
-    degrees = run("hyperspectral", "--size", 64)["degrees"]
-    assert degrees["weighted"].max() < 3
-    assert degrees["weighted"].mean() < 0.3 * degrees["plain"].mean()
+def test_the_spectra_of_the_smallest_volume_are_nearest_to_the_true_ones(run):
+    names = run("hyperspectral", "--size", 64)
+    means = {name: angles.mean() for name, angles in names["degrees"].items()}
+    assert means["smallest volume"] < 0.5 * means["purest pixels"] < 0.25 * means["plain"]
+    assert names["errors"]["smallest volume"] < 0.5 * names["errors"]["purest pixels"]
 
 
 def test_the_ratings_are_predicted_and_ranked_better_than_by_means(run):
