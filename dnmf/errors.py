@@ -163,6 +163,17 @@ def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:
         )
 
 
+def warn_of_zeros(zeros: tuple[int, int], transposed: bool) -> None:
+    """Warn if rows or columns of V, as streamed, are 0 but have factors that must sum to 1."""
+    rows, columns = zeros[::-1] if transposed else zeros
+    if rows or columns:
+        warn(
+            f"{rows} rows and {columns} columns of V are 0, or orthogonal to all components, and their factors must "
+            "sum to 1: these shares mean nothing. Drop them to avoid this warning.",
+            DataWarning,
+        )
+
+
 def unknown(
     what: str,
     given: object,

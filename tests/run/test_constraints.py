@@ -1,5 +1,7 @@
 """Runs within constraints: sums to one, bounds, and the scale of components, for every door, source and solver."""
 
+import warnings
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -123,8 +125,15 @@ def test_a_scale_whose_square_is_out_of_range_is_refused(options, scale):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_matrix_of_zeros_and_one_with_zeros_are_factorised(dtype):
-    for data in (np.zeros((12, 90), dtype), np.where(np.arange(90) % 3, V, 0).astype(dtype)):
-        result = dnmf.factorize(data, 3, columns_H="simplex", max_passes=10)
+    some = np.where(np.arange(90) % 3, V, 0).astype(dtype)
+    with pytest.warns(DataWarning, match="0 rows and 30 columns of V are 0.* their factors must sum to 1"):
+        dnmf.factorize(some, 3, columns_H="simplex", max_passes=10)
+    with pytest.warns(DataWarning, match="30 rows and 0 columns of V are 0"):
+        dnmf.factorize(some.T, 3, rows_W="simplex", max_passes=10)
+    for data in (np.zeros((12, 90), dtype), some):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            result = dnmf.factorize(data, 3, columns_H="simplex", max_passes=10)
         np.testing.assert_allclose(result.H.sum(axis=0), 1, rtol=1e-6)
         assert np.isfinite(result.W).all()
 

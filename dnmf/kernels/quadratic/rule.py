@@ -114,7 +114,9 @@ class Quadratic:
         total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
         total += 0.0 if self.volume is None else self.volume.value(new.T)
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
-        return Step(new, fit + total, error, promised_share(first + stats.gain, fit + total, norm, W.dtype))
+        optimality = promised_share(first + stats.gain, fit + total, norm, W.dtype)
+        unseen = count_zeros(cross) if self.penalty_W.within.simplex else 0, stats.unseen_columns
+        return Step(new, fit + total, error, optimality, unseen)
 
     def _improve_rows(self, rows: Float, cross: Float, stats: Stats, norm: float) -> float:
         """Improve Wᵀ (r, m) in place, given (VHᵀ)ᵀ (r, m), and return what a step of every entry promised before."""
@@ -184,6 +186,8 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
     penalty = rule.penalty_H.columns(columns)
     if share.fresh:
         begin(h, C, gram, penalty, rule.n_fixed_H)
+    if penalty.within.simplex and gram.any():  # W may start at 0
+        stats.unseen_columns += count_zeros(C)
     before = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)[0] if rule.first else 0.0
     update_free(rule.update, h, C, gram, penalty, rule.sweeps, rule.n_fixed_H)
     gain, product = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)
@@ -192,6 +196,15 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
     return product
+
+
+def count_zeros(C: Float) -> int:
+    """Return the number of columns of cross products (r, p) that are 0, where any point of a simplex may be as good.
+
+    >>> count_zeros(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    1
+    """
+    return int(np.count_nonzero(~C.any(axis=0)))
 
 
 def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int) -> None:
