@@ -197,6 +197,22 @@ def test_no_name_becomes_html(shape, tmp_path, monkeypatch):
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", content)
 
 
+def test_a_page_shows_what_the_components_of_layers_are_made_of(tmp_path):
+    names = (HOSTILE + ROWS)[:24]
+    result = dnmf.factorize(np.asfortranarray(V), [4, 2], row_names=names, max_passes=4)
+    content = read(tmp_path, result, V)
+    page = Page(content)
+    assert {tag for tag, _ in page.elements} <= set(KNOWN.split())
+    assert not any(name in content for name in ("<script>alert", "<img src=x"))
+    section = page.text.rpartition("Layers layer components relative error")[2]
+    for layer in result.layers:
+        assert f"{layer.relative_error:.4g}" in section
+    for node in result.hierarchy():
+        for below in node.made_of:
+            assert re.search(rf"{below.component.name} +{100 * below.part:.1f} %", section)
+    assert "Layers" not in Page(read(tmp_path, fit(), V)).text
+
+
 def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(tmp_path):
     content = read(tmp_path, fit(), V)
     script = re.search("<script>(.*)</script>", content, re.DOTALL)[1]
