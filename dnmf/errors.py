@@ -152,26 +152,15 @@ def warn(message: str, kind: type[Warning]) -> None:
     warnings.warn(seen(message), kind, stacklevel=level)
 
 
-def warn_of_unseen(unseen: tuple[int, int], transposed: bool) -> None:
-    """Warn if rows or columns of V, as streamed, have no observed entry."""
+def warn_of_unseen(unseen: tuple[int, int], transposed: bool, zeros: bool = False) -> None:
+    """Warn if rows or columns of V, as streamed, have no observed entry; or are 0, and their factors must sum to 1."""
     rows, columns = unseen[::-1] if transposed else unseen
-    if rows or columns:
-        warn(
-            f"{rows} rows and {columns} columns of V have no observed entry; their factors are 0, or any that "
-            "sum to 1 if they must. Drop them to avoid this warning.",
-            DataWarning,
-        )
-
-
-def warn_of_zeros(zeros: tuple[int, int], transposed: bool) -> None:
-    """Warn if rows or columns of V, as streamed, are 0 but have factors that must sum to 1."""
-    rows, columns = zeros[::-1] if transposed else zeros
-    if rows or columns:
-        warn(
-            f"{rows} rows and {columns} columns of V are 0, or orthogonal to all components, and their factors must "
-            "sum to 1: these shares mean nothing. Drop them to avoid this warning.",
-            DataWarning,
-        )
+    if not (rows or columns):
+        return
+    fault = "have no observed entry; their factors are 0, or any that sum to 1 if they must"
+    if zeros:
+        fault = "are 0 wherever the components are not, and their factors must sum to 1: these shares mean nothing"
+    warn(f"{rows} rows and {columns} columns of V {fault}. Drop them to avoid this warning.", DataWarning)
 
 
 def unknown(

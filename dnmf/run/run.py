@@ -11,7 +11,7 @@ from dnmf.engine import AuditEngine, Engine, cores, single_threaded_products
 from dnmf.engine.factor import Factor
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import Session
-from dnmf.errors import keep_before, warn_of_unseen, warn_of_zeros
+from dnmf.errors import keep_before, warn_of_unseen
 from dnmf.kernels.registry import warm_up
 from dnmf.run.home import home_of, stored_factor
 from dnmf.run.recorder import Recorder
@@ -153,8 +153,7 @@ class Run:
         self.recorder.add(self.state, self.state.method or self.recipe.plain_name)
         if not self._warned and any(unseen := self._unseen()):
             self._warned = True
-            warn_of = warn_of_zeros if self.rule.entries.all else warn_of_unseen
-            warn_of(unseen, self.source.layout.transposed)
+            warn_of_unseen(unseen, self.source.layout.transposed, zeros=self.rule.entries.all)
 
     def _unseen(self) -> tuple[int, int]:
         """Return the rows and columns without entries, along the axes where no neighbours or targets replace them."""
