@@ -360,7 +360,7 @@ def test_the_dockerfile_copies_and_starts_what_there_is():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needed = {project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml"}
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert needed | {*wheel["packages"], *wheel["force-include"]} == copied
+    assert needed | {pattern.split("/")[1] for pattern in wheel["include"]} == copied
     (extra,) = re.findall(r"/src\[(.*?)\]", "\n".join(lines))
     assert extra in project["project"]["optional-dependencies"]
     (start,) = [json.loads(line.removeprefix("CMD")) for line in lines if line.startswith("CMD")]

@@ -100,6 +100,7 @@ def test_the_parameters_and_defaults_are_scikit_learns():
     assert theirs.items() <= ours.items()
     added = {"store", "checkpoint_every", "memory_limit", "max_seconds", "missing"}
     added |= {"n_runs", "threads", "fixed_components", "client", "graph_W", "graph_H", "graph_weight", "constraints"}
+    added |= {"layer_weights"}
     assert ours.keys() - theirs.keys() == added
 
 
