@@ -15,15 +15,16 @@ OLDEST = $(firstword $(RELEASES))
 demo: .venv/installed
 	$(BIN)/dnmf demo
 
-# The cluster tests mostly wait for processes, so they run in parallel with two halves of the others.
-HALF = $(addprefix tests/,cli conversion estimator exports inspection kernels report run solvers sources survey)
+# The cluster tests mostly wait for processes, so three groups that take as long run in parallel.
+CLUSTER = $(addprefix tests/,cli estimator cluster)
+INNER = $(addprefix tests/,conversion exports inspection kernels report run solvers sources survey)
 test: .venv/tested lint
 	@mkdir -p build
-	@$(BIN)/python -m pytest tests/cluster > build/cluster-tests.txt 2>&1 & cluster=$$!; \
-	$(BIN)/python -m pytest $(HALF) > build/half-tests.txt 2>&1 & half=$$!; \
-	$(BIN)/python -m pytest $(foreach folder,tests/cluster $(HALF),--ignore $(folder)); failed=$$?; \
-	wait $$cluster || failed=$$?; wait $$half || failed=$$?; \
-	cat build/cluster-tests.txt build/half-tests.txt; exit $$failed
+	@$(BIN)/python -m pytest $(CLUSTER) > build/cluster-tests.txt 2>&1 & cluster=$$!; \
+	$(BIN)/python -m pytest $(INNER) > build/inner-tests.txt 2>&1 & inner=$$!; \
+	$(BIN)/python -m pytest $(foreach folder,$(CLUSTER) $(INNER),--ignore $(folder)); failed=$$?; \
+	wait $$cluster || failed=$$?; wait $$inner || failed=$$?; \
+	cat build/cluster-tests.txt build/inner-tests.txt; exit $$failed
 
 test-slurm: .venv/tested
 	$(BIN)/python -m pytest -m slurm
