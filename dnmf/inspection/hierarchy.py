@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dnmf.inspection.components import Component, component_sums
 from dnmf.sources.base import Axis
 
-# Components of the layer before that are listed: those with this part of the sum at least, and so many at most.
+# The components of the layer before that are listed: their least part of the sum, and their largest number.
 LEAST_PART, MOST_PARTS = 0.05, 6
 
 

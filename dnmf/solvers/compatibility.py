@@ -197,7 +197,7 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         cut, by = ("rows", "columns") if layout.transposed else ("columns", "rows")
         raise SettingsError(
             f"{of} with layered={settings.layered!r} needs V in blocks of {by}, and this one is cut along its {cut}; "
-            f"write it anew with `dnmf convert V.zarr new.zarr --by {by}`, or give layered="
+            f"convert it with `dnmf convert V.zarr new.zarr --by {by}`, or give layered="
             f"{'H' if settings.layered == 'W' else 'W'!r} if the samples are the {cut}."
         )
     unsuited = {
