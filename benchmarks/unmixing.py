@@ -101,11 +101,11 @@ def solvers(V: np.ndarray, rank: int) -> None:
     start = rng.random((len(V), rank)), rng.random((rank, V.shape[1]))
     losses, seconds = {}, {}
     for name in SOLVERS:
-        begun, told = time.perf_counter(), list[float]()
-        watchers = [lambda record, told=told: told.append(record.loss)]
+        begun, history = time.perf_counter(), list[float]()
+        watchers = [lambda record, history=history: history.append(record.loss)]
         options = {"init": start, "max_passes": PASSES, "tol": 0.0, "extrapolate": False}
         dnmf.factorize(V, rank, solver=name, watchers=watchers, **options)
-        losses[name], seconds[name] = np.array(told), time.perf_counter() - begun
+        losses[name], seconds[name] = np.array(history), time.perf_counter() - begun
     best = min(found.min() for found in losses.values())
     first = max(found[0] for found in losses.values())
     for name, found in losses.items():
