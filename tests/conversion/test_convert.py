@@ -196,9 +196,12 @@ def test_a_conversion_holds_no_more_of_a_longer_matrix(monkeypatch, tmp_path):
         size = 12 * matrix.nnz
         options = {"by": "columns", "memory_limit": "1MB", "overwrite": True}
         convert(tmp_path / "V.npz", tmp_path / "V.zarr", **options)  # compiles, which takes memory of its own
-        tracemalloc.start()
-        convert(tmp_path / "V.npz", tmp_path / "V.zarr", **options)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        found = []
+        for _ in range(3):
+            tracemalloc.start()
+            convert(tmp_path / "V.npz", tmp_path / "V.zarr", **options)
+            found.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        peaks.append(min(found))  # what is imported or compiled on the way is held once
     assert peaks[1] < size / 2
     assert peaks[1] < 1.5 * peaks[0]
