@@ -22,6 +22,17 @@ class Allowed:
     noun: str = "passes"
     option: str = "max_passes"
 
+    @property
+    def spent(self) -> str:
+        """The beginning of a verdict.
+
+        >>> Allowed(1).spent, Allowed(4).spent
+        ('The one pass allowed was spent', 'The 4 passes allowed were spent')
+        """
+        if self.count == 1:
+            return f"The one {'pass' if self.noun == 'passes' else self.noun.removesuffix('s')} allowed was spent"
+        return f"The {self.count} {self.noun} allowed were spent"
+
 
 class Stopping:
     """Stops a run when it has converged, or when its passes or seconds are spent.
@@ -59,8 +70,7 @@ class Stopping:
             )
         if state.passes >= settings.max_passes:
             return Verdict(
-                f"The {self._allowed.count} {self._allowed.noun} allowed were spent. {at}; raise "
-                f"{self._allowed.option} or tol if that is not enough.",
+                f"{self._allowed.spent}. {at}; raise {self._allowed.option} or tol if that is not enough.",
                 False,
             )
         if settings.max_seconds is not None and time.perf_counter() - self._start >= settings.max_seconds:
