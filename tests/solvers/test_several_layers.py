@@ -80,6 +80,14 @@ def test_penalties_and_weights_of_layers_are_part_of_the_loss(solver):
     assert all(now <= before * (1 + 1e-12) for before, now in itertools.pairwise(losses))
 
 
+def test_multiplicative_updates_are_never_extrapolated_to_entries_that_they_cannot_leave():
+    V = matrix(dtype=np.float64) + 0.1
+    options = {"solver": "mu", "extrapolate": True, "init": "random", "tol": 0}
+    result = dnmf.factorize(V, RANKS, max_passes=25, **options)
+    assert result.layers[0].W.min() > 0
+    assert result.loss == pytest.approx(objective(V, result), rel=1e-9)
+
+
 def test_a_run_ends_where_no_factor_of_any_layer_can_be_improved():
     V = np.random.default_rng(1).random((6, 20))
     result = dnmf.factorize(V, [3, 2], init="random", max_passes=4000, tol=1e-13)

@@ -40,12 +40,12 @@ def after(joint: Joint, state: State, sums: Sequence[Stats], outcome: Outcome, H
     """Return the state after a pass whose step is taken, with the point that the next pass starts from."""
     norm, dtype = sum(sums[0].norms), outcome.tower.first.dtype
     loss = joint.objective(outcome.losses, outcome.penalty)
-    optimality = promised_share(outcome.gain, loss, norm, dtype)
+    optimality = promised_share(outcome.gain, loss, joint.size(norm), dtype)
     momentum, trial = state.carry.momentum, None
     if extrapolating and math.isfinite(state.loss):
         momentum = momentum if state.carry.mixings_trial is None else momentum.grown()
         before = Tower(state.parts[0].W, state.mixings)
-        trial = outcome.tower.beyond(before, momentum.step, 0.0, joint.scaled)
+        trial = outcome.tower.beyond(before, momentum.step, joint.rules[0].least, joint.scaled)
     new = stacked(outcome.tower, H, state.passes + 1, tuple(sums[0].norms), trial)
     parts = tuple(
         dataclasses.replace(part, loss=own, relative_error=error_of(residual, norm), optimality=optimality)

@@ -92,6 +92,10 @@ class Joint:
         """Whether the objective does not depend on the scale of the components."""
         return all(rule.scaled for rule in self.rules)
 
+    def size(self, norm: float) -> float:
+        """Return the order of magnitude of the objective for factors that are 0, given ‖V‖²."""
+        return norm * sum(self.weights)
+
     def objective(self, losses: Sequence[float], penalty: float) -> float:
         """Return the objective, given the loss of every layer and the penalty of W₁ … W_L."""
         return float(np.dot(self.weights, losses)) + penalty
@@ -118,13 +122,13 @@ class Joint:
             L X and Lᵀ Y, where the sums have A_l as L X_l with X_l in place of A_l.
         """
         rows, mixings = tower.first.T.astype(np.float64, order="C"), [mixing.copy() for mixing in tower.mixings]
-        norm, gain = sum(stats[0].norms), float(np.dot(self.weights, [one.gain for one in stats]))
+        size, gain = self.size(sum(stats[0].norms)), float(np.dot(self.weights, [one.gain for one in stats]))
         enough, first = 0.0, 0.0
         for index in range(rounds):
             promised = self._round(rows, mixings, stats, lift, project)
             if index == 0:
                 first = promised
-                enough = max(W_SHARE_OF_H * gain, W_SHARE_LEFT * first, W_TOLERANCE * norm)
+                enough = max(W_SHARE_OF_H * gain, W_SHARE_LEFT * first, W_TOLERANCE * size)
             if promised <= enough:
                 break
         new = Tower(np.ascontiguousarray(rows.T, tower.first.dtype), tuple(mixings))
