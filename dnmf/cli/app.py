@@ -22,6 +22,7 @@ from dnmf.cli.options import (
     layer_of,
     layer_option,
     matrix_options,
+    moved_matrix,
     option,
     parse_sizes,
     setting_options,
@@ -118,13 +119,7 @@ def fit(
 
 @main.command()
 @click.argument("store", type=PathOrUrl())
-@option(
-    "--matrix",
-    type=PathOrUrl(),
-    multiple=True,
-    help="The matrix, if it has moved; repeat it for joined ones.",
-    group="Data",
-)
+@moved_matrix
 @data_options("row_names", "column_names", "graph_W", "graph_H", "target_W", "target_H")
 @setting_options(*ADJUSTABLE, defaults=False)
 @json_option("Write one JSON object per pass to stdout.")

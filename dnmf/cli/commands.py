@@ -17,6 +17,7 @@ from dnmf.cli.options import (
     given,
     json_option,
     matrix_options,
+    moved_matrix,
     option,
     parse_sizes,
     setting_options,
@@ -160,12 +161,12 @@ def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], *
 @click.option(
     "--neighbours", type=float, default=NEIGHBOURS, show_default=True, help="Number of neighbours, per run of a rank."
 )
-@option("--matrix", type=PathOrUrl(), help="The matrix, if it has moved.", group="Data")
+@moved_matrix
 @option("--weights", type=PathOrUrl(), help="The weights, if they have moved.", group="Data")
 @setting_options("memory_limit", "threads")
 @cluster_options
 def consensus(
-    survey: str, rank: int, store: str, overwrite: bool, matrix: str | None, where: dict[str, Any], **options: Any
+    survey: str, rank: int, store: str, overwrite: bool, matrix: tuple[str, ...], where: dict[str, Any], **options: Any
 ) -> None:
     """Write the consensus of a rank in SURVEY as a store.
 
@@ -177,7 +178,7 @@ def consensus(
     check_new(store, overwrite, [survey, matrix])
     with watching(False) as watchers, chosen_cluster(**where) as client:
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
-        found = dnmf.load_survey(survey).consensus(rank, matrix, **shown, client=client, **options)
+        found = dnmf.load_survey(survey).consensus(rank, again(matrix), **shown, client=client, **options)
     found.save(store, overwrite=overwrite)
     print_result(dataclasses.replace(found, store=store))
 
@@ -191,13 +192,7 @@ def consensus(
 @click.option("-n", type=click.IntRange(1, 50), default=8, show_default=True, help="Features of each component.")
 @click.option("--residuals/--no-residuals", default=True, help="Read the matrix once for residuals by row and column.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
-@option(
-    "--matrix",
-    type=PathOrUrl(),
-    multiple=True,
-    help="The matrix, if it has moved; repeat it for joined ones.",
-    group="Data",
-)
+@moved_matrix
 @option("--weights", type=PathOrUrl(), help="The weights, if they have moved.", group="Data")
 @setting_options("memory_limit", "threads")
 @cluster_options

@@ -161,6 +161,12 @@ class PathOrUrl(click.ParamType):  # type: ignore[type-arg]  # as Numbers
         return [CompletionItem(incomplete, type="file")]
 
 
+def moved_matrix(function: Function) -> Function:
+    """Give a command the option for a matrix that has moved since its run or survey."""
+    text = "The matrix, if it has moved; repeat it for joined ones."
+    return option("--matrix", type=PathOrUrl(), multiple=True, help=text, group="Data")(function)
+
+
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # it takes none before click 8.4
     """A number, or several with commas between them: `0.1` or `0.1,0,2`; or one of some words."""
 
