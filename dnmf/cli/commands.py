@@ -175,7 +175,7 @@ def consensus(
     """
     from dnmf.checkpoint.targets import check_new
 
-    check_new(store, overwrite, [survey, matrix])
+    check_new(store, overwrite, [survey, *matrix])
     with watching(False) as watchers, chosen_cluster(**where) as client:
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
         found = dnmf.load_survey(survey).consensus(rank, again(matrix), **shown, client=client, **options)
