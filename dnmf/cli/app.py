@@ -1,6 +1,5 @@
 """The command line. Results go to stdout, messages to stderr."""
 
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -196,17 +195,15 @@ def convert_command(
 
     A dense matrix becomes an array, a sparse one a CSR or CSC matrix as in AnnData. Several are joined to one.
     """
-    with click.progressbar(length=1000, label="convert", file=sys.stderr) as bar:
-        dnmf.convert(
-            origin,
-            target,
-            chunks=parse_sizes(chunks, ",", "2000,1000"),
-            by=by,
-            compressor=compressor,
-            memory_limit=memory_limit,
-            overwrite=overwrite,
-            on_progress=lambda done, total: bar.update(1000 * done // total - bar.pos),
-        )
+    dnmf.convert(
+        origin,
+        target,
+        chunks=parse_sizes(chunks, ",", "2000,1000"),
+        by=by,
+        compressor=compressor,
+        memory_limit=memory_limit,
+        overwrite=overwrite,
+    )
     notify(f"{target} is written; factorise it with: dnmf fit {target} --rank 20 --store run.zarr")
 
 

@@ -23,6 +23,7 @@ from dnmf.conversion.sparse import write_entries, write_sparse
 from dnmf.engine.plan import RUNTIME_BYTES
 from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors
+from dnmf.run.display import share_done
 from dnmf.run.open import inputs_of
 from dnmf.sources.base import Source
 
@@ -39,7 +40,7 @@ def convert(
     compressor: Compressor = "auto",
     memory_limit: int | str = "1GB",
     overwrite: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: bool | Callable[[int, int], None] | None = None,
 ) -> None:
     """Rewrite a matrix as Zarr, cut along one axis for fast reading.
 
@@ -63,8 +64,9 @@ def convert(
         fewer times.
     overwrite
         Replace an array or sparse matrix written by dnmf at the target. Nothing else is deleted, and never the origin.
-    on_progress
-        Function to call with the bytes done and the bytes in total.
+    progress
+        True shows a bar, None on a terminal alone, False nothing. Or a function to call with the bytes done and the
+        bytes in total.
 
     Raises
     ------
@@ -95,14 +97,14 @@ def convert(
     # A region is held as it is stored, decoded, and encoded again.
     memory = max(limit - RUNTIME_BYTES, limit // 4) // 4
     check_target(target, overwrite, [origin])
-    with open_origin(origin, target) as (source, folder):
+    with open_origin(origin, target) as (source, folder), share_done(progress, "convert") as report:
         if chunks is not None and not (isinstance(source, Source) and not source.layout.sparse):
             raise SettingsError(
                 f"chunks={chunks!r} is for dense matrices, and this one is sparse; give by='rows' or by='columns'."
             )
         inputs = inputs_of(source) if isinstance(source, Source) else []
         with appearing(target, overwrite, [origin, *inputs]) as draft:
-            job = Job(draft, folder, by, compressor, memory, on_progress)
+            job = Job(draft, folder, by, compressor, memory, report)
             if not isinstance(source, Source):
                 write_entries(source, job)
             elif source.layout.sparse:

@@ -43,7 +43,7 @@ def write_dense(source: Source, chunks: tuple[int, int] | None, job: Job) -> Non
                 )
             array[rows, columns] = part
             done += part.nbytes
-            job.on_progress(done, total)
+            job.report(done, total)
 
 
 def chunks_at_once(source: Source, size: int, memory: int) -> int:

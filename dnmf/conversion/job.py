@@ -11,7 +11,7 @@ from dnmf.sources.base import Axis
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """How to write a matrix, with `by`, `compressor` and `on_progress` as in `convert`.
+    """How to write a matrix, with `by` and `compressor` as in `convert`.
 
     Attributes
     ----------
@@ -21,6 +21,8 @@ class Job:
         Local folder for temporary files.
     memory
         Bytes of the matrix to hold at once.
+    report
+        Function to call with the bytes done and the bytes in total.
     """
 
     draft: StoreLike
@@ -28,4 +30,4 @@ class Job:
     by: Axis | None
     compressor: str
     memory: int
-    on_progress: Callable[[int, int], None]
+    report: Callable[[int, int], None]

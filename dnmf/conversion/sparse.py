@@ -42,7 +42,7 @@ def write_sparse(source: Source, job: Job) -> None:
             part = _stored(source, block, scratch)
             writer.add(np.diff(part.indptr), part.indices, part.data)
             done += layout.block_bytes(block)
-            job.on_progress(done, total)
+            job.report(done, total)
     else:
 
         def parts() -> Iterator[Part]:
@@ -209,7 +209,7 @@ def _write_sorted(writer: Writer, parts: Parts, counts: NDArray[np.int64], total
     for found in sort_entries(_reporting(parts, 1, total, job), counts, job.memory, job.folder):
         writer.add(*found)
         done += len(found[0])
-        job.on_progress(2 * total + total * done // len(counts), 3 * total)
+        job.report(2 * total + total * done // len(counts), 3 * total)
 
 
 def _reporting(parts: Parts, third: int, total: int, job: Job) -> Parts:
@@ -217,7 +217,7 @@ def _reporting(parts: Parts, third: int, total: int, job: Job) -> Parts:
 
     def reported() -> Iterator[Part]:
         for part in parts():
-            job.on_progress(third * total + int(total * part.share), 3 * total)
+            job.report(third * total + int(total * part.share), 3 * total)
             yield part
 
     return reported

@@ -4,11 +4,12 @@ import html
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 
 from dnmf.kernels.blocks.compiling import LOGGER
 from dnmf.run.progress import Bar, ConsoleWatcher, Lines, ProgressWatcher
@@ -78,6 +79,27 @@ def display_for(progress: bool | None) -> Watcher | None:
     if display is not None:
         return NotebookBar(display)
     return Bar(console) if console.is_terminal else Lines(console)
+
+
+@contextmanager
+def share_done(progress: bool | Callable[[int, int], None] | None, label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that is called with the bytes done and the bytes in total, and shows them.
+
+    Parameters
+    ----------
+    progress
+        That function itself, or as for `showing`.
+    label
+        A word before the bar.
+    """
+    if callable(progress):
+        yield progress
+        return
+    console = Console(stderr=True)
+    quiet = progress is None and not (console.is_terminal and not console.is_jupyter)
+    with Progress(console=console, transient=progress is None, disable=quiet or progress is False) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def notebook_display() -> Any:

@@ -65,14 +65,17 @@ class SurveyProgress:
     def ready(self, done: int, total: int) -> None:
         """Notify watchers that `done` of `total` models are ready, and stop the survey if requested."""
         self.run.watchers.modelled(done, total)
-        if self.cancel is not None and self.cancel.is_set():
-            raise Interrupted("The survey was asked to stop.")
+        self._stop_if_asked()
 
     def passed(self, models: Sequence[State]) -> None:
-        """Notify watchers of a pass, by the best of its models."""
-        if not models:
-            return
-        self.run.watchers.passed(self.record(dataclasses.replace(best_of(models), passes=self.costs.passes)))
+        """Notify watchers of a pass, by the best of its models, and stop the survey if requested."""
+        if models:
+            self.run.watchers.passed(self.record(dataclasses.replace(best_of(models), passes=self.costs.passes)))
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.cancel is not None and self.cancel.is_set():
+            raise Interrupted("The survey was asked to stop.")
 
     def finish(self) -> None:
         """Store the costs, and notify watchers that the survey is finished."""

@@ -1,6 +1,7 @@
 """The choice of the weight of a graph, by the error on entries that models are not fitted to."""
 
 import dataclasses
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,9 +18,10 @@ from dnmf.engine.session import open_session
 from dnmf.errors import SettingsError
 from dnmf.kernels.floats import own_errors
 from dnmf.run.coupled import GRAPHS, SCALED, couple, given_names
+from dnmf.run.display import showing
 from dnmf.run.open import inputs_of, matrix_header, settings_of
 from dnmf.run.run import Run
-from dnmf.run.watcher import Watch, Watchers
+from dnmf.run.watcher import Watch
 from dnmf.settings import DATA_OPTIONS, Settings
 from dnmf.solvers.bundle import bundle, bundled, rows_of
 from dnmf.solvers.compatibility import check_options
@@ -96,6 +98,8 @@ def select_graph_weight(
     store: str | Path | None = None,
     overwrite: bool = False,
     watchers: Watch = (),
+    progress: bool | None = None,
+    cancel: threading.Event | None = None,
     client: Any = None,
     **options: Any,
 ) -> WeightSurvey:
@@ -115,7 +119,7 @@ def select_graph_weight(
     store
         Path or URL of the survey. A survey that was stopped resumes there when the call is repeated, with the same
         bits.
-    overwrite, watchers, client
+    overwrite, watchers, progress, cancel, client
         As in `factorize`.
     options
         `graph_W` and `graph_H`, of which at least one is given, and `loss`, `solver`, `missing`, `seed`, `tol`,
@@ -152,17 +156,20 @@ def select_graph_weight(
     coupling, origins = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
     assert coupling is not None
     recipe = resolve(settings, source.layout, coupling=coupling)
-    notified = Watchers.of(watchers)
     request = SurveyRequest((rank,), (settings.seed,), cv, "speckled", settings, (0,))
     header = header_of(source, request) | {"coupled": origins, WEIGHTS: chosen}
     kept = SurveyStore(None, header)
     if store is not None:
         kept = SurveyStore.create(store, header, overwrite, inputs_of(source))
-    with closing(kept), open_session(client, source, notified.workers) as session:
+    with (
+        showing(watchers, progress) as seen,
+        closing(kept),
+        open_session(client, source, seen.workers, cancel) as session,
+    ):
         plan = session.plan(settings, _load(recipe, coupling, rank, len(chosen) * cv, source))
-        run = Run(session, recipe, plan, watchers=notified)
+        run = Run(session, recipe, plan, watchers=seen)
         try:
-            found = kept.get(PIECE) or _measured(run, request, chosen, kept)
+            found = kept.get(PIECE) or _measured(SurveyProgress(run, kept, cancel), request, chosen)
         finally:
             run.close()
     return WeightSurvey(rank, tuple(chosen), found["errors"], int(found["passes"]))
@@ -199,9 +206,9 @@ def _load(recipe: Recipe, coupling: Coupling, rank: int, models: int, source: So
     return coupling.load(weighted.times(models), rank, models)._replace(copies=1)
 
 
-def _measured(run: Run, request: SurveyRequest, weights: Sequence[float], kept: SurveyStore) -> Piece:
+def _measured(progress: SurveyProgress, request: SurveyRequest, weights: Sequence[float]) -> Piece:
     """Fit the models of all weights and folds, from the last checkpoint on, and store their errors."""
-    (rank,), settings, progress = request.ranks, request.settings, SurveyProgress(run, kept, None)
+    (rank,), settings, run, kept = request.ranks, request.settings, progress.run, progress.store
     name, models = name_of(request.ranks), [rank] * (len(weights) * request.folds)
     progress.announce(settings.max_passes + 1)
 

@@ -27,7 +27,7 @@ def test_what_is_written_is_the_matrix_with_its_names(kind, by, tmp_path):
     given = (STORED | GIVEN)[kind](V, tmp_path)
     reports = []
     by = None if (by == "columns") is not open_matrix(given).layout.transposed else by
-    convert(given, tmp_path / "new.zarr", by=by, memory_limit="30kB", on_progress=lambda *at: reports.append(at))
+    convert(given, tmp_path / "new.zarr", by=by, memory_limit="30kB", progress=lambda *at: reports.append(at))
     source = open_matrix(tmp_path / "new.zarr")
     np.testing.assert_array_equal(read_back(source), V)
     assert source.layout.sparse is is_sparse(kind)
@@ -134,7 +134,7 @@ def test_a_conversion_that_fails_leaves_nothing(kind, tmp_path):
     given = (STORED | SOURCES)[kind](low_rank(30, 200, 3), tmp_path)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(RuntimeError, match="stop"):
-        convert(given, tmp_path / "new.zarr", by="columns", on_progress=fail)
+        convert(given, tmp_path / "new.zarr", by="columns", progress=fail)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -160,11 +160,10 @@ def test_invalid_options_are_refused(options, message, tmp_path):
         convert(csv("V.csv")(low_rank(6, 9, 2), tmp_path), tmp_path / "new.zarr", **options)
 
 
-def test_the_command_shows_a_bar_and_the_next_command(tmp_path):
+def test_the_command_shows_the_next_command(tmp_path):
     given = STORED["10x"](low_rank(30, 200, 3), tmp_path)
     ended = CliRunner().invoke(main, ["convert", str(given), str(tmp_path / "new.zarr"), "--by", "columns"])
     assert ended.exit_code == 0, ended.output
-    assert "100%" in ended.stderr or "convert" in ended.stderr
     assert "factorise it with: dnmf fit" in ended.stderr
     assert "CSC" in open_matrix(tmp_path / "new.zarr").layout.kind
 

@@ -120,6 +120,18 @@ def test_a_notebook_shows_an_element_that_is_updated_in_place(monkeypatch):
     assert result.verdict in shown[-1]["text/plain"]
 
 
+@pytest.mark.parametrize(
+    ("progress", "is_terminal", "expected"),
+    [(False, True, ""), (None, False, ""), (None, True, "100%"), (True, True, "100%"), (True, False, "100%")],
+)
+def test_a_conversion_shows_its_share(progress, is_terminal, expected, monkeypatch, tmp_path):
+    console = terminal() if is_terminal else Console(file=io.StringIO())
+    monkeypatch.setattr(display, "Console", lambda **options: console)
+    dnmf.convert(matrix(), tmp_path / "V.zarr", progress=progress)
+    assert expected in plain(console.file.getvalue())
+    assert bool(console.file.getvalue()) == bool(expected)
+
+
 def test_a_live_display_of_the_caller_is_left_alone():
     console = terminal()
     with Live("mine", console=console):

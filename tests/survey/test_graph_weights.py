@@ -1,5 +1,7 @@
 """Surveys with graphs: of ranks, and of weights whose errors are those of models fitted alone."""
 
+import threading
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -32,6 +34,33 @@ class Stop(dnmf.Watcher):
     def passed(self, record):
         if record.passes == 3:
             raise KeyboardInterrupt
+
+
+class Cancel(dnmf.Watcher):
+    def __init__(self):
+        self.event, self.passes = threading.Event(), 0
+
+    def passed(self, record):
+        self.passes = record.passes
+        if self.passes == 2:
+            self.event.set()
+
+
+@pytest.mark.parametrize("survey", ["ranks", "weights"])
+def test_a_survey_is_cancelled_after_a_pass_and_resumes_there(survey, tmp_path):
+    def call(**options):
+        options |= {"cv": 2, "max_passes": 5, "tol": 0, "graph_H": CHAIN}
+        if survey == "weights":
+            return dnmf.select_graph_weight(BLOCKS, 3, [0, 5], **options)
+        return dnmf.select_rank(BLOCKS, [2, 3], n_runs=2, solver="hals", **options)
+
+    watcher, store = Cancel(), tmp_path / "survey.zarr"
+    with pytest.raises(dnmf.errors.Interrupted):
+        call(store=store, watchers=[watcher], cancel=watcher.event)
+    assert watcher.passes == 2
+    seen = []
+    call(store=store, watchers=lambda record: seen.append(record.passes))
+    assert seen[0] == 3
 
 
 @pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
