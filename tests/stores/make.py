@@ -25,6 +25,19 @@ RUNS = {
     "n_runs": (4, {"solver": "hals", "init": "random", "n_runs": 3, "max_passes": 7, "extrapolate": True}),
     "rows": (3, {"solver": "als", "max_passes": 6, "l1_W": 0.25, "init": "nndsvda"}),
 }
+# Runs that versions before 1.0.0 did not have.
+LATER = (
+    {
+        "graph": (3, {"graph_H": dnmf.graphs.chain(60), "graph_weight": 0.5, "max_passes": 6, "init": "random"}),
+        "joined": (3, {"loss": "kullback-leibler", "max_passes": 6}),
+        "layers": (3, {"rank": [5, 3], "max_passes": 6, "init": "random"}),
+        "simplex": (3, {"columns_H": "simplex", "max_passes": 6, "init": "spa"}),
+        "volume": (3, {"volume_W": 0.2, "max_passes": 6}),
+    }
+    if hasattr(dnmf, "graphs")
+    else {}
+)
+RUNS |= LATER
 SURVEYS = {
     "survey": (None, {"n_runs": 2, "cv": 2}),
     "survey-kl": (4, {"n_runs": 2, "cv": 2, "loss": "kullback-leibler", "max_passes": 6, "checkpoint_every": 2}),
@@ -39,10 +52,12 @@ def planted():
 
 
 def matrix(folder, name):
-    """Return the matrix of a run."""
+    """Return the matrix of a run, or two to be joined."""
     V = np.load(folder / "V.npy")
     if name == "mu":
         V[2, 3:9] = np.nan
+    if name == "joined":
+        return dnmf.concat([V[:, :25], V[:, 25:]], axis="columns")
     return V.T.copy() if name == "rows" else V
 
 
@@ -50,6 +65,11 @@ def options(name):
     """Return the options of a run."""
     rows = {"column_names": ROWS} if name == "rows" else {"row_names": ROWS}
     return {"rank": 3, "tol": 0, "checkpoint_every": 2, **rows, **RUNS[name][1]}
+
+
+def given_again(name):
+    """Return the data that a run was given in memory beside its matrix."""
+    return {key: value for key, value in options(name).items() if key == "graph_H"}
 
 
 def stopped_after(passes):
