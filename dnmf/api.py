@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast
 
-from dnmf.checkpoint.run_names import names_of
-from dnmf.engine.plan import Plan
 from dnmf.exports.factors import export as export
 from dnmf.kernels.floats import own_errors
 from dnmf.regression import spectra as spectra
 from dnmf.report import write_report as write_report
-from dnmf.run.coupled import couple
 from dnmf.run.display import showing
 from dnmf.run.likelihood import likelihood as likelihood
-from dnmf.run.open import new_run, old_run, open_for, plan_of, settings_of
+from dnmf.run.open import new_run, old_run
 from dnmf.run.options import Options, shows_options
+from dnmf.run.planning import plan as plan
 from dnmf.run.predict import predict as predict
 from dnmf.run.predict import recommend as recommend
 from dnmf.run.result import Operations, Result
@@ -274,26 +272,6 @@ def load(store: str | Path) -> Result:
     (2, 4)
     """
     return stored_result(store_of(store))
-
-
-def plan(V: Any, rank: int | None = None, **options: Unpack[Options]) -> Plan:
-    """Plan a run with the options of `factorize`: blocks, panels, threads, peak memory, bytes read per pass.
-
-    Raises
-    ------
-    BudgetError
-        If the memory limit is too small for a block.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> plan(np.ones((100, 5000), np.float32), rank=5).blocks
-    1
-    """
-    weights, settings = options.get("weights"), settings_of({"rank": rank, **options})
-    layout = open_for(V, settings, weights).layout
-    coupling, _ = couple(dict(options), settings, V, layout, names_of(options, layout))
-    return plan_of(layout, settings, weights is not None, coupling)
 
 
 Result.operations = cast(Operations, sys.modules[__name__])

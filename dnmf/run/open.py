@@ -23,7 +23,6 @@ from dnmf.run.units import in_scale
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, Settings
 from dnmf.solvers.compatibility import check_options
-from dnmf.solvers.coupling import Coupling
 from dnmf.solvers.initialise import check_fixed, check_given
 from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
@@ -36,9 +35,9 @@ from dnmf.sources.preparing import open_along, open_prepared
 from dnmf.sources.weighted import is_weighted, location_of_weights, steps_of
 
 
-def plan_of(layout: Layout, settings: Settings, weighted: bool = False, coupling: Coupling | None = None) -> Plan:
+def plan_of(layout: Layout, settings: Settings) -> Plan:
     """Plan a run in this process, for a matrix with this layout."""
-    return plan_here(layout, settings, resolve(settings, layout, weighted, coupling).load)
+    return plan_here(layout, settings, resolve(settings, layout).load)
 
 
 @contextmanager

@@ -457,3 +457,17 @@ def test_the_current_client_of_a_cluster_stays_open(cluster):
         options = {"rank": 3, "max_passes": 2, **PLAIN}
         assert_same_bits(dnmf.factorize(V, client=cluster, **options), dnmf.factorize(V, client="threads", **options))
         assert current.status == "running"
+
+
+def test_the_plan_is_that_of_the_run(client, tmp_path):
+    path, planned = SOURCES["Zarr"](tmp_path), []
+
+    class Started(dnmf.Watcher):
+        def started(self, plan, passes, max_passes):
+            planned.append(plan)
+
+    dnmf.factorize(path, 3, max_passes=2, client=client, watchers=[Started()])
+    plan = dnmf.plan(path, 3, max_passes=2, client=client)
+    assert planned == [plan]
+    assert (plan.workers, plan.threads) == (2, 1)
+    assert dnmf.plan(path, 3, client="threads").workers == 0
