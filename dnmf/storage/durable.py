@@ -3,14 +3,16 @@
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from dnmf.errors import DiskError, DnmfError, StoreError
+from dnmf.errors import DiskError, DnmfError, StoreError, seen
 from dnmf.storage import drafts
 from dnmf.storage.retries import Failure, LocationError
 from dnmf.storage.urls import object_errors
@@ -127,7 +129,10 @@ def remove_tree(folder: Path) -> None:
 
 
 def lock(path: Path) -> IO[bytes] | None:
-    """Lock a store until the file is closed or the process ends; None if the file system has no locks."""
+    """Lock a store until the file is closed or the process ends; None if the file system has no locks.
+
+    The file names the machine and the process, for the message of another one.
+    """
     file = open(path, "ab")  # noqa: SIM115 - it stays open while the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,9 +143,22 @@ def lock(path: Path) -> IO[bytes] | None:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         raise StoreError(
-            f"{path.parent} is in use by another run; wait for it to end, or give another store."
+            f"{path.parent} is in use by another run{_owner(path)}; wait for it to end, or give another store."
         ) from error
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode())
+        file.flush()
     return file
+
+
+def _owner(path: Path) -> str:
+    """Return the machine and the process that a locked file names, or nothing."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+        owner = json.loads(path.read_bytes())
+        here = owner["host"] == socket.gethostname()
+        return seen(f", process {int(owner['process'])} of {'this machine' if here else owner['host']}")
+    return ""
 
 
 @contextlib.contextmanager

@@ -105,8 +105,16 @@ def test_removing_what_is_not_there_is_no_error(tmp_path):
 
 def test_a_lock_is_held_once_and_until_it_is_closed(tmp_path):
     held = lock(tmp_path / ".lock")
-    with pytest.raises(StoreError, match="is in use by another run; wait for it to end, or give another store"):
+    mine = f"is in use by another run, process {os.getpid()} of this machine; wait for it to end"
+    with pytest.raises(StoreError, match=mine):
         lock(tmp_path / ".lock")
+    (tmp_path / ".lock").write_text('{"host": "node\\u001b7", "process": 31}')
+    with pytest.raises(StoreError, match=r"by another run, process 31 of node\\x1b7; wait"):
+        lock(tmp_path / ".lock")
+    for damaged in ("", "[1]", '{"host": "x", "process": null}', "\0"):
+        (tmp_path / ".lock").write_text(damaged)
+        with pytest.raises(StoreError, match="by another run; wait for it to end, or give another store"):
+            lock(tmp_path / ".lock")
     held.close()
     lock(tmp_path / ".lock").close()
 
