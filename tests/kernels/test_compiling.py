@@ -77,6 +77,33 @@ def test_a_temporary_folder_that_others_can_write_is_not_used(how, nowhere, monk
     assert not list(elsewhere.iterdir())
 
 
+PROGRAM = """
+import sys
+from pathlib import Path
+from dnmf.kernels.blocks import compiling
+compiling.KERNELS = Path(sys.argv[1])
+sys.path.insert(0, sys.argv[1])
+import caller
+print(caller.called_twice(3))
+"""
+
+
+def test_a_change_of_a_function_reaches_those_that_call_it_from_other_modules(tmp_path):
+    (tmp_path / "caller.py").write_text(
+        "from dnmf.kernels.blocks.compiling import compiled\nfrom inner import called\n\n"
+        "def twice(x):\n    return 2 * called(x)\n\ncalled_twice = compiled(twice, set())\n"
+    )
+    results = []
+    for term in ("x + 1", "x + 1", "x + 10"):
+        source = "from dnmf.kernels.blocks.compiling import compiled\n\ndef f(x):\n    return TERM\n"
+        (tmp_path / "inner.py").write_text(source.replace("TERM", term) + "\ncalled = compiled(f, set())\n")
+        variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+        results.append(done.stdout.strip())
+    assert results == ["8", "8", "26"]
+
+
 def test_a_damaged_cache_is_compiled_again(monkeypatch, tmp_path):
     monkeypatch.setattr(compiling.config, "CACHE_DIR", str(tmp_path))
     assert compiled(dot, set())(A, B) == A @ B

@@ -1,6 +1,7 @@
 """Compile functions, and cache their machine code in a folder that this process may write."""
 
 import functools
+import hashlib
 import logging
 import os
 import stat
@@ -12,13 +13,23 @@ from typing import Any
 
 import numba
 from numba import config
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 LOGGER = logging.getLogger("dnmf.kernels")
+KERNELS = Path(__file__).parent.parent
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache; where its folder is full, read-only or damaged, functions are compiled again."""
+    """Numba's cache; where its folder is full, read-only or damaged, functions are compiled again.
+
+    The machine code of a function has those that it calls inlined, so it is valid for one state of all modules with
+    functions, where Numba compares the module of the function alone.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp(), digest_of(KERNELS)
+        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for a signature, or None where it cannot be read."""
@@ -33,6 +44,15 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         """Write the machine code for a signature, if possible."""
         with suppress(Exception):  # it reads the index before, which may be damaged
             super().save_overload(sig, data)
+
+
+@functools.cache
+def digest_of(folder: Path) -> bytes:
+    """Return a digest of all modules in a folder and those below it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()
 
 
 @functools.cache
