@@ -102,16 +102,17 @@ def rank(
 
 
 class Weights(click.ParamType):  # type: ignore[type-arg]  # as Ranks
-    """Weights given as text: `0,1,3.5`."""
+    """Weights given as text: `0,1,3.5`, or with pairs for W and H, `0,1:3`."""
 
     name = "weights"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
         """Return the weights."""
         try:
-            return [float(part) for part in value.split(",")]
+            pairs = [tuple(float(number) for number in part.split(":")) for part in value.split(",")]
         except ValueError:
-            self.fail(f"{value!r} is not a list of weights; give them as 0,1,3.", param, ctx)
+            self.fail(f"{value!r} is not a list of weights; give them as 0,1,3, or 0,1:3 for W and H.", param, ctx)
+        return [pair[0] if len(pair) == 1 else pair for pair in pairs]
 
 
 NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_seconds")
@@ -136,6 +137,8 @@ def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], *
     Some entries of MATRIX are hidden from the models of every weight, which predict them. The models of all weights and
     folds share every read of MATRIX.
     """
+    from dnmf.survey.weights import shown_weight
+
     with watching(as_json) as watchers, chosen_cluster(**where) as client:
         survey = dnmf.select_graph_weight(matrix, rank, watchers=watchers, client=client, **given(options))
     if as_json:
@@ -143,7 +146,7 @@ def graph_weight(matrix: str, rank: int, as_json: bool, where: dict[str, Any], *
             click.echo(json.dumps(dict(zip(survey.table(), row, strict=True)), allow_nan=False))
         click.echo(json.dumps({"suggested": survey.suggest()}))
     else:
-        click.echo(f"{survey}\nsuggested  {survey.suggest():g}")
+        click.echo(f"{survey}\nsuggested  {shown_weight(survey.suggest())}")
 
 
 @click.command(cls=Command)

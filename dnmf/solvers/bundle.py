@@ -20,6 +20,7 @@ from dnmf.kernels.blocks.sums import Stats, TupleSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, Share, visit_together
 from dnmf.kernels.rule import Rule
+from dnmf.solvers.coupling import Pair
 from dnmf.solvers.iteration import Follow, MapBlocks, Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 
@@ -55,7 +56,7 @@ class FusedUpdate:
         rules: Sequence[Rule],
         parts: Sequence[State],
         view: View | None,
-        weights: Sequence[float | None] | None = None,
+        weights: Sequence[Pair | None] | None = None,
     ) -> Self:
         """Return the work of the pass from the states of the parts, with the weights of their graphs."""
         contexts, rows = [dataclasses.replace(context, rule=rule) for rule in rules], rows_of(parts)
@@ -169,7 +170,7 @@ def bundled(
     follow: Follow,
     rules: Sequence[Rule] | None = None,
     view: View | None = None,
-    weights: Sequence[float | None] | None = None,
+    weights: Sequence[Pair | None] | None = None,
 ) -> Method:
     """Return the method that makes one pass for all parts of a state.
 
@@ -182,12 +183,12 @@ def bundled(
     view
         Returns a block as a part sees it; None shows it whole.
     weights
-        Weights of the graphs for every part; None is that of the run for all.
+        Weights of both graphs for every part; None is those of the run for all.
     """
 
     def step(context: PassContext, state: State) -> State:
         own = [context.rule] * len(state.parts) if rules is None else rules
-        graphs: Sequence[float | None] = [None] * len(state.parts) if weights is None else weights
+        graphs: Sequence[Pair | None] = [None] * len(state.parts) if weights is None else weights
         H = context.new_factor(state.W.shape[1])
         work = FusedUpdate.of(context, own, state.parts, view, graphs)
         sums = context.engine.one_pass(work, context.input(state), H)

@@ -30,6 +30,8 @@ from dnmf.kernels.rule import Rule
 from dnmf.solvers.rows_below import Below, NeighbourSums, Penalised
 
 NO_PENALTY = Penalty()
+# The weights of the graphs between rows and between columns.
+Pair = tuple[float, float]
 
 
 class Room(Protocol):
@@ -142,12 +144,12 @@ class Coupled:
             return known
         return curvature_of(rule, self._layout.shape, stats)
 
-    def strengths(self, curvature: float, weight: float | None = None) -> tuple[float, float]:
+    def strengths(self, curvature: float, weight: Pair | None = None) -> Pair:
         """Return μ of the graphs of W and of H, 0 without one: λ times the curvature, for a mean degree of 1.
 
-        `weight` is another λ of both.
+        `weight` is another λ of each.
         """
-        own = (self.coupling.weight_W, self.coupling.weight_H) if weight is None else (weight, weight)
+        own = (self.coupling.weight_W, self.coupling.weight_H) if weight is None else weight
         one, two = (given * curvature / degree for given, degree in zip(own, self._degrees, strict=True))
         return one, two
 
@@ -162,7 +164,7 @@ class Coupled:
             parts.append(sums if here else self.engine.place(sums))
         return StackedFactor(*parts)
 
-    def visiting(self, rule: Rule, W: Float, curvature: float, weight: float | None = None) -> Rule:
+    def visiting(self, rule: Rule, W: Float, curvature: float, weight: Pair | None = None) -> Rule:
         """Return the rule for the visits of a pass at W (m, r): the graph of rows gives every component of H an l2."""
         graph, (strength, _) = self.coupling.graph_W, self.strengths(curvature, weight)
         if graph is None or strength == 0:
@@ -171,7 +173,13 @@ class Coupled:
         return altered(rule, penalty_H=rule.penalty_H.plus(lengths))
 
     def below(
-        self, H: Factor, squares: Vector, curvature: float, rows: int, own: slice, weight: float | None = None
+        self,
+        H: Factor,
+        squares: Vector,
+        curvature: float,
+        rows: int,
+        own: slice,
+        weight: Pair | None = None,
     ) -> Below:
         """Return how the tasks of a pass read the rows below others (rows, n), among which are a model's `own` of H.
 
@@ -189,7 +197,12 @@ class Coupled:
             return graph.roughness(self._transposed(H, rows), each)
 
     def finishing(
-        self, rule: Rule, stats: Penalised, roughness: Vector, curvature: float, weight: float | None = None
+        self,
+        rule: Rule,
+        stats: Penalised,
+        roughness: Vector,
+        curvature: float,
+        weight: Pair | None = None,
     ) -> Rule:
         """Return the rule that updates W after a pass, given the roughness of the new H (r,); complete the sums."""
         coupling, (mu_W, mu_H) = self.coupling, self.strengths(curvature, weight)

@@ -19,7 +19,7 @@ from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Model, Rule
 from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
-from dnmf.solvers.coupling import Coupled
+from dnmf.solvers.coupling import Coupled, Pair
 from dnmf.solvers.extrapolation import extrapolate
 from dnmf.solvers.rows_below import Below
 from dnmf.solvers.state import State
@@ -80,9 +80,9 @@ class PassContext:
         return self.finishing(state, stats, self.coupled.roughness(H, state.W.shape[1]))
 
     def finishing(
-        self, state: State, stats: Stats, roughness: Vector, weight: float | None = None
+        self, state: State, stats: Stats, roughness: Vector, weight: Pair | None = None
     ) -> tuple["PassContext", State]:
-        """Return the same, given the roughness of the new H (r,) and the weight of the graphs."""
+        """Return the same, given the roughness of the new H (r,) and the weights of the graphs."""
         assert self.coupled is not None
         curvature = self.coupled.curvature(state.curvature, self.rule, stats)
         rule = self.coupled.finishing(self.rule, stats, roughness, curvature, weight)
@@ -218,13 +218,13 @@ class Update:
         state: State,
         rows: int | None = None,
         own: slice = slice(None),
-        weight: float | None = None,
+        weight: Pair | None = None,
         W: Float | None = None,
     ) -> "Update":
         """Return the work of the pass from a state.
 
-        The state may be that of one of several models, which has its `own` of all `rows` of H, and a `weight` for the
-        graphs. `W` is another point to start from.
+        The state may be that of one of several models, which has its `own` of all `rows` of H, and a `weight` for each
+        graph. `W` is another point to start from.
         """
         model, coupled = Model.of(state.point if W is None else W), context.coupled
         update = cls(context.rule, model, state.H.unscaled, state.norms, context.check, context.layout)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.run_names import names_of
+from dnmf.checks import pair
 from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
@@ -25,7 +26,7 @@ from dnmf.run.watcher import Watch
 from dnmf.settings import DATA_OPTIONS, Settings
 from dnmf.solvers.bundle import bundle, bundled, rows_of
 from dnmf.solvers.compatibility import check_options
-from dnmf.solvers.coupling import Coupling
+from dnmf.solvers.coupling import Coupling, Pair
 from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext
@@ -40,6 +41,8 @@ from dnmf.survey.request import SurveyRequest
 from dnmf.survey.runner import header_of, name_of
 from dnmf.survey.store import WEIGHTS, Piece, SurveyStore
 
+# One weight of both graphs, or those for W and H.
+Weight = float | Pair
 # Default number of passes of the models.
 PASSES = 30
 # The name of the errors in a store.
@@ -55,7 +58,7 @@ class WeightSurvey:
     rank
         Rank of the models.
     weights
-        The weights (k,), in rising order.
+        The weights (k,), in rising order: numbers, or pairs for W and H.
     errors
         Error (k, folds) on the entries that a fold held out: ‖V − WH‖²/‖V‖² over them for the Frobenius loss, else the
         mean divergence of an entry, as in a survey of ranks.
@@ -64,11 +67,11 @@ class WeightSurvey:
     """
 
     rank: int
-    weights: tuple[float, ...]
+    weights: tuple[Weight, ...]
     errors: NDArray[np.float64]
     passes: int
 
-    def table(self) -> dict[str, list[float]]:
+    def table(self) -> dict[str, list[Any]]:
         """Return the weights with the mean of their errors, and its standard error."""
         spread = self.errors.std(axis=1, ddof=1) / np.sqrt(self.errors.shape[1])
         return {
@@ -77,14 +80,14 @@ class WeightSurvey:
             "standard_error": spread.tolist(),
         }
 
-    def suggest(self) -> float:
+    def suggest(self) -> Weight:
         """Return the weight with the least mean error."""
         return self.weights[int(np.argmin(self.errors.mean(axis=1)))]
 
     def __repr__(self) -> str:
         table = self.table()
         rows = zip(*table.values(), strict=True)
-        lines = [f"{weight:10g}  {error:.6g} ± {spread:.2g}" for weight, error, spread in rows]
+        lines = [f"{shown_weight(weight):>10}  {error:.6g} ± {spread:.2g}" for weight, error, spread in rows]
         return "\n".join([f"    weight  held-out error at rank {self.rank}", *lines])
 
 
@@ -92,7 +95,7 @@ class WeightSurvey:
 def select_graph_weight(
     V: Any,
     rank: int,
-    graph_weights: Sequence[float] = (0.0, 0.3, 1.0, 3.0, 10.0),
+    graph_weights: Sequence[Weight] = (0.0, 0.3, 1.0, 3.0, 10.0),
     *,
     cv: int = 3,
     store: str | Path | None = None,
@@ -113,7 +116,7 @@ def select_graph_weight(
     V, rank
         As in `factorize`.
     graph_weights
-        Values of `graph_weight`; 0 is the model without a graph.
+        Values of `graph_weight`, numbers or pairs; 0 is the model without a graph.
     cv
         Number of folds, at least 2.
     store
@@ -157,7 +160,7 @@ def select_graph_weight(
     assert coupling is not None
     recipe = resolve(settings, source.layout, coupling=coupling)
     request = SurveyRequest((rank,), (settings.seed,), cv, "speckled", settings, (0,))
-    header = header_of(source, request) | {"coupled": origins, WEIGHTS: chosen}
+    header = header_of(source, request) | {"coupled": origins, WEIGHTS: _listed(chosen)}
     kept = SurveyStore(None, header)
     if store is not None:
         kept = SurveyStore.create(store, header, overwrite, inputs_of(source))
@@ -175,13 +178,34 @@ def select_graph_weight(
     return WeightSurvey(rank, tuple(chosen), found["errors"], int(found["passes"]))
 
 
-def _checked_weights(graph_weights: Any) -> list[float]:
-    """Return the weights in rising order, or raise SettingsError if they are not several numbers of at least 0."""
-    array = np.asarray(graph_weights)
-    fine = array.ndim == 1 and array.size > 0 and array.dtype.kind in "buif"
-    if not fine or not (np.isfinite(array) & (array >= 0)).all() or len(np.unique(array)) != len(array):
-        raise SettingsError(f"graph_weights={graph_weights!r} is not allowed; give numbers of at least 0, each once.")
-    return sorted(float(weight) for weight in array)
+def _checked_weights(graph_weights: Any) -> list[Weight]:
+    """Return the weights in rising order, or raise SettingsError if they are not several, each once."""
+    try:
+        found: list[Any] = [pair("graph_weights", weight) for weight in graph_weights]
+    except (TypeError, SettingsError):
+        found = []
+    chosen = sorted(found, key=_both)
+    if not chosen or len({_both(weight) for weight in chosen}) < len(chosen):
+        raise SettingsError(
+            f"graph_weights={graph_weights!r} is not allowed; give numbers of at least 0, or pairs for W and H, each "
+            "once."
+        )
+    return chosen
+
+
+def _both(weight: Weight) -> Pair:
+    """Return the weights for W and H."""
+    return weight if isinstance(weight, tuple) else (weight, weight)
+
+
+def _listed(weights: Sequence[Weight]) -> list[Any]:
+    """Return the weights as JSON has them."""
+    return [list(weight) if isinstance(weight, tuple) else weight for weight in weights]
+
+
+def shown_weight(weight: Weight) -> str:
+    """Return a weight as text, a pair as `0.3:10`."""
+    return ":".join(f"{one:g}" for one in (weight if isinstance(weight, tuple) else (weight,)))
 
 
 def _settings(rank: int, options: dict[str, Any]) -> Settings:
@@ -206,7 +230,7 @@ def _load(recipe: Recipe, coupling: Coupling, rank: int, models: int, source: So
     return coupling.load(weighted.times(models), rank, models)._replace(copies=1)
 
 
-def _measured(progress: SurveyProgress, request: SurveyRequest, weights: Sequence[float]) -> Piece:
+def _measured(progress: SurveyProgress, request: SurveyRequest, weights: Sequence[Weight]) -> Piece:
     """Fit the models of all weights and folds, from the last checkpoint on, and store their errors."""
     (rank,), settings, run, kept = request.ranks, request.settings, progress.run, progress.store
     name, models = name_of(request.ranks), [rank] * (len(weights) * request.folds)
@@ -230,14 +254,15 @@ def _measured(progress: SurveyProgress, request: SurveyRequest, weights: Sequenc
 def _fitted(
     context: PassContext,
     request: SurveyRequest,
-    weights: Sequence[float],
+    weights: Sequence[Weight],
     checkpoints: Store | None,
     advanced: Callable[[State, list[Record]], None],
 ) -> State:
     """Return the models of every weight, each without the entries of every fold, after their last pass."""
     layout, settings, folds = context.layout, request.settings, request.folds
     hidden = tuple(request.fold(fold) for _ in weights for fold in range(folds))
-    given = [weight for weight in weights for _ in range(folds)]
+    pairs = [_both(weight)[::-1] if layout.transposed else _both(weight) for weight in weights]
+    given = [weight for weight in pairs for _ in range(folds)]
 
     def follow(context: PassContext, state: State, stats: Any, H: Any) -> State:
         return follow_of(settings, context.rule)(context, state, stats, H)

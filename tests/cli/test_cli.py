@@ -376,7 +376,7 @@ def test_a_graph_is_an_option_of_fit_resume_transform_and_a_survey(matrix, tmp_p
         "--rank",
         3,
         "--graph-weights",
-        "0,2",
+        "0,2:1",
         "--cv",
         2,
         *common[:2],

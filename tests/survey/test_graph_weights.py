@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dnmf
+from dnmf.survey.holdout import Speckles, hide
 
 rng = np.random.default_rng(3)
 CURVES = np.sin(np.linspace(0, 6, 90) + np.arange(3)[:, None]) + 1
@@ -15,9 +16,7 @@ BLOCKS = da.from_array(np.asfortranarray(V), chunks=(20, 40))
 CHAIN = dnmf.graphs.chain(90)
 
 
-def test_the_error_of_a_weight_is_that_of_its_model_alone(monkeypatch):
-    from dnmf.survey.holdout import Speckles, hide
-
+def test_the_error_of_a_weight_is_that_of_its_model_alone():
     survey = dnmf.select_graph_weight(BLOCKS, 3, [5.0, 0.0, 100.0], cv=2, graph_H=CHAIN, max_passes=6, tol=0)
     assert survey.weights == (0.0, 5.0, 100.0)
     assert survey.passes == 7
@@ -28,6 +27,24 @@ def test_the_error_of_a_weight_is_that_of_its_model_alone(monkeypatch):
             alone = dnmf.factorize(BLOCKS, 3, weights=shown, graph_H=CHAIN, graph_weight=weight, **options)
             missed = (shown == 0) * (V - alone.W @ np.asarray(alone.H)) ** 2
             assert survey.errors[index, fold] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("cut", ["columns", "rows"])
+def test_two_graphs_have_weights_of_their_own(cut):
+    blocks = BLOCKS if cut == "columns" else da.from_array(np.ascontiguousarray(V), chunks=(7, 90))
+    graphs = {"graph_H": CHAIN, "graph_W": dnmf.graphs.chain(20)}
+    options = {"max_passes": 6, "tol": 0, **graphs}
+    survey = dnmf.select_graph_weight(blocks, 3, [3, (50, 0), (0.5, 4)], cv=2, **options)
+    assert survey.weights == ((0.5, 4.0), 3.0, (50.0, 0.0))
+    assert " 50:0 " in repr(survey)
+    for index, weight in enumerate(survey.weights):
+        shown = hide(Speckles(0, 1, 2), V if cut == "columns" else V.T, 0).weights[:, slice(None)].astype(float)
+        shown = shown if cut == "columns" else shown.T
+        alone = dnmf.factorize(
+            blocks, 3, weights=shown, graph_weight=weight, solver="hals", extrapolate=True, init="random", **options
+        )
+        missed = (shown == 0) * (V - np.asarray(alone.W) @ np.asarray(alone.H)) ** 2
+        assert survey.errors[index, 1] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
 
 
 class Stop(dnmf.Watcher):
@@ -65,7 +82,7 @@ def test_a_survey_is_cancelled_after_a_pass_and_resumes_there(survey, tmp_path):
 
 @pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
 def test_a_stopped_survey_resumes_to_the_same_bits(loss, tmp_path):
-    options = {"graph_H": CHAIN, "graph_weights": [0, 5], "cv": 2, "max_passes": 6, "tol": 0, "loss": loss}
+    options = {"graph_H": CHAIN, "graph_weights": [0, (2, 5)], "cv": 2, "max_passes": 6, "tol": 0, "loss": loss}
     expected = dnmf.select_graph_weight(BLOCKS, 3, **options)
     options |= {"store": tmp_path / "survey.zarr", "checkpoint_every": 2}
     with pytest.raises(KeyboardInterrupt):
@@ -78,7 +95,7 @@ def test_a_stopped_survey_resumes_to_the_same_bits(loss, tmp_path):
     assert np.array_equal(found.errors, expected.errors)
     again = dnmf.select_graph_weight(BLOCKS, 3, **options, watchers=[Stop()])
     assert np.array_equal(again.errors, expected.errors)
-    with pytest.raises(dnmf.DnmfError, match=r"has graph_weights=\[0.0, 5.0\] and not \[0.0, 6.0\]"):
+    with pytest.raises(dnmf.DnmfError, match=r"has graph_weights=\[0.0, \[2.0, 5.0\]\] and not \[0.0, 6.0\]"):
         dnmf.select_graph_weight(BLOCKS, 3, **(options | {"graph_weights": [0, 6]}))
     with pytest.raises(dnmf.DnmfError, match=r"The survey in .* has .* and not .*; repeat its options"):
         dnmf.select_rank(BLOCKS, [3], n_runs=1, cv=2, store=tmp_path / "survey.zarr")
@@ -105,6 +122,8 @@ def test_a_survey_of_ranks_takes_a_graph(tmp_path):
     [
         ({}, r"There is no graph whose weight could be chosen; give graph_W or graph_H\."),
         ({"graph_H": CHAIN, "graph_weights": [1, -1]}, r"graph_weights=\[1, -1\] is not allowed; give numbers"),
+        ({"graph_H": CHAIN, "graph_weights": [1, (1, 1)]}, r"is not allowed; give numbers of at least 0, or pairs"),
+        ({"graph_H": CHAIN, "graph_weights": 3}, r"graph_weights=3 is not allowed; give numbers"),
         ({"graph_H": CHAIN, "cv": 1}, r"cv=1 is not allowed; give the number of folds, at least 2\."),
         ({"graph_H": CHAIN, "fixed_H": np.ones((1, 90))}, r"fixed_H is not for the choice of a graph's weight"),
         ({"graph_H": CHAIN, "l1_H": np.ones((1, 90))}, r"l1_H is not for the choice of a graph's weight"),
