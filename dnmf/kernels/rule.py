@@ -26,11 +26,16 @@ class Model(NamedTuple):
     @classmethod
     def of(cls, W: Float) -> "Model":
         """Return the model of a factor W (m, r)."""
-        gram = np.zeros((W.shape[1], W.shape[1]))
-        for part in slices(len(W), GRAM_ROWS):
-            wide = W[part].astype(np.float64)
-            gram += wide.T @ wide
-        return cls(W, gram)
+        return cls(W, gram_of(W))
+
+
+def gram_of(W: Float) -> Float:
+    """Return WᵀW (r, r) of W (m, r), in float64."""
+    gram = np.zeros((W.shape[1], W.shape[1]))
+    for part in slices(len(W), GRAM_ROWS):
+        wide = W[part].astype(np.float64, copy=False)
+        gram += wide.T @ wide
+    return gram
 
 
 class Step(NamedTuple):

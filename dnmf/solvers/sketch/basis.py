@@ -11,6 +11,7 @@ from dnmf.engine import Engine
 from dnmf.kernels.blocks.panels import Block, slices
 from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.rule import GRAM_ROWS, gram_of
 from dnmf.kernels.scale import check_scale, limits
 from dnmf.sources.base import Layout
 
@@ -22,8 +23,9 @@ PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
 CHECKED = 2**18
 # Columns of a surrogate that are factorised in this process, at most.
 SAMPLE = 10000
-# A column is dropped as dependent if its part orthogonal to the others is below this share of its length.
-DEPENDENT = 1e-9
+# A direction is dropped as dependent if the eigenvalue of its Gram matrix is below this share of the largest one: about
+# 1e-7 of the length of a column.
+DEPENDENT = 1e-14
 
 
 def first_basis(
@@ -118,25 +120,35 @@ def sampled(block: Float, start: int, stride: int) -> Float:
 
 
 def orthonormal(X: Float) -> Float:
-    """Return an orthonormal basis of the columns of X (m, q) by Gram–Schmidt, without dependent columns.
+    """Return an orthonormal basis (m, k) of the columns of X (m, q), as by Gram–Schmidt, without dependent directions.
 
-    The orthogonal part of a column is compared with the length of that column: compared with the orthogonal parts of
-    others, rounding errors could count as a direction.
+    The columns are scaled to length 1, so that no direction is lost beside much longer columns. Two rounds take the
+    basis from the eigenvectors of the Gram matrix: the first drops directions that rounding errors may have made, the
+    second removes the rounding errors of the first, and directions that were nothing else. With XᵀX = E Λ Eᵀ, the QR
+    factorisation of Λ^(1/2) Eᵀ rotates the basis such that its first columns span the first columns of X.
     """
-    largest = np.abs(X).max(axis=0, initial=0)
-    X = X[:, largest > 0] / largest[largest > 0]
-    X /= np.linalg.norm(X, axis=0)
-    Q, count = np.empty((X.shape[1], len(X))), 0
-    for column in X.T:
-        known = Q[:count]
-        left = column - (known @ column) @ known
-        size = np.linalg.norm(left)
-        if size > DEPENDENT:
-            left /= size
-            left -= (known @ left) @ known
-            Q[count] = left / np.linalg.norm(left)
-            count += 1
-    return np.ascontiguousarray(Q[:count].T)
+    largest = np.maximum(X.max(axis=0, initial=0), -X.min(axis=0, initial=0))
+    nonzero = largest > 0
+    Q: Float = np.compress(nonzero, X, axis=1)
+    Q /= largest[nonzero]
+    Q /= np.sqrt(np.einsum("ik,ik->k", Q, Q))
+    for least in (DEPENDENT, 0.25):
+        values, vectors = np.linalg.eigh(gram_of(Q))
+        kept = values > least * values.max(initial=0)
+        if not kept.any():
+            return Q[:, kept]
+        roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+        Q = product_in_place(Q, vectors / roots @ np.linalg.qr(vectors.T * roots[:, None])[0])
+    return Q
+
+
+def product_in_place(X: Float, T: Float) -> Float:
+    """Return X T (m, k) for X (m, q) in C order, which is overwritten, and T (q, k), k ≤ q."""
+    rows, width = len(X), T.shape[1]
+    out = X.reshape(-1)[: rows * width].reshape(rows, width)
+    for part in slices(rows, GRAM_ROWS):
+        out[part] = X[part] @ T  # ends before the rows that follow in X
+    return out
 
 
 def pseudo_inverse(gram: Float, dtype: np.dtype[Any]) -> Float:
