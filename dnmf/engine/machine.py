@@ -17,9 +17,7 @@ import dask.system
 from threadpoolctl import ThreadpoolController
 
 from dnmf.errors import DiskError
-
-# Calls a function for every item and returns the results in order, as `map` does.
-MapFunction = Callable[..., Iterable[Any]]
+from dnmf.kernels.blocks.tiles import MapFunction
 
 
 @contextmanager

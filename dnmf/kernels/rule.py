@@ -8,13 +8,15 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, slices
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, MapFunction
 from dnmf.kernels.penalty import Penalty
 
 # The names that a rule is written with: docs/extending.md.
-__all__ = ["Block", "Entries", "Float", "Model", "Penalty", "Rule", "Scratch", "Stats", "Step"]
+__all__ = ["Block", "Entries", "Float", "MapFunction", "Model", "Penalty", "Rule", "Scratch", "Stats", "Step"]
 
 GRAM_ROWS = 16384
+# Rows of W that are updated together, by one thread: independent of the number of threads, for the same bits.
+PART_ROWS = 4096
 
 
 class Model(NamedTuple):
@@ -97,8 +99,8 @@ class Rule(Protocol):
         `fresh` marks a random start, whose columns are first scaled to fit those of V.
         """
 
-    def finish(self, W: Float, stats: Stats) -> Step:
-        """Update W (m, r) from the sums of all blocks."""
+    def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
+        """Update W (m, r) from the sums of all blocks; `each` maps over parts of the rows, on any number of threads."""
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the best H (r, w) of a block for a fixed W."""

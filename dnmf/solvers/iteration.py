@@ -14,9 +14,9 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats, same_sum
 from dnmf.kernels.blocks.tiles import Float, Vector
-from dnmf.kernels.divergence.rule import STEP_ROWS, Divergence
+from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
-from dnmf.kernels.rule import Model, Rule
+from dnmf.kernels.rule import PART_ROWS, Model, Rule, Step
 from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
 from dnmf.solvers.coupling import Coupled, Pair
@@ -68,6 +68,11 @@ class PassContext:
     def input(self, state: State) -> Factor:
         """Return the long factor that the pass from a state reads: H, and the rows that its update needs."""
         return state.start if self.coupled is None else self.coupled.input(state.start, state.W.shape[1])
+
+    def finish(self, W: Float, stats: Stats) -> Step:
+        """Update W (m, r) from the sums of a pass, part by part on the threads of this process."""
+        with parallel_map(min(self.threads, -(-len(W) // PART_ROWS))) as each:
+            return self.rule.finish(W, stats, each)
 
     def after(self, state: State, stats: Stats, H: Factor) -> tuple["PassContext", State]:
         """Return the context and the state from which the new H and the sums of a pass are followed."""
@@ -133,13 +138,13 @@ def stepping(follow: Follow) -> Method:
 
 def after_plain(context: PassContext, state: State, stats: Stats, H: Factor) -> State:
     """Return the state after a pass of the rule alone."""
-    return state.after(context.rule.finish(state.point, stats), H, tuple(stats.norms))
+    return state.after(context.finish(state.point, stats), H, tuple(stats.norms))
 
 
 def after_extrapolated(context: PassContext, state: State, stats: Stats, H: Factor) -> State:
     """Return the state after a pass from a point beyond W, with the next such point."""
     rule = context.rule
-    step = rule.finish(state.point, stats)
+    step = context.finish(state.point, stats)
     norms = tuple(stats.norms)
     if not state.accepts(step):
         return state.rejected(norms, "extrapolated")
@@ -159,14 +164,14 @@ def after_second_order(context: PassContext, state: State, stats: Stats, H: Fact
     """
     rule = context.rule
     assert isinstance(rule, Divergence)
-    step = rule.finish(state.point, stats)
+    step = context.finish(state.point, stats)
     norms, carry = tuple(stats.norms), state.carry
     if not state.accepts(step):
         new = state.rejected(norms, "newton")
         damping = min(TIGHTENED * carry.damping, 1.0)
         return dataclasses.replace(new, carry=dataclasses.replace(new.carry, damping=damping, W_newton=None))
     damping = carry.damping if carry.W_trial is None else max(EASED * carry.damping, LEAST_DAMPING)
-    with parallel_map(min(context.threads, -(-len(state.W) // STEP_ROWS))) as each:
+    with parallel_map(min(context.threads, -(-len(state.W) // PART_ROWS))) as each:
         W_newton = rule.second_order(state.point, stats, damping, each)
     W_trial, momentum = W_newton, carry.momentum
     if carry.W_newton is not None:

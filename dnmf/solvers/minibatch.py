@@ -124,7 +124,7 @@ def one_epoch(context: PassContext, state: State, seed: int, forget: float) -> S
     fit = 0.5 * sum(ordered) - float(np.vdot(cross, wide)) + 0.5 * float(np.vdot(gram, wide.T @ wide))
     exact = dataclasses.replace(total, cross=cross, gram=gram, fit=fit, norms=ordered)
     context, state = context.after(state, exact, H)
-    step = context.rule.finish(W, exact)
+    step = context.finish(W, exact)
     return dataclasses.replace(state.after(step, H, tuple(ordered)), method="minibatch", carry=MethodState(cross=cross))
 
 

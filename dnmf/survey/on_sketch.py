@@ -176,7 +176,7 @@ def keep_models(
     sample = np.concatenate(sums.sample, axis=1)
     start, states = 0, []
     for (rank, seed), state, stats in zip(models, parts, sums.bundle.parts, strict=True):
-        step = context.rule.finish(state.W, stats)
+        step = context.finish(state.W, stats)
         sparsity_H = sparsity(stats.row_sums.sum(), np.trace(stats.gram), rank * context.layout.shape[1])
         H = sample[start : start + rank]
         start += rank

@@ -106,7 +106,7 @@ def test_a_row_of_zeros_stays():
 
 
 def test_rows_take_the_same_step_in_parts_on_threads(monkeypatch):
-    monkeypatch.setattr("dnmf.kernels.divergence.rule.STEP_ROWS", 5)
+    monkeypatch.setattr("dnmf.kernels.divergence.rule.PART_ROWS", 5)
     V, W, H = problem()
     stats = Stats.zero(*W.shape)
     stats.cross, stats.row_sums, stats.grams = (V / (W @ H)) @ H.T, H.sum(axis=1), packed(V, W, H)

@@ -5,7 +5,7 @@ known at compilation, and becomes vector instructions. The arithmetic of a colum
 its result does not depend on its neighbours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from dnmf.kernels.blocks.compiling import compiled
 
 Float = NDArray[np.floating[Any]]
 Vector = NDArray[np.float64]
+# Calls a function for every item and returns the results in order, as `map` does.
+MapFunction = Callable[..., Iterable[Any]]
 
 LANES = 128
 

@@ -8,7 +8,6 @@ docs/mathematics.md.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from dnmf.kernels.blocks.panels import Block, slices
 from dnmf.kernels.blocks.products import add_outer_product, product_like, scale_columns
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, MapFunction
 from dnmf.kernels.divergence.beta import majorise
 from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
@@ -30,12 +29,9 @@ from dnmf.kernels.divergence.newton_rows import add_curvature, newton_rows
 from dnmf.kernels.optimality import divergence_gain, promised_share
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import KEPT
-from dnmf.kernels.rule import Model, Step
+from dnmf.kernels.rule import PART_ROWS, Model, Step
 
 RATIO_BYTES = 2**20
-FINISH_ROWS = 1024
-# Rows of W that take a second-order step together.
-STEP_ROWS = 2048
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,43 +194,42 @@ class Divergence:
             H[:, columns] = minimise_columns(listed, model.W, self.beta, self.penalty_H.columns(columns))
         return H
 
-    def finish(self, W: Float, stats: Stats) -> Step:
+    def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
         """Take one majorised step of W."""
         new = np.empty(W.shape, W.dtype)
-        gain, size, diagonal = stats.gain, 0.0, np.cumsum(np.arange(1, W.shape[1] + 1)) - 1
+        diagonal, free = np.cumsum(np.arange(1, W.shape[1] + 1)) - 1, slice(self.n_fixed_W, None)
         penalty = self.penalty_H.value(stats.row_sums, stats.squares) + stats.penalty
         penalty += self.penalty_W.value_at(W.T, stats.squares)
         whole = self.penalty_W.at(W.T, stats.squares)
-        for part in slices(len(W), FINISH_ROWS):
+
+        def step(part: slice) -> tuple[float, float]:
+            """Update some rows, and return their gain and size."""
             rows, numerator = (np.ascontiguousarray(array[part].T, np.float64) for array in (W, stats.cross))
             denominator = stats.row_sums[:, None] if self.by_totals else stats.denominator[part].T
             moved = majorise(rows, numerator, denominator, self.beta, whole.columns(part))
             new[part] = moved.T
-            free = slice(self.n_fixed_W, None)
             bend = stats.grams[part][:, diagonal].T[free] if self.with_hessian else None
             own = whole.columns(part).components(free)
-            gain += divergence_gain(rows[free], moved[free], numerator[free], denominator[free], own, bend)
-            size += float(np.vdot(rows, numerator))
+            gain = divergence_gain(rows[free], moved[free], numerator[free], denominator[free], own, bend)
+            return gain, float(np.vdot(rows, numerator))
+
+        gains, sizes = zip(*each(step, slices(len(W), PART_ROWS)), strict=True)
         new[:, : self.n_fixed_W] = W[:, : self.n_fixed_W]
         fit = max(stats.fit, 0.0)
-        optimality = promised_share(gain, fit + penalty, size, W.dtype)
+        optimality = promised_share(stats.gain + sum(gains), fit + penalty, sum(sizes), W.dtype)
         norm = sum(stats.norms)
         error = float(np.sqrt(2 * fit / norm)) if self.beta == 2 and norm > 0 else None
         return Step(new, fit + penalty, error, optimality, stats.unseen, evaluated=W)
 
-    def second_order(self, W: Float, stats: Stats, damping: float, each: Callable[..., Iterable[Float]] = map) -> Float:
-        """Return W after a damped Newton step of every row, whose loss has not been evaluated.
-
-        `each` maps over parts of the rows, as `map` does or on several threads.
-        """
-
+    def second_order(self, W: Float, stats: Stats, damping: float, each: MapFunction = map) -> Float:
+        """Return W after a damped Newton step of every row, whose loss has not been evaluated."""
         penalty = self.penalty_W.at(W.T, stats.squares)
 
         def step(rows: slice) -> Float:
             cross, grams = stats.cross[rows], stats.grams[rows]
             return newton_rows(W[rows], cross, stats.row_sums, grams, penalty.columns(rows), damping, self.n_fixed_W)
 
-        return np.concatenate(list(each(step, slices(len(W), STEP_ROWS)))).astype(W.dtype)
+        return np.concatenate(list(each(step, slices(len(W), PART_ROWS)))).astype(W.dtype)
 
 
 def narrow_width(rows: int, itemsize: int) -> int:

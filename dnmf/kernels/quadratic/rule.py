@@ -13,14 +13,14 @@ from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, panels, slices
 from dnmf.kernels.blocks.products import scale_columns
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, MapFunction
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.quadratic.volume import Volume
-from dnmf.kernels.rule import Model, Step
+from dnmf.kernels.rule import PART_ROWS, Model, Step
 
 # The update of W costs no read of V. It ends when its next step promises W_SHARE_OF_H of the gain of H in the pass, or
 # W_SHARE_LEFT of its own before, or W_TOLERANCE of ‖V‖², or after W_ROUNDS rounds of sweeps. More would save no passes.
@@ -28,9 +28,6 @@ W_SHARE_OF_H = 0.01
 W_SHARE_LEFT = 1e-4
 W_TOLERANCE = 1e-12
 W_ROUNDS = 10
-
-# Rows of W in one product, so that they stay in the cache.
-ROWS = 2048
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,38 +99,60 @@ class Quadratic:
         solve(H, C, gram, self.penalty_H.columns(columns))
         return H
 
-    def finish(self, W: Float, stats: Stats) -> Step:
+    def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
         """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
-        rows = W.T.astype(np.float64, order="C")
-        cross = np.ascontiguousarray(stats.cross.T)
         squares = np.diag(stats.gram)
         norm = sum(stats.norms)
-        first = self._improve_rows(rows, cross, stats, norm)
-        new = np.ascontiguousarray(rows.T, dtype=W.dtype)
-        fit = max(stats.fit + change(W, new, stats.cross, stats.gram), 0.0)
+        parts = list(slices(len(W), PART_ROWS if self.volume is None else len(W)))
+        rows: list[Float] = [W[part].T.astype(np.float64, order="C") for part in parts]
+        crosses: list[Float] = [np.ascontiguousarray(stats.cross[part].T) for part in parts]
+        first = self._improve_rows(rows, crosses, stats, norm, each)
+        del crosses
+        new = np.empty(W.shape, W.dtype)
+        for part, own in zip(parts, rows, strict=True):
+            new[part] = own.T
+        fit = max(stats.fit + change(W, new, stats.cross, stats.gram, each), 0.0)
         total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
         total += 0.0 if self.volume is None else self.volume.value(new.T)
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         optimality = promised_share(first + stats.gain, fit + total, norm, W.dtype)
-        unseen = count_zeros(cross) if self.penalty_W.within.simplex else 0, stats.unseen_columns
+        unseen = count_zeros(stats.cross.T) if self.penalty_W.within.simplex else 0, stats.unseen_columns
         return Step(new, fit + total, error, optimality, unseen)
 
-    def _improve_rows(self, rows: Float, cross: Float, stats: Stats, norm: float) -> float:
-        """Improve Wᵀ (r, m) in place, given (VHᵀ)ᵀ (r, m), and return what a step of every entry promised before."""
-        squares = np.diag(stats.gram)
-        penalty = self.penalty_W.at(rows, squares)
+    def _improve_rows(
+        self, rows: list[Float], crosses: list[Float], stats: Stats, norm: float, each: MapFunction
+    ) -> float:
+        """Improve parts of Wᵀ (r, p) in place, given those of (VHᵀ)ᵀ, and return what a step of every entry promised.
+
+        A penalty that couples rows of W is majorised at all of them after every round.
+        """
+        penalties = self._penalties(rows, stats)
         enough = max(W_SHARE_OF_H * stats.gain, W_TOLERANCE * norm)
         if self.volume is not None and not self.n_fixed_W:
-            return self.volume.improve(rows, cross, stats.gram, penalty, enough)
-        penalty.within.enter(rows, self.n_fixed_W)
-        first, _ = quadratic_gains(rows, cross, stats.gram, penalty, self.n_fixed_W)
+            return self.volume.improve(rows[0], crosses[0], stats.gram, penalties[0], enough)
+
+        def promise(own: Float, cross: Float, penalty: Penalty) -> float:
+            return quadratic_gains(own, cross, stats.gram, penalty, self.n_fixed_W)[0]
+
+        def improve(own: Float, cross: Float, penalty: Penalty) -> None:
+            update_free(self.update, own, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W)
+
+        for own in rows:
+            self.penalty_W.within.enter(own, self.n_fixed_W)
+        first = sum(each(promise, rows, crosses, penalties))
         enough = max(enough, W_SHARE_LEFT * first)
         for _ in range(W_ROUNDS):
-            update_free(self.update, rows, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W)
-            penalty = self.penalty_W.at(rows, squares)
-            if quadratic_gains(rows, cross, stats.gram, penalty, self.n_fixed_W)[0] <= enough:
+            list(each(improve, rows, crosses, penalties))
+            penalties = self._penalties(rows, stats)
+            if sum(each(promise, rows, crosses, penalties)) <= enough:
                 break
         return first
+
+    def _penalties(self, rows: list[Float], stats: Stats) -> list[Penalty]:
+        """Return the penalty of every part of Wᵀ, as it acts near there."""
+        whole = rows[0] if self.penalty_W.exact else np.concatenate(rows, axis=1)
+        penalty, edges = self.penalty_W.at(whole, np.diag(stats.gram)), np.cumsum([0, *(own.shape[1] for own in rows)])
+        return [penalty.columns(slice(*pair)) for pair in itertools.pairwise(edges)]
 
 
 class Share(NamedTuple):
@@ -232,20 +251,21 @@ def solve(H: Float, C: Float, G: Float, penalty: Penalty) -> None:
         minimise(H, C, G, penalty)
 
 
-def change(old: Float, new: Float, cross: Float, gram: Float) -> float:
+def change(old: Float, new: Float, cross: Float, gram: Float, each: MapFunction = map) -> float:
     """Return the change of ½ tr(WBWᵀ) − tr(AWᵀ) from an old W (m, r) to a new one, given A and B.
 
     The function is quadratic, so its change is that of W times the slope half-way, without cancellation.
     """
-    total = 0.0
-    for rows in slices(len(old), ROWS):
+
+    def change_of(rows: slice) -> float:
         moved, middle = new[rows].astype(np.float64), old[rows].astype(np.float64)
         moved -= middle
         middle += 0.5 * moved
         slope = middle @ gram
         slope -= cross[rows]
-        total += float(np.vdot(moved, slope))
-    return total
+        return float(np.vdot(moved, slope))
+
+    return sum(each(change_of, slices(len(old), PART_ROWS)))
 
 
 def begin(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> None:

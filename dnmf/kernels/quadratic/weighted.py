@@ -12,16 +12,16 @@ import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block, Panel
+from dnmf.kernels.blocks.panels import Block, Panel, slices
 from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.blocks.tiles import Float, MapFunction, kernel
 from dnmf.kernels.optimality import promised_share
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows
 from dnmf.kernels.quadratic.projected_gradient import STEPS
-from dnmf.kernels.rule import Model, Step
+from dnmf.kernels.rule import PART_ROWS, Model, Step
 
 # Sweeps over W, which cost no read of V.
 W_SWEEPS = 20
@@ -108,13 +108,17 @@ class WeightedQuadratic:
             H[:, columns] = h
         return H
 
-    def finish(self, W: Float, stats: Stats) -> Step:
+    def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
         """Minimise over every row of W; the loss follows from the exact change of the quadratic."""
         rows = W.astype(np.float64)
-        gain = self._improve_rows(rows, stats)
+        gain = self._improve_rows(rows, stats, each)
         new = rows.astype(W.dtype)
-        change = change_by_rows(W.astype(np.float64), new.astype(np.float64), stats.cross, stats.grams, stats.gram)
-        fit = max(stats.fit + float(change), 0.0)
+
+        def change_of(part: slice) -> float:
+            old, moved = (array[part].astype(np.float64) for array in (W, new))
+            return float(change_by_rows(old, moved, stats.cross[part], stats.grams[part], stats.gram))
+
+        fit = max(stats.fit + sum(each(change_of, slices(len(W), PART_ROWS))), 0.0)
         norm = sum(stats.norms)
         total = self.penalty_H.value(stats.row_sums, stats.squares) + stats.penalty
         total += self.penalty_W.value_at(new.T, stats.squares)
@@ -122,7 +126,7 @@ class WeightedQuadratic:
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
         return Step(new, fit + total, error, optimality, stats.unseen)
 
-    def _improve_rows(self, rows: Float, stats: Stats) -> float:
+    def _improve_rows(self, rows: Float, stats: Stats, each: MapFunction) -> float:
         """Improve the rows of W (m, r) in place, and return what a step of every entry promised before.
 
         A penalty that is majorised at W is majorised again after a part of the sweeps.
@@ -131,11 +135,16 @@ class WeightedQuadratic:
         rows[(stats.seen == 0) & ~pulled, self.n_fixed_W :] = 0
         self.penalty_W.within.enter(rows.T, self.n_fixed_W)
         cross, rounds = np.ascontiguousarray(stats.cross), 1 if self.penalty_W.exact else W_ROUNDS
-        gains = list[float]()
+        penalty, gains = self.penalty_W, list[float]()
+
+        def improve(part: slice) -> float:
+            l1, l2 = penalty.columns(part).by_columns(rows[part].T.shape)
+            options = (W_SWEEPS // rounds, l1, l2, self.n_fixed_W, self._within(penalty))
+            return float(update_rows(rows[part], cross[part], stats.grams[part], stats.gram, options))
+
         for _ in range(rounds):
             penalty = self.penalty_W.at(rows.T, stats.squares)
-            options = (W_SWEEPS // rounds, *penalty.by_columns(rows.T.shape), self.n_fixed_W, self._within(penalty))
-            gains.append(float(update_rows(rows, cross, stats.grams, stats.gram, options)))
+            gains.append(sum(each(improve, slices(len(rows), PART_ROWS))))
         return gains[0]
 
     def _within(self, penalty: Penalty) -> tuple[bool, float, bool]:

@@ -173,7 +173,7 @@ def corrected(context: PassContext, state: State) -> State:
     H = context.new_factor(rank)
     context.engine.one_pass(MapBlocks(Rows(0, rank)), both, H, H_ALONE)
     after, state = context.after(state, sums.stats, H)
-    step = after.rule.finish(state.point, sums.stats)
+    step = after.finish(state.point, sums.stats)
     norms = tuple(sums.stats.norms)
     if not state.accepts(step):
         both.drop()
