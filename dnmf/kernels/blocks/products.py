@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.tiles import LANES, Float, kernel
 
+# Rows of a product that is added to others at once, so that it stays in the cache.
+OUTER_ROWS = 4096
+
 
 def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
     """Return WᵀV (r, p) of V (m, p) and W (m, r), valid until the next call."""
@@ -19,9 +22,11 @@ def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> Non
     """
     scale = power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
     scaled = np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype))
-    part = scratch.array("outer", total.shape, H.dtype)
-    np.matmul(V, scaled.T, out=part)
-    _add_scaled(part, scale, total)
+    for start in range(0, len(V), OUTER_ROWS):
+        rows = slice(start, start + OUTER_ROWS)
+        part = scratch.array("outer", total[rows].shape, H.dtype)
+        np.matmul(V[rows], scaled.T, out=part)
+        _add_scaled(part, scale, total[rows])
 
 
 def add_gram(H: Float, total: Float) -> None:
