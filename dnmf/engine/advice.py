@@ -9,8 +9,9 @@ from dnmf.sources.addresses import convert_command
 from dnmf.sources.base import Layout
 from dnmf.sources.bounds import default_chunks, even_bounds
 
-# To rewrite V is advised if that saves this factor of memory or time, and other options if they save this one.
-MUCH, SOME = 5, 1.5
+# To rewrite V is advised if that saves the first factor of time or the second one of memory, and other options if they
+# save the third one.
+MUCH, MORE, SOME = 5, 3, 1.5
 
 
 class Request(NamedTuple):
@@ -49,7 +50,7 @@ def advice_on(layout: Layout, request: Request, peak: int) -> str:
     if layout.shape[0] > MUCH * layout.shape[1]:
         longer = recut(layout, along_other=True)
         then = request.on(longer).fit(longer)[2]
-        if peak - RUNTIME_BYTES > MUCH * (then - RUNTIME_BYTES):
+        if peak - RUNTIME_BYTES > MORE * (then - RUNTIME_BYTES):
             return (
                 f"V is cut along its shorter axis; cut along the longer one by `{_command(layout, other)}` it needs "
                 f"{amount(then)}"

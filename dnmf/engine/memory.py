@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dnmf.kernels.blocks.panels import PART_BYTES, SPARSE_COLUMNS, panel_width, part_width
+from dnmf.kernels.blocks.tiles import LANES
 from dnmf.sources.base import Layout
 from dnmf.sources.bounds import BLOCK_BYTES
 
@@ -14,6 +15,8 @@ RUNTIME_BYTES = 190 * 10**6
 # A group is the blocks of one task. It has about the first of these sizes; but there are at least `FEW_GROUPS`, and at
 # most `MANY_GROUPS` unless groups would exceed the second size. The groups do not depend on threads, workers or memory,
 # since they determine the order of summation. On a cluster, a task costs some milliseconds.
+# Where a panel of a dense V exceeds the first size, a group has its columns: to add up the sums over so many rows takes
+# longer than to visit fewer columns.
 SMALL_GROUP_BYTES, LARGE_GROUP_BYTES = 32 * 2**20, 256 * 2**20
 FEW_GROUPS, MANY_GROUPS = 16, 64
 
@@ -90,7 +93,11 @@ class Load(NamedTuple):
 def count_groups(layout: Layout) -> int:
     """Return the number of tasks of a pass."""
     small, large = (math.ceil(layout.stored_bytes / size) for size in (SMALL_GROUP_BYTES, LARGE_GROUP_BYTES))
-    return min(layout.blocks, max(FEW_GROUPS, min(MANY_GROUPS, small), large))
+    groups = min(layout.blocks, max(FEW_GROUPS, min(MANY_GROUPS, small), large))
+    rows, columns = layout.shape
+    if layout.sparse or rows * LANES * layout.work_dtype.itemsize <= SMALL_GROUP_BYTES:
+        return groups
+    return min(groups, -(-columns // LANES))
 
 
 def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load | None = None) -> int:
@@ -118,7 +125,9 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
     rows, columns = layout.shape
     size = layout.work_dtype.itemsize
     streamed, held = ("rows", "columns") if layout.transposed else ("columns", "rows")
-    waiting = threads + math.ceil(math.log2(max(count_groups(layout), 2)))
+    groups = count_groups(layout)
+    threads = min(threads, groups)
+    waiting = min(groups, threads + math.ceil(math.log2(max(groups, 2))))
     panel, part = panel_columns(layout), rows * min(part_width(rows, layout.work_dtype), layout.widest) * size
     casts = max(BLOCK_BYTES, layout.read_bytes - layout.weights_bytes) if layout.sparse else 2 * rows * panel * size
     casts += load.copies * rows * layout.widest * size
@@ -132,7 +141,7 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
         f"for lists of its entries{at_once}": threads * load.panels * max(part, PART_BYTES if layout.sparse else 0),
         f"for its part of the factor of the {streamed}{at_once}": threads
         * (3 * load.worked * layout.widest * size + 6 * rank * panel * 8),
-        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (2 * rank + 4 + load.sums)) * rows * 8,
+        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (4 + load.sums)) * rows * 8,
         f"for the factor of the {rows} {held}, held whole": rows * load.kept * 8,
         "for the sketch of V": load.extra,
         "for graphs": load.graphs,

@@ -84,7 +84,7 @@ def test_neither_threads_nor_memory_nor_rank_change_the_blocks_and_the_groups(la
 @settings(derandomize=True, deadline=None, max_examples=100)
 def test_more_of_anything_needs_more(layout, rank):
     base = peak_bytes(layout, rank, 2, share=0)
-    assert peak_bytes(layout, rank, 3, share=0) > base
+    assert (peak_bytes(layout, rank, 3, share=0) > base) == (count_groups(layout) > 2)
     assert peak_bytes(layout, rank + 1, 2, share=0) > base
     assert peak_bytes(layout, rank, 2, share=1) > base
 
@@ -230,6 +230,16 @@ def test_groups_are_as_many_as_blocks_or_enough_or_as_large_as_they_may_be():
     assert count_groups(layout()) == MANY_GROUPS
     large = layout(rows=10000, columns=10**7, width=1000)
     assert large.stored_bytes / count_groups(large) <= LARGE_GROUP_BYTES
+
+
+@pytest.mark.parametrize(("rows", "columns", "groups"), [(65536, 400, 16), (65537, 400, 4), (10**6, 128, 1)])
+def test_a_group_has_the_columns_of_a_panel_where_these_are_many_bytes(rows, columns, groups):
+    assert count_groups(layout(rows=rows, columns=columns, width=4)) == groups
+
+
+def test_more_threads_than_groups_need_no_more():
+    tall = layout(rows=10**6, columns=500, width=32)
+    assert peak_bytes(tall, 20, 4, share=0) == peak_bytes(tall, 20, 16, share=0)
 
 
 def test_a_sparse_matrix_is_not_planned_as_if_its_panels_were_dense():
