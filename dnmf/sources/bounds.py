@@ -12,6 +12,9 @@ from dnmf.sources.base import Axis
 
 # A matrix without chunks is read in blocks of about this size; one with chunks, by these.
 BLOCK_BYTES = 16 * 2**20
+# But written chunks, and blocks of a dense array in memory, have at least this many columns, unless these exceed this
+# many bytes: a block goes over the sums of all rows once, which takes as long as some ten of its columns.
+NARROWEST, NARROWEST_BYTES = 32, 2**30
 SPARSE_BLOCK_COLUMNS = 16384
 # A matrix in memory is cut into at least `FINE` blocks, unless they are smaller than `FINE_BYTES`.
 FINE, FINE_BYTES = 16, 4 * 2**20
@@ -26,6 +29,15 @@ def even_bounds(columns: int, width: int) -> tuple[int, ...]:
     (0, 4, 8, 10)
     """
     return (*range(0, columns, width), columns)
+
+
+def dense_width(column: int, size: int = BLOCK_BYTES) -> int:
+    """Return the number of columns of a dense block of about `size` bytes, given the bytes of a column.
+
+    >>> dense_width(8000), dense_width(4 * 10**6), dense_width(10**9)
+    (2097, 32, 1)
+    """
+    return max(1, size // column, min(NARROWEST, NARROWEST_BYTES // column))
 
 
 def uncut_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -77,7 +89,7 @@ def default_chunks(shape: tuple[int, int], itemsize: int, by: Axis | None = None
     """
     by_rows = shape[0] > shape[1] if by is None else by == "rows"
     across = shape[1] if by_rows else shape[0]
-    width = max(1, BLOCK_BYTES // (across * itemsize))
+    width = dense_width(across * itemsize)
     return (min(width, shape[0]), across) if by_rows else (across, min(width, shape[1]))
 
 
@@ -128,7 +140,7 @@ def fine_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]
     rows, columns = shape
     column = rows * work_dtype(dtype).itemsize
     size = min(max(column * columns // FINE, FINE_BYTES), BLOCK_BYTES)
-    return even_bounds(columns, max(1, size // column))
+    return even_bounds(columns, dense_width(column, size))
 
 
 def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tuple[int, ...]:
