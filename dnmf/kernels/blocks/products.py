@@ -1,5 +1,7 @@
 """Products of dense arrays with a factor, and sums of squares."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,14 +15,19 @@ def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
 
 
 def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> None:
-    """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64.
+    """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64."""
+    add_scaled_product(lambda h, part: np.matmul(V, h.T, out=part), H, total, scratch)
+
+
+def add_scaled_product(multiply: Callable[[Float, Float], object], H: Float, total: Float, scratch: Scratch) -> None:
+    """Add the product that `multiply` computes of H (r, p), into an array (m, r) of its dtype, to `total`, in float64.
 
     A float32 product is taken of H over a power of two, so that it neither overflows nor vanishes at any scale of V.
     """
     scale = power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
     scaled = np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype))
     part = scratch.array("outer", total.shape, H.dtype)
-    np.matmul(V, scaled.T, out=part)
+    multiply(scaled, part)
     _add_scaled(part, scale, total)
 
 
