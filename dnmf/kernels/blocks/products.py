@@ -16,17 +16,19 @@ def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
 
 
 def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> None:
-    """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64.
-
-    A float32 product is taken of H over a power of two, so that it neither overflows nor vanishes at any scale of V.
-    """
-    scale = power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
-    scaled = np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype))
+    """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64."""
+    scaled, scale = scaled_down(H, scratch)
     for start in range(0, len(V), OUTER_ROWS):
         rows = slice(start, start + OUTER_ROWS)
         part = scratch.array("outer", total[rows].shape, H.dtype)
         np.matmul(V[rows], scaled.T, out=part)
-        _add_scaled(part, scale, total[rows])
+        add_scaled(part, scale, total[rows])
+
+
+def scaled_down(H: Float, scratch: Scratch) -> tuple[Float, float]:
+    """Return H over a power of two, and this: its products neither overflow nor vanish at any scale of V."""
+    scale = power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
+    return np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype)), scale
 
 
 def add_gram(H: Float, total: Float) -> None:
@@ -80,7 +82,7 @@ def power_of_two(size: float) -> float:
 
 
 @kernel
-def _add_scaled(part, scale, total):  # type: ignore[no-untyped-def]
+def add_scaled(part, scale, total):  # type: ignore[no-untyped-def]
     for i in range(part.shape[0]):
         row, out = part[i], total[i]
         for k in range(part.shape[1]):

@@ -7,8 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.products import scan_squares, weighted_squares
+from dnmf.kernels.blocks.products import add_scaled, scaled_down, scan_squares, weighted_squares
+from dnmf.kernels.blocks.simd import add_to_rows
 from dnmf.kernels.blocks.tiles import Float, Vector, kernel
+
+# Entries for every row from which on float32 products are added up in float32, and their sums in float64.
+SUMMED_ENTRIES = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +60,15 @@ class SparsePanel:
 
     def add_outer(self, H: Float, total: Float, scratch: Scratch) -> None:
         """Add VHᵀ for H (r, p), without the weights, to `total` (m, r), in float64."""
-        _scatter(self.starts, self.rows, self.values, H, total)
+        entries = self.starts, self.rows, self.values
+        if H.dtype == total.dtype or len(self.rows) < SUMMED_ENTRIES * self.height:
+            _scatter(*entries, H, total)
+            return
+        scaled, scale = scaled_down(H, scratch)
+        part = scratch.array("outer", total.shape, H.dtype)
+        part[...] = 0
+        _scatter(*entries, scaled, part)
+        add_scaled(part, scale, total)
 
     def weighted(self, scratch: Scratch) -> Self:
         """Return the panel of m ∘ V, valid until the next call."""
@@ -141,16 +153,13 @@ def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def _scatter(starts, rows, values, H, total):  # type: ignore[no-untyped-def]
-    """Add VHᵀ to `total` (m, r)."""
-    rank = H.shape[0]
-    h = np.empty(rank, np.float64)
+    """Add VHᵀ to `total` (m, r), in its precision."""
+    h = np.empty(H.shape[0], H.dtype)
     for column in range(len(starts) - 1):
-        for k in range(rank):
+        for k in range(len(h)):
             h[k] = H[k, column]
-        for entry in range(starts[column], starts[column + 1]):
-            value, out = np.float64(values[entry]), total[rows[entry]]
-            for k in range(rank):
-                out[k] += value * h[k]
+        own = slice(starts[column], starts[column + 1])
+        add_to_rows(values[own], h, rows[own], total)
 
 
 @kernel

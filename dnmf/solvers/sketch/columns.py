@@ -10,8 +10,8 @@ from dnmf.engine import H_ALONE, Engine, MapFunction
 from dnmf.engine.factor import ArrayFactor, Factor, StackedFactor
 from dnmf.engine.passes import add_up
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import PANEL_BYTES, Block, slices
-from dnmf.kernels.blocks.products import add_gram, add_outer_product, cross_product, power_of_two
+from dnmf.kernels.blocks.panels import Block, slices
+from dnmf.kernels.blocks.products import cross_product, power_of_two
 from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.constraint import FREE
@@ -61,7 +61,7 @@ class Round:
         """Return the new H (r, w) of columns S (q, w), and add to the sums."""
         rank, width = len(self.gram), S.shape[1]
         new = np.empty((rank, width), S.dtype)
-        for columns in slices(width, max(128, PANEL_BYTES // (len(S) * S.itemsize))):
+        for columns in slices(width, TOGETHER):
             part = S[:, columns]
             C = cross_product(part, self.projected, scratch)
             if H is None:
@@ -79,9 +79,10 @@ class Round:
                 h += np.finfo(h.dtype).tiny
                 h /= h.sum(axis=0)
             new[:, columns] = h
-            add_outer_product(part, h, sums.cross, scratch)
-            add_gram(h, sums.gram)
-            sums.mass += h.sum(axis=1, dtype=np.float64)
+            wide = h.astype(np.float64)
+            sums.cross += part.astype(np.float64) @ wide.T
+            sums.gram += wide @ wide.T
+            sums.mass += wide.sum(axis=1)
         return new
 
 

@@ -213,7 +213,7 @@ class Surrogate:
             rule = finishing
         new = self._improved(W, sums, W_SWEEPS, rule)
         wide = new.astype(np.float64)
-        fit = 0.5 * self.norm - np.vdot(sums.cross, self._projected(new)) + 0.5 * np.vdot(sums.gram, wide.T @ wide)
+        fit = 0.5 * self.norm - np.vdot(sums.cross, self._projected(wide)) + 0.5 * np.vdot(sums.gram, wide.T @ wide)
         squares = np.diag(sums.gram)
         penalty = rule.penalty_H.value(sums.mass, squares) + sums.penalty + rule.penalty_W.value_at(wide.T, squares)
         return new, max(float(fit), 0.0) + penalty
