@@ -63,3 +63,15 @@ def test_no_step_raises_the_divergence(rank, dtype):
             after = objective(V.astype("f8"), W.astype("f8"), H.astype("f8"), loss=1)
             assert after <= before * (1 + 4 * np.finfo(dtype).eps)
             before = after
+
+
+def test_the_loss_in_float32_is_that_of_the_factors_to_less_than_a_rounding_of_the_mass():
+    rng = np.random.default_rng(0)
+    V = rng.poisson(20, (5000, 40)).astype(np.float32)
+    for _ in range(6):
+        W, H = (rng.random(shape, np.float32) + np.float32(0.1) for shape in ((5000, 3), (3, 40)))
+        rule = Divergence(1.0, True, 6, Penalty(), Penalty())
+        stats = rule.zero(*W.shape)
+        rule.visit(V, H, Model.of(W), stats, Scratch(), fresh=True)
+        exact = objective(V.astype("f8"), W.astype("f8"), H.astype("f8"), loss=1)
+        assert abs(stats.fit - exact) <= 1e-9 * V.sum(dtype=np.float64)
