@@ -38,8 +38,9 @@ class Stopping:
     """Stops a run when it has converged, or when its passes or seconds are spent.
 
     A run has converged when the next pass promises a share of the loss of at most `tol`: γ, what steps of single
-    entries promise (`State.optimality`); under a divergence, whose steps of W are proposals that the next pass may
-    refuse, the mean decrease over the last passes where that is larger.
+    entries promise (`State.optimality`), or the mean decrease over the last passes where that is larger and γ is not
+    the whole promise: under a divergence, whose steps of W are proposals that the next pass may refuse, and with
+    mini-batches, since γ is measured after the last of many updates of W.
 
     Parameters
     ----------
@@ -59,11 +60,12 @@ class Stopping:
         """Return why the run stops after this state, or None if it goes on."""
         settings = self._settings
         count, decrease = mean_decrease([record.loss for record in self._history[-RECENT - 1 :]])
-        promised = state.optimality if settings.beta == 2 else max(state.optimality, decrease)
+        batches = settings.solver == "minibatch"
+        promised = max(state.optimality, decrease) if batches or settings.beta != 2 else state.optimality
         brought = f"lowered it by {decrease:.2g}"
         last = f"; the last {count} passes {brought} each" if count > 1 else f"; the last one {brought}" * count
         at = f"The next one promises {promised:.2g} of the loss{last}"
-        if promised <= settings.tol:
+        if promised <= settings.tol and not (batches and len(self._history) < 2):
             return Verdict(
                 f"Converged: the next pass promises {promised:.2g} of the loss, at most tol={settings.tol:g}{last}.",
                 True,

@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 from naive import hals, objective
 from runs import assert_same_bits, factors, interrupt_at, matrix
+from sklearn.datasets import load_digits
 
 import dnmf
 from dnmf.errors import Interrupted, SettingsError
@@ -139,3 +140,13 @@ def test_blocks_that_lack_rows_keep_none_from_being_learned(penalties, kind, see
     exact = dnmf.factorize(V, 2, solver="hals", init="random", seed=seed, max_passes=300, tol=0, **penalties)
     nothing = 0.5 * (V**2).sum()
     assert nothing - result.loss > 0.9 * (nothing - objective(V, *factors(exact), **penalties))
+
+
+@pytest.mark.parametrize("constraint", [{}, {"columns_H": "simplex"}], ids=["free", "simplex"])
+def test_a_run_ends_near_the_loss_that_many_more_passes_reach(constraint):
+    V = load_digits().data[:300].T
+    options = OPTIONS | constraint
+    ended = dnmf.factorize(cut(V, 50), 6, max_passes=400, **(options | {"tol": 1e-4}))
+    assert ended.converged
+    longer = dnmf.factorize(cut(V, 50), 6, max_passes=len(ended.history) + 100, **options)
+    assert ended.loss <= 1.005 * longer.loss

@@ -11,19 +11,35 @@ from dnmf.kernels.blocks.simd import add_to_rows
 from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.divergence.beta import divergence_of
 
+# Entries that the vector instructions of a loop take together: columns are padded to multiples of it, since a compiled
+# loop takes the entries that are left one by one.
+PAD = 32
+
+
+@kernel
+def padded(count):  # type: ignore[no-untyped-def]
+    """Return the length of a column of `count` entries in whole vectors."""
+    return (count + PAD - 1) // PAD * PAD
+
 
 @kernel
 def longest_column(starts):  # type: ignore[no-untyped-def]
-    """Return the largest number of entries of a column, at least 1."""
+    """Return the largest number of entries of a column, at least 1, in whole vectors."""
     longest = 1
     for column in range(len(starts) - 1):
         longest = max(longest, starts[column + 1] - starts[column])
-    return longest
+    return padded(longest)
 
 
 @kernel
 def load_column(rows, values, weights, W, begin, count, v, m, near):  # type: ignore[no-untyped-def]
-    """Gather the entries of a column, their weights unless all are 1, and the rows of W at them."""
+    """Gather the entries of a column, their weights unless all are 1, and the rows of W at them.
+
+    Values and rows are 0 from there to the end of a whole vector, so that loops over that length add nothing.
+    """
+    width = padded(count)
+    v[count:width] = 0
+    near[:, count:width] = 0
     for e in range(count):
         v[e] = values[begin + e]
         if len(weights) > 0:

@@ -1,6 +1,7 @@
 """Columns of H that minimise a β-divergence with W fixed: coordinate descent until no entry moves.
 
-For Kullback–Leibler, steps of Newton's method for all positive entries of a column follow the sweeps near the end.
+For Kullback–Leibler, the steps of `joint_steps` come first, up to their largest rank, and most columns need no others.
+Else, steps of Newton's method for all positive entries of a column follow the sweeps near the end.
 
 Every entry of a column takes the safeguarded steps of `entry_steps` in turn, in float64, so that the result depends on
 neither the other columns nor the solver of the run. For 1 ≤ β ≤ 2 the objective is convex and its minimum is found. For
@@ -14,8 +15,23 @@ import numpy as np
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, kernel, reordered
 from dnmf.kernels.divergence.beta import lone_minimum, minimum
-from dnmf.kernels.divergence.columns import load_column, longest_column, multiply_column, scale_to_fit, weighted_sum
+from dnmf.kernels.divergence.columns import (
+    load_column,
+    longest_column,
+    multiply_column,
+    padded,
+    scale_to_fit,
+    weighted_sum,
+)
 from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model, slopes
+from dnmf.kernels.divergence.joint_steps import (
+    JOINT_RANK,
+    column_slopes,
+    joint_step,
+    joint_work,
+    product,
+    product_of_three,
+)
 from dnmf.kernels.penalty import Penalty
 
 # Sweeps over a column end when the largest move, in mass of Wh, is STILL of the mass, or after MOST_SWEEPS.
@@ -24,6 +40,8 @@ MOST_SWEEPS = 2000
 # Once a sweep moves no more than NEAR of the mass, Newton's method takes steps of all positive entries at once. One is
 # refused if it ends on a slope upwards, of more than SLACK of that before; then twice as many sweeps precede the next.
 NEAR, SLACK = 0.1, 0.1
+# Steps of all entries of a column before sweeps begin; most columns need no sweep.
+JOINT_STEPS = 12
 # The smallest pivot of a Hessian relative to its diagonal.
 PIVOT = 1e-10
 # Multiplicative updates of a column before these sweeps, where there may be several minima.
@@ -53,33 +71,37 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
     v, m, y = np.empty(longest), np.ones(longest), np.empty(longest)
     hessian, step, pulls = np.empty((rank, rank)), np.empty(rank), np.empty(longest)
     masses = totals.copy() if zeros else np.empty(rank)
+    joint, work = beta == 1.0 and rank <= JOINT_RANK, joint_work(rank, longest, y)
     for column in range(len(starts) - 1):
         begin, count = starts[column], starts[column + 1] - starts[column]
         h, push, bend = H[column], l1[column], l2[column]
         load_column(rows, values, weights, W, begin, count, v, m, near)
+        width = padded(count)
         for k in range(rank):
             masses[k] = masses[k] if zeros else weighted_sum(near[k], m, count)
             h[k] = 1.0 if masses[k] > 0.0 else 0.0
-        multiply_column(near, h, y, count)
+        multiply_column(near, h, y, width)
         scale_to_fit(v, m, y, totals, h, beta, 0, count)
         for k in range(rank):
             if not masses[k] > 0.0:
                 h[k] = lone_minimum(masses[k] + push[k], bend[k])
         if beta < 1.0 or beta > 2.0:
-            _multiply(near, v, m, y, h, masses, beta, push, bend, count)
+            _multiply(near, v, m, y, h, masses, beta, push, bend, width)
+        if joint and _by_joint_steps(near, v, m, y, h, masses, push, bend, work, width):
+            continue
         wait, pause = 0, 1
         for _ in range(MOST_SWEEPS):
-            multiply_column(near, h, y, count)
+            multiply_column(near, h, y, width)
             moved, size = 0.0, 0.0
             for k in range(rank):
                 if not masses[k] > 0.0:
                     continue
                 if beta == 1.0:
-                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], None, push[k], bend[k], count)
+                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], None, push[k], bend[k], width)
                 else:
-                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], beta, push[k], bend[k], count)
+                    new, _ = newton_entry(near[k], v, m, y, h[k], masses[k], beta, push[k], bend[k], width)
                 new = _kept(new, h[k])
-                shift_model(near[k], y, new - h[k], tiny, count)
+                shift_model(near[k], y, new - h[k], tiny, width)
                 moved = max(moved, abs(new - h[k]) * masses[k])
                 size = max(size, new * masses[k])
                 h[k] = new
@@ -87,8 +109,27 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
                 break
             wait -= 1
             if beta == 1.0 and moved <= NEAR * size and wait < 0:
-                done = _newton_step(near, v, m, y, h, masses, push, bend, hessian, step, pulls, count)
+                done = _newton_step(near, v, m, y, h, masses, push, bend, hessian, step, pulls, width)
                 wait, pause = (0, 1) if done else (pause, 2 * pause)
+
+
+@reordered
+def _by_joint_steps(near, v, m, y, h, masses, l1, l2, work, count):  # type: ignore[no-untyped-def]
+    """Take steps of all entries of a column for β = 1, and return whether they ended at its minimum."""
+    steps = work[4]
+    for _ in range(JOINT_STEPS):
+        multiply_column(near, h, y, count)
+        column_slopes(near, v, m, y, h, masses, l1, l2, 0, work, count)
+        taken, settled = joint_step(near, v, m, y, h, masses, l1, l2, 0, work, count)
+        if not taken:
+            return False
+        moved, size = 0.0, 0.0
+        for k in range(len(h)):
+            moved = max(moved, abs(steps[k]) * masses[k])
+            size = max(size, h[k] * masses[k])
+        if moved <= STILL * size:
+            return settled
+    return False
 
 
 @reordered
@@ -104,12 +145,12 @@ def _newton_step(near, v, m, y, h, masses, l1, l2, hessian, step, pulls, count):
         pulls[e] = m[e] * v[e] / y[e] if y[e] > 0.0 else 0.0
     for a in range(used):
         k = places[a]
-        slope[a] = masses[k] + l1[k] + l2[k] * h[k] - _product(near[k], pulls, count)
+        slope[a] = masses[k] + l1[k] + l2[k] * h[k] - product(near[k], pulls, count)
     for e in range(count):
         pulls[e] = pulls[e] / y[e] if y[e] > 0.0 else 0.0
     for a in range(used):
         for b in range(a + 1):
-            hessian[a, b] = _product_of_three(near[places[a]], near[places[b]], pulls, count)
+            hessian[a, b] = product_of_three(near[places[a]], near[places[b]], pulls, count)
         hessian[a, a] += l2[places[a]]
     if not _solve(hessian, slope, step, used):
         return False
@@ -136,24 +177,6 @@ def _newton_step(near, v, m, y, h, masses, l1, l2, hessian, step, pulls, count):
     for a in range(used):
         h[places[a]] = max(h[places[a]] + length * step[a], 0.0) if a != last else 0.0
     return True
-
-
-@reordered
-def _product(w, pulls, count):  # type: ignore[no-untyped-def]
-    """Return Σ w p."""
-    total = 0.0
-    for e in range(count):
-        total += w[e] * pulls[e]
-    return total
-
-
-@reordered
-def _product_of_three(w, x, pulls, count):  # type: ignore[no-untyped-def]
-    """Return Σ w x p."""
-    total = 0.0
-    for e in range(count):
-        total += w[e] * x[e] * pulls[e]
-    return total
 
 
 @kernel

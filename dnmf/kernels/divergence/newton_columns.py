@@ -1,6 +1,7 @@
-"""Newton's method for the Kullback–Leibler divergence, one entry of a column of H after the other.
+"""Newton's method for the Kullback–Leibler divergence, one column of H after the other.
 
-Cyclic coordinate descent (Hsieh & Dhillon 2011, section 4), by the safeguarded steps of `entry_steps`.
+Up to a rank, by the joint steps of `joint_steps`. Else, and where one is refused, by cyclic coordinate descent (Hsieh &
+Dhillon 2011, section 4), with the safeguarded steps of `entry_steps`.
 """
 
 import numpy as np
@@ -12,16 +13,18 @@ from dnmf.kernels.divergence.columns import (
     load_column,
     longest_column,
     multiply_column,
+    padded,
     queue_logarithms,
     scale_to_fit,
     weighted_sum,
 )
 from dnmf.kernels.divergence.elementwise import LOG_TILE, log_sum, take_ratios
 from dnmf.kernels.divergence.entry_steps import newton_entry, shift_model
+from dnmf.kernels.divergence.joint_steps import JOINT_RANK, column_slopes, joint_step, joint_work
 
 # Sweeps over a column end when one promises no more than this share of the first; a column without a scale yet is far
-# from its minimum, and takes all sweeps.
-ENOUGH = 0.1
+# from its minimum, and takes all sweeps. Joint steps end likewise, before the step.
+ENOUGH, JOINT_ENOUGH = 0.1, 0.02
 
 
 @reordered
@@ -34,7 +37,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
     near = np.empty((rank, longest), W.dtype)
     v, m, y = np.empty(longest, W.dtype), np.ones(longest, W.dtype), np.empty(longest, W.dtype)
     ratios, powers = np.empty(longest, W.dtype), np.empty(0 if zeros else longest, W.dtype)
-    denominator = np.empty(rank, W.dtype)
+    denominator, joint, work = np.empty(rank, W.dtype), rank <= JOINT_RANK, joint_work(rank, longest, W)
     room = longest + LOG_TILE
     quotients, pulls, filled = np.empty(room), np.empty(room), 0
     for column in range(len(starts) - 1):
@@ -45,18 +48,27 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
                 h[k] = lone_minimum((np.float64(totals[k]) if zeros else 0.0) + push[k], bend[k])
             continue
         load_column(rows, values, weights, W, begin, count, v, m, near)
-        multiply_column(near, h, y, count)
+        width = padded(count)
+        multiply_column(near, h, y, width)
         if fresh:
             scale_to_fit(v, m, y, totals, h, beta, fixed, count)
-            multiply_column(near, h, y, count)
+            multiply_column(near, h, y, width)
         for k in range(rank):
             denominator[k] = totals[k] if zeros else weighted_sum(near[k], m, count)
         first, gained = 0.0, 0.0
         for sweep in range(sweeps):
-            gained = _sweep(near, v, m, y, h, denominator, push, bend, fixed, count)
-            multiply_column(near, h, y, count)
+            taken = False
+            if joint:
+                gained = column_slopes(near, v, m, y, h, denominator, push, bend, fixed, work, width)
+                first = gained if sweep == 0 else first
+                if sweep > 0 and gained <= JOINT_ENOUGH * first:
+                    break
+                taken, _ = joint_step(near, v, m, y, h, denominator, push, bend, fixed, work, width)
+            if not taken:
+                gained = _sweep(near, v, m, y, h, denominator, push, bend, fixed, width)
+            multiply_column(near, h, y, width)
             first = gained if sweep == 0 else first
-            if gained <= ENOUGH * first and not fresh:
+            if gained <= ENOUGH * first and not fresh and not joint:
                 break
         sums[0] += first if measured else gained
         take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)

@@ -98,7 +98,8 @@ class Divergence:
 
     def visit(self, V: Block, H: Float, model: Model, stats: Stats, scratch: Scratch, *, fresh: bool) -> None:
         """Update H (r, w) in place, then add to the sums for W."""
-        totals = model.W.sum(axis=0, dtype=np.float64).astype(H.dtype) if self.by_totals else np.empty(0, H.dtype)
+        exact = model.W.sum(axis=0, dtype=np.float64) if self.by_totals else np.empty(0)
+        totals = exact.astype(H.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=self.newton):
             if not self.entries.all:
                 stats.unseen_columns += panel.count_observed(stats.seen)
@@ -117,7 +118,7 @@ class Divergence:
         stats.row_sums += row_sums
         stats.squares += [float(np.vdot(h, h)) for h in (row.astype(np.float64) for row in H)]
         if self.by_totals:
-            stats.fit += float(totals.astype(np.float64) @ row_sums)
+            stats.fit += float(exact @ row_sums)
 
     def _by_columns(
         self, panel: SparsePanel, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool, penalty: Penalty
