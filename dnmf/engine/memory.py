@@ -131,6 +131,7 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
     panel, part = panel_columns(layout), rows * min(part_width(rows, layout.work_dtype), layout.widest) * size
     casts = max(BLOCK_BYTES, layout.read_bytes - layout.weights_bytes) if layout.sparse else 2 * rows * panel * size
     casts += load.copies * rows * layout.widest * size
+    product = load.worked * size // 8 if layout.sparse else 0  # of a panel, before it is added to the sums
     at_once = "" if threads == 1 else f" on each of {threads} threads"
     return {
         "for the interpreter": RUNTIME_BYTES,
@@ -141,7 +142,7 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
         f"for lists of its entries{at_once}": threads * load.panels * max(part, PART_BYTES if layout.sparse else 0),
         f"for its part of the factor of the {streamed}{at_once}": threads
         * (3 * load.worked * layout.widest * size + 6 * rank * panel * 8),
-        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (4 + load.sums)) * rows * 8,
+        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (4 + load.sums + product)) * rows * 8,
         f"for the factor of the {rows} {held}, held whole": rows * load.kept * 8,
         "for the sketch of V": load.extra,
         "for graphs": load.graphs,
