@@ -194,6 +194,27 @@ def test_integers_are_compressed_by_their_bytes(tmp_path):
     np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), counts.toarray())
 
 
+def test_the_next_block_is_expected_while_one_is_written(monkeypatch, tmp_path):
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 2**10)
+    V = sp.random_array((300, 50), density=0.2, format="csr", rng=np.random.default_rng(0))
+    sp.save_npz(tmp_path / "V.npz", V, compressed=False)
+    source, order = open_matrix(tmp_path / "V.npz"), []
+    for act in ("read", "expect"):
+        monkeypatch.setattr(source, act, recorded(order, act, getattr(source, act)))
+    convert(source, tmp_path / "V.zarr")
+    reads = [("read", block) for block in range(source.layout.blocks)]
+    assert len(reads) > 3
+    assert order == [step for read in reads for step in (("expect", read[1]), read)][1:]
+
+
+def recorded(order, act, method):
+    def call(block, *others):
+        order.append((act, block))
+        return method(block, *others)
+
+    return call
+
+
 def test_few_chunks_are_read_at_once_where_those_of_the_origin_are_large(tmp_path):
     source = open_matrix(stored(tmp_path / "V.zarr", np.ones((200, 100), "float32"), (100, 100)))
     assert [chunks_at_once(source, 400, room) for room in (10**6, 85_000, 0)] == [10, 2, 1]
