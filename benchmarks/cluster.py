@@ -1,15 +1,17 @@
 """The cost and the gain of a Dask cluster on this machine, with worker processes of one thread each.
 
-    python benchmarks/cluster.py [efficiency] [overhead] [death] [checkpoint] [--matrix V.zarr] [--rank 20]
+    python benchmarks/cluster.py [efficiency] [overhead] [blocks] [death] [checkpoint] [--matrix V.zarr] [--rank 20]
 
 - efficiency: passes of one worker and of two in turn, and a plain NumPy loop by one process and by two in between;
   a larger `--rank` makes its tasks longer.
 - overhead: the time of a pass beyond the work on its blocks, for many small blocks, and whether it grows.
+- blocks: the processor time and the memory of the driver for up to `--most` blocks, and whether they grow from pass to
+  pass. A block is tiny, but there are as many tasks as for blocks of 16 MB. H is in every second checkpoint.
 - death: the cost of losing one of two workers at a pass between two checkpoints, replaced or not.
 - checkpoint: a checkpoint of H (20 × 1,000,000) against a pass over V (2000 × 1,000,000, 8 GB), or `--size` of that,
   in a folder, at `--store URL`, or, with `--s3`, in an S3 server (moto_server) on this machine.
 
-By default all four are run. `--matrix` is for efficiency and death; otherwise V is generated in the tasks, so that no
+By default all are run. `--matrix` is for efficiency and death; otherwise V is generated in the tasks, so that no
 disk is involved.
 """
 
@@ -35,12 +37,13 @@ import dask
 import dask.array as da
 import numpy as np
 from distributed import Client, LocalCluster
-from measure import machine
+from measure import anonymous_bytes, machine
 from threadpoolctl import threadpool_limits
 
 import dnmf
 from dnmf.errors import StoreError
 from dnmf.run.watcher import Watcher
+from dnmf.sources import Layout, SharedSource, even_bounds
 
 median = statistics.median
 
@@ -190,6 +193,63 @@ def overhead(options: argparse.Namespace) -> None:
     print("work: the pass by one thread of this process, halved for two workers (aim: at most 1 ms, and flat)")
 
 
+# --- blocks
+
+
+class Tiny(SharedSource):
+    """A matrix of tiny blocks that are planned as if they had 16 MB."""
+
+    def __init__(self, blocks: int) -> None:
+        self.values = np.random.default_rng(0).random((20, 20), np.float32)
+        self.layout = Layout(
+            shape=(20, 20 * blocks),
+            dtype=self.values.dtype,
+            bounds=even_bounds(20 * blocks, 20),
+            transposed=False,
+            read_bytes=self.values.nbytes,
+            stored_bytes=2**24 * blocks,
+            sparse=False,
+            on_disk=False,
+            kind="tiny blocks",
+        )
+
+    def read(self, block: int, scratch: Any) -> np.ndarray:
+        """Return a block."""
+        return np.roll(self.values, block, axis=1)
+
+
+class Sizes(Clock):
+    """Notes the memory of this process after every pass, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = [anonymous_bytes()]
+
+    def passed(self, record: Any) -> None:
+        super().passed(record)
+        self.memory.append(anonymous_bytes())
+
+
+def many_blocks(options: argparse.Namespace) -> None:
+    """Measure the driver, and a run on one thread of this process, by the number of blocks."""
+    print("                          ms of the processor per block:                MB, after the ")
+    print("            blocks  tasks  first pass  third pass  last pass  checkpoint  first pass  last pass")
+    both = {"rank": 5, **PLAIN, "max_passes": 10, "checkpoint_every": 5}
+    counts = [count for count in (1000, 10_000, 100_000) if count <= options.most]
+    with workers(2) as client, tempfile.TemporaryDirectory() as folder:
+        for name, where in (("driver", {"client": client}), ("threads", {"client": "threads", "threads": 1})):
+            for blocks in (100, *counts):
+                sizes, start = Sizes(), time.process_time()
+                store = f"{folder}/{name}-{blocks}.zarr"
+                dnmf.factorize(Tiny(blocks), store=store, watchers=[sizes], **both, **where)
+                spent = 1e3 * np.diff([start, *sizes.busy]) / blocks
+                held = (np.array(sizes.memory) - sizes.memory[0]) / 1e6
+                if blocks > 100:  # the first run compiles
+                    print(f"{name:8}  {blocks:8d}  {sizes.plan.groups:5d}  {spent[0]:10.3f}  ", end="")
+                    print(f"{spent[2]:10.3f}  {spent[-1]:9.3f}  {spent[5]:10.3f}  ", end="")
+                    print(f"{held[1]:10.0f}  {held[-1]:9.0f}", flush=True)
+
+
 # --- death
 
 
@@ -295,7 +355,13 @@ def make_bucket(url: str, name: str) -> None:
                 raise
 
 
-PARTS = {"efficiency": efficiency, "overhead": overhead, "death": death, "checkpoint": checkpoint}
+PARTS = {
+    "efficiency": efficiency,
+    "overhead": overhead,
+    "blocks": many_blocks,
+    "death": death,
+    "checkpoint": checkpoint,
+}
 
 
 def main() -> None:
@@ -306,6 +372,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5, help="Rounds of efficiency and checkpoint.")
     parser.add_argument("--passes", type=int, default=24, help="Passes of overhead.")
+    parser.add_argument("--most", type=int, default=100_000, help="Largest number of blocks.")
     parser.add_argument(
         "--size", type=float, default=1.0, help="Share of the full size, for efficiency and checkpoint."
     )

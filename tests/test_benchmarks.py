@@ -30,6 +30,16 @@ def test_a_scene_is_unmixed_in_its_small_form():
     assert angles["volume 0.2"] < angles["spa alone"] < angles["plain"]
 
 
+def test_an_atlas_is_factorised_in_its_small_form(tmp_path):
+    script = str(ROOT / "benchmarks" / "atlas.py")
+    small = ["--cells", "1000", "--out", str(tmp_path), "--losses", "frobenius", "--kill"]
+    ended = subprocess.run([sys.executable, script, *small], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (row,) = (line for line in ended.stdout.splitlines() if line.startswith("| frobenius | 1000 |"))
+    assert float(row.rstrip(" |").split(", ")[-1]) > 0.8, row
+    assert "resumed: same bits" in ended.stdout
+
+
 def test_the_tables_are_made_in_their_small_form(tmp_path):
     script, out = str(ROOT / "benchmarks" / "tables.py"), tmp_path / "RESULTS.md"
     command = [sys.executable, script, "--small", "dense", "defaults", "larger", "--out", str(out)]

@@ -40,6 +40,8 @@ def write_sparse(source: Source, job: Job) -> None:
     if by == now:
         for block in range(layout.blocks):
             part = _stored(source, block, scratch)
+            if block + 1 < layout.blocks:
+                source.expect(block + 1)
             writer.add(np.diff(part.indptr), part.indices, part.data)
             done += layout.block_bytes(block)
             job.report(done, total)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from formats import CELLS, GENES, GIVEN, STORED, columns_named, csv, is_sparse, read_back, rows_named
 from runs import stored
 from strategies import SOURCES, low_rank
+from zarr.codecs import ZstdCodec
 
 from dnmf.cli.app import main
 from dnmf.conversion import buckets as sorting
@@ -178,6 +179,40 @@ def test_counts_that_repeat_are_compressed_and_others_are_not(tmp_path):
         convert(tmp_path / "V.npz", tmp_path / "V.zarr", overwrite=True)
         assert bool(zarr.open_group(tmp_path / "V.zarr")["data"].compressors) is packed
         np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), matrix.toarray())
+
+
+def test_integers_are_compressed_by_their_bytes(tmp_path):
+    counts = sp.random_array((2000, 3000), density=0.1, format="csr", rng=np.random.default_rng(0))
+    counts.data = np.ceil(3 * counts.data).astype(np.uint16)
+    counts = counts.astype(np.uint16)
+    convert(counts, tmp_path / "V.zarr", compressor="zstd")
+    group = zarr.open_group(tmp_path / "V.zarr")
+    for name, ratio in (("data", 5), ("indices", 2.8)):
+        array = group[name]
+        plain = zarr.create_array({}, data=array[...], chunks=array.chunks, compressors=[ZstdCodec(level=3)])
+        assert array.nbytes_stored() < min(plain.nbytes_stored(), array.nbytes / ratio)
+    np.testing.assert_array_equal(read_back(open_matrix(tmp_path / "V.zarr")), counts.toarray())
+
+
+def test_the_next_block_is_expected_while_one_is_written(monkeypatch, tmp_path):
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 2**10)
+    V = sp.random_array((300, 50), density=0.2, format="csr", rng=np.random.default_rng(0))
+    sp.save_npz(tmp_path / "V.npz", V, compressed=False)
+    source, order = open_matrix(tmp_path / "V.npz"), []
+    for act in ("read", "expect"):
+        monkeypatch.setattr(source, act, recorded(order, act, getattr(source, act)))
+    convert(source, tmp_path / "V.zarr")
+    reads = [("read", block) for block in range(source.layout.blocks)]
+    assert len(reads) > 3
+    assert order == [step for read in reads for step in (("expect", read[1]), read)][1:]
+
+
+def recorded(order, act, method):
+    def call(block, *others):
+        order.append((act, block))
+        return method(block, *others)
+
+    return call
 
 
 def test_few_chunks_are_read_at_once_where_those_of_the_origin_are_large(tmp_path):

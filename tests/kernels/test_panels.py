@@ -145,3 +145,21 @@ def test_the_residual_is_that_of_the_product(order, width):
     V, W, H = np.asarray(rng.random((30, width)), order=order), rng.random((30, 3)), rng.random((3, width))
     found = DensePanel.unweighted(V).square_residual(W, H, Scratch())
     assert found == pytest.approx(np.linalg.norm(V - W @ H) ** 2, rel=1e-13)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+def test_moments_of_listed_entries_are_those_of_the_matrix_without_nan(dtype, axis):
+    rng = np.random.default_rng(0)
+    V = (100 + rng.random((30, 50)) * (rng.random((30, 50)) < 0.3)).astype(dtype) - np.array(100, dtype)
+    if dtype != "uint16":
+        V[rng.random(V.shape) < 0.1] = np.nan
+    V[3], V[:, 4] = 0, 0
+    (_, panel), *others = panels(sp.csc_array(V), np.dtype(dtype), Scratch())
+    assert not others
+    wide, known = V.astype(np.float64), ~np.isnan(V)
+    count, nonzero, mean, squares = panel.moments(axis)
+    np.testing.assert_array_equal(count, known.sum(axis=axis))
+    np.testing.assert_array_equal(nonzero, (known & (V != 0)).sum(axis=axis))
+    np.testing.assert_allclose(mean, np.nanmean(wide, axis=axis), rtol=1e-13)
+    np.testing.assert_allclose(squares, np.nanvar(wide, axis=axis) * count, rtol=1e-12, atol=1e-13)

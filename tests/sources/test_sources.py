@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import zarr
 from strategies import SOURCES, low_rank
 
+from dnmf.conversion import convert
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
 from dnmf.sources.bounds import SPARSE_BLOCK_COLUMNS, bounds_by_entries
@@ -112,3 +113,30 @@ def test_a_cut_of_many_columns_copies_none_of_what_it_is_cut_by():
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < starts.nbytes / 10
+
+
+def test_a_compressed_chunk_is_decoded_once_for_the_blocks_that_share_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("dnmf.conversion.sparse.CHUNK_ENTRIES", 500)
+    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 3000)
+    V = sp.random_array((400, 60), density=0.2, format="csr", rng=np.random.default_rng(0), dtype=np.float32)
+    convert(V, tmp_path / "V.zarr", compressor="lz4")
+    source = open_matrix(tmp_path / "V.zarr")
+    regions = []
+    for vector in (source.data, source.indices):
+        monkeypatch.setattr(vector, "array", Recorder(vector.array, regions))
+    for _ in range(2):
+        regions.clear()
+        np.testing.assert_array_equal(read_back(source), V.toarray())
+        chunks = [chunk for start, stop in regions for chunk in range(start // 500, -(-stop // 500))]
+        assert len(chunks) == 2 * -(-V.nnz // 500) < 2 * source.layout.blocks
+
+
+class Recorder:
+    """A stored array that records the regions that are read."""
+
+    def __init__(self, array, regions):
+        self.array, self.regions = array, regions
+
+    def __getitem__(self, slices):
+        self.regions.append((slices[0].start, slices[0].stop))
+        return self.array[slices]

@@ -111,19 +111,12 @@ class SparsePanel:
 
     def scale_columns(self, factors: Float) -> None:
         """Multiply every column by its factor (p,), in place."""
-        np.multiply(self.values, factors[self.columns], out=self.values)
+        np.multiply(self.values, np.repeat(factors, np.diff(self.starts)), out=self.values)
 
     def moments(self, axis: int) -> tuple[Vector, Vector, Vector, Vector]:
         """Return count, number of non-zeros, mean and sum of squared deviations along an axis, without NaN."""
-        index, size = (self.rows, self.height) if axis else (self.columns, self.shape[1])
-        known = ~np.isnan(self.values)
-        count = self.shape[axis] - np.bincount(index[~known], minlength=size).astype(np.float64)
-        place, values = index[known], self.values[known].astype(np.float64)
-        stored = np.bincount(place, minlength=size)
-        with np.errstate(all="ignore"):
-            mean = np.bincount(place, values, size) / np.maximum(count, 1)
-            nonzero: Any = np.bincount(place, values != 0, size)
-            squares = np.bincount(place, (values - mean[place]) ** 2, size) + (count - stored) * mean**2
+        count, nonzero, mean, squares = np.zeros((4, self.shape[1 - axis]))
+        _moments(self.starts, self.rows, self.values, axis, self.shape[axis], count, nonzero, mean, squares)
         return count, nonzero, mean, squares
 
 
@@ -160,6 +153,30 @@ def _scatter(starts, rows, values, H, total):  # type: ignore[no-untyped-def]
             h[k] = H[k, column]
         own = slice(starts[column], starts[column + 1])
         add_to_rows(values[own], h, rows[own], total)
+
+
+@kernel
+def _moments(starts, rows, values, axis, size, count, nonzero, mean, squares):  # type: ignore[no-untyped-def]
+    """Set count, number of non-zeros, mean, and sum of squared deviations of every row (axis 1) or column (axis 0)."""
+    stored = squares  # the number of entries that are not NaN, until the mean is known
+    for column in range(len(starts) - 1):
+        for entry in range(starts[column], starts[column + 1]):
+            place, v = rows[entry] if axis else column, np.float64(values[entry])
+            if np.isnan(v):
+                count[place] -= 1
+            else:
+                stored[place] += 1
+                nonzero[place] += v != 0
+                mean[place] += v
+    for place in range(len(count)):
+        count[place] += size
+        mean[place] /= max(count[place], 1.0)
+        squares[place] = (count[place] - stored[place]) * mean[place] * mean[place]
+    for column in range(len(starts) - 1):
+        for entry in range(starts[column], starts[column + 1]):
+            place, v = rows[entry] if axis else column, np.float64(values[entry])
+            if not np.isnan(v):
+                squares[place] += (v - mean[place]) * (v - mean[place])
 
 
 @kernel

@@ -68,8 +68,9 @@ class CompressedSource(ReopenableSource):
             dtype=kept,
             bounds=bounds,
             transposed=transposed,
-            # decoders, casts and the sorting of entries take as much as a block again
-            read_bytes=2 * largest * (kept.itemsize + stored.indices.dtype.itemsize),
+            # decoders, casts and the sorting of entries take as much as a block again, and the last chunk is kept
+            read_bytes=2 * largest * (kept.itemsize + stored.indices.dtype.itemsize)
+            + 2 * sum(getattr(vector, "kept_bytes", 0) for vector in (stored.data, stored.indices)),
             stored_bytes=entries * entry_bytes + self.starts.nbytes,
             sparse=True,
             on_disk=True,
