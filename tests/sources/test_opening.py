@@ -54,7 +54,8 @@ def test_a_source_says_what_it_is(kind, tmp_path):
 @pytest.mark.parametrize("streamed", ["rows", "columns"])
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array, sp.csc_array])
 def test_an_uncut_matrix_is_cut_into_blocks_of_bounded_size(form, streamed, monkeypatch):
-    monkeypatch.setattr("dnmf.sources.bounds.BLOCK_BYTES", 4000)
+    for size in ("BLOCK_BYTES", "NARROWEST_BYTES"):
+        monkeypatch.setattr(f"dnmf.sources.bounds.{size}", 4000)
     V = low_rank(30, 200, 3)
     source = open_matrix(form(V), streamed)
     np.testing.assert_array_equal(whole(source), V)
