@@ -13,7 +13,7 @@ from dnmf.sources.base import Axis
 # A matrix without chunks is read in blocks of about this size; one with chunks, by these.
 BLOCK_BYTES = 16 * 2**20
 # But written chunks, and blocks of a dense array in memory, have at least this many columns, unless these exceed this
-# many bytes: a block goes over the sums of all rows once, which takes as long as some ten of its columns.
+# many bytes: to add a block to the sums of all rows takes as long as about ten of its columns.
 NARROWEST, NARROWEST_BYTES = 32, 2**30
 SPARSE_BLOCK_COLUMNS = 16384
 # A matrix in memory is cut into at least `FINE` blocks, unless they are smaller than `FINE_BYTES`.
