@@ -131,7 +131,8 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
     panel, part = panel_columns(layout), rows * min(part_width(rows, layout.work_dtype), layout.widest) * size
     casts = max(BLOCK_BYTES, layout.read_bytes - layout.weights_bytes) if layout.sparse else 2 * rows * panel * size
     casts += load.copies * rows * layout.widest * size
-    product = load.worked * size // 8 if layout.sparse else 0  # of a panel, before it is added to the sums
+    # The product of listed entries, before it is added to the sums.
+    product = load.worked * size // 8 if layout.sparse or load.panels else 0
     at_once = "" if threads == 1 else f" on each of {threads} threads"
     return {
         "for the interpreter": RUNTIME_BYTES,
