@@ -19,7 +19,7 @@ from dnmf.conversion.buckets import Part, Parts, sort_entries
 from dnmf.conversion.compressors import compressors_for
 from dnmf.conversion.job import Job
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import slices
+from dnmf.kernels.blocks.tiles import slices
 from dnmf.sources.base import Axis, Source
 from dnmf.sources.blocks import as_dtype, read_block
 from dnmf.sources.formats.entry_list import Entries, Extent, read_through, warn_of_duplicates

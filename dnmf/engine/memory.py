@@ -19,6 +19,9 @@ RUNTIME_BYTES = 190 * 10**6
 # longer than to visit fewer columns.
 SMALL_GROUP_BYTES, LARGE_GROUP_BYTES = 32 * 2**20, 256 * 2**20
 FEW_GROUPS, MANY_GROUPS = 16, 64
+# With more rows than this, the threads share the sums of a task, and work on parts of its panels; a task has at least
+# this many columns, since a sum over the rows waits for every level of the tree.
+MANY_ROWS, TASK_COLUMNS = 2**16, 1024
 
 
 class Load(NamedTuple):
@@ -42,6 +45,8 @@ class Load(NamedTuple):
         Arrays of the size of a narrow panel that a task allocates: weights, lists of entries, and their products.
     copies
         Copies of a block that a task holds.
+    shares
+        Whether the threads can share the sums of a task.
     base, start
         The load without a sketch of V or singular vectors, and the purpose of what they add; None if there are none.
     lighter
@@ -58,6 +63,7 @@ class Load(NamedTuple):
     graphs: int = 0
     panels: int = 0
     copies: int = 0
+    shares: bool = False
     base: "Load | None" = None
     start: str = ""
     lighter: "tuple[str, Load] | None" = None
@@ -73,6 +79,10 @@ class Load(NamedTuple):
         sums, worked, held, kept = (math.ceil(size * rank / before) for size in self[:4])
         base = None if self.base is None else self.base.at_most(rank, before)
         return self._replace(sums=sums, worked=worked, held=held, kept=kept, base=base, lighter=None, again=None)
+
+    def shared(self, layout: Layout) -> bool:
+        """Return whether the threads share the sums of a task: where there are many rows."""
+        return self.shares and layout.shape[0] > MANY_ROWS
 
     def on(self, layout: Layout) -> "Load":
         """Return the load of the run on a matrix with another layout."""
@@ -90,11 +100,13 @@ class Load(NamedTuple):
         )
 
 
-def count_groups(layout: Layout) -> int:
-    """Return the number of tasks of a pass."""
+def count_groups(layout: Layout, shared: bool = False) -> int:
+    """Return the number of tasks of a pass; the threads may share the sums of each."""
     small, large = (math.ceil(layout.stored_bytes / size) for size in (SMALL_GROUP_BYTES, LARGE_GROUP_BYTES))
     groups = min(layout.blocks, max(FEW_GROUPS, min(MANY_GROUPS, small), large))
     rows, columns = layout.shape
+    if shared:
+        return min(groups, max(1, columns // TASK_COLUMNS))
     if layout.sparse or rows * LANES * layout.work_dtype.itemsize <= SMALL_GROUP_BYTES:
         return groups
     return min(groups, -(-columns // LANES))
@@ -111,8 +123,9 @@ def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load
 def memory_terms(layout: Layout, rank: int, threads: int, share: float, load: Load) -> dict[str, int]:
     """Return the terms of the peak memory of a run in bytes, by their purpose.
 
-    Each thread holds a block with arrays of its size, its part of H, and its sums; more sums wait in the tree. The
-    factor along the axis that is not cut is held whole, with the sums that update it.
+    Each thread holds a block with arrays of its size, its part of H, and its sums; more sums wait in the tree. Threads
+    that share the sums hold them once, and the block that is worked on and the one that is read. The factor along the
+    axis that is not cut is held whole, with the sums that update it.
     """
     terms = _terms(layout, rank, threads, share, load.base or load)
     if load.base is not None:
@@ -125,25 +138,28 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
     rows, columns = layout.shape
     size = layout.work_dtype.itemsize
     streamed, held = ("rows", "columns") if layout.transposed else ("columns", "rows")
-    groups = count_groups(layout)
-    threads = min(threads, groups)
-    waiting = min(groups, threads + math.ceil(math.log2(max(groups, 2))))
+    shared = load.shared(layout)
+    groups = count_groups(layout, shared)
+    tasks = 1 if shared else min(threads, groups)
+    levels = math.ceil(math.log2(groups)) if shared else math.ceil(math.log2(max(groups, 2)))
+    waiting = levels if shared else min(groups, tasks + levels)
+    reading = 2 if shared and layout.on_disk else tasks
     panel, part = panel_columns(layout), rows * min(part_width(rows, layout.work_dtype), layout.widest) * size
     casts = max(BLOCK_BYTES, layout.read_bytes - layout.weights_bytes) if layout.sparse else 2 * rows * panel * size
     casts += load.copies * rows * layout.widest * size
     # The product of listed entries, before it is added to the sums.
     product = load.worked * size // 8 if layout.sparse or load.panels else 0
-    at_once = "" if threads == 1 else f" on each of {threads} threads"
+    at_once = "" if tasks == 1 else f" on each of {tasks} threads"
     return {
         "for the interpreter": RUNTIME_BYTES,
         "for names and places of V": layout.held_bytes + layout.names.held_bytes,
-        f"for a block of {layout.widest} {streamed} of V{at_once}": threads
-        * (layout.read_bytes - layout.weights_bytes + casts),
-        f"for its weights{at_once}": threads * layout.weights_bytes,
-        f"for lists of its entries{at_once}": threads * load.panels * max(part, PART_BYTES if layout.sparse else 0),
-        f"for its part of the factor of the {streamed}{at_once}": threads
+        f"for a block of {layout.widest} {streamed} of V{at_once}": reading * (layout.read_bytes - layout.weights_bytes)
+        + tasks * casts,
+        f"for its weights{at_once}": tasks * layout.weights_bytes,
+        f"for lists of its entries{at_once}": tasks * load.panels * max(part, PART_BYTES if layout.sparse else 0),
+        f"for its part of the factor of the {streamed}{at_once}": tasks
         * (3 * load.worked * layout.widest * size + 6 * rank * panel * 8),
-        f"for sums over the {rows} {held}": (waiting * load.sums + threads * (4 + load.sums + product)) * rows * 8,
+        f"for sums over the {rows} {held}": (waiting * load.sums + tasks * (4 + load.sums + product)) * rows * 8,
         f"for the factor of the {rows} {held}, held whole": rows * load.kept * 8,
         "for the sketch of V": load.extra,
         "for graphs": load.graphs,

@@ -48,7 +48,9 @@ class Plan:
     blocks, block_columns, panel_columns
         Number of blocks, the width of the widest, and of the panels that are worked on at once.
     groups, threads
-        Number of tasks of a pass, and how many run at once.
+        Number of tasks of a pass, and of the threads that run one each.
+    shared
+        Whether the threads work on one task together, and share its sums: where the factor that is held has many rows.
     factor_in_memory
         Whether the long factor is held in memory, not on a disk.
     peak_bytes, limit_bytes
@@ -84,8 +86,19 @@ class Plan:
     terms: tuple[tuple[str, int], ...]
     reads: int = 1
     workers: int = 0
+    shared: bool = False
     less: str = ""
     advice: str = ""
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks that run at once, here or on each worker."""
+        return 1 if self.shared else self.threads
+
+    @property
+    def _at_once(self) -> str:
+        """Say how many tasks run at once, and on how many threads."""
+        return f"one at a time on {self.threads} threads" if self.shared else f"{self.threads} at once"
 
     def __str__(self) -> str:
         rows, columns = self.shape
@@ -98,7 +111,7 @@ class Plan:
                 f"matrix      {rows} × {columns}, {self.kind}",
                 f"blocks      {self.blocks} of up to {self.block_columns} {self.streamed}, "
                 f"in panels of {self.panel_columns}",
-                f"tasks       {self.groups} a pass, {self.threads} at once{where}",
+                f"tasks       {self.groups} a pass, {self._at_once}{where}",
                 f"memory      {amount(self.peak_bytes)} at most{where}, of {amount(self.limit_bytes)} allowed; "
                 f"the long factor {place}",
                 *(f"            {amount(size)} {purpose}" for purpose, size in self.terms),
@@ -133,8 +146,9 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int 
         blocks=layout.blocks,
         block_columns=layout.widest,
         panel_columns=panel_columns(layout),
-        groups=count_groups(layout),
+        groups=count_groups(layout, load.shared(layout)),
         threads=used,
+        shared=load.shared(layout),
         factor_in_memory=share > 0,
         peak_bytes=peak,
         limit_bytes=limit,

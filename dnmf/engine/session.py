@@ -90,7 +90,7 @@ class LocalSession:
 
     def engine(self, plan: Plan, on_block: Callable[[int], None] = lambda count: None) -> Engine:
         """Return an engine of threads."""
-        return ThreadEngine(self.source, plan.groups, plan.threads, on_block, self._cancel)
+        return ThreadEngine(self.source, plan.groups, plan.threads, on_block, self._cancel, plan.shared)
 
     def new_factor(self, plan: Plan, engine: Engine) -> Factor:
         """Return a factor in memory, or in a temporary folder that is deleted with it."""

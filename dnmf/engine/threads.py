@@ -1,7 +1,9 @@
 """One pass on Dask's threads, in this process."""
 
+import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from operator import itemgetter
 from typing import Any, cast
 
@@ -11,11 +13,13 @@ from dask._task_spec import Task, TaskRef
 from numpy.typing import NDArray
 
 from dnmf.engine.factor import Factor, WritableFactor
-from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
+from dnmf.engine.machine import parallel_map
+from dnmf.engine.passes import WHOLE, S, Scope, Work, add_in_turn, visit_block
 from dnmf.engine.plan import group_bounds
 from dnmf.errors import Interrupted
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block
+from dnmf.kernels.blocks.sums import absorbed
 from dnmf.kernels.floats import own_errors
 from dnmf.sources.base import Source
 from dnmf.sources.blocks import read_block
@@ -34,6 +38,8 @@ class ThreadEngine:
         Called with the bytes of every block that was visited, from any thread.
     cancelled
         Once this is set, a pass ends with `Interrupted` before the next block.
+    shared
+        Whether the threads work on one task together, in passes over V, and not on one each.
     """
 
     def __init__(
@@ -43,8 +49,9 @@ class ThreadEngine:
         threads: int,
         on_block: Callable[[int], None] = lambda count: None,
         cancelled: threading.Event | None = None,
+        shared: bool = False,
     ) -> None:
-        self.source, self.threads, self.on_block = source, threads, on_block
+        self.source, self.threads, self.on_block, self.shared = source, threads, on_block, shared
         self.groups = group_bounds(source.layout.blocks, groups)
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
@@ -75,7 +82,9 @@ class ThreadEngine:
         source = self.source if scope.reading else None
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
         common = (work, H, cast(WritableFactor | None, output), failure)
-        if len(groups) == 1:  # starting a thread would take as long as a small pass
+        if source is not None and self.shared:
+            total = add_in_turn(self._visit_together(groups, work, H, common[2], scope.known))
+        elif len(groups) == 1:  # starting a thread would take as long as a small pass
             total = self._visit_group(source, groups[0], *common)
         else:
             total = self._visit_groups(source, groups, common)
@@ -100,6 +109,35 @@ class ThreadEngine:
             # Dask does not wait for running tasks: let them end before their next block.
             common[-1].failed = True
             raise
+
+    @own_errors
+    def _visit_together(
+        self,
+        groups: Sequence[range],
+        work: Work[S],
+        H: Factor | None,
+        output: WritableFactor | None,
+        known: Mapping[int, Block],
+    ) -> Iterator[S]:
+        """Visit one group after another, with all threads on each panel, and yield their sums."""
+        layout = self.source.layout
+        unread = [block for group in groups for block in group if block not in known]
+        with parallel_map(self.threads) as each, ReadAhead(self.source, unread) as ahead:
+            scratch = Scratch(each)
+            for group in groups:
+                sums = work.zero()
+                for block in group:
+                    self._check()
+                    try:
+                        V = known[block] if block in known else ahead.take()
+                        new = work.visit(block, V, None if H is None else H.read(block), sums, scratch)
+                    except BadEntry as error:
+                        raise layout.place(block, error) from None
+                    if output is not None and new is not None:
+                        output.write(block, new)
+                    if block not in known:
+                        self.on_block(layout.block_bytes(block))
+                yield sums
 
     @own_errors
     def _visit_group(
@@ -135,6 +173,40 @@ class ThreadEngine:
         return sums
 
 
+class ReadAhead:
+    """Reads blocks in their order, each while the one before is worked on where V is on a disk."""
+
+    def __init__(self, source: Source, blocks: Sequence[int]) -> None:
+        self._source, self._blocks = source, iter(blocks)
+        self._pool = ThreadPoolExecutor(1) if source.layout.on_disk else None
+        self._scratches = itertools.cycle([Scratch(), Scratch()])
+        self._coming: Future[Block] | None = None
+
+    def __enter__(self) -> "ReadAhead":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def take(self) -> Block:
+        """Return the next block, valid until the one after the next is read."""
+        if self._pool is None:
+            return read_block(self._source, next(self._blocks), next(self._scratches))
+        coming = self._coming or self._submit()
+        assert coming is not None
+        V = coming.result()
+        self._coming = self._submit()
+        return V
+
+    def _submit(self) -> "Future[Block] | None":
+        """Begin to read the next block, if there is one."""
+        block = next(self._blocks, None)
+        if block is None or self._pool is None:
+            return None
+        return self._pool.submit(read_block, self._source, block, next(self._scratches))
+
+
 class PassFailure:
     """Failure state shared by the tasks of a pass.
 
@@ -153,4 +225,5 @@ def _sum_of(first: Task, second: Task) -> Task:
 
 @own_errors
 def _add(first: S, second: S) -> S:
-    return first.add(second)
+    total: S = absorbed(first, second)
+    return total

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import BadEntry, Block, slices
+from dnmf.kernels.blocks.panels import BadEntry, Block
+from dnmf.kernels.blocks.tiles import slices
 from dnmf.sources import Source
 from dnmf.sources.blocks import read_block
 from dnmf.sources.memory import as_columns

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.kernels.blocks.panels import slices
-from dnmf.kernels.blocks.tiles import Float, Vector, kernel
+from dnmf.kernels.blocks.tiles import Float, Vector, kernel, slices
 from dnmf.kernels.constraint import Constraint
 from dnmf.kernels.penalty import Penalty
 

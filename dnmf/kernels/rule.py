@@ -6,9 +6,9 @@ import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block, slices
+from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, MapFunction
+from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.penalty import Penalty
 
 # The names that a rule is written with: docs/extending.md.

@@ -55,9 +55,12 @@ def extrapolate(new: Float, old: Float, step: float, least: float, scaled: bool)
         Whether to scale the columns of `old` to the lengths of those of `new` first. Without penalties, H compensates
         for the scale of a column.
     """
-    wide, before = new.astype(np.float64), old.astype(np.float64)
+    wide, beyond = new.astype(np.float64, copy=False), old.astype(np.float64)
     if scaled:
-        lengths, goal = (np.sqrt(np.einsum("ik,ik->k", X, X)) for X in (before, wide))
-        before *= np.divide(goal, lengths, out=np.ones_like(goal), where=lengths > 0)
-    beyond = np.maximum(wide + step * (wide - before), least * wide)
+        lengths, goal = (np.sqrt(np.einsum("ik,ik->k", X, X)) for X in (beyond, wide))
+        beyond *= np.divide(goal, lengths, out=np.ones_like(goal), where=lengths > 0)
+    np.subtract(wide, beyond, out=beyond)
+    beyond *= step
+    beyond += wide
+    np.maximum(beyond, least * wide if least else 0, out=beyond)
     return np.ascontiguousarray(beyond, dtype=new.dtype)

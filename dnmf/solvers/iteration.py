@@ -104,7 +104,8 @@ def iterate(context: PassContext, state: State, method: Method) -> Iterator[Stat
     """Yield the state after every pass, without end. Each pass reads V once; the first one validates the blocks."""
     while True:
         with single_threaded_products():
-            previous, state = state, method(context, state)
+            previous = state
+            state = method(context, previous)
         for before, now in ((previous.H, state.H), (previous.carry.H_trial, state.carry.H_trial)):
             if before is not None and before is not now:
                 before.drop()
@@ -143,9 +144,8 @@ def after_plain(context: PassContext, state: State, stats: Stats, H: Factor) -> 
 
 def after_extrapolated(context: PassContext, state: State, stats: Stats, H: Factor) -> State:
     """Return the state after a pass from a point beyond W, with the next such point."""
-    rule = context.rule
+    rule, norms = context.rule, tuple(stats.norms)
     step = context.finish(state.point, stats)
-    norms = tuple(stats.norms)
     if not state.accepts(step):
         return state.rejected(norms, "extrapolated")
     momentum = state.carry.momentum if state.carry.W_trial is None else state.carry.momentum.grown()

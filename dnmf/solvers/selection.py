@@ -206,6 +206,7 @@ def _load(settings: Settings, rule: Rule, layout: Layout, init: str, sketching: 
     """Return the memory that a run needs besides V."""
     rank = settings.rank
     load = Load.plain(rank, sums_per_row(rule, rank), listed_panels(rule))
+    load = load._replace(shares=isinstance(rule, Quadratic) and settings.solver != "minibatch")
     if isinstance(rule, Divergence):  # the W that was evaluated, and the one after the step
         load = load._replace(kept=load.kept + rank)
     if settings.n_runs > 1 and not (isinstance(rule, Quadratic) and init == "sketch"):  # not chosen on the surrogate

@@ -18,6 +18,7 @@ from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, s
 import dnmf
 import dnmf.engine.cluster.engine
 import dnmf.engine.cluster.worker_group
+import dnmf.engine.memory
 import dnmf.run.home
 import dnmf.solvers.iteration
 import dnmf.solvers.sketch.basis
@@ -25,6 +26,7 @@ from dnmf.engine import ThreadEngine
 from dnmf.engine.cluster.distributed_factor import DistributedFactor
 from dnmf.engine.cluster.engine import ClusterEngine
 from dnmf.engine.cluster.workers import Workers
+from dnmf.engine.memory import MANY_ROWS
 from dnmf.errors import BudgetError, ClusterError, ClusterWarning, DataError, Interrupted, ReadError, SettingsError
 from dnmf.kernels.blocks.panels import BadEntry
 from dnmf.sources import open_matrix
@@ -89,6 +91,16 @@ def engine(client, blocks, groups, **options):
 def test_the_same_bits_as_on_threads(name, client, tmp_path):
     given = SOURCES[name](tmp_path)
     options = {"rank": 3, "max_passes": 5, "tol": 0}
+    assert_same_bits(
+        dnmf.factorize(given, client=client, **options), dnmf.factorize(given, client="threads", **options)
+    )
+
+
+def test_the_same_bits_where_the_threads_share_the_sums_of_many_rows(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(dnmf.engine.memory, "TASK_COLUMNS", 16)
+    many = matrix(MANY_ROWS + 300, 48)
+    given, options = stored(tmp_path / "V.zarr", many, (len(many), 8)), {"rank": 3, "max_passes": 3, "tol": 0}
+    assert dnmf.plan(given, 3, client=client).shared
     assert_same_bits(
         dnmf.factorize(given, client=client, **options), dnmf.factorize(given, client="threads", **options)
     )

@@ -45,13 +45,15 @@ class ClusterEngine:
     source
         The matrix to read.
     groups, threads
-        Number of tasks of a pass, and how many a worker has memory for at once.
+        Number of tasks of a pass, and the threads of a worker that run one each.
     need
         Memory in bytes that a worker needs for one task, for the error if it has too little.
     workers
         Workers that run the tasks. Once they are `cancelled`, a pass ends with `Interrupted`.
     on_block
         Called with the bytes of every group that was visited.
+    shared
+        Whether the threads work on one task together instead.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class ClusterEngine:
         need: int,
         workers: Workers,
         on_block: Callable[[int], None] = lambda count: None,
+        shared: bool = False,
     ) -> None:
         self.source, self.workers, self.client = source, workers, workers.client
-        self.threads, self.need = threads, need
+        self.tasks, self.need = 1 if shared else threads, need
+        self._within = threads if shared else 1
         self.on_block, self.groups = on_block, group_bounds(source.layout.blocks, groups)
         self._parts: list[tuple[Future, Sequence[Any]]] = []
 
@@ -126,7 +130,9 @@ class ClusterEngine:
             self.workers.check()
             self._send_matrix()
             parts = [task_input(self.workers, self.groups, part) for part in stacked_factors(H)]
-            packed = tasks.pack(tasks.Job(work, [(part.H, part.make) for part in parts], self.threads, scope.reading))
+            packed = tasks.pack(
+                tasks.Job(work, [(part.H, part.make) for part in parts], self.tasks, self._within, scope.reading)
+            )
             with dask.config.set(SENDING):
                 job = self.client.submit(tasks.hold, packed, pure=False)
 

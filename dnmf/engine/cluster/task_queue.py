@@ -29,7 +29,7 @@ class PassEngine(Protocol):
     workers: Workers
     client: Client
     groups: list[range]
-    threads: int
+    tasks: int
     on_block: Callable[[int], None]
 
     def explain(self, index: int, error: KilledWorker) -> ClusterError:
@@ -87,7 +87,7 @@ class TaskQueue:
 
     def _limit(self) -> int:
         """Return how many tasks may be in flight."""
-        return max(1, AHEAD * self.engine.workers.slots(self.engine.threads))
+        return max(1, AHEAD * self.engine.workers.slots(self.engine.tasks))
 
     def _submit(self, indices: Sequence[int]) -> None:
         """Submit the tasks of some groups by one message to the scheduler, in half the time of a message for each."""

@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 import dnmf.kernels.registry  # noqa: F401 - loads all libraries whose threads are limited
 from dnmf.engine.factor import Factor
-from dnmf.engine.machine import multiplier, usable_memory
+from dnmf.engine.machine import multiplier, parallel_map, usable_memory
 from dnmf.engine.passes import BadBlock, Work, add_up, visit_block
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry
@@ -40,14 +40,15 @@ class Job:
     H
         For each of the stacked factors: the factor, if every worker can read it, and a function that computes a block
         of it from the one that the task is given, or None.
-    threads
-        Number of tasks that a worker has memory for at once.
+    tasks, threads
+        Number of tasks that a worker has memory for at once, and of the threads that work on each.
     reading
         Whether V is read.
     """
 
     work: Work[Any]
     H: Sequence[tuple[Factor | None, Callable[[int, Float], Float] | None]]
+    tasks: int
     threads: int
     reading: bool
 
@@ -100,7 +101,7 @@ def visit_group(
     scratch: Scratch = _local.__dict__.setdefault("scratch", Scratch())
     sums = job.work.zero()
     kept: list[Float | None] = []
-    with gate(job.threads):
+    with gate(job.tasks), parallel_map(job.threads) as scratch.each:
         for index, block in enumerate(group):
             h = job.block(block, [None if blocks is None else blocks[index] for blocks in given])
             try:

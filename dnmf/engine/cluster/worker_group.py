@@ -94,7 +94,7 @@ class WorkerGroup:
     def engine(self, plan: Plan, on_block: Callable[[int], None] = lambda count: None) -> ClusterEngine:
         """Return an engine of the workers."""
         need = make_plan(self.source.layout, plan.rank, 2**62, 1, plan.workers).peak_bytes
-        return ClusterEngine(self.source, plan.groups, plan.threads, need, self.workers, on_block)
+        return ClusterEngine(self.source, plan.groups, plan.threads, need, self.workers, on_block, plan.shared)
 
     def new_factor(self, plan: Plan, engine: Engine) -> Factor:
         """Return a factor on the workers."""

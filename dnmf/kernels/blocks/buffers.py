@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.kernels.blocks.tiles import MapFunction
+
 
 class Scratch:
     """Named buffers of one thread; each grows to the largest size requested.
+
+    `each` maps a function over parts of a panel, on the threads that share the sums of a pass.
 
     >>> scratch = Scratch()
     >>> first = scratch.array("panel", (3, 4), np.dtype("float32"))
@@ -16,11 +20,17 @@ class Scratch:
     True
     """
 
-    __slots__ = ("_beside", "_buffers")
+    __slots__ = ("_beside", "_buffers", "each")
 
-    def __init__(self) -> None:
+    def __init__(self, each: MapFunction = map) -> None:
+        self.each = each
         self._buffers: dict[str, NDArray[np.uint8]] = {}
         self._beside: Scratch | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether several threads work on each panel."""
+        return self.each is not map
 
     def beside(self) -> "Scratch":
         """Return a second set of buffers of the same thread, for data that are read along with a block."""

@@ -18,9 +18,9 @@ import scipy.sparse
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
-from dnmf.kernels.blocks.panels import Block, Panel, check_panels, panel_width, panels, part_width, slices
+from dnmf.kernels.blocks.panels import Block, Panel, check_panels, panel_width, panels, part_width
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.tiles import kernel
+from dnmf.kernels.blocks.tiles import kernel, slices
 from dnmf.kernels.scale import limits
 from dnmf.settings import Missing
 

@@ -15,7 +15,7 @@ from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.tiles import LANES
+from dnmf.kernels.blocks.tiles import LANES, slices
 from dnmf.kernels.scale import limits
 
 # ‖V‖² of a block that is not 0, where its squares are 0 in float64.
@@ -87,16 +87,6 @@ def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = F
             np.copyto(room, part, casting="unsafe")
             part = room
         yield columns, DensePanel.unweighted(part)
-
-
-def slices(width: int, step: int) -> Iterator[slice]:
-    """Cut 0 … width into slices of `step`.
-
-    >>> list(slices(5, 2))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    for start in range(0, width, step):
-        yield slice(start, min(start + step, width))
 
 
 def stored_slices(starts: NDArray[Any], step: int, entries: int | None) -> Iterator[slice]:

@@ -3,26 +3,39 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.tiles import LANES, Float, kernel
+from dnmf.kernels.blocks.buffers import Scratch, aligned
+from dnmf.kernels.blocks.tiles import LANES, Float, kernel, slices
 
 # Rows of a product that is added to others at once, so that it stays in the cache.
 OUTER_ROWS = 4096
+# Rows of a part of a panel, as the threads that share the sums of a pass work on: the order of its sums depends on the
+# rows alone.
+SHARED_ROWS = 2**16
 
 
 def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
     """Return WᵀV (r, p) of V (m, p) and W (m, r), valid until the next call."""
-    return np.matmul(W.T, V, out=scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype))
+    out = scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype)
+    if len(V) <= SHARED_ROWS:
+        return np.matmul(W.T, V, out=out)
+    out[...] = 0
+    for product in scratch.each(lambda rows: W[rows].T @ V[rows], slices(len(V), SHARED_ROWS)):
+        out += product
+    return out
 
 
 def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> None:
     """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64."""
     scaled, scale = scaled_down(H, scratch)
-    for start in range(0, len(V), OUTER_ROWS):
-        rows = slice(start, start + OUTER_ROWS)
-        part = scratch.array("outer", total[rows].shape, H.dtype)
-        np.matmul(V[rows], scaled.T, out=part)
-        add_scaled(part, scale, total[rows])
+
+    def add(rows: slice) -> None:
+        room = aligned(OUTER_ROWS * len(H) * H.itemsize).view(H.dtype).reshape(OUTER_ROWS, len(H))
+        for own in slices(rows.stop, OUTER_ROWS, rows.start):
+            part = room[: own.stop - own.start]
+            np.matmul(V[own], scaled.T, out=part)
+            add_scaled(part, scale, total[own])
+
+    list(scratch.each(add, slices(len(V), SHARED_ROWS)))
 
 
 def scaled_down(H: Float, scratch: Scratch) -> tuple[Float, float]:

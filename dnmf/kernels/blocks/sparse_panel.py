@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.products import add_scaled, scaled_down, scan_squares, weighted_squares
+from dnmf.kernels.blocks.products import SHARED_ROWS, add_scaled, scaled_down, scan_squares, weighted_squares
 from dnmf.kernels.blocks.simd import add_to_rows
-from dnmf.kernels.blocks.tiles import Float, Vector, kernel
+from dnmf.kernels.blocks.tiles import Float, Vector, kernel, slices
 
 # Entries for every row from which on float32 products are added up in float32, and their sums in float64.
 SUMMED_ENTRIES = 8
+# Columns of a part of a panel.
+SHARED_COLUMNS = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -55,20 +57,30 @@ class SparsePanel:
     def cross(self, W: Float, scratch: Scratch) -> Float:
         """Return WᵀV (r, p) for W (m, r), without the weights, valid until the next call."""
         out = scratch.array("cross", (W.shape[1], self.shape[1]), W.dtype)
-        _gather(self.starts, self.rows, self.values, W, out)
+
+        def gather(columns: slice) -> None:
+            starts = self.starts[columns.start : columns.stop + 1]
+            _gather(starts, self.rows, self.values, W, out[:, columns])
+
+        list(scratch.each(gather, slices(self.shape[1], SHARED_COLUMNS if scratch.shared else max(self.shape[1], 1))))
         return out
 
     def add_outer(self, H: Float, total: Float, scratch: Scratch) -> None:
         """Add VHᵀ for H (r, p), without the weights, to `total` (m, r), in float64."""
         entries = self.starts, self.rows, self.values
+        parts = slices(self.height, SHARED_ROWS if scratch.shared else self.height)
         if H.dtype == total.dtype or len(self.rows) < SUMMED_ENTRIES * self.height:
-            _scatter(*entries, H, total)
+            list(scratch.each(lambda rows: _scatter(*entries, H, total, rows.start, rows.stop), parts))
             return
         scaled, scale = scaled_down(H, scratch)
-        part = scratch.array("outer", total.shape, H.dtype)
-        part[...] = 0
-        _scatter(*entries, scaled, part)
-        add_scaled(part, scale, total)
+        room = scratch.array("outer", total.shape, H.dtype)
+
+        def add(rows: slice) -> None:
+            room[rows] = 0
+            _scatter(*entries, scaled, room, rows.start, rows.stop)
+            add_scaled(room[rows], scale, total[rows])
+
+        list(scratch.each(add, parts))
 
     def weighted(self, scratch: Scratch) -> Self:
         """Return the panel of m ∘ V, valid until the next call."""
@@ -145,13 +157,16 @@ def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _scatter(starts, rows, values, H, total):  # type: ignore[no-untyped-def]
-    """Add VHᵀ to `total` (m, r), in its precision."""
+def _scatter(starts, rows, values, H, total, low, high):  # type: ignore[no-untyped-def]
+    """Add some rows of VHᵀ to those of `total` (m, r), in its precision."""
     h = np.empty(H.shape[0], H.dtype)
     for column in range(len(starts) - 1):
         for k in range(len(h)):
             h[k] = H[k, column]
         own = slice(starts[column], starts[column + 1])
+        if low > 0 or high < total.shape[0]:
+            first = np.searchsorted(rows[own], low)
+            own = slice(own.start + first, own.start + np.searchsorted(rows[own], high))
         add_to_rows(values[own], h, rows[own], total)
 
 

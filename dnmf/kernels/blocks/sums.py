@@ -21,10 +21,24 @@ class Summable:
         names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
         return type(self)(**{name: total(getattr(self, name), getattr(other, name)) for name in names})
 
+    def absorb(self, other: Self) -> Self:
+        """Add the next sums to these, in their memory, and return these."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            setattr(self, field.name, absorbed(getattr(self, field.name), getattr(other, field.name)))
+        return self
+
 
 def total(one: Any, two: Any) -> Any:
     """Return the sum of two numbers, arrays, lists or objects with an `add` method."""
     return one.add(two) if hasattr(one, "add") else one + two
+
+
+def absorbed(one: Any, two: Any) -> Any:
+    """Return the same sum in the memory of the first, where it is an array or has such arrays."""
+    if isinstance(one, np.ndarray):
+        one += two
+        return one
+    return one.absorb(two) if hasattr(one, "absorb") else total(one, two)
 
 
 @dataclasses.dataclass(slots=True)
@@ -36,6 +50,11 @@ class TupleSums:
     def add(self, other: Self) -> Self:
         """Return the total of these sums and the next ones."""
         return type(self)([total(one, two) for one, two in zip(self.parts, other.parts, strict=True)])
+
+    def absorb(self, other: Self) -> Self:
+        """Add the next sums to these, in their memory, and return these."""
+        self.parts = [absorbed(one, two) for one, two in zip(self.parts, other.parts, strict=True)]
+        return self
 
 
 @dataclasses.dataclass(slots=True)

@@ -5,7 +5,7 @@ known at compilation, and becomes vector instructions. The arithmetic of a colum
 its result does not depend on its neighbours.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,16 @@ def reordered(function: Callable[..., Any]) -> Callable[..., Any]:
     The order depends only on the lengths and the processor, so the bits are the same every time.
     """
     return compiled(function, {"contract", "nsz", "reassoc"})
+
+
+def slices(stop: int, step: int, start: int = 0) -> Iterator[slice]:
+    """Cut start … stop into slices of `step`.
+
+    >>> list(slices(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    for first in range(start, stop, step):
+        yield slice(first, min(first + step, stop))
 
 
 @kernel

@@ -15,11 +15,11 @@ import numpy as np
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block, slices
+from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.products import add_outer_product, product_like, scale_columns
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, MapFunction
+from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.divergence.beta import majorise
 from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns

@@ -10,10 +10,10 @@ import scipy.sparse
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block, panels, slices
+from dnmf.kernels.blocks.panels import Block, panels
 from dnmf.kernels.blocks.products import scale_columns
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, MapFunction
+from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot

@@ -12,11 +12,11 @@ import numpy as np
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block, Panel, slices
+from dnmf.kernels.blocks.panels import Block, Panel
 from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, MapFunction, kernel
+from dnmf.kernels.blocks.tiles import Float, MapFunction, kernel, slices
 from dnmf.kernels.optimality import promised_share
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows

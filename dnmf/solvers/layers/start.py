@@ -34,7 +34,7 @@ def fits_layers(layout: Layout, ranks: Sequence[int]) -> bool:
 
 def layered_load(settings: Settings, layout: Layout, sketching: bool) -> Load:
     """Return the load of a run on all layers."""
-    load, first = Load.plain(settings.width), settings.layers[0]
+    load, first = Load.plain(settings.width)._replace(shares=True), settings.layers[0]
     if not sketching:
         return load
     found = sketch_load(load, first, layout)

@@ -10,10 +10,10 @@ from dnmf.engine import H_ALONE, Engine, MapFunction
 from dnmf.engine.factor import ArrayFactor, Factor, StackedFactor
 from dnmf.engine.passes import add_up
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.panels import Block, slices
+from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.products import cross_product, power_of_two
 from dnmf.kernels.blocks.sums import Summable
-from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.blocks.tiles import Float, Vector, slices
 from dnmf.kernels.constraint import FREE
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free

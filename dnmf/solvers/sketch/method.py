@@ -73,16 +73,16 @@ def pays(layout: Layout, rank: int) -> bool:
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
     """Return the load of a run that makes sketches.
 
-    The long factors are [H; R] of a pass, H before and after it, and two H of the surrogate. The driver holds the basis
-    and the arrays it is computed from, the left factor of the surrogate, the sample with the arrays of all starts, and
-    the pilot columns of V.
+    The long factors are [H; R] of a pass, H before and after it, and two H of the surrogate. The driver holds the
+    basis, the left factor of the surrogate and the directions of the last one in the working dtype, the sample with the
+    arrays of all starts, and the pilot columns of V.
     """
     sample = 4 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
     return load._replace(
         sums=max(load.sums, WIDTH * rank),
         worked=LARGEST * rank,
         held=(LARGEST + 4) * rank,
-        kept=load.kept + 4 * LARGEST * rank,
+        kept=load.kept + 2 * layout.work_dtype.itemsize * rank,
         extra=sample + pilot_bytes(layout),
         base=load,
         start="for the sketch of V and factors of its size",
@@ -166,9 +166,9 @@ def corrected(context: PassContext, state: State) -> State:
     assert isinstance(context.rule, Quadratic)
     layout = context.layout
     stride = stride_of(layout)
-    Q = orthonormal(np.hstack([state.point, state.carry.sketch_directions]).astype(np.float64))
+    Q = orthonormal(np.hstack([state.point, state.carry.sketch_directions], dtype=np.float64)).astype(layout.work_dtype)
     both = context.new_factor(rank + Q.shape[1])
-    work = Correct(Update.of(context, state), np.ascontiguousarray(Q, layout.work_dtype), stride)
+    work = Correct(Update.of(context, state), Q, stride)
     sums: CorrectSums = context.engine.one_pass(work, context.input(state), both)
     H = context.new_factor(rank)
     context.engine.one_pass(MapBlocks(Rows(0, rank)), both, H, H_ALONE)
@@ -202,7 +202,7 @@ def _trial(
     """
     assert isinstance(context.rule, Quadratic)
     layout, norm = context.layout, sum(sums.stats.norms)
-    left = np.hstack([change, Q]).astype(layout.work_dtype)
+    left = np.hstack([change, Q], dtype=layout.work_dtype, casting="same_kind")
     beyond = left_over(left_over(norm, change, sums.stats.gram), Q, sums.gram)  # the two are orthogonal
     S = np.concatenate(sums.sample, axis=1)
     effort = FULL_EFFORT if context.settings is None else Effort.of_correction(layout, context.settings)

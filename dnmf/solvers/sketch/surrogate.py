@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dnmf.engine import MapFunction
-from dnmf.kernels.blocks.panels import slices
 from dnmf.kernels.blocks.products import add_gram, power_of_two
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
 from dnmf.solvers.coupling import Coupled
