@@ -22,6 +22,8 @@ FEW_GROUPS, MANY_GROUPS = 16, 64
 # With more rows than this, the threads share the sums of a task, and work on parts of its panels; a task has at least
 # this many columns, since a sum over the rows waits for every level of the tree.
 MANY_ROWS, TASK_COLUMNS = 2**16, 1024
+# Blocks that are read ahead of the one that the threads share, at most.
+READERS = 4
 
 
 class Load(NamedTuple):
@@ -112,6 +114,11 @@ def count_groups(layout: Layout, shared: bool = False) -> int:
     return min(groups, -(-columns // LANES))
 
 
+def readers_of(layout: Layout, threads: int) -> int:
+    """Return the number of blocks that are read ahead of the one that the threads share."""
+    return min(threads, READERS) if layout.on_disk else 0
+
+
 def peak_bytes(layout: Layout, rank: int, threads: int, share: float, load: Load | None = None) -> int:
     """Return the peak memory of a run in bytes, without that of a matrix that was given in memory.
 
@@ -124,7 +131,7 @@ def memory_terms(layout: Layout, rank: int, threads: int, share: float, load: Lo
     """Return the terms of the peak memory of a run in bytes, by their purpose.
 
     Each thread holds a block with arrays of its size, its part of H, and its sums; more sums wait in the tree. Threads
-    that share the sums hold them once, and the block that is worked on and the one that is read. The factor along the
+    that share the sums hold them once, and the block that is worked on and those that are read. The factor along the
     axis that is not cut is held whole, with the sums that update it.
     """
     terms = _terms(layout, rank, threads, share, load.base or load)
@@ -141,9 +148,9 @@ def _terms(layout: Layout, rank: int, threads: int, share: float, load: Load) ->
     shared = load.shared(layout)
     groups = count_groups(layout, shared)
     tasks = 1 if shared else min(threads, groups)
-    levels = math.ceil(math.log2(groups)) if shared else math.ceil(math.log2(max(groups, 2)))
+    levels = math.ceil(math.log2(max(groups, 1 if shared else 2)))
     waiting = levels if shared else min(groups, tasks + levels)
-    reading = 2 if shared and layout.on_disk else tasks
+    reading = 1 + readers_of(layout, threads) if shared else tasks
     panel, part = panel_columns(layout), rows * min(part_width(rows, layout.work_dtype), layout.widest) * size
     casts = max(BLOCK_BYTES, layout.read_bytes - layout.weights_bytes) if layout.sparse else 2 * rows * panel * size
     casts += load.copies * rows * layout.widest * size

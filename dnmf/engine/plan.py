@@ -91,11 +91,6 @@ class Plan:
     advice: str = ""
 
     @property
-    def tasks(self) -> int:
-        """Number of tasks that run at once, here or on each worker."""
-        return 1 if self.shared else self.threads
-
-    @property
     def _at_once(self) -> str:
         """Say how many tasks run at once, and on how many threads."""
         return f"one at a time on {self.threads} threads" if self.shared else f"{self.threads} at once"

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import itemgetter
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from dnmf.engine.factor import Factor, WritableFactor
 from dnmf.engine.machine import parallel_map
+from dnmf.engine.memory import readers_of
 from dnmf.engine.passes import WHOLE, S, Scope, Work, add_in_turn, visit_block
 from dnmf.engine.plan import group_bounds
 from dnmf.errors import Interrupted
@@ -83,7 +85,7 @@ class ThreadEngine:
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
         common = (work, H, cast(WritableFactor | None, output), failure)
         if source is not None and self.shared:
-            total = add_in_turn(self._visit_together(groups, work, H, common[2], scope.known))
+            total = own_errors(add_in_turn)(self._visit_together(groups, work, H, common[2], scope.known))
         elif len(groups) == 1:  # starting a thread would take as long as a small pass
             total = self._visit_group(source, groups[0], *common)
         else:
@@ -122,7 +124,10 @@ class ThreadEngine:
         """Visit one group after another, with all threads on each panel, and yield their sums."""
         layout = self.source.layout
         unread = [block for group in groups for block in group if block not in known]
-        with parallel_map(self.threads) as each, ReadAhead(self.source, unread) as ahead:
+        with (
+            parallel_map(self.threads) as each,
+            ReadAhead(self.source, unread, readers_of(layout, self.threads)) as ahead,
+        ):
             scratch = Scratch(each)
             for group in groups:
                 sums = work.zero()
@@ -174,13 +179,21 @@ class ThreadEngine:
 
 
 class ReadAhead:
-    """Reads blocks in their order, each while the one before is worked on where V is on a disk."""
+    """Reads blocks in their order, some of them while the one before is worked on.
 
-    def __init__(self, source: Source, blocks: Sequence[int]) -> None:
+    Parameters
+    ----------
+    source, blocks
+        The matrix, and the blocks to read.
+    readers
+        Number of blocks that are read at once; with 0, each is read when it is taken.
+    """
+
+    def __init__(self, source: Source, blocks: Sequence[int], readers: int) -> None:
         self._source, self._blocks = source, iter(blocks)
-        self._pool = ThreadPoolExecutor(1) if source.layout.on_disk else None
-        self._scratches = itertools.cycle([Scratch(), Scratch()])
-        self._coming: Future[Block] | None = None
+        self._pool = ThreadPoolExecutor(readers) if readers else None
+        self._scratches = itertools.cycle([Scratch() for _ in range(readers + 1)])
+        self._coming = deque(itertools.islice(self._begun(), readers))
 
     def __enter__(self) -> "ReadAhead":
         return self
@@ -190,21 +203,18 @@ class ReadAhead:
             self._pool.shutdown(cancel_futures=True)
 
     def take(self) -> Block:
-        """Return the next block, valid until the one after the next is read."""
+        """Return the next block, valid until the one after it is taken."""
         if self._pool is None:
             return read_block(self._source, next(self._blocks), next(self._scratches))
-        coming = self._coming or self._submit()
-        assert coming is not None
-        V = coming.result()
-        self._coming = self._submit()
+        V = self._coming.popleft().result()
+        self._coming.extend(itertools.islice(self._begun(), 1))
         return V
 
-    def _submit(self) -> "Future[Block] | None":
-        """Begin to read the next block, if there is one."""
-        block = next(self._blocks, None)
-        if block is None or self._pool is None:
-            return None
-        return self._pool.submit(read_block, self._source, block, next(self._scratches))
+    def _begun(self) -> "Iterator[Future[Block]]":
+        """Begin to read block after block."""
+        for block, scratch in zip(self._blocks, self._scratches, strict=False):
+            assert self._pool is not None
+            yield self._pool.submit(read_block, self._source, block, scratch)
 
 
 class PassFailure:
