@@ -158,7 +158,7 @@ def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tupl
         return entry_bounds(starts, entry_bytes)
     least = min(max(ENTRIES_OF_ROW * rows * entry_bytes, SPARSE_BYTES), FINE_BYTES)
     size = min(max(total * entry_bytes // FINE, least), BLOCK_BYTES - widest)
-    count = -(-total * entry_bytes // size)
+    count = 1 << (-(-total * entry_bytes // size) - 1).bit_length()  # so that 2 or 4 threads have equal shares
     ends = [total * (block + 1) // count for block in range(count)]
     cuts = np.searchsorted(starts, np.array(ends, starts.dtype), side="right") - 1
     edges = sorted({0, *cuts.tolist(), last})

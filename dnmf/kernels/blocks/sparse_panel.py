@@ -12,7 +12,7 @@ from dnmf.kernels.blocks.simd import add_to_rows, weighted_rows
 from dnmf.kernels.blocks.tiles import Float, Vector, kernel
 
 # Entries for every row from which on float32 products are added up in float32, and their sums in float64.
-SUMMED_ENTRIES = 8
+SUMMED_ENTRIES = 4
 # Columns of a factor that are transposed at once.
 LINE = 16
 
