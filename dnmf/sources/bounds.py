@@ -146,6 +146,7 @@ def fine_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]
 def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tuple[int, ...]:
     """Cut the columns of a sparse matrix in memory into blocks of as many entries each, of a bounded width.
 
+    Their number is a power of two, so that two or four threads have equal shares, unless the width bounds them.
     A pass over a sparse block takes longer than over a dense one of its size, so the blocks are smaller. But every task
     has sums for the rows of V, some of them for every pair of components, which must cost less than its entries.
 
@@ -158,7 +159,7 @@ def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tupl
         return entry_bounds(starts, entry_bytes)
     least = min(max(ENTRIES_OF_ROW * rows * entry_bytes, SPARSE_BYTES), FINE_BYTES)
     size = min(max(total * entry_bytes // FINE, least), BLOCK_BYTES - widest)
-    count = 1 << (-(-total * entry_bytes // size) - 1).bit_length()  # so that 2 or 4 threads have equal shares
+    count = 1 << (-(-total * entry_bytes // size) - 1).bit_length()
     ends = [total * (block + 1) // count for block in range(count)]
     cuts = np.searchsorted(starts, np.array(ends, starts.dtype), side="right") - 1
     edges = sorted({0, *cuts.tolist(), last})

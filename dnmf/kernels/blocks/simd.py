@@ -54,37 +54,33 @@ def weighted_rows(context, q, W, rows, out):  # type: ignore[no-untyped-def]
     def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
         share, w, number, y = _arrays(target, builder, signature, values)
 
-        def add_up(places: list[Any], lanes: int) -> None:
-            """Add up even and odd entries apart if registers suffice: a sum need not wait for the one before."""
-            zero = ir.Constant(_vector(w, lanes), None)
-            sums = [[cgutils.alloca_once_value(builder, zero) for _ in places] for _ in range(2)]
-            sums[1] = sums[1] if 2 * len(places) <= SUMS else sums[0]
-            for total in sums[0] + sums[1]:
-                builder.store(zero, total)
+        def entry(e: Any) -> tuple[Any, Any]:
+            return share.item(e), builder.mul(number.item(e), y.size)
 
-            def add(entry: Any, totals: list[Any]) -> None:
-                start = builder.mul(number.item(entry), y.size)
-                scale = _splat(builder, share.item(entry), lanes)
-                for place, total in zip(places, totals, strict=True):
-                    product = builder.fmul(scale, w.load(builder.add(start, place), lanes), flags=FAST)
-                    builder.store(builder.fadd(product, builder.load(total), flags=FAST), total)
-
-            even = builder.and_(number.size, ir.Constant(INDEX, -2))
-            with cgutils.for_range_slice(builder, ir.Constant(INDEX, 0), even, ir.Constant(INDEX, 2), INDEX) as (e, _):
-                add(e, sums[0])
-                add(builder.add(e, ir.Constant(INDEX, 1)), sums[1])
-            with builder.if_then(builder.icmp_unsigned("!=", even, number.size)):
-                add(even, sums[0])
-            for place, one, other in zip(places, *sums, strict=True):
-                total = builder.load(one)
-                if other is not one:
-                    total = builder.fadd(total, builder.load(other), flags=FAST)
-                y.store(total, place, lanes)
-
-        _each_part(builder, y.size, w.lanes, add_up)
+        _add_weighted(builder, number.size, entry, w, y)
         return target.get_dummy_value()
 
     return _signature(q, W, rows, out), emit
+
+
+@intrinsic
+def row_of_squares(context, scaled, W, count, out):  # type: ignore[no-untyped-def]
+    """Set `out` (k + 1,) to Σ scaled[e, k] W[e, : k + 1] over the first rows e: a row of a lower triangle."""
+
+    def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = types.void(*(signature.args[place] for place in (0, 1, 3)))
+        share, w, y = _arrays(target, builder, arrays, (values[0], values[1], values[3]))
+        last = builder.sub(y.size, ir.Constant(INDEX, 1))
+
+        def entry(e: Any) -> tuple[Any, Any]:
+            start = builder.mul(e, w.size)
+            return share.item(builder.add(start, last)), start
+
+        _add_weighted(builder, values[2], entry, w, y)
+        return target.get_dummy_value()
+
+    _signature(scaled, W, out)
+    return types.void(scaled, W, types.int64, out), emit
 
 
 @intrinsic
@@ -175,6 +171,39 @@ def _signature(*arrays: Any) -> Any:
 def _halves() -> list[int]:
     """Return LANES, its half, … 1."""
     return [LANES >> power for power in range(LANES.bit_length())]
+
+
+def _add_weighted(builder: Any, count: Any, entry: Callable[[Any], tuple[Any, Any]], w: _Array, y: _Array) -> None:
+    """Emit the weighted sum of rows of W, given the weight and the first number of the row of an entry."""
+
+    def add_up(places: list[Any], lanes: int) -> None:
+        """Add up even and odd entries apart if registers suffice: a sum need not wait for the one before."""
+        zero = ir.Constant(_vector(w, lanes), None)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in places] for _ in range(2)]
+        sums[1] = sums[1] if 2 * len(places) <= SUMS else sums[0]
+        for total in sums[0] + sums[1]:
+            builder.store(zero, total)
+
+        def add(e: Any, totals: list[Any]) -> None:
+            share, start = entry(e)
+            scale = _splat(builder, share, lanes)
+            for place, total in zip(places, totals, strict=True):
+                product = builder.fmul(scale, w.load(builder.add(start, place), lanes), flags=FAST)
+                builder.store(builder.fadd(product, builder.load(total), flags=FAST), total)
+
+        even = builder.and_(count, ir.Constant(INDEX, -2))
+        with cgutils.for_range_slice(builder, ir.Constant(INDEX, 0), even, ir.Constant(INDEX, 2), INDEX) as (e, _):
+            add(e, sums[0])
+            add(builder.add(e, ir.Constant(INDEX, 1)), sums[1])
+        with builder.if_then(builder.icmp_unsigned("!=", even, count)):
+            add(even, sums[0])
+        for place, one, other in zip(places, *sums, strict=True):
+            total = builder.load(one)
+            if other is not one:
+                total = builder.fadd(total, builder.load(other), flags=FAST)
+            y.store(total, place, lanes)
+
+    _each_part(builder, y.size, w.lanes, add_up)
 
 
 def _each_chunk(builder: Any, size: Any, work: Callable[[Any, int], None]) -> None:
