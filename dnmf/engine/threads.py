@@ -1,8 +1,8 @@
 """One pass on the threads of this process."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from operator import itemgetter
 from typing import Any, Generic, cast
 
@@ -75,7 +75,7 @@ class ThreadEngine:
         source = self.source if scope.reading else None
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
         common = (work, H, cast(WritableFactor | None, output), failure)
-        total = self._visit_groups(source, groups, common)
+        total: S = self._visit_groups(source, groups, common)
         if failure.bad:
             raise self.source.layout.place(*min(failure.bad, key=itemgetter(0)))
         return total
@@ -85,6 +85,7 @@ class ThreadEngine:
         tree: SumTree[Any] = SumTree(len(groups))
         failure, left, lock = common[-1], iter(enumerate(groups)), threading.Lock()
 
+        @own_errors
         def work() -> None:
             """Visit one group after another until none is left."""
             while not failure.failed:
@@ -99,14 +100,13 @@ class ThreadEngine:
             if threads == 1:  # to wait for another thread would take as long as a small pass
                 work()
             else:
-                for done in as_completed([self._pool.submit(own_errors(work)) for _ in range(threads)]):
+                for done in as_completed([self._pool.submit(work) for _ in range(threads)]):
                     done.result()
         except BaseException:
             failure.failed = True  # the other threads end before their next block
             raise
         return tree.total
 
-    @own_errors
     def _visit_group(
         self,
         source: Source | None,

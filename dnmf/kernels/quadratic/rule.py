@@ -24,7 +24,7 @@ from dnmf.kernels.rule import PART_ROWS, Model, Step
 
 # The update of W costs no read of V. It ends when its next step promises W_SHARE_OF_H of the gain of H in the pass, or
 # W_SHARE_LEFT of its own before, or W_TOLERANCE of ‖V‖², or after W_ROUNDS rounds of sweeps. More would save no passes.
-W_SHARE_OF_H = 0.3
+W_SHARE_OF_H = 0.01
 W_SHARE_LEFT = 1e-4
 W_TOLERANCE = 1e-12
 W_ROUNDS = 10
