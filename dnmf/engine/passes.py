@@ -1,7 +1,7 @@
 """Passes, wherever their tasks run: the work on a block, and the tree of sums."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from dnmf.engine.factor import Factor
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block
-from dnmf.kernels.blocks.sums import absorbed
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.base import Source
 from dnmf.sources.blocks import CheckedPart, read_block
@@ -137,27 +136,6 @@ def add_up(level: Sequence[S]) -> S:
     while len(level) > 1:
         level = [level[i].add(level[i + 1]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
     return level[0]
-
-
-def add_in_turn(sums: Iterable[S]) -> S:
-    """Add up sums in the same tree as they come, each in the memory of the first, with one for every level at most.
-
-    >>> class Word(str):
-    ...     def add(self, other):
-    ...         return Word(f"({self}{other})")
-    >>> add_in_turn(map(Word, "abcde"))
-    '(((ab)(cd))e)'
-    """
-    levels: list[tuple[int, S]] = []
-    for one in sums:
-        count = 1
-        while levels and levels[-1][0] == count:
-            one, count = absorbed(levels.pop()[1], one), 2 * count
-        levels.append((count, one))
-    _, total = levels.pop()
-    while levels:
-        total = absorbed(levels.pop()[1], total)
-    return total
 
 
 class BadBlock(Exception):

@@ -1,22 +1,20 @@
-"""One pass on Dask's threads, in this process."""
+"""One pass on the threads of this process."""
 
 import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any, Generic, cast
 
-import dask.threaded
 import numpy as np
-from dask._task_spec import Task, TaskRef
 from numpy.typing import NDArray
 
 from dnmf.engine.factor import Factor, WritableFactor
 from dnmf.engine.machine import parallel_map
 from dnmf.engine.memory import readers_of
-from dnmf.engine.passes import WHOLE, S, Scope, Work, add_in_turn, visit_block
+from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
 from dnmf.engine.plan import group_bounds
 from dnmf.errors import Interrupted
 from dnmf.kernels.blocks.buffers import Scratch
@@ -57,6 +55,7 @@ class ThreadEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
+        self._pool = ThreadPoolExecutor(threads)  # it starts a thread when there is work for it
 
     def place(self, factor: Factor) -> Factor:
         """Return the factor, which is in this process."""
@@ -84,10 +83,9 @@ class ThreadEngine:
         source = self.source if scope.reading else None
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
         common = (work, H, cast(WritableFactor | None, output), failure)
+        total: S
         if source is not None and self.shared:
-            total = own_errors(add_in_turn)(self._visit_together(groups, work, H, common[2], scope.known))
-        elif len(groups) == 1:  # starting a thread would take as long as a small pass
-            total = self._visit_group(source, groups[0], *common)
+            total = self._visit_together(groups, work, H, common[2], scope.known)
         else:
             total = self._visit_groups(source, groups, common)
         if failure.bad:
@@ -95,22 +93,31 @@ class ThreadEngine:
         return total
 
     def _visit_groups(self, source: Source | None, groups: Sequence[range], common: tuple[Any, ...]) -> Any:
-        """Visit groups of blocks on Dask's threads and add up their sums."""
-        level = [
-            Task(f"visit-{number:06d}", self._visit_group, source, group, *common)
-            for number, group in enumerate(groups)
-        ]
-        graph = {task.key: task for task in level}
-        while len(level) > 1:
-            pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
-            level = [_sum_of(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-            graph |= {task.key: task for task in level}
+        """Visit groups of blocks on the threads of the engine, and add up their sums."""
+        tree: SumTree[Any] = SumTree(len(groups))
+        failure, left, lock = common[-1], iter(enumerate(groups)), threading.Lock()
+
+        @own_errors
+        def work() -> None:
+            """Visit one group after another until none is left."""
+            while not failure.failed:
+                with lock:
+                    number, group = next(left, (0, None))
+                if group is None:
+                    break
+                tree.put(number, self._visit_group(source, group, *common))
+
         try:
-            return dask.threaded.get(graph, level[0].key, num_workers=self.threads)
+            threads = min(self.threads, len(groups))
+            if threads == 1:  # to wait for another thread would take as long as a small pass
+                work()
+            else:
+                for done in as_completed([self._pool.submit(work) for _ in range(threads)]):
+                    done.result()
         except BaseException:
-            # Dask does not wait for running tasks: let them end before their next block.
-            common[-1].failed = True
+            failure.failed = True  # the other threads end before their next block
             raise
+        return tree.total
 
     @own_errors
     def _visit_together(
@@ -120,16 +127,16 @@ class ThreadEngine:
         H: Factor | None,
         output: WritableFactor | None,
         known: Mapping[int, Block],
-    ) -> Iterator[S]:
-        """Visit one group after another, with all threads on each panel, and yield their sums."""
-        layout = self.source.layout
+    ) -> S:
+        """Visit one group after another, with all threads on each panel, and add up their sums."""
+        layout, tree = self.source.layout, SumTree[S](len(groups))
         unread = [block for group in groups for block in group if block not in known]
         with (
             parallel_map(self.threads) as each,
             ReadAhead(self.source, unread, readers_of(layout, self.threads)) as ahead,
         ):
             scratch = Scratch(each)
-            for group in groups:
+            for number, group in enumerate(groups):
                 sums = work.zero()
                 for block in group:
                     self._check()
@@ -142,9 +149,9 @@ class ThreadEngine:
                         output.write(block, new)
                     if block not in known:
                         self.on_block(layout.block_bytes(block))
-                yield sums
+                tree.put(number, sums)
+        return tree.total
 
-    @own_errors
     def _visit_group(
         self,
         source: Source | None,
@@ -159,7 +166,7 @@ class ThreadEngine:
         for block in group:
             self._check()
             if failure.failed:
-                raise Interrupted("The run was asked to stop.")
+                break
             if any(first < block for first, _ in failure.bad):
                 break
             h = H.read(block) if H is not None else None
@@ -228,12 +235,34 @@ class PassFailure:
         self.bad: list[tuple[int, BadEntry]] = []
 
 
-def _sum_of(first: Task, second: Task) -> Task:
-    """Return the task that adds the sums of two others."""
-    return Task(f"{first.key}+", _add, TaskRef(first.key), TaskRef(second.key))
+class SumTree(Generic[S]):
+    """Adds up sums, given in any order, in the tree of `add_up`: each pair as soon as both are known.
 
+    >>> class Word(str):
+    ...     def add(self, other):
+    ...         return Word(f"({self}{other})")
+    >>> tree = SumTree(3)
+    >>> for number, text in [(2, "c"), (1, "b"), (0, "a")]:
+    ...     tree.put(number, Word(text))
+    >>> tree.total
+    '((ab)c)'
+    """
 
-@own_errors
-def _add(first: S, second: S) -> S:
-    total: S = absorbed(first, second)
-    return total
+    def __init__(self, count: int) -> None:
+        self.count, self.total = count, cast(S, None)
+        self._waiting: dict[tuple[int, int], S] = {}
+        self._lock = threading.Lock()
+
+    def put(self, number: int, sums: S) -> None:
+        """Add the sums of a group to those of its neighbours, if they are known."""
+        count = self.count
+        while count > 1:
+            if number ^ 1 < count:
+                with self._lock:
+                    other = self._waiting.pop((count, number ^ 1), None)
+                    if other is None:
+                        self._waiting[count, number] = sums
+                        return
+                sums = absorbed(other, sums) if number % 2 else absorbed(sums, other)
+            count, number = -(-count // 2), number // 2
+        self.total = sums

@@ -16,7 +16,7 @@ __all__ = ["Block", "Entries", "Float", "MapFunction", "Model", "Penalty", "Rule
 
 GRAM_ROWS = 16384
 # Rows of W that are updated together, by one thread: independent of the number of threads, for the same bits.
-PART_ROWS = 4096
+PART_ROWS = 2048
 
 
 class Model(NamedTuple):

@@ -146,10 +146,11 @@ def fine_bounds(shape: tuple[int, int], dtype: np.dtype[Any]) -> tuple[int, ...]
 def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tuple[int, ...]:
     """Cut the columns of a sparse matrix in memory into blocks of as many entries each, of a bounded width.
 
+    A small number of blocks is rounded to a power of two, so that two or four threads have equal shares.
     A pass over a sparse block takes longer than over a dense one of its size, so the blocks are smaller. But every task
     has sums for the rows of V, some of them for every pair of components, which must cost less than its entries.
 
-    >>> fine_entry_bounds(np.array([0, 2, 3, 9, 9, 10]), rows=3, entry_bytes=2**19)
+    >>> fine_entry_bounds(np.array([0, 2, 3, 9, 9, 10]), rows=3, entry_bytes=2**20)
     (0, 2, 5)
     """
     total, last = int(starts[-1]), len(starts) - 1
@@ -158,7 +159,8 @@ def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tupl
         return entry_bounds(starts, entry_bytes)
     least = min(max(ENTRIES_OF_ROW * rows * entry_bytes, SPARSE_BYTES), FINE_BYTES)
     size = min(max(total * entry_bytes // FINE, least), BLOCK_BYTES - widest)
-    count = -(-total * entry_bytes // size)
+    parts = total * entry_bytes / size
+    count = 2 ** round(math.log2(max(parts, 1))) if parts < FINE else math.ceil(parts)
     ends = [total * (block + 1) // count for block in range(count)]
     cuts = np.searchsorted(starts, np.array(ends, starts.dtype), side="right") - 1
     edges = sorted({0, *cuts.tolist(), last})

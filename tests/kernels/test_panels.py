@@ -12,6 +12,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.panels import BadEntry, panel_width, panels, square_sum, work_dtype
 from dnmf.kernels.blocks.products import add_outer_product, power_of_two
+from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import LANES
 
@@ -107,6 +108,22 @@ def test_products_at_extreme_scales_are_numpys(scale, dtype, form):
     # A sum of n products of positive numbers errs by n·eps at most, and far less as a rule.
     np.testing.assert_allclose(crossed.astype(float), W.T.astype(float) @ V.astype(float), rtol=6 * eps)
     np.testing.assert_allclose(total, V.astype(float) @ H.T.astype(float), rtol=300 * eps)
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rank", [1, 7, 20, 70])
+@pytest.mark.parametrize(("width", "density"), [(1, 0.5), (16, 0.0), (37, 0.02), (300, 0.4)])
+def test_products_of_a_sparse_panel_are_scipys(width, density, rank, dtype, index):
+    rng = np.random.default_rng(0)
+    V = sp.random_array((23, width), density=density, format="csc", rng=rng, dtype=dtype)
+    W, H = rng.random((23, rank)).astype(dtype), rng.random((rank, width)).astype(dtype)
+    panel = SparsePanel(V.indptr.astype(index), V.indices.astype(index), V.data, 23)
+    total, rtol = np.ones((23, rank)), 300 * float(np.finfo(dtype).eps)
+    panel.add_outer(H, total, Scratch())
+    wide = V.astype(float)
+    np.testing.assert_allclose(panel.cross(W, Scratch()), (wide.T @ W.astype(float)).T, rtol=rtol)
+    np.testing.assert_allclose(total, 1 + wide @ H.T.astype(float), rtol=rtol)
 
 
 def test_products_take_negative_entries_too():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
+from dnmf.kernels.blocks.products import SQUARES, add_squares, square_buffers
 from dnmf.kernels.blocks.simd import add_to_rows, row_products, weighted_rows
 from dnmf.kernels.divergence.elementwise import LANES, log_sum, logarithm_32
 
@@ -32,7 +33,7 @@ def logarithms_of(x, out):
 
 @pytest.mark.parametrize("index", ["int32", "int64"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rank", [*range(1, 18), 24, 31, 64])
+@pytest.mark.parametrize("rank", [*range(1, 18), 24, 31, 33, 64, 65, 71, 130])
 def test_products_with_rows_are_those_of_matrices(rank, dtype, index):
     rng = np.random.default_rng(rank)
     W, h, q = rng.random((9, rank)).astype(dtype), rng.random(rank).astype(dtype), rng.random(5).astype(dtype)
@@ -41,14 +42,29 @@ def test_products_with_rows_are_those_of_matrices(rank, dtype, index):
     out = np.full(6, -1, dtype)
     multiply(W, rows, h, out)
     np.testing.assert_allclose(out, [*(W[rows] @ h), -1], rtol=rtol)
-    sums = np.empty(rank, dtype)
-    weigh(q, W, rows, sums)
-    np.testing.assert_allclose(sums, q @ W[rows], rtol=rtol)
+    for count in (5, 2, 0):
+        sums = np.full(rank, -1, dtype)
+        weigh(q[:count], W, rows[:count], sums)
+        np.testing.assert_allclose(sums, q[:count] @ W[rows[:count]], rtol=rtol)
     total = np.ones((9, rank))
     expected = total.copy()
     np.add.at(expected, rows, q.astype(float)[:, None] * h.astype(float))
     add(q, h, rows, total)
     np.testing.assert_allclose(total, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [0, 1, 9, SQUARES, 2 * SQUARES + 3])
+@pytest.mark.parametrize("rank", [1, 3, 4, 20, 45])
+def test_weighted_squares_of_rows_are_those_of_matrices(rank, count, dtype):
+    rng = np.random.default_rng(rank)
+    W, weights = rng.standard_normal((9, rank)).astype(dtype), rng.random(count).astype(dtype)
+    rows = rng.integers(9, size=count).astype(np.int32)
+    packed = np.ones(rank * (rank + 1) // 2)
+    add_squares(weights, W, rows, packed, square_buffers(rank))
+    wide = W[rows].astype(float)
+    expected = 1 + (wide.T * weights.astype(float)) @ wide
+    np.testing.assert_allclose(packed, expected[np.tril_indices(rank)], rtol=1e-12, atol=1e-12)
 
 
 def test_rows_must_lie_in_c_order():

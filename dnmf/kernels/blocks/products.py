@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch, aligned
+from dnmf.kernels.blocks.simd import row_of_squares
 from dnmf.kernels.blocks.tiles import LANES, Float, kernel, slices
 
 # Rows of a product that is added to others at once, so that it stays in the cache.
@@ -11,6 +12,8 @@ OUTER_ROWS = 4096
 # Rows of a part of a panel, as the threads that share the sums of a pass work on: the order of its sums depends on the
 # rows alone.
 SHARED_ROWS = 2**16
+# Rows of a factor whose squares are added up at once, so that they stay in the cache.
+SQUARES = 64
 
 
 def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
@@ -165,3 +168,31 @@ def add_square(x, weight, packed):  # type: ignore[no-untyped-def]
         for i in range(k + 1):
             packed[place + i] += part * x[i]
         place += k + 1
+
+
+@kernel
+def square_buffers(rank):  # type: ignore[no-untyped-def]
+    """Return the buffers of `add_squares`: rows, the same times their weights, and a row of the matrix."""
+    return np.empty((SQUARES, rank)), np.empty((SQUARES, rank)), np.empty(rank)
+
+
+@kernel
+def add_squares(weights, W, rows, packed, buffers):  # type: ignore[no-untyped-def]
+    """Add Σ m[e] w wᵀ with w = W[rows[e]] to the lower triangle of a Gram matrix, row by row.
+
+    Each row of the matrix is a weighted sum of rows of W, and is held in registers.
+    """
+    near, scaled, sums = buffers
+    for start in range(0, len(rows), SQUARES):
+        count = min(SQUARES, len(rows) - start)
+        for e in range(count):
+            row, weight = W[rows[start + e]], np.float64(weights[start + e])
+            for k in range(len(sums)):
+                near[e, k] = row[k]
+                scaled[e, k] = weight * near[e, k]
+        place = 0
+        for k in range(len(sums)):
+            row_of_squares(scaled, near, count, sums[: k + 1])
+            for i in range(k + 1):
+                packed[place + i] += sums[i]
+            place += k + 1

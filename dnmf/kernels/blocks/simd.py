@@ -16,6 +16,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 LANES = 8
+# Vectors of a row that are worked on at once, sums in registers, and the bytes of each.
+VECTORS, SUMS, VECTOR_BYTES = 8, 12, 32
 # A product may be contracted with the sum that it is added to, as in `tiles.kernel`.
 FAST = ("contract", "nsz")
 INDEX = ir.IntType(64)
@@ -52,20 +54,33 @@ def weighted_rows(context, q, W, rows, out):  # type: ignore[no-untyped-def]
     def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
         share, w, number, y = _arrays(target, builder, signature, values)
 
-        def add_up(first: Any, lanes: int) -> None:
-            kind = _vector(w, lanes)
-            total = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
-            builder.store(ir.Constant(kind, None), total)
-            with cgutils.for_range(builder, number.size, intp=INDEX) as loop:
-                place = builder.add(builder.mul(number.item(loop.index), y.size), first)
-                product = builder.fmul(_splat(builder, share.item(loop.index), lanes), w.load(place, lanes), flags=FAST)
-                builder.store(builder.fadd(product, builder.load(total), flags=FAST), total)
-            y.store(builder.load(total), first, lanes)
+        def entry(e: Any) -> tuple[Any, Any]:
+            return share.item(e), builder.mul(number.item(e), y.size)
 
-        _each_chunk(builder, y.size, add_up)
+        _add_weighted(builder, number.size, entry, w, y)
         return target.get_dummy_value()
 
     return _signature(q, W, rows, out), emit
+
+
+@intrinsic
+def row_of_squares(context, scaled, W, count, out):  # type: ignore[no-untyped-def]
+    """Set `out` (k + 1,) to Σ scaled[e, k] W[e, : k + 1] over the first rows e: a row of a lower triangle."""
+
+    def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = types.void(*(signature.args[place] for place in (0, 1, 3)))
+        share, w, y = _arrays(target, builder, arrays, (values[0], values[1], values[3]))
+        last = builder.sub(y.size, ir.Constant(INDEX, 1))
+
+        def entry(e: Any) -> tuple[Any, Any]:
+            start = builder.mul(e, w.size)
+            return share.item(builder.add(start, last)), start
+
+        _add_weighted(builder, values[2], entry, w, y)
+        return target.get_dummy_value()
+
+    _signature(scaled, W, out)
+    return types.void(scaled, W, types.int64, out), emit
 
 
 @intrinsic
@@ -74,17 +89,22 @@ def add_to_rows(context, q, h, rows, total):  # type: ignore[no-untyped-def]
 
     def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
         share, x, number, sums = _arrays(target, builder, signature, values)
-        with cgutils.for_range(builder, number.size, intp=INDEX) as loop:
-            start = builder.mul(number.item(loop.index), x.size)
-            scale = _widened(builder, share.item(loop.index), sums.dtype)
 
-            def add(first: Any, lanes: int) -> None:
-                place = builder.add(start, first)
-                wide = _widened(builder, x.load(first, lanes), _vector(sums, lanes))
-                product = builder.fmul(_splat(builder, scale, lanes), wide, flags=FAST)
-                sums.store(builder.fadd(product, sums.load(place, lanes), flags=FAST), place, lanes)
+        def add(places: list[Any], lanes: int) -> None:
+            """Load each vector before the last one is stored, which it may overlap."""
+            kind = _vector(sums, lanes)
+            wide = [_widened(builder, x.load(place, lanes), kind) for place in places]
+            with cgutils.for_range(builder, number.size, intp=INDEX) as loop:
+                start = builder.mul(number.item(loop.index), x.size)
+                scale = _splat(builder, _widened(builder, share.item(loop.index), sums.dtype), lanes)
+                own = [builder.add(start, place) for place in places]
+                old = sums.load(own[0], lanes)
+                for index, (place, part) in enumerate(zip(own, wide, strict=True)):
+                    new = builder.fadd(builder.fmul(scale, part, flags=FAST), old, flags=FAST)
+                    old = sums.load(own[index + 1], lanes) if index + 1 < len(own) else old
+                    sums.store(new, place, lanes)
 
-            _each_chunk(builder, x.size, add)
+        _each_part(builder, x.size, sums.lanes, add)
         return target.get_dummy_value()
 
     return _signature(q, h, rows, total), emit
@@ -114,6 +134,7 @@ class _Array:
         self._builder, self.data = builder, struct.data
         self.dtype = context.get_value_type(kind.dtype)
         self._align = kind.dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self._align
         self.size = builder.extract_value(struct.shape, kind.ndim - 1)
 
     def item(self, place: Any) -> Any:
@@ -152,6 +173,39 @@ def _halves() -> list[int]:
     return [LANES >> power for power in range(LANES.bit_length())]
 
 
+def _add_weighted(builder: Any, count: Any, entry: Callable[[Any], tuple[Any, Any]], w: _Array, y: _Array) -> None:
+    """Emit the weighted sum of rows of W, given the weight and the first number of the row of an entry."""
+
+    def add_up(places: list[Any], lanes: int) -> None:
+        """Add up even and odd entries apart if registers suffice: a sum need not wait for the one before."""
+        zero = ir.Constant(_vector(w, lanes), None)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in places] for _ in range(2)]
+        sums[1] = sums[1] if 2 * len(places) <= SUMS else sums[0]
+        for total in sums[0] + sums[1]:
+            builder.store(zero, total)
+
+        def add(e: Any, totals: list[Any]) -> None:
+            share, start = entry(e)
+            scale = _splat(builder, share, lanes)
+            for place, total in zip(places, totals, strict=True):
+                product = builder.fmul(scale, w.load(builder.add(start, place), lanes), flags=FAST)
+                builder.store(builder.fadd(product, builder.load(total), flags=FAST), total)
+
+        even = builder.and_(count, ir.Constant(INDEX, -2))
+        with cgutils.for_range_slice(builder, ir.Constant(INDEX, 0), even, ir.Constant(INDEX, 2), INDEX) as (e, _):
+            add(e, sums[0])
+            add(builder.add(e, ir.Constant(INDEX, 1)), sums[1])
+        with builder.if_then(builder.icmp_unsigned("!=", even, count)):
+            add(even, sums[0])
+        for place, one, other in zip(places, *sums, strict=True):
+            total = builder.load(one)
+            if other is not one:
+                total = builder.fadd(total, builder.load(other), flags=FAST)
+            y.store(total, place, lanes)
+
+    _each_part(builder, y.size, w.lanes, add_up)
+
+
 def _each_chunk(builder: Any, size: Any, work: Callable[[Any, int], None]) -> None:
     """Emit the work for a whole row: a loop over `LANES` components at a time, then the rest in halves."""
     full = builder.and_(size, ir.Constant(INDEX, -LANES))
@@ -162,6 +216,36 @@ def _each_chunk(builder: Any, size: Any, work: Callable[[Any, int], None]) -> No
         is_left = builder.icmp_unsigned("!=", builder.and_(size, ir.Constant(INDEX, lanes)), zero)
         with builder.if_then(is_left):
             work(builder.and_(size, ir.Constant(INDEX, -2 * lanes)), lanes)
+
+
+def _each_part(builder: Any, size: Any, lanes: int, work: Callable[[list[Any], int], None]) -> None:
+    """Emit the work for a whole row in parts of `VECTORS` vectors, given the places of the vectors of a part.
+
+    The last part has as many vectors as it needs, and the last of them ends with the row, so that it may overlap the
+    one before. If less than one vector is left, it is two vectors of fewer lanes.
+    """
+
+    def count(number: int) -> Any:
+        return ir.Constant(INDEX, number)
+
+    whole = VECTORS * lanes
+    left = builder.urem(size, count(whole))
+    end = builder.sub(size, left)
+    with cgutils.for_range_slice(builder, count(0), end, count(whole), intp=INDEX) as (first, _):
+        work([builder.add(first, count(lanes * vector)) for vector in range(VECTORS)], lanes)
+
+    def rest(lanes: int, vectors: int, least: int, most: int) -> None:
+        fits = builder.icmp_unsigned("<=", builder.sub(left, count(least)), count(most - least))
+        with builder.if_then(fits):
+            places = [builder.add(end, count(lanes * vector)) for vector in range(vectors - 1)]
+            work([*places, builder.sub(size, count(lanes))], lanes)
+
+    for vectors in range(1, VECTORS + 1):
+        least = lanes * (vectors - 1) + 1 if vectors > 1 else lanes
+        rest(lanes, vectors, least, min(lanes * vectors, whole - 1))
+    while lanes > 1:
+        lanes //= 2
+        rest(lanes, 2, lanes, 2 * lanes - 1)
 
 
 def _vector(array: _Array, lanes: int) -> Any:

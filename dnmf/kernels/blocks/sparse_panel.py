@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.products import SHARED_ROWS, add_scaled, scaled_down, scan_squares, weighted_squares
-from dnmf.kernels.blocks.simd import add_to_rows
+from dnmf.kernels.blocks.simd import add_to_rows, weighted_rows
 from dnmf.kernels.blocks.tiles import Float, Vector, kernel, slices
 
 # Entries for every row from which on float32 products are added up in float32, and their sums in float64.
-SUMMED_ENTRIES = 8
+SUMMED_ENTRIES = 4
+# Columns of a factor that are transposed at once.
+LINE = 16
 # Columns of a part of a panel.
 SHARED_COLUMNS = 512
 
@@ -134,40 +136,35 @@ class SparsePanel:
 
 @kernel
 def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
-    """Set `out` (r, p) to WᵀV, four entries at a time: the sums are then loaded and stored a quarter as often."""
-    rank = W.shape[1]
-    sums = np.empty(rank, W.dtype)
-    zero = W.dtype.type(0)
-    for column in range(len(starts) - 1):
-        sums[:] = zero
-        first, stop = starts[column], starts[column + 1]
-        fours = (stop - first) // 4
-        for four in range(fours):
-            entry = first + 4 * four
-            v0, v1, v2, v3 = values[entry], values[entry + 1], values[entry + 2], values[entry + 3]
-            w0, w1, w2, w3 = W[rows[entry]], W[rows[entry + 1]], W[rows[entry + 2]], W[rows[entry + 3]]
-            for k in range(rank):
-                sums[k] += v0 * w0[k] + v1 * w1[k] + v2 * w2[k] + v3 * w3[k]
-        for entry in range(first + 4 * fours, stop):
-            value, w = values[entry], W[rows[entry]]
-            for k in range(rank):
-                sums[k] += value * w[k]
+    """Set `out` (r, p) to WᵀV, a few columns at a time: a store to each row of `out` takes a line of the cache."""
+    rank, width = W.shape[1], len(starts) - 1
+    sums = np.empty((LINE, rank), W.dtype)
+    for start in range(0, width, LINE):
+        count = min(LINE, width - start)
+        for j in range(count):
+            own = slice(starts[start + j], starts[start + j + 1])
+            weighted_rows(values[own], W, rows[own], sums[j])
         for k in range(rank):
-            out[k, column] = sums[k]
+            for j in range(count):
+                out[k, start + j] = sums[j, k]
 
 
 @kernel
 def _scatter(starts, rows, values, H, total, low, high):  # type: ignore[no-untyped-def]
     """Add some rows of VHᵀ to those of `total` (m, r), in its precision."""
-    h = np.empty(H.shape[0], H.dtype)
-    for column in range(len(starts) - 1):
-        for k in range(len(h)):
-            h[k] = H[k, column]
-        own = slice(starts[column], starts[column + 1])
-        if low > 0 or high < total.shape[0]:
-            first = np.searchsorted(rows[own], low)
-            own = slice(own.start + first, own.start + np.searchsorted(rows[own], high))
-        add_to_rows(values[own], h, rows[own], total)
+    rank, width = H.shape
+    h = np.empty((LINE, rank), H.dtype)
+    for start in range(0, width, LINE):
+        count = min(LINE, width - start)
+        for k in range(rank):
+            for j in range(count):
+                h[j, k] = H[k, start + j]
+        for j in range(count):
+            own = slice(starts[start + j], starts[start + j + 1])
+            if low > 0 or high < len(total):
+                first = np.searchsorted(rows[own], low)
+                own = slice(own.start + first, own.start + np.searchsorted(rows[own], high))
+            add_to_rows(values[own], h[j], rows[own], total)
 
 
 @kernel

@@ -6,7 +6,7 @@ entries" in docs/mathematics.md.
 
 import numpy as np
 
-from dnmf.kernels.blocks.products import add_square, scale_column
+from dnmf.kernels.blocks.products import add_squares, scale_column, square_buffers
 from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.optimality import column_gain
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
@@ -30,12 +30,12 @@ def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: igno
     gained = 0.0
     base, sweeps, l1, l2, fixed, first, fresh, within = options
     rank = H.shape[0]
-    own, c, h, w = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank)
-    packed = np.empty(rank * (rank + 1) // 2)
+    own, c, h = np.empty((rank, rank)), np.empty(rank), np.empty(rank)
+    packed, buffers = np.empty(rank * (rank + 1) // 2), square_buffers(rank)
     for column in range(len(starts) - 1):
         for k in range(rank):
             h[k], c[k] = H[k, column], C[k, column]
-        _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own)
+        _form_gram(starts, rows, weights, W, column, base, gram, packed, buffers, own)
         if fresh:
             _scale_to_fit(h, c, own, fixed)
         push, bend = l1[column], l2[column]
@@ -72,14 +72,11 @@ def _gain(h, c, G, l1, l2, fixed, within):  # type: ignore[no-untyped-def]
 
 
 @reordered
-def _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own):  # type: ignore[no-untyped-def]
-    """Set `own` (r, r) to the Gram matrix of a column; `w` and `packed` are buffers."""
+def _form_gram(starts, rows, weights, W, column, base, gram, packed, buffers, own):  # type: ignore[no-untyped-def]
+    """Set `own` (r, r) to the Gram matrix of a column."""
     packed[:] = 0.0
-    for entry in range(starts[column], starts[column + 1]):
-        row = W[rows[entry]]
-        for k in range(len(w)):
-            w[k] = row[k]
-        add_square(w, np.float64(weights[entry]), packed)
+    entries = slice(starts[column], starts[column + 1])
+    add_squares(weights[entries], W, rows[entries], packed, buffers)
     _unpack(packed, base, gram, own)
 
 
@@ -89,10 +86,11 @@ def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignor
     base, l1, l2, within = options
     rank = H.shape[0]
     own, factor, packed = np.empty((rank, rank)), np.empty((rank, rank)), np.empty(rank * (rank + 1) // 2)
-    c, x, w, scale, slope = np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
+    c, x, scale, slope = np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
+    buffers = square_buffers(rank)
     passive, chosen = np.empty(rank, np.bool_), np.empty(rank, np.int64)
     for column in range(H.shape[1]):
-        _form_gram(starts, rows, weights, W, column, base, gram, w, packed, own)
+        _form_gram(starts, rows, weights, W, column, base, gram, packed, buffers, own)
         if within[0]:
             for k in range(rank):
                 x[k], c[k] = H[k, column], C[k, column]

@@ -134,17 +134,20 @@ class Quadratic:
         def promise(own: Float, cross: Float, penalty: Penalty) -> float:
             return quadratic_gains(own, cross, stats.gram, penalty, self.n_fixed_W)[0]
 
-        def improve(own: Float, cross: Float, penalty: Penalty) -> None:
+        def improve(own: Float, cross: Float, penalty: Penalty) -> float:
             update_free(self.update, own, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W)
+            return promise(own, cross, penalty)
 
         for own in rows:
             self.penalty_W.within.enter(own, self.n_fixed_W)
         first = sum(each(promise, rows, crosses, penalties))
         enough = max(enough, W_SHARE_LEFT * first)
         for _ in range(W_ROUNDS):
-            list(each(improve, rows, crosses, penalties))
-            penalties = self._penalties(rows, stats)
-            if sum(each(promise, rows, crosses, penalties)) <= enough:
+            left = sum(each(improve, rows, crosses, penalties))
+            if not self.penalty_W.exact:
+                penalties = self._penalties(rows, stats)
+                left = sum(each(promise, rows, crosses, penalties))
+            if left <= enough:
                 break
         return first
 

@@ -13,7 +13,7 @@ import numpy as np
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, Panel
-from dnmf.kernels.blocks.products import add_square
+from dnmf.kernels.blocks.products import add_squares, square_buffers
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, kernel, slices
@@ -179,7 +179,7 @@ def _sort_by_rows(starts, rows, weights, row_starts, columns, sorted_weights):  
 
 @kernel
 def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyped-def]
+    buffers = square_buffers(H.shape[1])
     for row in range(len(starts) - 1):
-        own = grams[row]
-        for entry in range(starts[row], starts[row + 1]):
-            add_square(H[columns[entry]], np.float64(weights[entry]), own)
+        entries = slice(starts[row], starts[row + 1])
+        add_squares(weights[entries], H, columns[entries], grams[row], buffers)
