@@ -17,13 +17,14 @@ import dnmf.solvers.sketch.basis
 import dnmf.solvers.sketch.method
 import dnmf.solvers.sketch.surrogate
 from dnmf.engine import ThreadEngine
-from dnmf.engine.factor import MemoryFactor
+from dnmf.engine.factor import DiskFactor, MemoryFactor
 from dnmf.errors import DataError, Interrupted, SettingsError
 from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch import corrected, sketched
 from dnmf.solvers.sketch.basis import first_basis, orthonormal, pseudo_inverse, sampled
+from dnmf.solvers.sketch.method import Trial
 from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.sources import open_matrix
 
@@ -187,6 +188,68 @@ def test_the_scale_of_the_matrix_is_that_of_the_factors(scale, sample):
     one, other = (dnmf.factorize(V * np.float32(s), **{**OPTIONS, "rank": 3}, max_passes=5) for s in (1, scale))
     np.testing.assert_allclose(other.W, one.W, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(np.asarray(other.H) / scale, one.H, rtol=1e-3, atol=1e-4)
+
+
+# The trial point is found when the next pass begins, or before a state is saved.
+
+
+@pytest.fixture
+def proposals(monkeypatch):
+    """Count the trial points that are found, and the columns that are freed."""
+    counts, propose, drop = collections.Counter(), Trial.__call__, Trial.drop
+
+    def counting(self):
+        counts["found"] += 1
+        return propose(self)
+
+    def freeing(self):
+        counts["freed"] += 1
+        drop(self)
+
+    monkeypatch.setattr(Trial, "__call__", counting)
+    monkeypatch.setattr(Trial, "drop", freeing)
+    return counts
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["without a store", "with a store"])
+def test_a_look_waits_for_no_trial_point_unless_it_is_saved(stored, proposals, tmp_path):
+    where = {"store": tmp_path / "run.zarr"} if stored else {}
+    V, found = low_rank(30, 200, 4, noise=0.5), []
+    for result in dnmf.iterate(V, max_passes=5, **where, **OPTIONS):
+        found.append(proposals["found"])
+        W, H = factors(result)
+        assert result.loss == pytest.approx(objective(V, W, H), rel=1e-6)
+    assert found == ([1, 2, 3, 4] if stored else [0, 1, 2, 3])
+    assert proposals["freed"] == 4
+
+
+@pytest.mark.parametrize("spilled", [False, True], ids=["H in memory", "H on disk"])
+def test_a_trial_point_has_the_same_bits_early_and_late(spilled, tmp_path, monkeypatch, sample):
+    if spilled:
+        spill(monkeypatch)
+    V = stored(tmp_path / "V.zarr", matrix(24, 300), (24, 37))
+    late = list(dnmf.iterate(V, max_passes=6, **OPTIONS))
+    early = list(dnmf.iterate(V, max_passes=6, store=tmp_path / "run.zarr", **OPTIONS))
+    assert losses(late[-1]).tolist() == losses(early[-1]).tolist()
+    for one, other in zip(late, early, strict=True):
+        np.testing.assert_array_equal(one.W, other.W)
+
+
+def test_leaving_the_loop_frees_the_columns_of_the_surrogate(tmp_path, monkeypatch):
+    spill(monkeypatch)
+    folders, made = [], DiskFactor.__init__
+
+    def noting(self, folder, *given, **words):
+        made(self, folder, *given, **words)
+        folders.append(self._folder)
+
+    monkeypatch.setattr(DiskFactor, "__init__", noting)
+    states = dnmf.iterate(stored(tmp_path / "V.zarr", matrix(24, 300), (24, 37)), max_passes=6, **OPTIONS)
+    result = next(states)
+    assert sum(folder.exists() for folder in folders) == 2  # H, and the columns
+    states.close()
+    assert sum(folder.exists() for folder in folders) == 1
+    assert np.isfinite(np.asarray(result.H)).all()
 
 
 # Interrupted and resumed.
@@ -473,7 +536,7 @@ def test_a_surrogate_is_exact_to_first_order_where_the_pass_was(width, form, mon
     made, _ = context(da.from_array(V, chunks=(-1, width)).map_blocks(form))
     state = sketched(made, Settings(rank=4))
     for _ in range(3):
-        point, state = state.point, corrected(made, state)
+        point, state = state.point, corrected(made, state).proposed()
         surrogate, S, H = seen[-1]
         np.testing.assert_array_equal(H, whole(state.H, -(-200 // width)))
         near = surrogate.left @ S
