@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dnmf.engine.factor import Factor
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block
+from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.sources.base import Source
 from dnmf.sources.blocks import CheckedPart, read_block
@@ -136,6 +137,22 @@ def add_up(level: Sequence[S]) -> S:
     while len(level) > 1:
         level = [level[i].add(level[i + 1]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
     return level[0]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MapBlocks:
+    """The work of a pass over a long factor that writes a function of every block, given its number and the block."""
+
+    make: Callable[[int, Float], Float]
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)  # nothing is added up
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
+        """Return the new block."""
+        assert H is not None
+        return self.make(block, H)
 
 
 class BadBlock(Exception):

@@ -238,4 +238,5 @@ class Run:
             threads=threads,
             settings=self.settings,
             coupled=self.coupled,
+            eager=self.store is not None or self.home.remote,
         )

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from dnmf.engine import H_ALONE
+from dnmf.engine import H_ALONE, MapBlocks
 from dnmf.engine.factor import Factor, MappedFactor, Rows, StackedFactor
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
@@ -21,7 +21,7 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, Share, visit_together
 from dnmf.kernels.rule import Rule
 from dnmf.solvers.coupling import Pair
-from dnmf.solvers.iteration import Follow, MapBlocks, Method, PassContext, Update
+from dnmf.solvers.iteration import Follow, Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 
 # Returns a block as one part sees it, given the number of the part, the number of the block, and the block.

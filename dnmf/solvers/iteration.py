@@ -50,6 +50,8 @@ class PassContext:
         Those of the run, if a run makes the passes.
     coupled
         Graphs and penalties of single entries, or None.
+    eager
+        Whether a state is complete when it is yielded, to be saved; otherwise its trial point waits for the next pass.
     """
 
     engine: Engine
@@ -59,6 +61,7 @@ class PassContext:
     threads: int = 1
     settings: Settings | None = None
     coupled: Coupled | None = None
+    eager: bool = True
 
     @property
     def layout(self) -> Layout:
@@ -102,17 +105,23 @@ Follow = Callable[[PassContext, State, Stats, Factor], State]
 
 def iterate(context: PassContext, state: State, method: Method) -> Iterator[State]:
     """Yield the state after every pass, without end. Each pass reads V once; the first one validates the blocks."""
-    while True:
-        with single_threaded_products():
-            previous = state
-            state = method(context, previous)
-        for before, now in ((previous.H, state.H), (previous.carry.H_trial, state.carry.H_trial)):
-            if before is not None and before is not now:
-                before.drop()
-        if context.check:
-            check_scale_of(context, state.norms or ())
-        context = dataclasses.replace(context, check=False)
-        yield state
+    try:
+        while True:
+            with single_threaded_products():
+                previous = state.proposed()
+                state = method(context, previous)
+                if context.eager:
+                    state = state.proposed()
+            for before, now in ((previous.H, state.H), (previous.carry.H_trial, state.carry.H_trial)):
+                if before is not None and before is not now:
+                    before.drop()
+            if context.check:
+                check_scale_of(context, state.norms or ())
+            context = dataclasses.replace(context, check=False)
+            yield state
+    finally:
+        if state.carry.propose is not None:
+            state.carry.propose.drop()
 
 
 def check_scale_of(context: PassContext, norms: Sequence[float]) -> None:
@@ -282,19 +291,3 @@ class Update:
             mass, weight = self.rule.entries.totals(V, dtype, scratch)
             stats.mass += mass
             stats.weight += weight
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class MapBlocks:
-    """The work of a pass over a long factor that writes a function of every block, given its number and the block."""
-
-    make: Callable[[int, Float], Float]
-
-    def zero(self) -> Stats:
-        """Return the statistics of no block."""
-        return Stats.zero(1, 1)  # nothing is added up
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: Stats, scratch: Scratch) -> Float:
-        """Return the new block."""
-        assert H is not None
-        return self.make(block, H)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
-from dnmf.engine import H_ALONE, Engine, single_threaded_products
+from dnmf.engine import H_ALONE, Engine, MapBlocks, single_threaded_products
 from dnmf.engine.factor import Factor, MappedFactor
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.buffers import Scratch
@@ -27,7 +27,7 @@ from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.rule import solve
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import MapBlocks, PassContext, check_scale_of
+from dnmf.solvers.iteration import PassContext, check_scale_of
 from dnmf.solvers.projections import DARK, Farthest, Normalise, Search, successive
 from dnmf.solvers.sketch import low_rank, pilot_bytes
 from dnmf.solvers.spectral import OVERSAMPLING, PROBES

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Protocol, Self
 
 from dnmf.engine.factor import Factor
 from dnmf.kernels.blocks.tiles import Float
@@ -10,6 +11,16 @@ from dnmf.solvers.extrapolation import Momentum
 
 # The damping of the first second-order step of W.
 DAMPING = 0.1
+
+
+class Proposal(Protocol):
+    """The trial point of the next pass, before it is known."""
+
+    def __call__(self) -> tuple[Float, Factor | None]:
+        """Return `W_trial` and `H_trial` of a `MethodState`."""
+
+    def drop(self) -> None:
+        """Free the factors that this would need."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +49,8 @@ class MethodState:
         Damping of the second-order step of W.
     mixings_trial
         The mixing matrices of layers that the next pass starts from, if those are not the ones of the state.
+    propose
+        Computes `W_trial` and `H_trial`, if the next pass needs them and they are not yet known.
     """
 
     W_pending: Float | None = None
@@ -50,6 +63,7 @@ class MethodState:
     rejections: int = 0
     damping: float = DAMPING
     mixings_trial: tuple[Float, ...] | None = None
+    propose: Proposal | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,6 +143,14 @@ class State:
         """Return the state after a pass whose step is not taken: the same factors, from which the next pass starts."""
         carry = dataclasses.replace(self.carry, W_trial=None, H_trial=None, momentum=self.carry.momentum.cut())
         return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, carry=carry)
+
+    def proposed(self) -> Self:
+        """Return the state with the trial point that the next pass starts from."""
+        if self.carry.propose is None:
+            return self
+        W_trial, H_trial = self.carry.propose()
+        carry = dataclasses.replace(self.carry, W_trial=W_trial, H_trial=H_trial, propose=None)
+        return dataclasses.replace(self, carry=carry)
 
     @property
     def latest(self) -> Float:

@@ -14,16 +14,18 @@ from strategies import SOURCES, low_rank
 import dnmf
 import dnmf.run.run
 import dnmf.solvers.sketch.basis
+import dnmf.solvers.sketch.effort
 import dnmf.solvers.sketch.method
 import dnmf.solvers.sketch.surrogate
 from dnmf.engine import ThreadEngine
-from dnmf.engine.factor import MemoryFactor
+from dnmf.engine.factor import DiskFactor, MemoryFactor
 from dnmf.errors import DataError, Interrupted, SettingsError
 from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch import corrected, sketched
 from dnmf.solvers.sketch.basis import first_basis, orthonormal, pseudo_inverse, sampled
+from dnmf.solvers.sketch.method import Trial
 from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.sources import open_matrix
 
@@ -187,6 +189,129 @@ def test_the_scale_of_the_matrix_is_that_of_the_factors(scale, sample):
     one, other = (dnmf.factorize(V * np.float32(s), **{**OPTIONS, "rank": 3}, max_passes=5) for s in (1, scale))
     np.testing.assert_allclose(other.W, one.W, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(np.asarray(other.H) / scale, one.H, rtol=1e-3, atol=1e-4)
+
+
+# The trial point is found when the next pass begins, or before a state is saved.
+
+
+@pytest.fixture
+def proposals(monkeypatch):
+    """Count the trial points that are found, and the columns that are freed."""
+    counts, propose, drop = collections.Counter(), Trial.__call__, Trial.drop
+
+    def counting(self):
+        counts["found"] += 1
+        return propose(self)
+
+    def freeing(self):
+        counts["freed"] += 1
+        drop(self)
+
+    monkeypatch.setattr(Trial, "__call__", counting)
+    monkeypatch.setattr(Trial, "drop", freeing)
+    return counts
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["without a store", "with a store"])
+def test_a_look_waits_for_no_trial_point_unless_it_is_saved(stored, proposals, tmp_path):
+    where = {"store": tmp_path / "run.zarr"} if stored else {}
+    V, found = low_rank(30, 200, 4, noise=0.5), []
+    for result in dnmf.iterate(V, max_passes=5, **where, **OPTIONS):
+        found.append(proposals["found"])
+        W, H = factors(result)
+        assert result.loss == pytest.approx(objective(V, W, H), rel=1e-6)
+    assert found == ([1, 2, 3, 4] if stored else [0, 1, 2, 3])
+    assert proposals["freed"] == 4
+
+
+@pytest.mark.parametrize("spilled", [False, True], ids=["H in memory", "H on disk"])
+def test_a_trial_point_has_the_same_bits_early_and_late(spilled, tmp_path, monkeypatch, sample):
+    if spilled:
+        spill(monkeypatch)
+    V = stored(tmp_path / "V.zarr", matrix(24, 300), (24, 37))
+    late = list(dnmf.iterate(V, max_passes=6, **OPTIONS))
+    early = list(dnmf.iterate(V, max_passes=6, store=tmp_path / "run.zarr", **OPTIONS))
+    assert losses(late[-1]).tolist() == losses(early[-1]).tolist()
+    for one, other in zip(late, early, strict=True):
+        np.testing.assert_array_equal(one.W, other.W)
+
+
+def test_leaving_the_loop_frees_the_columns_of_the_surrogate(tmp_path, monkeypatch):
+    spill(monkeypatch)
+    folders, made = [], DiskFactor.__init__
+
+    def noting(self, folder, *given, **words):
+        made(self, folder, *given, **words)
+        folders.append(self._folder)
+
+    monkeypatch.setattr(DiskFactor, "__init__", noting)
+    states = dnmf.iterate(stored(tmp_path / "V.zarr", matrix(24, 300), (24, 37)), max_passes=6, **OPTIONS)
+    result = next(states)
+    assert sum(folder.exists() for folder in folders) == 2  # H, and the columns
+    states.close()
+    assert sum(folder.exists() for folder in folders) == 1
+    assert np.isfinite(np.asarray(result.H)).all()
+
+
+# In memory, where nothing names the sketch.
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """Use a sketch of a small matrix in memory, on few columns first."""
+    monkeypatch.setattr(dnmf.solvers.sketch.method, "CHEAP", 0)
+    monkeypatch.setattr(dnmf.solvers.sketch.effort, "DENSE_FEW", 60)
+    monkeypatch.setattr(dnmf.solvers.sketch.surrogate, "COLUMNS_PER_ROW", 2)
+
+
+AUTO = {"rank": 4, "tol": 0}
+
+
+def test_in_memory_the_first_look_is_that_of_hals(light, sample, proposals):
+    V = low_rank(30, 200, 4, noise=0.5)
+    one, other = (next(dnmf.iterate(V, solver=name, sweeps=12, **AUTO)) for name in ("auto", "hals"))
+    for mine, theirs in zip(factors(one), factors(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert one.loss == other.loss
+    assert not proposals
+
+
+@pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalised"])
+def test_in_memory_passes_of_the_rule_evaluate_the_trial_points(penalties, light, sample, proposals):
+    V, found = low_rank(30, 200, 4, noise=0.5), []
+    for result in dnmf.iterate(V, max_passes=7, **AUTO, **penalties):
+        found.append(proposals["found"])
+        true = objective(V, *(factor.astype(np.float64) for factor in factors(result)), **penalties)
+        assert result.loss == pytest.approx(true, rel=1e-6)
+    assert found == [0, 0, 1, 1, 2, 2]
+    assert (np.diff(losses(result)) <= slack(V)).all()
+    plain = dnmf.factorize(V, max_passes=200, **AUTO, solver="hals", init="random", **penalties)
+    assert result.loss <= 1.01 * plain.loss
+
+
+@pytest.mark.parametrize("cut", ["columns", "rows"])
+@pytest.mark.parametrize("every", [1, 3])
+def test_in_memory_a_resumed_run_ends_in_the_bits_of_one_that_was_not(every, cut, light, sample, tmp_path):
+    V = matrix(24, 300) if cut == "columns" else matrix(300, 24)
+    options = {"solver": "auto", "init": "auto", "checkpoint_every": every}
+    assert_same_bits(*resumed(V, tmp_path / "run.zarr", [2, 3, 4, 5, 8], **options))
+
+
+def test_in_memory_no_number_of_threads_changes_a_bit(light, sample):
+    V = low_rank(30, 200, 3, dtype="float32")
+    runs = [dnmf.factorize(V, max_passes=6, threads=n, **AUTO) for n in (1, 2, 5)]
+    for run in runs[1:]:
+        assert_same_bits(run, runs[0])
+
+
+def test_in_memory_two_points_that_are_refused_end_the_sketch(light, misled):
+    result = dnmf.factorize(low_rank(30, 200, 4), max_passes=12, **AUTO)
+    # Passes 2 and 3 are at the first factors, 4 and 6 at rejected points, 5 at the factors again.
+    assert [record.solver for record in result.history] == ["sketch"] * 5 + ["extrapolated"] * 6
+    assert losses(result)[2] == losses(result)[1]
+    assert losses(result)[4] == losses(result)[3]
+    assert (np.diff(losses(result)) <= 0).all()
+    assert losses(result)[-1] < losses(result)[4]
 
 
 # Interrupted and resumed.
@@ -473,7 +598,7 @@ def test_a_surrogate_is_exact_to_first_order_where_the_pass_was(width, form, mon
     made, _ = context(da.from_array(V, chunks=(-1, width)).map_blocks(form))
     state = sketched(made, Settings(rank=4))
     for _ in range(3):
-        point, state = state.point, corrected(made, state)
+        point, state = state.point, corrected(made, state).proposed()
         surrogate, S, H = seen[-1]
         np.testing.assert_array_equal(H, whole(state.H, -(-200 // width)))
         near = surrogate.left @ S

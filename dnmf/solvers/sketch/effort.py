@@ -22,6 +22,9 @@ DENSE_EFFORT, SPARSE_EFFORT = (4, 8, 500), (2, 8, 2000)
 CHEAP, SPARSE_CHEAP = 2 * 10**6, 2 * 10**5
 # Rounds of products for the first basis in memory under Frobenius: later bases have the directions that one misses.
 LIGHT_PILOT_ROUNDS = 1
+# Columns of the first surrogate in memory that its first rounds use, if V is dense and if it is sparse; or as many for
+# every row of the surrogate, if that is more. Rounds over all columns that follow.
+DENSE_FEW, SPARSE_FEW, COLUMNS_PER_ROW, LAST_ROUNDS = 1000, 2000, 8, 8
 # Rounds of updates on a surrogate, in this process and over all columns.
 ROUNDS, ALL_ROUNDS = 200, 4
 # The rounds end when one lowers the loss by less than the `tol` of the run, between these shares of it.
@@ -50,6 +53,8 @@ class Effort:
         Rounds of products for the first basis under Frobenius.
     singular
         Whether the first of several starts is that of singular vectors, and not random.
+    few
+        Columns that the first rounds on the first surrogate use, or 0 for all.
     """
 
     starts: int = STARTS
@@ -59,6 +64,7 @@ class Effort:
     tolerance: float = TOLERANCE
     pilot_rounds: int = PILOT_ROUNDS
     singular: bool = False
+    few: int = 0
 
     @classmethod
     def of_start(cls, layout: Layout, settings: Settings) -> Self:
@@ -67,7 +73,9 @@ class Effort:
         if not is_light(layout, settings):
             return cls(tolerance=tolerance)
         trials = SPARSE_EFFORT if layout.sparse else DENSE_EFFORT
-        return cls(*trials, tolerance=tolerance, pilot_rounds=LIGHT_PILOT_ROUNDS, singular=layout.sparse)
+        few = SPARSE_FEW if layout.sparse else DENSE_FEW
+        light = cls(*trials, tolerance=tolerance, pilot_rounds=LIGHT_PILOT_ROUNDS, few=few)
+        return dataclasses.replace(light, singular=layout.sparse)
 
     @classmethod
     def of_correction(cls, layout: Layout, settings: Settings) -> Self:

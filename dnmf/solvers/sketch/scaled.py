@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import scipy.sparse
 
-from dnmf.engine import H_ALONE, MapFunction, Scope, parallel_map
+from dnmf.engine import H_ALONE, MapBlocks, MapFunction, Scope, parallel_map
 from dnmf.engine.factor import Factor, StackedFactor
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.penalty import Penalty
@@ -19,7 +19,7 @@ from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
-from dnmf.solvers.iteration import MapBlocks, PassContext
+from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort

@@ -26,7 +26,7 @@ from dnmf.solvers.sketch.columns import (
     SurrogateColumns,
     SurrogateSums,
 )
-from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
+from dnmf.solvers.sketch.effort import COLUMNS_PER_ROW, FULL_EFFORT, LAST_ROUNDS, Effort
 from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares_of_parts
 
 # Sweeps over W in a round.
@@ -134,6 +134,7 @@ class Surrogate:
         """Return a better W (m, r), and the columns with their H.
 
         The first rounds are on a sample in this process, and the others over all columns, unless the sample has all.
+        Those on a first surrogate may begin on few columns of the sample.
 
         Parameters
         ----------
@@ -149,7 +150,12 @@ class Surrogate:
             Initial H (r, p) of the sample, or None.
         """
         local, rounds = LocalColumns(S, H, self.each), self.effort.rounds
-        W, _ = self.on_sample(S, stride).descend(local, W, rounds[0])
+        small, most = self.on_sample(S, stride), rounds[0]
+        step = -(-S.shape[1] // max(self.effort.few, COLUMNS_PER_ROW * len(S)))
+        if self.effort.few and step > 1:
+            few, most = np.ascontiguousarray(S[:, ::step]), LAST_ROUNDS
+            W, _ = self.on_sample(few, stride * step).descend(LocalColumns(few, each=self.each), W, rounds[0])
+        W, _ = small.descend(local, W, most)
         columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
             W, _ = self.descend(all_columns, W, rounds[1])
