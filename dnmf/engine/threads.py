@@ -1,6 +1,7 @@
 """One pass on the threads of this process."""
 
 import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,7 +56,7 @@ class ThreadEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
-        self._pool = ThreadPoolExecutor(threads)  # it starts a thread when there is work for it
+        self._pool = os.getpid(), ThreadPoolExecutor(threads)  # it starts a thread when there is work for it
 
     def place(self, factor: Factor) -> Factor:
         """Return the factor, which is in this process."""
@@ -112,7 +113,7 @@ class ThreadEngine:
             if threads == 1:  # to wait for another thread would take as long as a small pass
                 work()
             else:
-                for done in as_completed([self._pool.submit(work) for _ in range(threads)]):
+                for done in as_completed([self._workers().submit(work) for _ in range(threads)]):
                     done.result()
         except BaseException:
             failure.failed = True  # the other threads end before their next block
@@ -151,6 +152,12 @@ class ThreadEngine:
                         self.on_block(layout.block_bytes(block))
                 tree.put(number, sums)
         return tree.total
+
+    def _workers(self) -> ThreadPoolExecutor:
+        """Return the threads of this process: a child made by `fork` has none of its parent's."""
+        if self._pool[0] != os.getpid():
+            self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
+        return self._pool[1]
 
     def _visit_group(
         self,

@@ -159,8 +159,8 @@ def fine_entry_bounds(starts: NDArray[Any], rows: int, entry_bytes: int) -> tupl
         return entry_bounds(starts, entry_bytes)
     least = min(max(ENTRIES_OF_ROW * rows * entry_bytes, SPARSE_BYTES), FINE_BYTES)
     size = min(max(total * entry_bytes // FINE, least), BLOCK_BYTES - widest)
-    parts = total * entry_bytes / size
-    count = 2 ** round(math.log2(max(parts, 1))) if parts < FINE else math.ceil(parts)
+    parts = max(total * entry_bytes / size, 1)
+    count = 2 ** max(round(math.log2(parts)), 1) if 1 < parts < FINE else math.ceil(parts)
     ends = [total * (block + 1) // count for block in range(count)]
     cuts = np.searchsorted(starts, np.array(ends, starts.dtype), side="right") - 1
     edges = sorted({0, *cuts.tolist(), last})

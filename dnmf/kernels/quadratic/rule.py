@@ -108,9 +108,7 @@ class Quadratic:
         crosses: list[Float] = [np.ascontiguousarray(stats.cross[part].T) for part in parts]
         first = self._improve_rows(rows, crosses, stats, norm, each)
         del crosses
-        new = np.empty(W.shape, W.dtype)
-        for part, own in zip(parts, rows, strict=True):
-            new[part] = own.T
+        new = np.concatenate([own.T for own in rows], out=np.empty(W.shape, W.dtype), casting="same_kind")
         fit = max(stats.fit + change(W, new, stats.cross, stats.gram, each), 0.0)
         total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
         total += 0.0 if self.volume is None else self.volume.value(new.T)
