@@ -14,7 +14,6 @@ from strategies import SOURCES, low_rank
 import dnmf
 import dnmf.run.run
 import dnmf.solvers.sketch.basis
-import dnmf.solvers.sketch.effort
 import dnmf.solvers.sketch.method
 import dnmf.solvers.sketch.surrogate
 from dnmf.engine import ThreadEngine
@@ -251,67 +250,6 @@ def test_leaving_the_loop_frees_the_columns_of_the_surrogate(tmp_path, monkeypat
     states.close()
     assert sum(folder.exists() for folder in folders) == 1
     assert np.isfinite(np.asarray(result.H)).all()
-
-
-# In memory, where nothing names the sketch.
-
-
-@pytest.fixture
-def light(monkeypatch):
-    """Use a sketch of a small matrix in memory, on few columns first."""
-    monkeypatch.setattr(dnmf.solvers.sketch.method, "CHEAP", 0)
-    monkeypatch.setattr(dnmf.solvers.sketch.effort, "DENSE_FEW", 60)
-    monkeypatch.setattr(dnmf.solvers.sketch.surrogate, "COLUMNS_PER_ROW", 2)
-
-
-AUTO = {"rank": 4, "tol": 0}
-
-
-def test_in_memory_the_first_look_is_that_of_hals(light, sample, proposals):
-    V = low_rank(30, 200, 4, noise=0.5)
-    one, other = (next(dnmf.iterate(V, solver=name, sweeps=12, **AUTO)) for name in ("auto", "hals"))
-    for mine, theirs in zip(factors(one), factors(other), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert one.loss == other.loss
-    assert not proposals
-
-
-@pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalised"])
-def test_in_memory_passes_of_the_rule_evaluate_the_trial_points(penalties, light, sample, proposals):
-    V, found = low_rank(30, 200, 4, noise=0.5), []
-    for result in dnmf.iterate(V, max_passes=7, **AUTO, **penalties):
-        found.append(proposals["found"])
-        true = objective(V, *(factor.astype(np.float64) for factor in factors(result)), **penalties)
-        assert result.loss == pytest.approx(true, rel=1e-6)
-    assert found == [0, 0, 1, 1, 2, 2]
-    assert (np.diff(losses(result)) <= slack(V)).all()
-    plain = dnmf.factorize(V, max_passes=200, **AUTO, solver="hals", init="random", **penalties)
-    assert result.loss <= 1.01 * plain.loss
-
-
-@pytest.mark.parametrize("cut", ["columns", "rows"])
-@pytest.mark.parametrize("every", [1, 3])
-def test_in_memory_a_resumed_run_ends_in_the_bits_of_one_that_was_not(every, cut, light, sample, tmp_path):
-    V = matrix(24, 300) if cut == "columns" else matrix(300, 24)
-    options = {"solver": "auto", "init": "auto", "checkpoint_every": every}
-    assert_same_bits(*resumed(V, tmp_path / "run.zarr", [2, 3, 4, 5, 8], **options))
-
-
-def test_in_memory_no_number_of_threads_changes_a_bit(light, sample):
-    V = low_rank(30, 200, 3, dtype="float32")
-    runs = [dnmf.factorize(V, max_passes=6, threads=n, **AUTO) for n in (1, 2, 5)]
-    for run in runs[1:]:
-        assert_same_bits(run, runs[0])
-
-
-def test_in_memory_two_points_that_are_refused_end_the_sketch(light, misled):
-    result = dnmf.factorize(low_rank(30, 200, 4), max_passes=12, **AUTO)
-    # Passes 2 and 3 are at the first factors, 4 and 6 at rejected points, 5 at the factors again.
-    assert [record.solver for record in result.history] == ["sketch"] * 5 + ["extrapolated"] * 6
-    assert losses(result)[2] == losses(result)[1]
-    assert losses(result)[4] == losses(result)[3]
-    assert (np.diff(losses(result)) <= 0).all()
-    assert losses(result)[-1] < losses(result)[4]
 
 
 # Interrupted and resumed.

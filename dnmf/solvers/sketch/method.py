@@ -8,13 +8,12 @@ import numpy as np
 from dnmf.engine import H_ALONE, MapBlocks, Scope, parallel_map
 from dnmf.engine.factor import Factor, Rows
 from dnmf.engine.plan import Load
-from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.iteration import PassContext, Update, check_scale_of, extrapolated, stepping
+from dnmf.solvers.iteration import PassContext, Update, check_scale_of, extrapolated
 from dnmf.solvers.sketch.basis import (
     PILOT_ROUNDS,
     SAMPLE,
@@ -26,7 +25,7 @@ from dnmf.solvers.sketch.basis import (
     stride_of,
 )
 from dnmf.solvers.sketch.columns import BlockColumns
-from dnmf.solvers.sketch.effort import CHEAP, FULL_EFFORT, SPARSE_CHEAP, Effort, is_light, products
+from dnmf.solvers.sketch.effort import CHEAP, FULL_EFFORT, SPARSE_CHEAP, Effort, products
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -160,16 +159,9 @@ def low_rank(
 
 
 def corrected(context: PassContext, state: State) -> State:
-    """Make a pass at the trial point of the last surrogate; the next one is found when the next pass begins.
-
-    Where V is in memory, a pass that projects V takes two to three times as long as one of the rule alone. There, the
-    first factors and trial points are evaluated by passes of the rule, and the passes between them project V.
-    """
+    """Make a pass at the trial point of the last surrogate; the next one is found when the next pass begins."""
     if state.carry.sketch_directions is None or state.carry.rejections >= REJECTIONS:
         return extrapolated(context, state)
-    proposed = state.carry.W_trial is not None or state.loss == math.inf
-    if proposed and context.settings is not None and is_light(context.layout, context.settings):
-        return evaluated(context, state)
     rank = state.W.shape[1]
     assert isinstance(context.rule, Quadratic)
     layout = context.layout
@@ -186,7 +178,8 @@ def corrected(context: PassContext, state: State) -> State:
     if not state.accepts(step):
         both.drop()
         H.drop()
-        return refused(state, norms)
+        carry = dataclasses.replace(state.carry, W_trial=None, H_trial=None, rejections=state.carry.rejections + 1)
+        return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", carry=carry)
     new = state.after(step, H, norms)
     change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
     # A pass at W itself, after a rejected point, is no evidence for or against the surrogates.
@@ -198,24 +191,6 @@ def corrected(context: PassContext, state: State) -> State:
     else:
         both.drop()
     return dataclasses.replace(new, method="sketch", carry=carry)
-
-
-def refused(state: State, norms: tuple[float, ...]) -> State:
-    """Return the state after a pass at a trial point that was rejected."""
-    carry = dataclasses.replace(state.carry, W_trial=None, H_trial=None, rejections=state.carry.rejections + 1)
-    return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", carry=carry)
-
-
-def after_proposed(context: PassContext, state: State, stats: Stats, H: Factor) -> State:
-    """Return the state after a pass of the rule at a trial point; the next one projects V on the same directions."""
-    step, norms = context.finish(state.point, stats), tuple(stats.norms)
-    if not state.accepts(step):
-        return refused(state, norms)
-    carry = MethodState(sketch_directions=state.carry.sketch_directions)
-    return dataclasses.replace(state.after(step, H, norms), method="sketch", carry=carry)
-
-
-evaluated = stepping(after_proposed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
