@@ -1,5 +1,6 @@
 """Checks of the values of options: they return the value to keep, or raise SettingsError."""
 
+import functools
 import math
 import numbers
 import re
@@ -47,6 +48,7 @@ def check(of: Field[Any], given: Any) -> Any:
     return nonnegative(of.name, given) if kind is float else choice(of.name, given, kind)
 
 
+@functools.cache
 def kind_of(of: Field[Any]) -> Any:
     """Return the type of an option without None: bool, int, float, a `Literal` or a union."""
     return get_args(of.type)[0] if isinstance(of.type, UnionType) else of.type
@@ -168,4 +170,4 @@ def choice(name: str, given: Any, choices: Any) -> str:
 
 
 def _is_number(given: object) -> bool:
-    return isinstance(given, numbers.Real) and not isinstance(given, bool)
+    return type(given) in (int, float) or (isinstance(given, numbers.Real) and not isinstance(given, bool))

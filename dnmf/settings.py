@@ -1,6 +1,5 @@
 """The options of a run: described, grouped and checked in one place, before any data is read."""
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import field
@@ -202,7 +201,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for of in dataclasses.fields(self):
+        for of in FIELDS.values():
             given = getattr(self, of.name)
             if given is not None or of.default is not None:
                 object.__setattr__(self, of.name, checks.check(of, given))
@@ -250,10 +249,10 @@ class Settings:
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Make settings from a mapping of names to values, as stored in a header or given on a command line."""
-        names = [of.name for of in dataclasses.fields(cls)]
         for name in options:
-            if name not in names:
-                raise SettingsError(f"the option {name!r} is not known.{did_you_mean(name, names, OPTION_ALIASES)}")
+            if name not in FIELDS:
+                close = did_you_mean(name, list(FIELDS), OPTION_ALIASES)
+                raise SettingsError(f"the option {name!r} is not known.{close}")
         rank = options.get("rank")
         if rank is None:
             raise SettingsError("rank is missing; give the number of components, as in rank=20.")
@@ -263,7 +262,7 @@ class Settings:
 
     def to_options(self) -> dict[str, Any]:
         """Return the settings as a mapping of plain values, the inverse of `from_options`."""
-        options = dataclasses.asdict(self)
+        options = {name: getattr(self, name) for name in FIELDS}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
     def replace(self, options: Mapping[str, Any]) -> Self:
@@ -272,10 +271,11 @@ class Settings:
 
     def swapped(self) -> Self:
         """Return the settings of the transposed problem: what is asked of W and H changes places."""
-        own, new = ("l1_W", "l2_W", "volume_W", "fixed", "l1_H", "l2_H", "volume_H", "n_fixed_H"), copy.copy(self)
+        own = ("l1_W", "l2_W", "volume_W", "fixed", "l1_H", "l2_H", "volume_H", "n_fixed_H")
         others = own[4:] + own[:4] + CONSTRAINTS[3:] + CONSTRAINTS[:3]
-        for name, other in zip(own + CONSTRAINTS, others, strict=True):
-            object.__setattr__(new, name, getattr(self, other))  # checked before
+        places, new = dict(zip(own + CONSTRAINTS, others, strict=True)), object.__new__(type(self))
+        for name in FIELDS:
+            object.__setattr__(new, name, getattr(self, places.get(name, name)))  # checked before
         return new
 
 

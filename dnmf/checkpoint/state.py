@@ -9,8 +9,8 @@ import numpy as np
 from dnmf.checkpoint import Commit, Store, StoredFactor, read_array
 from dnmf.engine.factor import MappedFactor
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.extrapolation import Momentum
 from dnmf.solvers.bundle import bundle, rows_of
-from dnmf.solvers.extrapolation import Momentum
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout

@@ -33,11 +33,14 @@ class Request(NamedTuple):
         To keep the limit, the long factor leaves memory before a thread is given up.
         """
         used, share = self.threads, 1 / max(self.workers, 1)
-        if self.peak(layout, used, share) > self.limit:
+        peak = self.peak(layout, used, share)
+        if peak > self.limit:
             share = 0.0
-        while used > 1 and self.peak(layout, used, share) > self.limit:
+            peak = self.peak(layout, used, share)
+        while used > 1 and peak > self.limit:
             used -= 1
-        return used, share, self.peak(layout, used, share)
+            peak = self.peak(layout, used, share)
+        return used, share, peak
 
     def on(self, layout: Layout) -> "Request":
         """Return the request for a matrix with another layout."""

@@ -23,14 +23,26 @@ from dnmf.kernels.blocks.tiles import MapFunction
 @contextmanager
 def single_threaded_products() -> Iterator[None]:
     """Limit BLAS to one thread: the tasks run in parallel instead, and products always give the same bits."""
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    limited = [(pool, count) for pool in _products() if (count := pool.get_num_threads()) != 1]
+    for pool, _ in limited:
+        pool.set_num_threads(1)
+    try:
         yield
+    finally:
+        for pool, count in limited:
+            pool.set_num_threads(count)
 
 
 @functools.cache
 def _thread_pools() -> ThreadpoolController:
     """Return the thread pools of the loaded libraries; finding them takes longer than a small pass."""
     return ThreadpoolController()
+
+
+@functools.cache
+def _products() -> list[Any]:
+    """Return the thread pools of BLAS; to ask one for its threads takes less than a tenth of a limit on all pools."""
+    return list(_thread_pools().select(user_api="blas").lib_controllers)
 
 
 def multiplier() -> str:
@@ -64,11 +76,15 @@ def cores() -> int:
 
 def usable_memory() -> int:
     """Return the bytes that this process may use: the least of the machine's, its control groups' and its own limit."""
-    from distributed.system import (
-        memory_limit,  # imported here, since most calls do not need it
-    )
+    return int(min([_memory_of_machine(), *_group_limits()]))
 
-    return int(min([memory_limit(), *_group_limits()]))
+
+@functools.cache
+def _memory_of_machine() -> int:
+    """Return the memory of the machine or the limit of the process, in bytes, as Dask finds it."""
+    from distributed.system import memory_limit  # imported here, since most calls do not need it
+
+    return int(memory_limit())
 
 
 def _group_limits() -> Iterator[int]:

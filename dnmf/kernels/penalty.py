@@ -39,7 +39,8 @@ class Penalty(NamedTuple):
         >>> Penalty().none, Penalty(l2=0.1).none, Penalty(l1=np.zeros((2, 1))).none
         (True, False, True)
         """
-        return self.within.free and not (np.any(self.l1) or np.any(self.l2))
+        weights = (weight.any() if isinstance(weight, np.ndarray) else weight for weight in (self.l1, self.l2))
+        return self.within.free and not any(weights)
 
     @property
     def by_component(self) -> bool:

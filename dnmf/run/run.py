@@ -101,7 +101,7 @@ class Run:
         """Make passes until the stopping rule fires or the caller stops iterating; save on the way and at the end."""
         assert self.state is not None
         history = self.recorder.history
-        stopping = Stopping(self.settings, self.allowed, history)
+        stopping = Stopping(self.settings, self.allowed, history, batches=self.recipe.batches)
         measured = history.pop() if self.settings.greedy and self.state.mixings else None
         verdict = stopping.verdict(self.state) if history else None
         if measured is not None and verdict is not None:

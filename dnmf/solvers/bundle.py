@@ -24,6 +24,8 @@ from dnmf.solvers.coupling import Pair
 from dnmf.solvers.iteration import Follow, Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 
+# Several runs are halved first after this many passes, and losses that differ by less than this share are tied.
+FIRST_HALVING, SAME = 4, 1e-6
 # Returns a block as one part sees it, given the number of the part, the number of the block, and the block.
 View = Callable[[int, int, Block], Block]
 
@@ -215,10 +217,50 @@ def bundled(
     return step
 
 
+def halving(method: Method) -> Method:
+    """Return the method that drops the worse half of the parts after some passes, and again after twice as many.
+
+    The losses of those that were dropped are added to `runs`, before those of earlier ones.
+    """
+
+    def step(context: PassContext, state: State) -> State:
+        new = method(context, state)
+        halved = new.passes >= FIRST_HALVING and new.passes & (new.passes - 1) == 0  # a power of two
+        if len(new.parts) == 1 or not halved:
+            return new
+        losses = [part.loss for part in new.parts]
+        kept = sorted(better_half(losses, SAME))
+        runs = (*(loss for index, loss in enumerate(losses) if index not in kept), *new.runs)
+        parts = [dataclasses.replace(new.parts[index], runs=runs) for index in kept]
+        rank = sum(part.W.shape[1] for part in parts)
+        H = context.new_factor(rank)
+        context.engine.one_pass(MapBlocks(Rows(0, rank)), StackedFactor(*(part.H for part in parts)), H, H_ALONE)
+        if new.H is not state.H:
+            new.H.drop()
+        return bundle(parts, H)
+
+    return step
+
+
+def better_half(losses: Sequence[float], share: float, least: float = 0.0) -> list[int]:
+    """Return the numbers of the half with the lower losses; of ties the first ones, so that rounding does not decide.
+
+    Losses are tied if they differ by less than a share of their size plus `least`.
+
+    >>> better_half([4.0, 2.0, 3.0, 2.1], 0.1), better_half([4.0, 2.1, 3.0, 2.0, 9.0], 0.1)
+    ([1, 3], [1, 3])
+    """
+    left, chosen = list(range(len(losses))), list[int]()
+    while len(chosen) < len(losses) // 2:
+        bar = min(losses[index] for index in left) * (1 + share) + least
+        chosen.append(left.pop(next(place for place, index in enumerate(left) if losses[index] <= bar)))
+    return chosen
+
+
 def alone(context: PassContext, state: State) -> State:
-    """Return the best part of a bundle as the state of a single run, with the losses of all parts in `runs`."""
+    """Return the best part of a bundle as the state of a single run, with the losses of all runs in `runs`."""
     best = best_of(state.parts)
     rows = next(rows for rows, part in zip(rows_of(state.parts), state.parts, strict=True) if part is best)
     H = context.new_factor(best.W.shape[1])
     context.engine.one_pass(MapBlocks(rows), state.H, H, H_ALONE)
-    return dataclasses.replace(best, H=H, runs=tuple(part.loss for part in state.parts))
+    return dataclasses.replace(best, H=H, runs=(*(part.loss for part in state.parts), *state.runs))

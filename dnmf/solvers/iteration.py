@@ -15,12 +15,12 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats, same_sum
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.divergence.rule import Divergence
+from dnmf.kernels.extrapolation import extrapolate
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import PART_ROWS, Model, Rule, Step
 from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
 from dnmf.solvers.coupling import Coupled, Pair
-from dnmf.solvers.extrapolation import extrapolate
 from dnmf.solvers.rows_below import Below
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout

@@ -10,7 +10,7 @@ from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.registry import altered, make_rule, solver_of, sums_per_row
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import bundled
+from dnmf.solvers.bundle import bundled, halving
 from dnmf.solvers.compatibility import check_layers, check_matrix, check_missing
 from dnmf.solvers.coupling import Coupling
 from dnmf.solvers.iteration import (
@@ -78,9 +78,17 @@ class Recipe:
         """Name of a pass that applies the rule alone, before the method of the solver begins or where it cannot."""
         return {"sketch": "hals", "newton": "cd"}.get(self.solver, self.solver)
 
+    @property
+    def batches(self) -> bool:
+        """Whether W is updated several times in a pass."""
+        return self.solver == "minibatch"
+
     def method_for(self, state: State) -> Method:
         """Return the method for a state: that of a single model, or of several models side by side."""
-        return bundled(self.follow) if state.parts and self.joint is None else self.method
+        if not state.parts or self.joint is not None:
+            return self.method
+        several = bundled(self.follow)
+        return halving(several) if self.init == "sketch" else several
 
     def deepen(self, context: PassContext, state: State) -> State:
         """Return the state of all layers, which are factorised one after another, from that of the first one."""

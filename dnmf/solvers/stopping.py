@@ -50,22 +50,25 @@ class Stopping:
         The passes that are allowed, as the interface in use calls them.
     history
         The records of the run, to which the run appends.
+    batches
+        Whether W is updated several times in a pass.
     """
 
-    def __init__(self, settings: Settings, allowed: Allowed, history: Sequence[Record] = ()) -> None:
-        self._settings, self._allowed, self._history = settings, allowed, history
+    def __init__(
+        self, settings: Settings, allowed: Allowed, history: Sequence[Record] = (), *, batches: bool = False
+    ) -> None:
+        self._settings, self._allowed, self._history, self._batches = settings, allowed, history, batches
         self._start = time.perf_counter()
 
     def verdict(self, state: State) -> Verdict | None:
         """Return why the run stops after this state, or None if it goes on."""
         settings = self._settings
         count, decrease = mean_decrease([record.loss for record in self._history[-RECENT - 1 :]])
-        batches = settings.solver == "minibatch"
-        promised = max(state.optimality, decrease) if batches or settings.beta != 2 else state.optimality
+        promised = max(state.optimality, decrease) if self._batches or settings.beta != 2 else state.optimality
         brought = f"lowered it by {decrease:.2g}"
         last = f"; the last {count} passes {brought} each" if count > 1 else f"; the last one {brought}" * count
         at = f"The next one promises {promised:.2g} of the loss{last}"
-        if promised <= settings.tol and not (batches and len(self._history) < 2):
+        if promised <= settings.tol and not (self._batches and len(self._history) < 2):
             return Verdict(
                 f"Converged: the next pass promises {promised:.2g} of the loss, at most tol={settings.tol:g}{last}.",
                 True,

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.special import kl_div
 from strategies import SOURCES, low_rank
 
 import dnmf
@@ -13,7 +14,7 @@ from dnmf.engine.factor import MemoryFactor
 from dnmf.errors import SettingsError
 from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import alone, bundle, bundled
+from dnmf.solvers.bundle import alone, bundle, bundled, halving
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext, after_extrapolated, after_plain, after_second_order, iterate, stepping
 from dnmf.sources import open_matrix
@@ -170,6 +171,39 @@ def test_runs_of_a_divergence_share_the_pass_of_the_sketch():
     assert len(many.history) == 4
     assert len(many.runs) == 3
     assert many.history[-1].bytes_read <= 6 * V.nbytes  # five passes, and the blocks that the first basis is made of
+
+
+def test_the_worse_half_of_runs_of_a_divergence_is_dropped(tmp_path):
+    V = np.random.default_rng(0).poisson(low_rank(60, 900, 6)).astype(float)
+    common = {"loss": "kullback-leibler", "max_passes": 10, "tol": 0}
+    whole = dnmf.factorize(V, 4, n_runs=5, store=tmp_path / "whole.zarr", **common)
+    assert len(whole.runs) == 5
+    assert whole.runs[0] == whole.loss == min(whole.runs)
+    assert whole.loss <= dnmf.factorize(V, 4, **common).loss * (1 + 1e-6)
+    Y = np.asarray(whole.W) @ np.asarray(whole.H)
+    assert whole.loss == pytest.approx(kl_div(V, Y).sum(), rel=1e-6)
+    for passes in (3, 5, 9):  # before the first choice, between both, and with one run left
+        store = tmp_path / f"{passes}.zarr"
+        steps = dnmf.iterate(V, 4, n_runs=5, store=store, checkpoint_every=1, **common)
+        next(step for step in steps if step.passes == passes)
+        steps.close()
+        resumed = dnmf.resume(store, V)
+        assert resumed.runs == whole.runs
+        np.testing.assert_array_equal(resumed.W, whole.W)
+        np.testing.assert_array_equal(np.asarray(resumed.H), np.asarray(whole.H))
+
+
+def test_halving_keeps_the_factors_of_the_better_runs():
+    context, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [4], range(5))
+    all_of = passes(context, bundle(starts), bundled(after_plain), 4)
+    half = passes(context, bundle(starts), halving(bundled(after_plain)), 4)
+    losses = [part.loss for part in all_of.parts]
+    best = sorted(sorted(range(5), key=losses.__getitem__)[:2])
+    assert half.runs == tuple(losses[k] for k in range(5) if k not in best)
+    for part, k in zip(half.parts, best, strict=True):
+        np.testing.assert_array_equal(part.W, all_of.parts[k].W)
+        np.testing.assert_array_equal(part.H.read(0), all_of.parts[k].H.read(0))
+    assert passes(context, half, halving(bundled(after_plain)), 4).runs[1:] == half.runs
 
 
 def test_known_columns_stay_in_every_run():

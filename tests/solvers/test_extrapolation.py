@@ -12,7 +12,7 @@ from strategies import low_rank
 import dnmf
 import dnmf.solvers.iteration
 from dnmf.errors import Interrupted, SettingsError
-from dnmf.solvers.extrapolation import Momentum, extrapolate
+from dnmf.kernels.extrapolation import Momentum, extrapolate
 
 PENALTIES = {"l1_W": 0.02, "l2_W": 0.1, "l1_H": 0.03, "l2_H": 0.2}
 # For these, a pass is rejected early.

@@ -91,16 +91,19 @@ class DensePanel:
             weights = scratch.array("ones", values.shape, values.dtype)
             weights[...] = 1
         height, width = values.shape
-        counts = np.zeros(width, np.int64)
-        _count_entries(values, weights, base, counts)
-        starts = np.zeros(width + 1, np.int64)
-        np.cumsum(counts, out=starts[1:])
         # Buffers for all entries do not grow from one panel to the next.
         index = np.dtype(np.int32 if height < 2**31 else np.int64)
-        rows = scratch.array("listed rows", (values.size,), index)[: starts[-1]]
-        found = scratch.array("listed", (values.size,), values.dtype)[: starts[-1]]
-        different = scratch.array("listed weights", (weights.size,), values.dtype)[: starts[-1] if weights.size else 0]
-        _list_entries(values, weights, base, starts[:-1].copy(), rows, found, different)
+        rows = scratch.array("listed rows", (values.size,), index)
+        found = scratch.array("listed", (values.size,), values.dtype)
+        different = scratch.array("listed weights", (weights.size,), values.dtype)
+        starts = np.zeros(width + 1, np.int64)
+        if self.by_columns:
+            _list_columns(values.T, weights.T, base, starts, rows, found, different)
+        else:
+            _count_entries(values, weights, base, starts[1:])
+            np.cumsum(starts, out=starts)
+            _list_entries(values, weights, base, starts[:-1].copy(), rows, found, different)
+        rows, found, different = (array[: starts[-1]] for array in (rows, found, different))
         return SparsePanel(starts, rows, found, height, different, zeros=not weights.size)
 
     def scan(self) -> tuple[float, float]:
@@ -186,6 +189,25 @@ def _list_entries(values, weights, base, places, rows, found, different):  # typ
                 rows[place], found[place] = i, values[i, j]
                 if weighted:
                     different[place] = weights[i, j] - values.dtype.type(base)
+
+
+@kernel
+def _list_columns(values, weights, base, starts, rows, found, different):  # type: ignore[no-untyped-def]
+    """List the entries of every column, a row of `values` (p, m), and set the place where the next one starts.
+
+    Every entry is written, and the next one over it unless it is kept, since a branch would take longer.
+    """
+    weighted = weights.size > 0
+    place = 0
+    for j in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            rows[place], found[place] = i, values[j, i]
+            if weighted:
+                different[place] = weights[j, i] - values.dtype.type(base)
+                place += weights[j, i] != base
+            else:
+                place += values[j, i] > 0
+        starts[j + 1] = place
 
 
 @kernel

@@ -69,7 +69,7 @@ def store_tile(tile, target, start):  # type: ignore[no-untyped-def]
 @kernel
 def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
     """Write row k of gram · tile into `out` (LANES,)."""
-    rank = gram.shape[0]
+    rank = gram.shape[1]
     for j in range(LANES):
         out[j] = gram[k, 0] * tile[0, j]
     i = 1

@@ -14,9 +14,10 @@ from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, kernel, reordered
 from dnmf.kernels.penalty import Penalty
 
-# Sweeps over a row; the smallest share of an entry that a step leaves; and the share of the row's largest entry below
-# which the damping of an entry no longer grows, so that entries near 0 can leave it.
-ROW_SWEEPS, ROW_LEAST, ROW_FLOOR = 10, 0.02, 1e-3
+# Sweeps over a row, which end when one moves the entries by less than a share of the whole step, squared and weighted
+# by the curvature; that share; the smallest share of an entry that a step leaves; and the share of the row's largest
+# entry below which the damping of an entry no longer grows, so that entries near 0 can leave it.
+ROW_SWEEPS, ROW_STILL, ROW_LEAST, ROW_FLOOR = 10, 1e-6, 0.02, 1e-3
 
 
 def add_curvature(panel: SparsePanel, W: Float, H: Float, grams: Float) -> None:
@@ -84,29 +85,36 @@ def _newton_rows(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # t
     """
     rank = W.shape[1]
     step, slope, hessian = np.empty(rank), np.empty(rank), np.empty((rank, rank))
+    extra, inverse = np.empty(rank), np.empty(rank)
     for row in range(W.shape[0]):
         w, place = W[row], 0
-        for k in range(rank):
-            for i in range(k + 1):
-                hessian[k, i] = hessian[i, k] = grams[row, place]
-                place += 1
-        for k in range(rank):
-            step[k] = 0.0
-            slope[k] = totals[k] - numerator[row, k] + l1[row, k] + l2[row, k] * w[k]
         floor = ROW_FLOOR * np.max(w)
         if not floor > 0.0:
             new[row] = w
             continue
+        for k in range(rank):
+            for i in range(k + 1):
+                hessian[k, i] = hessian[i, k] = grams[row, place]
+                place += 1
+            step[k] = 0.0
+            slope[k] = totals[k] - numerator[row, k] + l1[row, k] + l2[row, k] * w[k]
+            extra[k] = l2[row, k] + damping * numerator[row, k] / max(w[k], floor)
+            bend = hessian[k, k] + extra[k]
+            inverse[k] = 1.0 / bend if bend > 0.0 else 0.0
         for _ in range(ROW_SWEEPS):
+            last, whole = 0.0, 0.0
             for k in range(fixed, rank):
-                extra = l2[row, k] + damping * numerator[row, k] / max(w[k], floor)
-                bend = hessian[k, k] + extra
                 lowest = (ROW_LEAST - 1.0) * w[k] - step[k]
-                move = max(-slope[k] / bend, lowest) if bend > 0.0 else lowest if slope[k] > 0.0 else 0.0
+                fall = lowest if slope[k] > 0.0 else 0.0
+                move = max(-slope[k] * inverse[k], lowest) if inverse[k] > 0.0 else fall
                 step[k] += move
-                slope[k] += move * extra
+                slope[k] += move * extra[k]
                 bent = hessian[k]
                 for i in range(rank):
                     slope[i] += move * bent[i]
+                last += move * move * (bent[k] + extra[k])
+                whole += step[k] * step[k] * (bent[k] + extra[k])
+            if last <= ROW_STILL * whole:
+                break
         for k in range(rank):
             new[row, k] = w[k] + step[k]

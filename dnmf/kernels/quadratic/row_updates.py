@@ -54,26 +54,33 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
 
 @kernel
 def _hals(H, C, G, l1, l2, inverse, sweeps):  # type: ignore[no-untyped-def]
-    """Sweep over two rows at a time: (GH)_k+1 with the new h_k is the old one plus G_k+1,k (h_k' − h_k)."""
+    """Sweep over all tiles of H."""
     rank, width = H.shape
     h = np.zeros((rank, LANES), H.dtype)
     c = np.zeros((rank, LANES), H.dtype)
     slope = np.empty(LANES, H.dtype)
     below = np.empty(LANES, H.dtype)
-    zero = l1 - l1
     for start in range(0, width, LANES):
         load_tile(H, start, h)
         load_tile(C, start, c)
-        for _ in range(sweeps):
-            for pair in range(rank // 2):
-                k = 2 * pair
-                gram_pair(G, k, h, slope, below)
-                _minimise(h[k], c[k], slope, below, G[k + 1, k], l1, l2, inverse[k])
-                _minimise(h[k + 1], c[k + 1], below, slope, zero, l1, l2, inverse[k + 1])
-            if rank % 2:
-                gram_row(G, rank - 1, h, slope)
-                _minimise(h[rank - 1], c[rank - 1], slope, below, zero, l1, l2, inverse[rank - 1])
+        sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below)
         store_tile(h, H, start)
+
+
+@kernel
+def sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below):  # type: ignore[no-untyped-def]
+    """Sweep over two rows at a time: (Gh)_k+1 with the new h_k is the old one plus G_k+1,k (h_k' − h_k)."""
+    rank = len(h)
+    zero = l1 - l1
+    for _ in range(sweeps):
+        for pair in range(rank // 2):
+            k = 2 * pair
+            gram_pair(G, k, h, slope, below)
+            _minimise(h[k], c[k], slope, below, G[k + 1, k], l1, l2, inverse[k])
+            _minimise(h[k + 1], c[k + 1], below, slope, zero, l1, l2, inverse[k + 1])
+        if rank % 2:
+            gram_row(G, rank - 1, h, slope)
+            _minimise(h[rank - 1], c[rank - 1], slope, below, zero, l1, l2, inverse[rank - 1])
 
 
 @kernel

@@ -10,8 +10,8 @@ from dnmf.engine.factor import RandomFactor, StackedFactor
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.extrapolation import Momentum
 from dnmf.settings import Settings
-from dnmf.solvers.extrapolation import Momentum
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Joint, Tower

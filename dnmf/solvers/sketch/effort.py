@@ -17,9 +17,8 @@ from dnmf.sources.base import Layout
 STARTS, TRIAL_ROUNDS, TRIAL_SIZE = 8, 16, 4000
 # The same where V is in memory: for a dense V, and for a sparse one, whose samples are poor in entries.
 DENSE_EFFORT, SPARSE_EFFORT = (4, 8, 500), (2, 8, 2000)
-# Products in a pass over a V in memory, below which it costs no more than a round on a surrogate: over a dense V, and
-# over a sparse one, which has several ends so often that starts are compared anyway.
-CHEAP, SPARSE_CHEAP = 2 * 10**6, 2 * 10**5
+# Products in a pass over a sparse V in memory, below which it costs no more than a round on a surrogate.
+SPARSE_CHEAP = 2 * 10**5
 # Rounds of products for the first basis in memory under Frobenius: later bases have the directions that one misses.
 LIGHT_PILOT_ROUNDS = 1
 # Columns of the first surrogate in memory that its first rounds use, if V is dense and if it is sparse; or as many for

@@ -25,7 +25,7 @@ from dnmf.solvers.sketch.basis import (
     stride_of,
 )
 from dnmf.solvers.sketch.columns import BlockColumns
-from dnmf.solvers.sketch.effort import CHEAP, FULL_EFFORT, SPARSE_CHEAP, Effort, products
+from dnmf.solvers.sketch.effort import FULL_EFFORT, SPARSE_CHEAP, Effort, products
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -59,15 +59,15 @@ def starts(rule: Rule, layout: Layout, rank: int) -> bool:
 def pays(layout: Layout, rank: int) -> bool:
     """Return whether reading V costs more than its sketch: by its layout alone, so that a clock decides no bits.
 
-    It does on a disk. Elsewhere, V must not be so sparse that it is smaller than the sketch; and in memory not so small
-    that a pass costs as little as a round on its sketch. A Dask array may compute its blocks from anywhere.
+    It does on a disk. Elsewhere, a sparse V must not be smaller than the sketch, nor in memory so small that a pass
+    costs as little as a round on its sketch. A Dask array may compute its blocks from anywhere.
     """
     if layout.on_disk:
         return True
     sketch = LARGEST * rank * layout.shape[1] * layout.work_dtype.itemsize
     if layout.sparse and layout.stored_bytes <= 2 * sketch:
         return False
-    return not layout.in_memory or products(layout, rank) >= (SPARSE_CHEAP if layout.sparse else CHEAP)
+    return not (layout.in_memory and layout.sparse) or products(layout, rank) >= SPARSE_CHEAP
 
 
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:

@@ -13,12 +13,15 @@ import numpy as np
 from dnmf.engine import MapFunction
 from dnmf.kernels.blocks.products import add_gram, power_of_two
 from dnmf.kernels.blocks.tiles import Float, slices
+from dnmf.kernels.extrapolation import Momentum, extrapolate
+from dnmf.kernels.quadratic import descent
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
+from dnmf.solvers.bundle import better_half
 from dnmf.solvers.coupling import Coupled
-from dnmf.solvers.extrapolation import Momentum, extrapolate
 from dnmf.solvers.sketch.columns import (
     FIRST_SWEEPS,
+    SWEEPS,
     TOGETHER,
     BlockColumns,
     LocalColumns,
@@ -31,20 +34,13 @@ from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
+# Products in a half-step for both factors, up to which the rounds in this process are one call of a compiled function.
+AT_ONCE = 10**6
 # Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
 CLOSE, TIE = 1e-3, 1e-6
 
 
 Trial = tuple[LocalColumns, Float, float]
-
-
-def better_half(trials: list[Trial], close: float) -> list[Trial]:
-    """Return the half with the lower losses, and the first ones among ties, so that rounding does not decide."""
-    left, chosen = list(trials), list[Trial]()
-    while len(chosen) < len(trials) // 2:
-        bar = min(loss for _, _, loss in left) * (1 + CLOSE) + close
-        chosen.append(left.pop(next(index for index, trial in enumerate(left) if trial[2] <= bar)))
-    return chosen
 
 
 def singular_start(left: Float, S: Float, drawn: Float) -> Float:
@@ -105,6 +101,8 @@ class Surrogate:
         W is extrapolated as in `extrapolation.py`. The step after one that was undone is not compared with any other:
         `least` is infinite then, and `found` remains the loss of the returned W.
         """
+        if isinstance(columns, LocalColumns) and self._fits(columns.S.shape[1], W.shape[1]):
+            return self._descend_at_once(columns, W, rounds)
         momentum, point = Momentum(), W
         best, previous, least, found = W, None, np.inf, np.inf
         for _ in range(rounds):
@@ -207,6 +205,24 @@ class Surrogate:
             return self
         return dataclasses.replace(self, norm=squares(self.left, S) + self.beyond / stride)
 
+    def _fits(self, width: int, rank: int) -> bool:
+        """Return whether all rounds on `width` columns take place in one compiled function, without calls between."""
+        rule, (rows, directions) = self.rule, self.left.shape
+        simple = all(penalty.plain and penalty.within.free for penalty in (rule.penalty_W, rule.penalty_H))
+        known = rule.update is not hals or rule.n_fixed_W or rule.n_fixed_H or self.coupled is not None
+        return simple and not known and rank * directions * (rows + width) <= AT_ONCE
+
+    def _descend_at_once(self, columns: LocalColumns, W: Float, rounds: int) -> tuple[Float, float]:
+        """Return the same as `descend` by one compiled function."""
+        S, left, fresh = np.ascontiguousarray(columns.S), np.ascontiguousarray(self.left.T), columns.H is None
+        rule, new = self.rule, np.array(W.T, left.dtype, order="C")
+        given = np.empty((len(new), S.shape[1]), S.dtype) if columns.H is None else columns.H
+        columns.H = np.ascontiguousarray(given)
+        penalties = (*map(float, (*rule.penalty_W[:2], *rule.penalty_H[:2])),)
+        limits = rounds, self.effort.tolerance, (W_SWEEPS, SWEEPS, FIRST_SWEEPS)
+        loss = descent.descend(left, S, new, columns.H, fresh, self.norm, penalties, rule.scaled, *limits)
+        return np.ascontiguousarray(new.T), float(loss)
+
     def _step(self, columns: SurrogateColumns, W: Float) -> tuple[Float, float]:
         """Update H, then W (m, r); return the new W and the loss of both."""
         sums = columns.update(self.round(W, columns.dtype))
@@ -266,7 +282,7 @@ class Surrogate:
         while len(trials) > 1:
             trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2
-            trials = better_half(trials, TIE * small.norm)
+            trials = [trials[k] for k in better_half([loss for _, _, loss in trials], CLOSE, TIE * small.norm)]
         columns, W, _ = trials[0]
         sums = columns.update(small.round(W, few.dtype))
         return self._improved(np.zeros((len(self.left), rank)), sums, FIRST_SWEEPS, self.rule)

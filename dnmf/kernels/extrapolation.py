@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, reordered
 
 # β₀, γ, γ̄ and η of the paper: the first step, the factors by which it and its bound grow after a step that lowers the
 # loss, and its divisor after one that does not.
@@ -55,12 +55,28 @@ def extrapolate(new: Float, old: Float, step: float, least: float, scaled: bool)
         Whether to scale the columns of `old` to the lengths of those of `new` first. Without penalties, H compensates
         for the scale of a column.
     """
-    wide, beyond = new.astype(np.float64, copy=False), old.astype(np.float64)
+    out = np.empty_like(new, order="C")
+    extrapolate_into(new, old, step, least, scaled, out)
+    return out
+
+
+@reordered
+def extrapolate_into(new, old, step, least, scaled, out):  # type: ignore[no-untyped-def]
+    """Write the point to `out` (m, r), in float64 up to its last rounding."""
+    rows, rank = new.shape
+    ratios = np.ones(rank)
     if scaled:
-        lengths, goal = (np.sqrt(np.einsum("ik,ik->k", X, X)) for X in (beyond, wide))
-        beyond *= np.divide(goal, lengths, out=np.ones_like(goal), where=lengths > 0)
-    np.subtract(wide, beyond, out=beyond)
-    beyond *= step
-    beyond += wide
-    np.maximum(beyond, least * wide if least else 0, out=beyond)
-    return np.ascontiguousarray(beyond, dtype=new.dtype)
+        goal, length = np.zeros(rank), np.zeros(rank)
+        for i in range(rows):
+            for k in range(rank):
+                after, before = np.float64(new[i, k]), np.float64(old[i, k])
+                goal[k] += after * after
+                length[k] += before * before
+        for k in range(rank):
+            ratios[k] = np.sqrt(goal[k]) / np.sqrt(length[k]) if length[k] > 0.0 else 1.0
+    for i in range(rows):
+        for k in range(rank):
+            after = np.float64(new[i, k])
+            beyond = after + step * (after - np.float64(old[i, k]) * ratios[k])
+            floor = least * after
+            out[i, k] = beyond if beyond > floor else floor
