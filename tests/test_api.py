@@ -41,6 +41,15 @@ def test_a_run_stops_where_it_has_converged():
     assert result.verdict.startswith("Converged: the next pass promises")
 
 
+def test_a_divergence_stops_only_where_a_pass_has_shown_its_decrease():
+    rng = np.random.default_rng(0)
+    V = rng.poisson(rng.gamma(1.0, 1.0, (40, 3)) @ rng.gamma(1.0, 1.0, (3, 300))) + 5.0
+    result = dnmf.factorize(V, 3, loss="kullback-leibler", tol=0.5)  # more than a single pass can promise
+    losses = [record.loss for record in result.history]
+    assert len(losses) == 2
+    assert (losses[0] - losses[1]) / losses[1] <= 0.5
+
+
 def test_a_run_stops_when_its_seconds_are_spent():
     result = dnmf.factorize(low_rank(10, 30, 2), 2, max_seconds=0, tol=0)
     assert result.passes == 1

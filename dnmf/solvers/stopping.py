@@ -40,7 +40,7 @@ class Stopping:
     A run has converged when the next pass promises a share of the loss of at most `tol`: γ, what steps of single
     entries promise (`State.optimality`), or the mean decrease over the last passes where that is larger and γ is not
     the whole promise: under a divergence, whose steps of W are proposals that the next pass may refuse, and with
-    mini-batches, since γ is measured after the last of many updates of W.
+    mini-batches, since γ is measured after the last of many updates of W. There, a decrease must be known.
 
     Parameters
     ----------
@@ -64,11 +64,12 @@ class Stopping:
         """Return why the run stops after this state, or None if it goes on."""
         settings = self._settings
         count, decrease = mean_decrease([record.loss for record in self._history[-RECENT - 1 :]])
-        promised = max(state.optimality, decrease) if self._batches or settings.beta != 2 else state.optimality
+        proposed = self._batches or settings.beta != 2
+        promised = max(state.optimality, decrease) if proposed else state.optimality
         brought = f"lowered it by {decrease:.2g}"
         last = f"; the last {count} passes {brought} each" if count > 1 else f"; the last one {brought}" * count
         at = f"The next one promises {promised:.2g} of the loss{last}"
-        if promised <= settings.tol and not (self._batches and len(self._history) < 2):
+        if promised <= settings.tol and (len(self._history) > 1 or not proposed):
             return Verdict(
                 f"Converged: the next pass promises {promised:.2g} of the loss, at most tol={settings.tol:g}{last}.",
                 True,
