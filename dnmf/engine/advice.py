@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dnmf.engine.memory import RUNTIME_BYTES, Load, amount, memory_terms, peak_bytes
 from dnmf.sources.addresses import convert_command
 from dnmf.sources.base import Layout
-from dnmf.sources.bounds import default_chunks, even_bounds
+from dnmf.sources.bounds import NARROWEST, default_chunks, even_bounds
 
 # To rewrite V is advised if that saves the first factor of time or the second one of memory, and other options if they
 # save the third one.
@@ -63,6 +63,13 @@ def advice_on(layout: Layout, request: Request, peak: int) -> str:
         return (
             f"each chunk of V is read {layout.reads} times in a pass; rewritten by `{_command(layout, streamed)}` V is "
             f"read once, and needs {amount(then)}"
+        )
+    wider = min(recut(layout).widest, layout.shape[1])
+    if not layout.sparse and MORE * layout.widest <= wider <= NARROWEST:
+        return (
+            f"V is read in blocks of {layout.widest} {streamed}, and to add each of them to the sums over the "
+            f"{layout.shape[0]} {other} takes longer than its products; rewritten by `{_command(layout, streamed)}` it "
+            f"is read in blocks of {wider}"
         )
     return ""
 

@@ -300,6 +300,16 @@ def test_the_other_cut_needs_what_is_planned_for_it_once_it_is_written(tmp_path)
     assert then.advice == ""
 
 
+def test_a_plan_advises_wider_blocks_where_adding_up_takes_longest():
+    narrow = make_plan(layout(rows=10**6, columns=10**6, width=4), 20, 10**12, 1)
+    assert narrow.advice == (
+        "V is read in blocks of 4 columns, and to add each of them to the sums over the 1000000 rows takes longer than "
+        "its products; rewritten by `dnmf convert --by columns` it is read in blocks of 32"
+    )
+    for wide in (layout(rows=10**6, columns=10**6, width=32), layout(rows=10**6, columns=10**6, width=4, sparse=True)):
+        assert make_plan(wide, 20, 10**12, 1).advice == ""
+
+
 def test_chunks_that_are_read_many_times_are_named():
     plan = make_plan(layout(reads=8), 20, 10**9, 2)
     assert "one pass    reads 8 GB, each chunk 8 times" in str(plan)
