@@ -315,7 +315,10 @@ def test_a_link_out_of_a_store_is_not_followed(place, store, tmp_path):
     assert (outside / "000001.json").read_text() == "mine"
 
 
-def test_a_file_of_json_that_is_too_long_is_not_read(store, monkeypatch):
+def test_a_file_of_json_that_is_too_long_is_not_read(tmp_path, monkeypatch):
+    store = tmp_path / "run.zarr"
+    dnmf.factorize(V, 3, max_passes=4, tol=0, init="random", store=store)  # a checkpoint with four records
+    assert (store / "zarr.json").stat().st_size < (store / "commits" / "000004.json").stat().st_size
     monkeypatch.setattr(headers, "MOST_BYTES", (store / "zarr.json").stat().st_size)
     refuse_the_checkpoint(store)
     monkeypatch.setattr(headers, "MOST_BYTES", 100)
