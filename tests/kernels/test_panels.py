@@ -180,3 +180,17 @@ def test_moments_of_listed_entries_are_those_of_the_matrix_without_nan(dtype, ax
     np.testing.assert_array_equal(nonzero, (known & (V != 0)).sum(axis=axis))
     np.testing.assert_allclose(mean, np.nanmean(wide, axis=axis), rtol=1e-13)
     np.testing.assert_allclose(squares, np.nanvar(wide, axis=axis) * count, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_single_column_has_the_same_products_wherever_its_entries_lie(dtype):
+    rng = np.random.default_rng(0)
+    whole, W, h = rng.random((301, 18)).astype(dtype), rng.random((301, 3)).astype(dtype), np.ones((3, 1), dtype)
+    last, found = whole[:, 17:], set()
+    for block in (last, np.ascontiguousarray(last), np.asfortranarray(whole)[:, 17:]):
+        scratch, total = Scratch(), np.zeros((301, 3))
+        ((_, panel),) = panels(block, np.dtype(dtype), scratch)
+        found.add(panel.cross(W, scratch).tobytes())
+        panel.add_outer(h, total, scratch)
+        np.testing.assert_array_equal(total, np.repeat(last, 3, axis=1))
+    assert len(found) == 1
