@@ -5,6 +5,7 @@ import math
 from typing import NamedTuple
 
 from dnmf.engine.memory import RUNTIME_BYTES, Load, amount, memory_terms, peak_bytes
+from dnmf.errors import SettingsError
 from dnmf.sources.addresses import convert_command
 from dnmf.sources.base import Layout
 from dnmf.sources.bounds import NARROWEST, default_chunks, even_bounds
@@ -42,9 +43,16 @@ class Request(NamedTuple):
             peak = self.peak(layout, used, share)
         return used, share, peak
 
-    def on(self, layout: Layout) -> "Request":
-        """Return the request for a matrix with another layout."""
-        return self._replace(load=self.load.on(layout))
+    def rewritten(self, layout: Layout, least: bool = False) -> float:
+        """Return the peak memory in bytes on V with another layout, with one thread if it is to be the least possible.
+
+        It is infinite where the run needs the layout that V has.
+        """
+        try:
+            other = self._replace(load=self.load.on(layout))
+        except SettingsError:
+            return math.inf
+        return other.peak(layout, 1, 0.0) if least else other.fit(layout)[2]
 
 
 def advice_on(layout: Layout, request: Request, peak: int) -> str:
@@ -52,14 +60,14 @@ def advice_on(layout: Layout, request: Request, peak: int) -> str:
     streamed, other = _axes(layout)
     if layout.shape[0] > MUCH * layout.shape[1]:
         longer = recut(layout, along_other=True)
-        then = request.on(longer).fit(longer)[2]
+        then = request.rewritten(longer)
         if peak - RUNTIME_BYTES > MORE * (then - RUNTIME_BYTES):
             return (
                 f"V is cut along its shorter axis; cut along the longer one by `{_command(layout, other)}` it needs "
                 f"{amount(then)}"
             )
     if layout.reads > MUCH:
-        then = request.on(recut(layout)).fit(recut(layout))[2]
+        then = request.rewritten(recut(layout))
         return (
             f"each chunk of V is read {layout.reads} times in a pass; rewritten by `{_command(layout, streamed)}` V is "
             f"read once, and needs {amount(then)}"
@@ -108,7 +116,7 @@ def refusal(layout: Layout, request: Request) -> str:
 def _remedies(layout: Layout, request: Request) -> list[str]:
     """Return the options, and the ways to rewrite V, by which a run fits, with the memory that it needs then."""
     (streamed, other), ways = _axes(layout), list[str]()
-    smaller, longer = (request.on(one).peak(one, 1, 0.0) for one in (recut(layout), recut(layout, along_other=True)))
+    smaller, longer = (request.rewritten(recut(layout, along_other=along), least=True) for along in (False, True))
     if smaller <= request.limit:
         ways.append(f"cut V into smaller blocks with `{_command(layout, streamed)}`, which needs {amount(smaller)}")
     elif layout.shape[0] > layout.shape[1] and longer <= request.limit:

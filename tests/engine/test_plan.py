@@ -323,3 +323,13 @@ def test_chunks_that_are_read_many_times_are_named():
 )
 def test_bytes_are_written_with_three_digits(count, words):
     assert amount(count) == words
+
+
+def test_a_run_that_needs_the_layout_of_its_matrix_is_not_advised_to_change_it(tmp_path):
+    V = zarr.create_array(tmp_path / "V.zarr", shape=(300, 48), chunks=(300, 8), dtype="float32")
+    V[...] = np.random.default_rng(0).random(V.shape, np.float32)
+    result = dnmf.factorize(tmp_path / "V.zarr", 3, volume_W=0.2, max_passes=2, client="threads")
+    np.testing.assert_allclose(np.asarray(result.W).sum(axis=0), 1, rtol=1e-5)
+    with pytest.raises(BudgetError) as caught:
+        dnmf.factorize(tmp_path / "V.zarr", 3, volume_W=0.2, memory_limit="1MB", client="threads")
+    assert "longer axis" not in str(caught.value)
