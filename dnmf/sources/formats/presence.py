@@ -54,10 +54,8 @@ class Presence:
 
     def __init__(self, array: zarr.Array[Any]) -> None:
         self._store = SecondLook(array.store)
-        whole = array.async_array
-        self._array: zarr.Array[Any] = zarr.Array(
-            zarr.AsyncArray(whole.metadata, StorePath(self._store, array.path), whole.config)
-        )
+        place = StorePath(self._store, array.path)
+        self._array: zarr.Array[Any] = zarr.Array(zarr.AsyncArray(array.metadata, place))
         self._grid = tuple(int(size) for size in (array.shards or array.chunks))
         self._prefix = f"{array.path}/" if array.path else ""
         self._names: dict[str, set[str]] = {}
