@@ -80,9 +80,7 @@ def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = F
     by_rows = V.strides[1] <= V.strides[0]
     for columns in slices(width, (part_width if narrow else panel_width)(height, dtype)):
         part = V[:, columns]
-        # BLAS rounds the products of a single column differently where its entries do not lie together.
-        single = part.shape[1] == 1 and not part.flags.c_contiguous
-        if part.dtype != dtype or not part.flags.aligned or single:
+        if part.dtype != dtype or not part.flags.aligned:
             shape = part.shape if by_rows else part.shape[::-1]
             room = scratch.array("panel", shape, dtype)
             room = room if by_rows else room.T

@@ -18,7 +18,7 @@ SQUARES = 64
 
 def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
     """Return WᵀV (r, p) of V (m, p) and W (m, r), valid until the next call."""
-    out = scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype)
+    V, out = laid_together(V, scratch), scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype)
     if len(V) <= SHARED_ROWS:
         return np.matmul(W.T, V, out=out)
     out[...] = 0
@@ -29,7 +29,7 @@ def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
 
 def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> None:
     """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64."""
-    scaled, scale = scaled_down(H, scratch)
+    V, (scaled, scale) = laid_together(V, scratch), scaled_down(H, scratch)
 
     def add(rows: slice) -> None:
         room = aligned(OUTER_ROWS * len(H) * H.itemsize).view(H.dtype).reshape(OUTER_ROWS, len(H))
@@ -39,6 +39,15 @@ def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> Non
             add_scaled(part, scale, total[own])
 
     list(scratch.each(add, slices(len(V), SHARED_ROWS)))
+
+
+def laid_together(V: Float, scratch: Scratch) -> Float:
+    """Return V (m, p), or a copy of a single column whose entries lie apart: BLAS rounds its products differently."""
+    if V.shape[1] != 1 or V.flags.c_contiguous:
+        return V
+    room = scratch.array("column", V.shape, V.dtype)
+    room[...] = V
+    return room
 
 
 def scaled_down(H: Float, scratch: Scratch) -> tuple[Float, float]:
