@@ -189,15 +189,20 @@ def test_a_driver_that_is_killed_leaves_the_cluster_clean_and_the_run_to_be_resu
 def test_the_scheduler_knows_no_more_tasks_after_200_passes_than_after_20(keeps, client, path, tmp_path):
     known = []
 
+    def count():
+        return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+
     class Counting(Watcher):
         def passed(self, record):
-            known.append(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+            if len(known) >= 20:  # a busy scheduler forgets the last tasks a little later
+                until(lambda: count() <= max(known[:20]) + 5, seconds=5)
+            known.append(count())
 
     store = tmp_path / "store" if keeps else None
     options = {"max_passes": 200, "tol": 0, "init": "random", "checkpoint_every": 5, "store": store}
     dnmf.factorize(matrix(24, 80), 3, client=client, watchers=[Counting()], **options)
     assert len(known) == 200
-    assert min(known[-20:]) <= max(known[:20]) + 5  # some tasks are forgotten a little later on a busy machine
+    assert max(known[20:]) <= max(known[:20]) + 5
 
 
 def test_a_run_that_is_stopped_where_no_worker_is_left_ends_and_goes_on_from_the_checkpoint_before(

@@ -10,6 +10,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.products import (
     add_outer_product,
     cross_product,
+    packed,
     product_like,
     residual_squares,
     scan_squares,
@@ -156,17 +157,6 @@ class DensePanel:
             wide -= np.expand_dims(mean, axis)
             wide[unknown] = 0
             return count, nonzero, mean, np.square(wide, out=wide).sum(axis=axis)
-
-
-def packed(X: Float, name: str, scratch: Scratch) -> Float:
-    """Return an array without gaps between its rows or columns, in its memory order: a copy in a buffer if needed."""
-    if X.flags.c_contiguous or X.flags.f_contiguous:
-        return X
-    by_columns = X.strides[0] < X.strides[1]
-    room = scratch.array(name, X.shape[::-1] if by_columns else X.shape, X.dtype)
-    room = room.T if by_columns else room
-    room[...] = X
-    return room
 
 
 @kernel

@@ -18,7 +18,7 @@ SQUARES = 64
 
 def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
     """Return WᵀV (r, p) of V (m, p) and W (m, r), valid until the next call."""
-    V, out = laid_together(V, scratch), scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype)
+    V, out = for_product(V, W.shape[1], scratch), scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype)
     if len(V) <= SHARED_ROWS:
         return np.matmul(W.T, V, out=out)
     out[...] = 0
@@ -29,7 +29,7 @@ def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
 
 def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> None:
     """Add VHᵀ of V (m, p) and H (r, p) to `total` (m, r), in float64."""
-    V, (scaled, scale) = laid_together(V, scratch), scaled_down(H, scratch)
+    V, (scaled, scale) = for_product(V, len(H), scratch), scaled_down(H, scratch)
 
     def add(rows: slice) -> None:
         room = aligned(OUTER_ROWS * len(H) * H.itemsize).view(H.dtype).reshape(OUTER_ROWS, len(H))
@@ -41,12 +41,19 @@ def add_outer_product(V: Float, H: Float, total: Float, scratch: Scratch) -> Non
     list(scratch.each(add, slices(len(V), SHARED_ROWS)))
 
 
-def laid_together(V: Float, scratch: Scratch) -> Float:
-    """Return V (m, p), or a copy of a single column whose entries lie apart: BLAS rounds its products differently."""
-    if V.shape[1] != 1 or V.flags.c_contiguous:
-        return V
-    room = scratch.array("column", V.shape, V.dtype)
-    room[...] = V
+def for_product(V: Float, width: int, scratch: Scratch) -> Float:
+    """Return V (m, p), without gaps if it or the factor of a `width` is a vector: BLAS rounds these by the gaps."""
+    return packed(V, "packed", scratch) if 1 in (V.shape[1], width) else V
+
+
+def packed(X: Float, name: str, scratch: Scratch) -> Float:
+    """Return an array without gaps between its rows or columns, in its memory order: a copy in a buffer if needed."""
+    if X.flags.c_contiguous or X.flags.f_contiguous:
+        return X
+    by_columns = X.strides[0] < X.strides[1]
+    room = scratch.array(name, X.shape[::-1] if by_columns else X.shape, X.dtype)
+    room = room.T if by_columns else room
+    room[...] = X
     return room
 
 
