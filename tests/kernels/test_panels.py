@@ -186,11 +186,7 @@ def test_moments_of_listed_entries_are_those_of_the_matrix_without_nan(dtype, ax
 @pytest.mark.parametrize(("width", "rank"), [(1, 3), (2, 1), (3, 1), (17, 1), (1, 1)])
 def test_products_with_vectors_are_the_same_wherever_the_entries_lie(width, rank, dtype):
     rng = np.random.default_rng(0)
-    whole, W, h = (
-        rng.random((301, 40)).astype(dtype),
-        rng.random((301, rank)).astype(dtype),
-        np.ones((rank, width), dtype),
-    )
+    whole, W = rng.random((301, 40)).astype(dtype), rng.random((301, rank)).astype(dtype)
     last, found = whole[:, -width:], set()
     for block in (last, np.ascontiguousarray(last)):
         scratch, total = Scratch(), np.zeros((301, rank))
