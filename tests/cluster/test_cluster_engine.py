@@ -170,7 +170,7 @@ def test_the_same_bits_where_entries_are_missing_or_weighted(client, tmp_path):
 @pytest.mark.parametrize("tall", [False, True])
 @pytest.mark.parametrize("sample", [10000, 90], ids=["sample is all", "sample is a part"])
 def test_a_sketch_has_the_same_bits_and_is_resumed_to_them(sample, tall, client, tmp_path, monkeypatch):
-    monkeypatch.setattr(dnmf.solvers.sketch.basis, "SAMPLE", sample)
+    monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", sample)
     path = stored(tmp_path / "V.zarr", V.T.copy() if tall else V, (17, 24) if tall else (24, 17))
     options = {"rank": 4, "solver": "sketch", "max_passes": 8, "tol": 0, "checkpoint_every": 2}
     expected = dnmf.factorize(path, client="threads", **options)

@@ -11,7 +11,8 @@ import dnmf
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
-from dnmf.solvers.sketch.surrogate import Surrogate, singular_start
+from dnmf.solvers.sketch.singular import singular_start
+from dnmf.solvers.sketch.surrogate import Surrogate
 
 
 def nearly_low(seed, rows=60, columns=400, rank=5):

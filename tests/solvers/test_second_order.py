@@ -97,7 +97,7 @@ def test_a_run_that_was_interrupted_gives_the_same_bits(tmp_path, passes):
 
 
 def test_columns_beyond_the_sample_are_factorised_by_passes_over_the_sketch(monkeypatch):
-    monkeypatch.setattr(dnmf.solvers.sketch.basis, "SAMPLE", 100)
+    monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", 100)
     V = da.from_array(counts(), chunks=(-1, 50))
     result = dnmf.factorize(V, 4, max_passes=6, **KL)
     monkeypatch.undo()

@@ -23,7 +23,7 @@ from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.sketch import corrected, sketched
-from dnmf.solvers.sketch.basis import first_basis, orthonormal, pseudo_inverse, sampled
+from dnmf.solvers.sketch.basis import first_basis, orthonormal, pseudo_inverse
 from dnmf.solvers.sketch.method import Trial
 from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.sources import open_matrix
@@ -57,7 +57,7 @@ def whole(factor, blocks):
 @pytest.fixture
 def few(monkeypatch):
     """Make the sample so small that the last rounds run over all columns, in their blocks."""
-    monkeypatch.setattr(dnmf.solvers.sketch.basis, "SAMPLE", 90)
+    monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", 90)
 
 
 @pytest.fixture(params=["sample is all", "sample is a part"])
@@ -504,13 +504,6 @@ def test_the_pseudo_inverse_sees_no_scale():
     scales = np.outer(*[np.sqrt(np.diag(gram))] * 2)
     np.testing.assert_allclose((gram / scales) @ (inverse * scales), np.eye(3), atol=1e-10)
     assert not pseudo_inverse(np.zeros((2, 2)), np.dtype("float32")).any()
-
-
-def test_a_sample_has_the_same_columns_for_every_cut():
-    V, stride = np.arange(100)[None], 7
-    for width in (1, 5, 7, 30, 100):
-        taken = [sampled(V[:, start : start + width], start, stride) for start in range(0, 100, width)]
-        np.testing.assert_array_equal(np.concatenate(taken, axis=1), V[:, ::stride])
 
 
 def test_the_first_basis_knows_a_matrix_of_low_rank():

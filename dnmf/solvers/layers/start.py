@@ -48,15 +48,22 @@ def layered_start(context: PassContext, settings: Settings, joint: Joint, init: 
     layout, ranks = context.layout, settings.layers
     if init == "sketch":
         return sketched_layers(context, settings, joint)
-    tower = Tower.random(layout.shape[0], ranks, layout.work_dtype, settings.seed)
-    return stacked(tower, RandomFactor(sum(ranks), layout.bounds, layout.work_dtype, settings.seed), 0)
+    return random_layers(layout, ranks, settings.seed)
+
+
+def random_layers(
+    layout: Layout, ranks: tuple[int, ...], seed: int, passes: int = 0, norms: tuple[float, ...] = ()
+) -> State:
+    """Return random factors as the first state."""
+    tower, dtype = Tower.random(layout.shape[0], ranks, layout.work_dtype, seed), layout.work_dtype
+    return stacked(tower, RandomFactor(sum(ranks), layout.bounds, dtype, seed), passes, norms)
 
 
 def sketched_layers(context: PassContext, settings: Settings, joint: Joint) -> State:
     """Make the first pass, and return factors of its surrogate L R ≈ V as the first state.
 
     The layers are factorised one after another on a sample of the columns, then all together; the H of all columns
-    follows from the last W.
+    follows from the last W. Where components of a layer vanish so, from which none would come back, the start is random.
     """
     layout, dtype = context.layout, context.layout.work_dtype
     stride = stride_of(layout)
@@ -68,7 +75,11 @@ def sketched_layers(context: PassContext, settings: Settings, joint: Joint) -> S
         surrogates = [Surrogate(left.astype(dtype), rule, norm, beyond, each, effort) for rule in joint.rules]
         tower = _one_by_one(surrogates, S, settings, stride)
         sample = [surrogate.on_sample(S, stride) for surrogate in surrogates]
+        joint = dataclasses.replace(joint, rules=tuple(surrogate.rule for surrogate in sample))
         tower = descend(joint, sample, [LocalColumns(S, each=each) for _ in sample], tower, effort)
+        if not all(W.any(axis=0).all() for W in tower.products()):  # the penalties of one layer starve the next
+            R.drop()
+            return random_layers(layout, settings.layers, settings.seed, 1, tuple(sums.norms))
         factors = []
         for surrogate, W in zip(surrogates, tower.products(), strict=True):
             columns = BlockColumns(context.engine, context.new_factor, R)
@@ -92,7 +103,8 @@ def _one_by_one(surrogates: Sequence[Surrogate], S: Float, settings: Settings, s
         assert H is not None
         lengths = np.linalg.norm(product, axis=0)
         scale = np.diag(lengths).astype(S.dtype)
-        layer = dataclasses.replace(surrogates[index], left=scale, norm=squares(scale, H), beyond=0.0)
+        rule = surrogates[index].on_sample(S, stride).rule
+        layer = dataclasses.replace(first, rule=rule, left=scale, norm=squares(scale, H), beyond=0.0)
         columns = LocalColumns(H, each=first.each)
         X = layer.best_of(H, rank, effort.starts, settings.seed + index)
         X, _ = layer.descend(columns, X, FIRST_ROUNDS)

@@ -21,8 +21,6 @@ GAUSSIAN_SHARE = 4
 PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
 # Entries of them that are validated at once.
 CHECKED = 2**18
-# Columns of a surrogate that are factorised in this process, at most.
-SAMPLE = 10000
 # A direction is dropped as dependent if the eigenvalue of its Gram matrix is below this share of the largest one: about
 # 1e-7 of the length of a column.
 DEPENDENT = 1e-14
@@ -107,16 +105,6 @@ def scale_down(values: Float, size: int) -> None:
         squares = sum(float(np.square(part / largest, dtype=np.float64).sum()) for part in parts)
         check_scale(largest * math.sqrt(squares / size), values.dtype, 2.0)
     values *= 1 / power_of_two(largest)
-
-
-def stride_of(layout: Layout) -> int:
-    """Return the distance between the columns of the sample."""
-    return -(-int(layout.bounds[-1]) // SAMPLE)
-
-
-def sampled(block: Float, start: int, stride: int) -> Float:
-    """Return the columns of a block, from column `start` of V on, whose numbers in V are multiples of the stride."""
-    return block[:, -start % stride :: stride].copy()
 
 
 def orthonormal(X: Float) -> Float:

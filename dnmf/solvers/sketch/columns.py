@@ -19,11 +19,10 @@ from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.rows_below import Below
+from dnmf.solvers.sketch.samples import TOGETHER
 
 # Sweeps over H in a round, and in the first round.
 SWEEPS, FIRST_SWEEPS = 6, 20
-# SurrogateColumns, or rows of W, in one unit of work: independent of the number of threads, for the same bits.
-TOGETHER = 2048
 
 
 @dataclasses.dataclass(slots=True)

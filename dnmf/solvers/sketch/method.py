@@ -16,17 +16,16 @@ from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext, Update, check_scale_of, extrapolated
 from dnmf.solvers.sketch.basis import (
     PILOT_ROUNDS,
-    SAMPLE,
     first_basis,
     left_over,
     lifted,
     orthonormal,
     pilot_bytes,
-    stride_of,
 )
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.effort import FULL_EFFORT, SPARSE_CHEAP, Effort, products
 from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
+from dnmf.solvers.sketch.samples import SAMPLE, stride_of
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import MethodState, State
@@ -109,7 +108,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
         surrogate = Surrogate(left.astype(dtype), rule, norm, beyond, each, effort)
         runs: tuple[float, ...]
         if settings.n_runs == 1:
-            W, runs = surrogate.best_of(S, rank, effort.starts, settings.seed), ()
+            W, runs = surrogate.on_sample(S, stride).best_of(S, rank, effort.starts, settings.seed), ()
         else:
             seeds = range(settings.seed, settings.seed + settings.n_runs)
             W, runs = surrogate.all_of(S, rank, seeds, stride, effort.rounds[0])

@@ -10,7 +10,7 @@ from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import Stats, Summable
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.solvers.iteration import Update
-from dnmf.solvers.sketch.basis import sampled
+from dnmf.solvers.sketch.samples import sampled
 
 
 @dataclasses.dataclass(slots=True)

@@ -20,10 +20,11 @@ from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
 from dnmf.solvers.iteration import PassContext
-from dnmf.solvers.sketch.basis import basis_of, lifted, pilot, stride_of
+from dnmf.solvers.sketch.basis import basis_of, lifted, pilot
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
+from dnmf.solvers.sketch.samples import stride_of
 from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
@@ -91,7 +92,7 @@ class ScaledSketch:
     surrogate
         X̂ = L S.
     sample, stride
-        Every `stride`-th column of S (q, p).
+        One of `stride` columns of S (q, p).
     root
         √p (m, 1).
     norms
@@ -139,7 +140,7 @@ class ScaledSketch:
     def state(self, context: PassContext, columns: Factor, rank: int, seed: int, starts: int) -> State:
         """Return the state from the best of some random starts, given [S; √l] in the blocks of V."""
         bounds = context.layout.bounds
-        W = self.surrogate.best_of(self.sample, rank, starts, seed)
+        W = self.surrogate.on_sample(self.sample, self.stride).best_of(self.sample, rank, starts, seed)
         all_columns = BlockColumns(context.engine, context.new_factor, columns, skipped=1)
         W, found = self.surrogate.solve(self.sample, W, all_columns, self.stride)
         new, lengths = self.scaled_back(W)

@@ -56,3 +56,11 @@ def split_vectors(left: Float, squares: Float) -> tuple[Float, Float, Float, Flo
             gains[k] = lengths[side]
             balance[k] = np.sqrt(lengths[side] * right[side, k])
     return W, signs, gains, balance
+
+
+def singular_start(left: Float, S: Float, drawn: Float) -> Float:
+    """Return W (m, r) from the leading singular vectors of L S, where there are fewer with columns of another W."""
+    wide = S.astype(np.float64)
+    U, X = leading_vectors(left.astype(np.float64), wide @ wide.T, drawn.shape[1], S.dtype)
+    W, _, gains, _ = split_vectors(U, squares_of_parts(X @ wide))
+    return np.where(gains > 0, W, drawn)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dnmf.engine import MapFunction
-from dnmf.kernels.blocks.products import add_gram, power_of_two
+from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.extrapolation import Momentum, extrapolate
 from dnmf.kernels.quadratic import descent
@@ -22,7 +22,6 @@ from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.sketch.columns import (
     FIRST_SWEEPS,
     SWEEPS,
-    TOGETHER,
     BlockColumns,
     LocalColumns,
     Round,
@@ -30,7 +29,8 @@ from dnmf.solvers.sketch.columns import (
     SurrogateSums,
 )
 from dnmf.solvers.sketch.effort import COLUMNS_PER_ROW, FULL_EFFORT, LAST_ROUNDS, Effort
-from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares_of_parts
+from dnmf.solvers.sketch.samples import GROWTH, TOGETHER, spread, squares, stands_for
+from dnmf.solvers.sketch.singular import singular_start
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
@@ -41,28 +41,6 @@ CLOSE, TIE = 1e-3, 1e-6
 
 
 Trial = tuple[LocalColumns, Float, float]
-
-
-def singular_start(left: Float, S: Float, drawn: Float) -> Float:
-    """Return W (m, r) from the leading singular vectors of L S, where there are fewer with columns of another W."""
-    wide = S.astype(np.float64)
-    U, X = leading_vectors(left.astype(np.float64), wide @ wide.T, drawn.shape[1], S.dtype)
-    W, _, gains, _ = split_vectors(U, squares_of_parts(X @ wide))
-    return np.where(gains > 0, W, drawn)
-
-
-def squares(left: Float, S: Float) -> float:
-    """Return ‖L S‖² for L (m, q) and S (q, n).
-
-    >>> squares(np.eye(3)[:, :2], np.ones((2, 5)))
-    10.0
-    """
-    gram = np.zeros((len(S), len(S)))
-    for part in slices(S.shape[1], TOGETHER):
-        add_gram(S[:, part], gram)
-    # ‖L S‖² = Σ ‖row of L‖² in the metric SSᵀ, in parts so that few of its rows are wide at once.
-    parts = (left[part].astype(np.float64) for part in slices(len(left), TOGETHER))
-    return sum(float(np.vdot(part @ gram, part)) for part in parts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,26 +115,27 @@ class Surrogate:
         Parameters
         ----------
         S
-            Every `stride`-th column of S (q, p).
+            One of `stride` columns of S (q, p).
         W
             Initial W.
         all_columns
             The columns in blocks.
         stride
-            Distance of the columns in the sample.
+            Number of columns for every one in the sample.
         H
             Initial H (r, p) of the sample, or None.
         """
         local, rounds = LocalColumns(S, H, self.each), self.effort.rounds
         small, most = self.on_sample(S, stride), rounds[0]
-        step = -(-S.shape[1] // max(self.effort.few, COLUMNS_PER_ROW * len(S)))
-        if self.effort.few and step > 1:
-            few, most = np.ascontiguousarray(S[:, ::step]), LAST_ROUNDS
-            W, _ = self.on_sample(few, stride * step).descend(LocalColumns(few, each=self.each), W, rounds[0])
+        if self.effort.few:
+            part, few = small.part_of(S, max(self.effort.few, COLUMNS_PER_ROW * len(S)))
+            if part is not small:
+                W, most = part.descend(LocalColumns(few, each=self.each), W, rounds[0])[0], LAST_ROUNDS
         W, _ = small.descend(local, W, most)
         columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
-            W, _ = self.descend(all_columns, W, rounds[1])
+            fair = stands_for(small.inside, 1 / stride, self.inside)
+            W, _ = self.descend(all_columns, W if fair else self.revived(W), rounds[1] if fair else rounds[0])
         columns.update(self.round(W, S.dtype))
         return W, columns
 
@@ -174,17 +153,17 @@ class Surrogate:
     ) -> tuple[Float, tuple[float, ...]]:
         """Return the best W (m, r) of complete fits from random starts, and the losses of all.
 
-        S (q, p) is a sample of every `stride`-th column.
+        S (q, p) is a sample of one of `stride` columns.
         """
         ends = [self.fitted(S, rank, seed, stride, 1, rounds) for seed in seeds]
         losses = tuple(loss for _, loss in ends)
         return ends[losses.index(min(losses))][0], losses
 
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
-        """Return W (m, r) fitted on every `stride`-th column from the best random start, and its loss for all."""
+        """Return W (m, r) fitted on one of `stride` columns from the best random start, and its loss for all."""
         small = self.on_sample(S, stride)
-        W, loss = small.descend(LocalColumns(S, each=self.each), self.best_of(S, rank, starts, seed), rounds)
-        return W, stride * loss
+        W, loss = small.descend(LocalColumns(S, each=self.each), small.best_of(S, rank, starts, seed), rounds)
+        return W if stands_for(small.inside, 1 / stride, self.inside) else self.revived(W), stride * loss
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return the round for W (m, r), in the dtype of the columns."""
@@ -196,14 +175,56 @@ class Surrogate:
             rule = visiting
         return Round(rule, self._projected(W.astype(dtype)), (wide.T @ wide).astype(dtype))
 
-    def on_sample(self, S: Float, stride: int) -> "Surrogate":
-        """Return the surrogate of the sampled columns S (q, p), every `stride`-th.
+    @property
+    def inside(self) -> float:
+        """‖V̂‖²."""
+        return self.norm - self.beyond
 
-        Its norm is that of these columns, since the error of an estimate could exceed the loss.
+    def on_sample(self, S: Float, stride: float) -> "Surrogate":
+        """Return the surrogate of the sampled columns S (q, p), one of `stride`.
+
+        Its norm is that of these columns, since the error of an estimate could exceed the loss. W is penalised as much
+        less as there are fewer columns.
         """
         if stride == 1:
             return self
-        return dataclasses.replace(self, norm=squares(self.left, S) + self.beyond / stride)
+        rule = dataclasses.replace(self.rule, penalty_W=self.rule.penalty_W.times(1 / stride))
+        beyond = self.beyond / stride
+        return dataclasses.replace(self, rule=rule, norm=squares(self.left, S) + beyond, beyond=beyond)
+
+    def part_of(self, S: Float, most: int) -> "tuple[Surrogate, Float]":
+        """Return a surrogate of at least `most` columns of S (q, p) that stand for all of them, and these columns."""
+        while most < S.shape[1]:
+            few = np.ascontiguousarray(S[:, spread(S.shape[1], most)])
+            part = self.on_sample(few, S.shape[1] / few.shape[1])
+            if stands_for(part.inside, few.shape[1] / S.shape[1], self.inside):
+                return part, few
+            most *= GROWTH
+        return self, S
+
+    def trial_on(self, S: Float, size: int) -> "tuple[Surrogate, Float]":
+        """Return a surrogate of at least `size` rows and columns S (q, p) that stand for all, and these columns.
+
+        The penalties act as on all rows and columns.
+        """
+        rows, columns = spread(len(self.left), size), spread(S.shape[1], size)
+        left, few = np.ascontiguousarray(self.left[rows]), np.ascontiguousarray(S[:, columns])
+        high, wide = len(rows) / len(self.left), len(columns) / S.shape[1]
+        norm = squares(left, few)
+        if high * wide < 1 and not stands_for(norm, high * wide, self.inside):
+            return self.trial_on(S, GROWTH * size)
+        penalties = {"penalty_W": self.rule.penalty_W.times(wide), "penalty_H": self.rule.penalty_H.times(high)}
+        rule = dataclasses.replace(self.rule, **penalties)
+        return dataclasses.replace(self, left=left, rule=rule, norm=norm, beyond=0.0, each=map), few
+
+    def revived(self, W: Float) -> Float:
+        """Return W (m, r) with random columns in place of those that are 0, which no update would change."""
+        lost = ~W.any(axis=0)
+        if not lost.any():
+            return W
+        drawn = np.abs(np.random.default_rng(len(W)).standard_normal(W.shape))
+        drawn *= W.mean() if W.any() else 1.0
+        return self.rule.penalty_W.within.begin(np.where(lost, drawn, W).T).T
 
     def _fits(self, width: int, rank: int) -> bool:
         """Return whether all rounds on `width` columns take place in one compiled function, without calls between."""
@@ -270,14 +291,11 @@ class Surrogate:
         They are random, except that the first of several may be that of singular vectors. They run on a sample of rows
         and columns; the better half continues, until one is left.
         """
-        size, rounds = self.effort.trial_size, self.effort.trial_rounds
-        left, few = self.left[:: -(-len(self.left) // size)], S[:, :: -(-S.shape[1] // size)]
-        left, few = np.ascontiguousarray(left), np.ascontiguousarray(few)
-        small = dataclasses.replace(self, left=left, norm=squares(left, few), each=map)
-        generator = np.random.default_rng(seed)
-        first = [np.abs(generator.standard_normal((len(left), rank))) for _ in range(starts)]
+        rounds, generator = self.effort.trial_rounds, np.random.default_rng(seed)
+        small, few = self.trial_on(S, self.effort.trial_size)
+        first = [np.abs(generator.standard_normal((len(small.left), rank))) for _ in range(starts)]
         if self.effort.singular and starts > 1:
-            first[0] = singular_start(left, few, first[0])
+            first[0] = singular_start(small.left, few, first[0])
         trials = [(LocalColumns(few), self.rule.penalty_W.within.begin(W.T).T, 0.0) for W in first]
         while len(trials) > 1:
             trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
@@ -285,4 +303,4 @@ class Surrogate:
             trials = [trials[k] for k in better_half([loss for _, _, loss in trials], CLOSE, TIE * small.norm)]
         columns, W, _ = trials[0]
         sums = columns.update(small.round(W, few.dtype))
-        return self._improved(np.zeros((len(self.left), rank)), sums, FIRST_SWEEPS, self.rule)
+        return self._improved(np.zeros((len(self.left), rank)), sums, FIRST_SWEEPS, small.rule)

@@ -1,0 +1,78 @@
+"""Samples of the columns of V and of the rows and columns of a surrogate, and whether they stand for all of them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnmf.kernels.blocks.products import add_gram
+from dnmf.kernels.blocks.tiles import Float, slices
+from dnmf.sources.base import Layout
+
+# Columns of a surrogate that are factorised in this process, at most.
+SAMPLE = 10000
+# Columns of a surrogate, or rows of W, in one unit of work: independent of the number of threads, for the same bits.
+TOGETHER = 2048
+# A sample stands for the whole if its squares, times the inverse of its share, are those of the whole to this factor;
+# one that does not is made larger by GROWTH.
+FAIR, GROWTH = 2.0, 4
+
+
+def stride_of(layout: Layout) -> int:
+    """Return the number of columns of V for every one in the sample."""
+    return -(-int(layout.bounds[-1]) // SAMPLE)
+
+
+def places(start: int, stop: int, stride: int) -> NDArray[np.int64]:
+    """Return the numbers from `start` to `stop` that are in a sample: one at random in each run of `stride` numbers.
+
+    Those of equal distances would miss, or meet, whatever is periodic in V, as the first pixel of every line. They
+    depend on nothing but the stride, so that blocks of any size have the same sample.
+
+    >>> places(0, 12, 4), places(5, 12, 4)
+    (array([3, 5, 9]), array([5, 9]))
+    >>> places(2, 6, 1)
+    array([2, 3, 4, 5])
+    """
+    runs = np.arange(start // stride, -(-stop // stride), dtype=np.uint64)
+    chosen = (runs * np.uint64(stride) + _mixed(runs) % np.uint64(stride)).astype(np.int64)
+    return chosen[(chosen >= start) & (chosen < stop)]
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return well mixed bits of some numbers: the output function of SplitMix64 (Steele, Lea & Flood 2014)."""
+    bits = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` of `count` places, spread over them."""
+    return places(0, count, -(-count // most))
+
+
+def sampled(block: Float, start: int, stride: int) -> Float:
+    """Return the columns of a block, from column `start` of V on, that are in the sample."""
+    return block[:, places(start, start + block.shape[1], stride) - start]
+
+
+def squares(left: Float, S: Float) -> float:
+    """Return ‖L S‖² for L (m, q) and S (q, n).
+
+    >>> squares(np.eye(3)[:, :2], np.ones((2, 5)))
+    10.0
+    """
+    gram = np.zeros((len(S), len(S)))
+    for part in slices(S.shape[1], TOGETHER):
+        add_gram(S[:, part], gram)
+    # ‖L S‖² = Σ ‖row of L‖² in the metric SSᵀ, in parts so that few of its rows are wide at once.
+    parts = (left[part].astype(np.float64) for part in slices(len(left), TOGETHER))
+    return sum(float(np.vdot(part @ gram, part)) for part in parts)
+
+
+def stands_for(part: float, share: float, whole: float) -> bool:
+    """Return whether a part has about its share of the squares of the whole.
+
+    >>> stands_for(0.9, 0.1, 10.0), stands_for(0.0, 0.1, 10.0)
+    (True, False)
+    """
+    return whole * share <= FAIR * part and part <= FAIR * whole * share
