@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch, aligned
-from dnmf.kernels.blocks.simd import row_of_squares
+from dnmf.kernels.blocks.simd import row_of_squares, weighted_rows
 from dnmf.kernels.blocks.tiles import LANES, Float, kernel, slices
 
 # Rows of a product that is added to others at once, so that it stays in the cache.
@@ -14,6 +14,8 @@ OUTER_ROWS = 4096
 SHARED_ROWS = 2**16
 # Rows of a factor whose squares are added up at once, so that they stay in the cache.
 SQUARES = 64
+# Rows that are added up in their own precision, and their sums in float64.
+SUMMED_ROWS = 1024
 
 
 def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
@@ -173,6 +175,29 @@ def weighted_squares(V, weights):  # type: ignore[no-untyped-def]
         for j in range(V.shape[1]):
             total += np.float64(V[i, j]) * np.float64(V[i, j]) * np.float64(weights[i, j])
     return total
+
+
+@kernel
+def row_buffers(W):  # type: ignore[no-untyped-def]
+    """Return the buffers of `sum_rows`: a sum of some rows of W, and that of all."""
+    return np.empty(W.shape[1], W.dtype), np.empty(W.shape[1])
+
+
+@kernel
+def sum_rows(weights, W, rows, buffers, out):  # type: ignore[no-untyped-def]
+    """Set `out` (r,) to Σ m[e] W[rows[e]]: in its own precision for a few rows, and the sums of these in float64."""
+    if len(rows) <= SUMMED_ROWS:
+        weighted_rows(weights, W, rows, out)
+        return
+    part, total = buffers
+    total[:] = 0.0
+    for start in range(0, len(rows), SUMMED_ROWS):
+        own = slice(start, min(start + SUMMED_ROWS, len(rows)))
+        weighted_rows(weights[own], W, rows[own], part)
+        for k in range(len(total)):
+            total[k] += part[k]
+    for k in range(len(total)):
+        out[k] = total[k]
 
 
 @kernel

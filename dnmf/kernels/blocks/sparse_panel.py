@@ -7,8 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
-from dnmf.kernels.blocks.products import SHARED_ROWS, add_scaled, scaled_down, scan_squares, weighted_squares
-from dnmf.kernels.blocks.simd import add_to_rows, weighted_rows
+from dnmf.kernels.blocks.products import (
+    SHARED_ROWS,
+    add_scaled,
+    row_buffers,
+    scaled_down,
+    scan_squares,
+    sum_rows,
+    weighted_squares,
+)
+from dnmf.kernels.blocks.simd import add_to_rows
 from dnmf.kernels.blocks.tiles import Float, Vector, kernel, slices
 
 # Entries for every row from which on float32 products are added up in float32, and their sums in float64.
@@ -138,12 +146,12 @@ class SparsePanel:
 def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
     """Set `out` (r, p) to WᵀV, a few columns at a time: a store to each row of `out` takes a line of the cache."""
     rank, width = W.shape[1], len(starts) - 1
-    sums = np.empty((LINE, rank), W.dtype)
+    sums, buffers = np.empty((LINE, rank), W.dtype), row_buffers(W)
     for start in range(0, width, LINE):
         count = min(LINE, width - start)
         for j in range(count):
             own = slice(starts[start + j], starts[start + j + 1])
-            weighted_rows(values[own], W, rows[own], sums[j])
+            sum_rows(values[own], W, rows[own], buffers, sums[j])
         for k in range(rank):
             for j in range(count):
                 out[k, start + j] = sums[j, k]

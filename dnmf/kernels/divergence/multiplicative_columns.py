@@ -7,7 +7,8 @@ docs/mathematics.md.
 
 import numpy as np
 
-from dnmf.kernels.blocks.simd import row_products, weighted_rows
+from dnmf.kernels.blocks.products import row_buffers, sum_rows
+from dnmf.kernels.blocks.simd import row_products
 from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.divergence.beta import lone_minimum, minimum
 from dnmf.kernels.divergence.columns import add_to_sums, entry_loss, longest_column, queue_logarithms, scale_to_fit
@@ -40,7 +41,7 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
     longest, rank = longest_column(starts), H.shape[1]
     ones, y, ratios = np.ones(longest, W.dtype), np.empty(longest, W.dtype), np.empty(longest, W.dtype)
     powers = np.empty(0 if zeros else longest, W.dtype)
-    numerator, denominator = np.empty(rank, W.dtype), np.empty(rank, W.dtype)
+    numerator, denominator, buffers = np.empty(rank, W.dtype), np.empty(rank, W.dtype), row_buffers(W)
     if zeros:
         denominator[:] = totals
     room = longest + LOG_TILE
@@ -60,9 +61,9 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
             row_products(W, near, h, y)
         for sweep in range(sweeps):
             take_ratios(v, given, y, beta, ratios, powers)
-            weighted_rows(ratios, W, near, numerator)
+            sum_rows(ratios, W, near, buffers, numerator)
             if not zeros:
-                weighted_rows(powers, W, near, denominator)
+                sum_rows(powers, W, near, buffers, denominator)
             gained = _majorise_column(h, numerator, denominator, beta, push, bend, fixed)
             if sweep == (0 if first else sweeps - 1):
                 sums[0] += gained

@@ -19,7 +19,8 @@ from dnmf.solvers.sketch import left_over, low_rank, sketch_load, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns, LocalColumns
 from dnmf.solvers.sketch.effort import Effort
 from dnmf.solvers.sketch.method import WIDTH
-from dnmf.solvers.sketch.surrogate import Surrogate, squares
+from dnmf.solvers.sketch.samples import squares
+from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
@@ -63,7 +64,7 @@ def sketched_layers(context: PassContext, settings: Settings, joint: Joint) -> S
     """Make the first pass, and return factors of its surrogate L R ≈ V as the first state.
 
     The layers are factorised one after another on a sample of the columns, then all together; the H of all columns
-    follows from the last W. Where components of a layer vanish so, from which none would come back, the start is random.
+    follows from the last W. Where components of a layer vanish so, and would stay 0, the start is random.
     """
     layout, dtype = context.layout, context.layout.work_dtype
     stride = stride_of(layout)

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.tiles import Float, slices
+from dnmf.kernels.constraint import Constraint
 from dnmf.sources.base import Layout
 
 # Columns of a surrogate that are factorised in this process, at most.
@@ -76,3 +77,13 @@ def stands_for(part: float, share: float, whole: float) -> bool:
     (True, False)
     """
     return whole * share <= FAIR * part and part <= FAIR * whole * share
+
+
+def revived(W: Float, within: Constraint) -> Float:
+    """Return W (m, r) with random columns in place of those that a sample made 0, which no update would change."""
+    lost = ~W.any(axis=0)
+    if not lost.any():
+        return W
+    drawn = np.abs(np.random.default_rng(len(W)).standard_normal(W.shape))
+    drawn *= W.mean() if W.any() else 1.0
+    return within.begin(np.where(lost, drawn, W).T).T

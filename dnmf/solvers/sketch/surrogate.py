@@ -29,7 +29,7 @@ from dnmf.solvers.sketch.columns import (
     SurrogateSums,
 )
 from dnmf.solvers.sketch.effort import COLUMNS_PER_ROW, FULL_EFFORT, LAST_ROUNDS, Effort
-from dnmf.solvers.sketch.samples import GROWTH, TOGETHER, spread, squares, stands_for
+from dnmf.solvers.sketch.samples import GROWTH, TOGETHER, revived, spread, squares, stands_for
 from dnmf.solvers.sketch.singular import singular_start
 
 # Sweeps over W in a round.
@@ -135,7 +135,9 @@ class Surrogate:
         columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
             fair = stands_for(small.inside, 1 / stride, self.inside)
-            W, _ = self.descend(all_columns, W if fair else self.revived(W), rounds[1] if fair else rounds[0])
+            W, _ = self.descend(
+                all_columns, W if fair else revived(W, self.rule.penalty_W.within), rounds[1] if fair else rounds[0]
+            )
         columns.update(self.round(W, S.dtype))
         return W, columns
 
@@ -163,7 +165,9 @@ class Surrogate:
         """Return W (m, r) fitted on one of `stride` columns from the best random start, and its loss for all."""
         small = self.on_sample(S, stride)
         W, loss = small.descend(LocalColumns(S, each=self.each), small.best_of(S, rank, starts, seed), rounds)
-        return W if stands_for(small.inside, 1 / stride, self.inside) else self.revived(W), stride * loss
+        return W if stands_for(small.inside, 1 / stride, self.inside) else revived(
+            W, self.rule.penalty_W.within
+        ), stride * loss
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return the round for W (m, r), in the dtype of the columns."""
@@ -213,18 +217,9 @@ class Surrogate:
         norm = squares(left, few)
         if high * wide < 1 and not stands_for(norm, high * wide, self.inside):
             return self.trial_on(S, GROWTH * size)
-        penalties = {"penalty_W": self.rule.penalty_W.times(wide), "penalty_H": self.rule.penalty_H.times(high)}
-        rule = dataclasses.replace(self.rule, **penalties)
+        penalty_W, penalty_H = self.rule.penalty_W.times(wide), self.rule.penalty_H.times(high)
+        rule = dataclasses.replace(self.rule, penalty_W=penalty_W, penalty_H=penalty_H)
         return dataclasses.replace(self, left=left, rule=rule, norm=norm, beyond=0.0, each=map), few
-
-    def revived(self, W: Float) -> Float:
-        """Return W (m, r) with random columns in place of those that are 0, which no update would change."""
-        lost = ~W.any(axis=0)
-        if not lost.any():
-            return W
-        drawn = np.abs(np.random.default_rng(len(W)).standard_normal(W.shape))
-        drawn *= W.mean() if W.any() else 1.0
-        return self.rule.penalty_W.within.begin(np.where(lost, drawn, W).T).T
 
     def _fits(self, width: int, rank: int) -> bool:
         """Return whether all rounds on `width` columns take place in one compiled function, without calls between."""
