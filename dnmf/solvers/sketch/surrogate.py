@@ -39,7 +39,6 @@ AT_ONCE = 10**6
 # Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
 CLOSE, TIE = 1e-3, 1e-6
 
-
 Trial = tuple[LocalColumns, Float, float]
 
 
