@@ -23,12 +23,14 @@ import dnmf.run.home
 import dnmf.solvers.iteration
 import dnmf.solvers.sketch.basis
 from dnmf.engine import ThreadEngine
-from dnmf.engine.cluster.distributed_factor import DistributedFactor
+from dnmf.engine.cluster.distributed_factor import DistributedFactor, task_input
 from dnmf.engine.cluster.engine import ClusterEngine
 from dnmf.engine.cluster.workers import Workers
+from dnmf.engine.factor import ArrayFactor, MappedFactor, Rows
 from dnmf.engine.memory import MANY_ROWS
 from dnmf.errors import BudgetError, ClusterError, ClusterWarning, DataError, Interrupted, ReadError, SettingsError
 from dnmf.kernels.blocks.panels import BadEntry
+from dnmf.solvers.state import State
 from dnmf.sources import open_matrix
 
 V = matrix(24, 600)
@@ -192,6 +194,35 @@ def test_a_factor_that_stays_where_a_pass_is_refused_is_saved_again(kept, client
     found = dnmf.factorize(path, client=client, **store, **options)
     for one, other in zip(factors(found), factors(expected), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_runs_are_halved_where_all_refuse_a_pass_after_a_checkpoint(kept, client, tmp_path, monkeypatch):
+    accepts = State.accepts
+    monkeypatch.setattr(State, "accepts", lambda state, step: state.passes != 3 and accepts(state, step))
+    path = stored(tmp_path / "V.zarr", matrix(24, 600, np.uint8), (24, 17))
+    options = {"loss": "kullback-leibler", "n_runs": 4, "max_passes": 6, "tol": 0, "checkpoint_every": 1}
+    store = {"store": tmp_path / "a", "keep": 1} if kept else {}
+    expected = dnmf.factorize(path, 3, client="threads", **options)
+    found = dnmf.factorize(path, 3, client=client, **store, **options)
+    assert_same_bits(found, expected)
+    assert found.runs == expected.runs
+
+
+@pytest.mark.parametrize("through", [lambda H: H, lambda H: MappedFactor(H, Rows(0, 3))])
+def test_rows_of_a_settled_factor_are_read_from_storage(through):
+    groups, H = [range(2), range(2, 3)], np.arange(30.0).reshape(3, 10)
+    factor = DistributedFactor(None, groups)
+    factor.settle(SharedArray(H, (0, 4, 8, 10)))
+    found = task_input(None, groups, MappedFactor(through(factor), Rows(1, 3)))
+    assert (found.make, found.given) == (None, [None, None])
+    np.testing.assert_array_equal(found.H.read(1), H[1:, 4:8])
+
+
+class SharedArray(ArrayFactor):
+    """A factor that all workers can read."""
+
+    shared = True
 
 
 @pytest.mark.parametrize("groups", [1, 2, 7, 8, 9, 16, 17, 63, 64, 65])
