@@ -5,7 +5,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from operator import itemgetter
 from typing import Any, Generic, cast
 
@@ -97,6 +97,7 @@ class ThreadEngine:
         """Visit groups of blocks on the threads of the engine, and add up their sums."""
         tree: SumTree[Any] = SumTree(len(groups))
         failure, left, lock = common[-1], iter(enumerate(groups)), threading.Lock()
+        running = list[Future[None]]()
 
         @own_errors
         def work() -> None:
@@ -113,10 +114,12 @@ class ThreadEngine:
             if threads == 1:  # to wait for another thread would take as long as a small pass
                 work()
             else:
-                for done in as_completed([self._workers().submit(work) for _ in range(threads)]):
+                running.extend(self._workers().submit(work) for _ in range(threads))
+                for done in as_completed(running):
                     done.result()
         except BaseException:
             failure.failed = True  # the other threads end before their next block
+            wait(running)  # they still read V and write to the output, which the caller may now close and delete
             raise
         return tree.total
 

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 
 import dask.array as da
 import numpy as np
@@ -11,6 +12,7 @@ import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dnmf.engine.threads
 from dnmf.engine import ThreadEngine, cores, single_threaded_products, usable_memory
 from dnmf.errors import DataError, Interrupted
 from dnmf.kernels.blocks.panels import BadEntry
@@ -128,24 +130,51 @@ def test_an_error_in_a_block_is_raised_as_itself(error):
     assert caught.value.args == error.args
 
 
-def test_after_an_error_the_other_tasks_end_before_their_next_block():
-    under_way, raised, visited = threading.Event(), threading.Event(), []
+class Halfway:
+    """The work of a pass of which one task is in the middle of a block when another one fails with an error."""
 
-    def visit(block, V, sums, scratch):
+    def __init__(self, error):
+        self.error, self.under_way, self.go_on, self.ended = error, threading.Event(), threading.Event(), []
+
+    def __call__(self, block, V, sums, scratch):
         if block < 50:
-            under_way.wait(60)
-            raise ValueError(block)
-        under_way.set()
-        raised.wait(60)
-        visited.append(block)
+            self.under_way.wait(60)
+            raise self.error
+        self.under_way.set()
+        self.go_on.wait(60)
+        self.ended.append(block)
 
-    run, both = engine(100, 2, 2), threading.Barrier(2)
-    with pytest.raises(ValueError, match="0"):
-        run.one_pass(Job(visit))
-    raised.set()
-    # Two tasks that wait for each other need both threads: the one left over has ended when they meet.
-    engine(2, 2, 2).one_pass(Job(lambda *given: both.wait(60)))
-    assert visited == [50]
+
+@pytest.mark.parametrize("error", [ValueError("odd"), Interrupted("stop"), KeyboardInterrupt()])
+def test_after_an_error_the_other_tasks_end_with_their_block_and_then_the_pass(error, monkeypatch):
+    work = Halfway(error)
+
+    def waiting(futures):
+        work.go_on.set()
+        return wait(futures)
+
+    monkeypatch.setattr(dnmf.engine.threads, "wait", waiting, raising=False)
+    try:
+        with pytest.raises(type(error)):
+            engine(100, 2, 2).one_pass(Job(work))
+        assert work.ended == [50]
+    finally:
+        work.go_on.set()
+
+
+def test_a_second_interrupt_does_not_wait_for_the_other_tasks(monkeypatch):
+    work = Halfway(KeyboardInterrupt())
+
+    def interrupted(futures):
+        raise KeyboardInterrupt("again")
+
+    monkeypatch.setattr(dnmf.engine.threads, "wait", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="again"):
+            engine(100, 2, 2).one_pass(Job(work))
+        assert work.ended == []
+    finally:
+        work.go_on.set()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
