@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import threadpoolctl
-from distributed import Client
+from distributed import Client, LocalCluster
 from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, stored, until
 
 import dnmf
@@ -276,10 +276,35 @@ def test_of_several_bad_entries_the_first_is_named(client):
         engine(client, 40, 20).one_pass(Job(fail))
 
 
+def threads_of_blas():
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+
 def test_products_have_one_thread_on_every_worker(client):
     Workers(client).prepare()
-    pools = client.run(lambda: [p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"])
+    pools = client.run(threads_of_blas)
     assert {count for counts in pools.values() for count in counts} == {1}
+
+
+def test_products_have_one_thread_in_every_task_even_if_other_tasks_of_the_worker_have_changed_it(client):
+    def look(block, V):
+        assert set(threads_of_blas()) == {1}
+
+    run = engine(client, 4, 4)
+    run.workers.prepare()
+    client.run(lambda: threadpoolctl.threadpool_limits(2, user_api="blas") and None)
+    run.one_pass(Job(look))
+
+
+def test_products_have_their_threads_again_when_workers_in_this_process_have_closed():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        with (
+            LocalCluster(n_workers=2, processes=False, dashboard_address=":0") as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            dnmf.factorize(V, 3, max_passes=3, client=client)
+            assert set(threads_of_blas()) == {1}
+        assert set(threads_of_blas()) == {2}
 
 
 def test_a_run_leaves_nothing_on_the_cluster(client):

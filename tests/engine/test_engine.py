@@ -1,6 +1,8 @@
 """One pass: every block once, sums in a fixed order, and an end when it is cancelled or fails."""
 
+import contextlib
 import dataclasses
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
@@ -187,14 +189,122 @@ def test_of_several_bad_entries_the_first_is_named(threads):
         engine(40, 4, threads).one_pass(Job(visit))
 
 
-def test_products_use_one_thread_for_as_long_as_it_lasts_and_not_longer():
-    def threads():
-        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+def threads_of_blas():
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
 
-    before = threads()
+
+@pytest.fixture
+def two_threads():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        assert threads_of_blas() == {2}
+        yield
+
+
+def test_products_use_one_thread_for_as_long_as_it_lasts_and_not_longer(two_threads):
     with single_threaded_products():
-        assert set(threads()) == {1}
-    assert threads() == before
+        assert threads_of_blas() == {1}
+        with single_threaded_products():
+            assert threads_of_blas() == {1}
+        assert threads_of_blas() == {1}
+    assert threads_of_blas() == {2}
+
+
+def test_products_use_one_thread_until_the_last_of_several_threads_is_done(two_threads):
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with single_threaded_products():
+            inside.set()
+            leave.wait(60)
+
+    other = threading.Thread(target=hold)
+    with single_threaded_products():
+        other.start()
+        inside.wait(60)
+    try:
+        assert threads_of_blas() == {1}  # this thread, which found two, has left
+    finally:
+        leave.set()
+        other.join()
+    assert threads_of_blas() == {2}
+
+
+def test_any_thread_limits_products_after_another_one_has(two_threads):
+    found = []
+
+    def limited():
+        with single_threaded_products():
+            found.append(threads_of_blas())
+        found.append(threads_of_blas())
+
+    for _ in range(2):
+        limited()
+        other = threading.Thread(target=limited)
+        other.start()
+        other.join()
+    assert found == [{1}, {2}] * 4
+
+
+def test_products_use_one_thread_again_after_another_library_has_changed_it(two_threads):
+    with single_threaded_products():
+        threadpoolctl.threadpool_limits(2, user_api="blas")
+        with single_threaded_products():
+            assert threads_of_blas() == {1}
+    assert threads_of_blas() == {2}
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_child_made_by_fork_is_limited_by_its_own_thread_alone(own, two_threads):
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with single_threaded_products():
+            inside.set()
+            leave.wait(60)
+
+    def child(pipe):
+        with single_threaded_products() if own else contextlib.nullcontext():
+            if (number := os.fork()) > 0:
+                return number
+            found = [threads_of_blas()]
+        try:
+            os.write(pipe, repr([*found, threads_of_blas()]).encode())
+        finally:
+            os._exit(0)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(60)
+    reading, writing = os.pipe()
+    try:
+        os.waitpid(child(writing), 0)
+        assert os.read(reading, 100).decode() == ("[{1}, {2}]" if own else "[{2}, {2}]")
+    finally:
+        leave.set()
+        other.join()
+        os.close(reading)
+        os.close(writing)
+    assert threads_of_blas() == {2}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_of_a_pass_and_of_a_block_that_is_fetched_use_one_thread(threads, shared, two_threads):
+    found = []
+
+    def read(block, block_info=None):
+        found.append(threads_of_blas())
+        return block
+
+    source = open_matrix(da.ones((2, 12), chunks=(2, 3)).map_blocks(read, meta=np.ones((0, 0))))
+    run = ThreadEngine(source, 4, threads, shared=shared)
+    found.clear()  # to open it, one chunk was read
+    run.one_pass(Job(lambda *given: found.append(threads_of_blas())))
+    run.fetch(2)
+    assert found == [{1}] * 9
+    assert threads_of_blas() == {2}
 
 
 def test_the_machine_has_cores_and_memory():
