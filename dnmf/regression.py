@@ -9,6 +9,7 @@ import numpy as np
 
 from dnmf.checks import choice
 from dnmf.choices import Axis, Units
+from dnmf.engine import single_threaded_products
 from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
 from dnmf.errors import DataError, SettingsError, needed
@@ -38,6 +39,7 @@ WIDE = np.dtype(np.float64)
 
 
 @own_errors
+@single_threaded_products()
 def spectra(
     fitted: Result | str | Path,
     V: Any = None,

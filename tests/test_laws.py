@@ -12,11 +12,14 @@ from naive import als, hals, kl_pass, mu, objective, promised, quadratic_pass, v
 from scipy.optimize import nnls
 from sklearn.decomposition import non_negative_factorization
 from strategies import SOURCES, awkward, cut_matrices, low_rank
+from threadpoolctl import threadpool_limits
 
 import dnmf
 from dnmf.engine import ThreadEngine
 from dnmf.engine.factor import RandomFactor
+from dnmf.estimator import NMF
 from dnmf.run.open import plan_of
+from dnmf.run.residuals import measure_residuals
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
 
@@ -369,6 +372,55 @@ def test_no_number_of_threads_changes_a_bit(kind, loss, solver, tmp_path):
         np.testing.assert_array_equal(np.asarray(run.W), np.asarray(runs[0].W))
         np.testing.assert_array_equal(np.asarray(run.H), np.asarray(runs[0].H))
         assert [record.loss for record in run.history] == [record.loss for record in runs[0].history]
+
+
+def dense():
+    """Return a matrix whose products round differently with two threads of BLAS."""
+    rng = np.random.default_rng(0)
+    return rng.random((300, 8)) @ rng.random((8, 800)) + 0.1 * rng.random((300, 800))
+
+
+def survey_of(V, **options):
+    survey = dnmf.select_rank(V, [2, 5], n_runs=3, cv=2, max_passes=4, threads=2, **options)
+    table = survey.table()
+    criteria = (table[name] for name in table if name != "seconds")
+    return [*criteria, *(model.W for model in survey.models), *factors(survey.consensus(5, V))]
+
+
+def residuals_of(V):
+    found = measure_residuals(fitted(sp.csc_array(V * (V > 2.2))), sp.csc_array(V * (V > 2.2)))
+    return found.total, found.rows.sums, found.columns.sums
+
+
+def fitted(V, **options):
+    with threadpool_limits(1, user_api="blas"):
+        return dnmf.factorize(V, 6, max_passes=3, tol=0, **options)
+
+
+def lazy_rows(V):
+    with threadpool_limits(1, user_api="blas"):
+        model = NMF(6, max_iter=3, tol=0, random_state=0).fit(V)
+    return [np.asarray(model.transform(da.from_array(V, chunks=chunks))) for chunks in ((150, 800), (150, 400))]
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        survey_of,
+        lambda V: survey_of(V, loss="kullback-leibler"),
+        residuals_of,
+        lambda V: dnmf.likelihood(fitted(V, loss="kullback-leibler"), V),
+        lambda V: [dnmf.spectra(fitted(V), V, units=units).to_numpy() for units in ("counts", "z-score")],
+        lazy_rows,
+    ],
+)
+def test_no_number_of_threads_of_BLAS_changes_a_bit(compute):
+    results = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            results.append(compute(dense()))
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("init", ["random", "nndsvd", "nndsvdar"])

@@ -8,9 +8,12 @@ from typing import Any
 import dask
 import dask.threaded
 
+from dnmf.engine.machine import ONE_THREAD
+
 
 def forget() -> None:
-    """Discard Dask's thread pools, and the clients and clusters of the parent, in a new child."""
+    """Discard Dask's thread pools, the limit on BLAS, and the clients and clusters of the parent, in a new child."""
+    ONE_THREAD.forget()
     dask.threaded.default_pool = None
     dask.threaded.pools.clear()
     dask.threaded.pools_lock = threading.Lock()

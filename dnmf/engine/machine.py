@@ -5,6 +5,7 @@ import functools
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +21,72 @@ from dnmf.errors import DiskError
 from dnmf.kernels.blocks.tiles import MapFunction
 
 
+class ProductLimit:
+    """Keeps BLAS on one thread as long as anyone in this process holds the limit.
+
+    The number of threads of BLAS belongs to the process. So it is restored when the last holder has left, and not when
+    the first one has found it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # the garbage collector may close a generator that is a holder
+        self._holders = set[tuple[int, object]]()
+        self._before: dict[Any, int] = {}
+
+    def hold(self, holder: tuple[int, object]) -> None:
+        """Set the limit for a holder, given with the number of its thread."""
+        with self._lock:
+            self._holders.add(holder)
+            for pool in _products():
+                if (count := pool.get_num_threads()) != 1:
+                    self._before.setdefault(pool, count)
+                    _let_any_thread_set(pool)
+                    pool.set_num_threads(1)
+
+    def release(self, holder: tuple[int, object]) -> None:
+        """Restore the threads of BLAS, unless the limit has other holders."""
+        with self._lock:
+            self._holders.discard(holder)
+            if not self._holders:
+                self._restore()
+
+    def forget(self) -> None:
+        """Discard the holders in other threads, in a child made by `fork`, which has none of these threads."""
+        self._lock = threading.RLock()
+        self._holders = {holder for holder in self._holders if holder[0] == threading.get_ident()}
+        if not self._holders:
+            self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            pool, count = self._before.popitem()
+            _let_any_thread_set(pool)
+            pool.set_num_threads(count)
+            _let_any_thread_set(pool)  # not only the last one of these
+
+
+def _let_any_thread_set(pool: Any) -> None:
+    """Let any thread set the threads of BLAS: threadpoolctl, from 3.8 on, ignores all but the first that did."""
+    clear = getattr(pool, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+
+
+ONE_THREAD = ProductLimit()
+
+
 @contextmanager
 def single_threaded_products() -> Iterator[None]:
-    """Limit BLAS to one thread: the tasks run in parallel instead, and products always give the same bits."""
-    limited = [(pool, count) for pool in _products() if (count := pool.get_num_threads()) != 1]
-    for pool, _ in limited:
-        pool.set_num_threads(1)
+    """Limit BLAS to one thread: the tasks run in parallel instead, and products always give the same bits.
+
+    It may be entered again, and from several threads at once. It is also a decorator.
+    """
+    holder = threading.get_ident(), object()
     try:
+        ONE_THREAD.hold(holder)
         yield
     finally:
-        for pool, count in limited:
-            pool.set_num_threads(count)
+        ONE_THREAD.release(holder)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from operator import itemgetter
 from typing import Any, Generic, cast
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.engine.factor import Factor, WritableFactor
-from dnmf.engine.machine import parallel_map
+from dnmf.engine.machine import parallel_map, single_threaded_products
 from dnmf.engine.memory import readers_of
 from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
 from dnmf.engine.plan import group_bounds
@@ -69,7 +69,8 @@ class ThreadEngine:
     def fetch(self, block: int, columns: NDArray[np.int64] | None = None) -> Block:
         """Return a block, or copies of some of its columns."""
         self._check()
-        V = read_block(self.source, block, Scratch())
+        with single_threaded_products():  # the block may be computed, and is to be the one that a pass reads
+            V = read_block(self.source, block, Scratch())
         self.on_block(self.source.layout.block_bytes(block))
         return V if columns is None else V[:, columns]
 
@@ -85,10 +86,11 @@ class ThreadEngine:
         groups = self.groups if scope.part is None else [self.groups[index] for index in scope.part]
         common = (work, H, cast(WritableFactor | None, output), failure)
         total: S
-        if source is not None and self.shared:
-            total = self._visit_together(groups, work, H, common[2], scope.known)
-        else:
-            total = self._visit_groups(source, groups, common)
+        with single_threaded_products():
+            if source is not None and self.shared:
+                total = self._visit_together(groups, work, H, common[2], scope.known)
+            else:
+                total = self._visit_groups(source, groups, common)
         if failure.bad:
             raise self.source.layout.place(*min(failure.bad, key=itemgetter(0)))
         return total
@@ -97,6 +99,7 @@ class ThreadEngine:
         """Visit groups of blocks on the threads of the engine, and add up their sums."""
         tree: SumTree[Any] = SumTree(len(groups))
         failure, left, lock = common[-1], iter(enumerate(groups)), threading.Lock()
+        running = list[Future[None]]()
 
         @own_errors
         def work() -> None:
@@ -113,10 +116,12 @@ class ThreadEngine:
             if threads == 1:  # to wait for another thread would take as long as a small pass
                 work()
             else:
-                for done in as_completed([self._workers().submit(work) for _ in range(threads)]):
+                running.extend(self._workers().submit(work) for _ in range(threads))
+                for done in as_completed(running):
                     done.result()
         except BaseException:
             failure.failed = True  # the other threads end before their next block
+            wait(running)  # they still read V and write to the output, which the caller may now close and delete
             raise
         return tree.total
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from dnmf.engine import single_threaded_products
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, panels, work_dtype
@@ -43,6 +44,7 @@ class Rows:
         return isinstance(make_rule(self.settings, transposed=True), Quadratic)
 
     @own_errors
+    @single_threaded_products()
     def of(self, V: Block) -> Float:
         """Return W (w, r) for rows of X, given as the columns of V (n_features, w)."""
         rule = make_rule(self.settings, transposed=True)
@@ -62,6 +64,7 @@ def solve_rows(panels_of_rows: Sequence[Any], place: Any, rows: Rows, widths: Se
 
 
 @own_errors
+@single_threaded_products()
 def products(panel: Any, across: Any, place: Any, rows: Rows) -> Float:
     """Return XHᵀ (w, r) for a panel of columns of X; `across` is its number, its first column of X and its width."""
     number, first, width = np.asarray(across).ravel().tolist()
@@ -77,6 +80,7 @@ def products(panel: Any, across: Any, place: Any, rows: Rows) -> Float:
 
 
 @own_errors
+@single_threaded_products()
 def solve_products(parts: Sequence[Float], rows: Rows) -> Float:
     """Return W (w, r) for rows of X, given the products of all their panels."""
     rule = make_rule(rows.settings, transposed=True)

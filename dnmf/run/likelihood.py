@@ -44,6 +44,7 @@ class Likelihood(NamedTuple):
 
 
 @own_errors
+@single_threaded_products()
 def likelihood(
     fitted: Result | str | Path,
     V: Any = None,
@@ -102,11 +103,7 @@ def likelihood(
     W = np.ascontiguousarray(short, layout.work_dtype)
     work = CountEntries(entries, W)
     load = Load(sums=1, worked=settings.rank, held=0, kept=2 * settings.rank, panels=6)
-    with (
-        showing(watchers, progress) as seen,
-        open_session(client, source, seen.workers) as session,
-        single_threaded_products(),
-    ):
+    with showing(watchers, progress) as seen, open_session(client, source, seen.workers) as session:
         plan = session.plan(settings, load)
         seen.started(plan, 0, 1)
         sums: LikelihoodSums = session.engine(plan, seen.block_read).one_pass(work, H=long)

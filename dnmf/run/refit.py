@@ -29,6 +29,6 @@ def refit(source: Source, short: Float, settings: Settings, watchers: Watchers, 
     with solved(source, lambda: W, settings, watchers, client=client, measured=True) as (factor, stats):
         kept = isinstance(factor, MemoryFactor | DiskFactor)
         long = factor if kept else copy_here(factor, layout, rank)
-    step = altered(rule, n_fixed_W=rank).finish(W, stats)
-    optimality = rule.finish(W, stats).optimality
+        step = altered(rule, n_fixed_W=rank).finish(W, stats)
+        optimality = rule.finish(W, stats).optimality
     return State(1, W, long, tuple(stats.norms), step.loss, step.relative_error, optimality)

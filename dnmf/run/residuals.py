@@ -189,6 +189,7 @@ class Residuals:
         return float(relative(self.total, self.rows.beta))
 
 
+@single_threaded_products()
 def measure_residuals(
     result: Result,
     V: Any = None,
@@ -215,7 +216,7 @@ def measure_residuals(
     load = Load(sums=4, worked=settings.rank, held=0, kept=2 * settings.rank, panels=6)
 
     watchers = Watchers.of(watchers)
-    with open_session(client, source, watchers.workers) as session, single_threaded_products():
+    with open_session(client, source, watchers.workers) as session:
         plan = session.plan(settings, load)
         watchers.started(plan, 0, 1)
         sums = session.engine(plan, watchers.block_read).one_pass(work, H=long)

@@ -168,8 +168,7 @@ class Run:
         """Keep the best of several models, and set the verdict; a run that is interrupted before has none."""
         assert self.state is not None
         if self.state.parts and not self.state.mixings:
-            with single_threaded_products():
-                bundled, self.state = self.state, alone(self.context(), self.state)
+            bundled, self.state = self.state, alone(self.context(), self.state)
             bundled.H.drop()
             verdict = stopping.verdict(self.state) or verdict
         elif self.settings.greedy and not self.state.mixings:

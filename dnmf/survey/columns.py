@@ -8,6 +8,7 @@ import scipy.cluster.hierarchy
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import squareform
 
+from dnmf.engine import single_threaded_products
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.hashing import mix
 
@@ -98,6 +99,7 @@ def tree(C: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(scipy.cluster.hierarchy.linkage(_distances(C), "average"))
 
 
+@single_threaded_products()
 def cophenetic(C: ArrayLike, linkage: Any = None) -> float:
     """Return the cophenetic correlation of a consensus matrix C (s, s), which is 1 if all runs agree.
 
@@ -123,6 +125,7 @@ def cophenetic(C: ArrayLike, linkage: Any = None) -> float:
     return float(np.clip(np.corrcoef(distances, joined)[0, 1], -1, 1)) if np.ptp(joined) > 0 else 0.0
 
 
+@single_threaded_products()
 def dispersion(C: ArrayLike) -> float:
     """Return the mean of 4(C − ½)² (Kim & Park 2007): 1 if all runs agree, 0 if all entries are ½.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS
+from dnmf.engine import single_threaded_products
 from dnmf.errors import DataError, SettingsError
 from dnmf.survey.stability import PANEL_ROWS, cosines, silhouettes
 
@@ -56,6 +57,7 @@ class Consensus:
         )
 
 
+@single_threaded_products()
 def consensus(
     runs: Sequence[ArrayLike],
     density_threshold: float = DENSITY_THRESHOLD,

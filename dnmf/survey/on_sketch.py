@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dnmf.engine import Scope, single_threaded_products
+from dnmf.engine import Scope
 from dnmf.engine.factor import StackedFactor
 from dnmf.engine.plan import Load
 from dnmf.inspection.components import sparsity
@@ -96,8 +96,7 @@ def fit_all(
         piece = store.require(sketch)
         surrogate = Surrogate(piece["left"], rule, float(piece["norms"].sum()), float(piece["beyond"]))
         starts = 1 if sketch == "sketch" else FOLD_STARTS
-        with single_threaded_products():
-            W, loss = surrogate.fitted(piece["sample"], rank, seed, stride, starts, ROUNDS)
+        W, loss = surrogate.fitted(piece["sample"], rank, seed, stride, starts, ROUNDS)
         taken = (time.perf_counter() - start) / at_once
         store.put(name, W=W.astype(piece["left"].dtype), loss=loss, seconds=taken)
         return rank, taken

@@ -8,6 +8,7 @@ from typing import Any
 
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.state import save_state
+from dnmf.engine import single_threaded_products
 from dnmf.engine.plan import Load, Plan
 from dnmf.errors import keep_before
 from dnmf.kernels.quadratic.rule import Quadratic
@@ -66,6 +67,7 @@ class SurveyRunner:
         self.progress = SurveyProgress(run, store, cancel)
         self.layout = run.source.layout
 
+    @single_threaded_products()
     def run_missing(self) -> RankSurvey:
         """Compute the missing results, and return the survey."""
         rule = self.run.rule

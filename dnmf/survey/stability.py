@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
+from dnmf.engine import single_threaded_products
 from dnmf.errors import DataError
 
 # Rounds of matching; it converges in a few, since no round makes the match worse.
@@ -46,6 +47,7 @@ class Stability:
         return float(self.silhouettes.mean())
 
 
+@single_threaded_products()
 def stability(runs: Sequence[ArrayLike]) -> Stability:
     """Match the components of several runs of one rank, and measure their agreement.
 

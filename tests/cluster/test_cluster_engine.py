@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import threadpoolctl
-from distributed import Client
+from distributed import Client, LocalCluster
 from runs import PLAIN, Told, assert_same_bits, factors, interrupt_at, matrix, stored, until
 
 import dnmf
@@ -23,12 +23,14 @@ import dnmf.run.home
 import dnmf.solvers.iteration
 import dnmf.solvers.sketch.basis
 from dnmf.engine import ThreadEngine
-from dnmf.engine.cluster.distributed_factor import DistributedFactor
+from dnmf.engine.cluster.distributed_factor import DistributedFactor, task_input
 from dnmf.engine.cluster.engine import ClusterEngine
 from dnmf.engine.cluster.workers import Workers
+from dnmf.engine.factor import ArrayFactor, MappedFactor, Rows
 from dnmf.engine.memory import MANY_ROWS
 from dnmf.errors import BudgetError, ClusterError, ClusterWarning, DataError, Interrupted, ReadError, SettingsError
 from dnmf.kernels.blocks.panels import BadEntry
+from dnmf.solvers.state import State
 from dnmf.sources import open_matrix
 
 V = matrix(24, 600)
@@ -194,6 +196,35 @@ def test_a_factor_that_stays_where_a_pass_is_refused_is_saved_again(kept, client
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_runs_are_halved_where_all_refuse_a_pass_after_a_checkpoint(kept, client, tmp_path, monkeypatch):
+    accepts = State.accepts
+    monkeypatch.setattr(State, "accepts", lambda state, step: state.passes != 3 and accepts(state, step))
+    path = stored(tmp_path / "V.zarr", matrix(24, 600, np.uint8), (24, 17))
+    options = {"loss": "kullback-leibler", "n_runs": 4, "max_passes": 6, "tol": 0, "checkpoint_every": 1}
+    store = {"store": tmp_path / "a", "keep": 1} if kept else {}
+    expected = dnmf.factorize(path, 3, client="threads", **options)
+    found = dnmf.factorize(path, 3, client=client, **store, **options)
+    assert_same_bits(found, expected)
+    assert found.runs == expected.runs
+
+
+@pytest.mark.parametrize("through", [lambda H: H, lambda H: MappedFactor(H, Rows(0, 3))])
+def test_rows_of_a_settled_factor_are_read_from_storage(through):
+    groups, H = [range(2), range(2, 3)], np.arange(30.0).reshape(3, 10)
+    factor = DistributedFactor(None, groups)
+    factor.settle(SharedArray(H, (0, 4, 8, 10)))
+    found = task_input(None, groups, MappedFactor(through(factor), Rows(1, 3)))
+    assert (found.make, found.given) == (None, [None, None])
+    np.testing.assert_array_equal(found.H.read(1), H[1:, 4:8])
+
+
+class SharedArray(ArrayFactor):
+    """A factor that all workers can read."""
+
+    shared = True
+
+
 @pytest.mark.parametrize("groups", [1, 2, 7, 8, 9, 16, 17, 63, 64, 65])
 def test_the_tree_of_sums_is_that_of_the_threads(groups, client):
     there, here = engine(client, 65, groups), ThreadEngine(open_matrix(da.ones((2, 195), chunks=(2, 3))), groups, 2)
@@ -245,10 +276,35 @@ def test_of_several_bad_entries_the_first_is_named(client):
         engine(client, 40, 20).one_pass(Job(fail))
 
 
+def threads_of_blas():
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+
 def test_products_have_one_thread_on_every_worker(client):
     Workers(client).prepare()
-    pools = client.run(lambda: [p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"])
+    pools = client.run(threads_of_blas)
     assert {count for counts in pools.values() for count in counts} == {1}
+
+
+def test_products_have_one_thread_in_every_task_even_if_other_tasks_of_the_worker_have_changed_it(client):
+    def look(block, V):
+        assert set(threads_of_blas()) == {1}
+
+    run = engine(client, 4, 4)
+    run.workers.prepare()
+    client.run(lambda: threadpoolctl.threadpool_limits(2, user_api="blas") and None)
+    run.one_pass(Job(look))
+
+
+def test_products_have_their_threads_again_when_workers_in_this_process_have_closed():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        with (
+            LocalCluster(n_workers=2, processes=False, dashboard_address=":0") as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            dnmf.factorize(V, 3, max_passes=3, client=client)
+            assert set(threads_of_blas()) == {1}
+        assert set(threads_of_blas()) == {2}
 
 
 def test_a_run_leaves_nothing_on_the_cluster(client):

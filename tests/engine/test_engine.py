@@ -1,8 +1,11 @@
 """One pass: every block once, sums in a fixed order, and an end when it is cancelled or fails."""
 
+import contextlib
 import dataclasses
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 
 import dask.array as da
 import numpy as np
@@ -11,6 +14,7 @@ import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dnmf.engine.threads
 from dnmf.engine import ThreadEngine, cores, single_threaded_products, usable_memory
 from dnmf.errors import DataError, Interrupted
 from dnmf.kernels.blocks.panels import BadEntry
@@ -128,24 +132,51 @@ def test_an_error_in_a_block_is_raised_as_itself(error):
     assert caught.value.args == error.args
 
 
-def test_after_an_error_the_other_tasks_end_before_their_next_block():
-    under_way, raised, visited = threading.Event(), threading.Event(), []
+class Halfway:
+    """The work of a pass of which one task is in the middle of a block when another one fails with an error."""
 
-    def visit(block, V, sums, scratch):
+    def __init__(self, error):
+        self.error, self.under_way, self.go_on, self.ended = error, threading.Event(), threading.Event(), []
+
+    def __call__(self, block, V, sums, scratch):
         if block < 50:
-            under_way.wait(60)
-            raise ValueError(block)
-        under_way.set()
-        raised.wait(60)
-        visited.append(block)
+            self.under_way.wait(60)
+            raise self.error
+        self.under_way.set()
+        self.go_on.wait(60)
+        self.ended.append(block)
 
-    run, both = engine(100, 2, 2), threading.Barrier(2)
-    with pytest.raises(ValueError, match="0"):
-        run.one_pass(Job(visit))
-    raised.set()
-    # Two tasks that wait for each other need both threads: the one left over has ended when they meet.
-    engine(2, 2, 2).one_pass(Job(lambda *given: both.wait(60)))
-    assert visited == [50]
+
+@pytest.mark.parametrize("error", [ValueError("odd"), Interrupted("stop"), KeyboardInterrupt()])
+def test_after_an_error_the_other_tasks_end_with_their_block_and_then_the_pass(error, monkeypatch):
+    work = Halfway(error)
+
+    def waiting(futures):
+        work.go_on.set()
+        return wait(futures)
+
+    monkeypatch.setattr(dnmf.engine.threads, "wait", waiting, raising=False)
+    try:
+        with pytest.raises(type(error)):
+            engine(100, 2, 2).one_pass(Job(work))
+        assert work.ended == [50]
+    finally:
+        work.go_on.set()
+
+
+def test_a_second_interrupt_does_not_wait_for_the_other_tasks(monkeypatch):
+    work = Halfway(KeyboardInterrupt())
+
+    def interrupted(futures):
+        raise KeyboardInterrupt("again")
+
+    monkeypatch.setattr(dnmf.engine.threads, "wait", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="again"):
+            engine(100, 2, 2).one_pass(Job(work))
+        assert work.ended == []
+    finally:
+        work.go_on.set()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -158,14 +189,122 @@ def test_of_several_bad_entries_the_first_is_named(threads):
         engine(40, 4, threads).one_pass(Job(visit))
 
 
-def test_products_use_one_thread_for_as_long_as_it_lasts_and_not_longer():
-    def threads():
-        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+def threads_of_blas():
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
 
-    before = threads()
+
+@pytest.fixture
+def two_threads():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        assert threads_of_blas() == {2}
+        yield
+
+
+def test_products_use_one_thread_for_as_long_as_it_lasts_and_not_longer(two_threads):
     with single_threaded_products():
-        assert set(threads()) == {1}
-    assert threads() == before
+        assert threads_of_blas() == {1}
+        with single_threaded_products():
+            assert threads_of_blas() == {1}
+        assert threads_of_blas() == {1}
+    assert threads_of_blas() == {2}
+
+
+def test_products_use_one_thread_until_the_last_of_several_threads_is_done(two_threads):
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with single_threaded_products():
+            inside.set()
+            leave.wait(60)
+
+    other = threading.Thread(target=hold)
+    with single_threaded_products():
+        other.start()
+        inside.wait(60)
+    try:
+        assert threads_of_blas() == {1}  # this thread, which found two, has left
+    finally:
+        leave.set()
+        other.join()
+    assert threads_of_blas() == {2}
+
+
+def test_any_thread_limits_products_after_another_one_has(two_threads):
+    found = []
+
+    def limited():
+        with single_threaded_products():
+            found.append(threads_of_blas())
+        found.append(threads_of_blas())
+
+    for _ in range(2):
+        limited()
+        other = threading.Thread(target=limited)
+        other.start()
+        other.join()
+    assert found == [{1}, {2}] * 4
+
+
+def test_products_use_one_thread_again_after_another_library_has_changed_it(two_threads):
+    with single_threaded_products():
+        threadpoolctl.threadpool_limits(2, user_api="blas")
+        with single_threaded_products():
+            assert threads_of_blas() == {1}
+    assert threads_of_blas() == {2}
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_child_made_by_fork_is_limited_by_its_own_thread_alone(own, two_threads):
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with single_threaded_products():
+            inside.set()
+            leave.wait(60)
+
+    def child(pipe):
+        with single_threaded_products() if own else contextlib.nullcontext():
+            if (number := os.fork()) > 0:
+                return number
+            found = [threads_of_blas()]
+        try:
+            os.write(pipe, repr([*found, threads_of_blas()]).encode())
+        finally:
+            os._exit(0)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(60)
+    reading, writing = os.pipe()
+    try:
+        os.waitpid(child(writing), 0)
+        assert os.read(reading, 100).decode() == ("[{1}, {2}]" if own else "[{2}, {2}]")
+    finally:
+        leave.set()
+        other.join()
+        os.close(reading)
+        os.close(writing)
+    assert threads_of_blas() == {2}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_of_a_pass_and_of_a_block_that_is_fetched_use_one_thread(threads, shared, two_threads):
+    found = []
+
+    def read(block, block_info=None):
+        found.append(threads_of_blas())
+        return block
+
+    source = open_matrix(da.ones((2, 12), chunks=(2, 3)).map_blocks(read, meta=np.ones((0, 0))))
+    run = ThreadEngine(source, 4, threads, shared=shared)
+    found.clear()  # to open it, one chunk was read
+    run.one_pass(Job(lambda *given: found.append(threads_of_blas())))
+    run.fetch(2)
+    assert found == [{1}] * 9
+    assert threads_of_blas() == {2}
 
 
 def test_the_machine_has_cores_and_memory():

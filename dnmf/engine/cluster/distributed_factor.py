@@ -120,11 +120,17 @@ def stacked_factors(H: Factor | None) -> Sequence[Factor]:
     return H.parts if isinstance(H, StackedFactor) else (H,)
 
 
+def where_settled(H: Factor) -> Factor:
+    """Return a factor that reads a settled one from storage, also below functions of its blocks."""
+    if isinstance(H, MappedFactor):
+        return MappedFactor(where_settled(H.origin), H.make)
+    return H.settled if isinstance(H, DistributedFactor) and H.settled is not None else H
+
+
 def task_input(workers: Workers, groups: Sequence[range], H: Factor) -> TaskInput:
     """Return how the tasks of a pass get H."""
     nothing: list[Any] = [None] * len(groups)
-    if isinstance(H, DistributedFactor) and H.settled is not None:
-        H = H.settled
+    H = where_settled(H)
     if H.shared:
         return TaskInput(H, None, nothing)
     make, origin = (H.make, H.origin) if isinstance(H, MappedFactor) else (None, H)

@@ -10,11 +10,10 @@ import cloudpickle
 import numpy as np
 from distributed import Worker, WorkerPlugin
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 import dnmf.kernels.registry  # noqa: F401 - loads all libraries whose threads are limited
 from dnmf.engine.factor import Factor
-from dnmf.engine.machine import multiplier, parallel_map, usable_memory
+from dnmf.engine.machine import multiplier, parallel_map, single_threaded_products, usable_memory
 from dnmf.engine.passes import BadBlock, Work, add_up, visit_block
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry
@@ -101,7 +100,7 @@ def visit_group(
     scratch: Scratch = _local.__dict__.setdefault("scratch", Scratch())
     sums = job.work.zero()
     kept: list[Float | None] = []
-    with gate(job.tasks), parallel_map(job.threads) as scratch.each:
+    with gate(job.tasks), single_threaded_products(), parallel_map(job.threads) as scratch.each:
         for index, block in enumerate(group):
             h = job.block(block, [None if blocks is None else blocks[index] for blocks in given])
             try:
@@ -116,7 +115,8 @@ def visit_group(
 
 def fetch_block(part: CheckedPart, values: Sequence[Any], block: int, columns: NDArray[np.int64] | None) -> bytes:
     """Read a block, or some of its columns, and pickle it."""
-    V = read_block(part.given(values) if values else part, block, Scratch())
+    with single_threaded_products():
+        V = read_block(part.given(values) if values else part, block, Scratch())
     return pack(V if columns is None else V[:, columns])
 
 
@@ -158,14 +158,22 @@ def gate(threads: int) -> threading.Semaphore:
 
 
 class OneThreadedProducts(WorkerPlugin):  # type: ignore[misc]
-    """Limits BLAS to one thread on every worker, also on future ones, for as long as it lives."""
+    """Limits BLAS to one thread on every worker, also on future ones, for as long as it lives.
+
+    So blocks that other tasks compute have the bits of any worker, too.
+    """
 
     name = "dnmf-one-threaded-products"
     idempotent = True
 
     def setup(self, worker: Worker) -> None:
         """Set the limit."""
-        ThreadpoolController().limit(limits=1, user_api="blas")
+        self._limit = single_threaded_products()
+        self._limit.__enter__()
+
+    def teardown(self, worker: Worker) -> None:
+        """Lift the limit: a worker that is a thread leaves the process as it was."""
+        self._limit.__exit__(None, None, None)
 
 
 def describe_worker(packed: bytes, dask_worker: Worker) -> tuple[str, int, int, str, Any]:
