@@ -73,19 +73,18 @@ def pays(layout: Layout, rank: int) -> bool:
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
     """Return the load of a run that makes sketches.
 
-    The long factors are [H; R] of a pass, H before and after it, and two H of the surrogate. The driver holds the
-    basis, the left factor of the surrogate and the directions of the last one in the working dtype, the sample with the
-    arrays of all starts, and the pilot columns of V.
+    The long factors of a sketch are [H; R] of a pass, H before and after it, and two H of the surrogate. The driver
+    holds the basis, the left factor of the surrogate and the directions of the last one in the working dtype, the
+    sample with the arrays of all starts, and the pilot columns of V.
     """
     sample = 4 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
-    return load._replace(
-        sums=max(load.sums, WIDTH * rank),
+    return load.beginning(
+        "for the sketch of V and factors of its size",
+        sums=WIDTH * rank,
         worked=LARGEST * rank,
         held=(LARGEST + 4) * rank,
-        kept=load.kept + 2 * layout.work_dtype.itemsize * rank,
+        kept=2 * layout.work_dtype.itemsize * rank,
         extra=sample + pilot_bytes(layout),
-        base=load,
-        start="for the sketch of V and factors of its size",
     )
 
 
