@@ -121,6 +121,7 @@ class Run:
                 self._record()
                 verdict = stopping.verdict(self.state)
                 if verdict is not None:
+                    states.close()  # frees the factors of the pass before, and those of a trial point
                     self._end(stopping, verdict)
                 self.watchers.passed(history[-1])
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:

@@ -62,7 +62,7 @@ class OnFactor:
     def visit(self, block: int, V: Block, H: Float | None, sums: Any, scratch: Scratch) -> Float | None:
         """Do the work on the block of V above the block of H."""
         assert H is not None
-        own = np.ascontiguousarray(H[self.rows :]) if len(H) > self.rows else None
+        own = H[self.rows :].copy() if len(H) > self.rows else None  # a view would keep the rows of V, too
         found: Float | None = self.work.visit(block, np.ascontiguousarray(H[: self.rows]), own, sums, scratch)
         return found
 
