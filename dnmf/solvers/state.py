@@ -92,8 +92,8 @@ class State:
         States of the models in a bundle. W and H are then those of all parts stacked, loss and error those of the best
         part, and the optimality the largest.
     runs
-        Losses of the runs that this one was chosen from, each after its last pass. In a bundle, of those that were
-        dropped.
+        Losses of the runs that this one was chosen from in the order of their seeds, each after its last pass. In a
+        bundle from which runs were dropped, None for those that are parts, in their order.
     mixings
         Of several layers, which are the parts then: the matrices W_2 (r₁, r₂), … in float64, so that W of each layer is
         that of the one before times its matrix. The loss is that of all layers together, the error that of the last.
@@ -116,7 +116,7 @@ class State:
     method: str = ""
     carry: MethodState = dataclasses.field(default_factory=MethodState)
     parts: tuple["State", ...] = ()
-    runs: tuple[float, ...] = ()
+    runs: tuple[float | None, ...] = ()
     anchors: tuple[int, ...] = ()
     curvature: float = 0.0
     mixings: tuple[Float, ...] = ()
