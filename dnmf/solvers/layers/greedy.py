@@ -28,6 +28,7 @@ from dnmf.solvers.iteration import Follow, PassContext, iterate
 from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Tower
 from dnmf.solvers.state import State
+from dnmf.solvers.stopping import converged
 from dnmf.sources.base import Layout
 
 S = TypeVar("S")
@@ -153,7 +154,7 @@ def _fitted(context: PassContext, settings: Settings, follow: Follow) -> State:
     seeds = range(settings.seed, settings.seed + STARTS)
     state = bundle([random_state(settings.replace({"seed": seed}), context.layout) for seed in seeds])
     states = iterate(context, state, bundled(follow))
-    while state.passes < settings.max_passes and not state.optimality <= settings.tol:
+    while state.passes < settings.max_passes and not converged(state.parts, settings):
         state = next(states)
     best = alone(context, state)
     state.H.drop()
