@@ -90,8 +90,7 @@ class Commit:
             and isinstance(self.state["norms"], list)
             and all(_is_number(norm) for norm in self.state["norms"])
             and all(_is_number(self.state.get(name)) for name in NUMBERS)
-            and isinstance(self.state.get("runs", []), list)
-            and all(_is_number(loss) for loss in self.state.get("runs", ()))
+            and _are_runs(self.state.get("runs", []), self.state.get("parts", []))
             and isinstance(self.state.get("anchors", []), list)
             and all(type(place) is int and place >= 0 for place in self.state.get("anchors", ()))
             and (self.state.get("volume") is None or _are_two(self.state["volume"]))
@@ -102,6 +101,13 @@ class Commit:
         )
         if not sound:
             raise ValueError("the record was not written by a run")
+
+
+def _are_runs(runs: Any, parts: Any) -> bool:
+    """Return whether a list has the losses of several runs, and None for each one that is a part, or for none."""
+    if not isinstance(runs, list) or not isinstance(parts, list) or not all(map(_is_number, runs)):
+        return False
+    return runs.count(None) in (0, len(parts))
 
 
 def _are_two(given: Any) -> bool:
@@ -157,8 +163,11 @@ def _is_guide(given: Any) -> bool:
     """Return whether numbers are those of a guide, with consistent columns."""
     if not isinstance(given, dict):
         return False
-    given = {"pending": 0, **given}  # missing in stores of 0.4.0 and before
-    if set(given) != {*GUIDE_PARTS, *GUIDE_NUMBERS}:
+    given = {"pending": 0, "losses": [], **given}  # missing in older stores
+    if set(given) != {*GUIDE_PARTS, *GUIDE_NUMBERS, "losses"}:
+        return False
+    losses = given["losses"]
+    if not isinstance(losses, list) or not all(type(loss) is float and math.isfinite(loss) for loss in losses):
         return False
     counts = [given[name] for name in (*GUIDE_PARTS, "columns", "refused")]
     if not all(type(count) is int and count >= 0 for count in counts):

@@ -31,7 +31,7 @@ def save_state(
     """Write a checkpoint; return False if there is one of this pass already."""
     numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
     if state.parts:
-        numbers["parts"] = [{"rank": part.W.shape[1], **numbers_of(part, bool(history))} for part in state.parts]
+        numbers["parts"] = [part_numbers(part, bool(history)) for part in state.parts]
     for name, mixings in (("mixings", state.mixings), ("mixings_trial", state.carry.mixings_trial)):
         if mixings:
             numbers[name] = [mixing.tolist() for mixing in mixings]
@@ -71,6 +71,14 @@ def numbers_of(state: State, passed: bool) -> dict[str, Any]:
         numbers |= {"loss": state.loss, "relative_error": state.relative_error, "optimality": state.optimality}
     if state.curvature:
         numbers["curvature"] = state.curvature
+    return numbers
+
+
+def part_numbers(part: State, passed: bool) -> dict[str, Any]:
+    """Return the numbers of one of several models, with the losses before the last pass, which no history has."""
+    numbers = {"rank": part.W.shape[1], **numbers_of(part, passed)}
+    if part.carry.losses:
+        numbers["guide"]["losses"] = list(part.carry.losses)
     return numbers
 
 
@@ -153,4 +161,7 @@ def saved_method_state(
             arrays[field] = np.ascontiguousarray(part, np.float64 if field == "cross" else dtype)
             start += width
     momentum = Momentum(numbers["step"], numbers["bound"])
-    return MethodState(**arrays, momentum=momentum, rejections=numbers["refused"], damping=numbers["damping"])
+    losses = tuple(map(float, numbers.get("losses", ())))
+    return MethodState(
+        **arrays, momentum=momentum, rejections=numbers["refused"], damping=numbers["damping"], losses=losses
+    )

@@ -177,7 +177,8 @@ def print_result(result: "Result", as_json: bool = False) -> None:
             print(json.dumps(spread, allow_nan=False), flush=True)
         where = " on the sketch" if spread["on_sketch"] else ""
         losses = "from {least:.6e} to {largest:.6e}, {median:.6e} in the median".format(**spread)
-        notify(f"The best of {len(result.runs)} runs, whose losses{where} are {losses}.")
+        passes = ", each after its own last pass" if halved(result) else ""
+        notify(f"The best of {len(result.runs)} runs, whose losses{where} are {losses}{passes}.")
     if result.anchors:
         if as_json:
             print(json.dumps({"anchors": result.anchors, "names": result.anchor_names}), flush=True)
@@ -200,6 +201,14 @@ def named_anchors(result: "Result") -> str:
 
     names = result.anchor_names
     return ", ".join(f"#{place}" for place in result.anchors) if names is None else ", ".join(map(printable, names))
+
+
+def halved(result: "Result") -> bool:
+    """Return whether the worse half of several runs was dropped before the last pass."""
+    from dnmf.solvers.bundle import FIRST_HALVING  # loads the solvers
+
+    from_sketch = result.history[0].passes > 1
+    return result.settings.beta != 2 and from_sketch and result.passes > FIRST_HALVING
 
 
 def spread_of(result: "Result") -> dict[str, Any]:

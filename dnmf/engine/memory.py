@@ -99,6 +99,27 @@ class Load(NamedTuple):
             worked=2 * models * self.worked,
             held=3 * models * self.worked,
             kept=models * self.kept,
+            base=None if self.base is None else self.base.times(models),
+            lighter=None,
+            again=None,
+        )
+
+    def beginning(
+        self, purpose: str, *, sums: int = 0, worked: int = 0, held: int = 0, kept: int = 0, extra: int = 0
+    ) -> "Load":
+        """Return the load of a run with a part that takes turns with its passes, such as an initialisation.
+
+        Sums and long factors are those of the part or of the passes, whichever are larger. The driver holds the numbers
+        `kept` and `extra` of both.
+        """
+        return self._replace(
+            sums=max(self.sums, sums),
+            worked=max(self.worked, worked),
+            held=max(self.held, held),
+            kept=self.kept + kept,
+            extra=self.extra + extra,
+            base=self,
+            start=purpose,
         )
 
 

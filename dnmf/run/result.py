@@ -21,6 +21,7 @@ from dnmf.run.normalised import within_sums
 from dnmf.run.save import description_of, save_result
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
+from dnmf.solvers.bundle import runs_of
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.state import State
 from dnmf.sources import Source
@@ -80,8 +81,9 @@ class Result(Anchored):
     store
         Path of the store, or None.
     runs
-        Losses of all runs where the best of several was kept, in the order of their seeds; those of a sketch of V
-        where the runs were made on one.
+        Losses of all runs where the best of several was kept, in the order of their seeds: `runs[i]` is that of
+        `seed + i`. Each is the loss after the last pass of its run: under a divergence, runs that start from a sketch
+        are dropped after different numbers of passes. Where the runs were made on a sketch of V, they are losses of it.
     anchors
         Numbers of the columns of V that `init="spa"` started the components from, or of the rows with `"spa_rows"`.
     steps
@@ -133,7 +135,7 @@ class Result(Anchored):
             names=layout.names if names is None else names,
             in_memory=layout.in_memory,
             store=store,
-            runs=state.runs,
+            runs=runs_of(state),
             anchors=state.anchors,
             steps=steps,
             unfolding=layout.unfolding,

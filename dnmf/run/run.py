@@ -17,7 +17,7 @@ from dnmf.run.home import home_of, stored_factor
 from dnmf.run.recorder import Recorder
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher
-from dnmf.solvers.bundle import alone, best_of
+from dnmf.solvers.bundle import alone, best_of, runs_of
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.initialise import NOT_FIXED, Fixed, hold_fixed, initial_state
@@ -121,6 +121,7 @@ class Run:
                 self._record()
                 verdict = stopping.verdict(self.state)
                 if verdict is not None:
+                    states.close()  # frees the factors of the pass before, and those of a trial point
                     self._end(stopping, verdict)
                 self.watchers.passed(history[-1])
                 if self.verdict or self.state.passes % self.settings.checkpoint_every == 0:
@@ -202,7 +203,7 @@ class Run:
             long = self.home.release(long)
         verdict = self.verdict or Verdict(f"Running: {state.passes} passes were made.", False)
         store = str(self.store) if self.store else None
-        state = dataclasses.replace(state, H=long)
+        state = dataclasses.replace(state, H=long, runs=runs_of(self.state))
         return Result.of(self.source, self.settings, state, self.recorder.history, verdict, store, self.names)
 
     def close(self) -> None:

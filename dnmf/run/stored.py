@@ -17,6 +17,7 @@ from dnmf.run.result import Result
 from dnmf.run.save import MATRIX
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
+from dnmf.solvers.bundle import all_runs
 from dnmf.solvers.history import Record
 from dnmf.sources.unfolding import Unfolding
 
@@ -111,9 +112,11 @@ def _stored_result(kept: Store) -> Result:
     mixings = read_mixings(commit.state.get("mixings", ()))
     if settings.layers and not mixings:
         settings = settings.of_layer(0)  # the others follow when it is finished
+    runs = tuple(commit.state.get("runs", ()))
     if commit.state.get("parts") and not mixings:
         losses = [float("inf") if part.get("loss") is None else part["loss"] for part in commit.state["parts"]]
         first = settings.rank * losses.index(min(losses))
+        runs = all_runs(runs, losses) if commit.history else ()
         rows = Rows(first, first + settings.rank)
         short, long = short[:, rows.start : rows.stop], MappedFactor(long, rows)
     steps = header_steps(kept.header)
@@ -133,7 +136,7 @@ def _stored_result(kept: Store) -> Result:
         rows_streamed=transposed,
         names=read_names(kept.place, (W.shape[0], H.shape[1])),
         store=str(kept),
-        runs=tuple(commit.state.get("runs", ())),
+        runs=runs,
         anchors=tuple(commit.state.get("anchors", ())),
         steps=steps,
         unfolding=header_unfolding(kept.header),

@@ -8,7 +8,7 @@ of the products that are formed for all of them at once.
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from dnmf.solvers.state import MethodState, State
 
 # Several runs are halved first after this many passes, and losses that differ by less than this share are tied.
 FIRST_HALVING, SAME = 4, 1e-6
+T = TypeVar("T")
 # Returns a block as one part sees it, given the number of the part, the number of the block, and the block.
 View = Callable[[int, int, Block], Block]
 
@@ -220,7 +221,7 @@ def bundled(
 def halving(method: Method) -> Method:
     """Return the method that drops the worse half of the parts after some passes, and again after twice as many.
 
-    The losses of those that were dropped are added to `runs`, before those of earlier ones.
+    The losses of those that were dropped are kept in `runs`.
     """
 
     def step(context: PassContext, state: State) -> State:
@@ -230,7 +231,7 @@ def halving(method: Method) -> Method:
             return new
         losses = [part.loss for part in new.parts]
         kept = sorted(better_half(losses, SAME))
-        runs = (*(loss for index, loss in enumerate(losses) if index not in kept), *new.runs)
+        runs = all_runs(new.runs, [None if index in kept else loss for index, loss in enumerate(losses)])
         parts = [dataclasses.replace(new.parts[index], runs=runs) for index in kept]
         rank = sum(part.W.shape[1] for part in parts)
         H = context.new_factor(rank)
@@ -240,6 +241,21 @@ def halving(method: Method) -> Method:
         return bundle(parts, H)
 
     return step
+
+
+def all_runs(runs: Sequence[T | None], parts: Sequence[T]) -> tuple[T, ...]:
+    """Return the losses of all runs in the order of their seeds, given those of the parts, for which `runs` has None.
+
+    Earlier stores have the losses of runs that were dropped in another order, without None; these come last.
+
+    >>> all_runs((None, 3.0, None, 5.0), [1.0, 2.0]), all_runs((), [1.0, 2.0]), all_runs((5.0, 4.0), [1.0, 2.0])
+    ((1.0, 3.0, 2.0, 5.0), (1.0, 2.0), (1.0, 2.0, 5.0, 4.0))
+    """
+    known = [loss for loss in runs if loss is not None]
+    if len(known) == len(runs):
+        return (*parts, *known)
+    left = iter(parts)
+    return tuple(next(left) if loss is None else loss for loss in runs)
 
 
 def better_half(losses: Sequence[float], share: float, least: float = 0.0) -> list[int]:
@@ -257,10 +273,16 @@ def better_half(losses: Sequence[float], share: float, least: float = 0.0) -> li
     return chosen
 
 
+def runs_of(state: State) -> tuple[float, ...]:
+    """Return the losses of all runs of a state so far, in the order of their seeds; none for a single one."""
+    parts = () if state.mixings else state.parts
+    return all_runs(state.runs, [part.loss for part in parts])
+
+
 def alone(context: PassContext, state: State) -> State:
     """Return the best part of a bundle as the state of a single run, with the losses of all runs in `runs`."""
     best = best_of(state.parts)
     rows = next(rows for rows, part in zip(rows_of(state.parts), state.parts, strict=True) if part is best)
     H = context.new_factor(best.W.shape[1])
     context.engine.one_pass(MapBlocks(rows), state.H, H, H_ALONE)
-    return dataclasses.replace(best, H=H, runs=(*(part.loss for part in state.parts), *state.runs))
+    return dataclasses.replace(best, H=H, runs=runs_of(state))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,12 +103,12 @@ Method = Callable[[PassContext, State], State]
 Follow = Callable[[PassContext, State, Stats, Factor], State]
 
 
-def iterate(context: PassContext, state: State, method: Method) -> Iterator[State]:
+def iterate(context: PassContext, state: State, method: Method) -> Generator[State]:
     """Yield the state after every pass, without end. Each pass reads V once; the first one validates the blocks."""
     try:
         while True:
             with single_threaded_products():
-                previous = state.proposed()
+                previous = state = state.proposed()
                 state = method(context, previous)
                 if context.eager:
                     state = state.proposed()

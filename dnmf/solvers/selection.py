@@ -113,8 +113,7 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
         if not settings.greedy:
             return _resolve_joint(settings, layout)
         recipe = resolve(settings.of_layer(0), layout, weighted)
-        held = settings.layers[0] + 3 * STARTS * settings.layers[1]
-        load = recipe.load._replace(held=max(recipe.load.held, held, 2 * settings.width))
+        load = _greedy_load(recipe.load, settings)._replace(again=partial(_load_on, settings, weighted, coupling))
         return dataclasses.replace(recipe, settings=settings, load=load)
     check_matrix(settings, layout, weighted)
     solver, rank = solver_of(settings), settings.rank
@@ -154,7 +153,8 @@ def _resolve_joint(settings: Settings, layout: Layout) -> Recipe:
     wanted = settings.init == "sketch" or (settings.init == "auto" and reads_cost)
     init = "sketch" if wanted and fitting and rules[0].least == 0 else "random"
     extrapolating = settings.solver in ("auto", "sketch") if settings.extrapolate is None else settings.extrapolate
-    method, load = layered(joint, extrapolating), layered_load(settings, layout, init == "sketch")
+    load = layered_load(settings, layout, init == "sketch")._replace(again=partial(_load_on, settings, False, None))
+    method = layered(joint, extrapolating)
     return Recipe(settings, solver, init, rules[0], after_plain, method, load, joint=joint)
 
 
@@ -203,6 +203,19 @@ def _lighter(settings: Settings, rule: Rule, layout: Layout, sketching: bool) ->
     flags = " ".join(f"--{name} {value}" for name, value in options.items())
     words = ", ".join(f'{name}="{value}"' for name, value in options.items())
     return f"{words} ({flags})", _load(settings.replace(options), rule, layout, "random", sketching=False)
+
+
+def _greedy_load(load: Load, settings: Settings) -> Load:
+    """Return the load of a run on layers that are fitted one after another, given that of the first one.
+
+    During the passes for a later layer, there are the H of those before it, and that of the first one twice: after its
+    last two passes.
+    """
+    before, held = 2 * settings.layers[0], max(load.held, 2 * settings.width)
+    for rank in settings.layers[1:]:
+        held, before = max(held, before + 3 * STARTS * rank), before + rank
+    lighter = None if load.lighter is None else (load.lighter[0], _greedy_load(load.lighter[1], settings))
+    return load._replace(held=held, lighter=lighter)
 
 
 def _load_on(settings: Settings, weighted: bool, coupling: Coupling | None, layout: Layout) -> Load:

@@ -195,12 +195,11 @@ def flat_share(rule: Rule) -> float:
 def separable_load(load: Load, rank: int, layout: Layout) -> Load:
     """Return the load of a run with this initialisation: it adds the basis, R, normalised columns, and their copies."""
     width = PROBES * rank + OVERSAMPLING
-    return load._replace(
-        sums=max(load.sums, width),
-        worked=max(load.worked, 3 * width),
-        held=max(load.held, 2 * width + rank),
-        kept=load.kept + 4 * width,
-        extra=load.extra + pilot_bytes(layout),
-        base=load,
-        start="for the successive projections of the start",
+    return load.beginning(
+        "for the successive projections of the start",
+        sums=width,
+        worked=3 * width,
+        held=2 * width + rank,
+        kept=4 * width,
+        extra=pilot_bytes(layout),
     )

@@ -86,14 +86,13 @@ def spectral_state(context: PassContext, settings: Settings) -> State:
 def spectral_load(load: Load, rank: int, layout: Layout) -> Load:
     """Return the load of a run with this initialisation: it adds the basis, R, and arrays of their size."""
     width = PROBES * rank + OVERSAMPLING
-    return load._replace(
-        sums=max(load.sums, width),
-        worked=max(load.worked, width + rank),
-        held=max(load.held, width + rank),
-        kept=load.kept + 4 * width,
-        extra=load.extra + pilot_bytes(layout),
-        base=load,
-        start="for the singular vectors of the start",
+    return load.beginning(
+        "for the singular vectors of the start",
+        sums=width,
+        worked=width + rank,
+        held=width + rank,
+        kept=4 * width,
+        extra=pilot_bytes(layout),
     )
 
 

@@ -9,6 +9,8 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.extrapolation import Momentum
 from dnmf.kernels.rule import Step
 
+# Passes over which the decrease of the loss is averaged: two, since the second one may refuse a proposal.
+RECENT = 2
 # The damping of the first second-order step of W.
 DAMPING = 0.1
 
@@ -49,6 +51,8 @@ class MethodState:
         Damping of the second-order step of W.
     mixings_trial
         The mixing matrices of layers that the next pass starts from, if those are not the ones of the state.
+    losses
+        Losses of up to `RECENT` passes before the last one, the earliest first, of a pass of the rule.
     propose
         Computes `W_trial` and `H_trial`, if the next pass needs them and they are not yet known.
     """
@@ -63,6 +67,7 @@ class MethodState:
     rejections: int = 0
     damping: float = DAMPING
     mixings_trial: tuple[Float, ...] | None = None
+    losses: tuple[float, ...] = ()
     propose: Proposal | None = None
 
 
@@ -92,8 +97,8 @@ class State:
         States of the models in a bundle. W and H are then those of all parts stacked, loss and error those of the best
         part, and the optimality the largest.
     runs
-        Losses of the runs that this one was chosen from, each after its last pass. In a bundle, of those that were
-        dropped.
+        Losses of the runs that this one was chosen from in the order of their seeds, each after its last pass. In a
+        bundle from which runs were dropped, None for those that are parts, in their order.
     mixings
         Of several layers, which are the parts then: the matrices W_2 (r₁, r₂), … in float64, so that W of each layer is
         that of the one before times its matrix. The loss is that of all layers together, the error that of the last.
@@ -116,7 +121,7 @@ class State:
     method: str = ""
     carry: MethodState = dataclasses.field(default_factory=MethodState)
     parts: tuple["State", ...] = ()
-    runs: tuple[float, ...] = ()
+    runs: tuple[float | None, ...] = ()
     anchors: tuple[int, ...] = ()
     curvature: float = 0.0
     mixings: tuple[Float, ...] = ()
@@ -133,7 +138,7 @@ class State:
             step.relative_error,
             step.optimality,
             step.unseen,
-            carry=MethodState(W_pending=None if step.evaluated is None else step.W),
+            carry=MethodState(W_pending=None if step.evaluated is None else step.W, losses=self.losses),
             runs=self.runs,
             anchors=self.anchors,
             curvature=self.curvature,
@@ -142,7 +147,9 @@ class State:
 
     def rejected(self, norms: tuple[float, ...], method: str) -> "State":
         """Return the state after a pass whose step is not taken: the same factors, from which the next pass starts."""
-        carry = dataclasses.replace(self.carry, W_trial=None, H_trial=None, momentum=self.carry.momentum.cut())
+        carry = dataclasses.replace(
+            self.carry, W_trial=None, H_trial=None, momentum=self.carry.momentum.cut(), losses=self.losses
+        )
         return dataclasses.replace(self, passes=self.passes + 1, norms=norms, method=method, carry=carry)
 
     def proposed(self) -> Self:
@@ -152,6 +159,11 @@ class State:
         W_trial, H_trial = self.carry.propose()
         carry = dataclasses.replace(self.carry, W_trial=W_trial, H_trial=H_trial, propose=None)
         return dataclasses.replace(self, carry=carry)
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Losses of up to `RECENT` passes, the last one of this state."""
+        return (*self.carry.losses, self.loss)[-RECENT:] if math.isfinite(self.loss) else ()
 
     @property
     def latest(self) -> Float:

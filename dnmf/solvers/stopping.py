@@ -4,14 +4,12 @@ import dataclasses
 import math
 import time
 from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 from dnmf.errors import DataError
 from dnmf.settings import Settings
 from dnmf.solvers.history import Record, Verdict
-from dnmf.solvers.state import State
-
-# Passes over which the decrease of the loss is averaged: two, since the second one may refuse a proposal.
-RECENT = 2
+from dnmf.solvers.state import RECENT, State
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,13 +32,58 @@ class Allowed:
         return f"The {self.count} {self.noun} allowed were spent"
 
 
+class Promise(NamedTuple):
+    """What the next pass promises a model.
+
+    It is γ, what steps of single entries promise (`State.optimality`), or the mean decrease over the last passes where
+    that is larger and γ is not the whole promise: under a divergence, whose steps of W are proposals that the next pass
+    may refuse, and with mini-batches, since γ is measured after the last of many updates of W. There, a decrease must
+    be known.
+
+    Attributes
+    ----------
+    share
+        As a share of the loss.
+    known
+        Whether as many passes were made as it takes to know that.
+    passes, decrease
+        The number of the last passes, and their mean decrease.
+    """
+
+    share: float
+    known: bool
+    passes: int
+    decrease: float
+
+    @classmethod
+    def of(cls, optimality: float, losses: Sequence[float], proposed: bool) -> Self:
+        """Return the promise after passes with these losses; `proposed` says whether γ is not the whole promise.
+
+        >>> Promise.of(0.01, [120.0, 110.0, 100.0], proposed=True).share, Promise.of(0.01, [1.0], proposed=True).known
+        (0.1, False)
+        """
+        passes, decrease = mean_decrease(losses[-RECENT - 1 :])
+        share = max(optimality, decrease) if proposed else optimality
+        return cls(share, len(losses) > 1 or not proposed, passes, decrease)
+
+    def within(self, tol: float) -> bool:
+        """Return whether it is known to be at most `tol`."""
+        return self.known and self.share <= tol
+
+
+def converged(states: Sequence[State], settings: Settings) -> bool:
+    """Return whether the next pass promises every one of some models a share of its loss of at most `tol`."""
+    proposed = settings.beta != 2
+    return all(
+        Promise.of(state.optimality, (*state.carry.losses, state.loss), proposed).within(settings.tol)
+        for state in states
+    )
+
+
 class Stopping:
     """Stops a run when it has converged, or when its passes or seconds are spent.
 
-    A run has converged when the next pass promises a share of the loss of at most `tol`: γ, what steps of single
-    entries promise (`State.optimality`), or the mean decrease over the last passes where that is larger and γ is not
-    the whole promise: under a divergence, whose steps of W are proposals that the next pass may refuse, and with
-    mini-batches, since γ is measured after the last of many updates of W. There, a decrease must be known.
+    A run has converged when the next pass promises a share of the loss of at most `tol`; see `Promise`.
 
     Parameters
     ----------
@@ -63,13 +106,13 @@ class Stopping:
     def verdict(self, state: State) -> Verdict | None:
         """Return why the run stops after this state, or None if it goes on."""
         settings = self._settings
-        count, decrease = mean_decrease([record.loss for record in self._history[-RECENT - 1 :]])
-        proposed = self._batches or settings.beta != 2
-        promised = max(state.optimality, decrease) if proposed else state.optimality
+        losses = [record.loss for record in self._history]
+        promise = Promise.of(state.optimality, losses, self._batches or settings.beta != 2)
+        promised, _, count, decrease = promise
         brought = f"lowered it by {decrease:.2g}"
         last = f"; the last {count} passes {brought} each" if count > 1 else f"; the last one {brought}" * count
         at = f"The next one promises {promised:.2g} of the loss{last}"
-        if promised <= settings.tol and (len(self._history) > 1 or not proposed):
+        if promise.within(settings.tol):
             return Verdict(
                 f"Converged: the next pass promises {promised:.2g} of the loss, at most tol={settings.tol:g}{last}.",
                 True,

@@ -11,6 +11,7 @@ from dnmf.solvers.bundle import bundle
 from dnmf.solvers.history import Record
 from dnmf.solvers.iteration import Method, PassContext, iterate
 from dnmf.solvers.state import State
+from dnmf.solvers.stopping import converged
 from dnmf.sources.base import Layout
 
 
@@ -48,7 +49,7 @@ def advance(
             save_state(checkpoints, state, history, None, context.layout.bounds, settings.keep)
 
     try:
-        while state.passes < settings.max_passes and not state.optimality <= settings.tol:
+        while state.passes < settings.max_passes and not converged(state.parts, settings):
             state = next(states)
             advanced(state, history)
             last = state.passes >= settings.max_passes

@@ -181,6 +181,8 @@ GUIDES = {
     "columns below zero": {"ahead": -3},
     "a step that is a word": {"step": "far"},
     "nothing for a number": {"damping": None},
+    "losses that are words": {"losses": ["low"]},
+    "a loss without losses": {"losses": 1.0},
 }
 
 
@@ -189,6 +191,13 @@ def test_a_guide_that_no_run_writes_is_damaged(changes, store):
     state = json.loads((store / "commits" / "000004.json").read_bytes())["state"]
     whole = isinstance(changes, dict) and len(changes) == 1 and changes != {"ahead": 3}
     change_commit(store, state=state | {"guide": state["guide"] | changes if whole else changes})
+    refuse_the_checkpoint(store)
+
+
+@pytest.mark.parametrize("runs", [[2.0, None], ["low"], 2.0], ids=str)
+def test_losses_of_runs_that_no_run_writes_are_damaged(runs, store):
+    state = json.loads((store / "commits" / "000004.json").read_bytes())["state"]
+    change_commit(store, state=state | {"runs": runs})
     refuse_the_checkpoint(store)
 
 

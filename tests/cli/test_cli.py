@@ -148,6 +148,10 @@ def test_fit_prints_the_spread_of_the_losses_of_several_runs(options, tmp_path):
     line = f"The best of 4 runs, whose losses{where} are from {min(result.runs):.6e} to {max(result.runs):.6e}, "
     assert line in ended.stderr
     assert line in run("resume", tmp_path / "run.zarr", "--max-passes", 6).stderr
+    if "kullback-leibler" in options:
+        longer = run("fit", matrix, "--rank", 3, "--n-runs", 4, "--max-passes", 6, *options).stderr
+        assert "in the median, each after its own last pass." in longer
+    assert "each after its own last pass" not in ended.stderr  # all of them made four passes
     assert "runs" not in run("fit", matrix, "--rank", 3, "--max-passes", 2).output
 
 

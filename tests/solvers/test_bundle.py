@@ -1,5 +1,6 @@
 """Several models on one read: each ends as in a run of its own, the best is kept, and all can be resumed."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -14,7 +15,7 @@ from dnmf.engine.factor import MemoryFactor
 from dnmf.errors import SettingsError
 from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import alone, bundle, bundled, halving
+from dnmf.solvers.bundle import alone, bundle, bundled, halving, runs_of
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext, after_extrapolated, after_plain, after_second_order, iterate, stepping
 from dnmf.sources import open_matrix
@@ -178,7 +179,7 @@ def test_the_worse_half_of_runs_of_a_divergence_is_dropped(tmp_path):
     common = {"loss": "kullback-leibler", "max_passes": 10, "tol": 0}
     whole = dnmf.factorize(V, 4, n_runs=5, store=tmp_path / "whole.zarr", **common)
     assert len(whole.runs) == 5
-    assert whole.runs[0] == whole.loss == min(whole.runs)
+    assert whole.loss == min(whole.runs)
     assert whole.loss <= dnmf.factorize(V, 4, **common).loss * (1 + 1e-6)
     Y = np.asarray(whole.W) @ np.asarray(whole.H)
     assert whole.loss == pytest.approx(kl_div(V, Y).sum(), rel=1e-6)
@@ -199,11 +200,38 @@ def test_halving_keeps_the_factors_of_the_better_runs():
     half = passes(context, bundle(starts), halving(bundled(after_plain)), 4)
     losses = [part.loss for part in all_of.parts]
     best = sorted(sorted(range(5), key=losses.__getitem__)[:2])
-    assert half.runs == tuple(losses[k] for k in range(5) if k not in best)
+    assert half.runs == tuple(None if k in best else losses[k] for k in range(5))
     for part, k in zip(half.parts, best, strict=True):
         np.testing.assert_array_equal(part.W, all_of.parts[k].W)
         np.testing.assert_array_equal(part.H.read(0), all_of.parts[k].H.read(0))
-    assert passes(context, half, halving(bundled(after_plain)), 4).runs[1:] == half.runs
+    last = passes(context, half, halving(bundled(after_plain)), 4)
+    later = [part.loss for part in passes(context, half, bundled(after_plain), 4).parts]
+    assert min(later) < max(later)
+    expected = losses.copy()
+    for k, loss in zip(best, later, strict=True):
+        expected[k] = loss
+    assert runs_of(last) == alone(context, last).runs == tuple(expected)
+
+
+def test_the_loss_of_every_run_has_the_place_of_its_seed(tmp_path):
+    V = np.random.default_rng(0).poisson(low_rank(60, 900, 6)).astype(float)
+    seen, options = {}, {"loss": "kullback-leibler", "max_passes": 10, "tol": 0, "store": tmp_path / "run.zarr"}
+    for step in dnmf.iterate(V, 4, n_runs=5, checkpoint_every=1, **options):
+        seen[step.passes] = step.runs
+        assert dnmf.load(tmp_path / "run.zarr").runs == step.runs
+    assert all(len(runs) == 5 for runs in seen.values())
+    assert all(one > other for one, other in zip(seen[2], seen[3], strict=True))  # all of them make passes
+    third, last = sorted(range(5), key=seen[4].__getitem__), seen[10]
+    assert [k for k in range(5) if last[k] == seen[4][k]] == sorted(third[2:])
+    assert [k for k in range(5) if last[k] < seen[9][k]] == [min(range(5), key=seen[8].__getitem__)]
+
+
+def test_the_losses_of_a_bundle_of_an_older_version_are_those_of_its_parts_and_then_the_others(tmp_path):
+    context, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [4], range(2))
+    old = bundle([dataclasses.replace(start, runs=(7.0, 6.0)) for start in starts])
+    new = passes(context, old, halving(bundled(after_plain)), 4)
+    losses = [part.loss for part in passes(context, old, bundled(after_plain), 4).parts]
+    assert runs_of(new) == (*losses, 7.0, 6.0)
 
 
 def test_known_columns_stay_in_every_run():

@@ -371,6 +371,37 @@ def test_what_was_held_out_is_judged_by_the_loss(beta):
     assert divergence(np.zeros(3), np.zeros(3), 1.0, 1e-9) == pytest.approx(0, abs=1e-8)
 
 
+@pytest.mark.parametrize(
+    "options", [{"tol": 1e-2}, {"tol": 1e-3}, {"tol": 1e-3, "solver": "mu"}, {"tol": 1e-3, "loss": 1.5}], ids=str
+)
+def test_models_of_a_divergence_end_as_in_runs_of_their_own(options, tmp_path):
+    V = counts()
+    options = {"loss": "kullback-leibler", "init": "random", "max_passes": 80, **options}
+    alone = {rank: dnmf.factorize(V, rank, **options) for rank in (2, 4)}
+    histories = [result.history for result in alone.values()]
+    assert all(result.converged for result in alone.values())
+    early = [min(record.passes for record in history if record.optimality <= options["tol"]) for history in histories]
+    assert max(early) < max(result.passes for result in alone.values())  # the optimality alone would end too early
+    for rank, result in alone.items():
+        store = tmp_path / f"{rank}.zarr"
+        assert select_rank(V, [rank], n_runs=1, cv=0, store=store, **options).passes == result.passes
+    both = select_rank(V, [2, 4], n_runs=1, cv=0, **options)  # until the last of the models has converged
+    assert both.passes == max(result.passes for result in alone.values())
+
+
+def test_a_survey_of_a_divergence_that_was_stopped_late_ends_after_the_same_passes(tmp_path):
+    V, options = counts(), {"loss": "kullback-leibler", "init": "random", "tol": 1e-3, "max_passes": 80}
+    arguments = {"ranks": [2, 4], "n_runs": 2, "cv": 0, "checkpoint_every": 1, **options}
+    straight = select_rank(V, **arguments)
+    for passes in (1, 2, straight.passes - 2, straight.passes - 1):
+        event, store = threading.Event(), tmp_path / f"{passes}.zarr"
+        with pytest.raises(Interrupted):
+            select_rank(V, store=store, cancel=event, watchers=[StopAfter(event, passes=passes)], **arguments)
+        resumed = select_rank(V, store=store, **arguments)
+        same(resumed, straight)
+        assert resumed.passes == straight.passes
+
+
 CASES = [{}, {"loss": "kullback-leibler", "max_passes": 7, "checkpoint_every": 2}]
 
 

@@ -28,6 +28,7 @@ from dnmf.solvers.iteration import Follow, PassContext, iterate
 from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Tower
 from dnmf.solvers.state import State
+from dnmf.solvers.stopping import converged
 from dnmf.sources.base import Layout
 
 S = TypeVar("S")
@@ -62,7 +63,7 @@ class OnFactor:
     def visit(self, block: int, V: Block, H: Float | None, sums: Any, scratch: Scratch) -> Float | None:
         """Do the work on the block of V above the block of H."""
         assert H is not None
-        own = np.ascontiguousarray(H[self.rows :]) if len(H) > self.rows else None
+        own = H[self.rows :].copy() if len(H) > self.rows else None  # a view would keep the rows of V, too
         found: Float | None = self.work.visit(block, np.ascontiguousarray(H[: self.rows]), own, sums, scratch)
         return found
 
@@ -153,7 +154,7 @@ def _fitted(context: PassContext, settings: Settings, follow: Follow) -> State:
     seeds = range(settings.seed, settings.seed + STARTS)
     state = bundle([random_state(settings.replace({"seed": seed}), context.layout) for seed in seeds])
     states = iterate(context, state, bundled(follow))
-    while state.passes < settings.max_passes and not state.optimality <= settings.tol:
+    while state.passes < settings.max_passes and not converged(state.parts, settings):
         state = next(states)
     best = alone(context, state)
     state.H.drop()

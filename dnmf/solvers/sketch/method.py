@@ -72,19 +72,18 @@ def pays(layout: Layout, rank: int) -> bool:
 def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
     """Return the load of a run that makes sketches.
 
-    The long factors are [H; R] of a pass, H before and after it, and two H of the surrogate. The driver holds the
-    basis, the left factor of the surrogate and the directions of the last one in the working dtype, the sample with the
-    arrays of all starts, and the pilot columns of V.
+    The long factors of a sketch are [H; R] of a pass, H before and after it, and two H of the surrogate. The driver
+    holds the basis, the left factor of the surrogate and the directions of the last one in the working dtype, the
+    sample with the arrays of all starts, and the pilot columns of V.
     """
     sample = 4 * LARGEST * rank * min(SAMPLE, layout.shape[1]) * layout.work_dtype.itemsize
-    return load._replace(
-        sums=max(load.sums, WIDTH * rank),
+    return load.beginning(
+        "for the sketch of V and factors of its size",
+        sums=WIDTH * rank,
         worked=LARGEST * rank,
         held=(LARGEST + 4) * rank,
-        kept=load.kept + 2 * layout.work_dtype.itemsize * rank,
+        kept=2 * layout.work_dtype.itemsize * rank,
         extra=sample + pilot_bytes(layout),
-        base=load,
-        start="for the sketch of V and factors of its size",
     )
 
 
@@ -186,20 +185,50 @@ def corrected(context: PassContext, state: State) -> State:
     directions = next_directions(Q, sums.gram, change, KEPT_WIDTH * rank).astype(layout.work_dtype)
     carry = MethodState(sketch_directions=directions, rejections=rejections)
     if context.settings is None or new.optimality > context.settings.tol:  # else the run ends here
-        carry = dataclasses.replace(carry, propose=Trial(context, step.W, Q, change, sums, both, H))
+        carry = dataclasses.replace(carry, propose=Trial(context, AfterPass(step.W, Q, change, sums, both, H)))
     else:
         both.drop()
     return dataclasses.replace(new, method="sketch", carry=carry)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Trial:
     """Finds the trial point after a pass, which factorises its surrogate.
+
+    The state that a run has yielded keeps its trial during the next pass. So a trial forgets its surrogate once it was
+    used: only that frees the columns that are held in memory.
 
     Attributes
     ----------
     context
         The means to make passes over the surrogate.
+    surrogate
+        The surrogate, or None once it was used.
+    """
+
+    context: PassContext
+    surrogate: "AfterPass | None"
+
+    def __call__(self) -> tuple[Float, Factor | None]:
+        """Return the W (m, r) that factorises the surrogate; with a coupling, its H too."""
+        assert self.surrogate is not None
+        found = self.surrogate.factorised(self.context)
+        self.drop()
+        return found
+
+    def drop(self) -> None:
+        """Free the columns of the surrogate."""
+        if self.surrogate is not None:
+            self.surrogate.both.drop()
+        self.surrogate = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AfterPass:
+    """The surrogate of V after a pass.
+
+    Attributes
+    ----------
     W
         The W (m, r) after the step.
     Q, change
@@ -207,10 +236,9 @@ class Trial:
     sums
         Those of the pass.
     both, H
-        The columns [H; R] of the surrogate, which are dropped once they were used, and the H in them.
+        The columns [H; R] of the surrogate, and the H in them.
     """
 
-    context: PassContext
     W: Float
     Q: Float
     change: Float
@@ -218,9 +246,9 @@ class Trial:
     both: Factor
     H: Factor
 
-    def __call__(self) -> tuple[Float, Factor | None]:
+    def factorised(self, context: PassContext) -> tuple[Float, Factor | None]:
         """Return the W (m, r) that factorises the surrogate; with a coupling, its H too."""
-        context, sums = self.context, self.sums
+        sums = self.sums
         assert isinstance(context.rule, Quadratic)
         layout, norm = context.layout, sum(sums.stats.norms)
         left = np.hstack([self.change, self.Q], dtype=layout.work_dtype, casting="same_kind")
@@ -238,12 +266,7 @@ class Trial:
                 new, _ = surrogate.solve(S, wide, all_columns, stride_of(layout), S[: wide.shape[1]].copy())
                 all_columns.drop()
                 H_trial = None
-        self.drop()
         return new.astype(layout.work_dtype), H_trial
-
-    def drop(self) -> None:
-        """Free the columns of the surrogate."""
-        self.both.drop()
 
 
 def next_directions(Q: Float, gram: Float, change: Float, width: int) -> Float:
