@@ -25,6 +25,7 @@ EXTRAS = {
     "hdf5plugin": "filters",
     "imagecodecs": "tiff",
     "matplotlib": "plot",
+    "pandas": "frames",
     "PIL": "plot",
     "pyarrow": "tables",
     "spectral": "envi",

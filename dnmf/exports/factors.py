@@ -107,7 +107,7 @@ def refuse(target: Path, format: str, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise StoreError(f"{target} already exists; choose another path or pass `overwrite=True` (`--overwrite`).")
+        raise StoreError(f"{target} already exists; choose another path or pass overwrite=True (--overwrite).")
     if not (is_exported_file(target) if format == "h5ad" else is_exported_folder(target)):
         raise StoreError(
             f"{target} is not an export as {format}, and only such an export is overwritten; delete it or choose "

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import importlib
+import sys
 
 import anndata
 import numpy as np
@@ -106,7 +107,7 @@ def test_an_h5ad_has_no_x_and_describes_the_run(tmp_path):
 def test_only_an_export_is_replaced_and_only_on_request(format, tmp_path):
     result, out = fit(tmp_path), tmp_path / "out"
     dnmf.export(result, out, format=format)
-    with pytest.raises(StoreError, match="already exists; choose another path or pass `overwrite=True`"):
+    with pytest.raises(StoreError, match="already exists; choose another path or pass overwrite=True"):
         dnmf.export(result, out, format=format)
     assert dnmf.export(result, out, format=format, overwrite=True) == out
     mine = out if format == "h5ad" else out / "letters"
@@ -172,6 +173,12 @@ def test_a_package_that_is_missing_is_named_with_its_extra(format, package, extr
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(MissingExtraError, match=rf"needs the package {package}; .* pip install 'dnmf\[{extra}\]'"):
         dnmf.export(fit(tmp_path), tmp_path / "out", format=format)
+
+
+def test_pandas_is_named_with_its_extra_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'dnmf\[frames\]'"):
+        fit(tmp_path).to_frame()
 
 
 def test_the_command_exports_a_store(tmp_path):
