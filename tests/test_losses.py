@@ -239,9 +239,9 @@ def test_no_number_of_threads_and_no_interruption_changes_a_bit(loss, solver, ho
 def test_a_store_knows_its_weights(tmp_path):
     V, M = matrix(), 1.0 * mask((30, 200))
     dnmf.factorize(V, 3, weights=M, max_passes=3, tol=0, store=tmp_path / "a")
-    with pytest.raises(StoreError, match="was given its weights in memory; give weights= again"):
+    with pytest.raises(StoreError, match="was given its weights in memory; give weights again"):
         dnmf.resume(tmp_path / "a", V)
-    with pytest.raises(StoreError, match="a digest of its first block"):
+    with pytest.raises(StoreError, match="other entries in its first block"):
         dnmf.resume(tmp_path / "a", V, weights=M[:, ::-1])
     for name, array in (("V", V), ("M", M)):
         stored = zarr.create_array(tmp_path / name, shape=V.shape, chunks=(30, 40), dtype="f8", compressors=None)
@@ -357,7 +357,7 @@ BAD = [
     (
         {"loss": 0.5, "solver": "cd"},
         SettingsError,
-        "solver='cd' needs the quadratic loss, or kullback-leibler, and got",
+        "solver='cd' needs loss='frobenius' or 'kullback-leibler', and got",
     ),
     ({"loss": 0}, DataError, r"V\[3, 0\] is 0, where this loss is infinite; add a small constant"),
     ({"missing": "zeros"}, SettingsError, "does not store as missing, and this V is dense"),

@@ -119,7 +119,7 @@ def fit(
 @main.command()
 @click.argument("store", type=PathOrUrl())
 @moved_matrix
-@data_options("row_names", "column_names", "graph_W", "graph_H", "target_W", "target_H")
+@data_options("weights", "row_names", "column_names", "graph_W", "graph_H", "target_W", "target_H")
 @setting_options(*ADJUSTABLE, defaults=False)
 @json_option("Write one JSON object per pass to stdout.")
 @cluster_options

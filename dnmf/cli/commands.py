@@ -115,13 +115,19 @@ class Weights(click.ParamType):  # type: ignore[type-arg]  # as Ranks
         return [pair[0] if len(pair) == 1 else pair for pair in pairs]
 
 
-NOT_OF_WEIGHTS = ("graph_weight", "target_weight", "init", "n_runs", "max_seconds")
+NOT_OF_WEIGHTS = (*OF_A_RUN, "graph_weight", "init")
 
 
 @click.command("graph-weight", cls=Command)
 @click.argument("matrix", type=PathOrUrl())
 @click.option("--rank", type=int, required=True, help="Number of components.")
-@click.option("--graph-weights", type=Weights(), default="0,0.3,1,3,10", show_default=True, help="Weights to try.")
+@click.option(
+    "--graph-weights",
+    type=Weights(),
+    default="0,0.3,1,3,10",
+    show_default=True,
+    help="Weights to try; with pairs for W and H, as 0,1:3.",
+)
 @click.option("--cv", type=int, default=3, show_default=True, help="Folds to hold out.")
 @option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
 @option(

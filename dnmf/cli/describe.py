@@ -9,6 +9,7 @@ from dnmf.checkpoint import Store, header, is_store, read_names
 from dnmf.cli.lines import summary
 from dnmf.cli.streams import notify
 from dnmf.engine.plan import amount
+from dnmf.errors import SettingsError
 from dnmf.run.open import open_for, plan_of
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
@@ -19,10 +20,13 @@ from dnmf.survey import is_survey
 
 def describe(path: Any, rank: int | list[int] | None, **options: Any) -> None:
     """Print facts about a matrix, a run or a survey; with a rank, also the plan of a run with these options."""
-    if isinstance(path, str) and is_store(path):
+    of_results = isinstance(path, str) and (is_store(path) or is_survey(path))
+    if of_results and rank is not None:
+        raise SettingsError(f"--rank plans a run on a matrix, and {path} holds results; give the matrix, or no --rank.")
+    if of_results and is_store(path):
         click.echo(describe_store(path))
         return
-    if isinstance(path, str) and is_survey(path):
+    if of_results:
         click.echo(summary(path, dnmf.load_survey(path).facts()))
         return
     try:

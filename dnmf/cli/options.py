@@ -82,8 +82,12 @@ class Command(click.Command):
                 isinstance(one, click.Argument) and one.name == "store" for one in self.params
             ):
                 raise click.NoSuchOption(error.option_name, f"{error.message} {OF_A_SURVEY}", ctx=ctx) from None
+            if alias == "--progress":
+                text = f"{error.message} Progress is shown in a terminal; --json prints a line for each pass."
+                raise click.NoSuchOption(error.option_name, text, ctx=ctx) from None
             if alias not in flags:
-                raise
+                near = [name for name in error.possibilities or () if name != "--overwrite"]  # it replaces a store
+                raise click.NoSuchOption(error.option_name, error.message, near, ctx) from None
             raise click.NoSuchOption(error.option_name, f"{error.message} Did you mean {alias!r}?", ctx=ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

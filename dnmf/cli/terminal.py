@@ -153,6 +153,8 @@ def chosen_cluster(
         )
     if scheduler is None and any((tls_ca_file, tls_cert, tls_key)):
         raise SettingsError("--tls-ca-file, --tls-cert and --tls-key need a scheduler; give --scheduler tls://….")
+    if starts and workers is None:
+        raise SettingsError("--threads-per-worker and --worker-memory are those of new workers; give --workers too.")
     if not any(chosen):
         yield None
         return

@@ -226,10 +226,10 @@ def open_again(header: Mapping[str, Any], whose: str, V: Any = None, weights: An
     """
     location, weighted = header["location"], header.get("weights")
     if V is None and location is None:
-        raise StoreError(f"The {whose} was given its matrix in memory; give V again.")
+        raise StoreError(f"The {whose} was given its matrix in memory; give V again (--matrix).")
     weights = weighted["location"] if weights is None and weighted else weights
     if weights is None and weighted:
-        raise StoreError(f"The {whose} was given its weights in memory; give weights= again.")
+        raise StoreError(f"The {whose} was given its weights in memory; give weights again (--weights).")
     try:
         given, bounds = location if V is None else again(V, header.get("joined")), header["bounds"]
         missing, axes = header["settings"].get("missing", "none"), header_unfolding(header)
@@ -238,11 +238,11 @@ def open_again(header: Mapping[str, Any], whose: str, V: Any = None, weights: An
         if V is not None:
             raise
         raise StoreError(
-            f"The matrix of the {whose} cannot be opened: {error} If it has moved, give V again."
+            f"The matrix of the {whose} cannot be opened: {error} If it or its weights have moved, give them again: V "
+            "(--matrix), or weights (--weights)."
         ) from error
     before, now = header["fingerprint"], fingerprint(source)
     words = {
-        "sample": "a digest of its first block of",
         "blocks": "blocks:",
         "streamed": "blocks cut along its",
         "axes": "rows and columns",
@@ -253,6 +253,11 @@ def open_again(header: Mapping[str, Any], whose: str, V: Any = None, weights: An
         if before.get(name, value if name == "axes" else None) != value:
             what = words.get(name, name)
             check_matrices(source, header.get("joined"), f"The {whose}")
+            if name == "sample":
+                raise StoreError(
+                    f"The {whose} was started on another matrix: the given one has its shape and dtype, but other "
+                    f"entries in its first block. Give the matrix of the {whose.partition(' ')[0]}, or start a new one."
+                )
             raise StoreError(
                 f"The {whose} is of a matrix with {what} {before.get(name)}, and the given one has {what} {value}; "
                 f"give the matrix that the {whose.partition(' ')[0]} was started on, or start a new one."

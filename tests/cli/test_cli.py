@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -256,6 +257,8 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["info", "nowhere.zarr"], "nowhere.zarr does not exist"),
         (["fit", "MATRIX", "--rank", 3, "--workers", 0], "0 is not in the range x>=1"),
         (["convert", "MATRIX", "new.zarr", "--compressor", "zst"], "Did you mean 'zstd'?"),
+        (["fit", "MATRIX", "--rank", 3, "--threads-per-worker", 2], "are those of new workers; give --workers too"),
+        (["fit", "MATRIX", "--rank", 3, "--verbose"], "Progress is shown in a terminal"),
         (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' is not a shape; give sizes such as 2000,1000"),
     ],
 )
@@ -264,6 +267,39 @@ def test_mistakes_end_in_a_message_and_exit_code_2(arguments, message, matrix):
     assert ended.exit_code == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.output
+
+
+def test_no_mistyped_option_is_taken_for_the_one_that_replaces_a_store(matrix):
+    assert "--overwrite" not in run("fit", matrix, "--rank", 2, "--overwrit").stderr
+
+
+def test_a_failing_read_of_the_matrix_ends_with_exit_code_1(matrix):
+    (Path(matrix) / "c" / "0" / "0").write_bytes(b"cut off")
+    ended = run("fit", matrix, "--rank", 2)
+    assert ended.exit_code == 1
+    assert "Traceback" not in ended.output
+
+
+def test_a_plan_is_for_a_matrix_and_not_for_a_run(matrix, tmp_path):
+    run("fit", matrix, "--rank", 2, "--store", tmp_path / "run.zarr")
+    ended = run("info", tmp_path / "run.zarr", "--rank", 3)
+    assert ended.exit_code == 2
+    assert "holds results; give the matrix" in ended.stderr
+
+
+def test_a_run_is_resumed_with_weights_that_have_moved(matrix, tmp_path):
+    weights = np.random.default_rng(0).random((30, 200))
+    there, moved = SOURCES["zarr"](weights, tmp_path), tmp_path / "moved.zarr"
+    given = ["--weights", there, "--tol", 0, "--store", tmp_path / "run.zarr"]
+    assert run("fit", matrix, "--rank", 2, "--max-passes", 2, *given).exit_code == 0
+    Path(there).rename(moved)
+    refused = run("resume", tmp_path / "run.zarr", "--max-passes", 4)
+    assert refused.exit_code == 2
+    assert "or weights (--weights)" in refused.stderr
+    resumed = run("resume", tmp_path / "run.zarr", "--weights", moved, "--max-passes", 4)
+    assert resumed.exit_code == 0, resumed.stderr
+    whole = dnmf.factorize(matrix, 2, weights=weights, max_passes=4, tol=0)
+    np.testing.assert_array_equal(dnmf.load(tmp_path / "run.zarr").W, np.asarray(whole.W))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
