@@ -11,7 +11,7 @@ from dnmf.engine import AuditEngine, Engine, cores, single_threaded_products
 from dnmf.engine.factor import Factor
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import Session
-from dnmf.errors import keep_before, warn_of_unseen
+from dnmf.errors import DataWarning, keep_before, warn, warn_of_unseen
 from dnmf.kernels.registry import warm_up
 from dnmf.run.home import home_of, stored_factor
 from dnmf.run.recorder import Recorder
@@ -201,6 +201,8 @@ class Run:
             long = stored_factor(self.store, self.source.layout)
         elif self.verdict is not None:
             long = self.home.release(long)
+        if self.verdict is not None and sum(state.norms or ()) > 0 and not state.W.any():
+            warn("All components are 0: the penalties are too large for this V; lower them.", DataWarning)
         verdict = self.verdict or Verdict(f"Running: {state.passes} passes were made.", False)
         store = str(self.store) if self.store else None
         state = dataclasses.replace(state, H=long, runs=runs_of(self.state))
