@@ -54,7 +54,7 @@ def kind_of(of: Field[Any]) -> Any:
     return get_args(of.type)[0] if isinstance(of.type, UnionType) else of.type
 
 
-def integer(name: str, given: Any, least: int, largest: int) -> int:
+def integer(name: str, given: Any, least: int, largest: int = MOST - 1) -> int:
     """Return a whole number within bounds as an int."""
     if not _is_number(given) or not least <= given <= largest or int(given) != given:
         most = " and below 2⁶⁴" if largest == MOST - 1 else f" and at most {largest}"
@@ -94,14 +94,15 @@ def ranks(name: str, given: Any) -> tuple[int, ...]:
     >>> ranks("rank", [100, 49, 25])
     (100, 49, 25)
     """
-    layers = tuple(integer("rank", one, 1, MOST - 1) for one in given)
+    name = "rank" if name == "layers" else name
+    layers = tuple(integer(name, one, 1, MOST - 1) for one in given)
     if len(layers) == 1:
         raise SettingsError(
-            f"rank={list(layers)} has one layer; give rank={layers[0]}, or the ranks of several layers."
+            f"{name}={list(layers)} has one layer; give {name}={layers[0]}, or the ranks of several layers."
         )
     if list(layers) != sorted(layers, reverse=True):
         raise SettingsError(
-            f"rank={list(layers)} grows from one layer to the next; give ranks that fall, as rank=[100, 49, 25]."
+            f"{name}={list(layers)} grows from one layer to the next; give ranks that fall, as {name}=[100, 49, 25]."
         )
     return layers
 

@@ -248,9 +248,11 @@ def refuse_existing(place: Location, overwrite: bool) -> None:
     with contextlib.suppress(NotADirectoryError):
         if not is_begun(place.names()):
             return  # a run was killed here before it had a header
+    if find_header(place) is None:
+        raise StoreError(
+            f"{place} already exists, is not a store of dnmf, and is not overwritten; delete it, or give another path."
+        )
     if not overwrite:
         raise StoreError(
             f"{place} already exists; resume it, choose another path, or pass overwrite=True (--overwrite)."
         )
-    if find_header(place) is None:
-        raise StoreError(f"{place} is not a store of dnmf, and is not overwritten; delete it, or give another path.")

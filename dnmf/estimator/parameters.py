@@ -9,9 +9,10 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
+from dnmf.checks import ranks
 from dnmf.errors import DataError, SettingsError, StoreError, unknown, warn
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.registry import solvers_for
+from dnmf.kernels.registry import solvers_for, solvers_named
 from dnmf.settings import BETAS, CONSTRAINTS, Init, Loss, Missing, Settings, Solver
 
 SPECTRAL = ("nndsvd", "nndsvda", "nndsvdar")
@@ -94,7 +95,7 @@ def penalties_of(model: Any, shape: tuple[int, int]) -> dict[str, float]:
 def rank_of(n_components: Any, shape: tuple[int, int], H: Any = None) -> int:
     """Return the number of components, of the last of several layers: by default that of a given H, or of features."""
     if isinstance(n_components, (list, tuple)) and n_components:
-        return int(n_components[-1])
+        return ranks("n_components", n_components)[-1]
     if isinstance(n_components, Integral):
         return int(n_components)
     given = () if H is None else getattr(H, "shape", None) or np.shape(H)
@@ -123,9 +124,9 @@ def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
     """Raise SettingsError if solver and loss are incompatible; warn of zeros that the solver cannot change."""
     fitting = solvers_for(beta_of(beta_loss))
     if solver not in ("auto", *fitting):
-        use = " or ".join(f"solver={name!r}" for name in fitting)
         raise SettingsError(
-            f"Invalid beta_loss parameter: solver {solver!r} does not handle beta_loss = {beta_loss!r}; use {use}."
+            f"Invalid beta_loss parameter: solver {solver!r} does not handle beta_loss = {beta_loss!r}; "
+            f"{solvers_named(beta_of(beta_loss))}."
         )
     if solver == "mu" and init == "nndsvd":
         warn(
@@ -165,9 +166,13 @@ def constraints_of(model: Any) -> dict[str, Any]:
     """Return the constraints of an `NMF`; that of the columns of W is none of them, since `transform` has new rows."""
     given = model.constraints or {}
     for name in given:
-        if name not in CONSTRAINTS or name == "columns_W":
-            allowed = [constraint for constraint in CONSTRAINTS if constraint != "columns_W"]
-            raise unknown("constraints", name, allowed)
+        if name == "columns_W":
+            raise SettingsError(
+                "constraints: 'columns_W' couples the samples, and transform solves each by itself; give 'rows_H', or "
+                "use dnmf.factorize."
+            )
+        if name not in CONSTRAINTS:
+            raise unknown("constraints", name, [constraint for constraint in CONSTRAINTS if constraint != "columns_W"])
     return dict(given)
 
 

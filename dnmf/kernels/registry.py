@@ -45,6 +45,16 @@ def solvers_for(beta: float) -> list[str]:
     return ["newton", "mu", "cd"] if beta == 1 else ["mu"]
 
 
+def solvers_named(beta: float) -> str:
+    """Return advice on the solvers for a loss.
+
+    >>> solvers_named(1)
+    "for this loss, give solver='auto', 'newton', 'mu' or 'cd'"
+    """
+    names = [repr(name) for name in ["auto", *solvers_for(beta)]]
+    return f"for this loss, give solver={', '.join(names[:-1])} or {names[-1]}"
+
+
 def solver_of(settings: Settings) -> str:
     """Return the solver of the settings, or the default for their loss.
 
@@ -56,10 +66,9 @@ def solver_of(settings: Settings) -> str:
     fitting = solvers_for(settings.beta)
     solver = fitting[0] if settings.solver == "auto" else settings.solver
     if solver not in fitting:
-        needs = "the quadratic loss, or kullback-leibler," if solver == "cd" else "a quadratic loss"
-        use = " or ".join(f"solver={name!r}" for name in fitting)
+        losses = {"cd": "'frobenius' or 'kullback-leibler'", "newton": "'kullback-leibler'"}.get(solver, "'frobenius'")
         raise SettingsError(
-            f"solver={solver!r} needs {needs} and got loss={settings.loss!r}; use {use}, or loss='frobenius'."
+            f"solver={solver!r} needs loss={losses}, and got loss={settings.loss!r}; {solvers_named(settings.beta)}."
         )
     return solver
 

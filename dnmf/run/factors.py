@@ -8,9 +8,10 @@ from typing import Any, Self, get_args
 import numpy as np
 
 from dnmf.checkpoint.arrays import gather
+from dnmf.checks import integer
 from dnmf.choices import Axis, By
 from dnmf.engine.factor import ArrayFactor, Factor
-from dnmf.errors import SettingsError, needed, unknown
+from dnmf.errors import needed, unknown
 from dnmf.inspection.components import Component, Part, component_names, component_sums, describe_components
 from dnmf.inspection.figures import plot_components
 from dnmf.inspection.summary import feature_axis, other, view_components
@@ -145,8 +146,7 @@ class Factors(Shapes):
         >>> dnmf.factorize(V, rank=1, column_names=["red", "green", "blue", "gold"]).components(2)
         [Component(name='NMF_1', share=1.0, top=[('gold', 0.5), ('green', 0.375)])]
         """
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-            raise SettingsError(f"n={n!r} is not allowed; give a whole number of at least 1.")
+        n = integer("n", n, 1)
         if by not in get_args(By):
             raise unknown("by", by, get_args(By))
         axis = feature_axis(self, axis)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.checks import choice
-from dnmf.errors import SettingsError
+from dnmf.checks import choice, integer
 from dnmf.kernels.blocks.products import entries_of_product
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
@@ -129,8 +128,7 @@ def recommend(
     >>> [[(film, round(stars, 3)) for film, stars in one] for one in recommend(result, [1], 2)]
     [[('Diva', 8.0), ('Brazil', 6.0)]]
     """
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise SettingsError(f"n={n!r} is not allowed; give a whole number of at least 1.")
+    n = integer("n", n, 1)
     result = fitted_result(fitted)
     choice("axis", axis, Axis)
     size, items = result.shape if axis == "rows" else result.shape[::-1]

@@ -1,6 +1,7 @@
 """The first state of a run: random factors, those of a sketch, singular vectors or pure columns, or given ones."""
 
 import dataclasses
+import reprlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,7 +181,9 @@ def check_given(
         If a shape does not fit, or an entry is negative or not finite.
     """
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise SettingsError(f"init={given!r} is not known; give a name, or the two factors as a tuple (W, H).")
+        raise SettingsError(
+            f"init={reprlib.repr(given)} is not known; give a name, or the two factors as a tuple (W, H)."
+        )
     factors = []
     W, H = aligned_factors(*given, names, " in init")
     for name, factor, wanted in (("W", W, (shape[0], rank)), ("H", H, (rank, shape[1]))):

@@ -31,6 +31,14 @@ class Allowed:
             return f"The one {'pass' if self.noun == 'passes' else self.noun.removesuffix('s')} allowed was spent"
         return f"The {self.count} {self.noun} allowed were spent"
 
+    def exceeded(self, passes: int) -> str:
+        """The beginning of a verdict after more passes: a run makes one after its start, and resumes none.
+
+        >>> Allowed(1).exceeded(2)
+        '2 passes were made, and max_passes=1'
+        """
+        return f"{passes} {self.noun} were made, and {self.option}={self.count}"
+
 
 class Promise(NamedTuple):
     """What the next pass promises a model.
@@ -109,7 +117,7 @@ class Stopping:
         losses = [record.loss for record in self._history]
         promise = Promise.of(state.optimality, losses, self._batches or settings.beta != 2)
         promised, _, count, decrease = promise
-        brought = f"lowered it by {decrease:.2g}"
+        brought = f"lowered it by a share of {decrease:.2g}"
         last = f"; the last {count} passes {brought} each" if count > 1 else f"; the last one {brought}" * count
         at = f"The next one promises {promised:.2g} of the loss{last}"
         if promise.within(settings.tol):
@@ -118,8 +126,9 @@ class Stopping:
                 True,
             )
         if state.passes >= settings.max_passes:
+            spent = self._allowed.spent if state.passes == settings.max_passes else self._allowed.exceeded(state.passes)
             return Verdict(
-                f"{self._allowed.spent}. {at}; raise {self._allowed.option} or tol if that is not enough.",
+                f"{spent}. {at}; raise {self._allowed.option} or tol if that is not enough.",
                 False,
             )
         if settings.max_seconds is not None and time.perf_counter() - self._start >= settings.max_seconds:

@@ -181,7 +181,9 @@ class Layout:
                 f"{self.work_dtype}; divide {name} by a constant, or clip such entries."
             )
         what = "negative" if error.value < 0 and np.isfinite(error.value) else "not finite"
-        hint = " NaN is taken as missing with missing='nan'." if np.isnan(error.value) and name == "V" else ""
+        way = "Drop NaN, which is then" if self.sparse else "NaN is"
+        hint = f" {way} taken as missing with missing={'zeros' if self.sparse else 'nan'!r}."
+        hint = hint if np.isnan(error.value) and name == "V" else ""
         return DataError(
             f"{name}[{at[0]}, {at[1]}]{inside} is {error.value:g}, which is {what}; {name} must hold finite numbers "
             f"of at least 0. Clip, fill or drop such entries first.{hint}"
@@ -292,7 +294,7 @@ def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:
 def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
     """Return a shape of two axes that are not empty, or raise DataError."""
     if len(shape) != 2:
-        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; V must be a matrix.")
+        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; it must be a matrix.")
     if 0 in shape:
-        raise DataError(f"{what} is empty: its shape is {tuple(shape)}; V needs at least one row and column.")
+        raise DataError(f"{what} is empty: its shape is {tuple(shape)}; give at least one row and column.")
     return int(shape[0]), int(shape[1])

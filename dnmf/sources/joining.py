@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,8 @@ def join_in(source: Any) -> Join | None:
 
 def with_weights(values: Source, weights: Any, names: Names, open_one: OpenOne) -> WeightedSource:
     """Return a matrix with the weights of its entries: one matrix of them, or for a join also a list of such."""
+    if isinstance(weights, Number):
+        raise DataError(f"weights={weights!r} is one number; give an array of the shape of V.")
     like, join, several = values.layout, join_in(values), collection_in(weights, distinct=False)
     if join is not None and several is not None:
         return WeightedSource(values, _join_weights(join, several, open_one))

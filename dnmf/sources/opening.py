@@ -124,9 +124,10 @@ def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfoldin
         return open_numpy(array, streamed, unfolding_of(array.shape, axes))
     source = SparseSource(V, streamed) if scipy.sparse.issparse(V) else _open_foreign(V, streamed, axes)
     if source is None:
+        kind = f"{type(V).__module__}.{type(V).__qualname__}"
         raise DataError(
-            f"V is a {type(V).__module__}.{type(V).__qualname__}; give a NumPy array, a SciPy CSR or CSC matrix, a "
-            "Dask array, a DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData, a "
+            f"V is a {kind.removeprefix('builtins.')}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask array, a "
+            "DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData, a "
             f"zarr.Array, or {KNOWN}."
         )
     check_axes_used(source, axes)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from dnmf.errors import SettingsError
 from dnmf.storage.bucket import open_bucket
 from dnmf.storage.folder import Folder
 from dnmf.storage.location import Location
@@ -12,6 +13,8 @@ from dnmf.storage.urls import is_url
 
 def location_at(given: str | Path) -> Location:
     """Return the place of a path or a URL."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise SettingsError(f"{given!r} is no path; give the path or the URL of a folder.")
     return open_bucket(str(given)) if is_url(given) else Folder(full_path(given))
 
 

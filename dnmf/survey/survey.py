@@ -105,7 +105,9 @@ def request_of(
     """Return the request of a survey of a matrix, or raise an error if the matrix does not allow it."""
     settings, least = recipe.settings, min(layout.shape)
     if max(ranks) > least:
-        raise SettingsError(f"ranks go up to {max(ranks)}, and V {layout.user_shape} has no more than {least}.")
+        raise SettingsError(
+            f"ranks go up to {max(ranks)}, and V {layout.user_shape} has rank {least} at most; give ranks up to that."
+        )
     held = listed_of(holdout, layout, names)
     if held is not None:
         check_folds(cv)

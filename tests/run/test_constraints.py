@@ -185,7 +185,10 @@ def test_components_on_the_disk_are_scaled_when_they_are_read(tmp_path):
         ({"upper_W": 1, "init": "sketch"}, "init='sketch' does not keep upper_W=1.0; use init='random'"),
         ({"columns_H": "simplex", "init": "nndsvd"}, "init='nndsvd' does not keep columns_H='simplex'"),
         ({"columns_H": "simplex", "fixed_H": H0[:1]}, "columns_H='simplex' needs free entries, and fixed_H has some"),
-        ({"solver": "pg", "loss": 1.5}, "solver='pg' needs a quadratic loss and got loss=1.5; use solver='mu'"),
+        (
+            {"solver": "pg", "loss": 1.5},
+            "solver='pg' needs loss='frobenius', and got loss=1.5; for this loss, give solver='auto' or 'mu'",
+        ),
         ({"columns_W": "simplex", "l1_W": 1, "l1_H": 1}, "columns_W='simplex' sets the scale .* on which l1_W depends"),
         ({"columns_W": "simplex", "rows_H": "simplex"}, "columns_W='simplex' sets the scale .* on which rows_H"),
         ({"rows_H": "simplex", "columns_H": "simplex"}, "rows_H='simplex' sets the scale .* on which columns_H"),

@@ -116,7 +116,7 @@ def test_it_goes_on_from_a_sketch():
     ("options", "sentence"),
     [
         ({"missing": "nan"}, "needs every entry"),
-        ({"loss": "kullback-leibler"}, "quadratic loss"),
+        ({"loss": "kullback-leibler"}, "needs loss='frobenius'"),
         ({"forget": 0}, "above 0"),
         ({"forget": 1.5}, "at most 1"),
     ],

@@ -73,7 +73,7 @@ def test_the_settings_are_kept_as_they_were_given():
         ({"init": "sketch"}, SMALL, "for matrices of more than 15 rows"),
         ({"solver": "minibatch", "missing": "nan"}, LARGE, "needs every entry of V"),
         ({"solver": "mu", "n_runs": 2, "init": "nndsvd"}, LARGE, "makes one run"),
-        ({"loss": "kullback-leibler", "solver": "hals"}, LARGE, "needs a quadratic loss"),
+        ({"loss": "kullback-leibler", "solver": "hals"}, LARGE, "needs loss='frobenius'"),
     ],
 )
 def test_options_that_do_not_go_together_are_an_error(options, layout, words):

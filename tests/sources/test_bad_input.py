@@ -12,7 +12,7 @@ from runs import assert_same_bits
 from strategies import SOURCES, low_rank
 
 import dnmf
-from dnmf.errors import BudgetError, DataError, ReadError, SettingsError
+from dnmf.errors import BudgetError, DataError, DataWarning, ReadError, SettingsError
 from dnmf.sources.memory import ArraySource
 
 V = low_rank(8, 20, 2)
@@ -37,13 +37,13 @@ def test_bad_entries_are_named_by_their_place(form, value, what):
     ("matrix", "message"),
     [
         (np.ones((0, 5)), r"is empty: its shape is \(0, 5\)"),
-        (np.ones(5), r"has 1 dimension\(s\), shape \(5,\); V must be a matrix"),
+        (np.ones(5), r"has 1 dimension\(s\), shape \(5,\); it must be a matrix"),
         (np.ones((2, 0, 4)), r"is empty: its shape is \(2, 0, 4\)"),
         (np.ones((4, 4), complex), "has dtype complex128, which is not a real number; pass booleans, integers or"),
         (np.array([["a", "b"]]), "has dtype <U1, which is not a real number"),
         (np.ones((4, 4), object), "has dtype object, which is not a real number"),
         (sp.coo_matrix(V), "is sparse in coo form; give CSR or CSC"),
-        ({"a": 1}, "V is a builtins.dict; give a NumPy array"),
+        ({"a": 1}, "V is a dict; give a NumPy array"),
         (
             "nowhere.zarr",
             "nowhere.zarr does not exist; give the path or URL of a Zarr array or group, or the path of a .npy",
@@ -74,7 +74,7 @@ def test_what_is_no_matrix_is_refused(matrix, message):
         ({"init": 3}, "init=3 is not known; give a name, or the two factors as a tuple"),
         (
             {"loss": "kullback-leibler", "solver": "hals"},
-            "solver='hals' needs a quadratic loss and got loss='kullback-leibler'; use solver='newton' or solver='mu'",
+            "solver='hals' needs loss='frobenius', and got loss='kullback-leibler'; for this loss, give",
         ),
         ({"tol": -1}, "tol=-1 is not allowed; give a finite number of at least 0"),
         ({"l1_H": np.nan}, "l1_H=nan is not allowed"),
@@ -282,3 +282,41 @@ def test_a_frame_of_entries_is_refused_where_absent_ones_are_missing():
     frame = pd.DataFrame({"user": [0, 1], "film": [2, 0], "stars": [5.0, 3.0]})
     with pytest.raises(SettingsError, match=r"V is dense.* a row for each entry as its file, as ratings\.csv"):
         dnmf.factorize(frame, 1, missing="zeros")
+
+
+def test_penalties_that_leave_no_component_are_told():
+    V = np.random.default_rng(0).random((30, 40))
+    with pytest.warns(DataWarning, match="All components are 0: the penalties are too large"):
+        result = dnmf.factorize(V, 3, l1_W=1e6, l1_H=1e6)
+    assert not np.asarray(result.W).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"store": 5}, "5 is no path; give the path or the URL of a folder"),
+        ({"weights": 2.0}, "weights=2.0 is one number; give an array of the shape of V"),
+        (
+            {"init": np.ones((3, 3))},
+            r"init=array\(.* is not known; give a name, or the two factors as a tuple \(W, H\)",
+        ),
+    ],
+)
+def test_an_argument_of_another_kind_is_told(options, message):
+    with pytest.raises((SettingsError, DataError), match=message):
+        dnmf.factorize(np.ones((5, 6)), 2, **options)
+
+
+def test_the_advice_on_nan_fits_the_kind_of_matrix():
+    V = sp.random(20, 30, 0.3, "csc", random_state=0)
+    V.data[3] = np.nan
+    with pytest.raises(DataError, match="Drop NaN, which is then taken as missing with missing='zeros'"):
+        dnmf.factorize(V, 2)
+
+
+def test_numbers_of_numpy_are_numbers():
+    result = dnmf.factorize(np.outer([1, 2, 1], [1, 3, 0, 4]), rank=1)
+    assert result.top(np.int64(2)) == result.top(2)
+    for wrong in (0, True, 1.5, "2"):
+        with pytest.raises(SettingsError, match="give a whole number of at least 1"):
+            result.top(wrong)
