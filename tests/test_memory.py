@@ -31,7 +31,8 @@ names = options.pop("prepare", [])
 if names:
     from dnmf.preprocessing import prepare
     matrix = prepare(matrix, names, samples="columns", memory_limit=options["memory_limit"])
-told = {name: options[name] for name in ("memory_limit", "loss", "solver", "init", "missing") if name in options}
+names = ("memory_limit", "loss", "solver", "init", "missing", "n_runs")
+told = {name: options[name] for name in names if name in options}
 plan = dnmf.plan(matrix, options["rank"], **told)
 result = dnmf.factorize(matrix, **options)
 done.set()
@@ -167,3 +168,12 @@ def test_several_runs_keep_within_the_limit(tmp_path):
     matrix = write(tmp_path / "V.zarr", (1000, 100000), (1000, 2000), "float32")
     figures = measure(matrix, tmp_path, rank=8, n_runs=4, memory_limit="400MB", **PLAIN)
     assert figures["peak"] <= 400e6
+
+
+@pytest.mark.parametrize(("limit", "in_memory"), [("900MB", True), ("380MB", False)], ids=["H in memory", "H on disk"])
+def test_several_runs_of_a_divergence_keep_within_their_plan(limit, in_memory, tmp_path):
+    matrix = write(tmp_path / "V.zarr", (100, 200000), (100, 5000), "float32")
+    options = {"rank": 8, "n_runs": 6, "loss": "kullback-leibler", "max_passes": 5, "memory_limit": limit}
+    figures = measure(matrix, tmp_path, **options)
+    assert figures["in_memory"] is in_memory
+    assert figures["peak"] <= figures["planned"] <= figures["limit"]
