@@ -85,11 +85,11 @@ def factorize(
         `"newton"` for `"kullback-leibler"`; `"mu"`, extrapolated, for other losses.
     init
         `"random"`, `"sketch"` (factors of a sketch of V made in the first pass), `"nndsvd"`, `"nndsvda"`, `"nndsvdar"`
-        (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"spa"`: columns of V that are no
-        mixtures of others, as W, found by successive projections (Gillis & Vavasis 2014) in one more pass, and
-        `"spa_rows"`: rows, as H; their numbers are `Result.anchors`. `"auto"`: `"sketch"` if V is
-        larger than 5·rank in both directions, every entry counts, and it saves time, else `"random"`. In memory, the
-        sketch of `"auto"` has fewer starts than on a disk, and so other bits.
+        (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"spa"`: columns of V that are
+        not mixtures of others, as W, found by successive projections (Gillis & Vavasis 2014) in one more pass, and
+        `"spa_rows"`: rows, as H; their numbers are `Result.anchors`. `"auto"`: `"sketch"` if V is larger than 5·rank in
+        both directions, every entry counts, and it saves time, else `"random"`. In memory, the sketch of `"auto"` has
+        fewer starts than on a disk, and so other bits.
     extrapolate
         Extrapolate W before each pass, on the line through the last two W (Ang & Gillis 2019); a step that increases
         the loss is undone, at the cost of its pass. By default only with `solver="auto"` and `"sketch"`.
