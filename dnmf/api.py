@@ -47,11 +47,11 @@ def factorize(
         DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData, a `zarr.Array`, or an
         address. An address is the path or URL of a Zarr array or group, or the path of a folder of 10x counts, or of a
         `.npy`, `.npz`, `.mat`, `.h5ad`, `.h5`, `.loom`, `.nc`, `.parquet`, `.csv`, `.tsv`, `.txt`, `.mtx`, `.svm`,
-        `.tif` or `.hdr` file; `::` and a name select a part of it, as in `data.h5ad::layers/counts`. V is cut along its
-        rows or along its columns. It may be prepared with `dnmf.preprocessing`. A list of matrices, or a pattern of
-        paths as `"runs/*.h5ad"`, is joined along the rows, as by `dnmf.concat`. Of an array of more than two axes, the
-        first one makes the rows and the others the columns, unless `dnmf.unfold` or the address choose, as in
-        `stack.zarr::(t)x(y,x)`.
+        `.tif` or `.hdr` file; `::` and a name select a part of it, as in `data.h5ad::layers/counts`. V may be
+        cut along its rows, its columns, or both, and it may be prepared with `dnmf.preprocessing`. A list of matrices,
+        or a pattern of paths as `"runs/*.h5ad"`, is joined along the rows, as by `dnmf.concat`. Of an array of more
+        than two axes, the first one makes the rows and the others the columns, unless `dnmf.unfold` or the address
+        choose, as in `stack.zarr::(t)x(y,x)`.
     rank
         Number of components r. Or the ranks of several layers, as [100, 49, 25], whose V ≈ W₁ … W_l H_l are fitted
         together; W and H are then those of the last one, and `Result.layers` has all.
@@ -79,17 +79,17 @@ def factorize(
         for `"kullback-leibler"`: `"cd"` with second-order steps of the rows of W. `"sketch"`: passes of `"hals"`
         alternate with the factorisation of a sketch of V, which needs no read; its result is used if the next pass
         finds it better. `"pg"`: accelerated projected gradients (Guan et al. 2012), by which every solver updates a
-        factor with constraints. `"minibatch"`: W is updated after every batch of blocks (Neal & Hinton 1998, Mairal et
-        al. 2010). `"auto"`: for the Frobenius loss, `"sketch"` if V is larger than 5·rank in both directions and a read
-        costs more than a sketch, as always on a disk, else `"hals"`, extrapolated; `"newton"` for `"kullback-leibler"`;
-        `"mu"`, extrapolated, for other losses.
+        factor with constraints. `"minibatch"`, for the Frobenius loss: W is updated after every batch of blocks (Neal &
+        Hinton 1998, Mairal et al. 2010). `"auto"`: for the Frobenius loss, `"sketch"` if V is larger than 5·rank in
+        both directions and a read costs more than a sketch, as always on a disk, else `"hals"`, extrapolated;
+        `"newton"` for `"kullback-leibler"`; `"mu"`, extrapolated, for other losses.
     init
         `"random"`, `"sketch"` (factors of a sketch of V made in the first pass), `"nndsvd"`, `"nndsvda"`, `"nndsvdar"`
-        (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"spa"`: columns of V that are no
-        mixtures of others, as W, found by successive projections (Gillis & Vavasis 2014) in one more pass, and
-        `"spa_rows"`: rows, as H; their numbers are `Result.anchors`. `"auto"`: `"sketch"` if V is
-        larger than 5·rank in both directions, every entry counts, and it saves time, else `"random"`. In memory, the
-        sketch of `"auto"` has fewer starts than on a disk, and so other bits.
+        (Boutsidis & Gallopoulos 2008; one more pass), or a pair (W, H) to start from. `"spa"`: columns of V that are
+        not mixtures of others, as W, found by successive projections (Gillis & Vavasis 2014) in one more pass, and
+        `"spa_rows"`: rows, as H; their numbers are `Result.anchors`. `"auto"`: `"sketch"` if V is larger than 5·rank in
+        both directions, every entry counts, and it saves time, else `"random"`. In memory, the sketch of `"auto"` has
+        fewer starts than on a disk, and so other bits.
     extrapolate
         Extrapolate W before each pass, on the line through the last two W (Ang & Gillis 2019); a step that increases
         the loss is undone, at the cost of its pass. By default only with `solver="auto"` and `"sketch"`.
@@ -181,8 +181,10 @@ def iterate(
 ) -> Iterator[Result]:
     """Yield the result after every pass, for monitoring or for stopping the run by leaving the loop.
 
-    The parameters are those of `factorize`, and the last result is the one that it returns. If the long factor of a
-    result is held on disk, it is valid until the end of the next pass.
+    The parameters are those of `factorize`, and are checked when the first result is requested. The last result is the
+    one that `factorize` returns. The first one comes with the first record in `Result.history`: a pass of the
+    initialisation, as of `init="nndsvd"`, yields none. If the long factor of a result is held on disk, it is valid
+    until the end of the next pass.
 
     Examples
     --------

@@ -82,7 +82,7 @@ class Settings:
     Raises
     ------
     SettingsError
-        For an option whose name or value is not allowed.
+        For a value that is not allowed, and by `from_options` for an unknown name.
 
     Examples
     --------

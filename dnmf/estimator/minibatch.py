@@ -55,6 +55,9 @@ class MiniBatchNMF(Factorizer):
     rows seen so far. H starts from the first batch with an entry above 0. A feature is 0 in H until a batch has data of
     it.
 
+    There is no `store`, and entries cannot be missing or weighted. `NMF(solver="minibatch")` has a store, for the
+    Frobenius loss, and `NMF` with another solver takes missing entries and weights.
+
     Parameters
     ----------
     n_components, init, beta_loss, alpha_W, alpha_H, l1_ratio, random_state, verbose

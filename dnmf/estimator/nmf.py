@@ -39,7 +39,7 @@ class NMF(Factorizer):
     """Non-negative matrix factorization as a scikit-learn estimator, for data of any size.
 
     X (n_samples, n_features) ≈ W · H, where H is `components_` and `transform` returns W. The parameters are those of
-    `sklearn.decomposition.NMF`, with the same meaning, and some more. The objective is
+    `sklearn.decomposition.NMF`, with the same meaning except for `tol`, and some more. The objective is
 
     D(X, WH) + alpha_W · n_features · (l1_ratio ‖W‖₁ + ½ (1 − l1_ratio) ‖W‖²)
              + alpha_H · n_samples · (l1_ratio ‖H‖₁ + ½ (1 − l1_ratio) ‖H‖²),
@@ -62,12 +62,13 @@ class NMF(Factorizer):
     beta_loss : str or float
         `"frobenius"`, `"kullback-leibler"`, `"itakura-saito"`, or the number β of a β-divergence.
     tol : float
-        Share of the loss that the next iteration promises when the fit has converged. It does not depend on the
-        initialisation or on the scale of X.
+        The fit has converged when the decrease of the loss that is predicted for the next iteration is at most this
+        share of it. In scikit-learn, `tol` is relative to the start of the fit; here it depends neither on the
+        initialisation nor on the scale of X.
     max_iter : int
         Maximum number of iterations, each of which reads X once. The initialisation and the final W need further reads.
     random_state : int, RandomState or None
-        Seed of the initialisation.
+        Seed of the initialisation. With `None`, every fit draws another seed; `dnmf.factorize` has `seed=0`.
     alpha_W, alpha_H, l1_ratio : float
         Penalties, as above; `alpha_H="same"` is `alpha_W`.
     verbose : int

@@ -155,9 +155,9 @@ class Factors(Shapes):
 
     @own_errors
     def top(self, n: int = 10, axis: Axis | None = None, *, by: By = "weight") -> list[list[tuple[str | int, float]]]:
-        """Return the names and weights of the strongest features of each component; see `components`.
+        """Return the names of the strongest features of each component and their shares; see `components`.
 
-        A weight is the share of the feature in the sum of the component.
+        The share of a feature is its part of the sum of the component.
 
         Examples
         --------
@@ -169,7 +169,7 @@ class Factors(Shapes):
 
     @own_errors
     def usage(self, axis: Axis = "rows") -> Any:
-        """Return the part of each sample that each component explains, with rows that sum to 1.
+        """Return the share of each component in each sample, with rows that sum to 1.
 
         Entry (i, k) is W[i, k] · Σⱼ H[k, j] divided by the sum of row i of WH, or 0 for a row of zeros. It does not
         depend on the scale of W and H.

@@ -77,7 +77,7 @@ class Result(Anchored):
     verdict
         Why the run stopped, as a sentence.
     converged
-        Whether the run stopped because the next pass promised a share of the loss of at most `tol`.
+        Whether the run stopped because the next pass promised to lower the loss by at most the share `tol` of it.
     store
         Path of the store, or None.
     runs
@@ -167,7 +167,7 @@ class Result(Anchored):
 
     @property
     def optimality(self) -> float:
-        """The share of the loss that the next pass promises; see `Record`."""
+        """The predicted decrease of the loss in the next pass, as a share of the loss; see `Record`."""
         return self.history[-1].optimality if self.history else float("inf")
 
     @own_errors

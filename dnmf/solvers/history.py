@@ -17,8 +17,9 @@ class Record:
     relative_error
         ‖V − WH‖/‖V‖; None for a loss other than Frobenius.
     optimality
-        The share of the loss that one more step of every single entry promises: what `tol` bounds. It is free of
-        the scale of V, W and H, and measured before the step of W, with the new H.
+        The decrease of the loss that is predicted for one more step of every single entry, as a share of the loss;
+        `tol` bounds it. It does not depend on the scale of V, W and H, and is measured before the step of W, with the
+        new H.
     seconds
         Wall-clock time.
     bytes_read

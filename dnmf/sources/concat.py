@@ -23,7 +23,7 @@ def concat(
 
     Along the other axis, matrices are matched by their names, and without names by position. Their order is that of
     most of the data. dtypes are promoted as by NumPy. Along `axis`, the names of each matrix follow its key, as
-    as `"run1:AAACCTG"`, so that names never collide; a row without a name has its number.
+    `"run1:AAACCTG"`, so that names never collide; a row without a name has its number.
 
     Arrays of several axes are unfolded, each as by `unfold`. The join keeps the shape of the other axis, as that of the
     frames of several stacks, if all arrays have the same.

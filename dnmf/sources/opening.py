@@ -70,10 +70,15 @@ def open_matrix(
         The axes of an array that make the rows and columns, unless V names them itself; or the `Unfolding` of another
         array, in whose way one of as many axes is unfolded.
 
+    Returns
+    -------
+    Source
+        Its `layout` has the shape and the blocks, and `read` returns a block.
+
     Raises
     ------
     DataError
-        If it is of another kind, not a matrix, empty, or not of real numbers.
+        If V is of another kind, not a matrix, empty, or not of real numbers.
 
     Examples
     --------

@@ -164,7 +164,7 @@ def _form_of(node: Any, address: Address) -> tuple[tuple[int, int], Axis]:
         return (columns, rows), "rows"
     by_rows = int(node["indptr"].shape[0]) == rows + 1
     if not kind.startswith(("csr", "csc")) and rows == columns:
-        raise DataError(f"{address} does not say whether it is CSR or CSC; set its attribute encoding-type.")
+        raise DataError(f"{address} does not state whether it is CSR or CSC; set its attribute encoding-type.")
     if kind.startswith("csr") or (by_rows and not kind.startswith("csc")):
         return (rows, columns), "rows"
     return (rows, columns), "columns"
