@@ -1,6 +1,7 @@
 """Convert a state to the record of a checkpoint, and back."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ def save_state(
     store: Store, state: State, history: Sequence[Record], verdict: Verdict | None, bounds: Sequence[int], keep: int
 ) -> bool:
     """Write a checkpoint; return False if there is one of this pass already."""
-    numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
+    runs = [finite(loss) for loss in state.runs]
+    numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": runs}
     if state.parts:
         numbers["parts"] = [{"rank": part.W.shape[1], **numbers_of(part, bool(history))} for part in state.parts]
     for name, mixings in (("mixings", state.mixings), ("mixings_trial", state.carry.mixings_trial)):
@@ -68,10 +70,20 @@ def numbers_of(state: State, passed: bool) -> dict[str, Any]:
         }
     }
     if passed:
-        numbers |= {"loss": state.loss, "relative_error": state.relative_error, "optimality": state.optimality}
+        numbers |= {name: finite(getattr(state, name)) for name in ("loss", "relative_error", "optimality")}
     if state.curvature:
         numbers["curvature"] = state.curvature
     return numbers
+
+
+def finite(number: float | None) -> float | None:
+    """Return a number of a state as JSON can hold it: None if it is not finite."""
+    return None if number is None or not math.isfinite(number) else number
+
+
+def read_losses(given: Sequence[float | None]) -> tuple[float, ...]:
+    """Return the losses of several runs from the record of a checkpoint; those that were not finite are infinite."""
+    return tuple(math.inf if loss is None else loss for loss in given)
 
 
 def guide_array(states: Sequence[State]) -> Float | None:
@@ -88,7 +100,7 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     whole = whole.T.copy() if layout.transposed else whole
     numbers = dict(commit.state)
     norms = tuple(numbers.pop("norms")) or None
-    runs, parts = tuple(numbers.pop("runs", ())), numbers.pop("parts", [])
+    runs, parts = read_losses(numbers.pop("runs", ())), numbers.pop("parts", [])
     anchors, volume = tuple(numbers.pop("anchors", ())), numbers.pop("volume", None)
     array, factor = store.guide(commit), StoredFactor(long, layout.bounds, layout.transposed)
 
@@ -98,7 +110,7 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     def state_of(numbers: dict[str, Any], W: Float, start: int) -> State:
         carry = saved_method_state(numbers.get("guide"), array, whole.dtype, start)
         carry = dataclasses.replace(carry, H_trial=trial)
-        seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank")}
+        seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank") and value is not None}
         seen = seen if commit.history else {}
         return State(
             commit.passes,

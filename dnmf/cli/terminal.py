@@ -1,6 +1,7 @@
 """Messages and signals of the commands, and what the options for a terminal or a cluster choose."""
 
 import json
+import math
 import shlex
 import signal
 import statistics
@@ -174,7 +175,7 @@ def print_result(result: "Result", as_json: bool = False) -> None:
     if result.runs:
         spread = spread_of(result)
         if as_json:
-            print(json.dumps(spread, allow_nan=False), flush=True)
+            print(json.dumps(as_known(spread), allow_nan=False), flush=True)
         where = " on the sketch" if spread["on_sketch"] else ""
         losses = "from {least:.6e} to {largest:.6e}, {median:.6e} in the median".format(**spread)
         notify(f"The best of {len(result.runs)} runs, whose losses{where} are {losses}.")
@@ -203,9 +204,20 @@ def named_anchors(result: "Result") -> str:
 
 
 def spread_of(result: "Result") -> dict[str, Any]:
-    """Return the losses of all runs, in the order of their seeds, and their spread."""
+    """Return the losses of all runs, in the order of `Result.runs`, and their spread."""
     least, median, largest = min(result.runs), statistics.median(result.runs), max(result.runs)
     spread = {"least": least, "median": median, "largest": largest}
     # With the Frobenius loss, a history that starts after the first pass means that the runs were made on a sketch.
     on_sketch = result.settings.beta == 2 and result.history[0].passes > 1
     return {"runs": list(result.runs), **spread, "on_sketch": on_sketch}
+
+
+def as_known(spread: dict[str, Any]) -> dict[str, Any]:
+    """Return the spread of losses with None for those of runs that left the range of floats.
+
+    >>> as_known({"runs": [1.0, float("inf")], "largest": float("inf"), "on_sketch": False})
+    {'runs': [1.0, None], 'largest': None, 'on_sketch': False}
+    """
+    runs = [loss if math.isfinite(loss) else None for loss in spread["runs"]]
+    known = {name: value if math.isfinite(value) else None for name, value in spread.items() if name != "runs"}
+    return {"runs": runs, **known}

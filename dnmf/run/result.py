@@ -80,8 +80,9 @@ class Result(Anchored):
     store
         Path of the store, or None.
     runs
-        Losses of all runs where the best of several was kept, in the order of their seeds; those of a sketch of V
-        where the runs were made on one.
+        Losses of all runs where the best of several was kept, in the order of their seeds, but for those that were
+        dropped on the way, which come last; those of a sketch of V where the runs were made on one. Infinite where
+        the numbers of a run left the range of floats.
     anchors
         Numbers of the columns of V that `init="spa"` started the components from, or of the rows with `"spa_rows"`.
     steps

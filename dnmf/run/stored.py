@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dnmf.checkpoint import Gone, Store, StoredFactor, read_array, read_names
-from dnmf.checkpoint.state import read_mixings
+from dnmf.checkpoint.state import read_losses, read_mixings
 from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
@@ -133,7 +133,7 @@ def _stored_result(kept: Store) -> Result:
         rows_streamed=transposed,
         names=read_names(kept.place, (W.shape[0], H.shape[1])),
         store=str(kept),
-        runs=tuple(commit.state.get("runs", ())),
+        runs=read_losses(commit.state.get("runs", ())),
         anchors=tuple(commit.state.get("anchors", ())),
         steps=steps,
         unfolding=header_unfolding(kept.header),

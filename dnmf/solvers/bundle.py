@@ -7,6 +7,7 @@ of the products that are formed for all of them at once.
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -23,6 +24,7 @@ from dnmf.kernels.rule import Rule
 from dnmf.solvers.coupling import Pair
 from dnmf.solvers.iteration import Follow, Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
+from dnmf.solvers.stopping import in_range
 
 # Several runs are halved first after this many passes, and losses that differ by less than this share are tied.
 FIRST_HALVING, SAME = 4, 1e-6
@@ -157,7 +159,7 @@ def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
         W=np.hstack([part.W for part in parts]),
         H=whole,
         norms=parts[0].norms,
-        optimality=max(part.optimality for part in parts),
+        optimality=max((part.optimality for part in parts), key=comparable),
         carry=MethodState(),
         parts=tuple(parts),
     )
@@ -165,7 +167,7 @@ def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
 
 def best_of(parts: Sequence[State]) -> State:
     """Return the first of the states with the lowest loss."""
-    return min(parts, key=lambda part: part.loss)
+    return min(parts, key=lambda part: comparable(part.loss))
 
 
 def bundled(
@@ -217,29 +219,50 @@ def bundled(
     return step
 
 
-def halving(method: Method) -> Method:
-    """Return the method that drops the worse half of the parts after some passes, and again after twice as many.
+def without_overflows(method: Method) -> Method:
+    """Return the method that drops the parts whose numbers left the range of floats, unless those of all have."""
 
-    The losses of those that were dropped are added to `runs`, before those of earlier ones.
-    """
+    def step(context: PassContext, state: State) -> State:
+        new = method(context, state)
+        kept = [index for index, part in enumerate(new.parts) if in_range(part)]
+        return keep_parts(context, state, new, kept) if kept else new
+
+    return step
+
+
+def halving(method: Method) -> Method:
+    """Return the method that drops the worse half of the parts after some passes, and again after twice as many."""
 
     def step(context: PassContext, state: State) -> State:
         new = method(context, state)
         halved = new.passes >= FIRST_HALVING and new.passes & (new.passes - 1) == 0  # a power of two
         if len(new.parts) == 1 or not halved:
             return new
-        losses = [part.loss for part in new.parts]
-        kept = sorted(better_half(losses, SAME))
-        runs = (*(loss for index, loss in enumerate(losses) if index not in kept), *new.runs)
-        parts = [dataclasses.replace(new.parts[index], runs=runs) for index in kept]
-        rank = sum(part.W.shape[1] for part in parts)
-        H = context.new_factor(rank)
-        context.engine.one_pass(MapBlocks(Rows(0, rank)), StackedFactor(*(part.H for part in parts)), H, H_ALONE)
-        if new.H is not state.H:
-            new.H.drop()
-        return bundle(parts, H)
+        return keep_parts(context, state, new, sorted(better_half([part.loss for part in new.parts], SAME)))
 
     return step
+
+
+def keep_parts(context: PassContext, before: State, new: State, kept: Sequence[int]) -> State:
+    """Return the state `new` after `before` with some of its parts.
+
+    The losses of the others are added to `runs`, before those that were dropped earlier.
+    """
+    if len(kept) == len(new.parts):
+        return new
+    runs = (*(comparable(part.loss) for index, part in enumerate(new.parts) if index not in kept), *new.runs)
+    parts = [dataclasses.replace(new.parts[index], runs=runs) for index in kept]
+    rank = sum(part.W.shape[1] for part in parts)
+    H = context.new_factor(rank)
+    context.engine.one_pass(MapBlocks(Rows(0, rank)), StackedFactor(*(part.H for part in parts)), H, H_ALONE)
+    if new.H is not before.H:
+        new.H.drop()
+    return bundle(parts, H)
+
+
+def comparable(loss: float) -> float:
+    """Return a loss to compare with others: NaN is as bad as infinity."""
+    return math.inf if math.isnan(loss) else loss
 
 
 def better_half(losses: Sequence[float], share: float, least: float = 0.0) -> list[int]:
@@ -249,7 +272,10 @@ def better_half(losses: Sequence[float], share: float, least: float = 0.0) -> li
 
     >>> better_half([4.0, 2.0, 3.0, 2.1], 0.1), better_half([4.0, 2.1, 3.0, 2.0, 9.0], 0.1)
     ([1, 3], [1, 3])
+    >>> better_half([math.nan, 2.0, 1.0, 3.0], 0.1), better_half([math.nan, math.inf], 0.1)
+    ([2, 1], [0])
     """
+    losses = [comparable(loss) for loss in losses]
     left, chosen = list(range(len(losses))), list[int]()
     while len(chosen) < len(losses) // 2:
         bar = min(losses[index] for index in left) * (1 + share) + least

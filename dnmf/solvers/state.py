@@ -92,8 +92,8 @@ class State:
         States of the models in a bundle. W and H are then those of all parts stacked, loss and error those of the best
         part, and the optimality the largest.
     runs
-        Losses of the runs that this one was chosen from, each after its last pass. In a bundle, of those that were
-        dropped.
+        Losses of the runs that this one was chosen from, each after its last pass; infinite if its numbers left the
+        range of floats. In a bundle, of those that were dropped.
     mixings
         Of several layers, which are the parts then: the matrices W_2 (r₁, r₂), … in float64, so that W of each layer is
         that of the one before times its matrix. The loss is that of all layers together, the error that of the last.
