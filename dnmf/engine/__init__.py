@@ -7,7 +7,7 @@ blocks ──► groups, by the matrix alone ──► a task for each: visit it
 
 from dnmf.engine import forks  # noqa: F401 - resets what a forked child inherits
 from dnmf.engine.audit import AuditEngine
-from dnmf.engine.machine import SpillFolder, cores, parallel_map, single_threaded_products, usable_memory
+from dnmf.engine.machine import SpillFolder, cores, new_threads, parallel_map, single_threaded_products, usable_memory
 from dnmf.engine.passes import H_ALONE, Engine, MapBlocks, Scope, Sums, Work
 from dnmf.engine.threads import ThreadEngine
 from dnmf.kernels.blocks.tiles import MapFunction
@@ -24,6 +24,7 @@ __all__ = [
     "ThreadEngine",
     "Work",
     "cores",
+    "new_threads",
     "parallel_map",
     "single_threaded_products",
     "usable_memory",

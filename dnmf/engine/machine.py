@@ -25,7 +25,7 @@ class ProductLimit:
     """Keeps BLAS on one thread as long as anyone in this process holds the limit.
 
     The number of threads of BLAS belongs to the process. So it is restored when the last holder has left, and not when
-    the first one has found it.
+    the one that found it has. Only OpenBLAS with OpenMP has a number for every thread, which its holder restores.
     """
 
     def __init__(self) -> None:
@@ -33,18 +33,20 @@ class ProductLimit:
         self._holders = set[tuple[int, object]]()
         self._before: dict[Any, int] = {}
 
-    def hold(self, holder: tuple[int, object]) -> None:
-        """Set the limit for a holder, given with the number of its thread."""
+    def hold(self, holder: tuple[int, object], own: dict[Any, int]) -> None:
+        """Set the limit for a holder, given with the number of its thread; add the counts of this thread to `own`."""
         with self._lock:
             self._holders.add(holder)
             for pool in _products():
                 if (count := pool.get_num_threads()) != 1:
-                    self._before.setdefault(pool, count)
+                    (own if _is_of_thread(pool) else self._before).setdefault(pool, count)
                     _let_any_thread_set(pool)
                     pool.set_num_threads(1)
 
-    def release(self, holder: tuple[int, object]) -> None:
-        """Restore the threads of BLAS, unless the limit has other holders."""
+    def release(self, holder: tuple[int, object], own: dict[Any, int]) -> None:
+        """Restore the threads of BLAS of this thread, and those of the process unless it has other holders."""
+        for pool, count in own.items():
+            pool.set_num_threads(count)
         with self._lock:
             self._holders.discard(holder)
             if not self._holders:
@@ -72,6 +74,22 @@ def _let_any_thread_set(pool: Any) -> None:
         clear(force=True)
 
 
+def _is_of_thread(pool: Any) -> bool:
+    """Return whether every thread has its own number of threads of BLAS, as threadpoolctl sets it from 3.8 on."""
+    return hasattr(pool, "clear_controlling_thread") and pool.threading_layer == "openmp"
+
+
+def new_threads(count: int) -> ThreadPoolExecutor:
+    """Return threads for products, which are limited to one thread of BLAS each where that is set for every thread."""
+    return ThreadPoolExecutor(count, initializer=_limit_this_thread)
+
+
+def _limit_this_thread() -> None:
+    for pool in _products():
+        if _is_of_thread(pool):
+            pool.set_num_threads(1)
+
+
 ONE_THREAD = ProductLimit()
 
 
@@ -81,12 +99,12 @@ def single_threaded_products() -> Iterator[None]:
 
     It may be entered again, and from several threads at once. It is also a decorator.
     """
-    holder = threading.get_ident(), object()
+    holder, own = (threading.get_ident(), object()), dict[Any, int]()
     try:
-        ONE_THREAD.hold(holder)
+        ONE_THREAD.hold(holder, own)
         yield
     finally:
-        ONE_THREAD.release(holder)
+        ONE_THREAD.release(holder, own)
 
 
 @functools.cache
@@ -114,7 +132,7 @@ def parallel_map(threads: int) -> Iterator[MapFunction]:
     if threads == 1:
         yield map
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with new_threads(threads) as pool:
 
         def each(function: Callable[..., Any], *items: Iterable[Any]) -> Iterable[Any]:
             calls = list(zip(*items, strict=True))

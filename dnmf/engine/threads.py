@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.engine.factor import Factor, WritableFactor
-from dnmf.engine.machine import parallel_map, single_threaded_products
+from dnmf.engine.machine import new_threads, parallel_map, single_threaded_products
 from dnmf.engine.memory import readers_of
 from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
 from dnmf.engine.plan import group_bounds
@@ -56,7 +56,7 @@ class ThreadEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
-        self._pool = os.getpid(), ThreadPoolExecutor(threads)  # it starts a thread when there is work for it
+        self._pool = os.getpid(), new_threads(threads)  # it starts a thread when there is work for it
 
     def place(self, factor: Factor) -> Factor:
         """Return the factor, which is in this process."""
@@ -161,7 +161,7 @@ class ThreadEngine:
     def _workers(self) -> ThreadPoolExecutor:
         """Return the threads of this process: a child made by `fork` has none of its parent's."""
         if self._pool[0] != os.getpid():
-            self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
+            self._pool = os.getpid(), new_threads(self.threads)
         return self._pool[1]
 
     def _visit_group(
@@ -210,7 +210,7 @@ class ReadAhead:
 
     def __init__(self, source: Source, blocks: Sequence[int], readers: int) -> None:
         self._source, self._blocks = source, iter(blocks)
-        self._pool = ThreadPoolExecutor(readers) if readers else None
+        self._pool = new_threads(readers) if readers else None
         self._scratches = itertools.cycle([Scratch() for _ in range(readers + 1)])
         self._coming = deque(itertools.islice(self._begun(), readers))
 

@@ -3,12 +3,11 @@
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from dnmf.engine import Scope
+from dnmf.engine import Scope, new_threads
 from dnmf.engine.factor import StackedFactor
 from dnmf.engine.plan import Load
 from dnmf.inspection.components import sparsity
@@ -101,7 +100,7 @@ def fit_all(
         store.put(name, W=W.astype(piece["left"].dtype), loss=loss, seconds=taken)
         return rank, taken
 
-    pool = ThreadPoolExecutor(threads)
+    pool = new_threads(threads)
     try:
         for done, (rank, taken) in enumerate(pool.map(fit, models), start=1):
             seconds[rank] += taken

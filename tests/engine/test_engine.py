@@ -14,6 +14,7 @@ import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dnmf.engine.machine
 import dnmf.engine.threads
 from dnmf.engine import ThreadEngine, cores, single_threaded_products, usable_memory
 from dnmf.errors import DataError, Interrupted
@@ -251,6 +252,54 @@ def test_products_use_one_thread_again_after_another_library_has_changed_it(two_
         with single_threaded_products():
             assert threads_of_blas() == {1}
     assert threads_of_blas() == {2}
+
+
+class EachThreadItsOwn:
+    """A thread pool of BLAS whose number of threads is set for every thread, as with OpenMP."""
+
+    threading_layer = "openmp"
+
+    def __init__(self):
+        self._local = threading.local()
+
+    def clear_controlling_thread(self, force):
+        """Do nothing: no thread has control."""
+
+    def get_num_threads(self):
+        return getattr(self._local, "count", 4)
+
+    def set_num_threads(self, count):
+        self._local.count = count
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_products_use_one_thread_where_every_thread_has_its_own_number(shared, monkeypatch):
+    pool = EachThreadItsOwn()
+    monkeypatch.setattr(dnmf.engine.machine, "_products", lambda: [pool])
+    found, both = [], threading.Barrier(2)
+
+    def visit(block, V, sums, scratch):
+        list(scratch.each(lambda part: found.append(pool.get_num_threads()), range(2)))
+        found.append(pool.get_num_threads())
+        if not shared:
+            both.wait(60)
+
+    def other():
+        with single_threaded_products():
+            inside.set()
+            leave.wait(60)
+        found.append(pool.get_num_threads() - 3)  # that of the thread is restored
+
+    inside, leave = threading.Event(), threading.Event()
+    thread = threading.Thread(target=other)
+    with single_threaded_products():
+        thread.start()
+        inside.wait(60)
+        engine(2, 2, 2, shared=shared).one_pass(Job(visit))
+    assert pool.get_num_threads() == 4
+    leave.set()
+    thread.join()
+    assert set(found) == {1}
 
 
 @pytest.mark.parametrize("own", [False, True])
