@@ -25,6 +25,8 @@ GUIDE_NUMBERS = ("columns", "refused", "damping", "step", "bound")
 NUMBERS = {"loss", "relative_error", "optimality", "curvature"}
 # Matrices between the layers of a deep factorisation: those of the state, and those that the next pass starts from.
 MIXINGS = ("mixings", "mixings_trial")
+# The loss of one of several runs whose numbers left the range of floats.
+INFINITE = "Infinity"
 STATE = {"norms", "runs", "anchors", "volume", "parts", GUIDE, *NUMBERS, *MIXINGS}
 RECORD = {field.name for field in dataclasses.fields(Record)}
 # Figures of a record of the history that may be missing, and those that may not.
@@ -105,7 +107,9 @@ class Commit:
 
 def _are_runs(runs: Any, parts: Any) -> bool:
     """Return whether a list has the losses of several runs, and None for each one that is a part, or for none."""
-    if not isinstance(runs, list) or not isinstance(parts, list) or not all(map(_is_number, runs)):
+    if not isinstance(runs, list) or not isinstance(parts, list):
+        return False
+    if not all(_is_number(loss) or loss == INFINITE for loss in runs):
         return False
     return runs.count(None) in (0, len(parts))
 

@@ -1,12 +1,14 @@
 """Convert a state to the record of a checkpoint, and back."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from dnmf.checkpoint import Commit, Store, StoredFactor, read_array
+from dnmf.checkpoint.commit import INFINITE
 from dnmf.engine.factor import MappedFactor
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.extrapolation import Momentum
@@ -29,7 +31,8 @@ def save_state(
     store: Store, state: State, history: Sequence[Record], verdict: Verdict | None, bounds: Sequence[int], keep: int
 ) -> bool:
     """Write a checkpoint; return False if there is one of this pass already."""
-    numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": list(state.runs)}
+    runs = written_losses(state.runs)
+    numbers = {"norms": list(state.norms or ()), **numbers_of(state, bool(history)), "runs": runs}
     if state.parts:
         numbers["parts"] = [part_numbers(part, bool(history)) for part in state.parts]
     for name, mixings in (("mixings", state.mixings), ("mixings_trial", state.carry.mixings_trial)):
@@ -68,7 +71,7 @@ def numbers_of(state: State, passed: bool) -> dict[str, Any]:
         }
     }
     if passed:
-        numbers |= {"loss": state.loss, "relative_error": state.relative_error, "optimality": state.optimality}
+        numbers |= {name: known(getattr(state, name)) for name in ("loss", "relative_error", "optimality")}
     if state.curvature:
         numbers["curvature"] = state.curvature
     return numbers
@@ -80,6 +83,25 @@ def part_numbers(part: State, passed: bool) -> dict[str, Any]:
     if part.carry.losses:
         numbers["guide"]["losses"] = list(part.carry.losses)
     return numbers
+
+
+def known(number: float | None) -> float | None:
+    """Return a number of a state as JSON can hold it: None if it is not finite."""
+    return None if number is None or not math.isfinite(number) else number
+
+
+def written_losses(runs: Sequence[float | None]) -> list[float | str | None]:
+    """Return the losses of several runs as JSON can hold them; None stands for a run whose loss is not known yet.
+
+    >>> written_losses([2.5, None, math.inf]), read_losses([2.5, None, "Infinity"])
+    ([2.5, None, 'Infinity'], (2.5, None, inf))
+    """
+    return [loss if loss is None or math.isfinite(loss) else INFINITE for loss in runs]
+
+
+def read_losses(given: Sequence[float | str | None]) -> tuple[float | None, ...]:
+    """Return the losses of several runs from the record of a checkpoint."""
+    return tuple(None if loss is None else float(loss) for loss in given)
 
 
 def guide_array(states: Sequence[State]) -> Float | None:
@@ -96,7 +118,7 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     whole = whole.T.copy() if layout.transposed else whole
     numbers = dict(commit.state)
     norms = tuple(numbers.pop("norms")) or None
-    runs, parts = tuple(numbers.pop("runs", ())), numbers.pop("parts", [])
+    runs, parts = read_losses(numbers.pop("runs", ())), numbers.pop("parts", [])
     anchors, volume = tuple(numbers.pop("anchors", ())), numbers.pop("volume", None)
     array, factor = store.guide(commit), StoredFactor(long, layout.bounds, layout.transposed)
 
@@ -106,7 +128,7 @@ def saved_state(store: Store, commit: Commit, layout: Layout) -> State:
     def state_of(numbers: dict[str, Any], W: Float, start: int) -> State:
         carry = saved_method_state(numbers.get("guide"), array, whole.dtype, start)
         carry = dataclasses.replace(carry, H_trial=trial)
-        seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank")}
+        seen = {name: value for name, value in numbers.items() if name not in ("guide", "rank") and value is not None}
         seen = seen if commit.history else {}
         return State(
             commit.passes,

@@ -1,6 +1,7 @@
 """Messages and signals of the commands, and what the options for a terminal or a cluster choose."""
 
 import json
+import math
 import shlex
 import signal
 import statistics
@@ -176,7 +177,7 @@ def print_result(result: "Result", as_json: bool = False) -> None:
     if result.runs:
         spread = spread_of(result)
         if as_json:
-            print(json.dumps(spread, allow_nan=False), flush=True)
+            print(json.dumps(as_known(spread), allow_nan=False), flush=True)
         where = " on the sketch" if spread["on_sketch"] else ""
         losses = "from {least:.6e} to {largest:.6e}, {median:.6e} in the median".format(**spread)
         passes = ", each after its own last pass" if halved(result) else ""
@@ -207,16 +208,27 @@ def named_anchors(result: "Result") -> str:
 
 def halved(result: "Result") -> bool:
     """Return whether the worse half of several runs was dropped before the last pass."""
-    from dnmf.solvers.bundle import FIRST_HALVING  # loads the solvers
+    from dnmf.solvers.several_runs import FIRST_HALVING  # loads the solvers
 
     from_sketch = result.history[0].passes > 1
     return result.settings.beta != 2 and from_sketch and result.passes > FIRST_HALVING
 
 
 def spread_of(result: "Result") -> dict[str, Any]:
-    """Return the losses of all runs, in the order of their seeds, and their spread."""
+    """Return the losses of all runs, in the order of `Result.runs`, and their spread."""
     least, median, largest = min(result.runs), statistics.median(result.runs), max(result.runs)
     spread = {"least": least, "median": median, "largest": largest}
     # With the Frobenius loss, a history that starts after the first pass means that the runs were made on a sketch.
     on_sketch = result.settings.beta == 2 and result.history[0].passes > 1
     return {"runs": list(result.runs), **spread, "on_sketch": on_sketch}
+
+
+def as_known(spread: dict[str, Any]) -> dict[str, Any]:
+    """Return the spread of losses with None for those of runs that left the range of floats.
+
+    >>> as_known({"runs": [1.0, float("inf")], "largest": float("inf"), "on_sketch": False})
+    {'runs': [1.0, None], 'largest': None, 'on_sketch': False}
+    """
+    runs = [loss if math.isfinite(loss) else None for loss in spread["runs"]]
+    known = {name: value if math.isfinite(value) else None for name, value in spread.items() if name != "runs"}
+    return {"runs": runs, **known}

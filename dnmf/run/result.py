@@ -21,8 +21,8 @@ from dnmf.run.normalised import within_sums
 from dnmf.run.save import description_of, save_result
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import runs_of
 from dnmf.solvers.history import Record, Verdict
+from dnmf.solvers.several_runs import runs_of
 from dnmf.solvers.state import State
 from dnmf.sources import Source
 from dnmf.sources.names import Names
@@ -84,6 +84,7 @@ class Result(Anchored):
         Losses of all runs where the best of several was kept, in the order of their seeds: `runs[i]` is that of
         `seed + i`. Each is the loss after the last pass of its run: under a divergence, runs that start from a sketch
         are dropped after different numbers of passes. Where the runs were made on a sketch of V, they are losses of it.
+        Infinite where the numbers of a run left the range of floats.
     anchors
         Numbers of the columns of V that `init="spa"` started the components from, or of the rows with `"spa_rows"`.
     steps

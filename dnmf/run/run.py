@@ -17,13 +17,14 @@ from dnmf.run.home import home_of, stored_factor
 from dnmf.run.recorder import Recorder
 from dnmf.run.result import Result
 from dnmf.run.watcher import Watcher
-from dnmf.solvers.bundle import alone, best_of, runs_of
+from dnmf.solvers.bundle import best_of
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.initialise import NOT_FIXED, Fixed, hold_fixed, initial_state
 from dnmf.solvers.iteration import PassContext, iterate
 from dnmf.solvers.layers import layered_start
 from dnmf.solvers.selection import Recipe
+from dnmf.solvers.several_runs import alone, runs_of
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import Allowed, Stopping, check_range
 

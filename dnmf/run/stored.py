@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dnmf.checkpoint import Gone, Store, StoredFactor, read_array, read_names
-from dnmf.checkpoint.state import read_mixings
+from dnmf.checkpoint.state import read_losses, read_mixings
 from dnmf.engine.factor import Factor, MappedFactor, Rows
 from dnmf.errors import SettingsError, StoreError
 from dnmf.kernels.preparation.steps import Step
@@ -17,8 +17,8 @@ from dnmf.run.result import Result
 from dnmf.run.save import MATRIX
 from dnmf.run.units import in_units
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import all_runs
 from dnmf.solvers.history import Record
+from dnmf.solvers.several_runs import all_runs
 from dnmf.sources.unfolding import Unfolding
 
 # Number of checkpoints that a reader tries, if the run deletes one after another before it is read.
@@ -112,7 +112,7 @@ def _stored_result(kept: Store) -> Result:
     mixings = read_mixings(commit.state.get("mixings", ()))
     if settings.layers and not mixings:
         settings = settings.of_layer(0)  # the others follow when it is finished
-    runs = tuple(commit.state.get("runs", ()))
+    runs: Any = read_losses(commit.state.get("runs", ()))
     if commit.state.get("parts") and not mixings:
         losses = [float("inf") if part.get("loss") is None else part["loss"] for part in commit.state["parts"]]
         first = settings.rank * losses.index(min(losses))

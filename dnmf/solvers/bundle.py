@@ -7,8 +7,9 @@ of the products that are formed for all of them at once.
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 
@@ -24,9 +25,6 @@ from dnmf.solvers.coupling import Pair
 from dnmf.solvers.iteration import Follow, Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 
-# Several runs are halved first after this many passes, and losses that differ by less than this share are tied.
-FIRST_HALVING, SAME = 4, 1e-6
-T = TypeVar("T")
 # Returns a block as one part sees it, given the number of the part, the number of the block, and the block.
 View = Callable[[int, int, Block], Block]
 
@@ -158,15 +156,20 @@ def bundle(parts: Sequence[State], H: Factor | None = None) -> State:
         W=np.hstack([part.W for part in parts]),
         H=whole,
         norms=parts[0].norms,
-        optimality=max(part.optimality for part in parts),
+        optimality=max((part.optimality for part in parts), key=comparable),
         carry=MethodState(),
         parts=tuple(parts),
     )
 
 
+def comparable(loss: float) -> float:
+    """Return a loss to compare with others: NaN is as bad as infinity."""
+    return math.inf if math.isnan(loss) else loss
+
+
 def best_of(parts: Sequence[State]) -> State:
     """Return the first of the states with the lowest loss."""
-    return min(parts, key=lambda part: part.loss)
+    return min(parts, key=lambda part: comparable(part.loss))
 
 
 def bundled(
@@ -216,73 +219,3 @@ def bundled(
         return bundle(parts, merged)
 
     return step
-
-
-def halving(method: Method) -> Method:
-    """Return the method that drops the worse half of the parts after some passes, and again after twice as many.
-
-    The losses of those that were dropped are kept in `runs`.
-    """
-
-    def step(context: PassContext, state: State) -> State:
-        new = method(context, state)
-        halved = new.passes >= FIRST_HALVING and new.passes & (new.passes - 1) == 0  # a power of two
-        if len(new.parts) == 1 or not halved:
-            return new
-        losses = [part.loss for part in new.parts]
-        kept = sorted(better_half(losses, SAME))
-        runs = all_runs(new.runs, [None if index in kept else loss for index, loss in enumerate(losses)])
-        parts = [dataclasses.replace(new.parts[index], runs=runs) for index in kept]
-        rank = sum(part.W.shape[1] for part in parts)
-        H = context.new_factor(rank)
-        context.engine.one_pass(MapBlocks(Rows(0, rank)), StackedFactor(*(part.H for part in parts)), H, H_ALONE)
-        if new.H is not state.H:
-            new.H.drop()
-        return bundle(parts, H)
-
-    return step
-
-
-def all_runs(runs: Sequence[T | None], parts: Sequence[T]) -> tuple[T, ...]:
-    """Return the losses of all runs in the order of their seeds, given those of the parts, for which `runs` has None.
-
-    Earlier stores have the losses of runs that were dropped in another order, without None; these come last.
-
-    >>> all_runs((None, 3.0, None, 5.0), [1.0, 2.0]), all_runs((), [1.0, 2.0]), all_runs((5.0, 4.0), [1.0, 2.0])
-    ((1.0, 3.0, 2.0, 5.0), (1.0, 2.0), (1.0, 2.0, 5.0, 4.0))
-    """
-    known = [loss for loss in runs if loss is not None]
-    if len(known) == len(runs):
-        return (*parts, *known)
-    left = iter(parts)
-    return tuple(next(left) if loss is None else loss for loss in runs)
-
-
-def better_half(losses: Sequence[float], share: float, least: float = 0.0) -> list[int]:
-    """Return the numbers of the half with the lower losses; of ties the first ones, so that rounding does not decide.
-
-    Losses are tied if they differ by less than a share of their size plus `least`.
-
-    >>> better_half([4.0, 2.0, 3.0, 2.1], 0.1), better_half([4.0, 2.1, 3.0, 2.0, 9.0], 0.1)
-    ([1, 3], [1, 3])
-    """
-    left, chosen = list(range(len(losses))), list[int]()
-    while len(chosen) < len(losses) // 2:
-        bar = min(losses[index] for index in left) * (1 + share) + least
-        chosen.append(left.pop(next(place for place, index in enumerate(left) if losses[index] <= bar)))
-    return chosen
-
-
-def runs_of(state: State) -> tuple[float, ...]:
-    """Return the losses of all runs of a state so far, in the order of their seeds; none for a single one."""
-    parts = () if state.mixings else state.parts
-    return all_runs(state.runs, [part.loss for part in parts])
-
-
-def alone(context: PassContext, state: State) -> State:
-    """Return the best part of a bundle as the state of a single run, with the losses of all runs in `runs`."""
-    best = best_of(state.parts)
-    rows = next(rows for rows, part in zip(rows_of(state.parts), state.parts, strict=True) if part is best)
-    H = context.new_factor(best.W.shape[1])
-    context.engine.one_pass(MapBlocks(rows), state.H, H, H_ALONE)
-    return dataclasses.replace(best, H=H, runs=runs_of(state))

@@ -10,7 +10,7 @@ from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.registry import altered, make_rule, solver_of, sums_per_row
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import bundled, halving
+from dnmf.solvers.bundle import bundled
 from dnmf.solvers.compatibility import check_layers, check_matrix, check_missing
 from dnmf.solvers.coupling import Coupling
 from dnmf.solvers.iteration import (
@@ -25,6 +25,7 @@ from dnmf.solvers.iteration import (
 from dnmf.solvers.layers import STARTS, Joint, deepened, fits_layers, layered, layered_load
 from dnmf.solvers.minibatch import minibatch
 from dnmf.solvers.separable import separable_load
+from dnmf.solvers.several_runs import halving, without_overflows
 from dnmf.solvers.sketch import corrected, fits, pays, sketch_load, starts
 from dnmf.solvers.spectral import spectral_load
 from dnmf.solvers.state import State
@@ -87,7 +88,7 @@ class Recipe:
         """Return the method for a state: that of a single model, or of several models side by side."""
         if not state.parts or self.joint is not None:
             return self.method
-        several = bundled(self.follow)
+        several = without_overflows(bundled(self.follow))
         return halving(several) if self.init == "sketch" else several
 
     def deepen(self, context: PassContext, state: State) -> State:

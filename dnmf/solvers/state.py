@@ -97,8 +97,9 @@ class State:
         States of the models in a bundle. W and H are then those of all parts stacked, loss and error those of the best
         part, and the optimality the largest.
     runs
-        Losses of the runs that this one was chosen from in the order of their seeds, each after its last pass. In a
-        bundle from which runs were dropped, None for those that are parts, in their order.
+        Losses of the runs that this one was chosen from in the order of their seeds, each after its last pass, and
+        infinite if its numbers left the range of floats. In a bundle from which runs were dropped, None for those that
+        are parts, in their order.
     mixings
         Of several layers, which are the parts then: the matrices W_2 (r₁, r₂), … in float64, so that W of each layer is
         that of the one before times its matrix. The loss is that of all layers together, the error that of the last.

@@ -152,9 +152,14 @@ def mean_decrease(losses: Sequence[float]) -> tuple[int, float]:
     return count, max((losses[0] - losses[-1]) / (count * losses[-1]), 0.0)
 
 
+def in_range(state: State) -> bool:
+    """Return whether the loss and the optimality of a pass are finite."""
+    return math.isfinite(state.loss) and math.isfinite(state.optimality)
+
+
 def check_range(state: State) -> None:
     """Raise DataError if the loss or the optimality of a pass is not finite; such a state is not saved."""
-    if not (math.isfinite(state.loss) and math.isfinite(state.optimality)):
+    if not in_range(state):
         raise DataError(
             f"The loss after pass {state.passes} is {state.loss:g}: sums of V's entries leave the range of "
             f"{state.W.dtype}, or WH is 0 where V is not. Divide V by a constant, or start from factors without zeros."

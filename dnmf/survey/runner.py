@@ -16,7 +16,7 @@ from dnmf.run.open import matrix_header
 from dnmf.run.result import Result
 from dnmf.run.run import Run
 from dnmf.settings import ADJUSTABLE
-from dnmf.solvers.bundle import best_of, bundle, bundled
+from dnmf.solvers.bundle import best_of, bundle, bundled, comparable
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.iteration import after_plain
 from dnmf.solvers.sketch import stride_of
@@ -175,7 +175,7 @@ class SurveyRunner:
     def best_seed(self, rank: int) -> int:
         """Return the seed of the run with the least loss at a rank."""
         losses = [float(self.store.require(f"model-{rank}-{seed}")["loss"]) for seed in self.request.seeds]
-        return self.request.seeds[losses.index(min(losses))]
+        return min(zip(losses, self.request.seeds, strict=True), key=lambda one: comparable(one[0]))[1]
 
     def stored(self, rank: int) -> str | None:
         """Return the path of the best run of a rank if it is finished, or None."""

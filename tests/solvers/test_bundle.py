@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -10,14 +11,17 @@ from scipy.special import kl_div
 from strategies import SOURCES, low_rank
 
 import dnmf
+import dnmf.solvers.initialise
+import dnmf.solvers.selection
 from dnmf.engine import ThreadEngine
 from dnmf.engine.factor import MemoryFactor
-from dnmf.errors import SettingsError
+from dnmf.errors import DataError, SettingsError
 from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import alone, bundle, bundled, halving, runs_of
+from dnmf.solvers.bundle import best_of, bundle, bundled
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext, after_extrapolated, after_plain, after_second_order, iterate, stepping
+from dnmf.solvers.several_runs import alone, halving, runs_of, without_overflows
 from dnmf.sources import open_matrix
 
 FOLLOWS = [
@@ -232,6 +236,83 @@ def test_the_losses_of_a_bundle_of_an_older_version_are_those_of_its_parts_and_t
     new = passes(context, old, halving(bundled(after_plain)), 4)
     losses = [part.loss for part in passes(context, old, bundled(after_plain), 4).parts]
     assert runs_of(new) == (*losses, 7.0, 6.0)
+
+
+def spoiled(method, bad, passes):
+    """Return the method after which some parts have no loss, from a number of passes on."""
+
+    def step(context, state):
+        new = method(context, state)
+        gone = bad if new.passes == passes else ()
+        parts = [dataclasses.replace(part, loss=np.nan) if k in gone else part for k, part in enumerate(new.parts)]
+        return dataclasses.replace(new, parts=tuple(parts), loss=best_of(parts).loss)
+
+    return step
+
+
+@pytest.mark.parametrize("bad", [{0}, {1}, {0, 1, 2}])
+def test_halving_keeps_the_better_half_of_the_runs_that_have_a_loss(bad):
+    context, starts = begin(low_rank(30, 200, 3), {"solver": "hals"}, [4], range(5))
+    method = bundled(after_plain)
+    losses = [part.loss for part in passes(context, bundle(starts), method, 4).parts]
+    half = passes(context, bundle(starts), halving(without_overflows(spoiled(method, bad, 4))), 4)
+    good = [k for k in range(5) if k not in bad]
+    best = sorted(sorted(good, key=losses.__getitem__)[: len(good) // 2])
+    assert [part.loss for part in half.parts] == [losses[k] for k in best]
+    assert half.runs == tuple(np.inf if k in bad else None if k in best else losses[k] for k in range(5))
+    assert half.loss == min(losses[k] for k in good)
+
+
+@pytest.mark.parametrize("init", ["random", "sketch"])
+@pytest.mark.parametrize(("bad", "lost"), [({0}, 2), ({0}, 4), ({2, 3}, 2), ({1, 3}, 4)])
+def test_a_run_that_leaves_the_range_of_floats_does_not_end_the_others(bad, lost, init, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        dnmf.solvers.selection, "bundled", lambda follow, make=bundled: spoiled(make(follow), bad, lost)
+    )
+    V = np.random.default_rng(0).poisson(low_rank(60, 900, 6)).astype(float)
+    common = {"loss": "kullback-leibler", "max_passes": 7, "tol": 0, "init": init}
+    whole = dnmf.factorize(V, 4, n_runs=4, store=tmp_path / "whole.zarr", **common)
+    assert whole.runs.count(np.inf) == len(bad)
+    assert len(whole.runs) == 4
+    assert whole.loss == min(whole.runs)
+    assert dnmf.load(tmp_path / "whole.zarr").runs == whole.runs
+    if init == "random":
+        alone = [dnmf.factorize(V, 4, seed=seed, **common).loss for seed in range(4)]
+        assert whole.loss == pytest.approx(min(alone[k] for k in range(4) if k not in bad), rel=1e-9)
+    steps = dnmf.iterate(V, 4, n_runs=4, store=tmp_path / "cut.zarr", checkpoint_every=1, **common)
+    next(step for step in steps if step.passes == 5)
+    steps.close()
+    resumed = dnmf.resume(tmp_path / "cut.zarr", V)
+    assert resumed.runs == whole.runs
+    np.testing.assert_array_equal(resumed.W, whole.W)
+
+
+@pytest.mark.parametrize("init", ["random", "sketch"])
+@pytest.mark.parametrize("lost", [2, 4])
+def test_runs_that_all_leave_the_range_of_floats_end_with_a_sentence(lost, init, monkeypatch):
+    monkeypatch.setattr(
+        dnmf.solvers.selection, "bundled", lambda follow, make=bundled: spoiled(make(follow), range(4), lost)
+    )
+    V = np.random.default_rng(0).poisson(low_rank(60, 900, 6)).astype(float)
+    with pytest.raises(DataError, match=f"The loss after pass {lost} is nan: sums of V's entries leave the range"):
+        dnmf.factorize(V, 4, n_runs=4, loss="kullback-leibler", max_passes=7, tol=0, init=init)
+
+
+def test_a_run_that_starts_too_large_is_dropped(monkeypatch):
+    start = dnmf.solvers.initialise.random_state
+
+    def too_large(settings, layout):
+        state = start(settings, layout)
+        return state if settings.seed else dataclasses.replace(state, W=state.W * 1e300)
+
+    V, common = low_rank(60, 900, 6), {"solver": "hals", "init": "random", "max_passes": 4, "tol": 0}
+    expected = min(dnmf.factorize(V, 4, seed=seed, **common).loss for seed in (1, 2))
+    monkeypatch.setattr(dnmf.solvers.initialise, "random_state", too_large)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(DataError, match="leave the range"):
+            dnmf.factorize(V, 4, seed=0, **common)
+        assert dnmf.factorize(V, 4, n_runs=3, seed=0, **common).loss == pytest.approx(expected, rel=1e-9)
 
 
 def test_known_columns_stay_in_every_run():

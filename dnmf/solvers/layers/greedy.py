@@ -22,11 +22,12 @@ from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.registry import altered
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
-from dnmf.solvers.bundle import FusedUpdate, alone, bundle, bundled
+from dnmf.solvers.bundle import FusedUpdate, bundle, bundled
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import Follow, PassContext, iterate
 from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Tower
+from dnmf.solvers.several_runs import alone
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import converged
 from dnmf.sources.base import Layout

@@ -17,8 +17,9 @@ from dnmf.kernels.extrapolation import Momentum, extrapolate
 from dnmf.kernels.quadratic import descent
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic, update_free
-from dnmf.solvers.bundle import better_half
+from dnmf.solvers.bundle import comparable
 from dnmf.solvers.coupling import Coupled
+from dnmf.solvers.several_runs import better_half
 from dnmf.solvers.sketch.columns import (
     FIRST_SWEEPS,
     SWEEPS,
@@ -157,8 +158,8 @@ class Surrogate:
         S (q, p) is a sample of one of `stride` columns.
         """
         ends = [self.fitted(S, rank, seed, stride, 1, rounds) for seed in seeds]
-        losses = tuple(loss for _, loss in ends)
-        return ends[losses.index(min(losses))][0], losses
+        losses = tuple(comparable(loss) for _, loss in ends)
+        return min(ends, key=lambda end: comparable(end[1]))[0], losses
 
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
         """Return W (m, r) fitted on one of `stride` columns from the best random start, and its loss for all."""
