@@ -153,13 +153,10 @@ class Surrogate:
     def all_of(
         self, S: Float, rank: int, seeds: Sequence[int], stride: int, rounds: int
     ) -> tuple[Float, tuple[float, ...]]:
-        """Return the best W (m, r) of complete fits from random starts, and the losses of all.
-
-        S (q, p) is a sample of one of `stride` columns.
-        """
-        ends = [self.fitted(S, rank, seed, stride, 1, rounds) for seed in seeds]
-        losses = tuple(comparable(loss) for _, loss in ends)
-        return min(ends, key=lambda end: comparable(end[1]))[0], losses
+        """Return the best W (m, r) of complete fits on one of `stride` columns from random starts, and all losses."""
+        fits, losses = zip(*(self.fitted(S, rank, seed, stride, 1, rounds) for seed in seeds), strict=True)
+        losses = tuple(map(comparable, losses))
+        return fits[losses.index(min(losses))], losses
 
     def fitted(self, S: Float, rank: int, seed: int, stride: int, starts: int, rounds: int) -> tuple[Float, float]:
         """Return W (m, r) fitted on one of `stride` columns from the best random start, and its loss for all."""
