@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.kernels.blocks.hashing import mix
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.constraint import Constraint
@@ -29,21 +30,15 @@ def places(start: int, stop: int, stride: int) -> NDArray[np.int64]:
     depend on nothing but the stride, so that blocks of any size have the same sample.
 
     >>> places(0, 12, 4), places(5, 12, 4)
-    (array([ 3,  4, 11]), array([11]))
+    (array([ 3,  5, 10]), array([ 5, 10]))
     >>> places(2, 6, 1)
     array([2, 3, 4, 5])
     """
+    if stride == 1:
+        return np.arange(start, stop)
     runs = np.arange(start // stride, -(-stop // stride), dtype=np.uint64)
-    chosen = (runs * np.uint64(stride) + _mixed(runs) % np.uint64(stride)).astype(np.int64)
+    chosen: NDArray[np.int64] = (runs * np.uint64(stride) + mix(runs) % np.uint64(stride)).astype(np.int64)
     return chosen[(chosen >= start) & (chosen < stop)]
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return well mixed bits of some numbers: the output function of SplitMix64 (Steele, Lea & Flood 2014)."""
-    bits = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
 
 
 def spread(count: int, most: int) -> NDArray[np.int64]:
