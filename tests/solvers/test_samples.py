@@ -38,9 +38,9 @@ def lines(columns, period, rank):
     return V
 
 
-def events(columns, count, rank):
+def events(columns, count, rank, seed=1):
     """A matrix of a rank, of which a few columns are not 0."""
-    rng, V = np.random.default_rng(1), np.zeros((60, columns), np.float32)
+    rng, V = np.random.default_rng(seed), np.zeros((60, columns), np.float32)
     V[:, rng.choice(columns, count, replace=False)] = rng.random((60, rank)) @ rng.random((rank, count))
     return V
 
@@ -68,6 +68,14 @@ def test_data_that_a_sample_may_miss_are_fitted(V, rank, options):
     result = dnmf.factorize(V, rank, **options)
     assert np.asarray(result.W).any(axis=0).all()
     assert result.relative_error < 1e-4
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [12, 20, 60])
+def test_a_few_columns_that_a_sample_meets_in_part_are_fitted(count, seed):
+    result = dnmf.factorize(events(10_000, count, 8, seed), 8)
+    assert np.asarray(result.W).any(axis=0).all()
+    assert result.relative_error < 1e-3
 
 
 def textbook(V, rank, penalty, seed, passes=60):

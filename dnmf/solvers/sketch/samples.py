@@ -6,16 +6,16 @@ from numpy.typing import NDArray
 from dnmf.kernels.blocks.hashing import mix
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.tiles import Float, slices
-from dnmf.kernels.constraint import Constraint
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.sources.base import Layout
 
 # Columns of a surrogate that are factorised in this process, at most.
 SAMPLE = 10000
 # Columns of a surrogate, or rows of W, in one unit of work: independent of the number of threads, for the same bits.
 TOGETHER = 2048
-# A sample stands for the whole if its squares, times the inverse of its share, are those of the whole to this factor;
-# one that does not is made larger by GROWTH.
-FAIR, GROWTH = 2.0, 4
+# A sample stands for the whole if its squares, times the inverse of its share, are those of the whole to this factor,
+# and it has MANY columns that are not small beside others for every component; else it is made larger by GROWTH.
+FAIR, MANY, GROWTH = 2.0, 2, 4
 
 
 def stride_of(layout: Layout) -> int:
@@ -74,11 +74,31 @@ def stands_for(part: float, share: float, whole: float) -> bool:
     return whole * share <= FAIR * part and part <= FAIR * whole * share
 
 
-def revived(W: Float, within: Constraint) -> Float:
+def effective_columns(left: Float, S: Float) -> float:
+    """Return how many columns L S (m, n) has that are not small beside others: (Σ x)² / Σ x² of their squares x.
+
+    >>> effective_columns(np.eye(2), np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]]))
+    3.0
+    """
+    wide = left.astype(np.float64)
+    gram = wide.T @ wide
+    parts = (S[:, part].astype(np.float64) for part in slices(S.shape[1], TOGETHER))
+    found = np.concatenate([np.einsum("kj,kj->j", part, gram @ part) for part in parts])
+    return float(found.sum() ** 2 / max(np.square(found).sum(), np.finfo(np.float64).tiny))
+
+
+def represents(left: Float, S: Float, shares: tuple[float, float], whole: float, rank: int) -> bool:
+    """Return whether L S stands for a matrix with ‖·‖² `whole`, of which it has shares of the rows and columns."""
+    parts = [pair for share, pair in zip(shares, ((S.T, left.T), (left, S)), strict=True) if share < 1]
+    fair = stands_for(squares(left, S), shares[0] * shares[1], whole)
+    return fair and all(effective_columns(*pair) >= MANY * rank for pair in parts)
+
+
+def revived(W: Float, rule: Quadratic) -> Float:
     """Return W (m, r) with random columns in place of those that a sample made 0, which no update would change."""
     lost = ~W.any(axis=0)
     if not lost.any():
         return W
     drawn = np.abs(np.random.default_rng(len(W)).standard_normal(W.shape))
     drawn *= W.mean() if W.any() else 1.0
-    return within.begin(np.where(lost, drawn, W).T).T
+    return rule.penalty_W.within.begin(np.where(lost, drawn, W).T).T

@@ -30,7 +30,7 @@ from dnmf.solvers.sketch.columns import (
     SurrogateSums,
 )
 from dnmf.solvers.sketch.effort import COLUMNS_PER_ROW, FULL_EFFORT, LAST_ROUNDS, Effort
-from dnmf.solvers.sketch.samples import GROWTH, TOGETHER, revived, spread, squares, stands_for
+from dnmf.solvers.sketch.samples import GROWTH, TOGETHER, represents, revived, spread, squares
 from dnmf.solvers.sketch.singular import singular_start
 
 # Sweeps over W in a round.
@@ -39,6 +39,8 @@ W_SWEEPS = 6
 AT_ONCE = 10**6
 # Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
 CLOSE, TIE = 1e-3, 1e-6
+# A component that vanished in a start may come back if the loss is more than this share of ‖V̂‖².
+EXACT = 1e-6
 
 Trial = tuple[LocalColumns, Float, float]
 
@@ -128,16 +130,18 @@ class Surrogate:
         local, rounds = LocalColumns(S, H, self.each), self.effort.rounds
         small, most = self.on_sample(S, stride), rounds[0]
         if self.effort.few:
-            part, few = small.part_of(S, max(self.effort.few, COLUMNS_PER_ROW * len(S)))
+            part, few = small.part_of(S, max(self.effort.few, COLUMNS_PER_ROW * len(S)), W.shape[1])
             if part is not small:
                 W, most = part.descend(LocalColumns(few, each=self.each), W, rounds[0])[0], LAST_ROUNDS
-        W, _ = small.descend(local, W, most)
+        W, loss = small.descend(local, W, most)
+        if H is None and loss > EXACT * small.inside and not W.any(axis=0).all():
+            new, found = small.descend(again := LocalColumns(S, each=self.each), revived(W, self.rule), rounds[0])
+            W, local = (new, again) if found < loss else (W, local)
         columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
-            fair = stands_for(small.inside, 1 / stride, self.inside)
-            W, _ = self.descend(
-                all_columns, W if fair else revived(W, self.rule.penalty_W.within), rounds[1] if fair else rounds[0]
-            )
+            fair = represents(self.left, S, (1.0, 1 / stride), self.inside, W.shape[1])
+            W = W if fair else revived(W, self.rule)
+            W, _ = self.descend(all_columns, W, rounds[1] if fair else rounds[0])
         columns.update(self.round(W, S.dtype))
         return W, columns
 
@@ -162,9 +166,8 @@ class Surrogate:
         """Return W (m, r) fitted on one of `stride` columns from the best random start, and its loss for all."""
         small = self.on_sample(S, stride)
         W, loss = small.descend(LocalColumns(S, each=self.each), small.best_of(S, rank, starts, seed), rounds)
-        return W if stands_for(small.inside, 1 / stride, self.inside) else revived(
-            W, self.rule.penalty_W.within
-        ), stride * loss
+        fair = stride == 1 or represents(self.left, S, (1.0, 1 / stride), self.inside, rank)
+        return W if fair else revived(W, self.rule), stride * loss
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return the round for W (m, r), in the dtype of the columns."""
@@ -182,10 +185,9 @@ class Surrogate:
         return self.norm - self.beyond
 
     def on_sample(self, S: Float, stride: float) -> "Surrogate":
-        """Return the surrogate of the sampled columns S (q, p), one of `stride`.
+        """Return the surrogate of the columns S (q, p), one of `stride`, with less weight for the penalty of W.
 
-        Its norm is that of these columns, since the error of an estimate could exceed the loss. W is penalised as much
-        less as there are fewer columns.
+        Its norm is that of these columns, since the error of an estimate could exceed the loss.
         """
         if stride == 1:
             return self
@@ -193,17 +195,16 @@ class Surrogate:
         beyond = self.beyond / stride
         return dataclasses.replace(self, rule=rule, norm=squares(self.left, S) + beyond, beyond=beyond)
 
-    def part_of(self, S: Float, most: int) -> "tuple[Surrogate, Float]":
+    def part_of(self, S: Float, most: int, rank: int) -> "tuple[Surrogate, Float]":
         """Return a surrogate of at least `most` columns of S (q, p) that stand for all of them, and these columns."""
         while most < S.shape[1]:
             few = np.ascontiguousarray(S[:, spread(S.shape[1], most)])
-            part = self.on_sample(few, S.shape[1] / few.shape[1])
-            if stands_for(part.inside, few.shape[1] / S.shape[1], self.inside):
-                return part, few
+            if represents(self.left, few, (1.0, few.shape[1] / S.shape[1]), self.inside, rank):
+                return self.on_sample(few, S.shape[1] / few.shape[1]), few
             most *= GROWTH
         return self, S
 
-    def trial_on(self, S: Float, size: int) -> "tuple[Surrogate, Float]":
+    def trial_on(self, S: Float, size: int, rank: int) -> "tuple[Surrogate, Float]":
         """Return a surrogate of at least `size` rows and columns S (q, p) that stand for all, and these columns.
 
         The penalties act as on all rows and columns.
@@ -211,12 +212,11 @@ class Surrogate:
         rows, columns = spread(len(self.left), size), spread(S.shape[1], size)
         left, few = np.ascontiguousarray(self.left[rows]), np.ascontiguousarray(S[:, columns])
         high, wide = len(rows) / len(self.left), len(columns) / S.shape[1]
-        norm = squares(left, few)
-        if high * wide < 1 and not stands_for(norm, high * wide, self.inside):
-            return self.trial_on(S, GROWTH * size)
+        if high * wide < 1 and not represents(left, few, (high, wide), self.inside, rank):
+            return self.trial_on(S, GROWTH * size, rank)
         penalty_W, penalty_H = self.rule.penalty_W.times(wide), self.rule.penalty_H.times(high)
         rule = dataclasses.replace(self.rule, penalty_W=penalty_W, penalty_H=penalty_H)
-        return dataclasses.replace(self, left=left, rule=rule, norm=norm, beyond=0.0, each=map), few
+        return dataclasses.replace(self, left=left, rule=rule, norm=squares(left, few), beyond=0.0, each=map), few
 
     def _fits(self, width: int, rank: int) -> bool:
         """Return whether all rounds on `width` columns take place in one compiled function, without calls between."""
@@ -284,7 +284,7 @@ class Surrogate:
         and columns; the better half continues, until one is left.
         """
         rounds, generator = self.effort.trial_rounds, np.random.default_rng(seed)
-        small, few = self.trial_on(S, self.effort.trial_size)
+        small, few = self.trial_on(S, self.effort.trial_size, rank)
         first = [np.abs(generator.standard_normal((len(small.left), rank))) for _ in range(starts)]
         if self.effort.singular and starts > 1:
             first[0] = singular_start(small.left, few, first[0])
