@@ -10,20 +10,8 @@ import click
 
 from dnmf.cli.options import Command
 from dnmf.cli.streams import notify, unfailing
-from dnmf.errors import (
-    ClusterError,
-    ClusterWarning,
-    DataWarning,
-    DiskError,
-    DnmfError,
-    ReadError,
-    StoreWarning,
-    did_you_mean,
-    exhausted,
-)
+from dnmf.errors import ClusterWarning, DataWarning, DiskError, DnmfError, StoreWarning, did_you_mean, exhausted
 
-# Errors that the same command may not meet again.
-FAILURES = (DiskError, ClusterError, ReadError)
 # Names of commands in other programs and in Python.
 ALIASES = {
     "factorise": "fit",
@@ -62,7 +50,7 @@ class Commands(click.Group):
                 return super().invoke(ctx)
         except DnmfError as error:
             notify(f"dnmf: {error}")
-            sys.exit(1 if isinstance(error, FAILURES) else 2)
+            sys.exit(1 if isinstance(error, DiskError) else 2)
         except (MemoryError, RuntimeError) as error:
             advice = exhausted(error)
             if advice is None:

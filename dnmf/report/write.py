@@ -2,12 +2,12 @@
 
 import os
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from dnmf.checkpoint import Gone
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
-from dnmf.checks import integer
 from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
 from dnmf.inspection.numbers import shortened
 from dnmf.inspection.summary import feature_axis
@@ -100,7 +100,8 @@ def write_report(
     >>> page.read_text()[:15]
     '<!doctype html>'
     """
-    n = integer("n", n, 1, MOST_FEATURES)
+    if not isinstance(n, Integral) or isinstance(n, bool) or not 1 <= n <= MOST_FEATURES:
+        raise SettingsError(f"n={n!r} is not allowed; give a whole number from 1 to {MOST_FEATURES}.")
     target = free_path(path, overwrite)
     fitted = fitted if isinstance(fitted, RankSurvey) else fitted_of(fitted)
     store = fitted if isinstance(fitted, str | Path) else fitted.store

@@ -243,6 +243,7 @@ def open_again(header: Mapping[str, Any], whose: str, V: Any = None, weights: An
         ) from error
     before, now = header["fingerprint"], fingerprint(source)
     words = {
+        "sample": "a digest of its first block of",
         "blocks": "blocks:",
         "streamed": "blocks cut along its",
         "axes": "rows and columns",
@@ -253,11 +254,6 @@ def open_again(header: Mapping[str, Any], whose: str, V: Any = None, weights: An
         if before.get(name, value if name == "axes" else None) != value:
             what = words.get(name, name)
             check_matrices(source, header.get("joined"), f"The {whose}")
-            if name == "sample":
-                raise StoreError(
-                    f"The {whose} was started on another matrix: the given one has its shape and dtype, but other "
-                    f"entries in its first block. Give the matrix of the {whose.partition(' ')[0]}, or start a new one."
-                )
             raise StoreError(
                 f"The {whose} is of a matrix with {what} {before.get(name)}, and the given one has {what} {value}; "
                 f"give the matrix that the {whose.partition(' ')[0]} was started on, or start a new one."

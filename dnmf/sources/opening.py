@@ -131,7 +131,7 @@ def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfoldin
     if source is None:
         kind = f"{type(V).__module__}.{type(V).__qualname__}"
         raise DataError(
-            f"V is a {kind.removeprefix('builtins.')}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask array, a "
+            f"V is a {kind}; give a NumPy array, a SciPy CSR or CSC matrix, a Dask array, a "
             "DataFrame of pandas, polars or Dask, a pyarrow Table, an xarray DataArray, an AnnData, a "
             f"zarr.Array, or {KNOWN}."
         )

@@ -24,7 +24,13 @@ def test_rows_sum_to_one_in_the_fit_in_transform_and_from_a_store(tmp_path):
     assert dnmf.NMF.from_store(store).constraints == {"rows_W": "simplex"}
 
 
-@pytest.mark.parametrize("name", ["rows", "columns_W"])
-def test_an_unknown_constraint_is_refused(name):
-    with pytest.raises(SettingsError, match=f"constraints='{name}' is not known; allowed are 'rows_W', 'upper_W'"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rows", "constraints='rows' is not known; allowed are 'rows_W', 'upper_W'"),
+        ("columns_W", "'columns_W' couples the samples, and transform solves each by itself; give 'rows_H'"),
+    ],
+)
+def test_a_constraint_that_transform_cannot_keep_is_refused(name, message):
+    with pytest.raises(SettingsError, match=message):
         dnmf.NMF(3, solver="auto", constraints={name: "simplex"}).fit(X)

@@ -373,7 +373,11 @@ def test_data_that_cannot_be_W_are_refused(W):
 @pytest.mark.parametrize(
     ("options", "given", "sentence"),
     [
-        ({"solver": "als", "beta_loss": 1.0}, {}, "solver 'als' does not handle beta_loss = 1.0; use solver='newton'"),
+        (
+            {"solver": "als", "beta_loss": 1.0},
+            {},
+            "solver 'als' does not handle beta_loss = 1.0; for this loss, give solver='auto', 'newton'",
+        ),
         ({"init": "nndsvd", "n_components": 20}, {}, "can only be used when n_components <= min"),
         ({"init": "custom"}, {}, "NMF \\(input H\\) is None, and init='custom' starts from it; give H"),
         ({"init": "custom"}, {"H": 3.0}, "Expected 2D array, got scalar array instead"),

@@ -262,7 +262,9 @@ def test_a_matrix_that_has_moved_is_missed_and_may_be_given_again(interrupted, t
     where, V = interrupted
     whole = dnmf.factorize(V, 4, max_passes=PASSES, tol=0, seed=1, l1_W=0.5, l1_H=0.5)
     moved = shutil.move(V, tmp_path / "moved.zarr")
-    with pytest.raises(StoreError, match=r"V.zarr does not exist.* If it has moved, give V again"):
+    with pytest.raises(
+        StoreError, match=r"V.zarr does not exist.* If it or its weights have moved, give them again: V"
+    ):
         dnmf.resume(where)
     assert_same_bits(dnmf.resume(where, moved), whole)
     assert_same_bits(dnmf.resume(where), whole)

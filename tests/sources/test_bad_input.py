@@ -43,7 +43,7 @@ def test_bad_entries_are_named_by_their_place(form, value, what):
         (np.array([["a", "b"]]), "has dtype <U1, which is not a real number"),
         (np.ones((4, 4), object), "has dtype object, which is not a real number"),
         (sp.coo_matrix(V), "is sparse in coo form; give CSR or CSC"),
-        ({"a": 1}, "V is a dict; give a NumPy array"),
+        ({"a": 1}, "V is a builtins.dict; give a NumPy array"),
         (
             "nowhere.zarr",
             "nowhere.zarr does not exist; give the path or URL of a Zarr array or group, or the path of a .npy",
