@@ -135,7 +135,7 @@ def test_functions_of_a_result_refuse_a_survey_with_a_sentence(call, survey, tmp
 def test_the_matrix_of_a_consensus_is_that_of_the_survey(survey):
     with pytest.raises(StoreError, match="is of a matrix with a digest of its first block of"):
         dnmf.select_rank(V, [2], n_runs=2, cv=0).consensus(2, V + 1)
-    with pytest.raises(StoreError, match="survey was given its weights in memory; give weights= again"):
+    with pytest.raises(StoreError, match="survey was given its weights in memory; give weights again"):
         dnmf.select_rank(V, [2], n_runs=2, cv=0, max_passes=3, weights=np.ones(V.shape)).consensus(2, V)
 
 

@@ -587,7 +587,7 @@ def test_a_tight_memory_limit_makes_more_passes_of_fewer_models():
     [
         ({"ranks": []}, r"ranks=\[\] is not allowed; give whole numbers of at least 1, each once"),
         ({"ranks": [2, 2]}, "each once"),
-        ({"ranks": [2, 70]}, r"ranks go up to 70, and V \(60, 400\) has no more than 60"),
+        ({"ranks": [2, 70]}, r"ranks go up to 70, and V \(60, 400\) has rank 60 at most"),
         ({"cv": 1}, "cv=1 is not allowed; give the number of folds, at least 2, or 0 for none"),
         ({"n_runs": 0}, "n_runs=0 is not allowed"),
         ({"init": "nndsvd"}, "init='nndsvd' is not for a survey"),
