@@ -30,7 +30,7 @@ from dnmf.solvers.sketch.columns import (
     SurrogateSums,
 )
 from dnmf.solvers.sketch.effort import COLUMNS_PER_ROW, FULL_EFFORT, LAST_ROUNDS, Effort
-from dnmf.solvers.sketch.samples import GROWTH, TOGETHER, represents, revived, spread, squares
+from dnmf.solvers.sketch.samples import GROWTH, SAMPLE, TOGETHER, represents, revived, spread, squares
 from dnmf.solvers.sketch.singular import singular_start
 
 # Sweeps over W in a round.
@@ -41,6 +41,8 @@ AT_ONCE = 10**6
 CLOSE, TIE = 1e-3, 1e-6
 # A component that vanished in a start may come back if the loss is more than this share of ‖V̂‖².
 EXACT = 1e-6
+# Times as many rounds over all columns follow those on a sample that does not stand for them.
+UNFAIR = 8
 
 Trial = tuple[LocalColumns, Float, float]
 
@@ -141,7 +143,7 @@ class Surrogate:
         if stride > 1:
             fair = represents(self.left, S, (1.0, 1 / stride), self.inside, W.shape[1])
             W = W if fair else revived(W, self.rule)
-            W, _ = self.descend(all_columns, W, rounds[1] if fair else rounds[0])
+            W, _ = self.descend(all_columns, W, rounds[1] if fair else UNFAIR * rounds[1])
         columns.update(self.round(W, S.dtype))
         return W, columns
 
@@ -196,7 +198,7 @@ class Surrogate:
         return dataclasses.replace(self, rule=rule, norm=squares(self.left, S) + beyond, beyond=beyond)
 
     def part_of(self, S: Float, most: int, rank: int) -> "tuple[Surrogate, Float]":
-        """Return a surrogate of at least `most` columns of S (q, p) that stand for all of them, and these columns."""
+        """Return a surrogate of `most` columns of S (q, p), or more to stand for all of them, and these columns."""
         while most < S.shape[1]:
             few = np.ascontiguousarray(S[:, spread(S.shape[1], most)])
             if represents(self.left, few, (1.0, few.shape[1] / S.shape[1]), self.inside, rank):
@@ -205,15 +207,15 @@ class Surrogate:
         return self, S
 
     def trial_on(self, S: Float, size: int, rank: int) -> "tuple[Surrogate, Float]":
-        """Return a surrogate of at least `size` rows and columns S (q, p) that stand for all, and these columns.
+        """Return a surrogate of `size` rows and columns S (q, p), or more to stand for all, and these columns.
 
         The penalties act as on all rows and columns.
         """
         rows, columns = spread(len(self.left), size), spread(S.shape[1], size)
         left, few = np.ascontiguousarray(self.left[rows]), np.ascontiguousarray(S[:, columns])
         high, wide = len(rows) / len(self.left), len(columns) / S.shape[1]
-        if high * wide < 1 and not represents(left, few, (high, wide), self.inside, rank):
-            return self.trial_on(S, GROWTH * size, rank)
+        if high * wide < 1 and size < SAMPLE and not represents(left, few, (high, wide), self.inside, rank):
+            return self.trial_on(S, min(GROWTH * size, SAMPLE), rank)
         penalty_W, penalty_H = self.rule.penalty_W.times(wide), self.rule.penalty_H.times(high)
         rule = dataclasses.replace(self.rule, penalty_W=penalty_W, penalty_H=penalty_H)
         return dataclasses.replace(self, left=left, rule=rule, norm=squares(left, few), beyond=0.0, each=map), few
