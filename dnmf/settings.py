@@ -169,10 +169,7 @@ class Settings:
         largest=MOST_RUNS,
     )
     tol: float = option(
-        1e-6,
-        "Stopping",
-        "Share of the loss by which a converged run could fall in the next pass, as predicted.",
-        adjustable=True,
+        1e-6, "Stopping", "Share of the loss that the next pass can gain, as predicted, at the end.", adjustable=True
     )
     max_passes: int = option(
         100,
