@@ -169,7 +169,7 @@ class Settings:
         largest=MOST_RUNS,
     )
     tol: float = option(
-        1e-6, "Stopping", "Share of the loss that the next pass can gain, as predicted, at the end.", adjustable=True
+        1e-6, "Stopping", "A run ends when the next pass is predicted to gain this share of the loss.", adjustable=True
     )
     max_passes: int = option(
         100,
