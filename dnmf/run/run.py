@@ -203,7 +203,10 @@ class Run:
         elif self.verdict is not None:
             long = self.home.release(long)
         if self.verdict is not None and sum(state.norms or ()) > 0 and not state.W.any():
-            warn("All components are 0: the penalties are too large for this V; lower them.", DataWarning)
+            warn(
+                "All components are 0: lower the penalties, or start from other factors (another seed or init).",
+                DataWarning,
+            )
         verdict = self.verdict or Verdict(f"Running: {state.passes} passes were made.", False)
         store = str(self.store) if self.store else None
         state = dataclasses.replace(state, H=long, runs=runs_of(self.state))

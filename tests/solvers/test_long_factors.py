@@ -20,7 +20,7 @@ COLUMNS, RANK = 3000, 5
 
 
 class Alive:
-    """The bytes of the arrays in memory factors that exist, whoever refers to them, and the most there were at once."""
+    """Counts the bytes of the arrays in memory factors, as long as anything refers to them, and their maximum."""
 
     def __init__(self):
         self.sizes, self.most = {}, 0

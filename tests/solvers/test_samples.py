@@ -1,14 +1,26 @@
 """Samples of columns stand for all columns: whatever is periodic in V, rare, or penalised."""
 
+import tracemalloc
+
 import naive
 import numpy as np
 import pytest
 from runs import factors
 
 import dnmf
-from dnmf.solvers.sketch.samples import places, sampled, spread
+from dnmf.solvers.sketch.samples import effective_columns, places, sampled, spread
 
 NAMED = {"solver": "sketch", "init": "sketch"}
+
+
+def test_columns_are_counted_without_a_copy_of_a_long_factor():
+    left, S = np.ones((400_000, 10), np.float32), np.eye(10, 50, dtype=np.float32)
+    tracemalloc.start()
+    try:
+        assert effective_columns(left, S) == pytest.approx(10)
+        assert tracemalloc.get_traced_memory()[1] < left.nbytes / 4
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("stride", [1, 2, 7, 100])

@@ -286,7 +286,7 @@ def test_a_frame_of_entries_is_refused_where_absent_ones_are_missing():
 
 def test_penalties_that_leave_no_component_are_told():
     V = np.random.default_rng(0).random((30, 40))
-    with pytest.warns(DataWarning, match="All components are 0: the penalties are too large"):
+    with pytest.warns(DataWarning, match="All components are 0: lower the penalties"):
         result = dnmf.factorize(V, 3, l1_W=1e6, l1_H=1e6)
     assert not np.asarray(result.W).any()
 
@@ -294,7 +294,7 @@ def test_penalties_that_leave_no_component_are_told():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"store": 5}, "5 is no path; give the path or the URL of a folder"),
+        ({"store": 5}, "5 is not a path; give the path or the URL of a folder"),
         ({"weights": 2.0}, "weights=2.0 is one number; give an array of the shape of V"),
         (
             {"init": np.ones((3, 3))},

@@ -74,8 +74,8 @@ def sketched_layers(context: PassContext, settings: Settings, joint: Joint) -> S
     effort = Effort.of_start(layout, settings)
     with parallel_map(context.threads) as each:
         surrogates = [Surrogate(left.astype(dtype), rule, norm, beyond, each, effort) for rule in joint.rules]
-        tower = _one_by_one(surrogates, S, settings, stride)
         sample = [surrogate.on_sample(S, stride) for surrogate in surrogates]
+        tower = _one_by_one(sample, S, settings)
         joint = dataclasses.replace(joint, rules=tuple(surrogate.rule for surrogate in sample))
         tower = descend(joint, sample, [LocalColumns(S, each=each) for _ in sample], tower, effort)
         if not all(W.any(axis=0).all() for W in tower.products()):  # the penalties of one layer starve the next
@@ -90,12 +90,12 @@ def sketched_layers(context: PassContext, settings: Settings, joint: Joint) -> S
     return stacked(tower, StackedFactor(*factors), 1, tuple(sums.norms))
 
 
-def _one_by_one(surrogates: Sequence[Surrogate], S: Float, settings: Settings, stride: int) -> Tower:
+def _one_by_one(surrogates: Sequence[Surrogate], S: Float, settings: Settings) -> Tower:
     """Return factors of the layers on columns S (q, p) of the surrogate, each fitted to the H of the one before.
 
     As by Cichocki, Zdunek & Amari 2006 (multilayer NMF), with the rows of H scaled by the lengths of the columns of Ψ.
     """
-    first, effort, mixings = surrogates[0].on_sample(S, stride), surrogates[0].effort, list[Float]()
+    first, effort, mixings = surrogates[0], surrogates[0].effort, list[Float]()
     columns = LocalColumns(S, each=first.each)
     W = first.best_of(S, settings.layers[0], effort.starts, settings.seed)
     W, _ = first.descend(columns, W, FIRST_ROUNDS)
@@ -104,8 +104,7 @@ def _one_by_one(surrogates: Sequence[Surrogate], S: Float, settings: Settings, s
         assert H is not None
         lengths = np.linalg.norm(product, axis=0)
         scale = np.diag(lengths).astype(S.dtype)
-        rule = surrogates[index].on_sample(S, stride).rule
-        layer = dataclasses.replace(first, rule=rule, left=scale, norm=squares(scale, H), beyond=0.0)
+        layer = dataclasses.replace(surrogates[index], left=scale, norm=squares(scale, H), beyond=0.0)
         columns = LocalColumns(H, each=first.each)
         X = layer.best_of(H, rank, effort.starts, settings.seed + index)
         X, _ = layer.descend(columns, X, FIRST_ROUNDS)

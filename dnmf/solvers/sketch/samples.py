@@ -7,6 +7,7 @@ from dnmf.kernels.blocks.hashing import mix
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.rule import gram_of
 from dnmf.sources.base import Layout
 
 # Columns of a surrogate that are factorised in this process, at most.
@@ -80,25 +81,24 @@ def effective_columns(left: Float, S: Float) -> float:
     >>> effective_columns(np.eye(2), np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]]))
     3.0
     """
-    wide = left.astype(np.float64)
-    gram = wide.T @ wide
+    gram = gram_of(left)
     parts = (S[:, part].astype(np.float64) for part in slices(S.shape[1], TOGETHER))
     found = np.concatenate([np.einsum("kj,kj->j", part, gram @ part) for part in parts])
     return float(found.sum() ** 2 / max(np.square(found).sum(), np.finfo(np.float64).tiny))
 
 
-def represents(left: Float, S: Float, shares: tuple[float, float], whole: float, rank: int) -> bool:
-    """Return whether L S stands for a matrix with ‖·‖² `whole`, of which it has shares of the rows and columns."""
-    parts = [pair for share, pair in zip(shares, ((S.T, left.T), (left, S)), strict=True) if share < 1]
-    fair = stands_for(squares(left, S), shares[0] * shares[1], whole)
-    return fair and all(effective_columns(*pair) >= MANY * rank for pair in parts)
+def represents(left: Float, S: Float, shares: tuple[float, float], part: float, whole: float, rank: int) -> bool:
+    """Return whether L S, with ‖L S‖² `part`, stands for a matrix with ‖·‖² `whole`, of which it has these shares."""
+    thinned = [pair for share, pair in zip(shares, ((S.T, left.T), (left, S)), strict=True) if share < 1]
+    fair = stands_for(part, shares[0] * shares[1], whole)
+    return fair and all(effective_columns(*pair) >= MANY * rank for pair in thinned)
 
 
 def revived(W: Float, rule: Quadratic) -> Float:
     """Return W (m, r) with random columns in place of those that a sample made 0, which no update would change."""
-    lost = ~W.any(axis=0)
-    if not lost.any():
+    lost = np.flatnonzero(~W.any(axis=0))
+    if not len(lost):
         return W
-    drawn = np.abs(np.random.default_rng(len(W)).standard_normal(W.shape))
-    drawn *= W.mean() if W.any() else 1.0
-    return rule.penalty_W.within.begin(np.where(lost, drawn, W).T).T
+    new, scale = W.copy(), float(W.mean()) if W.any() else 1.0
+    new[:, lost] = scale * np.abs(np.random.default_rng(len(W)).standard_normal((len(W), len(lost))))
+    return rule.penalty_W.within.begin(new.T).T

@@ -141,9 +141,9 @@ class Surrogate:
             W, local = (new, again) if found < loss else (W, local)
         columns: SurrogateColumns = all_columns if stride > 1 else local
         if stride > 1:
-            fair = represents(self.left, S, (1.0, 1 / stride), self.inside, W.shape[1])
-            W = W if fair else revived(W, self.rule)
-            W, _ = self.descend(all_columns, W, rounds[1] if fair else UNFAIR * rounds[1])
+            fair = represents(self.left, S, (1.0, 1 / stride), small.inside, self.inside, W.shape[1])
+            start, more = (W, 1) if fair else (revived(W, self.rule), UNFAIR)
+            W, _ = self.descend(all_columns, start, more * rounds[1])
         columns.update(self.round(W, S.dtype))
         return W, columns
 
@@ -168,13 +168,12 @@ class Surrogate:
         """Return W (m, r) fitted on one of `stride` columns from the best random start, and its loss for all."""
         small = self.on_sample(S, stride)
         W, loss = small.descend(LocalColumns(S, each=self.each), small.best_of(S, rank, starts, seed), rounds)
-        fair = stride == 1 or represents(self.left, S, (1.0, 1 / stride), self.inside, rank)
+        fair = represents(self.left, S, (1.0, 1 / stride), small.inside, self.inside, rank)
         return W if fair else revived(W, self.rule), stride * loss
 
     def round(self, W: Float, dtype: np.dtype[np.floating]) -> Round:
         """Return the round for W (m, r), in the dtype of the columns."""
-        wide = W.astype(np.float64)
-        rule = self.rule
+        wide, rule = W.astype(np.float64), self.rule
         if self.coupled is not None:
             visiting = self.coupled.visiting(rule, wide, 1.0)
             assert isinstance(visiting, Quadratic)
@@ -201,8 +200,9 @@ class Surrogate:
         """Return a surrogate of `most` columns of S (q, p), or more to stand for all of them, and these columns."""
         while most < S.shape[1]:
             few = np.ascontiguousarray(S[:, spread(S.shape[1], most)])
-            if represents(self.left, few, (1.0, few.shape[1] / S.shape[1]), self.inside, rank):
-                return self.on_sample(few, S.shape[1] / few.shape[1]), few
+            part, shares = self.on_sample(few, S.shape[1] / few.shape[1]), (1.0, few.shape[1] / S.shape[1])
+            if represents(self.left, few, shares, part.inside, self.inside, rank):
+                return part, few
             most *= GROWTH
         return self, S
 
@@ -213,12 +213,12 @@ class Surrogate:
         """
         rows, columns = spread(len(self.left), size), spread(S.shape[1], size)
         left, few = np.ascontiguousarray(self.left[rows]), np.ascontiguousarray(S[:, columns])
-        high, wide = len(rows) / len(self.left), len(columns) / S.shape[1]
-        if high * wide < 1 and size < SAMPLE and not represents(left, few, (high, wide), self.inside, rank):
+        high, wide, norm = len(rows) / len(self.left), len(columns) / S.shape[1], squares(left, few)
+        if high * wide < 1 and size < SAMPLE and not represents(left, few, (high, wide), norm, self.inside, rank):
             return self.trial_on(S, min(GROWTH * size, SAMPLE), rank)
         penalty_W, penalty_H = self.rule.penalty_W.times(wide), self.rule.penalty_H.times(high)
         rule = dataclasses.replace(self.rule, penalty_W=penalty_W, penalty_H=penalty_H)
-        return dataclasses.replace(self, left=left, rule=rule, norm=squares(left, few), beyond=0.0, each=map), few
+        return dataclasses.replace(self, left=left, rule=rule, norm=norm, beyond=0.0, each=map), few
 
     def _fits(self, width: int, rank: int) -> bool:
         """Return whether all rounds on `width` columns take place in one compiled function, without calls between."""
