@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checks import choice, integer
+from dnmf.engine import single_threaded_products
 from dnmf.kernels.blocks.products import entries_of_product
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
@@ -73,6 +74,7 @@ def predict(fitted: Result | str | Path, pairs: Any) -> NDArray[np.float64]:
 
 
 @own_errors
+@single_threaded_products()
 def recommend(
     fitted: Result | str | Path,
     rows: Any = None,

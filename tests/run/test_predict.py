@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import threadpoolctl
 from click.testing import CliRunner
 from runs import factors
 
 import dnmf
+import dnmf.run.predict
 from dnmf.cli.app import main
 from dnmf.errors import DataError, DataWarning, SettingsError
 
@@ -153,3 +155,19 @@ def test_the_commands_print_what_the_functions_return(named, result, tmp_path):
     assert len(printed("recommend", plain, "--axis", "columns")) == 70
     empty = CliRunner().invoke(main, ["predict", store, "-"], input="who\n")
     assert (empty.exit_code, "PAIRS is not a CSV table with a header" in empty.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("axis", ["rows", "columns"])
+def test_recommendations_do_not_depend_on_the_threads_of_blas(axis, monkeypatch):
+    found, product = [], dnmf.run.predict.product
+
+    def seen(A, B):
+        found.append({pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"})
+        return product(A, B)
+
+    monkeypatch.setattr(dnmf.run.predict, "product", seen)
+    result = dnmf.factorize(np.random.default_rng(0).random((20, 30)), 3, max_passes=2)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        dnmf.recommend(result, [1, 2], 3, axis=axis)
+    assert found
+    assert all(counts == {1} for counts in found)
