@@ -31,8 +31,9 @@ from dnmf.solvers.spectral import spectral_load
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
-# Bytes that the sums of one task may take for the Hessians of the rows of W.
-HESSIAN_BYTES = 64 * 2**20
+# Bytes that the sums of one task may take for the Hessians of the rows of W, and the entries of a row of V, about, of
+# which its Hessian is the sum: from one entry in four, runs on 2000 columns take twice the passes to 1e-6.
+HESSIAN_BYTES, HESSIAN_ENTRIES = 64 * 2**20, 10_000
 # Arrays of the size of a narrow panel that a rule makes of it where entries are listed or weighted: a cast, values,
 # weights and their product, a list of both with their positions, and of weights and positions once more, by rows.
 LIST_ARRAYS = 10
@@ -121,7 +122,8 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
     rule = rule_of(settings, layout, weighted)
     sketching = solver == "sketch" and fits(rule, layout, rank) and (settings.solver == "sketch" or pays(layout, rank))
     if solver == "newton" and isinstance(rule, Divergence) and rule.by_totals:
-        rule = altered(rule, with_hessian=8 * layout.shape[0] * rank * (rank + 1) // 2 <= HESSIAN_BYTES)
+        if 8 * layout.shape[0] * rank * (rank + 1) // 2 <= HESSIAN_BYTES:
+            rule = altered(rule, hessian_rate=min(HESSIAN_ENTRIES / layout.shape[1], 1.0))
     elif sketching and settings.sweeps is None:
         rule = altered(rule, sweeps=SKETCH_SWEEPS)
     init, follow = init_of(settings, rule, layout), follow_of(settings, rule)

@@ -5,6 +5,7 @@ import pytest
 from naive import objective
 
 from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.divergence.entry_steps import SURE, newton_entry
 from dnmf.kernels.divergence.joint_steps import JOINT_RANK, _least_fall
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
@@ -53,7 +54,7 @@ def test_updates_end_where_the_conditions_of_a_minimum_hold(rank, penalty):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("rank", [3, JOINT_RANK])
+@pytest.mark.parametrize("rank", [3, JOINT_RANK, 2 * JOINT_RANK])
 def test_no_step_raises_the_divergence(rank, dtype):
     for seed in range(5):
         V, W, H = (array.astype(dtype) for array in problem(rank, seed))
@@ -63,6 +64,21 @@ def test_no_step_raises_the_divergence(rank, dtype):
             after = objective(V.astype("f8"), W.astype("f8"), H.astype("f8"), loss=1)
             assert after <= before * (1 + 4 * np.finfo(dtype).eps)
             before = after
+
+
+def test_a_short_step_to_the_left_lowers_the_divergence_by_a_third_of_its_promise():
+    rng, short = np.random.default_rng(0), 0
+    for _ in range(500):
+        w, v = rng.gamma(0.5, size=64), rng.poisson(2.0, 64).astype(float)
+        h = 10.0 ** rng.uniform(-2, 2)
+        y = h * w + rng.gamma(0.3, size=64)
+        mass, slope, bend = w.sum(), w.sum() - (v * w / y).sum(), (v * (w / y) ** 2).sum()
+        new, _ = newton_entry(w, v, np.ones(64), y, h, mass, None, 0.0, 0.0, 64)
+        if SURE * h <= new < h:
+            short += 1
+            fall = mass * (h - new) + (v * np.log1p((new - h) * w / y)).sum()
+            assert fall >= slope * slope / bend / 3
+    assert short > 50
 
 
 def test_the_loss_in_float32_is_that_of_the_factors_to_less_than_a_rounding_of_the_mass():

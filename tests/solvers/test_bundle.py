@@ -45,7 +45,7 @@ def begin(V, options, ranks, seeds):
     rule = make_rule(settings, transposed=layout.transposed)
     if options.get("solver") == "newton":
         rule = make_rule(settings).__class__(
-            **{name: getattr(rule, name) for name in rule.__slots__} | {"with_hessian": True}
+            **{name: getattr(rule, name) for name in rule.__slots__} | {"hessian_rate": 1.0}
         )
     engine = ThreadEngine(source, min(layout.blocks, 3), 2)
     context = PassContext(engine, rule, lambda rows: MemoryFactor(layout.blocks))

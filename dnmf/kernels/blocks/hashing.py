@@ -15,6 +15,12 @@ def mix(x):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def uniform_of(first, second):  # type: ignore[no-untyped-def]
+    """Return a number in [0, 1) from a hash of two numbers below 2³²."""
+    return np.float64(mix((np.uint64(first) << np.uint64(32)) ^ np.uint64(second)) >> np.uint64(11)) * 2.0**-53
+
+
+@kernel
 def drop_hashed(seed, first, low, high, weights):  # type: ignore[no-untyped-def]
     """Set to 0 the weights (m, w) of the entries whose hash, of 63 bits, is at least `low` and below `high`.
 

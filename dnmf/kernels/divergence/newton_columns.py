@@ -38,7 +38,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
     v, m, y = np.empty(longest, W.dtype), np.ones(longest, W.dtype), np.empty(longest, W.dtype)
     ratios, powers = np.empty(longest, W.dtype), np.empty(0 if zeros else longest, W.dtype)
     denominator, joint, work = np.empty(rank, W.dtype), rank <= JOINT_RANK, joint_work(rank, longest, W)
-    room = longest + LOG_TILE
+    room, idle = longest + LOG_TILE, np.zeros(rank, np.bool_)
     quotients, pulls, filled = np.empty(room), np.empty(room), 0
     for column in range(len(starts) - 1):
         begin, end = starts[column], starts[column + 1]
@@ -65,7 +65,9 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
                     break
                 taken, _ = joint_step(near, v, m, y, h, denominator, push, bend, fixed, work, width)
             if not taken:
-                gained = _sweep(near, v, m, y, h, denominator, push, bend, fixed, width)
+                if sweep == 0:
+                    idle[:] = False
+                gained = _sweep(near, v, m, y, h, denominator, push, bend, fixed, idle, width)
             multiply_column(near, h, y, width)
             first = gained if sweep == 0 else first
             if gained <= ENOUGH * first and not fresh and not joint:
@@ -82,16 +84,22 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
 
 
 @reordered
-def _sweep(near, v, m, y, h, denominator, l1, l2, fixed, count):  # type: ignore[no-untyped-def]
-    """Take a step for every entry of a column that is not fixed, keeping y up to date; return what they promised."""
+def _sweep(near, v, m, y, h, denominator, l1, l2, fixed, idle, count):  # type: ignore[no-untyped-def]
+    """Take a step for every entry of a column that is not fixed, keeping y up to date; return what they promised.
+
+    Entries that stay at 0 become `idle`, and are left alone.
+    """
     tiny, gained = np.finfo(h.dtype).tiny, 0.0
     for k in range(fixed, len(h)):
+        if idle[k]:
+            continue
         w = near[k]
         new, promised = newton_entry(
             w, v, m, y, np.float64(h[k]), np.float64(denominator[k]), None, l1[k], l2[k], count
         )
         gained += promised
         new = new if new >= tiny else 0.0
+        idle[k] = new == 0.0 and h[k] == 0.0
         shift_model(w, y, h.dtype.type(new) - h[k], tiny, count)
         h[k] = new
     return gained

@@ -9,6 +9,7 @@ method for Kullback–Leibler" in docs/mathematics.md.
 
 import numpy as np
 
+from dnmf.kernels.blocks.hashing import uniform_of
 from dnmf.kernels.blocks.products import add_square
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, kernel, reordered
@@ -20,16 +21,20 @@ from dnmf.kernels.penalty import Penalty
 ROW_SWEEPS, ROW_STILL, ROW_LEAST, ROW_FLOOR = 10, 1e-6, 0.02, 1e-3
 
 
-def add_curvature(panel: SparsePanel, W: Float, H: Float, grams: Float) -> None:
-    """Add v/y² h hᵀ of every entry of a panel to the lower triangle of its row (m, r(r+1)/2), packed by rows.
+def add_curvature(panel: SparsePanel, W: Float, H: Float, grams: Float, enough: float = np.inf) -> None:
+    """Add v/y² h hᵀ of the entries of a panel to the lower triangle of their row (m, r(r+1)/2), packed by rows.
 
-    H (p, r) has a row for every column of the panel.
+    Of a row with more than `enough` entries in the panel, about as many are added, chosen at random and scaled so that
+    the expected sum is the same: the Hessian only proposes a step. H (p, r) has a row for every column of the panel.
     """
-    _add_curvature(panel.starts, panel.rows, panel.values, W, H, grams)
+    shares = np.empty(0)
+    if enough < panel.shape[1]:
+        shares = max(enough, 1.0) / np.maximum(np.bincount(panel.rows, minlength=len(W)), 1)
+    _add_curvature(panel.starts, panel.rows, panel.values, W, H, shares, grams)
 
 
 @reordered
-def _add_curvature(starts, rows, values, W, H, grams):  # type: ignore[no-untyped-def]
+def _add_curvature(starts, rows, values, W, H, shares, grams):  # type: ignore[no-untyped-def]
     rank = W.shape[1]
     h = np.empty(rank, np.float64)
     products = np.empty(rank * (rank + 1) // 2, np.float64)
@@ -42,12 +47,15 @@ def _add_curvature(starts, rows, values, W, H, grams):  # type: ignore[no-untype
         add_square(h, 1.0, products)
         for entry in range(begin, end):
             row = rows[entry]
+            share = shares[row] if len(shares) > 0 else 1.0
+            if share < 1.0 and uniform_of(row, entry) >= share:
+                continue
             w, sums = W[row], grams[row]
             y = 0.0
             for k in range(rank):
                 y += np.float64(w[k]) * h[k]
             if y > 0.0:
-                pull = np.float64(values[entry]) / (y * y)
+                pull = np.float64(values[entry]) / (y * y * min(share, 1.0))
                 for i in range(len(products)):
                     sums[i] += pull * products[i]
 

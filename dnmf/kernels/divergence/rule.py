@@ -52,9 +52,9 @@ class Divergence:
         The entries of V that count.
     n_fixed_W, n_fixed_H
         Numbers of fixed components: the first ones of each factor.
-    with_hessian
-        Whether a visit adds up the Hessians of the rows of W, for `second_order`; only with Newton's method and where
-        every entry counts.
+    hessian_rate
+        Entries of a row of V, for every column of a block, that a visit adds up in the Hessian of the row of W, for
+        `second_order`; 0 for no Hessians. Only with Newton's method and where every entry counts.
     first
         As for `Quadratic`.
     """
@@ -67,13 +67,18 @@ class Divergence:
     entries: Entries = dataclasses.field(default_factory=Entries)
     n_fixed_W: int = 0
     n_fixed_H: int = 0
-    with_hessian: bool = False
+    hessian_rate: float = 0.0
     first: bool = False
 
     @property
     def by_totals(self) -> bool:
         """Whether the denominator Wᵀ Y^(β−1) = Wᵀ1 is the same for every column: β = 1, and every entry counts."""
         return self.beta == 1 and self.entries.all
+
+    @property
+    def with_hessian(self) -> bool:
+        """Whether a visit adds up the Hessians of the rows of W."""
+        return self.hessian_rate > 0
 
     @property
     def least(self) -> float:
@@ -131,7 +136,7 @@ class Divergence:
         update = descend_columns if self.newton else multiply_columns
         update(*entries, W, totals, h, options, stats.cross, stats.denominator, sums)
         if self.with_hessian:
-            add_curvature(panel, W, h, stats.grams)
+            add_curvature(panel, W, h, stats.grams, self.hessian_rate * panel.shape[1])
         stats.gain += float(sums[0])
         stats.fit += float(sums[1])
         return h.T
