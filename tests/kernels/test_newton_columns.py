@@ -69,9 +69,8 @@ def test_no_step_raises_the_divergence(rank, dtype):
 def test_a_short_step_to_the_left_lowers_the_divergence_by_a_third_of_its_promise():
     rng, short = np.random.default_rng(0), 0
     for _ in range(500):
-        w, v = rng.gamma(0.5, size=64), rng.poisson(2.0, 64).astype(float)
-        h = 10.0 ** rng.uniform(-2, 2)
-        y = h * w + rng.gamma(0.3, size=64)
+        w, others, h = rng.gamma(0.5, size=64), 5 * rng.gamma(0.3, size=64), rng.uniform(4, 8)
+        v, y = rng.poisson(5 * w + others).astype(float), h * w + others
         mass, slope, bend = w.sum(), w.sum() - (v * w / y).sum(), (v * (w / y) ** 2).sum()
         new, _ = newton_entry(w, v, np.ones(64), y, h, mass, None, 0.0, 0.0, 64)
         if SURE * h <= new < h:
