@@ -1,5 +1,6 @@
 """The second-order step of W's rows, against the Hessians written out."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,10 +30,17 @@ def hessians(V, W, H):
     return np.einsum("ij,kj,lj->ikl", V / Y**2, H, H)
 
 
+def curved(panel, W, H):
+    """Return a panel with the weights v/y², or 0 where y is 0."""
+    squares = (W @ H)[panel.rows, panel.columns] ** 2
+    weights = np.divide(panel.values, squares, out=np.zeros_like(squares), where=squares > 0)
+    return dataclasses.replace(panel, weights=weights)
+
+
 def packed(V, W, H):
     grams = np.zeros((len(V), RANK * (RANK + 1) // 2))
     for columns, panel in panels(sp.csc_array(V), np.dtype(float), Scratch()):
-        add_curvature(panel, W, np.ascontiguousarray(H[:, columns].T), grams)
+        add_curvature(curved(panel, W, H[:, columns]), H[:, columns], np.inf, grams, Scratch())
     return grams
 
 
@@ -57,7 +65,7 @@ def test_the_curvature_of_a_long_row_is_that_of_a_sample():
     for start in range(0, shape[1], 4000):
         columns = slice(start, start + 4000)
         for _, panel in panels(sp.csc_array(V[:, columns]), np.dtype(float), Scratch()):
-            add_curvature(panel, W, np.ascontiguousarray(H[:, columns].T), grams, rate * 4000)
+            add_curvature(curved(panel, W, H[:, columns]), H[:, columns], rate * 4000, grams, Scratch())
     exact = hessians(V, W, H)[:, lower[0], lower[1]]
     np.testing.assert_allclose(grams[1], exact[1], rtol=1e-12)
     terms = (V / (W @ H) ** 2)[:, None] * H[lower[0]] * H[lower[1]]

@@ -28,8 +28,11 @@ ENOUGH, JOINT_ENOUGH = 0.1, 0.02
 
 
 @reordered
-def descend_columns(starts, rows, values, weights, W, totals, H, options, numerators, denominators, sums):  # type: ignore[no-untyped-def]
-    """Update every column of H, a row of `H` (p, r), in place, with the arguments of `multiply_columns`."""
+def descend_columns(starts, rows, values, weights, W, totals, H, options, numerators, denominators, sums, bends):  # type: ignore[no-untyped-def]
+    """Update every column of H, a row of `H` (p, r), in place, with the arguments of `multiply_columns`.
+
+    Unless `bends` is empty, set it to m v/y² of every entry (N,), in float64.
+    """
     beta, sweeps, l1, l2, fixed, measured, fresh = options
     rank = H.shape[1]
     zeros = len(totals) > 0
@@ -75,6 +78,9 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
         sums[0] += first if measured else gained
         take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)
         add_to_sums(rows[begin:end], ratios, powers, h, numerators, denominators)
+        if len(bends) > 0:
+            for e in range(count):
+                bends[begin + e] = np.float64(ratios[e]) / np.float64(y[e]) if y[e] > 0 else 0.0
         sums[1] += queue_logarithms(v[:count], m, y, zeros, quotients[filled:], pulls[filled:])
         filled += count
         if filled > LOG_TILE:

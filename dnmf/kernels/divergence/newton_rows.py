@@ -9,10 +9,11 @@ method for Kullback–Leibler" in docs/mathematics.md.
 
 import numpy as np
 
+from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.hashing import uniform_of
-from dnmf.kernels.blocks.products import add_square
+from dnmf.kernels.blocks.row_grams import add_row_grams
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.tiles import Float, kernel, reordered
+from dnmf.kernels.blocks.tiles import Float, kernel
 from dnmf.kernels.penalty import Penalty
 
 # Sweeps over a row, which end when one moves the entries by less than a share of the whole step, squared and weighted
@@ -21,43 +22,27 @@ from dnmf.kernels.penalty import Penalty
 ROW_SWEEPS, ROW_STILL, ROW_LEAST, ROW_FLOOR = 10, 1e-6, 0.02, 1e-3
 
 
-def add_curvature(panel: SparsePanel, W: Float, H: Float, grams: Float, enough: float = np.inf) -> None:
-    """Add v/y² h hᵀ of the entries of a panel to the lower triangle of their row (m, r(r+1)/2), packed by rows.
+def add_curvature(panel: SparsePanel, H: Float, enough: float, grams: Float, scratch: Scratch) -> None:
+    """Add the Hessians of the rows of W, Σ b h hᵀ over the entries of a row, to their lower triangles (m, r(r+1)/2).
 
-    Of a row with more than `enough` entries in the panel, about as many are added, chosen at random and scaled so that
-    the expected sum is the same: the Hessian only proposes a step. H (p, r) has a row for every column of the panel.
+    The weights of the panel are b = v/y², in float64, and h are the columns of H (r, p). Of a row with more than
+    `enough` entries, about as many count, chosen at random and scaled so that the expected sum is the same: it only
+    proposes a step. The others get the weight 0.
     """
-    shares = np.empty(0)
     if enough < panel.shape[1]:
-        shares = max(enough, 1.0) / np.maximum(np.bincount(panel.rows, minlength=len(W)), 1)
-    _add_curvature(panel.starts, panel.rows, panel.values, W, H, shares, grams)
+        shares = max(enough, 1.0) / np.maximum(np.bincount(panel.rows, minlength=panel.height), 1)
+        _choose(panel.rows, shares, panel.weights)
+    add_row_grams(panel, H, grams, scratch)
 
 
-@reordered
-def _add_curvature(starts, rows, values, W, H, shares, grams):  # type: ignore[no-untyped-def]
-    rank = W.shape[1]
-    h = np.empty(rank, np.float64)
-    products = np.empty(rank * (rank + 1) // 2, np.float64)
-    for column in range(len(starts) - 1):
-        begin, end = starts[column], starts[column + 1]
-        if begin == end:
-            continue
-        h[:] = H[column]
-        products[:] = 0.0
-        add_square(h, 1.0, products)
-        for entry in range(begin, end):
-            row = rows[entry]
-            share = shares[row] if len(shares) > 0 else 1.0
-            if share < 1.0 and uniform_of(row, entry) >= share:
-                continue
-            w, sums = W[row], grams[row]
-            y = 0.0
-            for k in range(rank):
-                y += np.float64(w[k]) * h[k]
-            if y > 0.0:
-                pull = np.float64(values[entry]) / (y * y * min(share, 1.0))
-                for i in range(len(products)):
-                    sums[i] += pull * products[i]
+@kernel
+def _choose(rows, shares, weights):  # type: ignore[no-untyped-def]
+    """Set weights to 0, but for a share of those of each row."""
+    for entry in range(len(rows)):
+        row = rows[entry]
+        if shares[row] < 1.0:
+            chosen = uniform_of(row, entry) < shares[row]
+            weights[entry] = weights[entry] / shares[row] if chosen else 0.0
 
 
 def newton_rows(

@@ -111,7 +111,7 @@ class Divergence:
             if self.newton or isinstance(panel, SparsePanel):
                 listed = panel.listed(scratch)
                 penalty = self.penalty_H.columns(columns)
-                H[:, columns] = self._by_columns(listed, H[:, columns], model, totals, stats, fresh, penalty)
+                H[:, columns] = self._by_columns(listed, H[:, columns], model, totals, stats, scratch, fresh, penalty)
                 continue
             height, width = panel.shape
             for part in slices(width, narrow_width(height, H.itemsize)):
@@ -126,17 +126,30 @@ class Divergence:
             stats.fit += float(exact @ row_sums)
 
     def _by_columns(
-        self, panel: SparsePanel, H: Float, model: Model, totals: Float, stats: Stats, fresh: bool, penalty: Penalty
+        self,
+        panel: SparsePanel,
+        H: Float,
+        model: Model,
+        totals: Float,
+        stats: Stats,
+        scratch: Scratch,
+        fresh: bool,
+        penalty: Penalty,
     ) -> Float:
         """Update the columns one by one, each while its entries are in the cache."""
         W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
         sums = np.zeros(2)
         options = (self.beta, self.sweeps, *penalty.by_columns(H.shape), self.n_fixed_H, self.first, fresh)
         entries = panel.starts, panel.rows, panel.values, panel.weights.astype(h.dtype, copy=False)
-        update = descend_columns if self.newton else multiply_columns
-        update(*entries, W, totals, h, options, stats.cross, stats.denominator, sums)
-        if self.with_hessian:
-            add_curvature(panel, W, h, stats.grams, self.hessian_rate * panel.shape[1])
+        arguments = *entries, W, totals, h, options, stats.cross, stats.denominator, sums
+        if self.newton:
+            bends = scratch.array("bends", panel.rows.shape if self.with_hessian else (0,), np.dtype(np.float64))
+            descend_columns(*arguments, bends)
+            if self.with_hessian:
+                curved = dataclasses.replace(panel, weights=bends)
+                add_curvature(curved, h.T, self.hessian_rate * panel.shape[1], stats.grams, scratch)
+        else:
+            multiply_columns(*arguments)
         stats.gain += float(sums[0])
         stats.fit += float(sums[1])
         return h.T

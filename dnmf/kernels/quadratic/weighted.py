@@ -13,10 +13,9 @@ import numpy as np
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, Panel
-from dnmf.kernels.blocks.products import add_squares, square_buffers
-from dnmf.kernels.blocks.sparse_panel import SparsePanel
+from dnmf.kernels.blocks.row_grams import add_row_grams
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float, MapFunction, kernel, slices
+from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.grams import change_by_rows, solve_columns, update_columns, update_rows
@@ -150,36 +149,3 @@ class WeightedQuadratic:
     def _within(self, penalty: Penalty) -> tuple[bool, float, bool]:
         """Return whether to take projected gradients, and the set of a column or row."""
         return self.projected or not penalty.within.free, *penalty.within
-
-
-def add_row_grams(panel: SparsePanel, H: Float, grams: Float, scratch: Scratch) -> None:
-    """Add Σ_j m_ij h_j h_jᵀ to the Gram matrix of every row i, row by row, so that each is in the cache."""
-    starts = np.zeros(panel.height + 1, np.int64)
-    columns = scratch.array("columns by rows", panel.rows.shape, np.dtype(np.int32))
-    weights = scratch.array("weights by rows", panel.rows.shape, panel.weights.dtype)
-    _sort_by_rows(panel.starts, panel.rows, panel.weights, starts, columns, weights)
-    _add_row_grams(starts, columns, weights, np.ascontiguousarray(H.T), grams)
-
-
-@kernel
-def _sort_by_rows(starts, rows, weights, row_starts, columns, sorted_weights):  # type: ignore[no-untyped-def]
-    """Compress the entries by rows; those of a row are in the order of their columns."""
-    for entry in range(starts[0], starts[-1]):
-        row_starts[rows[entry] + 1] += 1
-    for row in range(len(row_starts) - 1):
-        row_starts[row + 1] += row_starts[row]
-    places = row_starts[:-1].copy()
-    for column in range(len(starts) - 1):
-        for entry in range(starts[column], starts[column + 1]):
-            place = places[rows[entry]]
-            places[rows[entry]] += 1
-            columns[place] = column
-            sorted_weights[place] = weights[entry]
-
-
-@kernel
-def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyped-def]
-    buffers = square_buffers(H.shape[1])
-    for row in range(len(starts) - 1):
-        entries = slice(starts[row], starts[row + 1])
-        add_squares(weights[entries], H, columns[entries], grams[row], buffers)
