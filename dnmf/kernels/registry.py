@@ -117,9 +117,10 @@ def altered(rule: Rule, **changes: Any) -> Rule:
 
 
 def sums_per_row(rule: Rule, rank: int) -> int:
-    """Return the number of numbers that the sums of a pass hold for every row of V as streamed."""
+    """Return the number of numbers, of 8 bytes, that the sums of a pass hold for every row of V as streamed."""
     if isinstance(rule, Divergence):
-        return (rank if rule.by_totals else 2 * rank + 1) + rule.with_hessian * rank * (rank + 1) // 2
+        curved = rule.with_hessian * rank * (rank + 1) // 2 * np.dtype(rule.hessian_dtype).itemsize
+        return (rank if rule.by_totals else 2 * rank + 1) + math.ceil(curved / 8)
     return rank if isinstance(rule, Quadratic) else rank + rank * (rank + 1) // 2 + 1
 
 

@@ -33,7 +33,7 @@ from dnmf.sources.base import Layout
 
 # Bytes that the sums of one task may take for the Hessians of the rows of W, and the entries of a row of V, about, of
 # which its Hessian is the sum: from one entry in four, runs on 2000 columns take twice the passes to 1e-6.
-HESSIAN_BYTES, HESSIAN_ENTRIES = 64 * 2**20, 10_000
+HESSIAN_BYTES, HESSIAN_ENTRIES = 128 * 2**20, 10_000
 # Arrays of the size of a narrow panel that a rule makes of it where entries are listed or weighted: a cast, values,
 # weights and their product, a list of both with their positions, and of weights and positions once more, by rows.
 LIST_ARRAYS = 10
@@ -122,8 +122,9 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
     rule = rule_of(settings, layout, weighted)
     sketching = solver == "sketch" and fits(rule, layout, rank) and (settings.solver == "sketch" or pays(layout, rank))
     if solver == "newton" and isinstance(rule, Divergence) and rule.by_totals:
-        if 8 * layout.shape[0] * rank * (rank + 1) // 2 <= HESSIAN_BYTES:
-            rule = altered(rule, hessian_rate=min(HESSIAN_ENTRIES / layout.shape[1], 1.0))
+        if layout.work_dtype.itemsize * layout.shape[0] * rank * (rank + 1) // 2 <= HESSIAN_BYTES:
+            rate = min(HESSIAN_ENTRIES / layout.shape[1], 1.0)
+            rule = altered(rule, hessian_rate=rate, hessian_dtype=layout.work_dtype.name)
     elif sketching and settings.sweeps is None:
         rule = altered(rule, sweeps=SKETCH_SWEEPS)
     init, follow = init_of(settings, rule, layout), follow_of(settings, rule)
@@ -135,7 +136,7 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
     load = _load(settings, rule, layout, init, sketching)
     if coupling is not None:
         load = coupling.load(load, rank, settings.n_runs)
-    if load.base is not None:
+    if load.base is not None or (isinstance(rule, Divergence) and rule.with_hessian):
         words, lighter = _lighter(settings, rule, layout, sketching)
         lighter = lighter if coupling is None else coupling.load(lighter, rank, settings.n_runs)
         load = load._replace(lighter=(words, lighter))
@@ -201,8 +202,12 @@ def listed_panels(rule: Rule) -> int:
 
 
 def _lighter(settings: Settings, rule: Rule, layout: Layout, sketching: bool) -> tuple[str, Load]:
-    """Return the options by which a run makes no sketch and no singular vectors, and its load."""
-    options = {"solver": "hals", "init": "random"} if sketching else {"init": "random"}
+    """Return the options by which a run makes no sketch, no singular vectors and no Hessians, and its load."""
+    options = {"init": "random"}
+    if sketching:
+        options = {"solver": "hals"} | options
+    elif isinstance(rule, Divergence) and rule.with_hessian:
+        rule, options = altered(rule, hessian_rate=0.0), {"solver": "cd"} | options
     flags = " ".join(f"--{name} {value}" for name, value in options.items())
     words = ", ".join(f'{name}="{value}"' for name, value in options.items())
     return f"{words} ({flags})", _load(settings.replace(options), rule, layout, "random", sketching=False)

@@ -20,6 +20,8 @@ from dnmf.kernels.penalty import Penalty
 # by the curvature; that share; the smallest share of an entry that a step leaves; and the share of the row's largest
 # entry below which the damping of an entry no longer grows, so that entries near 0 can leave it.
 ROW_SWEEPS, ROW_STILL, ROW_LEAST, ROW_FLOOR = 10, 1e-6, 0.02, 1e-3
+# The largest number of a Hessian: sums in float32 may be infinite, and no product of a step and infinity is a slope.
+LARGEST = 1e38
 
 
 def add_curvature(panel: SparsePanel, H: Float, enough: float, grams: Float, scratch: Scratch) -> None:
@@ -87,7 +89,7 @@ def _newton_rows(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # t
             continue
         for k in range(rank):
             for i in range(k + 1):
-                hessian[k, i] = hessian[i, k] = grams[row, place]
+                hessian[k, i] = hessian[i, k] = min(np.float64(grams[row, place]), LARGEST)
                 place += 1
             step[k] = 0.0
             slope[k] = totals[k] - numerator[row, k] + l1[row, k] + l2[row, k] * w[k]

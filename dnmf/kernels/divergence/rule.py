@@ -55,6 +55,8 @@ class Divergence:
     hessian_rate
         Entries of a row of V, for every column of a block, that a visit adds up in the Hessian of the row of W, for
         `second_order`; 0 for no Hessians. Only with Newton's method and where every entry counts.
+    hessian_dtype
+        The dtype of their sums, that of the factors.
     first
         As for `Quadratic`.
     """
@@ -68,6 +70,7 @@ class Divergence:
     n_fixed_W: int = 0
     n_fixed_H: int = 0
     hessian_rate: float = 0.0
+    hessian_dtype: str = "float64"
     first: bool = False
 
     @property
@@ -96,7 +99,7 @@ class Divergence:
         if not self.by_totals:
             stats.denominator = np.zeros((rows, rank))
         if self.with_hessian:
-            stats.grams = np.zeros((rows, rank * (rank + 1) // 2))
+            stats.grams = np.zeros((rows, rank * (rank + 1) // 2), self.hessian_dtype)
         if not self.entries.all:
             stats.seen = np.zeros(rows, np.int64)
         return stats
