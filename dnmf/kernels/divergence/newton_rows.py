@@ -32,14 +32,17 @@ def add_curvature(panel: SparsePanel, H: Float, enough: float, grams: Float, scr
     proposes a step. The others get the weight 0.
     """
     if enough < panel.shape[1]:
-        shares = max(enough, 1.0) / np.maximum(np.bincount(panel.rows, minlength=panel.height), 1)
-        _choose(panel.rows, shares, panel.weights)
+        _choose(panel.rows, np.zeros(panel.height), max(enough, 1.0), panel.weights)
     add_row_grams(panel, H, grams, scratch)
 
 
 @kernel
-def _choose(rows, shares, weights):  # type: ignore[no-untyped-def]
-    """Set weights to 0, but for a share of those of each row."""
+def _choose(rows, shares, enough, weights):  # type: ignore[no-untyped-def]
+    """Set weights to 0, but for a share of those of each row, which become larger; set `shares` (m,) to it."""
+    for row in rows:
+        shares[row] += 1.0
+    for row in range(len(shares)):
+        shares[row] = enough / max(shares[row], enough)
     for entry in range(len(rows)):
         row = rows[entry]
         if shares[row] < 1.0:
