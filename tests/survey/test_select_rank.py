@@ -16,7 +16,7 @@ from runs import Told
 import dnmf
 from dnmf.engine import ThreadEngine
 from dnmf.engine.passes import WHOLE
-from dnmf.errors import Interrupted, SettingsError, StoreError
+from dnmf.errors import DataWarning, Interrupted, SettingsError, StoreError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.hashing import drop_hashed
 from dnmf.run.progress import Bar
@@ -95,6 +95,41 @@ def test_the_planted_rank_is_found_in_three_reads(form):
     exact = np.linalg.norm(V - best.W @ np.asarray(best.H)) / np.linalg.norm(V)
     assert best.relative_error == pytest.approx(exact, rel=1e-9)
     assert best.relative_error <= survey.table()["relative_error"][2] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_planted_rank_is_found_where_there_is_little_noise(seed):
+    assert select_rank(planted(noise=0.01, seed=seed), range(2, 10), n_runs=1).suggest().rank == 4
+
+
+def every_other(V):
+    return np.repeat(V, 2, axis=1) * (np.arange(2 * V.shape[1]) % 2)
+
+
+def at_the_end(V):
+    return np.hstack([np.zeros((len(V), 9 * V.shape[1])), V])
+
+
+@pytest.mark.parametrize("spread", [every_other, at_the_end])
+def test_columns_of_zeros_between_others_change_no_rank(spread, monkeypatch):
+    """A sample of 100 columns misses most of those that are not 0, or all of them."""
+    monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", 100)
+    V = planted(noise=0.1)
+    survey, alone = select_rank(spread(V), range(2, 7), n_runs=2), select_rank(V, range(2, 7), n_runs=2)
+    assert survey.suggest().rank == alone.suggest().rank == 4
+    # The folds hold out other columns; a part of the squares that is far above their noise would be a worse fit.
+    assert survey.held_out.mean(axis=1)[2:].max() < 3 * alone.held_out.mean(axis=1)[2:].max()
+    best = select_rank(V, [4], n_runs=8, cv=0, solver="hals").best(4).relative_error
+    assert survey.best(4).relative_error <= 1.01 * best
+
+
+def test_a_warning_names_the_passes_that_see_all_columns_where_a_penalty_leaves_a_sample(monkeypatch):
+    monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", 100)
+    V = at_the_end(planted(columns=100))
+    with pytest.warns(DataWarning, match="A few columns of V have most of its squares.* Give solver='hals'"):
+        select_rank(V, [4], n_runs=1, l1_H=1e-3)
+    select_rank(planted(columns=1000), [4], n_runs=1, l1_H=1e-3)  # whose columns are alike
+    select_rank(V, [4], n_runs=1, l1_H=1e-3, solver="hals", max_passes=3)
 
 
 def test_models_on_a_sketch_are_as_good_as_runs_of_many_passes():
