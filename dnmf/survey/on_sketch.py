@@ -51,7 +51,7 @@ def sketch_all(context: PassContext, request: SurveyRequest, store: SurveyStore,
     width, stride = WIDTH * request.settings.rank, stride_of(layout)
     M, _, known = pilot(context.engine, width, generator)
     Q = basis_of(M, width, generator)
-    bases, folds = [Q], [Halves(request.settings.seed, fold) for fold in range(request.folds)]
+    bases, folds = [Q], halves_of(request, layout)
     for halves in folds:
         left = np.flatnonzero(~halves.rows(layout.shape[0]))
         bases.append(basis_of(M[left, :], min(width, len(left)), generator))
@@ -63,6 +63,11 @@ def sketch_all(context: PassContext, request: SurveyRequest, store: SurveyStore,
         sums = context.engine.one_pass(CombinedPass(tuple(works)), scope=Scope(known=known)).parts
     for name, basis, part in zip(sketches(request), bases, sums, strict=True):
         store.put(name, **surrogate_piece(basis, part, layout))
+
+
+def halves_of(request: SurveyRequest, layout: Layout) -> list[Halves]:
+    """Return the rows and columns that each fold holds out."""
+    return [Halves(request.settings.seed, fold, layout.shape[1]) for fold in range(request.folds)]
 
 
 def surrogate_piece(Q: Float, sampled: SampledSketch, layout: Layout) -> dict[str, Any]:
@@ -209,7 +214,7 @@ def predict_block(rule: Rule, request: SurveyRequest, store: SurveyStore, layout
     """Return the computation that measures the predictions of a fold."""
     assert isinstance(rule, Quadratic)
     W = np.hstack([store.require(f"fit-{rank}-fold{fold}")["W"] for rank in request.ranks])
-    return PredictBlock(rule, Halves(request.settings.seed, fold), W, request.ranks, layout.shape[0], layout.bounds)
+    return PredictBlock(rule, halves_of(request, layout)[fold], W, request.ranks, layout.shape[0], layout.bounds)
 
 
 def keep_models(

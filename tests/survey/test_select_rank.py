@@ -309,7 +309,7 @@ def test_no_block_that_is_held_out_changes_a_fold(monkeypatch):
     pieces = []
     for planted_value in (0.0, 1e3):
         changed = V.copy()
-        halves = Halves(0, 0)
+        halves = Halves(0, 0, 400)
         row = int(np.flatnonzero(halves.rows(60))[3])
         column = int(np.flatnonzero(halves.columns(0, 400))[5])
         changed[row, column] = planted_value
@@ -385,11 +385,11 @@ def test_columns_in_runs_are_shown_as_one_by_one(form, places):
 
 
 def test_halves_are_halves_for_any_blocks():
-    halves = Halves(3, 1)
+    halves = Halves(3, 1, 10_000)
     whole = halves.columns(0, 10_000)
     assert whole.mean() == pytest.approx(0.5, abs=0.02)
     np.testing.assert_array_equal(np.concatenate([halves.columns(0, 77), halves.columns(77, 10_000)]), whole)
-    assert (whole != Halves(3, 2).columns(0, 10_000)).any()
+    assert (whole != Halves(3, 2, 10_000).columns(0, 10_000)).any()
     assert (halves.rows(10_000) != whole).any()
 
 
@@ -666,3 +666,16 @@ def test_visits_see_blocks_without_what_is_hidden():
 
     pairs = list(Entries(weighted=True).panels(block, np.dtype(float), Scratch()))
     assert sum((pair.weights == 0).sum() for _, pair in pairs) == pytest.approx(0.1 * V.size, rel=0.1)
+
+
+@pytest.mark.parametrize("shape", [(6, 200), (200, 6), (7, 7)])
+def test_few_rows_or_columns_are_never_all_in_one_half(shape):
+    """With these seeds, a hash holds out every row or column in some folds, or none."""
+    for seed in (7, 11, 19, 20):
+        survey = select_rank(np.random.default_rng(seed).random(shape), [1], n_runs=1, seed=seed)
+        assert (survey.held_out > 0).all()
+        for fold in range(5):
+            halves = Halves(seed, fold, shape[1])
+            assert 2 <= halves.rows(shape[0]).sum() <= shape[0] - 2
+            blocks = [halves.columns(start, start + 1) for start in range(shape[1])]
+            np.testing.assert_array_equal(np.concatenate(blocks), halves.columns(0, shape[1]))
