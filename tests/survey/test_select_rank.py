@@ -123,6 +123,15 @@ def test_columns_of_zeros_between_others_change_no_rank(spread, monkeypatch):
     assert survey.best(4).relative_error <= 1.01 * best
 
 
+def test_a_suggestion_names_outliers_where_no_rank_predicts_anything():
+    V = planted()
+    assert "better than by zeros" not in select_rank(V, [3, 4]).suggest().reason
+    V[10, 20] = 1000 * V.max()
+    found = select_rank(V, range(2, 6)).suggest()
+    assert "predicted better than by zeros" in found.reason
+    assert not found.agree
+
+
 def test_a_warning_names_the_passes_that_see_all_columns_where_a_penalty_leaves_a_sample(monkeypatch):
     monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", 100)
     V = at_the_end(planted(columns=100))
