@@ -33,7 +33,7 @@ from dnmf.solvers.sketch import PILOT_BYTES, SAMPLE, fits
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 from dnmf.survey.columns import strongest
-from dnmf.survey.drawn import HEAVY
+from dnmf.survey.drawn import MOST
 from dnmf.survey.holdout import Fold, Listed, Speckles
 
 # Columns of the basis of a sketch for each component of the largest rank.
@@ -41,7 +41,7 @@ WIDTH = 3
 # Rounds on a sketch, random starts of a fold, and sweeps over an H that starts from a constant.
 ROUNDS, FOLD_STARTS, SWEEPS = 200, 3, 20
 # Sums of tasks with the columns that are drawn by their squares, which wait to be added up.
-PENDING = 8
+PENDING = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def survey_load(
         sums = hidden
     sums += sum(sums_per_row(rule, rank) for rank in ranks)
     sketches = (1 + request.folds) * WIDTH * request.settings.rank
-    columns = SAMPLE + (PENDING * HEAVY if layout.shape[1] > SAMPLE else 0)
+    columns = SAMPLE + (PENDING * MOST if layout.shape[1] > SAMPLE else 0)
     return Load(
         sums=max(sums, sketches),
         worked=2 * rows + sum(folds),

@@ -28,6 +28,7 @@ def even(rng):
 @pytest.fixture(autouse=True)
 def heavy(monkeypatch):
     monkeypatch.setattr(drawn, "HEAVY", 200)
+    monkeypatch.setattr(drawn, "MOST", 300)
 
 
 @pytest.mark.parametrize("make", [few_columns, scales, even])
