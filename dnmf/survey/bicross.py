@@ -159,12 +159,19 @@ class PredictBlock:
         return H
 
     def errors(self, sums: PredictionSums) -> list[float]:
-        """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank."""
-        found = []
+        """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank.
+
+        A component whose H is only rounding errors outside the columns held out would be divided by them: its W_I is 0.
+        """
+        found, eps = [], float(np.finfo(self.W.dtype).eps)
         for own, (left, held) in zip(self.columns, sums.grams.parts, strict=True):
+            seen = np.diag(left) > eps * np.diag(held)
             cross = np.ascontiguousarray(sums.cross[0][:, own].T)
             rows = np.zeros(cross.shape)
-            solve(rows, cross, left, self.rule.penalty_W)
+            if seen.any():
+                known = np.zeros((int(seen.sum()), cross.shape[1]))
+                solve(known, cross[seen], left[np.ix_(seen, seen)], self.rule.penalty_W.components(seen))
+                rows[seen] = known
             fit = sums.square - 2 * float(np.vdot(rows, sums.cross[1][:, own].T))
             fit += float(np.vdot(rows @ rows.T, held))
             found.append(max(fit, 0.0) / sums.square if sums.square > 0 else 0.0)

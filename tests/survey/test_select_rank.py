@@ -123,6 +123,16 @@ def test_columns_of_zeros_between_others_change_no_rank(spread, monkeypatch):
     assert survey.best(4).relative_error <= 1.01 * best
 
 
+def test_a_component_without_data_outside_a_fold_is_predicted_by_nothing():
+    """Its H is rounding errors there, and W was their quotient with those of V: 1e12 times what it should be."""
+    rng = np.random.default_rng(0)
+    V, rows = np.zeros((60, 400)), rng.choice(60, 60, False)
+    V[np.ix_(rows, rng.choice(400, 6, False))] = rng.random((60, 2)) ** 2 @ rng.random((2, 6)) ** 2
+    V *= 1 + 0.02 * np.abs(rng.standard_normal(V.shape))
+    survey = select_rank(V, [1, 2, 3, 4], n_runs=2)
+    assert survey.held_out.max() < 2  # 1 is the error of zeros
+
+
 def test_a_suggestion_names_outliers_where_no_rank_predicts_anything():
     V = planted()
     assert "better than by zeros" not in select_rank(V, [3, 4]).suggest().reason
