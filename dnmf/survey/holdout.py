@@ -35,8 +35,9 @@ from dnmf.kernels.divergence.beta import divergence_of
 SHARE = 0.1
 # Of at most FEW rows or columns, a half has one in UNEVEN at least; of more, a hash never puts fewer into it.
 FEW, UNEVEN = 1000, 4
-# Predictions are raised to this part of the root mean square of V, since the divergence of 0 may be infinite.
-FLOOR = 1e-9
+# Predictions are raised to this part of the root mean square of V, since the divergence of 0 may be infinite; but to no
+# more than the other part of the entry that is predicted, unless that is 0: columns may have any scale.
+FLOOR, LOW = 1e-9, 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -260,11 +261,11 @@ def held_places(
 
 
 def divergence(v: NDArray[Any], y: NDArray[Any], beta: float, least: float) -> float:
-    """Return Σ d_β(v, y), times 2 for β = 2; for other β, y is raised to at least `least`."""
+    """Return Σ d_β(v, y), times 2 for β = 2; for other β, y is raised to `least`, or to LOW · v > 0 if that is less."""
     if beta == 2:
         return float(np.square(v - y).sum())
     terms = np.empty(len(v))
-    _divergences(v, np.maximum(y, least), beta, terms)
+    _divergences(v, np.maximum(y, np.where(v > 0, np.minimum(LOW * v, least), least)), beta, terms)
     return float(terms.sum())
 
 

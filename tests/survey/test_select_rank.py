@@ -423,6 +423,9 @@ def test_what_was_held_out_is_judged_by_the_loss(beta):
     }.get(beta, lambda: (v**beta + (beta - 1) * y**beta - beta * v * y ** (beta - 1)) / (beta * (beta - 1)))()
     assert divergence(v, y, beta, 1e-9) == pytest.approx(textbook.sum(), rel=1e-12)
     assert divergence(np.zeros(3), np.zeros(3), 1.0, 1e-9) == pytest.approx(0, abs=1e-8)
+    # By d(cv, cy) = c^β d(v, y), entries far below the others are judged as these are, and a prediction of 0 is finite.
+    assert divergence(1e-13 * v, 1e-13 * y, beta, 1e-9) == pytest.approx(1e-13**beta * textbook.sum(), rel=1e-9)
+    assert np.isfinite(divergence(1e-13 * v, 0 * y, beta, 1e-9))
 
 
 @pytest.mark.parametrize(
