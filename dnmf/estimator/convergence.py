@@ -1,6 +1,7 @@
 """Progress of a fit: the lines printed for `verbose`, and the stopping rule of `MiniBatchNMF`."""
 
 import dataclasses
+from collections import deque
 
 import numpy as np
 
@@ -24,17 +25,52 @@ class VerbosePrinter(Watcher):
         print(f"{self.name}: {verdict.sentence}")
 
 
+class Moves:
+    """The relative changes of H by the last batches, and their mean.
+
+    >>> moves = Moves()
+    >>> for move in ((10, 3.0, 0.5), (10, 0.0, 0.0), (10, 1.0, 0.25)):
+    ...     moves.append(*move)
+    >>> moves.mean(rows=30), moves.mean(rows=20)
+    (0.4375, 0.25)
+    """
+
+    def __init__(self) -> None:
+        self._batches: deque[tuple[int, float, float]] = deque()
+        self._rows, self._squares, self._moves = 0, 0.0, 0.0
+
+    def append(self, rows: int, squares: float, move: float) -> None:
+        """Add the change by a batch with this number of rows and the sum of their squares."""
+        self._batches.append((rows, squares, squares * move))
+        self._count(1, *self._batches[-1])
+
+    def mean(self, rows: int) -> float:
+        """Return the mean change by the batches of the last rows, weighted by their squares: one of zeros moves none.
+
+        Batches before the last `rows` rows are dropped.
+        """
+        while self._rows - self._batches[0][0] >= rows:
+            self._count(-1, *self._batches.popleft())
+        return self._moves / self._squares if self._squares > 0 else 0.0
+
+    def _count(self, sign: int, rows: int, squares: float, moves: float) -> None:
+        """Add a batch to the sums, or subtract it."""
+        self._rows += sign * rows
+        self._squares += sign * squares
+        self._moves += sign * moves
+
+
 @dataclasses.dataclass
 class Progress:
     """Stopping rule of `MiniBatchNMF`: H hardly changes, or the smoothed cost has not improved for several batches.
 
     It does not apply before every row was seen once; until then, the costs only form the initial mean of the smoothed
-    cost.
+    cost. The change of H is the mean over an epoch, since a batch with little data moves H little.
 
     Attributes
     ----------
     tol, patience
-        Relative change of H, and number of batches without improvement, at which the fit ends.
+        Mean relative change of H by a batch, and number of batches without improvement, at which the fit ends.
     rows, verbose
         Number of rows of X; whether to print a line per batch.
     steps, over
@@ -50,6 +86,7 @@ class Progress:
     _cost: float | None = None
     _lowest: float = np.inf
     _idle: int = 0
+    _moves: "Moves" = dataclasses.field(default_factory=lambda: Moves())
 
     def ends(self, before: Online | None, online: Online, cost: float) -> bool:
         """Count a step with its cost per row, and return whether it was the last one; the first step never is."""
@@ -67,6 +104,7 @@ class Progress:
             smoothed = np.nan if self._cost is None else self._cost
             print(f"MiniBatchNMF: step {self.steps}, cost {cost:.6g}, smoothed {smoothed:.6g}")
         moved, length = float(np.linalg.norm(online.Ht - before.Ht)), float(np.linalg.norm(online.Ht))
-        still = self.tol > 0 and moved <= self.tol * length
+        self._moves.append(width, online.squares - before.squares, moved / length if length > 0 else 0.0)
+        still = self.tol > 0 and self._moves.mean(self.rows) <= self.tol
         self.over = seen_all and (still or (self.patience is not None and self._idle >= self.patience))
         return self.over

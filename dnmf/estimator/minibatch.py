@@ -65,7 +65,8 @@ class MiniBatchNMF(Factorizer):
     batch_size : int
         Number of rows of a batch.
     tol : float
-        `fit` ends after the first epoch if the relative change of H in a step is at most this; 0 disables the test.
+        `fit` ends after the first epoch if the mean relative change of H in the steps of an epoch is at most this; 0
+        disables the test.
     max_no_improvement : int or None
         `fit` ends after the first epoch if the smoothed cost has not improved for this number of consecutive batches.
     max_iter : int

@@ -53,8 +53,8 @@ class Online:
         WᵀW (r, r), or the denominators of a divergence, (n_features, r) or (r,).
     weight
         Number of rows in the sums, after forgetting.
-    rows
-        Number of rows seen.
+    rows, squares
+        Number of rows seen, and the sum of their squares.
     """
 
     start: Float
@@ -63,6 +63,7 @@ class Online:
     low: Float | None = None
     weight: float = 0.0
     rows: int = 0
+    squares: float = 0.0
 
     def step(
         self, V: Block, W: Float | None, settings: Settings, forget_factor: float, sweeps: int, most: float = np.inf
@@ -88,6 +89,7 @@ class Online:
         forget = forget_factor ** ((width / rows) ** MEMORY / gamma_of(rule) if rows <= most else width / most)
         weight = forget * self.weight + width
         norm = rule.entries.square_sum(V, self.Ht.dtype, scratch)
+        squares = self.squares + norm
         present = with_data(V)
         if self.top is None and not present.any():
             nothing = np.zeros((self.Ht.shape[1], width), self.Ht.dtype)
@@ -100,7 +102,7 @@ class Online:
         top, low = add_batch(rule, self, base, new, stats, width, forget)
         Ht = update_H(rule, base, top, low, weight)
         cost = stats.fit / width + mean_penalty(rule, h, Ht, width)
-        return Online(self.start, Ht, top, low, weight, rows), h, cost
+        return Online(self.start, Ht, top, low, weight, rows, squares), h, cost
 
     def _entered(self, rule: Rule, present: NDArray[np.bool]) -> tuple[Float, NDArray[np.bool]]:
         """Return Hᵀ for a batch, with initial values for features and components used for the first time.

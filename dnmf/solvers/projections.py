@@ -13,8 +13,9 @@ from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.sources.base import Layout
 
-# Columns whose sum is below this share of the mean are left out: divided by it, they are mostly noise.
-DARK = 0.01
+# Columns whose sum is below this share of the usual one are left out: divided by it, they are mostly noise. The usual
+# one is the mean of sums that are clipped at their mean, this many times, so that a few larger ones hide no others.
+DARK, CLIPPINGS = 0.01, 2
 # Lengths within this share of the largest are equal up to rounding; the first of them counts.
 EQUAL = 1e-4
 

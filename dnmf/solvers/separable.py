@@ -28,7 +28,7 @@ from dnmf.kernels.quadratic.rule import solve
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext, check_scale_of
-from dnmf.solvers.projections import DARK, Farthest, Normalise, Search, successive
+from dnmf.solvers.projections import CLIPPINGS, DARK, Farthest, Normalise, Search, successive
 from dnmf.solvers.sketch import low_rank, pilot_bytes
 from dnmf.solvers.spectral import OVERSAMPLING, PROBES
 from dnmf.solvers.state import State
@@ -66,6 +66,33 @@ class Multiply:
         sums.cross += R @ chosen.T
         sums.gram += chosen @ chosen.T
         sums.totals += R.sum(axis=1)
+
+
+@dataclasses.dataclass(slots=True)
+class Total(Summable):
+    """A sum of numbers."""
+
+    total: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Brightness:
+    """The work of a pass over R (K, n) alone that adds up the sums of the columns of V̂, each up to `most`.
+
+    `totals` (K,) is 1ᵀL.
+    """
+
+    totals: Vector
+    most: float
+
+    def zero(self) -> Total:
+        """Return the sum of no block."""
+        return Total(0.0)
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: Total, scratch: Scratch) -> None:
+        """Add the sums of the columns of a block."""
+        assert H is not None
+        sums.total += float(np.clip(self.totals @ H, 0, self.most).sum())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,8 +167,11 @@ def of_columns(context: PassContext, rank: int, V: Sketched) -> tuple[tuple[int,
     """Return the numbers of the chosen columns, W (m, r) with these columns, and H."""
     layout, engine = context.layout, context.engine
     T, totals = np.linalg.qr(V.L)[1], V.L.sum(axis=0)
-    points = context.new_factor(len(T))
-    least = DARK * V.total / layout.shape[1]
+    points, usual = context.new_factor(len(T)), V.total / layout.shape[1]
+    for _ in range(CLIPPINGS):
+        clipped: Total = engine.one_pass(Brightness(totals, usual), V.R, scope=H_ALONE)
+        usual = clipped.total / layout.shape[1]
+    least = DARK * usual
     engine.one_pass(MapBlocks(Normalise(T, totals, least)), V.R, points, H_ALONE)
 
     def search(basis: Float) -> Farthest:
@@ -164,7 +194,10 @@ def of_rows(context: PassContext, rank: int, V: Sketched) -> tuple[tuple[int, ..
     values, vectors = np.linalg.eigh(V.gram)
     root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
     whole: Products = engine.one_pass(Multiply(np.zeros((0, len(root)))), V.R, scope=H_ALONE)
-    points = Normalise(root, whole.totals, DARK * V.total / layout.shape[0])(0, V.L.T)
+    usual = V.total / layout.shape[0]
+    for _ in range(CLIPPINGS):
+        usual = float(np.clip(V.L @ whole.totals, 0, usual).mean())
+    points = Normalise(root, whole.totals, DARK * usual)(0, V.L.T)
     anchors = successive(lambda basis: Farthest.of(points, basis), len(root), rank, layout, not layout.transposed)
     X, share = V.L[list(anchors)], flat_share(context.rule)
     sums: Products = engine.one_pass(Multiply(X), V.R, scope=H_ALONE)

@@ -13,6 +13,7 @@ from dnmf.kernels.blocks.sums import Summable, TupleSums
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, begin, solve, update_free
 from dnmf.solvers.sketch import Sketch, SketchSums
+from dnmf.survey.drawn import Drawn
 from dnmf.survey.holdout import Halves
 
 
@@ -23,40 +24,58 @@ def part_of(V: Block, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Bl
     return V[:, np.flatnonzero(columns)][np.flatnonzero(rows), :]
 
 
+@dataclasses.dataclass(slots=True)
+class SampledSketch(Summable):
+    """The sums of a sketch, and the sample of its columns."""
+
+    sketch: SketchSums
+    drawn: Drawn
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class SketchOfRest:
-    """Sketch the rows and columns of V that a fold does not hold out.
+    """Sketch V, or the rows and columns of it that a fold does not hold out.
 
     Attributes
     ----------
-    inner
-        The sketch, whose Q (m', K) has the rows that are left.
+    Q
+        The basis (m', K) of the rows that are left.
     halves
-        The rows and columns held out.
-    rows
-        Number of rows of V.
+        The rows and columns held out, or None.
+    shape
+        Shape of V.
+    bounds
+        First column of every block, and the number of columns.
     stride
-        Distance between the columns of the sample.
+        Number of columns for every one of the sample that is at a random place.
     """
 
-    inner: Sketch
-    halves: Halves
-    rows: int
+    Q: Float
+    halves: Halves | None
+    shape: tuple[int, int]
+    bounds: tuple[int, ...]
     stride: int
 
-    def zero(self) -> SketchSums:
-        """Return the sums of no block."""
-        return self.inner.zero()
+    @property
+    def inner(self) -> Sketch:
+        """The sketch of the columns that are left, with a sample of one."""
+        return Sketch(self.Q, self.bounds, self.shape[1])
 
-    def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> None:
+    def zero(self) -> SampledSketch:
+        """Return the sums of no block."""
+        return SampledSketch(self.inner.zero(), Drawn.zero(self.Q.shape[1], self.Q.dtype))
+
+    def visit(self, block: int, V: Block, H: Float | None, sums: SampledSketch, scratch: Scratch) -> None:
         """Add the rows and columns of a block that are not held out."""
-        first, last = self.inner.bounds[block : block + 2]
-        left = ~self.halves.columns(first, last)
+        first, last = self.bounds[block : block + 2]
+        left, rest = np.ones(last - first, np.bool_), V
+        if self.halves is not None:
+            left = ~self.halves.columns(first, last)
+            rest = part_of(V, ~self.halves.rows(self.shape[0]), left) if left.any() else V
         if not left.any():
             return
-        rest = part_of(V, ~self.halves.rows(self.rows), left)
-        R = self.inner.visit(block, rest, None, sums, scratch)
-        sums.sample[-1] = R[:, np.arange(first, last)[left] % self.stride == 0].copy()
+        R = self.inner.visit(block, rest, None, sums.sketch, scratch)
+        sums.drawn = sums.drawn.add(Drawn.of(R, np.arange(first, last)[left], self.stride))
 
 
 @dataclasses.dataclass(slots=True)
@@ -140,12 +159,19 @@ class PredictBlock:
         return H
 
     def errors(self, sums: PredictionSums) -> list[float]:
-        """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank."""
-        found = []
+        """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank.
+
+        A component whose H is only rounding errors outside the columns held out would be divided by them: its W_I is 0.
+        """
+        found, eps = [], float(np.finfo(self.W.dtype).eps)
         for own, (left, held) in zip(self.columns, sums.grams.parts, strict=True):
+            seen = np.diag(left) > eps * np.diag(held)
             cross = np.ascontiguousarray(sums.cross[0][:, own].T)
             rows = np.zeros(cross.shape)
-            solve(rows, cross, left, self.rule.penalty_W)
+            if seen.any():
+                known = np.zeros((int(seen.sum()), cross.shape[1]))
+                solve(known, cross[seen], left[np.ix_(seen, seen)], self.rule.penalty_W.components(seen))
+                rows[seen] = known
             fit = sums.square - 2 * float(np.vdot(rows, sums.cross[1][:, own].T))
             fit += float(np.vdot(rows @ rows.T, held))
             found.append(max(fit, 0.0) / sums.square if sums.square > 0 else 0.0)

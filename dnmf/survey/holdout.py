@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries, Weighted
-from dnmf.kernels.blocks.hashing import drop_hashed, drop_hashed_entries, hash_halves
+from dnmf.kernels.blocks.hashing import drop_hashed, drop_hashed_entries, hash_halves, mix
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.products import entries_of_product
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
@@ -33,28 +33,43 @@ from dnmf.kernels.divergence.beta import divergence_of
 
 # The largest part of the entries that one fold of speckles holds out.
 SHARE = 0.1
-# Predictions are raised to this part of the root mean square of V, since the divergence of 0 may be infinite.
-FLOOR = 1e-9
+# Of at most FEW rows or columns, a half has one in UNEVEN at least; of more, a hash never puts fewer into it.
+FEW, UNEVEN = 1000, 4
+# Predictions are raised to this part of the root mean square of V, since the divergence of 0 may be infinite; but to no
+# more than the other part of the entry that is predicted, unless that is 0: columns may have any scale.
+FLOOR, LOW = 1e-9, 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Halves:
-    """The rows and columns that a fold of bi-cross-validation holds out."""
+    """The rows and columns that a fold of bi-cross-validation holds out, of V with this number of columns."""
 
     seed: int
     fold: int
+    width: int
 
     def rows(self, count: int) -> NDArray[np.bool_]:
         """Return whether each row (m,) is held out."""
-        return self._half(2 * self.fold, 0, count)
+        return self._half(2 * self.fold, 0, count, count)
 
     def columns(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Return whether each column from `start` to `stop` is held out."""
-        return self._half(2 * self.fold + 1, start, stop - start)
+        return self._half(2 * self.fold + 1, start, stop, self.width)
 
-    def _half(self, stream: int, first: int, count: int) -> NDArray[np.bool_]:
-        out = np.empty(count, np.bool_)
-        hash_halves(np.uint64((self.seed * 0x9E3779B97F4A7C15 + stream) % 2**64), np.uint64(first), out)
+    def _half(self, stream: int, start: int, stop: int, count: int) -> NDArray[np.bool_]:
+        """Return whether each of the numbers from `start` to `stop` is held out, of `count`.
+
+        A hash may put almost all of a few numbers into one half; then the half with the least hashes is held out.
+        """
+        seed = np.uint64((self.seed * 0x9E3779B97F4A7C15 + stream) % 2**64)
+        if count <= FEW:
+            hashes = mix(mix(seed) ^ np.arange(count, dtype=np.uint64))
+            if not count <= UNEVEN * int((hashes >> np.uint64(63)).sum()) <= (UNEVEN - 1) * count:
+                held = np.zeros(count, np.bool_)
+                held[np.argsort(hashes)[: count // 2]] = True
+                return held[start:stop]
+        out = np.empty(stop - start, np.bool_)
+        hash_halves(seed, np.uint64(start), out)
         return out
 
 
@@ -246,11 +261,11 @@ def held_places(
 
 
 def divergence(v: NDArray[Any], y: NDArray[Any], beta: float, least: float) -> float:
-    """Return Σ d_β(v, y), times 2 for β = 2; for other β, y is raised to at least `least`."""
+    """Return Σ d_β(v, y), times 2 for β = 2; for other β, y is raised to `least`, or to LOW · v > 0 if that is less."""
     if beta == 2:
         return float(np.square(v - y).sum())
     terms = np.empty(len(v))
-    _divergences(v, np.maximum(y, least), beta, terms)
+    _divergences(v, np.maximum(y, np.where(v > 0, np.minimum(LOW * v, least), least)), beta, terms)
     return float(terms.sum())
 
 

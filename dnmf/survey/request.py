@@ -33,12 +33,15 @@ from dnmf.solvers.sketch import PILOT_BYTES, SAMPLE, fits
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 from dnmf.survey.columns import strongest
+from dnmf.survey.drawn import MOST
 from dnmf.survey.holdout import Fold, Listed, Speckles
 
 # Columns of the basis of a sketch for each component of the largest rank.
 WIDTH = 3
 # Rounds on a sketch, random starts of a fold, and sweeps over an H that starts from a constant.
 ROUNDS, FOLD_STARTS, SWEEPS = 200, 3, 20
+# Sums of tasks with the columns that are drawn by their squares, which wait to be added up.
+PENDING = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,12 +113,13 @@ def survey_load(
         sums = hidden
     sums += sum(sums_per_row(rule, rank) for rank in ranks)
     sketches = (1 + request.folds) * WIDTH * request.settings.rank
+    columns = SAMPLE + (PENDING * MOST if layout.shape[1] > SAMPLE else 0)
     return Load(
         sums=max(sums, sketches),
         worked=2 * rows + sum(folds),
         held=3 * rows if kept else 0,
         kept=8 * max(rows, sketches),
-        extra=SAMPLE * sketches * layout.work_dtype.itemsize + 3 * PILOT_BYTES,
+        extra=columns * sketches * layout.work_dtype.itemsize + 3 * PILOT_BYTES,
         panels=20 if speckled else 10,
         copies=1 if folds else 0,
     )

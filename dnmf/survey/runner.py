@@ -19,7 +19,6 @@ from dnmf.settings import ADJUSTABLE
 from dnmf.solvers.bundle import best_of, bundle, bundled, comparable
 from dnmf.solvers.history import Record, Verdict
 from dnmf.solvers.iteration import after_plain
-from dnmf.solvers.sketch import stride_of
 from dnmf.solvers.state import State
 from dnmf.sources import Source
 from dnmf.survey.given import check_observed
@@ -96,7 +95,7 @@ class SurveyRunner:
         progress.announce(progress.costs.passes + (not sketched) + len(measured) + len(batches))
         if not sketched:
             sketch_all(context, request, store, progress.counted)
-        seconds = fit_all(rule, request, store, stride_of(self.layout), self.run.plan.threads, progress.ready)
+        seconds = fit_all(rule, request, store, self.layout, self.run.plan.threads, progress.ready)
         progress.fitted(seconds, len(request.seeds) + request.folds)
         for wanted in measured:
             progress.passed(measure(context, request, store, wanted, progress.counted))

@@ -54,7 +54,8 @@ def suggest(
     """Suggest a rank by the held-out error, and compare it with the stability of the components.
 
     The rank is the smallest one whose held-out error is within one standard error of the least, or 2 % (Breiman et al.
-    1984; Hastie et al. 2009, 7.10). It is compared with the rank at the elbow of the held-out error, where it has one,
+    1984; Hastie et al. 2009, 7.10); of the standard errors of both ranks the larger counts, since a single fold may
+    raise the mean. It is compared with the rank at the elbow of the held-out error, where it has one,
     with the largest rank whose components are stable (Nebgen et al. 2021),
     and with the rank after which the cophenetic correlation falls most (Brunet et al. 2004). Without a held-out error,
     the largest stable rank is suggested, or else the rank before the fall.
@@ -138,10 +139,11 @@ def _by_error(ranks: Sizes, error: Figures, spread: Figures) -> Criterion:
     if not np.isfinite(error).any():
         return None
     best = int(np.nanargmin(np.where(np.isfinite(error), error, np.nan)))
-    margin = float(spread[best]) if np.isfinite(spread[best]) else 0.0
-    close = EQUAL * float(error[best])
+    known = np.where(np.isfinite(spread), spread, 0.0)
+    margins, close = np.maximum(known, known[best]), EQUAL * float(error[best])
+    place = int(np.argmax(error <= error[best] + np.maximum(margins, close)))
+    margin = float(margins[place])
     margin, words = (margin, "one standard error") if margin >= close else (close, f"{EQUAL:.0%}")
-    place = int(np.argmax(error <= error[best] + margin))
     rank, least = int(ranks[place]), f"{error[best]:.4g}"
     unknown = "" if np.isfinite(spread[best]) else "; no standard error is known"
     if place == best:

@@ -30,6 +30,12 @@ from dnmf.survey.programmes import ConsensusResult, refit_consensus
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
 
+# What is added to a suggestion where no rank predicts more of V than zeros would, whose error is 1.
+NO_PREDICTION = (
+    "But at no rank are the held-out entries predicted better than by zeros, whose error is 1, so that this means "
+    "nothing: a few entries may have most of the squares of V; clip or scale them, or give another loss."
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class SurveyModel:
@@ -153,7 +159,11 @@ class RankSurvey:
     def suggest(self) -> Suggestion:
         """Return the suggested rank, with the reason as sentences, and whether the criteria agree."""
         table = self.table()
-        return suggest(table["rank"], table["held_out"], table["held_out_se"], table["stability"], table["cophenetic"])
+        errors = table["held_out"], table["held_out_se"]
+        found = suggest(table["rank"], *errors, table["stability"], table["cophenetic"])
+        if self.settings.beta == 2 and self.held_out.size and self.held_out.mean(axis=1).min() >= 1:
+            return dataclasses.replace(found, reason=f"{found.reason} {NO_PREDICTION}", agree=False)
+        return found
 
     def best(self, rank: int) -> Result:
         """Return the best run of a rank, ready for `transform` and, as `init=(W, H)`, for more passes."""

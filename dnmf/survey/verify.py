@@ -20,7 +20,7 @@ ARRAYS: dict[str, dict[str, int]] = {
     "weights": {"errors": 2, "passes": 0},
 }
 # Arrays that a piece may lack, since an earlier dnmf did not make them.
-OPTIONAL: dict[str, dict[str, int]] = {"held": {"rmse": 0, "mae": 0}}
+OPTIONAL: dict[str, dict[str, int]] = {"held": {"rmse": 0, "mae": 0}, "sketch": {"weights": 1, "even": 1}}
 SCHEMES = ("bicross", "speckled", "given")
 
 

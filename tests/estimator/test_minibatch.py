@@ -241,6 +241,17 @@ def test_no_fit_ends_before_all_rows_were_seen():
     assert np.isfinite(model.reconstruction_err_)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_batches_of_zeros_end_no_fit(seed):
+    """Most batches have no row that is not 0, and move H by nothing."""
+    few = np.zeros((2000, 15))
+    few[:60] = X
+    options = {"random_state": seed, "max_no_improvement": None, "max_iter": 30}
+    fitted = MiniBatchNMF(4, batch_size=20, **options).fit(few)
+    best = min(NMF(4, random_state=start, max_iter=2000).fit(X).reconstruction_err_ for start in range(3))
+    assert fitted.reconstruction_err_ < 1.1 * best
+
+
 def test_the_parameters_are_scikit_learns():
     ours, theirs = MiniBatchNMF().get_params(), Theirs().get_params()
     assert ours.items() <= theirs.items()

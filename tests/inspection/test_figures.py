@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnmf.errors import DataError, MissingExtraError
-from dnmf.inspection.figures import new_figure, plot_consensus, plot_silhouettes, plot_survey
+from dnmf.inspection.figures import new_figure, plot_consensus, plot_images, plot_silhouettes, plot_survey
 
 TABLE = {
     "rank": [4, 2, 3],
@@ -80,3 +80,10 @@ def test_a_missing_matplotlib_is_reported_with_the_command_to_install_it(monkeyp
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'dnmf\[plot\]'"):
         plot_survey(TABLE)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-35, 1.0, 1e35])
+def test_images_of_any_scale_are_as_bright(scale):
+    image = scale * np.linspace(0, 1, 12).reshape(2, 2, 3)
+    shown = plot_images([image]).axes[0].images[0].get_array()
+    np.testing.assert_allclose(np.asarray(shown), np.linspace(0, 1, 12).reshape(2, 2, 3), rtol=1e-12)

@@ -23,6 +23,12 @@ def test_columns_are_counted_without_a_copy_of_a_long_factor():
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("scale", [1e-120, 1e-90, 1e74])
+def test_the_count_of_columns_does_not_depend_on_their_scale(scale):
+    S = np.eye(10, 50)
+    assert effective_columns(np.eye(10), scale * S) == pytest.approx(10)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 7, 100])
 def test_a_sample_has_one_column_of_each_run_for_every_cut(stride):
     V = np.arange(1000)[None]

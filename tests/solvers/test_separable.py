@@ -63,6 +63,14 @@ def test_noisy_columns_are_those_of_the_plain_algorithm_along_both_axes(seed, st
     assert list(dnmf.factorize(turned, RANK, init="spa_rows", max_passes=2).anchors) == projections(V, RANK)
 
 
+def test_a_few_columns_that_are_far_brighter_hide_no_pure_ones():
+    V, pure = separable("float64")
+    mixed = next(column for column in range(90) if column not in pure)
+    V[:, mixed] *= 1e5
+    assert set(dnmf.factorize(V, RANK, init="spa", max_passes=2).anchors) == pure
+    assert set(dnmf.factorize(np.ascontiguousarray(V.T), RANK, init="spa_rows", max_passes=2).anchors) == pure
+
+
 def test_the_start_is_the_chosen_columns_and_the_least_squares_solution(tmp_path):
     V, _ = separable()
     seen = []

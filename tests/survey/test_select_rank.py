@@ -16,7 +16,7 @@ from runs import Told
 import dnmf
 from dnmf.engine import ThreadEngine
 from dnmf.engine.passes import WHOLE
-from dnmf.errors import Interrupted, SettingsError, StoreError
+from dnmf.errors import DataWarning, Interrupted, SettingsError, StoreError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.hashing import drop_hashed
 from dnmf.run.progress import Bar
@@ -95,6 +95,60 @@ def test_the_planted_rank_is_found_in_three_reads(form):
     exact = np.linalg.norm(V - best.W @ np.asarray(best.H)) / np.linalg.norm(V)
     assert best.relative_error == pytest.approx(exact, rel=1e-9)
     assert best.relative_error <= survey.table()["relative_error"][2] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_planted_rank_is_found_where_there_is_little_noise(seed):
+    assert select_rank(planted(noise=0.01, seed=seed), range(2, 10), n_runs=1).suggest().rank == 4
+
+
+def every_other(V):
+    return np.repeat(V, 2, axis=1) * (np.arange(2 * V.shape[1]) % 2)
+
+
+def at_the_end(V):
+    return np.hstack([np.zeros((len(V), 9 * V.shape[1])), V])
+
+
+@pytest.mark.parametrize("spread", [every_other, at_the_end])
+def test_columns_of_zeros_between_others_change_no_rank(spread, monkeypatch):
+    """A sample of 100 columns misses most of those that are not 0, or all of them."""
+    monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", 100)
+    V = planted(noise=0.1)
+    survey, alone = select_rank(spread(V), range(2, 7), n_runs=2), select_rank(V, range(2, 7), n_runs=2)
+    assert survey.suggest().rank == alone.suggest().rank == 4
+    # The folds hold out other columns; a part of the squares that is far above their noise would be a worse fit.
+    assert survey.held_out.mean(axis=1)[2:].max() < 3 * alone.held_out.mean(axis=1)[2:].max()
+    best = select_rank(V, [4], n_runs=8, cv=0, solver="hals").best(4).relative_error
+    assert survey.best(4).relative_error <= 1.01 * best
+
+
+def test_a_component_without_data_outside_a_fold_is_predicted_by_nothing():
+    """Its H is rounding errors there, and W was their quotient with those of V: 1e12 times what it should be."""
+    rng = np.random.default_rng(0)
+    V, rows = np.zeros((60, 400)), rng.choice(60, 60, False)
+    V[np.ix_(rows, rng.choice(400, 6, False))] = rng.random((60, 2)) ** 2 @ rng.random((2, 6)) ** 2
+    V *= 1 + 0.02 * np.abs(rng.standard_normal(V.shape))
+    survey = select_rank(V, [1, 2, 3, 4], n_runs=2)
+    assert survey.held_out.max() < 2  # 1 is the error of zeros
+
+
+def test_a_suggestion_names_outliers_where_no_rank_predicts_anything():
+    V = planted()
+    assert "better than by zeros" not in select_rank(V, [3, 4]).suggest().reason
+    V[10, 20] = 1000 * V.max()
+    found = select_rank(V, range(2, 6)).suggest()
+    assert "predicted better than by zeros" in found.reason
+    assert not found.agree
+
+
+def test_a_warning_names_the_passes_that_see_all_columns_where_a_penalty_leaves_a_sample(monkeypatch):
+    monkeypatch.setattr(dnmf.solvers.sketch.samples, "SAMPLE", 100)
+    V = at_the_end(planted(columns=100))
+    with pytest.warns(DataWarning, match="A few columns of V have most of its squares.* Give solver='hals'"):
+        select_rank(V, [4], n_runs=1, l1_H=1e-3)
+    select_rank(planted(columns=1000), [4], n_runs=1, l1_H=1e-3)  # whose columns are alike
+    select_rank(V, [4], n_runs=1, l1_H=1e-3, solver="hals", max_passes=3)
 
 
 def test_models_on_a_sketch_are_as_good_as_runs_of_many_passes():
@@ -274,7 +328,7 @@ def test_no_block_that_is_held_out_changes_a_fold(monkeypatch):
     pieces = []
     for planted_value in (0.0, 1e3):
         changed = V.copy()
-        halves = Halves(0, 0)
+        halves = Halves(0, 0, 400)
         row = int(np.flatnonzero(halves.rows(60))[3])
         column = int(np.flatnonzero(halves.columns(0, 400))[5])
         changed[row, column] = planted_value
@@ -350,11 +404,11 @@ def test_columns_in_runs_are_shown_as_one_by_one(form, places):
 
 
 def test_halves_are_halves_for_any_blocks():
-    halves = Halves(3, 1)
+    halves = Halves(3, 1, 10_000)
     whole = halves.columns(0, 10_000)
     assert whole.mean() == pytest.approx(0.5, abs=0.02)
     np.testing.assert_array_equal(np.concatenate([halves.columns(0, 77), halves.columns(77, 10_000)]), whole)
-    assert (whole != Halves(3, 2).columns(0, 10_000)).any()
+    assert (whole != Halves(3, 2, 10_000).columns(0, 10_000)).any()
     assert (halves.rows(10_000) != whole).any()
 
 
@@ -369,6 +423,9 @@ def test_what_was_held_out_is_judged_by_the_loss(beta):
     }.get(beta, lambda: (v**beta + (beta - 1) * y**beta - beta * v * y ** (beta - 1)) / (beta * (beta - 1)))()
     assert divergence(v, y, beta, 1e-9) == pytest.approx(textbook.sum(), rel=1e-12)
     assert divergence(np.zeros(3), np.zeros(3), 1.0, 1e-9) == pytest.approx(0, abs=1e-8)
+    # By d(cv, cy) = c^β d(v, y), entries far below the others are judged as these are, and a prediction of 0 is finite.
+    assert divergence(1e-13 * v, 1e-13 * y, beta, 1e-9) == pytest.approx(1e-13**beta * textbook.sum(), rel=1e-9)
+    assert np.isfinite(divergence(1e-13 * v, 0 * y, beta, 1e-9))
 
 
 @pytest.mark.parametrize(
@@ -631,3 +688,16 @@ def test_visits_see_blocks_without_what_is_hidden():
 
     pairs = list(Entries(weighted=True).panels(block, np.dtype(float), Scratch()))
     assert sum((pair.weights == 0).sum() for _, pair in pairs) == pytest.approx(0.1 * V.size, rel=0.1)
+
+
+@pytest.mark.parametrize("shape", [(6, 200), (200, 6), (7, 7)])
+def test_few_rows_or_columns_are_never_all_in_one_half(shape):
+    """With these seeds, a hash holds out every row or column in some folds, or none."""
+    for seed in (7, 11, 19, 20):
+        survey = select_rank(np.random.default_rng(seed).random(shape), [1], n_runs=1, seed=seed)
+        assert (survey.held_out > 0).all()
+        for fold in range(5):
+            halves = Halves(seed, fold, shape[1])
+            assert 2 <= halves.rows(shape[0]).sum() <= shape[0] - 2
+            blocks = [halves.columns(start, start + 1) for start in range(shape[1])]
+            np.testing.assert_array_equal(np.concatenate(blocks), halves.columns(0, shape[1]))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from dnmf.errors import DataError
@@ -15,11 +16,17 @@ def test_the_smallest_rank_within_one_standard_error_is_named():
     found = suggest(RANKS, [9, 4.1, 4, 4.2], [0.5, 0.5, 0.2, 0.5])
     assert (found.rank, found.agree) == (3, True)
     assert found.reason == (
-        "Rank 3 is the smallest whose held-out error, 4.1, is within one standard error (0.2) of the least, "
+        "Rank 3 is the smallest whose held-out error, 4.1, is within one standard error (0.5) of the least, "
         "4 at rank 4. The held-out error has an elbow at rank 3: it falls by 54% to it, and by less than 5% at every "
         "larger rank."
     )
     assert suggest(RANKS, [9, 4.1, 4, 4.2], [0.05] * 4).rank == 4
+
+
+def test_a_single_fold_that_is_hard_to_predict_moves_no_rank():
+    folds = np.array([[700, 700, 700, 700, 700], [61, 200, 60, 61, 61], [63, 110, 61, 62, 63], [65, 100, 62, 62, 62]])
+    spread = folds.std(axis=1, ddof=1) / np.sqrt(5)
+    assert suggest(RANKS, folds.mean(axis=1), spread).rank == 3
 
 
 def test_the_ranks_may_come_in_any_order():

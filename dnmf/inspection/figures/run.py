@@ -64,7 +64,8 @@ def plot_images(images: Sequence[Any], titles: Sequence[str] = (), title: str = 
     for axes in places:
         axes.set_axis_off()
     for axes, image, text in zip(places, images, titles or [""] * len(images), strict=False):
-        axes.imshow(image / max(float(np.max(image)), 1e-30), cmap=None if np.ndim(image) == 3 else "magma")
+        largest = float(np.max(image))
+        axes.imshow(image / (largest if largest > 0 else 1.0), cmap=None if np.ndim(image) == 3 else "magma")
         axes.set_title(_safe(text), fontsize=8, color=INK)
     return figure
 

@@ -15,7 +15,7 @@ it otherwise.
 from dnmf.solvers.sketch.basis import PILOT_BYTES, basis_of, left_over, lifted, pilot, pilot_bytes
 from dnmf.solvers.sketch.method import LARGEST, WIDTH, corrected, fits, low_rank, pays, sketch_load, sketched, starts
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
-from dnmf.solvers.sketch.samples import SAMPLE, stride_of
+from dnmf.solvers.sketch.samples import SAMPLE, places, represents, squares, stride_of
 from dnmf.solvers.sketch.scaled import ScaledBasis, ScaledSketch
 from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares_of_parts
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -40,9 +40,12 @@ __all__ = [
     "pays",
     "pilot",
     "pilot_bytes",
+    "places",
+    "represents",
     "sketch_load",
     "sketched",
     "split_vectors",
+    "squares",
     "squares_of_parts",
     "starts",
     "stride_of",

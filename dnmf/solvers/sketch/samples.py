@@ -84,7 +84,9 @@ def effective_columns(left: Float, S: Float) -> float:
     gram = gram_of(left)
     parts = (S[:, part].astype(np.float64) for part in slices(S.shape[1], TOGETHER))
     found = np.concatenate([np.einsum("kj,kj->j", part, gram @ part) for part in parts])
-    return float(found.sum() ** 2 / max(np.square(found).sum(), np.finfo(np.float64).tiny))
+    largest = float(found.max(initial=0))
+    found /= largest if largest > 0 else 1.0  # since squares of squares leave the range of floats
+    return float(found.sum() ** 2 / max(np.square(found).sum(), 1.0))
 
 
 def represents(left: Float, S: Float, shares: tuple[float, float], part: float, whole: float, rank: int) -> bool:
