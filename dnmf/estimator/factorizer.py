@@ -12,9 +12,9 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from dnmf.errors import DataWarning, warn
-from dnmf.estimator.containers import Table, as_product, lazy_rows, open_table
+from dnmf.estimator.containers import Table, as_product, open_table
 from dnmf.estimator.parameters import settings_by_hand
-from dnmf.estimator.rows import Rows
+from dnmf.estimator.rows import Rows, lazy_rows
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import Step
