@@ -27,6 +27,7 @@ from dnmf.estimator.parameters import (
     rank_of,
     seed_of,
 )
+from dnmf.estimator.words import own_words
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, square_sum, work_dtype
 from dnmf.kernels.blocks.tiles import Float
@@ -133,6 +134,7 @@ class MiniBatchNMF(Factorizer):
         self.random_state = random_state
         self.verbose = verbose
 
+    @own_words
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:

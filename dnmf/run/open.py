@@ -121,10 +121,11 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     for name, known in (("fixed", "columns of W as fixed_W"), ("n_fixed_H", "rows of H as fixed_H")):
         if name in options:
             raise SettingsError(f"the option {name!r} is not known; give the known {known}=.")
-    init, fixed_W, fixed_H = options.get("init", "auto"), options.get("fixed_W"), options.get("fixed_H")
+    init = options.get("init", "auto")
     settings = {name: value for name, value in split_arrays(options)[0].items() if name not in DATA_OPTIONS}
-    settings["fixed"] = 0 if fixed_W is None else (*np.shape(fixed_W), 0, 0)[1]
-    settings["n_fixed_H"] = 0 if fixed_H is None else (*np.shape(fixed_H), 0)[0]
+    for axis, (count, name) in enumerate((("n_fixed_H", "fixed_H"), ("fixed", "fixed_W"))):
+        given: Any = options.get(name)
+        settings[count] = np.shape(given)[axis] if np.ndim(given) == 2 else 0  # check_fixed refuses others
     return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto"})
 
 

@@ -204,7 +204,7 @@ def test_an_annotated_matrix_is_read_where_it_lies(kind, tmp_path):
     np.testing.assert_allclose(W.compute(), streamed.transform(annotated))
     with pytest.raises(ValueError, match="feature names should match"):
         held.transform(annotated[:, NAMES[::-1]])
-    with pytest.raises(ValueError, match=r"give V.to_memory\(\)"):
+    with pytest.raises(ValueError, match=r"give X.to_memory\(\)"):
         held.transform(backed[:5])
     backed.file.close()
 
