@@ -83,7 +83,7 @@ class StoreWarning(UserWarning):
 
 
 class DataWarning(UserWarning):
-    """Part of the matrix cannot be used or represented, or a penalty has no effect."""
+    """Part of the matrix cannot be used or represented, or a penalty or an option has no effect."""
 
 
 class ClusterWarning(UserWarning):
@@ -183,6 +183,17 @@ def unknown(
     listed = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     hint = did_you_mean(given, names, known_as)
     return SettingsError(f"{what}={given!r} is not known; allowed are {listed}.{hint}")
+
+
+def no_effect(name: str, value: object, users: str, got: str = "none") -> SettingsError:
+    """Return the error for an option that nothing uses, given what it is for and what there is.
+
+    >>> print(no_effect("keep", 5, "a store"))
+    keep=5 has no effect: it is for a store; got none. Leave keep out, or give what it is for.
+    """
+    return SettingsError(
+        f"{name}={value!r} has no effect: it is for {users}; got {got}. Leave {name} out, or give what it is for."
+    )
 
 
 def did_you_mean(given: object, names: list[str], known_as: Mapping[str, str] | None = None) -> str:

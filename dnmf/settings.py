@@ -129,12 +129,12 @@ class Settings:
         check=checks.fraction,
     )
     shuffle: bool = option(
-        False, "Solver", "Update the components in another order in every pass of solver `hals`, if every entry counts."
+        False, "Solver", "Update the components in another order in every pass, for Frobenius with every entry of V."
     )
     sweeps: int | None = option(
         None,
         "Solver",
-        "Updates of each block of H in a pass, for solvers `mu`, `hals` and `pg`; by default chosen by the solver.",
+        "Updates of each block of H in a pass, for every solver but `als`; by default chosen by the solver.",
         largest=MOST_SWEEPS,
     )
     l1_W: Weights = option(0.0, "Model", "L1 penalty on W" + EACH, check=checks.penalty)

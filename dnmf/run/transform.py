@@ -33,6 +33,7 @@ from dnmf.run.units import scaled
 from dnmf.run.watcher import Watch, Watchers
 from dnmf.settings import Settings
 from dnmf.solvers.selection import listed_panels, rule_of
+from dnmf.solvers.unused import check_overwrite
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.axes import FITTED, Fitted, advice_on, axis_for, other
 from dnmf.sources.base import Axis, Layout
@@ -123,6 +124,7 @@ def transform(
         again = {"out": out, "overwrite": overwrite, **options}
         return whole_checkpoint(lambda: transform(stored_result(fitted), V, **again))
     result = fitted
+    check_overwrite(out, overwrite, "out")
     origins = [V, weights, *inputs_in(result.store)] if out is not None else []
     if out is not None:
         check_target(out, overwrite, origins)

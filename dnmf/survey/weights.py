@@ -32,6 +32,7 @@ from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.selection import Recipe, follow_of, resolve, rule_of
 from dnmf.solvers.state import State
+from dnmf.solvers.unused import check_overwrite, check_used
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.emphasis import check_unweighted
 from dnmf.survey.advance import advance, saved_bundle
@@ -159,6 +160,9 @@ def select_graph_weight(
     coupling, origins = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
     assert coupling is not None
     recipe = resolve(settings, source.layout, coupling=coupling)
+    weighted = resolve(settings, source.layout, True, coupling)
+    check_used(weighted, graphs if store is None else {*graphs, "store"})
+    check_overwrite(store, overwrite)
     request = SurveyRequest((rank,), (settings.seed,), cv, "speckled", settings, (0,))
     header = header_of(source, request) | {"coupled": origins, WEIGHTS: _listed(chosen)}
     kept = SurveyStore(None, header)
