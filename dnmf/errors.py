@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import re
+import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -191,8 +192,9 @@ def no_effect(name: str, value: object, users: str, got: str = "none") -> Settin
     >>> print(no_effect("keep", 5, "a store"))
     keep=5 has no effect: it is for a store; got none. Leave keep out, or give what it is for.
     """
+    given = f"{name}={reprlib.repr(value)}"
     return SettingsError(
-        f"{name}={value!r} has no effect: it is for {users}; got {got}. Leave {name} out, or give what it is for."
+        f"{given} has no effect: it is for {users}; got {got}. Leave {name} out, or give what it is for."
     )
 
 

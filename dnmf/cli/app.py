@@ -9,7 +9,7 @@ import dnmf
 from dnmf.choices import Axis, Compressor
 from dnmf.cli.commands import consensus, graph_weight, rank, report
 from dnmf.cli.exit import Commands
-from dnmf.cli.joining import again, matrix_argument
+from dnmf.cli.joining import again, matrix_argument, prepared
 from dnmf.cli.options import (
     ARRAYS,
     RANK,
@@ -83,7 +83,7 @@ def fit(
     store: str | None,
     overwrite: bool,
     steps: tuple[str, ...],
-    samples: Axis,
+    samples: Axis | None,
     as_json: bool,
     where: dict[str, Any],
     **options: Any,
@@ -101,7 +101,7 @@ def fit(
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         limit = options["memory_limit"]
-        V = dnmf.preprocessing.prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
+        V = prepared(matrix, steps, samples, client=client, memory_limit=limit, cancel=cancel)
         result = dnmf.factorize(
             V,
             rank,

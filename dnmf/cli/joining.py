@@ -9,6 +9,7 @@ import click
 import dnmf
 from dnmf.choices import Axis, Join
 from dnmf.cli.options import Function, PathOrUrl, option
+from dnmf.errors import no_effect
 
 # The options that state how matrices are joined, by the parameters of `dnmf.concat`.
 WAYS = {
@@ -50,6 +51,13 @@ def joined(given: Sequence[str], way: dict[str, Any]) -> Any:
     if "weights" in way:
         way["weights"] = numbers(way["weights"])
     return dnmf.concat(list(given), **way)
+
+
+def prepared(matrix: Any, steps: Sequence[str], samples: Axis | None, **options: Any) -> Any:
+    """Return a matrix with steps of preprocessing along the axis of its samples."""
+    if samples is not None and not steps:
+        raise no_effect("--samples", samples, "steps of --prepare")
+    return dnmf.preprocessing.prepare(matrix, steps, samples=samples or "rows", **options)
 
 
 def numbers(text: str) -> list[float]:

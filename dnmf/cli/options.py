@@ -148,8 +148,8 @@ def matrix_options(function: Function) -> Function:
     """Give a command the options that prepare and name its matrix, which it gets as `steps`, `samples` and names."""
     function = data_options("row_names", "column_names")(function)
     axes = click.Choice(get_args(Axis))
-    text = "Axis of the samples, for --prepare."
-    function = option("--samples", type=axes, default="rows", show_default=True, help=text, group="Data")(function)
+    text = "Axis of the samples, for --prepare.  [default: rows]"
+    function = option("--samples", type=axes, help=text, group="Data")(function)
     steps = click.Choice(get_args(Preparation))
     text = "Preprocessing step; may be repeated."
     return option("--prepare", "steps", multiple=True, type=steps, help=text, group="Data")(function)

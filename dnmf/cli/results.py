@@ -23,7 +23,7 @@ from dnmf.cli.options import (
 )
 from dnmf.cli.streams import notify
 from dnmf.cli.terminal import chosen_cluster, watching
-from dnmf.errors import seen
+from dnmf.errors import no_effect, seen
 
 
 @click.command(cls=Command)
@@ -54,7 +54,8 @@ def top(store: str, n: int, axis: Axis | None, by: By, layer: int | None, as_jso
     from dnmf.cli.tables import show_components
     from dnmf.run.stored import whole_checkpoint
 
-    if layer is None and axis is None and not as_json and (found := whole_checkpoint(lambda: dnmf.load(store))).layers:
+    whole = layer is None and axis is None and by == "weight" and not as_json
+    if whole and (found := whole_checkpoint(lambda: dnmf.load(store))).layers:
         click.echo("\n".join(map(str, found.hierarchy(n))))
         return
     components = whole_checkpoint(lambda: loaded(layer_of(store, layer)).components(n, axis, by=by))
@@ -91,7 +92,7 @@ def export(store: str, out: str, format: Format | None, overwrite: bool, layer: 
 @click.argument("matrix", type=PathOrUrl(), required=False)
 @click.option("-o", "--out", type=PathOrUrl(), required=True, help="Path of the new .csv file.")
 @click.option("--units", type=click.Choice(get_args(Units)), default="counts", show_default=True, help="Units.")
-@click.option("--total", type=float, default=1e6, show_default=True, help="Sum to which every sample is scaled first.")
+@click.option("--total", type=float, help="Sum to which every sample is scaled first.  [default: 1e6]")
 @click.option("--no-total", is_flag=True, help="Take the samples as they are.")
 @click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
 @click.option("--overwrite", is_flag=True, help="Replace existing spectra.")
@@ -101,7 +102,7 @@ def spectra(
     store: str,
     matrix: str | None,
     out: str,
-    total: float,
+    total: float | None,
     no_total: bool,
     overwrite: bool,
     where: dict[str, Any],
@@ -115,9 +116,11 @@ def spectra(
     """
     from dnmf.exports.table import free_table, write_table
 
+    if no_total and total is not None:
+        raise no_effect("--total", total, "samples that are scaled", "--no-total")
     free_table(out, overwrite)
     with watching(False) as watchers, chosen_cluster(**where) as client:
-        scale = None if no_total else total
+        scale = None if no_total else 1e6 if total is None else total
         found = dnmf.spectra(store, matrix, total=scale, watchers=watchers, progress=False, client=client, **options)
     notify(f"The spectra of {len(found.columns)} components are in {write_table(found, out, overwrite)}.")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dnmf.checkpoint import Gone
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
-from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
+from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError, no_effect
 from dnmf.inspection.numbers import shortened
 from dnmf.inspection.summary import feature_axis
 from dnmf.kernels.floats import own_errors
@@ -111,6 +111,7 @@ def write_report(
         known = load_fitted(fitted)
         name = title or shortened(Path(str(known.store)).name if known.store else "A factorisation", 200)
         if isinstance(known, RankSurvey):
+            check_of_run(V=V, weights=weights, shape=shape, axis=axis)
             return survey_page(known, name)
         feature_axis(known, axis, shape)
         found: Residuals | str = "They were left out, since they take a read of V; omit --no-residuals to show them."
@@ -130,6 +131,13 @@ def load_fitted(fitted: Result | RankSurvey | str | Path) -> Result | RankSurvey
     if isinstance(fitted, RankSurvey):
         return fitted
     return stored_survey(fitted) if isinstance(fitted, str | Path) and is_survey(fitted) else fitted_result(fitted)
+
+
+def check_of_run(**options: Any) -> None:
+    """Raise SettingsError for the first option of the page of a run that is given for that of a survey."""
+    for name, value in options.items():
+        if value is not None:
+            raise no_effect(name, value, "the report of a run", "a survey")
 
 
 def free_path(path: str | Path, overwrite: bool) -> Path:

@@ -1,0 +1,61 @@
+"""Mistakes of a new user of the commands: each ends with one sentence that says what is allowed and what to do."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from strategies import low_rank
+
+import dnmf
+from dnmf.cli.app import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def mistake(*arguments):
+    """Return what a command prints about a mistake."""
+    ended = run(*arguments)
+    assert ended.exit_code == 2, ended.output
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a matrix, a run of it, one of two layers, and a survey."""
+    monkeypatch.chdir(tmp_path)
+    V = low_rank(30, 40, 3)
+    np.save("V.npy", V)
+    for store, rank in (("run.zarr", 2), ("layers.zarr", [3, 2])):
+        dnmf.factorize("V.npy", rank, max_passes=2, tol=0, store=store)
+    dnmf.select_rank("V.npy", [1, 2], n_runs=2, cv=0, store="survey.zarr")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("fit V.npy --rank 2 --samples columns", "--samples='columns' has no effect: it is for steps of --prepare"),
+        ("rank V.npy --ranks 1,2 --samples rows", "--samples='rows' has no effect: it is for steps of --prepare"),
+        ("fit V.npy --rank 2 --forget 0.5 --solver hals", "forget=0.5 has no effect: it is for solver='minibatch'"),
+        ("fit V.npy --rank 2 --overwrite", "overwrite=True has no effect: it is for a store (--store)"),
+        ("info V.npy --memory-limit 1GB", "memory_limit='1GB' has no effect: it is for the plan of a run (--rank)"),
+        ("info run.zarr --threads 2", "threads=2 has no effect: it is for the plan of a run (--rank)"),
+        ("report survey.zarr -o r.html --shape 5x8", "shape=(5, 8) has no effect: it is for the report of a run"),
+        ("report survey.zarr -o r.html --matrix V.npy", "V='V.npy' has no effect: it is for the report of a run"),
+        (
+            "spectra run.zarr -o s.csv --no-total --total 5",
+            "--total=5.0 has no effect: it is for samples that are scaled",
+        ),
+    ],
+)
+def test_an_option_without_an_effect_is_refused(command, sentence, folder):
+    assert mistake(*command.split()).startswith(f"dnmf: {sentence}")
+    assert not (folder / "r.html").exists()
+
+
+def test_the_features_of_layers_are_chosen_as_asked(folder):
+    plain, chosen = (run("top", "layers.zarr", *more).stdout for more in ((), ("--by", "specificity")))
+    assert plain
+    assert plain != chosen == run("top", "layers.zarr", "--layer", 2, "--by", "specificity").stdout
