@@ -83,7 +83,9 @@ def export(
     if is_url(path):
         raise SettingsError(f"path={str(path)!r} is a URL, and an export is written on this machine; give a path.")
     target = full_path(path)
-    if chosen != "h5ad" and target.suffix in FILES:
+    if chosen == "h5ad" and target.suffix in FILES:
+        raise SettingsError(f"path={str(path)!r} has the suffix of a table, and h5ad makes one .h5ad file; name that.")
+    if chosen != "h5ad" and (target.suffix in FILES or (target.suffix == ".h5ad" and not os.path.lexists(target))):
         raise SettingsError(
             f"path={str(path)!r} has the suffix of a file, and {chosen} makes a folder of two tables; name the folder."
         )

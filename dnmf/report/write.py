@@ -28,6 +28,7 @@ from dnmf.survey import RankSurvey, is_survey, stored_survey
 
 # The beginning of a page, by which a file that may be overwritten is recognised.
 FIRST = b'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+SUFFIXES = (".html", ".htm", "")
 # The most features of each component.
 MOST_FEATURES = 50
 
@@ -146,6 +147,11 @@ def free_path(path: str | Path, overwrite: bool) -> Path:
         raise SettingsError(f"path={str(path)!r} is a URL, and pages are written on this machine; give a path.")
     target = full_path(path)
     if not os.path.lexists(target):
+        if target.suffix.lower() not in SUFFIXES:
+            raise SettingsError(
+                f"path={str(path)!r} ends in {target.suffix}, and a report is an HTML page; give a path that ends in "
+                ".html, and print the page from a browser for a PDF."
+            )
         return target
     if not overwrite:
         raise StoreError(f"{target} already exists; choose another path or pass overwrite=True (--overwrite).")

@@ -59,3 +59,35 @@ def test_the_features_of_layers_are_chosen_as_asked(folder):
     plain, chosen = (run("top", "layers.zarr", *more).stdout for more in ((), ("--by", "specificity")))
     assert plain
     assert plain != chosen == run("top", "layers.zarr", "--layer", 2, "--by", "specificity").stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            "report run.zarr -o r.pdf",
+            "path='r.pdf' ends in .pdf, and a report is an HTML page; give a path that ends in",
+        ),
+        (
+            "report survey.zarr -o r.PNG",
+            "path='r.PNG' ends in .PNG, and a report is an HTML page; give a path that ends",
+        ),
+        ("export run.zarr -o W.csv", "path='W.csv' has the suffix of a file, and csv makes a folder of two tables;"),
+        ("export run.zarr -o W.csv --format h5ad", "path='W.csv' has the suffix of a table, and h5ad makes one .h5ad"),
+        ("export run.zarr -o W.h5ad --format csv", "path='W.h5ad' has the suffix of a file, and csv makes a folder of"),
+        ("transform run.zarr V.npy --axis rows -o W.npy", "{}/W.npy has the name of a file, and dnmf writes a folder"),
+        ("convert V.npy V.h5ad", "{}/V.h5ad has the name of a file, and dnmf writes a folder in the format Zarr; give"),
+        ("fit V.npy --rank 2 --store run.csv.gz", "{}/run.csv.gz has the name of a file, and dnmf writes a folder in"),
+        ("rank V.npy --ranks 1,2 --cv 0 --store s.h5", "{}/s.h5 has the name of a file, and dnmf writes a folder in"),
+    ],
+)
+def test_a_path_of_another_format_than_is_written_is_refused(command, sentence, folder):
+    before = sorted(folder.iterdir())
+    assert mistake(*command.split()).splitlines()[-1].startswith(f"dnmf: {sentence.format(folder)}")
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["r.html", "r.HTM", "r"])
+def test_a_report_is_a_page(name, folder):
+    assert run("report", "run.zarr", "-o", name, "--no-residuals").exit_code == 0
+    assert (folder / name).read_bytes().startswith(b"<!doctype html>")
