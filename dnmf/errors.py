@@ -170,7 +170,7 @@ def unknown(
     given: object,
     allowed: Iterable[str],
     also: str = "",
-    known_as: Mapping[str, str] | None = None,
+    known_as: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> SettingsError:
     """Return the error for an unknown name, with the nearest known one.
 
@@ -198,17 +198,18 @@ def no_effect(name: str, value: object, users: str, got: str = "none") -> Settin
     )
 
 
-def did_you_mean(given: object, names: list[str], known_as: Mapping[str, str] | None = None) -> str:
+def did_you_mean(given: object, names: list[str], known_as: Mapping[str, str | tuple[str, ...]] | None = None) -> str:
     """Return a hint at the known name that is meant by a given one, or an empty text.
 
-    `known_as` maps names used by other packages to known ones; otherwise the most similar name is taken.
+    `known_as` maps names used by other packages, in lower case, to a known one, or to several of which the first known
+    one is taken; otherwise the most similar name is.
 
     >>> did_you_mean("slover", ["loss", "solver"]), did_you_mean("n_jobs", ["n_runs", "threads"], {"n_jobs": "threads"})
     (" Did you mean 'solver'?", " Did you mean 'threads'?")
     """
-    if (alias := (known_as or {}).get(str(given).lower())) is not None:
-        return f" Did you mean {alias!r}?"
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.6)
+    meant = (known_as or {}).get(str(given).lower(), ())
+    near = [name for name in ((meant,) if isinstance(meant, str) else meant) if name in names]
+    near = near or difflib.get_close_matches(str(given), names, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -77,18 +77,19 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts]
             given = error.option_name.lstrip("-").replace("-", "_")
-            alias = _flag(OPTION_ALIASES.get(given, given))
-            if alias == "--rank" and any(
+            meant = [_flag(name) for name in OPTION_ALIASES.get(given, (given,))]
+            if known := [flag for flag in meant if flag in flags]:
+                text = f"{error.message} Did you mean {known[0]!r}?"
+                raise click.NoSuchOption(error.option_name, text, ctx=ctx) from None
+            if "--rank" in meant and any(
                 isinstance(one, click.Argument) and one.name == "store" for one in self.params
             ):
                 raise click.NoSuchOption(error.option_name, f"{error.message} {OF_A_SURVEY}", ctx=ctx) from None
-            if alias == "--progress":
+            if "--progress" in meant:
                 text = f"{error.message} Progress is shown in a terminal; --json prints a line for each pass."
                 raise click.NoSuchOption(error.option_name, text, ctx=ctx) from None
-            if alias not in flags:
-                near = [name for name in error.possibilities or () if name != "--overwrite"]  # it replaces a store
-                raise click.NoSuchOption(error.option_name, error.message, near, ctx) from None
-            raise click.NoSuchOption(error.option_name, f"{error.message} Did you mean {alias!r}?", ctx=ctx) from None
+            near = [name for name in error.possibilities or () if name != "--overwrite"]  # it replaces a store
+            raise click.NoSuchOption(error.option_name, error.message, near, ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group that has options."""
@@ -274,7 +275,7 @@ def parse_sizes(text: str | None, separator: str, example: str) -> Any:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return ("--" if len(name) > 1 else "-") + name.replace("_", "-")
 
 
 def _type(of: Field[Any]) -> type:

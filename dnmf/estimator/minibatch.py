@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import _fit_context
 
+from dnmf.aliases import names_options
 from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
 from dnmf.engine.factor import DiskFactor, MemoryFactor, WritableFactor
 from dnmf.errors import DataError, SettingsError
@@ -100,6 +101,7 @@ class MiniBatchNMF(Factorizer):
 
     _parameter_constraints: Constraints = {**SHARED, **OF_MINIBATCH}  # noqa: RUF012 — scikit-learn's name for it
 
+    @names_options(where="dnmf.MiniBatchNMF")
     def __init__(
         self,
         n_components: Any = "auto",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
 from dnmf.checks import choice
 from dnmf.choices import Axis, Format
@@ -33,6 +34,7 @@ LABELS = {"rows": "row", "columns": "column"}
 TEXT_NUMBERS, GROUP_NUMBERS = 2**17, 2**21
 
 
+@names_options()
 @own_errors
 def export(
     fitted: Result | str | Path, path: str | Path, *, format: Format | None = None, overwrite: bool = False

@@ -6,6 +6,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint import Gone
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
 from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError, no_effect
@@ -33,6 +34,7 @@ SUFFIXES = (".html", ".htm", "")
 MOST_FEATURES = 50
 
 
+@names_options()
 @own_errors
 def write_report(
     fitted: Result | RankSurvey | str | Path,

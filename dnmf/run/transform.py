@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint import appearing, check_target, inputs_in, write_long
 from dnmf.engine import single_threaded_products
 from dnmf.engine.factor import Factor
@@ -45,6 +46,7 @@ from dnmf.sources.unfolding import Unfolding
 from dnmf.sources.weighted import is_weighted
 
 
+@names_options()
 @own_errors
 def transform(
     fitted: Result | str | Path,

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dnmf.aliases import names_options
 from dnmf.kernels.floats import own_errors
 from dnmf.run.display import showing
 from dnmf.run.watcher import Watch
+from dnmf.settings import DATA_OPTIONS, FIELDS
 from dnmf.survey import RankSurvey, make_survey, stored_survey
 
 
+@names_options([*FIELDS, *DATA_OPTIONS])
 @own_errors
 def select_rank(
     V: Any,

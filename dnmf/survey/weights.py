@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.run_names import names_of
 from dnmf.checks import pair
@@ -23,7 +24,7 @@ from dnmf.run.display import showing
 from dnmf.run.open import inputs_of, matrix_header, settings_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watch
-from dnmf.settings import DATA_OPTIONS, Settings
+from dnmf.settings import DATA_OPTIONS, FIELDS, Settings
 from dnmf.solvers.bundle import bundle, bundled, rows_of
 from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.coupling import Coupling, Pair
@@ -92,6 +93,7 @@ class WeightSurvey:
         return "\n".join([f"    weight  held-out error at rank {self.rank}", *lines])
 
 
+@names_options([*FIELDS, *DATA_OPTIONS])
 @own_errors
 def select_graph_weight(
     V: Any,
