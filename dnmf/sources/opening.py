@@ -11,7 +11,7 @@ import zarr
 
 from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.settings import Missing
-from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
+from dnmf.sources.addresses import KNOWN, MARK, Address
 from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import check_sizes, open_dask
@@ -28,10 +28,10 @@ from dnmf.sources.memory import SparseSource, array_of, from_sparse, open_numpy,
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
-from dnmf.sources.readable import check_readable, unknown_kind
+from dnmf.sources.readable import check_readable, in_store, no_zarr, unknown_kind
 from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.unfolding import Axes, Unfolded, Unfolding, unfolding_of
-from dnmf.storage.urls import is_url, redacted
+from dnmf.storage.urls import is_url
 
 
 def open_matrix(
@@ -110,6 +110,8 @@ def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfoldin
         given: Source = V
         return given
     if isinstance(V, (str, Path)):
+        if not str(V).strip():
+            raise DataError(f"V is an empty text; give {KNOWN}.")
         return open_place(Address.of(V).with_axes(axes), streamed)
     if isinstance(V, (zarr.Array, zarr.Group)) and (found := address_in_zip(V)) is not None:
         return open_place(Address.of(found).with_axes(axes), streamed)
@@ -215,10 +217,7 @@ def open_place(address: Address, streamed: Axis | None) -> Source:
     path = Path(address.place)
     if is_url(address.place):
         if opener_of_name(path.name) is not None or path.name.lower().endswith(ENDING):
-            raise DataError(
-                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it "
-                f"with: {convert_command(path.name)}"
-            )
+            raise in_store(str(address), path.name)
         source = _open_zarr(address, streamed)
         check_axes_used(source, address.axes)
         return source
@@ -255,10 +254,8 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     except Exception as error:
         if exhausted(error):
             raise
-        raise DataError(
-            f"{address.place} is not a Zarr array ({type(error).__name__}: {redacted(error)}); give {KNOWN}."
-            + ("" if remote else hint_below(Path(address.place)))
-        ) from (None if remote else error)
+        hint = "" if remote else hint_below(Path(address.place))
+        raise DataError(f"{no_zarr(address.place, error)}{hint}") from (None if remote else error)
     if isinstance(node, zarr.Group):
         return open_group(node, address, streamed)
     if address.part is not None:
