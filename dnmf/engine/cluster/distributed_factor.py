@@ -70,7 +70,10 @@ class DistributedFactor(Factor):
         return sent
 
     def each_chunk(self, bounds: Sequence[int], width: int, act: Callable[[int, Float], str]) -> list[str]:
-        """Run `act` on the workers for every chunk of `width` columns, each where the group of its first column is."""
+        """Run `act` on the workers for every chunk of `width` columns, each where the group of its first column is.
+
+        After an error, no `act` is running any more: the caller may delete what they wrote.
+        """
         client, packed = self.workers.client, tasks.pack(act)
         edges = [bounds[start] for start in self._starts] + [bounds[-1]]
         futures = []
@@ -81,7 +84,7 @@ class DistributedFactor(Factor):
                 last = bisect.bisect_left(edges, end)
                 groups = self.futures[index:last]
                 futures.append(client.submit(tasks.act_on_chunks, packed, starts, width, first, groups, pure=False))
-        with self.workers.explained():
+        with self.workers.explained(), self.workers.ended_with(futures):
             return [digest for digests in self.workers.gather(futures) for digest in digests]
 
     def drop(self) -> None:

@@ -1,5 +1,6 @@
 """The functions that run on the workers of a cluster."""
 
+import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from dnmf.kernels.floats import own_errors
 from dnmf.sources.blocks import CheckedPart, read_block
 
 VERSION = version("dnmf")
+# Seconds in which the messages of the scheduler arrive.
+ARRIVAL_S = 0.05
 
 _local = threading.local()
 _gates: dict[int, threading.Semaphore] = {}
@@ -149,6 +152,16 @@ def hold(thing: Any) -> Any:
 def add_sums(*level: Any) -> Any:
     """Add neighbouring sums."""
     return add_up(level)
+
+
+async def wait_for_end(keys: Sequence[str], dask_worker: Worker) -> None:
+    """Wait until none of some cancelled tasks is on this worker: one that has begun stays until it ends.
+
+    The scheduler cancels tasks by messages of its own, which may arrive later than this one.
+    """
+    await asyncio.sleep(ARRIVAL_S)
+    while any(key in dask_worker.state.tasks for key in keys):
+        await asyncio.sleep(ARRIVAL_S)
 
 
 def gate(threads: int) -> threading.Semaphore:

@@ -180,6 +180,18 @@ class Workers:
             check()
         return self.bring(futures, check)
 
+    @contextmanager
+    def ended_with(self, futures: Sequence[Future]) -> Iterator[None]:
+        """Cancel tasks if the context ends with an error, and wait until those that have begun have ended."""
+        try:
+            yield
+        except BaseException:
+            if self.client.status == "running":
+                with contextlib.suppress(OSError, TimeoutError):
+                    self.client.cancel(list(futures))
+                    self.client.run(tasks.wait_for_end, [future.key for future in futures], on_error="ignore")
+            raise
+
     def bring(self, futures: Sequence[Future], check: Callable[[], None]) -> list[Any]:
         """Return results that are finished, or that are computed again because their worker was lost.
 
