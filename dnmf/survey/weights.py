@@ -31,10 +31,11 @@ from dnmf.solvers.coupling import Coupling, Pair
 from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext
-from dnmf.solvers.selection import Recipe, follow_of, resolve, rule_of
+from dnmf.solvers.selection import follow_of, resolve, rule_of
 from dnmf.solvers.state import State
 from dnmf.solvers.unused import check_overwrite, check_used
-from dnmf.sources import Source, open_matrix
+from dnmf.sources import open_matrix
+from dnmf.sources.base import Layout
 from dnmf.sources.emphasis import check_unweighted
 from dnmf.survey.advance import advance, saved_bundle
 from dnmf.survey.holdout import FLOOR, Hidden, Predict
@@ -175,7 +176,7 @@ def select_graph_weight(
         closing(kept),
         open_session(client, source, seen.workers, cancel) as session,
     ):
-        plan = session.plan(settings, _load(recipe, coupling, rank, len(chosen) * cv, source))
+        plan = session.plan(settings, _load(settings, coupling, len(chosen) * cv, source.layout))
         run = Run(session, recipe, plan, watchers=seen)
         try:
             found = kept.get(PIECE) or _measured(SurveyProgress(run, kept, cancel), request, chosen)
@@ -230,10 +231,10 @@ def _settings(rank: int, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _load(recipe: Recipe, coupling: Coupling, rank: int, models: int, source: Source) -> Load:
-    """Return the load of the models, whose entries have weights."""
-    weighted = resolve(recipe.settings, source.layout, True, coupling).load
-    return coupling.load(weighted.times(models), rank, models)._replace(copies=1)
+def _load(settings: Settings, coupling: Coupling, models: int, layout: Layout) -> Load:
+    """Return the load of the models, whose entries have weights, and of what they share."""
+    alone = resolve(settings, layout, weighted=True).load
+    return coupling.load(alone.times(models), settings.rank, models)._replace(copies=1)
 
 
 def _measured(progress: SurveyProgress, request: SurveyRequest, weights: Sequence[Weight]) -> Piece:
