@@ -15,7 +15,7 @@ from dnmf.aliases import OPTION_ALIASES
 from dnmf.checks import kind_of
 from dnmf.choices import Axis, Preparation
 from dnmf.cli.terminal import ARGUMENTS, exit_on_signals
-from dnmf.settings import DATA_OPTIONS, OPTIONS, PENALTIES, Group
+from dnmf.settings import DATA_OPTIONS, FIELDS, OPTIONS, PENALTIES, Group
 
 GROUPS = ("Options", *get_args(Group), "Cluster")
 CLUSTER = {
@@ -80,6 +80,9 @@ class Command(click.Command):
             meant = [_flag(name) for name in OPTION_ALIASES.get(given, (given,))]
             if known := [flag for flag in meant if flag in flags]:
                 text = f"{error.message} Did you mean {known[0]!r}?"
+                raise click.NoSuchOption(error.option_name, text, ctx=ctx) from None
+            if ctx.info_name == "resume" and any(_flag(name) in meant for name in FIELDS):
+                text = f"{error.message} A run keeps its own options; start a new one with dnmf fit."
                 raise click.NoSuchOption(error.option_name, text, ctx=ctx) from None
             if "--rank" in meant and any(
                 isinstance(one, click.Argument) and one.name == "store" for one in self.params

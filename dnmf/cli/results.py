@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -134,19 +135,23 @@ def predict(store: str, pairs: Any) -> None:
     PAIRS is a CSV table with a header. Its first two columns are rows and columns of the matrix, by name or position;
     the others are printed unchanged.
     """
-    header, *lines = [line for line in csv.reader(pairs) if line] or [[]]
+    try:
+        header, *lines = [line for line in csv.reader(pairs) if line] or [[]]
+    except (UnicodeDecodeError, csv.Error):
+        header, *lines = [[]]
     if any(len(line) < 2 for line in [header, *lines]):
-        raise click.BadParameter("PAIRS is not a CSV table with a header, a column of rows and one of columns.")
+        raise click.BadParameter(
+            "PAIRS is not a CSV table with a header, a column of rows and one of columns; give such a table."
+        )
     result = dnmf.load(store)
     places = [
         known([line[place] for line in lines], names)
         for place, names in enumerate((result.names.rows, result.names.columns))
     ]
+    predictions = dnmf.predict(result, tuple(places))
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow([*header, "prediction"])
-    table.writerows(
-        [*line, f"{value:.6g}"] for line, value in zip(lines, dnmf.predict(result, tuple(places)), strict=True)
-    )
+    table.writerows([*line, f"{value:.6g}"] for line, value in zip(lines, predictions, strict=True))
 
 
 @click.command(cls=Command)
@@ -191,4 +196,4 @@ def known(given: Sequence[str], names: Any) -> list[Any]:
     >>> known(["7", "x"], None), known(["7"], ["7", "8"])
     ([7, 'x'], ['7'])
     """
-    return [int(one) if names is None and one.isdigit() else one for one in given]
+    return [int(one) if names is None and re.fullmatch("-?[0-9]+", one) else one for one in given]

@@ -279,7 +279,8 @@ def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:
 def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
     """Return a shape of two axes that are not empty, or raise DataError."""
     if len(shape) != 2:
-        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; it must be a matrix.")
+        advice = ", as that of reshape(1, -1) for a single row" if len(shape) == 1 else ""
+        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; it must be a matrix{advice}.")
     if 0 in shape:
         raise DataError(f"{what} is empty: its shape is {tuple(shape)}; give at least one row and column.")
     return int(shape[0]), int(shape[1])

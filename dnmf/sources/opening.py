@@ -33,6 +33,9 @@ from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.unfolding import Axes, Unfolded, Unfolding, unfolding_of
 from dnmf.storage.urls import is_url
 
+# Attributes of groups that hold results.
+RESULTS = {"dnmf": "the store of a run", "dnmf_survey": "a survey of ranks"}
+
 
 def open_matrix(
     V: Any,
@@ -240,6 +243,13 @@ def check_axes_used(source: Source, axes: Axes | Unfolding | None) -> None:
         )
 
 
+def check_not_results(group: zarr.Group, place: str) -> None:
+    """Raise DataError if a group is the store of a run or of a survey."""
+    for name, what in RESULTS.items():
+        if name in group.attrs:
+            raise DataError(f"{place} is {what}, not a matrix; `dnmf info {place}` names its matrix.")
+
+
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     """Open a Zarr array, or a matrix in a group."""
     remote = is_url(address.place)
@@ -257,6 +267,8 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
         hint = "" if remote else hint_below(Path(address.place))
         raise DataError(f"{no_zarr(address.place, error)}{hint}") from (None if remote else error)
     if isinstance(node, zarr.Group):
+        if address.part is None:
+            check_not_results(node, address.place)
         return open_group(node, address, streamed)
     if address.part is not None:
         raise DataError(f"{address.place} is a Zarr array, which has no parts; give it without {MARK}{address.part}.")

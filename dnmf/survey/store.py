@@ -31,6 +31,14 @@ WEIGHTS = "graph_weights"
 Piece = dict[str, NDArray[Any]]
 
 
+def is_taken(place: Location) -> bool:
+    """Return whether a place is a file, or a folder with more than a survey has that was killed before its header."""
+    try:
+        return is_begun(place.names())
+    except NotADirectoryError:
+        return True
+
+
 class SurveyStore:
     """Results by the names of pieces; each piece is written once, whole or not at all.
 
@@ -68,7 +76,7 @@ class SurveyStore:
             check_version(place, found)
             if not place.exists():
                 check_name(place)
-            if found is None and place.exists() and is_begun(place.names()):
+            elif found is None and is_taken(place):
                 raise StoreError(f"{place} already exists and is not a survey; choose another path.")
             other = [] if found is None else differing(found, header)
             if other and not overwrite:

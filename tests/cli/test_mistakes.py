@@ -91,3 +91,74 @@ def test_a_path_of_another_format_than_is_written_is_refused(command, sentence, 
 def test_a_report_is_a_page(name, folder):
     assert run("report", "run.zarr", "-o", name, "--no-residuals").exit_code == 0
     assert (folder / name).read_bytes().startswith(b"<!doctype html>")
+
+
+@pytest.fixture
+def files(folder):
+    """The folder with some files that are not what they should be."""
+    (folder / "empty.npy").write_bytes(b"")
+    (folder / "text.csv").write_text("a,b\nx,y\n")
+    (folder / "pairs.csv").write_text("row,column\n1,2\n-1,0\n")
+    np.savez("several.npz", a=np.ones(3))
+    np.save("one.npy", np.ones(5))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            "fit V.npy --rank 2 --fixed-W empty.npy",
+            "Error: Invalid value: empty.npy is not a .npy file of numbers; save",
+        ),
+        (
+            "fit V.npy --rank 2 --fixed-W several.npz",
+            "Error: Invalid value: several.npz is not a .npy file of numbers;",
+        ),
+        (
+            "fit one.npy --rank 2",
+            "dnmf: {}/one.npy has 1 dimension(s), shape (5,); it must be a matrix, as that of resh",
+        ),
+        (
+            "fit run.zarr --rank 2",
+            "dnmf: {}/run.zarr is the store of a run, not a matrix; `dnmf info {}/run.zarr` names",
+        ),
+        (
+            "fit survey.zarr --rank 2",
+            "dnmf: {}/survey.zarr is a survey of ranks, not a matrix; `dnmf info {}/survey.zarr",
+        ),
+        ("fit V.npy --rank 2 --store=", "dnmf: The path is an empty text; give the path or the URL of a folder."),
+        ("rank V.npy --ranks 1,2 --store V.npy", "dnmf: {}/V.npy is an input itself; give another path."),
+        (
+            "rank V.npy --ranks 1,2 --store text.csv",
+            "dnmf: {}/text.csv already exists and is not a survey; choose another",
+        ),
+        (
+            "resume run.zarr --rank 3",
+            "Error: No such option '--rank'. A run keeps its own options; start a new one with",
+        ),
+        (
+            "resume run.zarr --loss 1",
+            "Error: No such option '--loss'. A run keeps its own options; start a new one with",
+        ),
+        (
+            "predict run.zarr V.npy",
+            "Error: Invalid value: PAIRS is not a CSV table with a header, a column of rows and",
+        ),
+        ("predict run.zarr empty.npy", "Error: Invalid value: PAIRS is not a CSV table with a header, a column of"),
+        (
+            "predict run.zarr text.csv",
+            "dnmf: row 'x' is a name, and the rows of V have none; give positions from 0 to 29",
+        ),
+        ("predict run.zarr pairs.csv", "dnmf: row -1 is not in V, which has 30 rows; give positions from 0 to 29."),
+        ("demo --step 0", "Error: Invalid value for '--step': 0 is not in the range x>=1."),
+        ("examples -o new", "dnmf: --out='new' has no effect: it is for the examples whose NAMES are given; got none."),
+        ("cluster-config -o new", "dnmf: --out='new' has no effect: it is for the file whose NAME is given; got none."),
+    ],
+)
+def test_a_mistake_ends_with_one_sentence(command, sentence, files):
+    assert mistake(*command.split()).splitlines()[-1].startswith(sentence.format(files, files))
+
+
+def test_the_factors_in_the_store_of_a_run_are_matrices(folder):
+    assert run("info", "run.zarr::W").exit_code == 0
