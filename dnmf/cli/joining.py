@@ -44,7 +44,10 @@ def joined(given: Sequence[str], way: dict[str, Any]) -> Any:
     from dnmf.sources.collection import is_pattern
 
     way = {parameter: value for parameter, value in way.items() if value is not None}
-    if len(given) == 1 and not way and not is_pattern(given[0]):
+    if len(given) == 1 and not is_pattern(given[0]):
+        for flag, (parameter, _, _) in WAYS.items():
+            if parameter in way:
+                raise no_effect(f"--{flag.replace('_', '-')}", way[parameter], "several matrices", "one")
         return given[0]
     if "keys" in way:
         way["keys"] = way["keys"].split(",")

@@ -74,6 +74,13 @@ class Command(click.Command):
         ctx.meta[ARGUMENTS] = [*args]
         try:
             return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            wanted = [
+                one.human_readable_name for one in self.params if isinstance(one, click.Argument) and one.required
+            ]
+            if len(wanted) > 1 and isinstance(error.param, click.Argument):
+                raise click.UsageError(f"An argument is missing; give {' and '.join(wanted)}.", ctx) from None
+            raise
         except click.NoSuchOption as error:
             flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts]
             given = error.option_name.lstrip("-").replace("-", "_")

@@ -73,7 +73,8 @@ def no_zarr(place: str, error: BaseException) -> DataError:
     held = [name for name in names if opener_of_name(name) is not None or name.endswith(".zarr")]
     several = f", or several to be joined, as '{place}/*{Path(held[0]).suffix}'" if len(held) > 1 else ""
     advice = f"give a matrix in it, as {place}/{held[0]}{several}" if held else f"give {KNOWN}"
-    return DataError(f"{place} is not a Zarr array or group, but another folder ({reason}); {advice}.")
+    why = "" if type(error).__name__ == "GroupNotFoundError" else f" ({reason})"
+    return DataError(f"{place} is not a Zarr array or group, but another folder{why}; {advice}.")
 
 
 def in_store(place: str, name: str) -> DataError:

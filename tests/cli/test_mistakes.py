@@ -151,6 +151,13 @@ def files(folder):
             "dnmf: row 'x' is a name, and the rows of V have none; give positions from 0 to 29",
         ),
         ("predict run.zarr pairs.csv", "dnmf: row -1 is not in V, which has 30 rows; give positions from 0 to 29."),
+        ("convert V.npy", "Error: An argument is missing; give ORIGIN and TARGET."),
+        ("transform run.zarr -o W", "Error: An argument is missing; give STORE and MATRIX."),
+        ("fit V.npy --rank 2 --along rows", "dnmf: --along='rows' has no effect: it is for several matrices; got one."),
+        (
+            "info V.npy --matrix-weights 2",
+            "dnmf: --matrix-weights='2' has no effect: it is for several matrices; got one.",
+        ),
         ("demo --step 0", "Error: Invalid value for '--step': 0 is not in the range x>=1."),
         ("examples -o new", "dnmf: --out='new' has no effect: it is for the examples whose NAMES are given; got none."),
         ("cluster-config -o new", "dnmf: --out='new' has no effect: it is for the file whose NAME is given; got none."),
