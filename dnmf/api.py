@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast
 
+from dnmf.aliases import names_options
 from dnmf.exports.factors import export as export
 from dnmf.kernels.floats import own_errors
 from dnmf.regression import spectra as spectra
@@ -22,8 +23,10 @@ from dnmf.run.result import Operations, Result
 from dnmf.run.stored import store_of, stored_result
 from dnmf.run.transform import transform as transform
 from dnmf.run.watcher import Watch
+from dnmf.settings import DATA_OPTIONS, FIELDS
 
 
+@names_options()
 @own_errors
 @shows_options
 def factorize(
@@ -166,6 +169,7 @@ def factorize(
         return run.result()
 
 
+@names_options()
 @own_errors
 @shows_options
 def iterate(
@@ -206,6 +210,7 @@ def iterate(
             yield run.result()
 
 
+@names_options([*FIELDS, *DATA_OPTIONS])
 @own_errors
 def resume(
     store: Result | str | Path,

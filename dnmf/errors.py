@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import re
+import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -83,7 +84,7 @@ class StoreWarning(UserWarning):
 
 
 class DataWarning(UserWarning):
-    """Part of the matrix cannot be used or represented, or a penalty has no effect."""
+    """Part of the matrix cannot be used or represented, or a penalty or an option has no effect."""
 
 
 class ClusterWarning(UserWarning):
@@ -169,7 +170,7 @@ def unknown(
     given: object,
     allowed: Iterable[str],
     also: str = "",
-    known_as: Mapping[str, str] | None = None,
+    known_as: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> SettingsError:
     """Return the error for an unknown name, with the nearest known one.
 
@@ -185,17 +186,30 @@ def unknown(
     return SettingsError(f"{what}={given!r} is not known; allowed are {listed}.{hint}")
 
 
-def did_you_mean(given: object, names: list[str], known_as: Mapping[str, str] | None = None) -> str:
+def no_effect(name: str, value: object, users: str, got: str = "none") -> SettingsError:
+    """Return the error for an option that nothing uses, given what it is for and what there is.
+
+    >>> print(no_effect("keep", 5, "a store"))
+    keep=5 has no effect: it is for a store; got none. Leave keep out, or give what it is for.
+    """
+    given = f"{name}={reprlib.repr(value)}"
+    return SettingsError(
+        f"{given} has no effect: it is for {users}; got {got}. Leave {name} out, or give what it is for."
+    )
+
+
+def did_you_mean(given: object, names: list[str], known_as: Mapping[str, str | tuple[str, ...]] | None = None) -> str:
     """Return a hint at the known name that is meant by a given one, or an empty text.
 
-    `known_as` maps names used by other packages to known ones; otherwise the most similar name is taken.
+    `known_as` maps names used by other packages, in lower case, to a known one, or to several of which the first known
+    one is taken; otherwise the most similar name is.
 
     >>> did_you_mean("slover", ["loss", "solver"]), did_you_mean("n_jobs", ["n_runs", "threads"], {"n_jobs": "threads"})
     (" Did you mean 'solver'?", " Did you mean 'threads'?")
     """
-    if (alias := (known_as or {}).get(str(given).lower())) is not None:
-        return f" Did you mean {alias!r}?"
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.6)
+    meant = (known_as or {}).get(str(given).lower(), ())
+    near = [name for name in ((meant,) if isinstance(meant, str) else meant) if name in names]
+    near = near or difflib.get_close_matches(str(given), names, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

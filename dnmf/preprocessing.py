@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from dnmf.aliases import names_options
 from dnmf.checks import choice
 from dnmf.choices import Axis, Preparation
 from dnmf.engine.session import open_session
@@ -35,6 +36,7 @@ __all__ = ["Prepared", "clip", "log_normalise", "prepare", "tfidf", "unit_varian
 LIKE_RANK = 4
 
 
+@names_options()
 @own_errors
 def unit_variance(
     V: Any, *, samples: Axis = "rows", client: Any = None, memory_limit: int | str | None = None
@@ -71,6 +73,7 @@ def unit_variance(
     return add_steps(V, _by_variance(samples), client, memory_limit)
 
 
+@names_options()
 @own_errors
 def tfidf(
     V: Any,
@@ -105,6 +108,7 @@ def tfidf(
     return add_steps(V, _by_terms(samples, sublinear, norm), client, memory_limit)
 
 
+@names_options()
 @own_errors
 def log_normalise(
     V: Any,
@@ -146,6 +150,7 @@ def clip(V: Any) -> Prepared:
     return add_steps(V, [Step("clip")])
 
 
+@names_options()
 @own_errors
 def prepare(
     V: Any,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dnmf.aliases import names_options
 from dnmf.checks import choice
 from dnmf.choices import Axis, Units
 from dnmf.engine import single_threaded_products
@@ -38,6 +39,7 @@ from dnmf.sources.names import order_of, warn_of_order
 WIDE = np.dtype(np.float64)
 
 
+@names_options()
 @own_errors
 @single_threaded_products()
 def spectra(

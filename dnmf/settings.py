@@ -6,8 +6,8 @@ from dataclasses import field
 from typing import Any, Literal, Self, get_args
 
 from dnmf import checks
-from dnmf.aliases import LOSS_ALIASES, OPTION_ALIASES
-from dnmf.errors import SettingsError, did_you_mean, unknown
+from dnmf.aliases import LOSS_ALIASES, unknown_option
+from dnmf.errors import SettingsError, unknown
 
 Loss = Literal["frobenius", "kullback-leibler", "itakura-saito"]
 Solver = Literal["auto", "sketch", "newton", "mu", "hals", "als", "cd", "pg", "minibatch"]
@@ -129,12 +129,12 @@ class Settings:
         check=checks.fraction,
     )
     shuffle: bool = option(
-        False, "Solver", "Update the components in another order in every pass of solver `hals`, if every entry counts."
+        False, "Solver", "Update the components in another order in every pass, for Frobenius with every entry of V."
     )
     sweeps: int | None = option(
         None,
         "Solver",
-        "Updates of each block of H in a pass, for solvers `mu`, `hals` and `pg`; by default chosen by the solver.",
+        "Updates of each block of H in a pass, for every solver but `als`; by default chosen by the solver.",
         largest=MOST_SWEEPS,
     )
     l1_W: Weights = option(0.0, "Model", "L1 penalty on W" + EACH, check=checks.penalty)
@@ -251,8 +251,7 @@ class Settings:
         """Make settings from a mapping of names to values, as stored in a header or given on a command line."""
         for name in options:
             if name not in FIELDS:
-                close = did_you_mean(name, list(FIELDS), OPTION_ALIASES)
-                raise SettingsError(f"the option {name!r} is not known.{close}")
+                raise unknown_option(name, FIELDS)
         rank = options.get("rank")
         if rank is None:
             raise SettingsError("rank is missing; give the number of components, as in rank=20.")

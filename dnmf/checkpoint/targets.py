@@ -17,6 +17,7 @@ from dnmf.checkpoint.header import NAME, RUN, SURVEY, attributes_of, find_header
 from dnmf.errors import StoreError
 from dnmf.sources.addresses import Address
 from dnmf.sources.collection import places_in
+from dnmf.sources.file_kinds import opener_of_name
 from dnmf.sources.formats.zarr_array import NAMES, UNFOLDED
 from dnmf.storage import drafts, durable
 from dnmf.storage.bucket import Bucket
@@ -82,6 +83,7 @@ def _identity(path: Path) -> Any:
 def check_free(place: Location, overwrite: bool) -> None:
     """Raise StoreError if a new matrix or factor may not replace the content of a place."""
     if not _there(place):
+        check_name(place)
         return
     if not overwrite:
         raise StoreError(f"{place} already exists; choose another path or pass overwrite=True (--overwrite).")
@@ -90,6 +92,16 @@ def check_free(place: Location, overwrite: bool) -> None:
         raise StoreError(
             f"{place} {foreign}, and is not overwritten; delete it, or give another path. Only a Zarr array or sparse "
             "matrix such as dnmf writes is replaced."
+        )
+
+
+def check_name(place: Location) -> None:
+    """Raise StoreError if a new folder would have the name of a file, which other programs would not open."""
+    name = str(place).rpartition("/")[2]
+    if opener_of_name(name) is not None:
+        raise StoreError(
+            f"{place} has the name of a file, and dnmf writes a folder in the format Zarr; give another name, as "
+            f"{name.partition('.')[0] or 'new'}.zarr."
         )
 
 
@@ -244,6 +256,7 @@ def check_new(path: str | Path, overwrite: bool, origins: Sequence[Any] = ()) ->
 def refuse_existing(place: Location, overwrite: bool) -> None:
     """Raise StoreError if a new store may not replace the content of a place."""
     if not place.exists():
+        check_name(place)
         return
     with contextlib.suppress(NotADirectoryError):
         if not is_begun(place.names()):

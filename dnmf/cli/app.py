@@ -9,7 +9,7 @@ import dnmf
 from dnmf.choices import Axis, Compressor
 from dnmf.cli.commands import consensus, graph_weight, rank, report
 from dnmf.cli.exit import Commands
-from dnmf.cli.joining import again, matrix_argument
+from dnmf.cli.joining import again, matrix_argument, prepared
 from dnmf.cli.options import (
     ARRAYS,
     RANK,
@@ -30,7 +30,6 @@ from dnmf.cli.packaged import cluster_config, examples
 from dnmf.cli.results import export, predict, recommend, spectra, top
 from dnmf.cli.streams import notify
 from dnmf.cli.terminal import chosen_cluster, print_result, stoppable, watching
-from dnmf.errors import DataError
 from dnmf.settings import ADJUSTABLE, OPTIONS
 
 
@@ -83,7 +82,7 @@ def fit(
     store: str | None,
     overwrite: bool,
     steps: tuple[str, ...],
-    samples: Axis,
+    samples: Axis | None,
     as_json: bool,
     where: dict[str, Any],
     **options: Any,
@@ -92,16 +91,12 @@ def fit(
 
     `dnmf --help` describes what MATRIX may be.
     """
-    from dnmf.survey import is_survey
-
-    if isinstance(matrix, str) and is_survey(matrix):
-        raise DataError(f"{matrix} is a survey of ranks, not a matrix; `dnmf info {matrix}` names its matrix.")
     unsaved = store is None
     with stoppable(store) as cancel, watching(as_json, unsaved) as watchers, chosen_cluster(**where) as client:
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         limit = options["memory_limit"]
-        V = dnmf.preprocessing.prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
+        V = prepared(matrix, steps, samples, client=client, memory_limit=limit, cancel=cancel)
         result = dnmf.factorize(
             V,
             rank,
@@ -209,8 +204,10 @@ def convert_command(
 
 @main.command("demo")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
-@click.option("--step", type=int, default=1, show_default=True, help="Take every n-th patch in both directions.")
-@click.option("--max-passes", type=int, default=8, show_default=True)
+@click.option(
+    "--step", type=click.IntRange(min=1), default=1, show_default=True, help="Take every n-th patch in both directions."
+)
+@click.option("--max-passes", type=click.IntRange(min=1), default=8, show_default=True)
 def demo_command(folder: Path, step: int, max_passes: int) -> None:
     """Factorise two photographs, and draw their components."""
     from dnmf.cli.demo import run
@@ -223,6 +220,7 @@ def read_array(path: str) -> Any:
     import numpy as np
 
     try:
-        return np.load(path, allow_pickle=False)
-    except ValueError as error:
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
         raise click.BadParameter(f"{path} is not a .npy file of numbers; save it with numpy.save.") from error

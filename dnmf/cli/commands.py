@@ -8,7 +8,7 @@ import click
 
 import dnmf
 from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS, Axis
-from dnmf.cli.joining import again, matrix_argument
+from dnmf.cli.joining import again, matrix_argument, prepared
 from dnmf.cli.options import (
     Command,
     PathOrUrl,
@@ -71,7 +71,7 @@ def rank(
     matrix: Any,
     store: str | None,
     steps: tuple[str, ...],
-    samples: Axis,
+    samples: Axis | None,
     as_json: bool,
     where: dict[str, Any],
     **options: Any,
@@ -87,7 +87,7 @@ def rank(
         chosen_cluster(**where) as client,
     ):
         limit = options["memory_limit"]
-        V = dnmf.preprocessing.prepare(matrix, steps, samples=samples, client=client, memory_limit=limit, cancel=cancel)
+        V = prepared(matrix, steps, samples, client=client, memory_limit=limit, cancel=cancel)
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
         survey = dnmf.select_rank(V, store=store, **shown, cancel=cancel, client=client, **given(options))
     if as_json:

@@ -9,7 +9,7 @@ from dnmf.checkpoint import Store, header, is_store, read_names
 from dnmf.cli.lines import summary
 from dnmf.cli.streams import notify
 from dnmf.engine.plan import amount
-from dnmf.errors import SettingsError
+from dnmf.errors import SettingsError, no_effect
 from dnmf.run.open import open_for, plan_of
 from dnmf.settings import Settings
 from dnmf.sources import open_matrix
@@ -20,6 +20,9 @@ from dnmf.survey import is_survey
 
 def describe(path: Any, rank: int | list[int] | None, **options: Any) -> None:
     """Print facts about a matrix, a run or a survey; with a rank, also the plan of a run with these options."""
+    for name, value in options.items():
+        if rank is None and value is not None:
+            raise no_effect(name, value, "the plan of a run (--rank)")
     of_results = isinstance(path, str) and (is_store(path) or is_survey(path))
     if of_results and rank is not None:
         raise SettingsError(f"--rank plans a run on a matrix, and {path} holds results; give the matrix, or no --rank.")

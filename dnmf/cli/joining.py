@@ -9,6 +9,7 @@ import click
 import dnmf
 from dnmf.choices import Axis, Join
 from dnmf.cli.options import Function, PathOrUrl, option
+from dnmf.errors import no_effect
 
 # The options that state how matrices are joined, by the parameters of `dnmf.concat`.
 WAYS = {
@@ -43,13 +44,23 @@ def joined(given: Sequence[str], way: dict[str, Any]) -> Any:
     from dnmf.sources.collection import is_pattern
 
     way = {parameter: value for parameter, value in way.items() if value is not None}
-    if len(given) == 1 and not way and not is_pattern(given[0]):
+    if len(given) == 1 and not is_pattern(given[0]):
+        for flag, (parameter, _, _) in WAYS.items():
+            if parameter in way:
+                raise no_effect(f"--{flag.replace('_', '-')}", way[parameter], "several matrices", "one")
         return given[0]
     if "keys" in way:
         way["keys"] = way["keys"].split(",")
     if "weights" in way:
         way["weights"] = numbers(way["weights"])
     return dnmf.concat(list(given), **way)
+
+
+def prepared(matrix: Any, steps: Sequence[str], samples: Axis | None, **options: Any) -> Any:
+    """Return a matrix with steps of preprocessing along the axis of its samples."""
+    if samples is not None and not steps:
+        raise no_effect("--samples", samples, "steps of --prepare")
+    return dnmf.preprocessing.prepare(matrix, steps, samples=samples or "rows", **options)
 
 
 def numbers(text: str) -> list[float]:

@@ -11,9 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from dnmf import entry
-from dnmf.aliases import OPTION_ALIASES
 from dnmf.checks import kind_of
 from dnmf.choices import Axis, Preparation
+from dnmf.cli.hints import explained, flag_of
 from dnmf.cli.terminal import ARGUMENTS, exit_on_signals
 from dnmf.settings import DATA_OPTIONS, OPTIONS, PENALTIES, Group
 
@@ -29,12 +29,6 @@ CLUSTER = {
     "threads_per_worker": (click.IntRange(min=1), "Threads of each of these workers."),
     "worker_memory": (str, "Memory of each of these workers, such as 4GB."),
 }
-
-# For commands on the store of a run, to which the store of a survey and a rank may be given.
-OF_A_SURVEY = (
-    "Of a survey, write the consensus of a rank as a store, by dnmf consensus SURVEY --rank RANK --store PATH, or give "
-    "the store of the best run of a rank, in the folder best of the survey."
-)
 
 Function = Callable[..., Any]
 
@@ -70,25 +64,12 @@ class Command(click.Command):
             return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; the error for an unknown option proposes the one that has its meaning here."""
+        """Parse the arguments; errors propose what is meant."""
         ctx.meta[ARGUMENTS] = [*args]
         try:
             return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts]
-            given = error.option_name.lstrip("-").replace("-", "_")
-            alias = _flag(OPTION_ALIASES.get(given, given))
-            if alias == "--rank" and any(
-                isinstance(one, click.Argument) and one.name == "store" for one in self.params
-            ):
-                raise click.NoSuchOption(error.option_name, f"{error.message} {OF_A_SURVEY}", ctx=ctx) from None
-            if alias == "--progress":
-                text = f"{error.message} Progress is shown in a terminal; --json prints a line for each pass."
-                raise click.NoSuchOption(error.option_name, text, ctx=ctx) from None
-            if alias not in flags:
-                near = [name for name in error.possibilities or () if name != "--overwrite"]  # it replaces a store
-                raise click.NoSuchOption(error.option_name, error.message, near, ctx) from None
-            raise click.NoSuchOption(error.option_name, f"{error.message} Did you mean {alias!r}?", ctx=ctx) from None
+        except (click.MissingParameter, click.NoSuchOption) as error:
+            raise explained(error, ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group that has options."""
@@ -114,7 +95,7 @@ def setting_options(*names: str, defaults: bool = True) -> Callable[[Function], 
     def add(function: Function) -> Function:
         for name in reversed(names):
             of, kind = OPTIONS[name], _type(OPTIONS[name])
-            flag = f"{_flag(name)}/{_flag(f'no_{name}')}" if kind is bool else _flag(name)
+            flag = f"{flag_of(name)}/{flag_of(f'no_{name}')}" if kind is bool else flag_of(name)
             text = of.metadata["help"].replace("`", "")
             if defaults and of.default is not None:
                 text += f"  [default: {_shown(of)}]"
@@ -138,7 +119,7 @@ def data_options(*names: str) -> Callable[[Function], Function]:
         for name in reversed(names):
             kind = click.Path(exists=True) if name in ARRAYS else PathOrUrl()
             text = DATA_OPTIONS[name] + (" A .npy file." if name in ARRAYS else "")
-            function = option(_flag(name), name, type=kind, metavar="PATH", help=text, group="Data")(function)
+            function = option(flag_of(name), name, type=kind, metavar="PATH", help=text, group="Data")(function)
         return function
 
     return add
@@ -148,8 +129,8 @@ def matrix_options(function: Function) -> Function:
     """Give a command the options that prepare and name its matrix, which it gets as `steps`, `samples` and names."""
     function = data_options("row_names", "column_names")(function)
     axes = click.Choice(get_args(Axis))
-    text = "Axis of the samples, for --prepare."
-    function = option("--samples", type=axes, default="rows", show_default=True, help=text, group="Data")(function)
+    text = "Axis of the samples, for --prepare.  [default: rows]"
+    function = option("--samples", type=axes, help=text, group="Data")(function)
     steps = click.Choice(get_args(Preparation))
     text = "Preprocessing step; may be repeated."
     return option("--prepare", "steps", multiple=True, type=steps, help=text, group="Data")(function)
@@ -257,7 +238,7 @@ def cluster_options(function: Function) -> Function:
 
     command: Function = gathered
     for name, (kind, text) in reversed(CLUSTER.items()):
-        command = option(_flag(name), name, type=kind, help=text, group="Cluster")(command)
+        command = option(flag_of(name), name, type=kind, help=text, group="Cluster")(command)
     return command
 
 
@@ -271,10 +252,6 @@ def parse_sizes(text: str | None, separator: str, example: str) -> Any:
         return None if text is None else tuple(int(part) for part in text.lower().replace("×", "x").split(separator))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a shape; give sizes such as {example}.") from None
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _type(of: Field[Any]) -> type:

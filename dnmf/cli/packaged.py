@@ -8,11 +8,11 @@ import click
 
 from dnmf.cli.options import Command
 from dnmf.cli.streams import notify
-from dnmf.errors import StoreError, unknown
+from dnmf.errors import StoreError, no_effect, unknown
 
 # The module of the functions that the examples share, and the page of their pictures, which is not installed.
 SHARED, PAGE = "gallery", "README"
-OF_EXAMPLES = "Folder to write the examples to."
+OF_EXAMPLES = "Folder to write the examples to.  [default: examples]"
 
 
 def files(folder: str) -> dict[str, Path]:
@@ -76,6 +76,8 @@ def cluster_config(name: str | None, out: Path | None) -> None:
     """
     found = files("cluster_configs")
     if name is None:
+        if out is not None:
+            raise no_effect("--out", str(out), "the file whose NAME is given")
         show(found)
         return
     if Path(name).stem not in found:
@@ -89,8 +91,8 @@ def cluster_config(name: str | None, out: Path | None) -> None:
 
 @click.command(cls=Command, imports=())
 @click.argument("names", nargs=-1)
-@click.option("-o", "--out", type=click.Path(path_type=Path), default="examples", show_default=True, help=OF_EXAMPLES)
-def examples(names: tuple[str, ...], out: Path) -> None:
+@click.option("-o", "--out", type=click.Path(path_type=Path), help=OF_EXAMPLES)
+def examples(names: tuple[str, ...], out: Path | None) -> None:
     """Write examples into a folder, to run and adapt.
 
     Without NAMES, list the examples. They draw pictures, which needs the extra `plot`:
@@ -102,8 +104,11 @@ def examples(names: tuple[str, ...], out: Path) -> None:
     found = files("examples")
     shared, _ = found.pop(SHARED), found.pop(PAGE, None)
     if not names:
+        if out is not None:
+            raise no_effect("--out", str(out), "the examples whose NAMES are given")
         show(found)
         return
+    out = Path("examples") if out is None else out
     for name in names:
         if Path(name).stem not in found:
             raise unknown("NAMES", name, found)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -23,7 +24,7 @@ from dnmf.cli.options import (
 )
 from dnmf.cli.streams import notify
 from dnmf.cli.terminal import chosen_cluster, watching
-from dnmf.errors import seen
+from dnmf.errors import no_effect, seen
 
 
 @click.command(cls=Command)
@@ -54,7 +55,8 @@ def top(store: str, n: int, axis: Axis | None, by: By, layer: int | None, as_jso
     from dnmf.cli.tables import show_components
     from dnmf.run.stored import whole_checkpoint
 
-    if layer is None and axis is None and not as_json and (found := whole_checkpoint(lambda: dnmf.load(store))).layers:
+    whole = layer is None and axis is None and by == "weight" and not as_json
+    if whole and (found := whole_checkpoint(lambda: dnmf.load(store))).layers:
         click.echo("\n".join(map(str, found.hierarchy(n))))
         return
     components = whole_checkpoint(lambda: loaded(layer_of(store, layer)).components(n, axis, by=by))
@@ -91,7 +93,7 @@ def export(store: str, out: str, format: Format | None, overwrite: bool, layer: 
 @click.argument("matrix", type=PathOrUrl(), required=False)
 @click.option("-o", "--out", type=PathOrUrl(), required=True, help="Path of the new .csv file.")
 @click.option("--units", type=click.Choice(get_args(Units)), default="counts", show_default=True, help="Units.")
-@click.option("--total", type=float, default=1e6, show_default=True, help="Sum to which every sample is scaled first.")
+@click.option("--total", type=float, help="Sum to which every sample is scaled first.  [default: 1e6]")
 @click.option("--no-total", is_flag=True, help="Take the samples as they are.")
 @click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
 @click.option("--overwrite", is_flag=True, help="Replace existing spectra.")
@@ -101,7 +103,7 @@ def spectra(
     store: str,
     matrix: str | None,
     out: str,
-    total: float,
+    total: float | None,
     no_total: bool,
     overwrite: bool,
     where: dict[str, Any],
@@ -115,9 +117,11 @@ def spectra(
     """
     from dnmf.exports.table import free_table, write_table
 
+    if no_total and total is not None:
+        raise no_effect("--total", total, "samples that are scaled", "--no-total")
     free_table(out, overwrite)
     with watching(False) as watchers, chosen_cluster(**where) as client:
-        scale = None if no_total else total
+        scale = None if no_total else 1e6 if total is None else total
         found = dnmf.spectra(store, matrix, total=scale, watchers=watchers, progress=False, client=client, **options)
     notify(f"The spectra of {len(found.columns)} components are in {write_table(found, out, overwrite)}.")
 
@@ -131,19 +135,23 @@ def predict(store: str, pairs: Any) -> None:
     PAIRS is a CSV table with a header. Its first two columns are rows and columns of the matrix, by name or position;
     the others are printed unchanged.
     """
-    header, *lines = [line for line in csv.reader(pairs) if line] or [[]]
+    try:
+        header, *lines = [line for line in csv.reader(pairs) if line] or [[]]
+    except (UnicodeDecodeError, csv.Error):
+        header, *lines = [[]]
     if any(len(line) < 2 for line in [header, *lines]):
-        raise click.BadParameter("PAIRS is not a CSV table with a header, a column of rows and one of columns.")
+        raise click.BadParameter(
+            "PAIRS is not a CSV table with a header, a column of rows and one of columns; give such a table."
+        )
     result = dnmf.load(store)
     places = [
         known([line[place] for line in lines], names)
         for place, names in enumerate((result.names.rows, result.names.columns))
     ]
+    predictions = dnmf.predict(result, tuple(places))
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow([*header, "prediction"])
-    table.writerows(
-        [*line, f"{value:.6g}"] for line, value in zip(lines, dnmf.predict(result, tuple(places)), strict=True)
-    )
+    table.writerows([*line, f"{value:.6g}"] for line, value in zip(lines, predictions, strict=True))
 
 
 @click.command(cls=Command)
@@ -188,4 +196,4 @@ def known(given: Sequence[str], names: Any) -> list[Any]:
     >>> known(["7", "x"], None), known(["7"], ["7", "8"])
     ([7, 'x'], ['7'])
     """
-    return [int(one) if names is None and one.isdigit() else one for one in given]
+    return [int(one) if names is None and re.fullmatch("-?[0-9]+", one) else one for one in given]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint import appearing, check_target
 from dnmf.checks import choice, parse_bytes
 from dnmf.choices import Axis, Compressor
@@ -30,6 +31,7 @@ from dnmf.sources.base import Source
 __all__ = ["convert"]
 
 
+@names_options()
 @own_errors
 def convert(
     origin: Any,

@@ -11,6 +11,7 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block
 from dnmf.kernels.blocks.tiles import slices
 from dnmf.sources import Source
+from dnmf.sources.bad_entries import entry_error, hint_at_missing
 from dnmf.sources.blocks import read_block
 from dnmf.sources.memory import as_columns
 
@@ -61,7 +62,7 @@ class RowBatches:
 
     def place(self, batch: int, error: BadEntry) -> DataError:
         """Return the error that names a bad entry of a batch by its indices in X."""
-        return bad_entry(error, int(self.rows(batch)[error.column]))
+        return bad_entry(error, int(self.rows(batch)[error.column]), scipy.sparse.issparse(self._matrix))
 
 
 class OneBatch(RowBatches):
@@ -117,17 +118,15 @@ class BlockBatches:
         bounds, place = self._source.layout.bounds, int(places[error.column])
         for block in self._groups[number]:
             if place < bounds[block + 1] - bounds[block]:
-                return bad_entry(error, bounds[block] + place)
+                return bad_entry(error, bounds[block] + place, self._source.layout.sparse)
             place -= bounds[block + 1] - bounds[block]
         raise AssertionError
 
 
-def bad_entry(error: BadEntry, row: int) -> DataError:
+def bad_entry(error: BadEntry, row: int, sparse: bool) -> DataError:
     """Return the error that names a bad entry of X."""
-    return DataError(
-        f"X[{row}, {error.row}] is {error.value:g}; X must hold finite numbers of at least 0, and above 0 for a loss "
-        "whose β is 0 or less. Clip, fill or drop such entries first."
-    )
+    place = f"X[{row}, {error.row}]"
+    return entry_error(place, "X", error.value, np.dtype(np.float64), hint_at_missing(sparse, by="NMF"))
 
 
 def transposed(rows: Any) -> Block:

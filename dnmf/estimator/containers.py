@@ -7,29 +7,27 @@ opens, are not read here: their entries are checked when they are read.
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import zarr
-from dask.delayed import delayed
-from scipy.sparse import issparse
-from sklearn.utils import check_array
+from scipy.sparse import coo_array, issparse
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
 from dnmf.errors import DataError, DataWarning, warn
-from dnmf.estimator.rows import Rows, products, solve_products, solve_rows
 from dnmf.kernels.blocks.panels import work_dtype
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.settings import Missing
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.alignment import names_in
+from dnmf.sources.bad_entries import entry_error, hint_at_missing
 from dnmf.sources.blocks import as_matrix, compressed, is_sparse_array, to_scipy
 from dnmf.sources.bounds import BLOCK_BYTES
 from dnmf.sources.collection import collection_in
-from dnmf.sources.dask_array import factor_array, verified
+from dnmf.sources.dask_array import verified
 from dnmf.sources.emphasis import check_unweighted
 from dnmf.sources.formats.tables import read_arrow
 from dnmf.sources.memory import unmasked
@@ -168,7 +166,7 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
     asked: dict[str, Any] = {
         "accept_sparse": ("csr", "csc"),
         "dtype": "numeric",
-        "ensure_all_finite": "allow-nan" if missing == "nan" else True,
+        "ensure_all_finite": False,  # see check_finite
         "ensure_non_negative": True,
     }
     order = None
@@ -177,41 +175,32 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
     else:  # scikit-learn does not find these names
         matrix = check_array(inner, estimator=model, input_name="X", **asked)
         order = _check_features(model, matrix.shape[1], names, reset)
+    check_finite(matrix, missing, "" if hasattr(model, "missing") else "NMF")
     if matrix.dtype == np.longdouble:
         matrix = matrix.astype(np.float64, copy=False)
     return Table(matrix, matrix.shape, False, True, labels, missing, known, order)
 
 
+def check_finite(matrix: Any, missing: Missing, takes_missing: str) -> None:
+    """Raise DataError for the first entry of a NumPy or SciPy matrix that is neither finite nor missing.
+
+    `takes_missing` is the class of estimators that takes missing entries, if it is not this one.
+    """
+    try:
+        assert_all_finite(matrix, allow_nan=missing == "nan")
+    except ValueError:
+        entries = coo_array(matrix) if issparse(matrix) else matrix
+        values = entries.data if issparse(matrix) else entries
+        bad = ~np.isfinite(values) & ~((missing == "nan") & np.isnan(values))
+        first = np.unravel_index(np.argmax(bad), bad.shape)
+        row, column = (entries.row[first], entries.col[first]) if issparse(matrix) else first
+        hint = hint_at_missing(issparse(matrix), takes_missing)
+        raise entry_error(f"X[{row}, {column}]", "X", float(values[first]), matrix.dtype, hint) from None
+
+
 def stored_bytes(matrix: Any) -> int:
     """Return the bytes of a NumPy or SciPy matrix."""
     return int(getattr(matrix, "data", matrix).nbytes)
-
-
-def lazy_rows(matrix: Any, rows: Rows) -> Any:
-    """Return W (n_samples, r) of a matrix as a lazy Dask array with the row chunks of X.
-
-    The chunks of a row are joined, unless their products with H are sufficient.
-    """
-    rank = len(rows.components)
-    if not isinstance(matrix, da.Array):
-        source = open_along(matrix, "rows")
-        layout = source.layout
-        return factor_array(partial(rows.of_block, source), False, layout.bounds, rank, layout.work_dtype, True)
-    dtype = work_dtype(matrix.dtype)
-    common: dict[str, Any] = {"dtype": dtype, "meta": np.empty((0, 0), dtype), "concatenate": False}
-    common["rows"] = delayed(rows, pure=False)
-    heights, widths = matrix.chunks
-    tall, wide = matrix.numblocks
-    places = da.from_array(np.column_stack([np.arange(tall), heights]).ravel(), chunks=2)
-    cut = {"align_arrays": False, **common}
-    if wide == 1 or not rows.by_products:
-        new = {"k": rank}
-        return da.blockwise(solve_rows, "ik", matrix, "ij", places, "i", new_axes=new, widths=list(widths), **cut)
-    across = np.stack([np.arange(wide), np.cumsum([0, *widths])[:-1], widths])
-    panels = da.from_array(across, chunks=(3, 1)), "uj"
-    narrow = {"j": lambda width: rank}
-    parts = da.blockwise(products, "ij", matrix, "ij", *panels, places, "i", adjust_chunks=narrow, **cut)
-    return da.blockwise(solve_products, "ik", parts, "ij", new_axes={"k": rank}, **common)
 
 
 def as_product(W: Any, H: Any, names: Sequence[Any] | None) -> Any:

@@ -12,9 +12,10 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from dnmf.errors import DataWarning, warn
-from dnmf.estimator.containers import Table, as_product, lazy_rows, open_table
+from dnmf.estimator.containers import Table, as_product, open_table
 from dnmf.estimator.parameters import settings_by_hand
-from dnmf.estimator.rows import Rows
+from dnmf.estimator.rows import Rows, lazy_rows
+from dnmf.estimator.words import own_words
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import Step
@@ -37,6 +38,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     _settings: Settings
     _by_hand = False
 
+    @own_words
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None, weights: Any = None) -> Self:
@@ -65,6 +67,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self._fit(X, W, H, weights)
         return self
 
+    @own_words
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None, W: Any = None, H: Any = None, weights: Any = None) -> Any:
@@ -83,6 +86,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         table, W = self._fit(X, W, H, weights)
         return self._transformed(table, W)
 
+    @own_words
     @own_errors
     def transform(self, X: Any, weights: Any = None) -> Any:
         """Return W for the rows of X, with `components_` held fixed.
@@ -107,6 +111,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         table = open_table(self, X, reset=False, lengths=weights is not None)
         return self._transformed(dataclasses.replace(table, weights=weights))
 
+    @own_words
     @own_errors
     def inverse_transform(self, X: Any) -> Any:
         """Return the data WH for W.
@@ -124,6 +129,7 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self._check_ready()
         return as_product(X, self.components_, getattr(self, "feature_names_in_", None))
 
+    @own_words
     @own_errors
     def score(self, X: Any, y: Any = None) -> float:
         """Return minus the mean divergence of the samples of X from WH.

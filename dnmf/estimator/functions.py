@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from dnmf.aliases import names_options
 from dnmf.errors import warn
 from dnmf.estimator.nmf import NMF
 
 
+@names_options()
 def non_negative_factorization(
     X: Any,
     W: Any = None,

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import _fit_context
 
+from dnmf.aliases import names_options
 from dnmf.engine import SpillFolder, single_threaded_products, usable_memory
 from dnmf.engine.factor import DiskFactor, MemoryFactor, WritableFactor
 from dnmf.errors import DataError, SettingsError
@@ -19,6 +20,7 @@ from dnmf.estimator.parameters import (
     Constraints,
     beta_of,
     check_factor,
+    check_ratio,
     check_zeros,
     for_rows,
     init_for,
@@ -27,6 +29,7 @@ from dnmf.estimator.parameters import (
     rank_of,
     seed_of,
 )
+from dnmf.estimator.words import own_words
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, square_sum, work_dtype
 from dnmf.kernels.blocks.tiles import Float
@@ -99,6 +102,7 @@ class MiniBatchNMF(Factorizer):
 
     _parameter_constraints: Constraints = {**SHARED, **OF_MINIBATCH}  # noqa: RUF012 — scikit-learn's name for it
 
+    @names_options(where="dnmf.MiniBatchNMF")
     def __init__(
         self,
         n_components: Any = "auto",
@@ -134,6 +138,7 @@ class MiniBatchNMF(Factorizer):
         self.random_state = random_state
         self.verbose = verbose
 
+    @own_words
     @own_errors
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None) -> Self:
@@ -251,6 +256,7 @@ class MiniBatchNMF(Factorizer):
         options = {"rank": rank, "loss": self.beta_loss, "init": init, "seed": self._seed, **penalties}
         self._settings = for_rows(Settings.from_options(options))
         if before is None:
+            check_ratio(self)
             check_penalties(self._settings)
         self._given = self.init == "custom" or H is not None
         given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H") if self._given else None

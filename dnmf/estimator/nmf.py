@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from dnmf.aliases import names_options
 from dnmf.errors import SettingsError
 from dnmf.estimator.containers import Table, open_table
 from dnmf.estimator.factorizer import Factorizer
@@ -146,6 +147,7 @@ class NMF(Factorizer):
 
     _parameter_constraints: Constraints = {**SHARED, **OF_NMF}  # noqa: RUF012 — scikit-learn's name for it
 
+    @names_options(where="dnmf.NMF")
     def __init__(
         self,
         n_components: Any = "auto",

@@ -1,14 +1,16 @@
-"""W of new rows of X with H held fixed, row by row: the tasks of a lazy W."""
+"""W of new rows of X with H held fixed, row by row: a lazy W and its tasks."""
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import scipy.sparse
+from dask.delayed import delayed
 
 from dnmf.engine import single_threaded_products
-from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, panels, work_dtype
 from dnmf.kernels.blocks.tiles import Float
@@ -18,9 +20,11 @@ from dnmf.kernels.registry import make_rule
 from dnmf.kernels.rule import Model
 from dnmf.settings import Missing, Settings
 from dnmf.sources import Source
+from dnmf.sources.bad_entries import entry_error, hint_at_missing
 from dnmf.sources.blocks import read_block
-from dnmf.sources.dask_array import beside, declared
+from dnmf.sources.dask_array import beside, declared, factor_array
 from dnmf.sources.memory import as_columns
+from dnmf.sources.preparing import open_along
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +59,33 @@ class Rows:
     def of_block(self, source: Source, block: int) -> Float:
         """Return Wᵀ (r, w) for a block of a source that is streamed by rows."""
         return self.of(read_block(source, block, Scratch())).T
+
+
+def lazy_rows(matrix: Any, rows: Rows) -> Any:
+    """Return W (n_samples, r) of a matrix as a lazy Dask array with the row chunks of X.
+
+    The chunks of a row are joined, unless their products with H are sufficient.
+    """
+    rank = len(rows.components)
+    if not isinstance(matrix, da.Array):
+        source = open_along(matrix, "rows")
+        layout = source.layout
+        return factor_array(partial(rows.of_block, source), False, layout.bounds, rank, layout.work_dtype, True)
+    dtype = work_dtype(matrix.dtype)
+    common: dict[str, Any] = {"dtype": dtype, "meta": np.empty((0, 0), dtype), "concatenate": False}
+    common["rows"] = delayed(rows, pure=False)
+    heights, widths = matrix.chunks
+    tall, wide = matrix.numblocks
+    places = da.from_array(np.column_stack([np.arange(tall), heights]).ravel(), chunks=2)
+    cut = {"align_arrays": False, **common}
+    if wide == 1 or not rows.by_products:
+        new = {"k": rank}
+        return da.blockwise(solve_rows, "ik", matrix, "ij", places, "i", new_axes=new, widths=list(widths), **cut)
+    across = np.stack([np.arange(wide), np.cumsum([0, *widths])[:-1], widths])
+    panels = da.from_array(across, chunks=(3, 1)), "uj"
+    narrow = {"j": lambda width: rank}
+    parts = da.blockwise(products, "ij", matrix, "ij", *panels, places, "i", adjust_chunks=narrow, **cut)
+    return da.blockwise(solve_products, "ik", parts, "ij", new_axes={"k": rank}, **common)
 
 
 @own_errors
@@ -107,7 +138,6 @@ def _check(V: Block, square_sum: Any, dtype: np.dtype[Any], scratch: Scratch) ->
     try:
         square_sum(V, dtype, scratch)
     except BadEntry as error:
-        raise DataError(
-            f"X holds {error.value:g}, in feature {error.row} of the row {error.column} of one of its chunks; X must "
-            "hold finite numbers of at least 0. Clip, fill or drop such entries first."
-        ) from None
+        place = f"An entry of X, in feature {error.row} of the row {error.column} of one of its chunks,"
+        hint = hint_at_missing(scipy.sparse.issparse(V), by="NMF")
+        raise entry_error(place, "X", error.value, dtype, hint) from None

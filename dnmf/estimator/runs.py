@@ -12,6 +12,9 @@ from dnmf.estimator.persistence import is_store
 from dnmf.run.open import new_run, old_run
 from dnmf.run.run import Run
 
+# Parameters of scikit-learn that it ignores with other solvers.
+OF_OTHER_SOLVERS = ("shuffle",)
+
 
 @contextmanager
 def running(model: Any, table: Table, options: dict[str, Any], given: Any) -> Iterator[Run]:
@@ -29,5 +32,5 @@ def running(model: Any, table: Table, options: dict[str, Any], given: Any) -> It
         check_fixed_components(model.store, fixed, model.components_)
         return
     options = options if given is None else options | {"init": given}
-    with new_run(source, options, model.store, False, watchers, None, client) as run:
+    with new_run(source, options, model.store, False, watchers, None, client, OF_OTHER_SOLVERS) as run:
         yield run

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.aliases import names_options
 from dnmf.errors import DataError
 from dnmf.kernels.floats import own_errors
 from dnmf.run.arrays import whole
@@ -22,6 +23,7 @@ PLACES = ("X_nmf", "NMF", "nmf")
 NEEDED = ("obs_names", "var_names", "obsm", "varm", "uns")
 
 
+@names_options()
 @own_errors
 def write_anndata(adata: Any, fitted: Result | str | Path, *, key_added: str | None = None) -> None:
     """Write the factors of a V with cells as rows and genes as columns into an AnnData, backed or in memory.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
 from dnmf.checks import choice
 from dnmf.choices import Axis, Format
@@ -33,6 +34,7 @@ LABELS = {"rows": "row", "columns": "column"}
 TEXT_NUMBERS, GROUP_NUMBERS = 2**17, 2**21
 
 
+@names_options()
 @own_errors
 def export(
     fitted: Result | str | Path, path: str | Path, *, format: Format | None = None, overwrite: bool = False
@@ -83,7 +85,9 @@ def export(
     if is_url(path):
         raise SettingsError(f"path={str(path)!r} is a URL, and an export is written on this machine; give a path.")
     target = full_path(path)
-    if chosen != "h5ad" and target.suffix in FILES:
+    if chosen == "h5ad" and target.suffix in FILES:
+        raise SettingsError(f"path={str(path)!r} has the suffix of a table, and h5ad makes one .h5ad file; name that.")
+    if chosen != "h5ad" and (target.suffix in FILES or (target.suffix == ".h5ad" and not os.path.lexists(target))):
         raise SettingsError(
             f"path={str(path)!r} has the suffix of a file, and {chosen} makes a folder of two tables; name the folder."
         )

@@ -6,9 +6,10 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint import Gone
 from dnmf.checkpoint.targets import appearing_here, check_apart, inputs_in
-from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError
+from dnmf.errors import DataError, MissingExtraError, ReadError, SettingsError, StoreError, no_effect
 from dnmf.inspection.numbers import shortened
 from dnmf.inspection.summary import feature_axis
 from dnmf.kernels.floats import own_errors
@@ -28,10 +29,12 @@ from dnmf.survey import RankSurvey, is_survey, stored_survey
 
 # The beginning of a page, by which a file that may be overwritten is recognised.
 FIRST = b'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+SUFFIXES = (".html", ".htm", "")
 # The most features of each component.
 MOST_FEATURES = 50
 
 
+@names_options()
 @own_errors
 def write_report(
     fitted: Result | RankSurvey | str | Path,
@@ -111,6 +114,7 @@ def write_report(
         known = load_fitted(fitted)
         name = title or shortened(Path(str(known.store)).name if known.store else "A factorisation", 200)
         if isinstance(known, RankSurvey):
+            check_of_run(V=V, weights=weights, shape=shape, axis=axis)
             return survey_page(known, name)
         feature_axis(known, axis, shape)
         found: Residuals | str = "They were left out, since they take a read of V; omit --no-residuals to show them."
@@ -132,12 +136,24 @@ def load_fitted(fitted: Result | RankSurvey | str | Path) -> Result | RankSurvey
     return stored_survey(fitted) if isinstance(fitted, str | Path) and is_survey(fitted) else fitted_result(fitted)
 
 
+def check_of_run(**options: Any) -> None:
+    """Raise SettingsError for the first option of the page of a run that is given for that of a survey."""
+    for name, value in options.items():
+        if value is not None:
+            raise no_effect(name, value, "the report of a run", "a survey")
+
+
 def free_path(path: str | Path, overwrite: bool) -> Path:
     """Return the full path of a page, or raise SettingsError or StoreError if it may not be written."""
     if is_url(path):
         raise SettingsError(f"path={str(path)!r} is a URL, and pages are written on this machine; give a path.")
     target = full_path(path)
     if not os.path.lexists(target):
+        if target.suffix.lower() not in SUFFIXES:
+            raise SettingsError(
+                f"path={str(path)!r} ends in {target.suffix}, and a report is an HTML page; give a path that ends in "
+                ".html, and print the page from a browser for a PDF."
+            )
         return target
     if not overwrite:
         raise StoreError(f"{target} already exists; choose another path or pass overwrite=True (--overwrite).")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from dnmf.aliases import names_options
 from dnmf.engine import single_threaded_products
 from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
@@ -43,6 +44,7 @@ class Likelihood(NamedTuple):
     perplexity: float
 
 
+@names_options()
 @own_errors
 @single_threaded_products()
 def likelihood(

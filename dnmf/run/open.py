@@ -1,7 +1,7 @@
 """Open a new run, or a stored one to resume it; everything is checked before the first pass."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, Settings
 from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.initialise import check_fixed, check_given
 from dnmf.solvers.selection import resolve
+from dnmf.solvers.unused import check_overwrite, check_used
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.base import Axis, Layout
 from dnmf.sources.emphasis import check_unweighted, emphasised
@@ -49,15 +50,20 @@ def new_run(
     watchers: Sequence[Watcher],
     cancel: threading.Event | None,
     client: Any = None,
+    tolerated: Collection[str] = (),
 ) -> Iterator[Run]:
-    """Yield a new run that is ready for its first pass, and close it at the end."""
+    """Yield a new run that is ready for its first pass, and close it at the end.
+
+    Options whose names are `tolerated` cause only a warning if they have no effect.
+    """
+    check_overwrite(store, overwrite)
     init: Any = options.get("init", "auto")
     init = named_factors(init) if isinstance(init, Factors) else init
     options, arrays = split_arrays(options)
     weights, fixed_W, fixed_H = (options.get(name) for name in ("weights", "fixed_W", "fixed_H"))
     named = isinstance(init, str)
-    settings = settings_of(options)
-    check_options(settings, not named, coupled=given_names({**options, **arrays}))
+    settings, coupled = settings_of(options), given_names({**options, **arrays})
+    check_options(settings, not named, coupled=coupled)
     names = Names.of(options.get("row_names"), options.get("column_names"))
     source = open_for(V, settings, weights, names)
     layout = source.layout
@@ -66,6 +72,7 @@ def new_run(
     if coupling is not None:
         check_unweighted(source, SCALED)
     recipe = resolve(settings, layout, is_weighted(source), coupling)
+    check_used(recipe, coupled if store is None else {*coupled, "store"}, tolerated)
     given = None if named else check_given(init, layout.user_shape, settings.rank, names)
     fixed = check_fixed(fixed_W, fixed_H, layout.user_shape, names)
     given, fixed = in_scale(given, fixed, steps_of(source))
@@ -121,10 +128,11 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     for name, known in (("fixed", "columns of W as fixed_W"), ("n_fixed_H", "rows of H as fixed_H")):
         if name in options:
             raise SettingsError(f"the option {name!r} is not known; give the known {known}=.")
-    init, fixed_W, fixed_H = options.get("init", "auto"), options.get("fixed_W"), options.get("fixed_H")
+    init = options.get("init", "auto")
     settings = {name: value for name, value in split_arrays(options)[0].items() if name not in DATA_OPTIONS}
-    settings["fixed"] = 0 if fixed_W is None else (*np.shape(fixed_W), 0, 0)[1]
-    settings["n_fixed_H"] = 0 if fixed_H is None else (*np.shape(fixed_H), 0)[0]
+    for axis, (count, name) in enumerate((("n_fixed_H", "fixed_H"), ("fixed", "fixed_W"))):
+        given: Any = options.get(name)
+        settings[count] = np.shape(given)[axis] if np.ndim(given) == 2 else 0  # check_fixed refuses others
     return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto"})
 
 

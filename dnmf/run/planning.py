@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint.run_names import names_of
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import open_session
@@ -13,6 +14,7 @@ from dnmf.run.options import Options, shows_options
 from dnmf.solvers.selection import resolve
 
 
+@names_options()
 @own_errors
 @shows_options
 def plan(V: Any, rank: int | Sequence[int] | None = None, *, client: Any = None, **options: Unpack[Options]) -> Plan:

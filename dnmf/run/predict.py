@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.aliases import names_options
 from dnmf.checks import choice, integer
 from dnmf.engine import single_threaded_products
 from dnmf.kernels.blocks.products import entries_of_product
@@ -24,6 +25,7 @@ from dnmf.sources.base import Axis
 SCORES = 2**22
 
 
+@names_options()
 @own_errors
 def predict(fitted: Result | str | Path, pairs: Any) -> NDArray[np.float64]:
     """Return the entries of WH at pairs of rows and columns.
@@ -73,6 +75,7 @@ def predict(fitted: Result | str | Path, pairs: Any) -> NDArray[np.float64]:
     return values
 
 
+@names_options()
 @own_errors
 @single_threaded_products()
 def recommend(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint import appearing, check_target, inputs_in, write_long
 from dnmf.engine import single_threaded_products
 from dnmf.engine.factor import Factor
@@ -33,6 +34,7 @@ from dnmf.run.units import scaled
 from dnmf.run.watcher import Watch, Watchers
 from dnmf.settings import Settings
 from dnmf.solvers.selection import listed_panels, rule_of
+from dnmf.solvers.unused import check_overwrite
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.axes import FITTED, Fitted, advice_on, axis_for, other
 from dnmf.sources.base import Axis, Layout
@@ -44,6 +46,7 @@ from dnmf.sources.unfolding import Unfolding
 from dnmf.sources.weighted import is_weighted
 
 
+@names_options()
 @own_errors
 def transform(
     fitted: Result | str | Path,
@@ -123,6 +126,7 @@ def transform(
         again = {"out": out, "overwrite": overwrite, **options}
         return whole_checkpoint(lambda: transform(stored_result(fitted), V, **again))
     result = fitted
+    check_overwrite(out, overwrite, "out")
     origins = [V, weights, *inputs_in(result.store)] if out is not None else []
     if out is not None:
         check_target(out, overwrite, origins)

@@ -18,6 +18,7 @@ from dnmf.choices import Axis as Axis
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block, work_dtype
+from dnmf.sources.bad_entries import entry_error, hint_at_missing
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.unfolding import Unfolding
 
@@ -170,24 +171,8 @@ class Layout:
         if self.files:
             first, file = self._file(column)
             inside = f", {'row' if self.transposed else 'column'} {column - first} of {file},"
-        if error.value == 0:
-            return DataError(
-                f"V[{at[0]}, {at[1]}]{inside} is 0, where this loss is infinite; add a small constant to V, or take a "
-                "loss whose β is above 0, as kullback-leibler."
-            )
-        if 0 < error.value < np.inf:
-            return DataError(
-                f"{name}[{at[0]}, {at[1]}]{inside} is {error.value:g}, and sums of such numbers leave the range of "
-                f"{self.work_dtype}; divide {name} by a constant, or clip such entries."
-            )
-        what = "negative" if error.value < 0 and np.isfinite(error.value) else "not finite"
-        way = "Drop NaN, which is then" if self.sparse else "NaN is"
-        hint = f" {way} taken as missing with missing={'zeros' if self.sparse else 'nan'!r}."
-        hint = hint if np.isnan(error.value) and name == "V" else ""
-        return DataError(
-            f"{name}[{at[0]}, {at[1]}]{inside} is {error.value:g}, which is {what}; {name} must hold finite numbers "
-            f"of at least 0. Clip, fill or drop such entries first.{hint}"
-        )
+        hint = hint_at_missing(self.sparse) if name == "V" else ""
+        return entry_error(f"{name}[{at[0]}, {at[1]}]{inside}", name, error.value, self.work_dtype, hint)
 
 
 @runtime_checkable
@@ -294,7 +279,8 @@ def name_of_block(block: int, start: int, stop: int, transposed: bool) -> str:
 def check_shape(shape: Sequence[int], what: str) -> tuple[int, int]:
     """Return a shape of two axes that are not empty, or raise DataError."""
     if len(shape) != 2:
-        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; it must be a matrix.")
+        advice = ", as that of reshape(1, -1) for a single row" if len(shape) == 1 else ""
+        raise DataError(f"{what} has {len(shape)} dimension(s), shape {tuple(shape)}; it must be a matrix{advice}.")
     if 0 in shape:
         raise DataError(f"{what} is empty: its shape is {tuple(shape)}; give at least one row and column.")
     return int(shape[0]), int(shape[1])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dnmf.aliases import names_options
 from dnmf.choices import Axis, Join
 from dnmf.kernels.floats import own_errors
 from dnmf.sources.base import Source
@@ -11,6 +12,7 @@ from dnmf.sources.collection import Collection
 from dnmf.sources.opening import open_matrix
 
 
+@names_options()
 @own_errors
 def concat(
     matrices: Sequence[Any] | str | Path,

@@ -11,7 +11,7 @@ import zarr
 
 from dnmf.errors import DataError, DnmfError, exhausted
 from dnmf.settings import Missing
-from dnmf.sources.addresses import KNOWN, MARK, Address, convert_command
+from dnmf.sources.addresses import KNOWN, MARK, Address
 from dnmf.sources.base import Axis, Layout, Source, relabelled
 from dnmf.sources.blocks import is_sparse_array
 from dnmf.sources.dask_array import check_sizes, open_dask
@@ -28,10 +28,13 @@ from dnmf.sources.memory import SparseSource, array_of, from_sparse, open_numpy,
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
-from dnmf.sources.readable import check_readable, unknown_kind
+from dnmf.sources.readable import check_readable, in_store, no_zarr, unknown_kind
 from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.unfolding import Axes, Unfolded, Unfolding, unfolding_of
-from dnmf.storage.urls import is_url, redacted
+from dnmf.storage.urls import is_url
+
+# Attributes of groups that hold results.
+RESULTS = {"dnmf": "the store of a run", "dnmf_survey": "a survey of ranks"}
 
 
 def open_matrix(
@@ -110,6 +113,8 @@ def _open(V: Any, streamed: Axis | None, missing: Missing, axes: Axes | Unfoldin
         given: Source = V
         return given
     if isinstance(V, (str, Path)):
+        if not str(V).strip():
+            raise DataError(f"V is an empty text; give {KNOWN}.")
         return open_place(Address.of(V).with_axes(axes), streamed)
     if isinstance(V, (zarr.Array, zarr.Group)) and (found := address_in_zip(V)) is not None:
         return open_place(Address.of(found).with_axes(axes), streamed)
@@ -215,10 +220,7 @@ def open_place(address: Address, streamed: Axis | None) -> Source:
     path = Path(address.place)
     if is_url(address.place):
         if opener_of_name(path.name) is not None or path.name.lower().endswith(ENDING):
-            raise DataError(
-                f"{address} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it "
-                f"with: {convert_command(path.name)}"
-            )
+            raise in_store(str(address), path.name)
         source = _open_zarr(address, streamed)
         check_axes_used(source, address.axes)
         return source
@@ -241,6 +243,13 @@ def check_axes_used(source: Source, axes: Axes | Unfolding | None) -> None:
         )
 
 
+def check_not_results(group: zarr.Group, place: str) -> None:
+    """Raise DataError if a group is the store of a run or of a survey."""
+    for name, what in RESULTS.items():
+        if name in group.attrs:
+            raise DataError(f"{place} is {what}, not a matrix; `dnmf info {place}` names its matrix.")
+
+
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     """Open a Zarr array, or a matrix in a group."""
     remote = is_url(address.place)
@@ -255,11 +264,11 @@ def _open_zarr(address: Address, streamed: Axis | None) -> Source:
     except Exception as error:
         if exhausted(error):
             raise
-        raise DataError(
-            f"{address.place} is not a Zarr array ({type(error).__name__}: {redacted(error)}); give {KNOWN}."
-            + ("" if remote else hint_below(Path(address.place)))
-        ) from (None if remote else error)
+        hint = "" if remote else hint_below(Path(address.place))
+        raise DataError(f"{no_zarr(address.place, error)}{hint}") from (None if remote else error)
     if isinstance(node, zarr.Group):
+        if address.part is None:
+            check_not_results(node, address.place)
         return open_group(node, address, streamed)
     if address.part is not None:
         raise DataError(f"{address.place} is a Zarr array, which has no parts; give it without {MARK}{address.part}.")

@@ -5,8 +5,13 @@ import stat
 from pathlib import Path
 
 from dnmf.errors import DataError, ReadError
-from dnmf.sources.addresses import KNOWN
+from dnmf.sources.addresses import KNOWN, convert_command
+from dnmf.sources.file_kinds import opener_of_name
+from dnmf.storage.objects import WRITABLE
+from dnmf.storage.urls import is_url, redacted
 
+# Schemes from which Zarr is read through fsspec.
+WEB = ("http", "https")
 # Calls that read files of other kinds, by their endings.
 OTHERS = {
     (".mat",): "scipy.io.loadmat({path})[name]",
@@ -46,3 +51,40 @@ def unknown_kind(path: Path, given: str) -> DataError:
     calls = [call for endings, call in OTHERS.items() if path.name.lower().endswith(endings)]
     hint = f" Or read it with {calls[0].format(path=repr(str(path)))} and give that as V." if calls else ""
     return DataError(f"{given} is a file of unknown kind; give {KNOWN}.{hint}")
+
+
+def no_zarr(place: str, error: BaseException) -> DataError:
+    """Return the error for a place that holds no Zarr array or group, given that of Zarr."""
+    reason = f"{type(error).__name__}: {redacted(error)}"
+    scheme = place.partition("://")[0].lower() if is_url(place) else ""
+    if scheme and scheme not in (*WRITABLE, *WEB) and "Protocol not known" in str(error):
+        known = ", ".join(f"{name}://" for name in (*WRITABLE, *WEB))
+        return DataError(f"{place} has a scheme that is not known; give a path, or a URL of {known}.")
+    if scheme in WEB:
+        return DataError(
+            f"{place} is not a Zarr array that can be reached ({reason}); check the address and the connection, or "
+            "download it and give the path of the copy."
+        )
+    if scheme or not Path(place).is_dir():
+        return DataError(f"{place} is not a Zarr array ({reason}); give {KNOWN}.")
+    names = sorted(os.listdir(place))
+    if not names:
+        return DataError(f"{place} is an empty folder, which is not a Zarr array; give {KNOWN}.")
+    held = [name for name in names if opener_of_name(name) is not None or name.endswith(".zarr")]
+    several = f", or several to be joined, as '{place}/*{Path(held[0]).suffix}'" if len(held) > 1 else ""
+    advice = f"give a matrix in it, as {place}/{held[0]}{several}" if held else f"give {KNOWN}"
+    why = "" if type(error).__name__ == "GroupNotFoundError" else f" ({reason})"
+    return DataError(f"{place} is not a Zarr array or group, but another folder{why}; {advice}.")
+
+
+def in_store(place: str, name: str) -> DataError:
+    """Return the error for a file behind a URL."""
+    if place.partition("://")[0].lower() in WEB:
+        return DataError(
+            f"{place} is a file on the web, where only Zarr is read; download it, as by `curl -LO {place}`, and "
+            "give the path of the copy."
+        )
+    return DataError(
+        f"{place} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it with: "
+        f"{convert_command(name)}"
+    )

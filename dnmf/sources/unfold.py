@@ -6,6 +6,7 @@ from typing import Any
 
 import dask.array as da
 
+from dnmf.aliases import names_options
 from dnmf.errors import DataError
 from dnmf.kernels.floats import own_errors
 from dnmf.sources.dask_array import check_sizes
@@ -15,6 +16,7 @@ from dnmf.sources.unfolding import Axes, Unfolded, Unfolding
 Side = str | int | Sequence[str | int] | None
 
 
+@names_options()
 @own_errors
 def unfold(V: Any, rows: Side = None, columns: Side = None) -> Unfolded:
     """Choose the axes of an array that make the rows and the columns of the matrix to factorise.

@@ -15,6 +15,8 @@ def location_at(given: str | Path) -> Location:
     """Return the place of a path or a URL."""
     if not isinstance(given, (str, os.PathLike)):
         raise SettingsError(f"{given!r} is not a path; give the path or the URL of a folder.")
+    if not str(given).strip():
+        raise SettingsError("The path is an empty text; give the path or the URL of a folder.")
     return open_bucket(str(given)) if is_url(given) else Folder(full_path(given))
 
 

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dnmf.aliases import names_options
 from dnmf.kernels.floats import own_errors
 from dnmf.run.display import showing
 from dnmf.run.watcher import Watch
+from dnmf.settings import DATA_OPTIONS, FIELDS
 from dnmf.survey import RankSurvey, make_survey, stored_survey
 
 
+@names_options([*FIELDS, *DATA_OPTIONS])
 @own_errors
 def select_rank(
     V: Any,
@@ -59,9 +62,9 @@ def select_rank(
         As in `factorize`.
     options
         Options of `factorize`, such as `row_names`, other than `fixed_W`, `fixed_H`, targets, `n_runs` and
-        `max_seconds`; `max_passes`, `tol`, `sweeps` and `extrapolate` apply to models in ordinary passes, as all are
-        with a graph. `init="random"` starts every model at random on V itself and not on a sketch, for the consensus of
-        Brunet et al. 2004.
+        `max_seconds`. Models in ordinary passes, as all are with a graph, end by `max_passes` and `tol`, and take
+        `sweeps` and `extrapolate`. `init="random"` starts every model at random on V itself and not on a sketch, for
+        the consensus of Brunet et al. 2004.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from dnmf.checkpoint import Store, is_store
 from dnmf.checkpoint.cleanup import is_begun, sweep_drafts
 from dnmf.checkpoint.header import SURVEY, check_version, find_header, formatted, is_said, read_json, write_header
 from dnmf.checkpoint.records import DAMAGE
-from dnmf.checkpoint.targets import check_apart
+from dnmf.checkpoint.targets import check_apart, check_name
 from dnmf.errors import StoreError, StoreWarning, warn
 from dnmf.settings import FIELDS
 from dnmf.storage.durable import explained
@@ -29,6 +29,14 @@ PIECES = "pieces"
 WEIGHTS = "graph_weights"
 
 Piece = dict[str, NDArray[Any]]
+
+
+def is_taken(place: Location) -> bool:
+    """Return whether a place is a file, or a folder with more than a survey has that was killed before its header."""
+    try:
+        return is_begun(place.names())
+    except NotADirectoryError:
+        return True
 
 
 class SurveyStore:
@@ -66,7 +74,9 @@ class SurveyStore:
         with explained(f"The survey {place}"):
             found = find_header(place, SURVEY)
             check_version(place, found)
-            if found is None and place.exists() and is_begun(place.names()):
+            if not place.exists():
+                check_name(place)
+            elif found is None and is_taken(place):
                 raise StoreError(f"{place} already exists and is not a survey; choose another path.")
             other = [] if found is None else differing(found, header)
             if other and not overwrite:

@@ -1,7 +1,8 @@
 """Check the request of a survey, and run it."""
 
+import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ import numpy as np
 
 from dnmf.checkpoint.run_names import named_axes, names_of
 from dnmf.engine.session import open_session
-from dnmf.errors import SettingsError
+from dnmf.errors import SettingsError, no_effect
 from dnmf.run.coupled import GRAPHS, SCALED, couple, given_names
 from dnmf.run.open import inputs_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watcher, Watchers
 from dnmf.settings import MOST_RUNS, Settings
+from dnmf.solvers.bundle import bundled
 from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.selection import Recipe, resolve
 from dnmf.solvers.sketch import fits
+from dnmf.solvers.unused import check_overwrite, check_used
 from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
 from dnmf.sources.emphasis import check_unweighted, emphasised
@@ -33,6 +36,8 @@ from dnmf.survey.table import RankSurvey
 
 # Default number of passes of models that make their passes together.
 PASSES = 30
+# Options of these passes, which models on a sketch of V do not make. `max_passes` and `tol` are limits for any models.
+OF_PASSES = ("sweeps", "extrapolate")
 
 
 def make_survey(
@@ -64,6 +69,8 @@ def make_survey(
         check_unweighted(source, SCALED)
     recipe = resolve(settings, layout, is_weighted(source), coupling)
     request = request_of(ranks, n_runs, cv, holdout, sample, recipe, layout, names)
+    check_overwrite(store, overwrite)
+    check_used_by(request, recipe, graphs if store is None else {*graphs, "store"})
     watchers = Watchers.of(watchers)
     watchers.opened(settings)
     with open_session(client, source, watchers.workers, cancel) as session:
@@ -120,6 +127,18 @@ def request_of(
         hashed_sample(layout.shape[1], sample, settings.seed),
         held,
     )
+
+
+def check_used_by(request: SurveyRequest, recipe: Recipe, given: Collection[str]) -> None:
+    """Raise SettingsError for the first option that has no effect on the models of a survey."""
+    # The models advance together, whatever a single one would do.
+    check_used(dataclasses.replace(recipe, method=bundled(recipe.follow)), given)
+    if request.scheme != "bicross":
+        return
+    for name in OF_PASSES:
+        if (value := getattr(request.settings, name)) is not None:
+            passes = "models that make passes over V, as with holdout='speckled' or solver='hals'"
+            raise no_effect(name, value, passes, "models on a sketch of V")
 
 
 def graphs_in(options: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.aliases import names_options
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.run_names import names_of
 from dnmf.checks import pair
@@ -23,16 +24,18 @@ from dnmf.run.display import showing
 from dnmf.run.open import inputs_of, matrix_header, settings_of
 from dnmf.run.run import Run
 from dnmf.run.watcher import Watch
-from dnmf.settings import DATA_OPTIONS, Settings
+from dnmf.settings import DATA_OPTIONS, FIELDS, Settings
 from dnmf.solvers.bundle import bundle, bundled, rows_of
 from dnmf.solvers.compatibility import check_options
 from dnmf.solvers.coupling import Coupling, Pair
 from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext
-from dnmf.solvers.selection import Recipe, follow_of, resolve, rule_of
+from dnmf.solvers.selection import follow_of, resolve, rule_of
 from dnmf.solvers.state import State
-from dnmf.sources import Source, open_matrix
+from dnmf.solvers.unused import check_overwrite, check_used
+from dnmf.sources import open_matrix
+from dnmf.sources.base import Layout
 from dnmf.sources.emphasis import check_unweighted
 from dnmf.survey.advance import advance, saved_bundle
 from dnmf.survey.holdout import FLOOR, Hidden, Predict
@@ -91,6 +94,7 @@ class WeightSurvey:
         return "\n".join([f"    weight  held-out error at rank {self.rank}", *lines])
 
 
+@names_options([*FIELDS, *DATA_OPTIONS])
 @own_errors
 def select_graph_weight(
     V: Any,
@@ -159,6 +163,9 @@ def select_graph_weight(
     coupling, origins = couple(graphs, settings, V, source.layout, names_of({}, source.layout))
     assert coupling is not None
     recipe = resolve(settings, source.layout, coupling=coupling)
+    weighted = resolve(settings, source.layout, True, coupling)
+    check_used(weighted, graphs if store is None else {*graphs, "store"})
+    check_overwrite(store, overwrite)
     request = SurveyRequest((rank,), (settings.seed,), cv, "speckled", settings, (0,))
     header = header_of(source, request) | {"coupled": origins, WEIGHTS: _listed(chosen)}
     kept = SurveyStore(None, header)
@@ -169,7 +176,7 @@ def select_graph_weight(
         closing(kept),
         open_session(client, source, seen.workers, cancel) as session,
     ):
-        plan = session.plan(settings, _load(recipe, coupling, rank, len(chosen) * cv, source))
+        plan = session.plan(settings, _load(settings, coupling, len(chosen) * cv, source.layout))
         run = Run(session, recipe, plan, watchers=seen)
         try:
             found = kept.get(PIECE) or _measured(SurveyProgress(run, kept, cancel), request, chosen)
@@ -224,10 +231,10 @@ def _settings(rank: int, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _load(recipe: Recipe, coupling: Coupling, rank: int, models: int, source: Source) -> Load:
-    """Return the load of the models, whose entries have weights."""
-    weighted = resolve(recipe.settings, source.layout, True, coupling).load
-    return coupling.load(weighted.times(models), rank, models)._replace(copies=1)
+def _load(settings: Settings, coupling: Coupling, models: int, layout: Layout) -> Load:
+    """Return the load of the models, whose entries have weights, and of what they share."""
+    alone = resolve(settings, layout, weighted=True).load
+    return coupling.load(alone.times(models), settings.rank, models)._replace(copies=1)
 
 
 def _measured(progress: SurveyProgress, request: SurveyRequest, weights: Sequence[Weight]) -> Piece:

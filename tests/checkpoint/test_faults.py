@@ -235,7 +235,7 @@ def test_an_older_damaged_record_goes_when_the_run_goes_on(store, whole):
     (store / "commits" / "000002.json").write_text("{")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_same_bits(dnmf.resume(store, V, keep=3), dnmf.factorize(V, keep=3, **OPTIONS))
+        assert_same_bits(dnmf.resume(store, V, keep=3), dnmf.factorize(V, **OPTIONS))
     assert len(list((store / "checkpoints").iterdir())) == len(commits_of(store)) == 2
 
 

@@ -116,7 +116,7 @@ def test_a_bad_entry_of_a_dask_array_is_named_when_it_is_read():
     with pytest.raises(ValueError, match=r"X\[11, 2\] is -1"):
         MiniBatchNMF(3).fit(blocks)
     W = NMF(3).fit(X).transform(blocks)
-    with pytest.raises(ValueError, match="X holds -1, in feature 2 of the row 2"):
+    with pytest.raises(ValueError, match="An entry of X, in feature 2 of the row 2 of one of its chunks, is -1"):
         W.compute()
     with pytest.raises(ValueError, match="X has 14 features, but NMF is expecting 15"):
         NMF(3).fit(X).transform(blocks[:, 1:])
@@ -204,7 +204,7 @@ def test_an_annotated_matrix_is_read_where_it_lies(kind, tmp_path):
     np.testing.assert_allclose(W.compute(), streamed.transform(annotated))
     with pytest.raises(ValueError, match="feature names should match"):
         held.transform(annotated[:, NAMES[::-1]])
-    with pytest.raises(ValueError, match=r"give V.to_memory\(\)"):
+    with pytest.raises(ValueError, match=r"give X.to_memory\(\)"):
         held.transform(backed[:5])
     backed.file.close()
 

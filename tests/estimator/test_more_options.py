@@ -27,7 +27,7 @@ def test_fixed_components_stay_and_w_is_the_best_for_all():
 
 
 def test_fixed_components_are_checked():
-    with pytest.raises(DataError, match=r"fixed_H has shape \(2, 5\)"):
+    with pytest.raises(DataError, match=r"fixed_components has shape \(2, 5\)"):
         NMF(4, fixed_components=FIXED[:, :5]).fit(X)
 
 
@@ -38,7 +38,7 @@ def test_a_fit_with_fixed_components_is_resumed_with_the_same(tmp_path):
     assert (first.n_iter_, again.n_iter_) == (4, 8)
     with pytest.raises(StoreError, match="has other fixed_components"):
         NMF(3, fixed_components=FIXED + 1, max_iter=9, **options).fit(X)
-    with pytest.raises(StoreError, match="n_fixed_H=2 and cannot be resumed with n_fixed_H=0"):
+    with pytest.raises(StoreError, match=r"len\(fixed_components\)=2 and cannot be resumed with len\(fixed_comp.*\)=0"):
         NMF(3, max_iter=9, **options).fit(X)
 
 

@@ -386,7 +386,7 @@ def test_data_that_cannot_be_W_are_refused(W):
         ({"init": "custom", "n_components": 2}, {"H": -np.ones((2, 15))}, "Negative values in data passed to NMF"),
         ({"init": "custom", "n_components": 2}, {"H": np.zeros((2, 15))}, "NMF \\(input H\\) is full of zeros"),
         ({"max_iter": 0}, {}, "The 'max_iter' parameter of NMF must be an int in the range"),
-        ({"missing": "zeros"}, {}, "missing='zeros' takes the entries that a sparse V does not store"),
+        ({"missing": "zeros"}, {}, "missing='zeros' takes the entries that a sparse X does not store"),
         ({"beta_loss": 0, "solver": "mu"}, {"X": np.eye(5)}, "When beta_loss <= 0 and X contains zeros"),
     ],
 )

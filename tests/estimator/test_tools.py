@@ -112,7 +112,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch, seed
     assert model.n_iter_ == fresh.n_iter_ == 30
     with pytest.raises(StoreError, match="give the matrix that the run was started on"):
         NMF(3, **options).fit(X[:20])
-    with pytest.raises(StoreError, match="has rank=3 and cannot be resumed with rank=4"):
+    with pytest.raises(StoreError, match="has n_components=3 and cannot be resumed with n_components=4"):
         NMF(4, **options).fit(blocks)
 
 

@@ -205,3 +205,56 @@ def test_blocks_of_a_sparse_matrix_have_few_entries_or_one_column(dtype):
         held = [int(starts[end]) - int(starts[start]) for end in (stop, min(stop + 1, 8))]
         assert held[0] <= 5 or stop == start + 1
         assert held[1] > 5 or stop == 8
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        (
+            "https://localhost:9/V.csv",
+            r"is a file on the web, where only Zarr is read; download it, as by `curl -LO https",
+        ),
+        (
+            "HTTP://localhost:9/V.npy",
+            r"is a file on the web, where only Zarr is read; download it, as by `curl -LO HTTP",
+        ),
+        ("s3://bucket/V.csv", r"lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it"),
+        ("nosuch://place/V.zarr", r"has a scheme that is not known; give a path, or a URL of s3://.* https://\.$"),
+        ("", r"^V is an empty text; give the path or URL"),
+    ],
+)
+def test_an_address_that_cannot_be_read_gets_advice(address, sentence):
+    with pytest.raises(DataError, match=sentence):
+        open_matrix(address)
+
+
+def test_a_site_without_the_matrix_is_named_with_the_reason(monkeypatch):
+    def refused(*given, **options):
+        raise ConnectionError("Connection refused")
+
+    monkeypatch.setattr("zarr.open", refused)
+    sentence = (
+        r"V.zarr is not a Zarr array that can be reached \(ConnectionError: .*\); check the address .* or download it"
+    )
+    with pytest.raises(DataError, match=sentence):
+        open_matrix("https://localhost:9/V.zarr")
+
+
+def test_a_folder_without_a_matrix_is_described_by_what_it_holds(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with pytest.raises(
+        DataError, match=rf"^{folder} is an empty folder, which is not a Zarr array; give the path or URL"
+    ):
+        open_matrix(folder)
+    (folder / "notes.log").write_text("")
+    with pytest.raises(DataError, match=r"is not a Zarr array or group, but another folder; give the path or URL"):
+        open_matrix(folder)
+    np.savetxt(folder / "a.csv", np.ones((3, 4)), delimiter=",")
+    with pytest.raises(DataError, match=rf"give a matrix in it, as {folder}/a\.csv\.$"):
+        open_matrix(folder)
+    np.savetxt(folder / "b.csv", np.ones((3, 4)), delimiter=",")
+    pattern = rf"give a matrix in it, as {folder}/a\.csv, or several to be joined, as '{folder}/\*\.csv'\.$"
+    with pytest.raises(DataError, match=pattern):
+        open_matrix(folder)
+    assert open_matrix(f"{folder}/a.csv").layout.user_shape == (3, 4)

@@ -1,12 +1,14 @@
 """Surveys with graphs: of ranks, and of weights whose errors are those of models fitted alone."""
 
 import threading
+import tracemalloc
 
 import dask.array as da
 import numpy as np
 import pytest
 
 import dnmf
+from dnmf.engine.plan import RUNTIME_BYTES
 from dnmf.survey.holdout import Speckles, hide
 
 rng = np.random.default_rng(3)
@@ -134,3 +136,29 @@ def test_a_survey_of_ranks_takes_a_graph(tmp_path):
 def test_bad_requests_are_refused(options, sentence):
     with pytest.raises(dnmf.DnmfError, match=sentence):
         dnmf.select_graph_weight(V, 3, **options)
+
+
+class SeePlan(dnmf.Watcher):
+    def started(self, plan, passes, max_passes):
+        self.plan = plan
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
+def test_the_planned_memory_is_not_far_above_what_is_held(loss):
+    columns, rank, models, watcher = 60_000, 4, 6, SeePlan()
+    wide = np.random.default_rng(0).random((20, columns), np.float32)
+    options = {"graph_H": dnmf.graphs.chain(columns), "max_passes": 3, "tol": 0, "threads": 1, "loss": loss}
+
+    def survey():
+        dnmf.select_graph_weight(wide, rank, [0, 1, 2], cv=2, memory_limit="4GB", watchers=[watcher], **options)
+
+    survey()  # compiles
+    tracemalloc.start()
+    try:
+        survey()
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < watcher.plan.peak_bytes - RUNTIME_BYTES < 5 * held
+    # Two H of every model that are merged into a third, H̃ᵀ, and the H of a trial.
+    assert dict(watcher.plan.terms)[f"for the factor of all {columns} columns"] == 5 * models * rank * columns * 4

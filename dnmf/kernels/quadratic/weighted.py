@@ -79,7 +79,7 @@ class WeightedQuadratic:
         within = self._within(penalty)
         if fresh and not penalty.within.free:
             h[self.n_fixed_H :], fresh = penalty.within.begin(h[self.n_fixed_H :]), False
-        sweeps = max(self.sweeps, STEPS) if within[0] else self.sweeps
+        sweeps = self.sweeps if self.projected or penalty.within.free else max(self.sweeps, STEPS)
         options = (base, sweeps, *penalty.by_columns(h.shape), self.n_fixed_H, self.first, fresh, within)
         entries = different.starts, different.rows, different.weights
         stats.gain += float(update_columns(*entries, model.W, model.gram, C, h, options))
