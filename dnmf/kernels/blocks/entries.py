@@ -90,7 +90,7 @@ class Entries:
             for columns, panel in panels(values, dtype, scratch, narrow=True):
                 yield columns, _weighted(panel.values, None if weights is None else weights[:, columns], dtype, scratch)
         else:
-            yield from panels(values, dtype, scratch, narrow=narrow and not scipy.sparse.issparse(values))
+            yield from panels(values, dtype, scratch, narrow=narrow)
 
     def square_sum(self, V: Block, dtype: np.dtype[Any], scratch: Scratch) -> float:
         """Return Σ m v² of a block in float64, after a check of its entries and weights.
