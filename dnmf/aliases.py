@@ -65,6 +65,8 @@ MEANT: dict[tuple[str, ...], tuple[str, ...]] = {
     ("verbose", "show_progress", "progress_bar", "disp"): ("progress", "verbose"),
     ("volume", "min_vol"): ("volume_W",),
 }
+# Numbers that settings have in place of an array: what the array holds, and its option.
+COUNTS = {"fixed": ("columns of W", "fixed_W"), "n_fixed_H": ("rows of H", "fixed_H")}
 OPTION_ALIASES = {name: meant for names, meant in MEANT.items() for name in names}
 
 
@@ -74,7 +76,10 @@ def unknown_option(name: str, known: Iterable[str], where: str = "") -> Settings
     >>> print(unknown_option("n_folds", ["ranks", "cv"]))
     the option 'n_folds' is not known. Did you mean 'cv'?
     """
-    hint = did_you_mean(name, list(known), OPTION_ALIASES) or (f" See help({where})." if where else "")
+    parts, option = COUNTS.get(name, ("", ""))
+    if option in (known := list(known)):
+        return SettingsError(f"the option {name!r} is not known; give the known {parts} as {option}=.")
+    hint = did_you_mean(name, known, OPTION_ALIASES) or (f" See help({where})." if where else "")
     return SettingsError(f"the option {name!r} is not known.{hint}")
 
 

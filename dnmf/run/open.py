@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from dnmf.aliases import COUNTS, unknown_option
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.run_names import check_same_names, kept_names, named_axes, named_in, names_of
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import open_session, plan_here
-from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.errors import DataError, StoreError
 from dnmf.run.arrays import named_factors
 from dnmf.run.coupled import COUPLED, SCALED, couple, couple_again, given_names, split_arrays
 from dnmf.run.factors import Factors
@@ -125,9 +126,9 @@ def matrix_header(source: Source) -> dict[str, Any]:
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
     """Return the settings in the options of a run, in which `init`, `fixed_W` and `fixed_H` may be arrays."""
-    for name, known in (("fixed", "columns of W as fixed_W"), ("n_fixed_H", "rows of H as fixed_H")):
+    for name, (_, option) in COUNTS.items():
         if name in options:
-            raise SettingsError(f"the option {name!r} is not known; give the known {known}=.")
+            raise unknown_option(name, [option])
     init = options.get("init", "auto")
     settings = {name: value for name, value in split_arrays(options)[0].items() if name not in DATA_OPTIONS}
     for axis, (count, name) in enumerate((("n_fixed_H", "fixed_H"), ("fixed", "fixed_W"))):
