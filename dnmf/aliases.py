@@ -29,12 +29,7 @@ MEANT: dict[tuple[str, ...], tuple[str, ...]] = {
     ("checkpoint", "checkpoint_dir", "checkpoints", "save", "save_to"): ("store",),
     ("compression", "codec"): ("compressor",),
     ("components", "ks", "k_range", "k_values", "rank_range", "range"): ("ranks", "rank", "n_components"),
-    ("k", "n_components", "n_factors", "n_topics", "num_components", "rank", "r"): (
-        "ranks",
-        "rank",
-        "n_components",
-        "n",
-    ),
+    ("k", "n_components", "n_factors", "n_topics", "num_components", "rank", "r"): ("ranks", "rank", "n_components"),
     ("data", "matrix", "x", "v", "adata"): ("V", "X", "origin", "adata"),
     ("epochs", "iterations", "max_iter", "max_iterations", "max_passes", "n_iter", "n_iterations"): (
         "max_passes",

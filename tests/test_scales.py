@@ -74,7 +74,7 @@ def test_estimators_too(scale, solver, form):
     V = planted("float64", scale)
     model = dnmf.NMF(3, solver=solver, max_iter=4000, tol=1e-2)
     if not 1e-110 < scale < 1e50:
-        with pytest.raises(DataError, match=REFUSED):
+        with pytest.raises(DataError, match=REFUSED.replace("V", "X")):
             model.fit_transform(form(V))
         return
     W = model.fit_transform(form(V))
