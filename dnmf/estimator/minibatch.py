@@ -20,7 +20,6 @@ from dnmf.estimator.parameters import (
     Constraints,
     beta_of,
     check_factor,
-    check_ratio,
     check_zeros,
     for_rows,
     init_for,
@@ -256,7 +255,6 @@ class MiniBatchNMF(Factorizer):
         options = {"rank": rank, "loss": self.beta_loss, "init": init, "seed": self._seed, **penalties}
         self._settings = for_rows(Settings.from_options(options))
         if before is None:
-            check_ratio(self)
             check_penalties(self._settings)
         self._given = self.init == "custom" or H is not None
         given = check_factor(H, (rank, shape[1]), "MiniBatchNMF", "H") if self._given else None

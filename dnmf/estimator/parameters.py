@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
 from dnmf.checks import ranks
-from dnmf.errors import DataError, DataWarning, SettingsError, StoreError, no_effect, unknown, warn
+from dnmf.errors import DataError, SettingsError, StoreError, unknown, warn
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.registry import solvers_for, solvers_named
 from dnmf.settings import BETAS, CONSTRAINTS, Init, Loss, Missing, Settings, Solver
@@ -136,17 +136,10 @@ def check_loss(solver: str, beta_loss: str | float, init: str | None) -> None:
         )
 
 
-def check_ratio(model: Any) -> None:
-    """Warn of a ratio of penalties without a penalty."""
-    if model.l1_ratio and not model.alpha_W and model.alpha_H in (0, "same"):
-        warn(str(no_effect("l1_ratio", model.l1_ratio, "alpha_W and alpha_H above 0")), DataWarning)
-
-
 def options_of(model: Any, shape: tuple[int, int], H: Any) -> dict[str, Any]:
     """Check the parameters of an `NMF`, and return the options of a run on X (n_samples, n_features)."""
     rank = rank_of(model.n_components, shape, H)
     check_loss(model.solver, model.beta_loss, model.init)
-    check_ratio(model)
     own_start = model.init is None and (model.solver not in SHARED_SOLVERS or model.n_runs > 1)
     same = ["solver", "missing", "tol", "max_seconds", "checkpoint_every", "memory_limit", "n_runs", "threads"]
     same += ["graph_weight", *(name for name in ("graph_W", "graph_H") if getattr(model, name) is not None)]
