@@ -108,10 +108,3 @@ def test_a_survey_refuses_what_none_of_its_models_uses():
         dnmf.select_graph_weight(LARGE, 2, graph_H=dnmf.graphs.chain(80), shuffle=True, max_passes=2)
     with pytest.raises(SettingsError, match="overwrite=True has no effect"):
         dnmf.transform(dnmf.factorize(LARGE, 2, max_passes=2), LARGE[:5], overwrite=True)
-
-
-@pytest.mark.parametrize("kind", [dnmf.NMF, dnmf.MiniBatchNMF])
-def test_a_ratio_of_no_penalties_causes_a_warning(kind):
-    with pytest.warns(DataWarning, match=r"l1_ratio=0\.5 has no effect: it is for alpha_W and alpha_H above 0"):
-        kind(2, l1_ratio=0.5, tol=0, max_iter=2).fit(V)
-    kind(2, l1_ratio=0.5, alpha_W=1e-3, tol=0, max_iter=2).fit(V)
