@@ -66,6 +66,16 @@ def test_no_step_raises_the_divergence(rank, dtype):
             before = after
 
 
+@pytest.mark.parametrize("rank", [3, JOINT_RANK, 2 * JOINT_RANK])
+def test_a_column_does_not_depend_on_its_neighbours(rank):
+    for seed in range(20):
+        V, W, H = problem(rank, seed)
+        H *= np.random.default_rng(seed).random(H.shape) < 0.5
+        H[0] += 10.0 ** np.random.default_rng(seed).uniform(-6, 3, H.shape[1])
+        alone = [visited(V[:, [j]], W, H[:, [j]]) for j in range(V.shape[1])]
+        np.testing.assert_array_equal(visited(V, W, H), np.concatenate(alone, axis=1))
+
+
 def test_a_short_step_to_the_left_lowers_the_divergence_by_a_third_of_its_promise():
     rng, short = np.random.default_rng(0), 0
     for _ in range(500):

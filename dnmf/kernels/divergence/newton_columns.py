@@ -58,7 +58,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
             multiply_column(near, h, y, width)
         for k in range(rank):
             denominator[k] = totals[k] if zeros else weighted_sum(near[k], m, count)
-        first, gained = 0.0, 0.0
+        first, gained, idle[:] = 0.0, 0.0, False
         for sweep in range(sweeps):
             taken = False
             if joint:
@@ -68,8 +68,6 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
                     break
                 taken, _ = joint_step(near, v, m, y, h, denominator, push, bend, fixed, work, width)
             if not taken:
-                if sweep == 0:
-                    idle[:] = False
                 gained = _sweep(near, v, m, y, h, denominator, push, bend, fixed, idle, width)
             multiply_column(near, h, y, width)
             first = gained if sweep == 0 else first
