@@ -6,6 +6,7 @@ g h = 0. See "One pass" in docs/mathematics.md.
 
 import numpy as np
 
+from dnmf.kernels.blocks.simd import add_multiple
 from dnmf.kernels.blocks.tiles import Float, kernel, reordered
 from dnmf.kernels.penalty import Penalty
 
@@ -115,22 +116,23 @@ def _add_quadratic_arrays(H, C, slope, diagonal, l1, l2, fixed, sums):  # type: 
 
 
 @reordered
-def gradient_entry(k, h, c, G, l1, l2):  # type: ignore[no-untyped-def]
-    """Return entry k of the gradient Gh − c + l2 h + l1 of a column, with penalties (r,)."""
-    slope = l1[k] + l2[k] * h[k] - c[k]
-    row = G[k]
-    for i in range(len(h)):
-        slope += row[i] * h[i]
-    return slope
+def set_gradient(h, c, G, l1, l2, out):  # type: ignore[no-untyped-def]
+    """Set `out` (r,) to the gradient Gh − c + l2 h + l1 of a column, with a symmetric G and penalties (r,)."""
+    for k in range(len(h)):
+        out[k] = l1[k] + l2[k] * h[k] - c[k]
+    for k in range(len(h)):
+        if h[k] != 0.0:
+            add_multiple(h[k], G[k], out)
 
 
 @reordered
-def column_gain(h, c, G, l1, l2, fixed):  # type: ignore[no-untyped-def]
-    """Return the gain of a column with a Gram matrix of its own."""
+def column_gain(h, slope, G, l2, fixed):  # type: ignore[no-untyped-def]
+    """Return the gain of a column with a Gram matrix of its own, given its gradient."""
     gained = 0.0
     for k in range(fixed, len(h)):
-        if G[k, k] + l2[k] > 0.0:
-            gained += quadratic_gain(h[k], gradient_entry(k, h, c, G, l1, l2), G[k, k] + l2[k])
+        bend = G[k, k] + l2[k]
+        if bend > 0.0:
+            gained += quadratic_gain(h[k], slope[k], bend)
     return gained
 
 

@@ -25,18 +25,19 @@ INDEX = ir.IntType(64)
 
 @intrinsic
 def row_products(context, W, rows, h, out):  # type: ignore[no-untyped-def]
-    """Set out[e] to ⟨W[rows[e]], h⟩ for every entry e of a column."""
+    """Set out[e] to ⟨W[rows[e]], h⟩ for every entry e of a column, in the precision of h."""
 
     def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
         w, number, x, y = _arrays(target, builder, signature, values)
-        sums = {lanes: cgutils.alloca_once(builder, _vector(w, lanes)) for lanes in _halves()}
+        sums = {lanes: cgutils.alloca_once(builder, _vector(x, lanes)) for lanes in _halves()}
         with cgutils.for_range(builder, number.size, intp=INDEX) as loop:
             start = builder.mul(number.item(loop.index), x.size)
             for lanes, total in sums.items():
-                builder.store(ir.Constant(_vector(w, lanes), None), total)
+                builder.store(ir.Constant(_vector(x, lanes), None), total)
 
             def add(first: Any, lanes: int) -> None:
-                product = builder.fmul(w.load(builder.add(start, first), lanes), x.load(first, lanes), flags=FAST)
+                row = _widened(builder, w.load(builder.add(start, first), lanes), _vector(x, lanes))
+                product = builder.fmul(row, x.load(first, lanes), flags=FAST)
                 builder.store(builder.fadd(product, builder.load(sums[lanes]), flags=FAST), sums[lanes])
 
             _each_chunk(builder, x.size, add)
@@ -108,6 +109,28 @@ def add_to_rows(context, q, h, rows, total):  # type: ignore[no-untyped-def]
         return target.get_dummy_value()
 
     return _signature(q, h, rows, total), emit
+
+
+@intrinsic
+def add_multiple(context, q, x, y):  # type: ignore[no-untyped-def]
+    """Add q x to y (r,), for numbers of one precision."""
+
+    def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
+        arrays = types.void(*signature.args[1:])
+        row, total = _arrays(target, builder, arrays, values[1:])
+
+        def add(places: list[Any], lanes: int) -> None:
+            """Load all vectors before one is stored, since the last may overlap the one before."""
+            scale, old = _splat(builder, values[0], lanes), [total.load(place, lanes) for place in places]
+            for place, vector in zip(places, old, strict=True):
+                product = builder.fmul(scale, row.load(place, lanes), flags=FAST)
+                total.store(builder.fadd(product, vector, flags=FAST), place, lanes)
+
+        _each_part(builder, total.size, total.lanes, add)
+        return target.get_dummy_value()
+
+    _signature(x, y)
+    return types.void(q, x, y), emit
 
 
 @intrinsic

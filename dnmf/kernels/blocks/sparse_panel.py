@@ -16,7 +16,7 @@ from dnmf.kernels.blocks.products import (
     sum_rows,
     weighted_squares,
 )
-from dnmf.kernels.blocks.simd import add_to_rows
+from dnmf.kernels.blocks.simd import add_to_rows, row_products
 from dnmf.kernels.blocks.tiles import Float, Vector, kernel, slices
 
 # Entries for every row from which on float32 products are added up in float32, and their sums in float64.
@@ -201,16 +201,17 @@ def _moments(starts, rows, values, axis, size, count, nonzero, mean, squares):  
 
 @kernel
 def _square_residual(starts, rows, values, weights, zeros, W, H):  # type: ignore[no-untyped-def]
-    total = 0.0
-    h = np.empty(len(H))
+    total, longest = 0.0, 0
+    for column in range(len(starts) - 1):
+        longest = max(longest, starts[column + 1] - starts[column])
+    h, products = np.empty(len(H)), np.empty(longest)
     for column in range(len(starts) - 1):
         for k in range(len(h)):
             h[k] = H[k, column]
-        for entry in range(starts[column], starts[column + 1]):
-            y, w = 0.0, W[rows[entry]]
-            for k in range(len(h)):
-                y += np.float64(w[k]) * h[k]
-            v = np.float64(values[entry])
+        first, stop = starts[column], starts[column + 1]
+        row_products(W, rows[first:stop], h, products)
+        for entry in range(first, stop):
+            y, v = products[entry - first], np.float64(values[entry])
             if zeros:
                 total += v * v - 2.0 * v * y
             else:

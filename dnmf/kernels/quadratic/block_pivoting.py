@@ -8,6 +8,7 @@ exactly" in docs/mathematics.md.
 import numpy as np
 
 from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.optimality import set_gradient
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import descend_column
 
@@ -97,8 +98,9 @@ def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, facto
     if _exchange(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
         return
     if not _add_components(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
-        nothing = np.zeros(rank)
-        descend_column(x, c, gram, nothing, nothing, 0, sweeps, TOLERANCE)
+        nothing, inverse = np.zeros(rank), np.empty(rank)
+        set_gradient(x, c, gram, nothing, nothing, slope)
+        descend_column(x, c, gram, nothing, nothing, 0, sweeps, TOLERANCE, slope, inverse)
 
 
 @kernel

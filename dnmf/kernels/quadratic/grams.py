@@ -8,7 +8,7 @@ import numpy as np
 
 from dnmf.kernels.blocks.products import add_squares, scale_column, square_buffers
 from dnmf.kernels.blocks.tiles import kernel, reordered
-from dnmf.kernels.optimality import column_gain
+from dnmf.kernels.optimality import column_gain, set_gradient
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
 from dnmf.kernels.quadratic.projected_gradient import MOST_STEPS, accelerate_column, constrained_column_gain
 from dnmf.kernels.quadratic.row_updates import descend_column
@@ -30,7 +30,7 @@ def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: igno
     gained = 0.0
     base, sweeps, l1, l2, fixed, first, fresh, within = options
     rank = H.shape[0]
-    own, c, h = np.empty((rank, rank)), np.empty(rank), np.empty(rank)
+    own, c, h, slope, inverse = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
     packed, buffers = np.empty(rank * (rank + 1) // 2), square_buffers(rank)
     for column in range(len(starts) - 1):
         for k in range(rank):
@@ -39,36 +39,38 @@ def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: igno
         if fresh:
             _scale_to_fit(h, c, own, fixed)
         push, bend = l1[column], l2[column]
+        set_gradient(h, c, own, push, bend, slope)
         if first:
-            gained += _gain(h, c, own, push, bend, fixed, within)
-        _improve(h, c, own, push, bend, fixed, within, sweeps)
+            gained += _gain(h, slope, own, bend, fixed, within)
+        _improve(h, c, own, push, bend, fixed, within, sweeps, slope, inverse)
         for k in range(fixed, rank):
             if own[k, k] + bend[k] == 0.0 and c[k] <= 0.0 and within[1] == np.inf and not within[2]:
                 h[k] = 0.0
         if not first:
-            gained += _gain(h, c, own, push, bend, fixed, within)
+            gained += _gain(h, slope, own, bend, fixed, within)
         for k in range(rank):
             H[k, column] = h[k]
     return gained
 
 
 @reordered
-def _improve(h, c, G, l1, l2, fixed, within, sweeps):  # type: ignore[no-untyped-def]
-    """Update one column, by coordinate descent or by projected gradients."""
+def _improve(h, c, G, l1, l2, fixed, within, sweeps, slope, inverse):  # type: ignore[no-untyped-def]
+    """Update one column and its gradient `slope` (r,), by coordinate descent or by projected gradients."""
     projected, upper, simplex = within
     if projected:
         accelerate_column(h, c, G, l1, l2, fixed, upper, simplex, sweeps, STILL)
+        set_gradient(h, c, G, l1, l2, slope)
     else:
-        descend_column(h, c, G, l1, l2, fixed, sweeps, STILL)
+        descend_column(h, c, G, l1, l2, fixed, sweeps, STILL, slope, inverse)
 
 
 @reordered
-def _gain(h, c, G, l1, l2, fixed, within):  # type: ignore[no-untyped-def]
+def _gain(h, slope, G, l2, fixed, within):  # type: ignore[no-untyped-def]
     """Return the gain of one column: `column_gain`, or within a constraint as `Constraint.gain` does."""
     _, upper, simplex = within
     if not simplex and upper == np.inf:
-        return column_gain(h, c, G, l1, l2, fixed)
-    return constrained_column_gain(h, c, G, l1, l2, fixed, upper, simplex)
+        return column_gain(h, slope, G, l2, fixed)
+    return constrained_column_gain(h, slope, G, l2, fixed, upper, simplex)
 
 
 @reordered
@@ -116,12 +118,13 @@ def update_rows(W, cross, grams, gram, options):  # type: ignore[no-untyped-def]
     gained = 0.0
     sweeps, l1, l2, fixed, within = options
     rank = W.shape[1]
-    own = np.empty((rank, rank))
+    own, slope, inverse = np.empty((rank, rank)), np.empty(rank), np.empty(rank)
     for row in range(W.shape[0]):
         _unpack(grams[row], 1.0, gram, own)
         push, bend = l1[row], l2[row]
-        gained += _gain(W[row], cross[row], own, push, bend, fixed, within)
-        _improve(W[row], cross[row], own, push, bend, fixed, within, sweeps)
+        set_gradient(W[row], cross[row], own, push, bend, slope)
+        gained += _gain(W[row], slope, own, bend, fixed, within)
+        _improve(W[row], cross[row], own, push, bend, fixed, within, sweeps, slope, inverse)
     return gained
 
 

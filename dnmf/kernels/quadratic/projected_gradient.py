@@ -8,7 +8,7 @@ import numpy as np
 
 from dnmf.kernels.blocks.tiles import LANES, Float, gram_row, kernel, load_tile, reordered, store_tile
 from dnmf.kernels.constraint import LEAST_CURVATURE, project
-from dnmf.kernels.optimality import gradient_entry
+from dnmf.kernels.optimality import set_gradient
 from dnmf.kernels.penalty import Penalty
 
 # Steps in a visit where a constraint is the reason for projected gradients, and not the choice of the solver.
@@ -146,13 +146,13 @@ def accelerate_column(h, c, G, l1, l2, fixed, upper, simplex, steps, tolerance):
     for k in range(free):
         inverse[k, 0] /= bound
     project(x, inverse, upper, simplex)
-    first, speed = x.copy(), 1.0
+    first, speed, gradient = x.copy(), 1.0, np.empty(rank)
     for k in range(free):
         y[fixed + k] = x[k, 0]
     for _ in range(steps):
+        set_gradient(y, c, G, l1, l2, gradient)
         for k in range(free):
-            gradient = gradient_entry(fixed + k, y, c, G, l1, l2)
-            new[k, 0] = y[fixed + k] - gradient * inverse[k, 0]
+            new[k, 0] = y[fixed + k] - gradient[fixed + k] * inverse[k, 0]
             if bend[k] <= 0.0 and l1[fixed + k] > 0.0:
                 new[k, 0] = 0.0
         project(new, inverse, upper, simplex)
@@ -172,20 +172,21 @@ def accelerate_column(h, c, G, l1, l2, fixed, upper, simplex, steps, tolerance):
     change = 0.0
     for k in range(free):
         y[fixed + k] = 0.5 * (x[k, 0] + first[k, 0])
+    set_gradient(y, c, G, l1, l2, gradient)
     for k in range(free):
-        change += (x[k, 0] - first[k, 0]) * gradient_entry(fixed + k, y, c, G, l1, l2)
+        change += (x[k, 0] - first[k, 0]) * gradient[fixed + k]
     for k in range(free):
         h[fixed + k] = first[k, 0] if change > 0.0 else x[k, 0]
 
 
 @reordered
-def constrained_column_gain(h, c, G, l1, l2, fixed, upper, simplex):  # type: ignore[no-untyped-def]
+def constrained_column_gain(h, gradient, G, l2, fixed, upper, simplex):  # type: ignore[no-untyped-def]
     """Return what the minimum of the separable model of a column promises, as `Constraint.gain` does."""
     free = len(h) - fixed
     slope, bend, inverse, step = np.empty(free), np.empty(free), np.empty((free, 1)), np.empty((free, 1))
     largest, shared, total = 0.0, 0.0, 1e-300
     for k in range(free):
-        slope[k] = gradient_entry(fixed + k, h, c, G, l1, l2)
+        slope[k] = gradient[fixed + k]
         bend[k] = G[fixed + k, fixed + k] + l2[fixed + k]
         largest = max(largest, bend[k])
         shared += h[fixed + k] * slope[k]

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dnmf.kernels.blocks.simd import add_multiple
 from dnmf.kernels.blocks.tiles import (
     LANES,
     Float,
@@ -21,7 +22,7 @@ from dnmf.kernels.blocks.tiles import (
     reordered,
     store_tile,
 )
-from dnmf.kernels.optimality import gradient_entry
+from dnmf.kernels.optimality import set_gradient
 from dnmf.kernels.penalty import Penalty
 
 LEAST = 1e-16
@@ -216,21 +217,32 @@ def _multiplicative_arrays(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-u
 
 
 @reordered
-def descend_column(h, c, G, l1, l2, fixed, sweeps, tolerance):  # type: ignore[no-untyped-def]
+def descend_column(h, c, G, l1, l2, fixed, sweeps, tolerance, slope, inverse):  # type: ignore[no-untyped-def]
     """Sweep over the entries of one column as `hals` does, with a Gram matrix of its own.
 
     The penalties have a value for every entry (r,). The first `fixed` entries stay. Sweeps end when no entry moves by
-    more than `tolerance` times the largest.
+    more than `tolerance` times the largest. Every step changes the gradient, `slope` (r,), which is formed anew after
+    steps from far above the minimum, since their rounding stays in it. `inverse` (r,) is a buffer.
     """
+    rank = len(h)
+    for k in range(fixed, rank):
+        bend = G[k, k] + l2[k]
+        inverse[k] = 1.0 / bend if bend > 0.0 else 0.0
+        h[k] = 0.0 if bend <= 0.0 and l1[k] > 0.0 else h[k]
     for _ in range(sweeps):
-        moved, largest = 0.0, 0.0
-        for k in range(fixed, len(h)):
-            bend = G[k, k] + l2[k]
-            if bend <= 0.0:
-                h[k] = 0.0 if l1[k] > 0.0 else h[k]
-                continue
-            new = max(0.0, h[k] - gradient_entry(k, h, c, G, l1, l2) / bend)
-            moved, largest = max(moved, abs(new - h[k])), max(largest, new)
-            h[k] = new
+        moved, largest, ahead = 0.0, 0.0, slope[fixed] if fixed < rank else 0.0
+        for k in range(fixed, rank):
+            new = h[k] - ahead * inverse[k]
+            new = new if new > 0.0 or inverse[k] == 0.0 else 0.0
+            step = new - h[k]
+            ahead = slope[k + 1] + step * G[k, k + 1] if k + 1 < rank else 0.0  # need not wait for the whole gradient
+            if step != 0.0:
+                add_multiple(step, G[k], slope)
+                if l2[k] != 0.0:
+                    slope[k] += l2[k] * step
+                h[k] = new
+            moved, largest = max(moved, abs(step)), max(largest, new)
+        if moved > largest:
+            set_gradient(h, c, G, l1, l2, slope)
         if moved <= tolerance * largest:
             break
