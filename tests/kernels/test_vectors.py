@@ -6,7 +6,7 @@ import pytest
 from numba.core.errors import TypingError
 
 from dnmf.kernels.blocks.products import SQUARES, add_squares, square_buffers
-from dnmf.kernels.blocks.simd import add_to_rows, row_products, weighted_rows
+from dnmf.kernels.blocks.simd import add_multiple, add_to_rows, row_products, weighted_rows
 from dnmf.kernels.divergence.elementwise import LANES, log_sum, logarithm_32
 
 
@@ -26,6 +26,11 @@ def add(q, h, rows, total):
 
 
 @numba.njit
+def add_to_row(q, x, y):
+    add_multiple(q, x, y)
+
+
+@numba.njit
 def logarithms_of(x, out):
     for j in range(len(x)):
         out[j] = logarithm_32(x[j])
@@ -42,6 +47,9 @@ def test_products_with_rows_are_those_of_matrices(rank, dtype, index):
     out = np.full(6, -1, dtype)
     multiply(W, rows, h, out)
     np.testing.assert_allclose(out, [*(W[rows] @ h), -1], rtol=rtol)
+    wide = np.full(6, -1.0)
+    multiply(W, rows, h.astype(float), wide)
+    np.testing.assert_allclose(wide, [*(W[rows].astype(float) @ h.astype(float)), -1], rtol=1e-13)
     for count in (5, 2, 0):
         sums = np.full(rank, -1, dtype)
         weigh(q[:count], W, rows[:count], sums)
@@ -54,17 +62,37 @@ def test_products_with_rows_are_those_of_matrices(rank, dtype, index):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("count", [0, 1, 9, SQUARES, 2 * SQUARES + 3])
-@pytest.mark.parametrize("rank", [1, 3, 4, 20, 45])
-def test_weighted_squares_of_rows_are_those_of_matrices(rank, count, dtype):
+@pytest.mark.parametrize("rank", [*range(1, 18), 24, 31, 33, 64, 65, 71, 130])
+def test_multiples_of_a_row_are_those_of_numpy(rank, dtype):
     rng = np.random.default_rng(rank)
-    W, weights = rng.standard_normal((9, rank)).astype(dtype), rng.random(count).astype(dtype)
+    x, y = rng.random((2, rank)).astype(dtype)
+    total = np.append(y, np.full(1, -1, dtype))
+    scale = np.dtype(dtype).type(0.3)
+    add_to_row(scale, x, total[:-1])
+    np.testing.assert_allclose(total, [*(y + scale * x), -1], rtol=1e-6 if dtype == "float32" else 1e-15)
+
+
+@pytest.mark.parametrize("sums", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [0, 1, 9, SQUARES, 2 * SQUARES + 3])
+@pytest.mark.parametrize("rank", [1, 2, 3, 4, 5, 8, 20, 45])
+def test_weighted_squares_of_rows_are_those_of_matrices(rank, count, dtype, sums):
+    rng = np.random.default_rng(rank)
+    W, weights = rng.standard_normal((9, rank)).astype(dtype), rng.standard_normal(count).astype(dtype)
     rows = rng.integers(9, size=count).astype(np.int32)
-    packed = np.ones(rank * (rank + 1) // 2)
-    add_squares(weights, W, rows, packed, square_buffers(rank))
+    packed = np.ones(rank * (rank + 1) // 2, sums)
+    add_squares(weights, W, rows, packed, square_buffers(rank, packed))
     wide = W[rows].astype(float)
     expected = 1 + (wide.T * weights.astype(float)) @ wide
-    np.testing.assert_allclose(packed, expected[np.tril_indices(rank)], rtol=1e-12, atol=1e-12)
+    tolerance = 1e-12 if sums == "float64" else 1e-4
+    np.testing.assert_allclose(packed, expected[np.tril_indices(rank)], rtol=tolerance, atol=tolerance)
+
+
+def test_weights_that_are_no_float32_count():
+    W = np.array([[1e-30, 0.0, 1e-25]], np.float32)
+    packed = np.zeros(6, np.float32)
+    add_squares(np.array([1e60]), W, np.zeros(1, np.int32), packed, square_buffers(3, packed))
+    np.testing.assert_allclose(packed, [1, 0, 0, 1e5, 0, 1e10], rtol=1e-6)
 
 
 def test_rows_must_lie_in_c_order():

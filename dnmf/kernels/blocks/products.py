@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch, aligned
-from dnmf.kernels.blocks.simd import row_of_squares, weighted_rows
+from dnmf.kernels.blocks.simd import two_rows_of_squares, weighted_rows
 from dnmf.kernels.blocks.tiles import LANES, Float, kernel, slices
 
 # Rows of a product that is added to others at once, so that it stays in the cache.
@@ -212,28 +212,43 @@ def add_square(x, weight, packed):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def square_buffers(rank):  # type: ignore[no-untyped-def]
-    """Return the buffers of `add_squares`: rows, the same times their weights, and a row of the matrix."""
-    return np.empty((SQUARES, rank)), np.empty((SQUARES, rank)), np.empty(rank)
+def square_buffers(rank, total):  # type: ignore[no-untyped-def]
+    """Return the buffers of `add_squares`, in the dtype of the total: rows, the same with signs, two sums, a root."""
+    near, signed = np.empty((SQUARES, rank), total.dtype), np.empty((SQUARES, rank), total.dtype)
+    return near, signed, np.empty((2, rank), total.dtype), np.empty(1, total.dtype)
 
 
 @kernel
 def add_squares(weights, W, rows, packed, buffers):  # type: ignore[no-untyped-def]
-    """Add Σ m[e] w wᵀ with w = W[rows[e]] to the lower triangle of a Gram matrix, row by row.
+    """Add Σ m[e] w wᵀ with w = W[rows[e]] to the lower triangle of a Gram matrix (r(r+1)/2,), row by row.
 
-    Each row of the matrix is a weighted sum of rows of W, and is held in registers.
+    Rows of the matrix are weighted sums of rows of W, and are held in registers, two at a time. A row is multiplied by
+    the root of its weight, so that in float32 nothing overflows that is a number in the sum.
     """
-    near, scaled, sums = buffers
+    near, signed, sums, root = buffers
+    rank = near.shape[1]
     for start in range(0, len(rows), SQUARES):
-        count = min(SQUARES, len(rows) - start)
+        count, negative = min(SQUARES, len(rows) - start), False
         for e in range(count):
             row, weight = W[rows[start + e]], np.float64(weights[start + e])
-            for k in range(len(sums)):
-                near[e, k] = row[k]
-                scaled[e, k] = weight * near[e, k]
-        place = 0
-        for k in range(len(sums)):
-            row_of_squares(scaled, near, count, sums[: k + 1])
+            root[0] = np.sqrt(abs(weight))
+            negative = negative or weight < 0.0
+            factor = root[0]
+            for k in range(rank):
+                near[e, k] = factor * row[k]
+        if negative:
+            for e in range(count):
+                sign = -1 if weights[start + e] < 0.0 else 1
+                for k in range(rank):
+                    signed[e, k] = sign * near[e, k]
+        left = signed if negative else near
+        if rank % 2:
+            for e in range(count):
+                packed[0] += left[e, 0] * near[e, 0]
+        for k in range(rank % 2, rank, 2):
+            two_rows_of_squares(left, near, count, k, sums)
+            place = k * (k + 1) // 2
             for i in range(k + 1):
-                packed[place + i] += sums[i]
-            place += k + 1
+                packed[place + i] += sums[0, i]
+                packed[place + k + 1 + i] += sums[1, i]
+            packed[place + 2 * k + 2] += sums[1, k + 1]

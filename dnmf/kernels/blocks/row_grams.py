@@ -40,7 +40,7 @@ def _sort_by_rows(starts, rows, weights, row_starts, columns, sorted_weights):  
 
 @kernel
 def _add_row_grams(starts, columns, weights, H, grams):  # type: ignore[no-untyped-def]
-    buffers = square_buffers(H.shape[1])
+    buffers = square_buffers(H.shape[1], grams)
     for row in range(len(starts) - 1):
         entries = slice(starts[row], starts[row + 1])
         add_squares(weights[entries], H, columns[entries], grams[row], buffers)

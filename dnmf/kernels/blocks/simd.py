@@ -55,33 +55,37 @@ def weighted_rows(context, q, W, rows, out):  # type: ignore[no-untyped-def]
     def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
         share, w, number, y = _arrays(target, builder, signature, values)
 
-        def entry(e: Any) -> tuple[Any, Any]:
-            return share.item(e), builder.mul(number.item(e), y.size)
+        def entry(e: Any) -> tuple[list[Any], Any]:
+            return [share.item(e)], builder.mul(number.item(e), y.size)
 
-        _add_weighted(builder, number.size, entry, w, y)
+        _add_weighted(builder, number.size, entry, w, y, y.size, [ir.Constant(INDEX, 0)])
         return target.get_dummy_value()
 
     return _signature(q, W, rows, out), emit
 
 
 @intrinsic
-def row_of_squares(context, scaled, W, count, out):  # type: ignore[no-untyped-def]
-    """Set `out` (k + 1,) to Σ scaled[e, k] W[e, : k + 1] over the first rows e: a row of a lower triangle."""
+def two_rows_of_squares(context, scaled, W, count, k, out):  # type: ignore[no-untyped-def]
+    """Set `out` (2, r), up to column k + 1, to Σ scaled[e, k:k+2]ᵀ W[e] over the first rows e.
+
+    These are two rows of the lower triangle of a Gram matrix, and an entry to the right of the diagonal.
+    """
 
     def emit(target, builder, signature, values):  # type: ignore[no-untyped-def]
-        arrays = types.void(*(signature.args[place] for place in (0, 1, 3)))
-        share, w, y = _arrays(target, builder, arrays, (values[0], values[1], values[3]))
-        last = builder.sub(y.size, ir.Constant(INDEX, 1))
+        arrays = types.void(*(signature.args[place] for place in (0, 1, 4)))
+        share, w, y = _arrays(target, builder, arrays, (values[0], values[1], values[4]))
 
-        def entry(e: Any) -> tuple[Any, Any]:
+        def entry(e: Any) -> tuple[list[Any], Any]:
             start = builder.mul(e, w.size)
-            return share.item(builder.add(start, last)), start
+            place = builder.add(start, values[3])
+            return [share.item(place), share.item(builder.add(place, ir.Constant(INDEX, 1)))], start
 
-        _add_weighted(builder, values[2], entry, w, y)
+        columns = builder.add(values[3], ir.Constant(INDEX, 2))
+        _add_weighted(builder, values[2], entry, w, y, columns, [ir.Constant(INDEX, 0), y.size])
         return target.get_dummy_value()
 
     _signature(scaled, W, out)
-    return types.void(scaled, W, types.int64, out), emit
+    return types.void(scaled, W, types.int64, types.int64, out), emit
 
 
 @intrinsic
@@ -196,23 +200,37 @@ def _halves() -> list[int]:
     return [LANES >> power for power in range(LANES.bit_length())]
 
 
-def _add_weighted(builder: Any, count: Any, entry: Callable[[Any], tuple[Any, Any]], w: _Array, y: _Array) -> None:
-    """Emit the weighted sum of rows of W, given the weight and the first number of the row of an entry."""
+def _add_weighted(
+    builder: Any,
+    count: Any,
+    entry: Callable[[Any], tuple[list[Any], Any]],
+    w: _Array,
+    y: _Array,
+    columns: Any,
+    targets: list[Any],
+) -> None:
+    """Emit weighted sums of rows of W, up to some columns, and where in y each begins.
+
+    The weights of an entry, one for each sum, and the first number of its row are given by a function.
+    """
 
     def add_up(places: list[Any], lanes: int) -> None:
         """Add up even and odd entries apart if registers suffice: a sum need not wait for the one before."""
         zero = ir.Constant(_vector(w, lanes), None)
-        sums = [[cgutils.alloca_once_value(builder, zero) for _ in places] for _ in range(2)]
-        sums[1] = sums[1] if 2 * len(places) <= SUMS else sums[0]
+        number = len(targets) * len(places)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(number)] for _ in range(2)]
+        sums[1] = sums[1] if 2 * number <= SUMS else sums[0]
         for total in sums[0] + sums[1]:
             builder.store(zero, total)
 
         def add(e: Any, totals: list[Any]) -> None:
-            share, start = entry(e)
-            scale = _splat(builder, share, lanes)
-            for place, total in zip(places, totals, strict=True):
-                product = builder.fmul(scale, w.load(builder.add(start, place), lanes), flags=FAST)
-                builder.store(builder.fadd(product, builder.load(total), flags=FAST), total)
+            shares, start = entry(e)
+            scales, left = [_splat(builder, share, lanes) for share in shares], iter(totals)
+            for place in places:
+                row = w.load(builder.add(start, place), lanes)
+                for scale, total in zip(scales, left, strict=False):
+                    product = builder.fmul(scale, row, flags=FAST)
+                    builder.store(builder.fadd(product, builder.load(total), flags=FAST), total)
 
         even = builder.and_(count, ir.Constant(INDEX, -2))
         with cgutils.for_range_slice(builder, ir.Constant(INDEX, 0), even, ir.Constant(INDEX, 2), INDEX) as (e, _):
@@ -220,13 +238,14 @@ def _add_weighted(builder: Any, count: Any, entry: Callable[[Any], tuple[Any, An
             add(builder.add(e, ir.Constant(INDEX, 1)), sums[1])
         with builder.if_then(builder.icmp_unsigned("!=", even, count)):
             add(even, sums[0])
-        for place, one, other in zip(places, *sums, strict=True):
+        own = [builder.add(target, place) for place in places for target in targets]
+        for place, one, other in zip(own, *sums, strict=True):
             total = builder.load(one)
             if other is not one:
                 total = builder.fadd(total, builder.load(other), flags=FAST)
             y.store(total, place, lanes)
 
-    _each_part(builder, y.size, w.lanes, add_up)
+    _each_part(builder, columns, w.lanes, add_up)
 
 
 def _each_chunk(builder: Any, size: Any, work: Callable[[Any, int], None]) -> None:

@@ -31,7 +31,7 @@ def update_columns(starts, rows, weights, W, gram, C, H, options):  # type: igno
     base, sweeps, l1, l2, fixed, first, fresh, within = options
     rank = H.shape[0]
     own, c, h, slope, inverse = np.empty((rank, rank)), np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
-    packed, buffers = np.empty(rank * (rank + 1) // 2), square_buffers(rank)
+    packed, buffers = np.empty(rank * (rank + 1) // 2), square_buffers(rank, gram)
     for column in range(len(starts) - 1):
         for k in range(rank):
             h[k], c[k] = H[k, column], C[k, column]
@@ -89,7 +89,7 @@ def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignor
     rank = H.shape[0]
     own, factor, packed = np.empty((rank, rank)), np.empty((rank, rank)), np.empty(rank * (rank + 1) // 2)
     c, x, scale, slope = np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank)
-    buffers = square_buffers(rank)
+    buffers = square_buffers(rank, gram)
     passive, chosen = np.empty(rank, np.bool_), np.empty(rank, np.int64)
     for column in range(H.shape[1]):
         _form_gram(starts, rows, weights, W, column, base, gram, packed, buffers, own)
