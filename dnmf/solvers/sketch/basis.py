@@ -19,8 +19,8 @@ from dnmf.sources.base import Layout
 GAUSSIAN_SHARE = 4
 # Columns of V from which the first basis is computed, their runs, their bytes, and rounds of products with them.
 PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
-# Entries of them that are validated at once.
-CHECKED = 2**18
+# Largest entries of which no product in float32 overflows or vanishes; and entries that are validated at once.
+SAFE, CHECKED = (1e-6, 1e6), 2**18
 # A direction is dropped as dependent if the eigenvalue of its Gram matrix is below this share of the largest one: about
 # 1e-7 of the length of a column.
 DEPENDENT = 1e-14
@@ -96,6 +96,9 @@ def pilot_bytes(layout: Layout) -> int:
 
 def scale_down(values: Float, size: int) -> None:
     """Divide the stored entries of a matrix with `size` entries by a power of two, so that their squares are finite."""
+    least, largest = float(values.min(initial=0)), float(values.max(initial=0))
+    if least >= 0 and (largest == 0 or SAFE[0] <= largest <= SAFE[1]):
+        return
     parts = [values[part] for part in slices(len(values), max(1, CHECKED * len(values) // max(values.size, 1)))]
     most, largest, squares = limits(values.dtype, 2.0)[1], 0.0, 0.0
     for part in parts:
