@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import os
 import shutil
 import tempfile
@@ -19,6 +20,9 @@ from threadpoolctl import ThreadpoolController
 
 from dnmf.errors import DiskError
 from dnmf.kernels.blocks.tiles import MapFunction
+
+# Products that take as long as it takes to start a thread and to pass parts of the work to it.
+THREAD_WORK = 4_000_000
 
 
 class ProductLimit:
@@ -127,8 +131,12 @@ def multiplier() -> str:
 
 
 @contextmanager
-def parallel_map(threads: int) -> Iterator[MapFunction]:
-    """Yield a function that works as `map` does, with a number of threads; a single item is left to this one."""
+def parallel_map(threads: int, work: float = math.inf) -> Iterator[MapFunction]:
+    """Yield a function that works as `map` does, with a number of threads; a single item is left to this one.
+
+    There are no more threads than some work, a number of products, is worth.
+    """
+    threads = int(min(threads, 1 + work / THREAD_WORK))
     if threads == 1:
         yield map
         return

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from dnmf.engine import Engine, parallel_map, single_threaded_products
+from dnmf.engine import Engine, MapFunction, parallel_map, single_threaded_products
 from dnmf.engine.factor import Factor
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
@@ -74,8 +75,13 @@ class PassContext:
 
     def finish(self, W: Float, stats: Stats) -> Step:
         """Update W (m, r) from the sums of a pass, part by part on the threads of this process."""
-        with parallel_map(min(self.threads, -(-len(W) // PART_ROWS))) as each:
+        with self.each_part(W) as each:
             return self.rule.finish(W, stats, each)
+
+    def each_part(self, W: Float) -> AbstractContextManager[MapFunction]:
+        """Return a map over parts of W (m, r), on the threads of this process."""
+        work = W.size * W.shape[1] * (1 if isinstance(self.rule, Quadratic) else 8)  # rows with own Gram matrices
+        return parallel_map(min(self.threads, -(-len(W) // PART_ROWS)), work)
 
     def after(self, state: State, stats: Stats, H: Factor) -> tuple["PassContext", State]:
         """Return the context and the state from which the new H and the sums of a pass are followed."""
@@ -180,7 +186,7 @@ def after_second_order(context: PassContext, state: State, stats: Stats, H: Fact
         damping = min(TIGHTENED * carry.damping, 1.0)
         return dataclasses.replace(new, carry=dataclasses.replace(new.carry, damping=damping, W_newton=None))
     damping = carry.damping if carry.W_trial is None else max(EASED * carry.damping, LEAST_DAMPING)
-    with parallel_map(min(context.threads, -(-len(state.W) // PART_ROWS))) as each:
+    with context.each_part(state.W) as each:
         W_newton = rule.second_order(state.point, stats, damping, each)
     W_trial, momentum = W_newton, carry.momentum
     if carry.W_newton is not None:

@@ -232,7 +232,8 @@ def add_squares(weights, W, rows, packed, buffers):  # type: ignore[no-untyped-d
         for e in range(count):
             row, weight = W[rows[start + e]], np.float64(weights[start + e])
             root[0] = np.sqrt(abs(weight))
-            negative = negative or weight < 0.0
+            if weight < 0.0:
+                negative = True
             factor = root[0]
             for k in range(rank):
                 near[e, k] = factor * row[k]
