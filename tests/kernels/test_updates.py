@@ -12,10 +12,10 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, square_sum
 from dnmf.kernels.blocks.products import add_outer_product, cross_product
 from dnmf.kernels.blocks.tiles import LANES
-from dnmf.kernels.optimality import quadratic_gains
+from dnmf.kernels.optimality import quadratic_gains, set_gradient
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.quadratic.row_updates import hals, multiplicative
+from dnmf.kernels.quadratic.row_updates import descend_column, hals, multiplicative
 
 
 def problem(width, rank=7, rows=30, dtype="float64", seed=0):
@@ -153,3 +153,17 @@ def test_a_penalty_under_which_zero_is_the_optimum_ends_there(dtype):
     result = dnmf.factorize(V, 3, solver="mu", l1_W=2.5, l1_H=3.0, init="random")
     assert result.converged
     assert result.loss == pytest.approx(0.5 * float((V.astype(np.float64) ** 2).sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e12])
+def test_sweeps_over_a_column_end_at_its_minimum_from_far_above(scale):
+    rng = np.random.default_rng(0)
+    A = rng.random((30, 8))
+    b = A @ np.where(rng.random(8) < 0.6, rng.random(8), 0.0) + 0.1 * rng.random(30)
+    G, c, h, nothing = A.T @ A, A.T @ b, scale * rng.random(8), np.zeros(8)
+    slope, inverse = np.empty(8), np.empty(8)
+    set_gradient(h, c, G, nothing, nothing, slope)
+    descend_column(h, c, G, nothing, nothing, 0, 3000, 1e-13, slope, inverse)
+    expected, _ = nnls(A, b)
+    np.testing.assert_allclose(h, expected, rtol=0, atol=1e-10 * expected.max())
+    np.testing.assert_allclose(slope, G @ h - c, rtol=0, atol=1e-12 * c.max())
