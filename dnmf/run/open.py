@@ -93,11 +93,9 @@ def new_run(
             kept = Store.create(store, header, overwrite, names, inputs_of(source))
         run = Run(session, recipe, plan, kept, watchers)
         run.names = names
-        try:
+        with run.closing():
             run.initialise(given, fixed)
             yield run
-        finally:
-            run.close()
 
 
 def open_for(V: Any, settings: Settings, weights: Any = None, names: Names = NO_NAMES) -> Source:

@@ -80,7 +80,7 @@ def make_survey(
         kept = SurveyStore(None, header)
         if store is not None:
             kept = SurveyStore.create(store, header, overwrite, inputs_of(source))
-        try:
+        with kept.closing():
             last = request.ranks[-1:]
             models = last if request.scheme == "bicross" else len(request.seeds) * last
             plan = partial(session.plan, settings)
@@ -94,8 +94,6 @@ def make_survey(
                 survey = SurveyRunner(run, request, kept, plan, cancel).run_missing()
             finally:
                 run.close()
-        finally:
-            kept.close()
     return survey
 
 
