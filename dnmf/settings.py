@@ -207,9 +207,7 @@ class Settings:
                 object.__setattr__(self, of.name, checks.check(of, given))
         for name, count, lines in (("fixed_W", self.fixed, "columns"), ("fixed_H", self.n_fixed_H, "rows")):
             if count > self.rank:
-                raise SettingsError(
-                    f"{name} has {count} {lines}, and rank={self.rank}; give a rank of at least {count}."
-                )
+                raise SettingsError(f"{name} has {count} {lines}, and rank={self.rank}; give rank={count} or more.")
         checks.check_layers(self, PENALTIES)
 
     @property
