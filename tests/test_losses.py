@@ -389,6 +389,7 @@ BAD = [
     ({"fixed_H": np.ones((1, 9))}, DataError, r"fixed_H has shape \(1, 9\); .* needs \(number of fixed components, "),
     ({"n_fixed_H": 2}, SettingsError, "the option 'n_fixed_H' is not known; give the known rows of H as fixed_H="),
     ({"fixed": 2}, SettingsError, "the option 'fixed' is not known; give the known columns of W as fixed_W="),
+    ({"n_fixed_W": 2}, SettingsError, "the option 'n_fixed_W' is not known; give the known columns of W as fixed_W="),
 ]
 
 
