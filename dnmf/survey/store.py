@@ -32,7 +32,7 @@ Piece = dict[str, NDArray[Any]]
 
 
 def is_taken(place: Location) -> bool:
-    """Return whether a place is a file, or a folder with more than a survey has that was killed before its header."""
+    """Return whether a place is a file, or a folder with more than a survey leaves that is killed before its header."""
     try:
         return is_begun(place.names())
     except NotADirectoryError:
