@@ -171,7 +171,7 @@ def check_matrix(settings: Settings, layout: Layout, weighted: bool) -> None:
     check_missing(settings, layout)
     _check_init(settings, layout, weighted)
     if settings.solver == "minibatch" and (settings.missing != "none" or weighted):
-        raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
+        raise SettingsError("solver='minibatch' needs every entry of V, with the same weight; use solver='hals'.")
     held = settings.swapped() if layout.transposed else settings
     if held.volume_H:
         name, axis, other = ("volume_W", "rows", "columns") if layout.transposed else ("volume_H", "columns", "rows")
@@ -181,7 +181,7 @@ def check_matrix(settings: Settings, layout: Layout, weighted: bool) -> None:
         )
     if held.volume_W and weighted:
         name = "volume_H" if layout.transposed else "volume_W"
-        raise SettingsError(f"{name}={held.volume_W:g} needs every entry of V by the same weight; leave weights out.")
+        raise SettingsError(f"{name}={held.volume_W:g} needs every entry of V with the same weight; leave weights out.")
 
 
 def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bool) -> None:
@@ -221,7 +221,7 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         )
     if weighted or settings.missing != "none":
         raise SettingsError(
-            f"{of} needs every entry of V, by the same weight, where all layers are fitted together; give "
+            f"{of} needs every entry of V, with the same weight, where all layers are fitted together; give "
             "layer_weights='greedy', which fits the first layer to the entries that count."
         )
     if settings.init == "sketch" and WIDTH * settings.layers[0] >= min(layout.shape):
@@ -255,7 +255,7 @@ def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
             "that; use init='random' or a lower rank."
         )
     if settings.init not in ("auto", "random") and (settings.missing != "none" or weighted):
-        raise SettingsError(f"init={settings.init!r} needs every entry of V, by the same weight; use init='random'.")
+        raise SettingsError(f"init={settings.init!r} needs every entry of V, with the same weight; use init='random'.")
     if settings.init == "sketch" and LARGEST * settings.rank >= least:
         raise SettingsError(
             f"init='sketch' at rank={settings.rank} is for matrices of more than {LARGEST * settings.rank} rows and "
