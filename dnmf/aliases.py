@@ -1,9 +1,9 @@
-"""Names of losses and options in other packages, which errors propose the names of dnmf for."""
+"""Names of losses and options in other packages, for which errors propose those of dnmf, and in earlier versions."""
 
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from dnmf.errors import SettingsError, did_you_mean
 
@@ -61,8 +61,22 @@ MEANT: dict[tuple[str, ...], tuple[str, ...]] = {
     ("volume", "min_vol"): ("volume_W",),
 }
 # Numbers that settings have in place of an array: what the array holds, and its option.
-COUNTS = {"fixed": ("columns of W", "fixed_W"), "n_fixed_H": ("rows of H", "fixed_H")}
+COUNTS = dict.fromkeys(("n_fixed_W", "fixed"), ("columns of W", "fixed_W")) | {"n_fixed_H": ("rows of H", "fixed_H")}
+# Settings that earlier versions stored under another name.
+RENAMED = {"fixed": "n_fixed_W"}
 OPTION_ALIASES = {name: meant for names, meant in MEANT.items() for name in names}
+
+
+def renamed(header: dict[str, Any]) -> dict[str, Any]:
+    """Return a header with the settings of earlier versions under the names of today.
+
+    >>> renamed({"settings": {"rank": 2, "fixed": 1}})
+    {'settings': {'rank': 2, 'n_fixed_W': 1}}
+    """
+    settings = header.get("settings")
+    if not isinstance(settings, dict):
+        return header
+    return {**header, "settings": {RENAMED.get(name, name): value for name, value in settings.items()}}
 
 
 def unknown_option(name: str, known: Iterable[str], where: str = "") -> SettingsError:

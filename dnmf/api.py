@@ -281,4 +281,4 @@ def load(store: str | Path) -> Result:
     return stored_result(store_of(store))
 
 
-Result.operations = cast(Operations, sys.modules[__name__])
+Result._operations = cast(Operations, sys.modules[__name__])

@@ -7,6 +7,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 # Characters that a browser does not show or that move the cursor of a terminal: controls, and signs that change the
@@ -33,6 +34,9 @@ EXTRAS = {
     "tifffile": "tiff",
     "xarray": "xarray",
 }
+
+# Changes the message of a warning to the words of the interface in use.
+IN_WORDS: ContextVar[Callable[[str], str]] = ContextVar("IN_WORDS", default=str)
 
 
 class DnmfError(Exception):
@@ -151,7 +155,7 @@ def warn(message: str, kind: type[Warning]) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in PASSED_OVER:
         frame, level = frame.f_back, level + 1
-    warnings.warn(seen(message), kind, stacklevel=level)
+    warnings.warn(seen(IN_WORDS.get()(message)), kind, stacklevel=level)
 
 
 def warn_of_unseen(unseen: tuple[int, int], transposed: bool, zeros: bool = False) -> None:

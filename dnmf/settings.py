@@ -159,7 +159,7 @@ class Settings:
     missing: Missing = option(
         "none", "Data", "Missing entries: `nan` (NaN in a dense V), `zeros` (not stored in a sparse one), or `none`."
     )
-    fixed: int = option(0, "Model", "Number of leading components with a fixed W.", least=0)
+    n_fixed_W: int = option(0, "Model", "Number of leading components with a fixed W.", least=0)
     n_fixed_H: int = option(0, "Model", "Number of leading components with a fixed H.", least=0)
     seed: int = option(0, "Solver", "Random seed.", least=0)
     n_runs: int = option(
@@ -205,11 +205,9 @@ class Settings:
             given = getattr(self, of.name)
             if given is not None or of.default is not None:
                 object.__setattr__(self, of.name, checks.check(of, given))
-        for name, count, lines in (("fixed_W", self.fixed, "columns"), ("fixed_H", self.n_fixed_H, "rows")):
+        for name, count, lines in (("fixed_W", self.n_fixed_W, "columns"), ("fixed_H", self.n_fixed_H, "rows")):
             if count > self.rank:
-                raise SettingsError(
-                    f"{name} has {count} {lines}, and rank={self.rank}; give a rank of at least {count}."
-                )
+                raise SettingsError(f"{name} has {count} {lines}, and rank={self.rank}; give rank={count} or more.")
         checks.check_layers(self, PENALTIES)
 
     @property
@@ -270,7 +268,7 @@ class Settings:
 
     def swapped(self) -> Self:
         """Return the settings of the transposed problem: what is asked of W and H changes places."""
-        own = ("l1_W", "l2_W", "volume_W", "fixed", "l1_H", "l2_H", "volume_H", "n_fixed_H")
+        own = ("l1_W", "l2_W", "volume_W", "n_fixed_W", "l1_H", "l2_H", "volume_H", "n_fixed_H")
         others = own[4:] + own[:4] + CONSTRAINTS[3:] + CONSTRAINTS[:3]
         places, new = dict(zip(own + CONSTRAINTS, others, strict=True)), object.__new__(type(self))
         for name in FIELDS:
@@ -280,7 +278,7 @@ class Settings:
 
 FIELDS = {of.name: of for of in dataclasses.fields(Settings)}
 # Fields of a run that is given by other arguments: the ranks, and the numbers of fixed components.
-OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "layers", "fixed", "n_fixed_H")}
+OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "layers", "n_fixed_W", "n_fixed_H")}
 # A run may be resumed with other values of these, which control its length and its resources.
 ADJUSTABLE = tuple(name for name, of in FIELDS.items() if of.metadata.get("adjustable"))
 # Options that are data, given in addition to V, and not part of the settings.

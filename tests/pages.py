@@ -44,8 +44,17 @@ def run_commands(block: str) -> None:
 
 
 def assert_printed(shown: str, printed: str) -> None:
-    """Compare words and whole numbers exactly, and other numbers to a unit of their last digit: BLAS may differ."""
+    """Compare words and whole numbers exactly, and other numbers to a unit of their last digit: BLAS may differ.
+
+    The longest numbers of both have equally many digits: others may have lost zeros at their end.
+    """
     assert DECIMALS.sub("#", printed).split() == DECIMALS.sub("#", shown).split()
+    assert digits_in(printed) == digits_in(shown), f"numbers have {digits_in(printed)} decimals in {printed}"
     for number, found in zip(DECIMALS.findall(shown), DECIMALS.findall(printed), strict=True):
         unit = 10.0 ** Decimal(number).as_tuple().exponent
         assert abs(float(number) - float(found)) < 1.01 * unit, f"{found} was printed, and {number} is shown"
+
+
+def digits_in(text: str) -> int:
+    """Return the largest number of decimals of the numbers in a text."""
+    return max((len(number.partition("e")[0].partition(".")[2]) for number in DECIMALS.findall(text)), default=0)

@@ -254,7 +254,7 @@ def test_a_path_that_leads_nowhere_is_told(place, path, finished, ended, tmp_pat
             ["export", finished, "--out", place],
             ["report", finished, "-o", place],
             ["rank", path, "--ranks", "2:3", "--store", place],
-            ["demo", "--folder", place],
+            ["demo", "--out", place],
         ):
             found = ended(*command)
             assert found.code == 2, command

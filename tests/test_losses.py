@@ -384,11 +384,12 @@ BAD = [
         DataError,
         r"fixed_W has shape \(29, 1\); .* needs \(30, number of fixed components",
     ),
-    ({"fixed_W": np.ones((30, 4))}, SettingsError, "fixed_W has 4 columns, and rank=3; give a rank of at least 4"),
+    ({"fixed_W": np.ones((30, 4))}, SettingsError, "fixed_W has 4 columns, and rank=3; give rank=4 or more"),
     ({"fixed_W": -np.ones((30, 1))}, DataError, r"fixed_W\[0, 0\] is -1; give finite numbers of at least 0"),
     ({"fixed_H": np.ones((1, 9))}, DataError, r"fixed_H has shape \(1, 9\); .* needs \(number of fixed components, "),
     ({"n_fixed_H": 2}, SettingsError, "the option 'n_fixed_H' is not known; give the known rows of H as fixed_H="),
     ({"fixed": 2}, SettingsError, "the option 'fixed' is not known; give the known columns of W as fixed_W="),
+    ({"n_fixed_W": 2}, SettingsError, "the option 'n_fixed_W' is not known; give the known columns of W as fixed_W="),
 ]
 
 

@@ -23,14 +23,19 @@ PAGES = ["examples/README.md", "examples/scanpy_users.md", "cluster_configs/READ
 def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = run(README)
-    printed, error = re.search(
-        r"^```text\n(<dnmf.Result: .*?),.*relative error ([\d.]+)\. ", README, re.MULTILINE
-    ).groups()
-    assert printed in capsys.readouterr().out
-    assert dnmf.load("fit.zarr").relative_error == pytest.approx(float(error), rel=0.01)
+    shown = re.search(r"^```text\n(<dnmf.Result: .*>)\n", README, re.MULTILINE)[1]
+    printed = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("<dnmf.Result"))
+    assert without_numbers(printed) == without_numbers(shown)
+    error = float(re.search(r"relative error ([\d.]+)\. ", shown)[1])
+    assert dnmf.load("fit.zarr").relative_error == pytest.approx(error, rel=0.01)
     assert names["result"].passes > 5
     assert names["new_H"].shape == (10, 100)
     assert all(Path(name).exists() for name in ("fit.html", "H.zarr", "cluster.zarr"))
+
+
+def without_numbers(text):
+    """Return a text with a sign for every number, whose last digits depend on the BLAS."""
+    return re.sub(r"\d[\d.]*(?:e[+-]?\d+)?", "#", text)
 
 
 def calls_for_data():

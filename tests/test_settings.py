@@ -162,7 +162,7 @@ def test_help_shows_every_option_with_its_default(function):
 def test_every_option_is_described_where_it_is_defined():
     for field in dataclasses.fields(Settings):
         assert f"    {field.name}\n        {field.metadata['help']}\n" in Settings.__doc__
-        assert field.name in dnmf.factorize.__doc__ or field.name in ("fixed", "layers", "n_fixed_H")
+        assert field.name in dnmf.factorize.__doc__ or field.name in ("layers", "n_fixed_W", "n_fixed_H")
         assert field.metadata["help"].endswith(".")
         for name in get_args(field.type) if get_origin(field.type) is Literal else ():
             assert f"`{name}`" in field.metadata["help"]

@@ -16,8 +16,10 @@ from zarr.storage import LocalStore, StoreLike
 from dnmf.checkpoint.read import read_array
 from dnmf.engine.factor import Factor
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.storage.durable import explained, sync
+from dnmf.storage.durable import sync
 from dnmf.storage.location import Location
+from dnmf.storage.retries import LocationError
+from dnmf.storage.urls import object_errors, without_file_scheme
 
 # Narrow blocks are joined to chunks of about this size.
 CHUNK_BYTES = 4 * 2**20
@@ -159,8 +161,11 @@ class ChunkWriter:
         """Write the columns (r, w) from `start` on durably; return their digest."""
         columns = slice(start, start + part.shape[1])
         chunk = np.ascontiguousarray(part.T if self.transposed else part)
-        with explained(f"A chunk of {self.array.store_path}"):
+        try:
             self.array[(columns, slice(None)) if self.transposed else (slice(None), columns)] = chunk
+        except object_errors() as error:  # the caller explains it by the path that the user gave
+            place = without_file_scheme(str(self.array.store_path))
+            raise LocationError.of(f"A chunk of {place}", "written", error) from error
         if isinstance(self.array.store, LocalStore):
             width = self.array.chunks[0 if self.transposed else 1]
             key = chunk_key(self.array, start // width, self.transposed)

@@ -4,6 +4,7 @@ import contextlib
 import re
 
 from dnmf.checkpoint.commit import Commit
+from dnmf.checkpoint.header import NAME
 from dnmf.checkpoint.records import DAMAGE, Records, passes_of
 from dnmf.storage.location import LOCK, Location
 
@@ -42,6 +43,16 @@ def sweep_checkpoints(records: Records, newest: Commit | None) -> None:
     for group in records.place.names("checkpoints"):
         if f"checkpoints/{group}" not in groups:
             records.place.remove_tree(f"checkpoints/{group}")
+
+
+def remove_store(place: Location) -> None:
+    """Delete a store except its lock, the header last: until then it is recognised as a store."""
+    for name in place.names():
+        if name != NAME and not name.startswith(LOCK):
+            place.remove_tree(name)
+            if name in place.names():
+                place.remove(name)
+    place.remove(NAME)
 
 
 def is_begun(names: list[str]) -> bool:

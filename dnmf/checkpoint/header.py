@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dnmf.aliases import renamed
 from dnmf.checkpoint.commit import Commit, seal_of
 from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
@@ -61,7 +62,7 @@ def attributes_of(place: Location, kind: str) -> dict[str, Any] | None:
 def find_header(place: Location, kind: str = RUN) -> dict[str, Any] | None:
     """Return the unchecked header of a store, without its digest; None if there is no store of this kind."""
     header = attributes_of(place, kind)
-    return None if header is None else {name: value for name, value in header.items() if name != SEAL}
+    return None if header is None else renamed({name: value for name, value in header.items() if name != SEAL})
 
 
 def read_header(place: Location) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def checked_header(
     if type(version) is int and version >= SEALED and seal != seal_of(header):
         fault: str | None = "there is the digest of other content"
     else:
+        header = renamed(header)
         fault = _fault_of_version(header, version) or fault_of(header)
     if fault:
         raise StoreError(

@@ -8,7 +8,7 @@ from typing import Any
 import zarr
 
 from dnmf.checkpoint.arrays import write_factors, write_long, write_whole
-from dnmf.checkpoint.cleanup import sweep_checkpoints, sweep_drafts
+from dnmf.checkpoint.cleanup import remove_store, sweep_checkpoints, sweep_drafts
 from dnmf.checkpoint.commit import GUIDE, TRIAL, Commit, is_finished
 from dnmf.checkpoint.header import find_header, formatted, read_header, write_header
 from dnmf.checkpoint.names import NAMES, write_names
@@ -255,6 +255,13 @@ class Store:
         folder = self.scratch()
         if folder is not None:
             remove_tree(folder)
+
+    def remove(self) -> None:
+        """Delete the store of a run without a pass, so that another run can be stored there; keep it after an error."""
+        with contextlib.suppress(StoreError), explained(f"The store {self}"):
+            if self._held:
+                self._held.check()
+                remove_store(self.place)
 
     def sweep(self) -> None:
         """Delete data without a commit, and commits newer than the newest whole one, with a warning for each."""

@@ -26,6 +26,7 @@ from dnmf.storage.location import Location
 from dnmf.storage.objects import SCHEMES
 from dnmf.storage.open_location import full_path, location_at
 from dnmf.storage.urls import is_url
+from dnmf.storage.zarr_tasks import finish_tasks
 
 ARRAY = re.compile(r"zarr\.json|c(/[0-9]+){0,2}")
 GROUP = re.compile(
@@ -210,6 +211,7 @@ def appearing_here(target: Path, check: Callable[[], object]) -> Iterator[Path]:
         check()
         durable.take_place(draft, target, target.with_name(drafts.draft_name(target.name)))
     finally:
+        finish_tasks()
         drafts.remove(draft)
 
 
@@ -242,6 +244,7 @@ def _objects_appearing(bucket: Bucket, check: Callable[[], object]) -> Iterator[
                 bucket.remove_tree(name)
         bucket.copy_tree(draft, "")
     finally:
+        finish_tasks()
         bucket.remove_tree(draft)
 
 

@@ -193,7 +193,7 @@ def convert_command(
     dnmf.convert(
         origin,
         target,
-        chunks=parse_sizes(chunks, ",", "2000,1000"),
+        chunks=parse_sizes("--chunks", chunks, "2000,1000"),
         by=by,
         compressor=compressor,
         memory_limit=memory_limit,
@@ -203,16 +203,20 @@ def convert_command(
 
 
 @main.command("demo")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to write to."
+)
 @click.option(
     "--step", type=click.IntRange(min=1), default=1, show_default=True, help="Take every n-th patch in both directions."
 )
-@click.option("--max-passes", type=click.IntRange(min=1), default=8, show_default=True)
-def demo_command(folder: Path, step: int, max_passes: int) -> None:
+@click.option(
+    "--max-passes", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of passes."
+)
+def demo_command(out: Path, step: int, max_passes: int) -> None:
     """Factorise two photographs, and draw their components."""
     from dnmf.cli.demo import run
 
-    run(folder, step, max_passes)
+    run(out, step, max_passes)
 
 
 def read_array(path: str) -> Any:

@@ -129,7 +129,9 @@ NOT_OF_WEIGHTS = (*OF_A_RUN, "graph_weight", "init")
     help="Weights to try; with pairs for W and H, as 0,1:3.",
 )
 @click.option("--cv", type=int, default=3, show_default=True, help="Folds to hold out.")
-@option("--store", help="Path or URL of the survey; a stopped survey resumes from there.", group="Store")
+@option(
+    "--store", type=PathOrUrl(), help="Path or URL of the survey; a stopped survey resumes from there.", group="Store"
+)
 @option(
     "--overwrite", is_flag=True, default=None, help="Replace an existing survey and start a new one.", group="Store"
 )
@@ -196,7 +198,7 @@ def consensus(
 @click.argument("store", type=PathOrUrl())
 @click.option("-o", "--out", "path", type=PathOrUrl(), required=True, help="Path of the HTML file.")
 @click.option("--title", help="Title of the page.")
-@click.option("--shape", help="Show components as images of this shape: 28x28, or 16x16x3 in colour.")
+@click.option("--shape", metavar="SIZES", help="Show components as images of this shape: 28x28, or 16x16x3 in colour.")
 @click.option("--axis", type=click.Choice(get_args(Axis)), help="Axis of the features; see dnmf top.")
 @click.option("-n", type=click.IntRange(1, 50), default=8, show_default=True, help="Features of each component.")
 @click.option("--residuals/--no-residuals", default=True, help="Read the matrix once for residuals by row and column.")
@@ -214,7 +216,7 @@ def report(
     the components with their shares and sparsity, the residuals by row and column, the checkpoints, and how to resume
     or repeat the run.
     """
-    sizes = parse_sizes(shape, "x", "28x28 or 16x16x3")
+    sizes = parse_sizes("--shape", shape, "28x28 or 16x16x3")
     with watching(False) as watchers, chosen_cluster(**where) as client:
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}
         written = dnmf.write_report(store, path, again(matrix), shape=sizes, **shown, client=client, **options)

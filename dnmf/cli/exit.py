@@ -11,6 +11,7 @@ import click
 from dnmf.cli.options import Command
 from dnmf.cli.streams import notify, unfailing
 from dnmf.errors import ClusterWarning, DataWarning, DiskError, DnmfError, StoreWarning, did_you_mean, exhausted
+from dnmf.storage.zarr_tasks import finish_tasks
 
 # Names of commands in other programs and in Python.
 ALIASES = {
@@ -41,7 +42,10 @@ class Commands(click.Group):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line with output that cannot fail."""
         with unfailing():
-            return super().main(*args, **options)
+            try:
+                return super().main(*args, **options)
+            finally:
+                finish_tasks()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and turn an error into its text and an exit code."""

@@ -1,4 +1,4 @@
-"""What is meant by an argument that a command does not have, or lacks."""
+"""Errors for unknown and missing arguments of a command, with the argument that is meant."""
 
 import click
 
@@ -15,7 +15,7 @@ SHOWN = "Progress is shown in a terminal; --json prints a line for each pass."
 
 
 def explained(error: click.MissingParameter | click.NoSuchOption, ctx: click.Context) -> click.UsageError:
-    """Return the error of a command for its arguments, with what is meant or missing."""
+    """Return an error for the arguments of a command that names those that are meant or missing."""
     arguments = [one for one in ctx.command.params if isinstance(one, click.Argument)]
     if isinstance(error, click.NoSuchOption):
         return unknown_flag(error, ctx, {one.name for one in arguments})

@@ -1,6 +1,7 @@
 """The options that commands share, made from the fields of `Settings`, and help that lists options in groups."""
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import Field
 from importlib import import_module
@@ -238,20 +239,21 @@ def cluster_options(function: Function) -> Function:
 
     command: Function = gathered
     for name, (kind, text) in reversed(CLUSTER.items()):
-        command = option(flag_of(name), name, type=kind, help=text, group="Cluster")(command)
+        metavar = "SIZE" if name == "worker_memory" else None
+        command = option(flag_of(name), name, type=kind, metavar=metavar, help=text, group="Cluster")(command)
     return command
 
 
-def parse_sizes(text: str | None, separator: str, example: str) -> Any:
-    """Return whole numbers given as text, or None.
+def parse_sizes(flag: str, text: str | None, example: str) -> Any:
+    """Return whole numbers given as text with commas or an x between them, or None.
 
-    >>> parse_sizes("16x16x3", "x", "28x28")
-    (16, 16, 3)
+    >>> parse_sizes("--shape", "16x16x3", "28x28"), parse_sizes("--chunks", "2000,1000", "2000,1000")
+    ((16, 16, 3), (2000, 1000))
     """
     try:
-        return None if text is None else tuple(int(part) for part in text.lower().replace("×", "x").split(separator))
+        return None if text is None else tuple(int(part) for part in re.split("[,x×]", text.lower()))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a shape; give sizes such as {example}.") from None
+        raise click.BadParameter(f"{text!r} is not a shape; give sizes such as {example}.", param_hint=flag) from None
 
 
 def _type(of: Field[Any]) -> type:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-from dnmf.engine.memory import RUNTIME_BYTES, Load, amount, memory_terms, peak_bytes
+from dnmf.engine.memory import RUNTIME_BYTES, Load, amount, enough, memory_terms, peak_bytes
 from dnmf.errors import SettingsError
 from dnmf.sources.addresses import convert_command
 from dnmf.sources.base import Layout
@@ -64,13 +64,13 @@ def advice_on(layout: Layout, request: Request, peak: int) -> str:
         if peak - RUNTIME_BYTES > MORE * (then - RUNTIME_BYTES):
             return (
                 f"V is cut along its shorter axis; cut along the longer one by `{_command(layout, other)}` it needs "
-                f"{amount(then)}"
+                f"{enough(then)}"
             )
     if layout.reads > MUCH:
         then = request.rewritten(recut(layout))
         return (
             f"each chunk of V is read {layout.reads} times in a pass; rewritten by `{_command(layout, streamed)}` V is "
-            f"read once, and needs {amount(then)}"
+            f"read once, and needs {enough(then)}"
         )
     wider = min(recut(layout).widest, layout.shape[1])
     if not layout.sparse and MORE * layout.widest <= wider <= NARROWEST:
@@ -90,7 +90,7 @@ def less_with(layout: Layout, request: Request, threads: int, peak: int) -> str:
     if request.load.lighter is not None:
         found[request.load.lighter[0]] = request._replace(threads=threads, load=request.load.lighter[1])
     sizes = {options: other.fit(layout)[2] for options, other in found.items()}
-    return ", ".join(f"{amount(size)} with {options}" for options, size in sizes.items() if SOME * size < peak)
+    return ", ".join(f"{enough(size)} with {options}" for options, size in sizes.items() if SOME * size < peak)
 
 
 def refusal(layout: Layout, request: Request) -> str:
@@ -100,7 +100,7 @@ def refusal(layout: Layout, request: Request) -> str:
     peak = sum(terms.values())
     listed = ", ".join(f"{amount(size)} {purpose}" for purpose, size in terms.items() if size)
     more = "Take larger workers" if request.workers else "Raise memory_limit (--memory-limit)"
-    last = [f"{more} to at least {amount(peak)}", *_remedies(layout, request)]
+    last = [f"{more} to at least {enough(peak)}", *_remedies(layout, request)]
     lower = next(
         (r for r in range(rank - 1, 0, -1) if peak_bytes(layout, r, 1, 0.0, load.at_most(r, rank)) <= limit), 0
     )
@@ -109,7 +109,7 @@ def refusal(layout: Layout, request: Request) -> str:
     end = f", or {last.pop()}" if len(last) > 1 else ""
     return (
         f"{'a worker may use' if request.workers else 'memory_limit is'} {amount(limit)}, and rank {rank} on this "
-        f"matrix needs {amount(peak)} with one thread: {listed}. {', '.join(last)}{end}."
+        f"matrix needs {enough(peak)} with one thread: {listed}. {', '.join(last)}{end}."
     )
 
 
@@ -118,17 +118,17 @@ def _remedies(layout: Layout, request: Request) -> list[str]:
     (streamed, other), ways = _axes(layout), list[str]()
     smaller, longer = (request.rewritten(recut(layout, along_other=along), least=True) for along in (False, True))
     if smaller <= request.limit:
-        ways.append(f"cut V into smaller blocks with `{_command(layout, streamed)}`, which needs {amount(smaller)}")
+        ways.append(f"cut V into smaller blocks with `{_command(layout, streamed)}`, which needs {enough(smaller)}")
     elif layout.shape[0] > layout.shape[1] and longer <= request.limit:
         ways.append(
-            f"cut V along its longer axis with `{_command(layout, other)}`, which needs {amount(longer)}, since the "
+            f"cut V along its longer axis with `{_command(layout, other)}`, which needs {enough(longer)}, since the "
             f"factor of the {other} is held whole and that is the long one"
         )
     if request.load.lighter is not None:
         options, load = request.load.lighter
         size = peak_bytes(layout, request.rank, 1, 0.0, load)
         if size <= request.limit:
-            ways.append(f"give {options}, which needs {amount(size)}")
+            ways.append(f"give {options}, which needs {enough(size)}")
     return ways
 
 

@@ -201,6 +201,17 @@ def panel_columns(layout: Layout) -> int:
     return min(width, layout.widest)
 
 
+def enough(count: float) -> str:
+    """Format a number of bytes, rounded up, so that a memory limit of this amount suffices.
+
+    >>> enough(190_169_920), enough(999_999_999), enough(1000)
+    ('191 MB', '1 GB', '1 kB')
+    """
+    whole = math.ceil(count)
+    unit = 10 ** max(len(str(whole)) - 3, 0)
+    return amount(-(-whole // unit) * unit)
+
+
 def amount(count: float) -> str:
     """Format a number of bytes.
 

@@ -11,6 +11,7 @@ from dnmf.engine.memory import (
     Load,
     amount,
     count_groups,
+    enough,
     memory_terms,
     panel_columns,
     peak_bytes,
@@ -27,6 +28,7 @@ __all__ = [
     "Plan",
     "amount",
     "count_groups",
+    "enough",
     "group_bounds",
     "make_plan",
     "memory_terms",
@@ -107,7 +109,7 @@ class Plan:
                 f"blocks      {self.blocks} of up to {self.block_columns} {self.streamed}, "
                 f"in panels of {self.panel_columns}",
                 f"tasks       {self.groups} a pass, {self._at_once}{where}",
-                f"memory      {amount(self.peak_bytes)} at most{where}, of {amount(self.limit_bytes)} allowed; "
+                f"memory      {enough(self.peak_bytes)} at most{where}, of {amount(self.limit_bytes)} allowed; "
                 f"the long factor {place}",
                 *(f"            {amount(size)} {purpose}" for purpose, size in self.terms),
                 f"one pass    reads {amount(self.bytes_per_pass)}{times_read(self.reads)}",

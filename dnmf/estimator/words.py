@@ -1,11 +1,11 @@
-"""The names of the options of a run as parameters of an estimator, in errors."""
+"""The names of the options of a run as parameters of an estimator, in errors and warnings."""
 
 import functools
 import re
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from dnmf.errors import DnmfError
+from dnmf.errors import IN_WORDS, DnmfError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,15 +28,18 @@ WORDS = re.compile("|".join(rf"(?<![\w/.=-])({pattern})(?![\w/])" for pattern in
 
 
 def own_words(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a method of an estimator, whose errors name its parameters."""
+    """Run a method of an estimator, whose errors and warnings name its parameters."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        words = IN_WORDS.set(in_parameters)
         try:
             return function(*args, **kwargs)
         except DnmfError as error:
             error.args = tuple(in_parameters(part) if isinstance(part, str) else part for part in error.args)
             raise
+        finally:
+            IN_WORDS.reset(words)
 
     return run
 

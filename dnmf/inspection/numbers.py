@@ -35,15 +35,19 @@ def labels(values: Sequence[float]) -> list[str]:
 
     >>> labels([0.1222, 0.12225, 0.1223]), labels([2e6, 4e6]), labels([1e-4, 1e-2]), labels([1496e6, 1497e6])
     (['0.12220', '0.12225', '0.12230'], ['2M', '4M'], ['10⁻⁴', '0.01'], ['1.496G', '1.497G'])
+    >>> labels([0.324764, 0.324768])
+    ['0.324764', '0.324768']
     """
     most = max((abs(value) for value in values), default=0.0)
     unit, sign = next(((size, sign) for least, size, sign in UNITS if most >= least), (1.0, ""))
     steps = [abs(high - low) for low, high in itertools.pairwise(values) if high != low]
     powers = len(values) > 1 and values[0] > 0 and values[1] >= 9.9 * values[0]
     if powers or (unit == 1 and (most < 1e-3 or min(steps, default=1) < 1e-5)):
-        return [number(value) for value in values]
+        known = steps and most > 0 and not powers
+        digits = math.floor(math.log10(most)) - math.floor(math.log10(min(steps) * 1.001)) + 1 if known else 0
+        return [number(value, max(digits, 4)) for value in values]
     step = min(steps, default=most or 1.0) / unit
-    digits = next((places for places in range(6) if abs(round(step, places) / step - 1) < 1e-6), 6)
+    digits = next((places for places in range(9) if abs(round(step, places) / step - 1) < 1e-6), 9)
     return [f"{value / unit:.{digits}f}{sign if value else ''}".replace("-", "−") for value in values]
 
 

@@ -78,7 +78,7 @@ def make_rule(settings: Settings, *, transposed: bool = False, weighted: bool = 
     solver, beta = solver_of(settings), settings.beta
     entries = Entries(settings.missing, weighted, positive=beta <= 0, dense=beta not in (1, 2), beta=beta)
     of = settings.swapped() if transposed else settings
-    held = of.fixed, of.n_fixed_H
+    held = of.n_fixed_W, of.n_fixed_H
     penalties = penalty_of(of.l1_W, of.l2_W, within(of, "W")), penalty_of(of.l1_H, of.l2_H, within(of, "H"))
     if beta == 2 and entries.all:
         update, sweeps = QUADRATIC[solver]

@@ -100,7 +100,7 @@ def likelihood(
     settings, layout = result.settings.replace({"memory_limit": memory_limit, "threads": threads}), source.layout
     entries = rule_of(settings, layout, is_weighted(source)).entries
     if not entries.all:
-        raise SettingsError("A likelihood needs every entry of V by the same weight; some are missing or weighted.")
+        raise SettingsError("A likelihood needs every entry of V with the same weight; some are missing or weighted.")
     short, long = in_units(result.short, result.long, result.steps, layout.transposed, layout.bounds, back=True)
     W = np.ascontiguousarray(short, layout.work_dtype)
     work = CountEntries(entries, W)

@@ -93,11 +93,9 @@ def new_run(
             kept = Store.create(store, header, overwrite, names, inputs_of(source))
         run = Run(session, recipe, plan, kept, watchers)
         run.names = names
-        try:
+        with run.closing():
             run.initialise(given, fixed)
             yield run
-        finally:
-            run.close()
 
 
 def open_for(V: Any, settings: Settings, weights: Any = None, names: Names = NO_NAMES) -> Source:
@@ -131,7 +129,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
             raise unknown_option(name, [option])
     init = options.get("init", "auto")
     settings = {name: value for name, value in split_arrays(options)[0].items() if name not in DATA_OPTIONS}
-    for axis, (count, name) in enumerate((("n_fixed_H", "fixed_H"), ("fixed", "fixed_W"))):
+    for axis, (count, name) in enumerate((("n_fixed_H", "fixed_H"), ("n_fixed_W", "fixed_W"))):
         given: Any = options.get(name)
         settings[count] = np.shape(given)[axis] if np.ndim(given) == 2 else 0  # check_fixed refuses others
     return Settings.from_options({**settings, "init": init if isinstance(init, str) else "auto"})

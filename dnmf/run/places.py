@@ -102,16 +102,21 @@ def places_of(given: Any, axis: Axis, size: int, names: Names) -> Places:
             f"{one} {str(array[0])!r} is a name, and the {axis} of V have none; give positions from 0 to {size - 1}, "
             f"or fit V with {one}_names=."
         )
-    return _places_of_names([str(value) for value in array.tolist()], one, [] if known is None else known.tolist())
+    return _places_of_names([str(value) for value in array.tolist()], axis, names)
 
 
-def _places_of_names(texts: list[str], one: str, known: list[str]) -> Places:
+def _places_of_names(texts: list[str], axis: Axis, names: Names) -> Places:
     """Return the positions of names."""
+    one, known = axis[:-1], [] if (own := getattr(names, axis)) is None else own.tolist()
     places = {name: place for place, name in enumerate(known)}
     found = [places.get(text, -1) for text in texts]
     if -1 in found:
         name = texts[found.index(-1)]
-        raise DataError(f"{one} {name!r} is not among the {one}s of V.{did_you_mean(name, known[:1000])}")
+        other: Axis = "columns" if axis == "rows" else "rows"
+        others = getattr(names, other)
+        also = f", but among its {other}" if others is not None and name in others else ""
+        hint = did_you_mean(name, known[:1000]) or f" Give names of {axis}, such as {known[0]!r}."
+        raise DataError(f"{one} {name!r} is not among the {axis} of V{also}.{hint}")
     if len(places) < len(known):
         counts = Counter(known)
         twice = next((text for text in texts if counts[text] > 1), None)

@@ -98,7 +98,7 @@ class Result(Anchored):
         `layers[0].W @ layers[1].mixing`. With `layered="H"`, `layers[1].H` is `layers[1].mixing @ layers[0].H`.
     """
 
-    operations: ClassVar[Operations]  # set by `dnmf.api`, which imports this module
+    _operations: ClassVar[Operations]  # set by `dnmf.api`, which imports this module
 
     history: tuple[Record, ...]
     verdict: str
@@ -199,30 +199,30 @@ class Result(Anchored):
 
     def transform(self, V: Any, **options: Any) -> Any:
         """Project new rows or columns on the factors; see `dnmf.transform`."""
-        return self.operations.transform(self, V, **options)
+        return self._operations.transform(self, V, **options)
 
     def predict(self, pairs: Any) -> NDArray[np.float64]:
         """Return the entries of WH at pairs of rows and columns; see `dnmf.predict`."""
-        found: NDArray[np.float64] = self.operations.predict(self, pairs)
+        found: NDArray[np.float64] = self._operations.predict(self, pairs)
         return found
 
     def recommend(self, rows: Any = None, n: int = 10, exclude: Any = None, **options: Any) -> list[list[Any]]:
         """Return the columns with the largest entries of WH in some rows; see `dnmf.recommend`."""
-        found: list[list[Any]] = self.operations.recommend(self, rows, n, exclude, **options)
+        found: list[list[Any]] = self._operations.recommend(self, rows, n, exclude, **options)
         return found
 
     def spectra(self, V: Any = None, **options: Any) -> Any:
         """Return the components in the units of other data of the same samples; see `dnmf.spectra`."""
-        return self.operations.spectra(self, V, **options)
+        return self._operations.spectra(self, V, **options)
 
     def export(self, path: str | Path, **options: Any) -> Path:
         """Write both factors with their names, as tables or as an AnnData; see `dnmf.export`."""
-        found: Path = self.operations.export(self, path, **options)
+        found: Path = self._operations.export(self, path, **options)
         return found
 
     def report(self, path: str | Path, V: Any = None, **options: Any) -> Path:
         """Write a page about the run; see `dnmf.write_report`."""
-        found: Path = self.operations.write_report(self, path, V, **options)
+        found: Path = self._operations.write_report(self, path, V, **options)
         return found
 
     def resume(self, V: Any = None, **options: Any) -> Self:
@@ -241,7 +241,7 @@ class Result(Anchored):
         >>> result.resume(V, max_passes=8).passes
         8
         """
-        found: Self = self.operations.resume(self, V, **options)
+        found: Self = self._operations.resume(self, V, **options)
         return found
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> str:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from dnmf.checkpoint import Commit, Store, StoredFactor
@@ -11,7 +12,7 @@ from dnmf.engine import AuditEngine, Engine, cores, single_threaded_products
 from dnmf.engine.factor import Factor
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import Session
-from dnmf.errors import DataWarning, keep_before, warn, warn_of_unseen
+from dnmf.errors import DataError, DataWarning, SettingsError, keep_before, warn, warn_of_unseen
 from dnmf.kernels.registry import warm_up
 from dnmf.run.home import home_of, stored_factor
 from dnmf.run.recorder import Recorder
@@ -211,6 +212,18 @@ class Run:
         store = str(self.store) if self.store else None
         state = dataclasses.replace(state, H=long, runs=runs_of(self.state))
         return Result.of(self.source, self.settings, state, self.recorder.history, verdict, store, self.names)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Close a new run at the end, and delete its store if what was given is refused before a pass is made."""
+        try:
+            yield
+        except (DataError, SettingsError):
+            if self.store is not None and not self.recorder.history:
+                self.store.remove()
+            raise
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Give up the store, its temporary files, and the factors on the workers."""

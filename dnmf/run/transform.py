@@ -12,7 +12,7 @@ from dnmf.aliases import names_options
 from dnmf.checkpoint import appearing, check_target, inputs_in, write_long
 from dnmf.engine import single_threaded_products
 from dnmf.engine.factor import Factor
-from dnmf.engine.plan import Load, amount
+from dnmf.engine.plan import Load, amount, enough
 from dnmf.engine.session import memory_of, open_session
 from dnmf.errors import BudgetError, DataError, unknown
 from dnmf.kernels.blocks.buffers import Scratch
@@ -200,7 +200,7 @@ def check_held(layout: Layout, settings: Settings, axis: Axis) -> None:
     if size > limit:
         name, of = ("H", "columns") if axis == "rows" else ("W", "rows")
         raise BudgetError(
-            f"axis={axis!r} holds {name} of {layout.shape[0]} {of}, which takes {amount(size)}, and memory_limit is "
+            f"axis={axis!r} holds {name} of {layout.shape[0]} {of}, which takes {enough(size)}, and memory_limit is "
             f"{amount(limit)}; raise memory_limit (--memory-limit), or solve along the other axis."
         )
 

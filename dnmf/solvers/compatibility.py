@@ -18,7 +18,7 @@ BOUNDS = {"W": ("rows_W", "upper_W"), "H": ("columns_H", "upper_H")}
 # The constraints that the scale of a component meets.
 SCALES = ("columns_W", "rows_H")
 # Arguments that hold components, by the options that count these.
-HELD = {"fixed": "fixed_W", "n_fixed_H": "fixed_H"}
+HELD = {"n_fixed_W": "fixed_W", "n_fixed_H": "fixed_H"}
 
 
 def check_options(settings: Settings, given: bool = False, coupled: Collection[str] = ()) -> None:
@@ -69,7 +69,7 @@ def check_constraints(settings: Settings, coupled: Collection[str] = ()) -> None
             raise SettingsError(f"{words} needs a solver that can project, one of {use}; got {settings.solver!r}.")
         if settings.init.startswith("nndsvd") or (settings.init == "sketch" and name.startswith("upper")):
             raise SettingsError(f"init={settings.init!r} does not keep {words}; use init='random'.")
-    for sums, upper, fixed in (("rows_W", "upper_W", "fixed"), ("columns_H", "upper_H", "n_fixed_H")):
+    for sums, upper, fixed in (("rows_W", "upper_W", "n_fixed_W"), ("columns_H", "upper_H", "n_fixed_H")):
         if sums in given and upper in given:
             raise SettingsError(
                 f"{upper}={given[upper]:g} and {sums}='simplex' bound the same entries, which are at most 1 where they "
@@ -128,7 +128,7 @@ def check_volume(settings: Settings, given: bool = False, coupled: Collection[st
         f"is relative to the loss at the start, which init={settings.init!r} leaves high; use init='auto'": (
             not given and settings.init.startswith(("random", "nndsvd"))
         ),
-        "sets the scale of W, and fixed_W or fixed_H another; leave one of them out": settings.fixed
+        "sets the scale of W, and fixed_W or fixed_H another; leave one of them out": settings.n_fixed_W
         or settings.n_fixed_H,
         f"goes with no graph, target or penalty of single entries; leave {', '.join(coupled)} out": bool(coupled),
     }
@@ -146,7 +146,7 @@ def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
         any(np.any(getattr(settings, name)) or name in coupled for name in (f"l1_{factor}", f"l2_{factor}"))
         for factor in "WH"
     )
-    held = settings.rank in (settings.fixed, settings.n_fixed_H) or {"target_W", "target_H"} & set(coupled)
+    held = settings.rank in (settings.n_fixed_W, settings.n_fixed_H) or {"target_W", "target_H"} & set(coupled)
     if of_W == of_H or held:
         return
     one, other = "WH" if of_W else "HW"
@@ -171,7 +171,7 @@ def check_matrix(settings: Settings, layout: Layout, weighted: bool) -> None:
     check_missing(settings, layout)
     _check_init(settings, layout, weighted)
     if settings.solver == "minibatch" and (settings.missing != "none" or weighted):
-        raise SettingsError("solver='minibatch' needs every entry of V, by the same weight; use solver='hals'.")
+        raise SettingsError("solver='minibatch' needs every entry of V, with the same weight; use solver='hals'.")
     held = settings.swapped() if layout.transposed else settings
     if held.volume_H:
         name, axis, other = ("volume_W", "rows", "columns") if layout.transposed else ("volume_H", "columns", "rows")
@@ -181,7 +181,7 @@ def check_matrix(settings: Settings, layout: Layout, weighted: bool) -> None:
         )
     if held.volume_W and weighted:
         name = "volume_H" if layout.transposed else "volume_W"
-        raise SettingsError(f"{name}={held.volume_W:g} needs every entry of V by the same weight; leave weights out.")
+        raise SettingsError(f"{name}={held.volume_W:g} needs every entry of V with the same weight; leave weights out.")
 
 
 def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bool) -> None:
@@ -202,7 +202,7 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         )
     unsuited = {
         "graphs, targets and penalties of single entries": coupled,
-        "fixed_W and fixed_H": settings.fixed or settings.n_fixed_H,
+        "fixed_W and fixed_H": settings.n_fixed_W or settings.n_fixed_H,
         f"n_runs={settings.n_runs}": settings.n_runs > 1,
         " and ".join(_constraints(settings)): bool(_constraints(settings)),
         "solver='minibatch'": settings.solver == "minibatch",
@@ -221,7 +221,7 @@ def check_layers(settings: Settings, layout: Layout, weighted: bool, coupled: bo
         )
     if weighted or settings.missing != "none":
         raise SettingsError(
-            f"{of} needs every entry of V, by the same weight, where all layers are fitted together; give "
+            f"{of} needs every entry of V, with the same weight, where all layers are fitted together; give "
             "layer_weights='greedy', which fits the first layer to the entries that count."
         )
     if settings.init == "sketch" and WIDTH * settings.layers[0] >= min(layout.shape):
@@ -255,7 +255,7 @@ def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
             "that; use init='random' or a lower rank."
         )
     if settings.init not in ("auto", "random") and (settings.missing != "none" or weighted):
-        raise SettingsError(f"init={settings.init!r} needs every entry of V, by the same weight; use init='random'.")
+        raise SettingsError(f"init={settings.init!r} needs every entry of V, with the same weight; use init='random'.")
     if settings.init == "sketch" and LARGEST * settings.rank >= least:
         raise SettingsError(
             f"init='sketch' at rank={settings.rank} is for matrices of more than {LARGEST * settings.rank} rows and "
@@ -267,5 +267,5 @@ def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
             f"n_runs={settings.n_runs} is for random starts whose runs share their passes, and {option} makes one run; "
             "leave n_runs out, or use init='random' and another solver."
         )
-    if settings.init in ("sketch", "spa", "spa_rows") and (settings.fixed or settings.n_fixed_H):
+    if settings.init in ("sketch", "spa", "spa_rows") and (settings.n_fixed_W or settings.n_fixed_H):
         raise SettingsError(f"init={settings.init!r} takes neither fixed_W nor fixed_H; use init='random'.")

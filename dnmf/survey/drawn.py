@@ -1,4 +1,4 @@
-"""A sample of the columns of a sketch, weighted to stand for all of them, be the squares in many columns or in few."""
+"""A weighted sample of the columns of a sketch that stands for all, with the squares in many columns or in few."""
 
 import dataclasses
 from typing import NamedTuple, Self

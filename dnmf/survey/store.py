@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint import Store, is_store
-from dnmf.checkpoint.cleanup import is_begun, sweep_drafts
+from dnmf.checkpoint.cleanup import is_begun, remove_store, sweep_drafts
 from dnmf.checkpoint.header import SURVEY, check_version, find_header, formatted, is_said, read_json, write_header
 from dnmf.checkpoint.records import DAMAGE
 from dnmf.checkpoint.targets import check_apart, check_name
-from dnmf.errors import StoreError, StoreWarning, warn
+from dnmf.errors import DataError, SettingsError, StoreError, StoreWarning, warn
 from dnmf.settings import FIELDS
 from dnmf.storage.durable import explained
 from dnmf.storage.location import Location, WriteLock, clear
@@ -32,7 +32,7 @@ Piece = dict[str, NDArray[Any]]
 
 
 def is_taken(place: Location) -> bool:
-    """Return whether a place is a file, or a folder with more than a survey has that was killed before its header."""
+    """Return whether a place is a file, or a folder with more than a survey leaves that is killed before its header."""
     try:
         return is_begun(place.names())
     except NotADirectoryError:
@@ -120,6 +120,29 @@ class SurveyStore:
         place = location_at(path)
         with explained(f"The survey {place}", "opened"):
             return cls(place, read_survey_header(place))
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Release the write lock at the end, and delete the store if what was given is refused before a result."""
+        try:
+            yield
+        except (DataError, SettingsError):
+            self._remove()
+            raise
+        finally:
+            self.close()
+
+    def _remove(self) -> None:
+        with suppress(StoreError), explained(f"The survey {self.place}"):
+            if self.place is not None and self._lock is not None and not self._results():
+                self._lock.check()
+                remove_store(self.place)
+
+    def _results(self) -> list[str]:
+        """Return the names of results and of checkpoints in the store."""
+        assert self.place is not None
+        models = [name for name in self.place.names() if name.startswith("models-")]
+        return self.place.names(PIECES) + [file for name in models for file in self.place.names(f"{name}/commits")]
 
     def close(self) -> None:
         """Release the write lock."""

@@ -80,7 +80,7 @@ def make_survey(
         kept = SurveyStore(None, header)
         if store is not None:
             kept = SurveyStore.create(store, header, overwrite, inputs_of(source))
-        try:
+        with kept.closing():
             last = request.ranks[-1:]
             models = last if request.scheme == "bicross" else len(request.seeds) * last
             plan = partial(session.plan, settings)
@@ -94,8 +94,6 @@ def make_survey(
                 survey = SurveyRunner(run, request, kept, plan, cancel).run_missing()
             finally:
                 run.close()
-        finally:
-            kept.close()
     return survey
 
 
@@ -167,7 +165,7 @@ def checked(ranks: Sequence[int], n_runs: int, cv: int, options: dict[str, Any])
     whole = all(isinstance(rank, (int, np.integer)) and rank > 0 for rank in ranks)
     if not ranks or not whole or len(set(ranks)) != len(ranks):
         raise SettingsError(f"ranks={ranks!r} is not allowed; give whole numbers of at least 1, each once.")
-    for name in ("fixed", "n_fixed_H", "fixed_W", "fixed_H", "n_runs", "rank"):
+    for name in ("n_fixed_W", "n_fixed_H", "fixed_W", "fixed_H", "n_runs", "rank"):
         if name in options:
             raise SettingsError(f"the option {name!r} is not for a survey, whose models start at random; leave it out.")
     if options.get("init", "auto") not in ("auto", "random"):

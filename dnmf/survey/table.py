@@ -30,7 +30,7 @@ from dnmf.survey.programmes import ConsensusResult, refit_consensus
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
 
-# What is added to a suggestion where no rank predicts more of V than zeros would, whose error is 1.
+# Added to a suggestion if no rank predicts the held-out entries better than zeros do, whose error is 1.
 NO_PREDICTION = (
     "But at no rank are the held-out entries predicted better than by zeros, whose error is 1, so that this means "
     "nothing: a few entries may have most of the squares of V; clip or scale them, or give another loss."

@@ -3,7 +3,6 @@
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +172,7 @@ def select_graph_weight(
         kept = SurveyStore.create(store, header, overwrite, inputs_of(source))
     with (
         showing(watchers, progress) as seen,
-        closing(kept),
+        kept.closing(),
         open_session(client, source, seen.workers, cancel) as session,
     ):
         plan = session.plan(settings, _load(settings, coupling, len(chosen) * cv, source.layout))

@@ -13,7 +13,7 @@ import dnmf
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.arrays import digest, gather
 from dnmf.engine.factor import ArrayFactor
-from dnmf.errors import StoreError
+from dnmf.errors import DataError, StoreError
 from dnmf.storage.durable import write_once
 
 
@@ -131,3 +131,30 @@ def test_chunks_are_gathered_from_any_blocks(bounds, width):
     parts = list(gather(ArrayFactor(H, bounds), bounds, width))
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), H)
     assert [part.shape[1] for part in parts[:-1]] == [width] * (len(parts) - 1)
+
+
+STORED = {
+    "a run": lambda V, store: dnmf.factorize(V, 2, store=store, max_passes=2),
+    "a run from given factors": lambda V, store: dnmf.factorize(
+        V, 2, store=store, init=(np.ones((20, 2)), np.ones((2, 30))), max_passes=2
+    ),
+    "steps of a run": lambda V, store: list(dnmf.iterate(V, 2, store=store, max_passes=2)),
+    "an estimator": lambda V, store: dnmf.NMF(2, store=store, max_iter=2, tol=0.5).fit(V),
+    "a survey": lambda V, store: dnmf.select_rank(V, [2], n_runs=1, cv=0, store=store),
+    "weights of a graph": lambda V, store: dnmf.select_graph_weight(
+        V, 2, [0, 1], graph_H=dnmf.graphs.chain(30), store=store, max_passes=2
+    ),
+}
+
+
+@pytest.mark.parametrize("compute", STORED.values(), ids=STORED)
+def test_a_matrix_that_is_refused_leaves_no_store_behind(compute, tmp_path):
+    V = np.random.default_rng(0).random((20, 30))
+    bad = V.copy()
+    bad[3, 28] = np.inf
+    path = tmp_path / "run.zarr"
+    with pytest.raises(DataError, match=r"\[3, 28\] is inf"):
+        compute(bad, path)
+    assert list(path.glob("[!.]*")) == []
+    compute(V, path)
+    assert (path / "zarr.json").exists()

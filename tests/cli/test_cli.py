@@ -259,7 +259,10 @@ def test_convert_rewrites_a_matrix_whole(kind, flags, tmp_path):
         (["convert", "MATRIX", "new.zarr", "--compressor", "zst"], "Did you mean 'zstd'?"),
         (["fit", "MATRIX", "--rank", 3, "--threads-per-worker", 2], "are those of new workers; give --workers too"),
         (["fit", "MATRIX", "--rank", 3, "--verbose"], "Progress is shown in a terminal"),
-        (["convert", "MATRIX", "new.zarr", "--chunks", "wide"], "'wide' is not a shape; give sizes such as 2000,1000"),
+        (
+            ["convert", "MATRIX", "new.zarr", "--chunks", "wide"],
+            "for --chunks: 'wide' is not a shape; give sizes such as 2000,1000",
+        ),
     ],
 )
 def test_mistakes_end_in_a_message_and_exit_code_2(arguments, message, matrix):
@@ -316,7 +319,7 @@ def test_signals_end_a_run_with_a_checkpoint_and_the_command_to_resume(number, c
 
 
 def test_the_demo_runs_in_a_small_form(tmp_path):
-    ended = run("demo", "--folder", tmp_path / "demo", "--step", 8, "--max-passes", 3)
+    ended = run("demo", "--out", tmp_path / "demo", "--step", 8, "--max-passes", 3)
     assert ended.exit_code == 0, ended.output
     assert zarr.open_array(tmp_path / "demo" / "patches.zarr", mode="r").shape == (768, 52 * 79 * 2)
     assert (tmp_path / "demo" / "parts.png").read_bytes().startswith(b"\x89PNG")

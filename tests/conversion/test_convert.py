@@ -1,5 +1,11 @@
 """`convert` writes any format as one that is read fast: the same matrix, with its names, whole or not at all."""
 
+import asyncio
+import errno
+import os
+import re
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -11,7 +17,10 @@ from formats import CELLS, GENES, GIVEN, STORED, columns_named, csv, is_sparse, 
 from runs import stored
 from strategies import SOURCES, low_rank
 from zarr.codecs import ZstdCodec
+from zarr.core.common import concurrent_map
+from zarr.core.sync import sync
 
+from dnmf.checkpoint import appearing
 from dnmf.cli.app import main
 from dnmf.conversion import buckets as sorting
 from dnmf.conversion import convert
@@ -19,6 +28,7 @@ from dnmf.conversion.dense import chunks_at_once
 from dnmf.errors import DataError, DataWarning, SettingsError, StoreError
 from dnmf.sources import open_matrix
 from dnmf.sources.formats.entry_list import HELD_ENTRIES
+from dnmf.storage.zarr_tasks import finish_tasks
 
 
 @pytest.mark.parametrize("kind", STORED | GIVEN)
@@ -239,3 +249,31 @@ def test_a_conversion_holds_no_more_of_a_longer_matrix(monkeypatch, tmp_path):
         peaks.append(min(found))  # what is imported or compiled on the way is held once
     assert peaks[1] < size / 2
     assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_a_draft_is_deleted_after_the_last_write_into_it(tmp_path):
+    """Zarr raises the error of the first chunk that fails, and writes the others meanwhile."""
+
+    async def write(number, draft):
+        if number == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for _ in range(10_000):
+            await asyncio.sleep(0)  # until the error is raised
+        draft.mkdir()
+
+    with pytest.raises(StoreError, match="No space left on device"), appearing(tmp_path / "V.zarr") as draft:
+        sync(concurrent_map([(number, draft) for number in range(2)], write))
+    finish_tasks()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_chunk_is_one_sentence(tmp_path):
+    V = zarr.create_array(tmp_path / "V.zarr", shape=(200, 2000), chunks=(10, 100), dtype="f4")
+    V[...] = np.random.default_rng(0).random(V.shape, np.float32)
+    chunk = tmp_path / "V.zarr" / "c" / "3" / "4"
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    command = [sys.executable, "-m", "dnmf", "convert", str(tmp_path / "V.zarr"), str(tmp_path / "new.zarr")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode in (1, 2)
+    assert re.fullmatch(r"dnmf: rows 0 to 199, columns .* could not be read .*\n", ended.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["V.zarr"]

@@ -21,6 +21,7 @@ from dnmf.engine.plan import (
     Load,
     amount,
     count_groups,
+    enough,
     group_bounds,
     make_plan,
     memory_terms,
@@ -108,9 +109,8 @@ def test_a_refusal_says_what_was_given_what_is_needed_and_what_to_do(transposed)
     sentence = str(caught.value)
     assert sentence.startswith("memory_limit is 100 MB, and rank 20 on this matrix needs ")
     assert f"for a block of 5000 {'rows' if transposed else 'columns'} of V" in sentence
-    # The memory in the message is enough, to its three digits.
     needed = parse_bytes("needed", re.search(r"Raise memory_limit .* to at least ([0-9.e+]+ [kMGT]?B)", sentence)[1])
-    assert make_plan(shape, 20, int(needed * 1.01), 4).threads == 1
+    assert make_plan(shape, 20, needed, 4).threads == 1
     assert isinstance(caught.value, MemoryError)
 
 
@@ -148,8 +148,9 @@ def test_the_terms_of_a_refusal_add_up_to_what_is_needed(layout, rank, load, wei
     with pytest.raises(BudgetError) as caught:
         make_plan(layout, rank, 10**6, 4, load=load)
     needed, terms = amounts_of(str(caught.value))
-    assert needed == pytest.approx(peak_bytes(layout, rank, 1, 0, load), rel=6e-3)
-    assert sum(terms.values()) == pytest.approx(needed, rel=1.2e-2)
+    peak = peak_bytes(layout, rank, 1, 0, load)
+    assert peak <= needed <= 1.01 * peak
+    assert sum(terms.values()) == pytest.approx(peak, rel=6e-3)
     known = {purpose: size for purpose, size in memory_terms(layout, rank, 1, 0, load).items() if size}
     assert terms == {purpose: pytest.approx(size, rel=6e-3, abs=1) for purpose, size in known.items()}
 
@@ -186,7 +187,7 @@ def test_a_plan_advises_the_longer_axis_where_that_takes_a_fifth_of_the_memory()
     longer = make_plan(layout(rows=500, columns=10**6, width=8388), 20, 10**11, 1)
     assert longer.advice == ""
     assert 5 * (longer.peak_bytes - RUNTIME_BYTES) < short.peak_bytes - RUNTIME_BYTES
-    assert line.endswith(f"it needs {amount(longer.peak_bytes)}")
+    assert line.endswith(f"it needs {enough(longer.peak_bytes)}")
 
 
 def test_a_refusal_advises_a_lower_rank_that_fits():
@@ -274,18 +275,18 @@ def test_a_plan_names_the_options_that_need_much_less_with_what_they_need():
     options = {"loss": "kullback-leibler", "solver": "cd", "memory_limit": "100GB", "threads": 1}
     plan = dnmf.plan(V, 20, **options)
     found = re.fullmatch(r'([0-9.]+ [MG]B) with init="random" \(--init random\)', plan.less)
-    assert found[1] == amount(dnmf.plan(V, 20, init="random", **options).peak_bytes)
+    assert found[1] == enough(dnmf.plan(V, 20, init="random", **options).peak_bytes)
     with pytest.raises(BudgetError) as caught:
         dnmf.plan(V, 20, **{**options, "memory_limit": plan.peak_bytes // 2})
     least = parse_bytes("least", re.search(r"\(--init random\), which needs ([0-9.]+ [MG]B),", str(caught.value))[1])
-    assert dnmf.plan(V, 20, init="random", **{**options, "memory_limit": int(1.01 * least)}).threads == 1
+    assert dnmf.plan(V, 20, init="random", **{**options, "memory_limit": least}).threads == 1
     with pytest.raises(BudgetError):
         dnmf.plan(V, 20, init="random", **{**options, "memory_limit": int(0.99 * least)})
     sketched = dnmf.plan(V, 20, memory_limit="100GB", threads=8)
     words = ("threads=1 (--threads 1)", 'solver="hals", init="random" (--solver hals --init random)')
     for word, less in zip(words, ({"threads": 1}, {"threads": 8, "solver": "hals", "init": "random"}), strict=True):
         size = dnmf.plan(V, 20, memory_limit="100GB", **less).peak_bytes
-        assert (f"{amount(size)} with {word}" in sketched.less) == (1.5 * size < sketched.peak_bytes)
+        assert (f"{enough(size)} with {word}" in sketched.less) == (1.5 * size < sketched.peak_bytes)
 
 
 def test_the_other_cut_needs_what_is_planned_for_it_once_it_is_written(tmp_path):
@@ -296,7 +297,7 @@ def test_the_other_cut_needs_what_is_planned_for_it_once_it_is_written(tmp_path)
     command = rf"`dnmf convert {tmp_path}/V.zarr V-by-columns.zarr --by columns` it needs (.*)"
     convert(tmp_path / "V.zarr", tmp_path / "by-columns.zarr", by="columns")
     then = dnmf.plan(tmp_path / "by-columns.zarr", 12, memory_limit="10GB", threads=1)
-    assert re.search(command, plan.advice)[1] == amount(then.peak_bytes)
+    assert re.search(command, plan.advice)[1] == enough(then.peak_bytes)
     assert then.advice == ""
 
 
@@ -323,6 +324,14 @@ def test_chunks_that_are_read_many_times_are_named():
 )
 def test_bytes_are_written_with_three_digits(count, words):
     assert amount(count) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(999, "999 B"), (1001, "1.01 kB"), (190_169_920, "191 MB"), (999_000_001, "1 GB")]
+)
+def test_memory_that_is_needed_is_rounded_up(count, words):
+    assert enough(count) == words
+    assert parse_bytes("enough", words) >= count
 
 
 def test_a_run_that_needs_the_layout_of_its_matrix_is_not_advised_to_change_it(tmp_path):

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 import dnmf
 from dnmf import NMF, MiniBatchNMF, non_negative_factorization
-from dnmf.errors import DataWarning
+from dnmf.errors import DataWarning, SettingsError
 
 SOLVERS = [
     {"solver": "cd"},
@@ -454,3 +454,20 @@ def test_a_fitted_model_is_pickled_and_the_package_is_lazy():
     assert {"NMF", "MiniBatchNMF"} <= set(dir(dnmf))
     with pytest.raises(AttributeError, match="no attribute 'NMFF'"):
         _ = dnmf.NMFF
+
+
+@quietly
+def test_warnings_name_the_parameters():
+    X = data()
+    with pytest.warns(DataWarning, match=r"every entry of X; got solver='mu', beta_loss='kullback-leibler'\."):
+        NMF(3, shuffle=True, beta_loss="kullback-leibler", solver="mu", max_iter=2).fit(X)
+    X[2] = np.nan
+    with pytest.warns(DataWarning, match="1 rows and 0 columns of X have no observed entry"):
+        NMF(3, missing="nan", max_iter=2).fit(X)
+    with pytest.warns(DataWarning, match="1 rows and 0 columns of V have no observed entry"):
+        dnmf.factorize(X, 3, missing="nan", max_passes=2)
+
+
+def test_fixed_components_of_too_many_rows_are_an_error_that_names_n_components():
+    with pytest.raises(SettingsError, match="has 4 rows, and n_components=3; give n_components=4 or more"):
+        NMF(3, fixed_components=np.ones((4, data().shape[1]))).fit(data())

@@ -343,7 +343,7 @@ def test_the_command_writes_a_page(tmp_path):
     again = CliRunner().invoke(main, [*command, "--overwrite", "--no-residuals"])
     assert again.exit_code == 0
     assert "They were left out" in page.read_text()
-    assert "is not a shape" in CliRunner().invoke(main, [*command[:4], "--shape", "6by4"]).output
+    assert "for --shape: '6by4' is not a shape" in CliRunner().invoke(main, [*command[:4], "--shape", "6by4"]).output
 
 
 def test_notebooks_show_results_and_stores_without_matplotlib(tmp_path, monkeypatch):

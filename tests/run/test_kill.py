@@ -183,3 +183,28 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(room, where, se
     assert dnmf.load(store).passes == 3
     assert len(list((store / "checkpoints").iterdir())) == 1
     assert_goes_on(store, whole)
+
+
+FULL_OUT = """
+import resource, sys
+import numpy as np
+import dnmf
+
+V = np.random.default_rng(0).random((20, 4000))
+result = dnmf.factorize(V, 3, max_passes=3, store=sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+for act in (lambda: dnmf.transform(result, V, out=sys.argv[2]), lambda: dnmf.factorize(V, 3, store=sys.argv[3])):
+    try:
+        act()
+    except dnmf.DnmfError as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_an_error_of_a_full_disk_names_the_path_that_was_given(tmp_path):
+    paths = [tmp_path / name for name in ("run.zarr", "H.zarr", "other.zarr")]
+    child = subprocess.run([sys.executable, "-c", FULL_OUT, *map(str, paths)], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    of_transform, of_run = child.stdout.splitlines()
+    assert of_transform.startswith(f"DiskError {paths[1]} could not be written (File too large)")
+    assert re.match(rf"DiskError The checkpoint after pass \d+ in {paths[2]} could not be written \(File too", of_run)

@@ -63,6 +63,14 @@ def test_identifiers_that_are_whole_numbers_are_names_and_never_positions():
 REFUSED = {
     "too large": ([(0, 70)], r"column 70 is not in V, which has 70 columns; give positions from 0 to 69"),
     "negative": ([(-1, 0)], r"row -1 is not in V"),
+    "columns first": (
+        [("film 1", "p2")],
+        r"row 'film 1' is not among the rows of V, but among its columns\. Give names of rows, such as 'p0'\.",
+    ),
+    "another word": (
+        [("p2", "zzz")],
+        r"column 'zzz' is not among the columns of V\. Give names of columns, such as 'film 0'",
+    ),
     "unknown name": ([("p40", 0)], r"row 'p40' is not among the rows of V\. Did you mean 'p4"),
     "fractions": (np.array([[0.5, 1]]), r"rows has dtype float64; give positions as whole numbers, or names"),
     "three columns": (np.zeros((4, 3), int), r"pairs has shape \(4, 3\); give an array \(p, 2\)"),

@@ -39,7 +39,7 @@ SPARSE = open_matrix(sp.eye_array(100, 200, format="csc")).layout
         ({"solver": "mu"}, LARGE, "mu", "random", after_plain),
         ({"init": "nndsvd"}, LARGE, "sketch", "nndsvd", after_extrapolated),
         ({"loss": "kullback-leibler"}, LARGE, "newton", "sketch", after_second_order),
-        ({"loss": "kullback-leibler", "fixed": 1}, LARGE, "newton", "random", after_second_order),
+        ({"loss": "kullback-leibler", "n_fixed_W": 1}, LARGE, "newton", "random", after_second_order),
         ({"loss": 0.5}, LARGE, "mu", "sketch", after_extrapolated),
     ],
 )

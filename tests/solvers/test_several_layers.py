@@ -235,7 +235,7 @@ WRONG = {
     "nndsvd": ([3, 2], {"init": "nndsvda"}, "does not go with init='nndsvda'"),
     "sketch": ([9, 2], {"init": "sketch"}, "init='sketch' at .* is for matrices of more than 27 rows and columns"),
     "loss": ([3, 2], {"loss": "kullback-leibler"}, "one after another; give layer_weights='greedy'"),
-    "missing": ([3, 2], {"missing": "nan"}, "needs every entry of V, by the same weight"),
+    "missing": ([3, 2], {"missing": "nan"}, "needs every entry of V, with the same weight"),
 }
 
 

@@ -448,8 +448,8 @@ def test_a_matrix_of_zeros_is_resumed(tmp_path):
     ("options", "sentence"),
     [
         ({"rank": 6}, r"at rank=6 is for matrices of more than 30 rows and columns, and V has \(30, 200\)"),
-        ({"missing": "nan"}, "needs every entry of V, by the same weight"),
-        ({"weights": np.ones((30, 200))}, "needs every entry of V, by the same weight"),
+        ({"missing": "nan"}, "needs every entry of V, with the same weight"),
+        ({"weights": np.ones((30, 200))}, "needs every entry of V, with the same weight"),
         ({"fixed_W": np.ones((30, 1))}, "takes neither fixed_W nor fixed_H"),
     ],
     ids=str,

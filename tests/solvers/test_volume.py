@@ -138,7 +138,7 @@ def test_given_factors_are_brought_to_columns_that_sum_to_1():
         ({"loss": "kullback-leibler"}, "volume_W=0.1 needs loss='frobenius'"),
         ({"solver": "mu"}, "solver='mu' has none; use solver='hals'"),
         ({"missing": "nan"}, "volume_W=0.1 needs every entry of V"),
-        ({"weights": np.ones((20, 300))}, "volume_W=0.1 needs every entry of V by the same weight"),
+        ({"weights": np.ones((20, 300))}, "volume_W=0.1 needs every entry of V with the same weight"),
         ({"n_runs": 2}, "makes one run"),
         ({"init": "random"}, "init='random' leaves high; use init='auto'"),
         ({"fixed_W": np.ones((20, 1))}, "fixed_W"),

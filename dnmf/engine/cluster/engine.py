@@ -26,7 +26,7 @@ from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.factor import Factor
 from dnmf.engine.machine import cores
 from dnmf.engine.passes import WHOLE, S, Scope, Work
-from dnmf.engine.plan import amount, group_bounds
+from dnmf.engine.plan import amount, enough, group_bounds
 from dnmf.engine.threads import ThreadEngine
 from dnmf.errors import ClusterError, ClusterWarning, warn
 from dnmf.kernels.blocks.panels import Block
@@ -169,7 +169,7 @@ class ClusterEngine:
             names += f" to {self.source.layout.name(group[-1])}"
         return ClusterError(
             f"{names} of V ended {error.allowed_failures + 1} workers one after another. A worker needs "
-            f"{amount(self.need)} for it and has {amount(limit) if limit else 'no limit'}; give the workers more "
+            f"{enough(self.need)} for it and has {amount(limit) if limit else 'no limit'}; give the workers more "
             "memory or fewer threads, or cut the matrix into smaller blocks with `dnmf convert`. See also their logs."
         )
 
