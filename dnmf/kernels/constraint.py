@@ -54,7 +54,7 @@ class Constraint(NamedTuple):
         """
         if self.simplex:
             sums = np.broadcast_to(X.sum(axis=0), X.shape)
-            X = np.divide(X, sums, out=np.full(X.shape, 1 / len(X), X.dtype), where=sums > 0)
+            X = np.divide(X, sums, out=np.full_like(X, 1 / len(X)), where=sums > 0)
         return X if self.upper == math.inf else np.minimum(X * (self.upper / WIDEST), self.upper)
 
     def project(self, X: Float, inverse: Float) -> None:

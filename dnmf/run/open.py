@@ -240,7 +240,8 @@ def open_again(header: Mapping[str, Any], whose: str, V: Any = None, weights: An
     try:
         given, bounds = location if V is None else again(V, header.get("joined")), header["bounds"]
         missing, axes = header["settings"].get("missing", "none"), header_unfolding(header)
-        source = open_prepared(given, header_steps(header), None, weights, bounds, missing=missing, axes=axes)
+        streamed = Settings.from_options(header["settings"]).streamed
+        source = open_prepared(given, header_steps(header), streamed, weights, bounds, missing=missing, axes=axes)
     except DataError as error:
         if V is not None:
             raise

@@ -30,13 +30,16 @@ def open_prepared(
 ) -> Source:
     """Open a matrix and prepare it by the steps of a run, unless it is prepared by them already.
 
-    The other parameters are those of `open_matrix`.
+    Without weights, it may be cut along the other axis than that which is `streamed`. The other parameters are those
+    of `open_matrix`.
 
     Raises
     ------
     DataError
         If V was prepared by other steps, or if the steps were fitted to a matrix of another shape.
     """
+    if streamed is not None and weights is None and not isinstance(V, Prepared):
+        V = open_along(V, streamed, missing, axes, bounds)
     if isinstance(V, Prepared):
         own, weights_of_join = (tuple(s for s in steps if (s.name == WEIGHT) == heavy) for heavy in (False, True))
         if own and V.steps not in (own, tuple(steps)):
@@ -51,17 +54,24 @@ def open_prepared(
     return open_matrix(V, streamed, weights, bounds, names, missing, axes)
 
 
-def open_along(V: Any, axis: Axis, missing: Missing = "none", axes: Axes | Unfolding | None = None) -> Source:
+def open_along(
+    V: Any,
+    axis: Axis,
+    missing: Missing = "none",
+    axes: Axes | Unfolding | None = None,
+    bounds: Sequence[int] | None = None,
+) -> Source:
     """Open a matrix to be read along an axis, even if it is not cut along it.
 
-    A small sparse matrix on a disk that is compressed by its other axis is read into memory.
+    The other parameters are those of `open_matrix`. A small sparse matrix on a disk that is compressed by its other
+    axis is read into memory.
 
     Raises
     ------
     DataError
         If it is too large for that, or was prepared or opened to be read along the other axis.
     """
-    return turning.open_along(functools.partial(open_matrix, axes=axes), V, axis, missing)
+    return turning.open_along(functools.partial(open_matrix, axes=axes, bounds=bounds), V, axis, missing)
 
 
 def steps_along(steps: Sequence[Step], axis: Axis, order: Order | None = None) -> tuple[Step, ...]:

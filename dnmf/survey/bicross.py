@@ -14,6 +14,7 @@ from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic, begin, solve, update_free
 from dnmf.solvers.sketch import Sketch, SketchSums
 from dnmf.survey.drawn import Drawn
+from dnmf.survey.fold_errors import relative_errors
 from dnmf.survey.holdout import Halves
 
 
@@ -159,7 +160,7 @@ class PredictBlock:
         return H
 
     def errors(self, sums: PredictionSums) -> list[float]:
-        """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank.
+        """Return ‖V_IJ − W_I H_J‖²/‖V_IJ‖² for every rank; NaN where V_IJ is 0.
 
         A component whose H is only rounding errors outside the columns held out would be divided by them: its W_I is 0.
         """
@@ -174,5 +175,6 @@ class PredictBlock:
                 rows[seen] = known
             fit = sums.square - 2 * float(np.vdot(rows, sums.cross[1][:, own].T))
             fit += float(np.vdot(rows @ rows.T, held))
-            found.append(max(fit, 0.0) / sums.square if sums.square > 0 else 0.0)
-        return found
+            found.append(max(fit, 0.0))
+        errors: list[float] = relative_errors(found, sums.square).tolist()
+        return errors

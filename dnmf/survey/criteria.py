@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dnmf.survey.columns import cophenetic, dispersion
+from dnmf.survey.fold_errors import mean_and_error
 
 # The columns that are printed, with their heads.
 HEADS = {
@@ -28,7 +29,7 @@ HEADS = {
 
 def row_of(survey: Any, index: int, rank: int) -> dict[str, Any]:
     """Return the criteria of a rank, the one with this index; `RankSurvey.table` describes them."""
-    models, held = survey.of(rank), survey.held_out[index]
+    models, held = survey.of(rank), mean_and_error(survey.held_out)
     best = min(models, key=lambda model: model.loss)
     found = survey.stability(rank)
     C = survey.connectivity(rank) if len(models) > 1 and len(survey.places) > 1 else None
@@ -41,8 +42,8 @@ def row_of(survey: Any, index: int, rank: int) -> dict[str, Any]:
         "relative_error": known(best.relative_error),
         "relative_error_median": known(float(np.median([model.relative_error for model in models]))),
         "explained": known(1 - best.relative_error**2),
-        "held_out": float(held.mean()) if held.size else None,
-        "held_out_se": float(held.std(ddof=1) / np.sqrt(held.size)) if held.size > 1 else None,
+        "held_out": known(held[0][index]),
+        "held_out_se": known(held[1][index]),
         **errors_of(survey, index),
         "stability": None if found is None else found.least,
         "stability_mean": None if found is None else found.mean,
@@ -58,8 +59,8 @@ def row_of(survey: Any, index: int, rank: int) -> dict[str, Any]:
 def errors_of(survey: Any, index: int) -> dict[str, float | None]:
     """Return the errors of the predictions in the units of V, None where every entry counts alike."""
     partly = survey.settings.missing != "none" or survey._header.get("weights") or survey.holdout == "given"
-    sizes = {"rmse": survey.rmse[index], "mae": survey.mae[index]} if partly else {}
-    return {name: known(float(sizes[name].mean())) if len(sizes.get(name, ())) else None for name in ("rmse", "mae")}
+    sizes = {"rmse": survey.rmse, "mae": survey.mae} if partly else {}
+    return {name: known(mean_and_error(sizes[name])[0][index]) if partly else None for name in ("rmse", "mae")}
 
 
 def lines_of(table: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -21,6 +21,7 @@ from dnmf.solvers.selection import follow_of, init_of, rule_of
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
 from dnmf.survey.advance import advance, saved_bundle
+from dnmf.survey.fold_errors import relative_errors
 from dnmf.survey.holdout import FLOOR, Fold, Hidden, Predict, blanked
 from dnmf.survey.passes import CombinedPass, SketchOfShown, SumFactor
 from dnmf.survey.request import ROUNDS, WIDTH, SurveyRequest, flat, model_piece
@@ -118,6 +119,6 @@ def keep_advanced(
     least = FLOOR * float(np.sqrt(sum(state.norms) / (layout.shape[0] * layout.shape[1])))
     predict = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
     sums = engine.one_pass(predict, H).sums
-    for (rank, fold), (missed, scale, count, squares, errors) in zip(folds, sums, strict=True):
-        error, count = missed / scale if scale > 0 else 0.0, max(count, 1)
-        store.put(f"held-{rank}-{fold}", error=error, rmse=np.sqrt(squares / count), mae=errors / count)
+    found = zip(folds, relative_errors(sums[:, 0], sums[:, 1]), relative_errors(sums[:, 3:], sums[:, 2:3]), strict=True)
+    for (rank, fold), error, (square, absolute) in found:
+        store.put(f"held-{rank}-{fold}", error=error, rmse=np.sqrt(square), mae=absolute)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.errors import DataError
+from dnmf.survey.fold_errors import mean_and_error
 
 # Components are stable if the silhouette of the worst cluster is at least this.
 STABLE = 0.8
@@ -19,6 +20,8 @@ EQUAL = 0.02
 ELBOW_FALL, ELBOW_REST = 0.3, 0.05
 
 Column = Sequence[float | None] | None
+# Numbers of every rank, or with one for every fold (ranks, folds).
+Errors = Column | NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Suggestion:
 
 def suggest(
     ranks: Sequence[int],
-    error: Column = None,
+    error: Errors = None,
     spread: Column = None,
     stability: Column = None,
     cophenetic: Column = None,
@@ -54,18 +57,20 @@ def suggest(
     """Suggest a rank by the held-out error, and compare it with the stability of the components.
 
     The rank is the smallest one whose held-out error is within one standard error of the least, or 2 % (Breiman et al.
-    1984; Hastie et al. 2009, 7.10); of the standard errors of both ranks the larger counts, since a single fold may
-    raise the mean. It is compared with the rank at the elbow of the held-out error, where it has one,
-    with the largest rank whose components are stable (Nebgen et al. 2021),
-    and with the rank after which the cophenetic correlation falls most (Brunet et al. 2004). Without a held-out error,
-    the largest stable rank is suggested, or else the rank before the fall.
+    1984; Hastie et al. 2009, 7.10). Where the errors of the folds are given, it is that of the mean difference of both
+    ranks, as they share the folds, some of which are harder to predict at every rank; else the larger one of both
+    ranks. It is compared with the rank at the elbow of the held-out error, where it has one, with the largest rank
+    whose components are stable (Nebgen et al. 2021), and with the rank after which the cophenetic correlation falls
+    most (Brunet et al. 2004). Without a held-out error, the largest stable rank is suggested, or else the rank before
+    the fall.
 
     Parameters
     ----------
     ranks
         The ranks in any order, each once.
     error, spread
-        Mean held-out error of every rank and its standard error; None or NaN if it is not known.
+        Held-out error of every rank, None or NaN if it is not known, and its standard error; or the errors of all
+        folds (ranks, folds), without `spread`.
     stability
         Mean silhouette of the worst cluster of components of every rank, as `Stability.least`.
     cophenetic
@@ -98,11 +103,12 @@ Rank 4 is the largest whose components are stable over the runs (silhouette 0.95
     sizes = np.asarray(ranks, np.int64)
     by_size = np.argsort(sizes)
     values = [np.full(len(sizes), np.nan) if c is None else np.array(c, np.float64)[by_size] for c in columns]
-    sizes, held_out = sizes[by_size], values[0]
+    sizes, errors = sizes[by_size], values[0]
+    held_out = errors if errors.ndim == 1 else mean_and_error(errors)[0]
     named = [
         found
         for found in (
-            _by_error(sizes, held_out, values[1]),
+            _by_error(sizes, errors, held_out, values[1]),
             _by_elbow(sizes, held_out),
             _by_stability(sizes, values[2], bar),
             _by_fall(sizes, values[3]),
@@ -134,16 +140,18 @@ Sizes = NDArray[np.int64]
 Figures = NDArray[np.float64]
 
 
-def _by_error(ranks: Sizes, error: Figures, spread: Figures) -> Criterion:
-    """Return the smallest rank within one standard error of the least held-out error."""
+def _by_error(ranks: Sizes, errors: Figures, error: Figures, spread: Figures) -> Criterion:
+    """Return the smallest rank within one standard error of the least held-out error, given those of folds or not."""
     if not np.isfinite(error).any():
         return None
     best = int(np.nanargmin(np.where(np.isfinite(error), error, np.nan)))
+    paired = errors.ndim == 2
+    spread = mean_and_error(errors - errors[best])[1] if paired else spread
     known = np.where(np.isfinite(spread), spread, 0.0)
-    margins, close = np.maximum(known, known[best]), EQUAL * float(error[best])
+    margins, close = known if paired else np.maximum(known, known[best]), EQUAL * float(error[best])
     place = int(np.argmax(error <= error[best] + np.maximum(margins, close)))
-    margin = float(margins[place])
-    margin, words = (margin, "one standard error") if margin >= close else (close, f"{EQUAL:.0%}")
+    margin, words = float(margins[place]), f"one standard error{' of the difference' if paired else ''}"
+    margin, words = (margin, words) if margin >= close else (close, f"{EQUAL:.0%}")
     rank, least = int(ranks[place]), f"{error[best]:.4g}"
     unknown = "" if np.isfinite(spread[best]) else "; no standard error is known"
     if place == best:

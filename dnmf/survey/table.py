@@ -26,6 +26,7 @@ from dnmf.survey.columns import consensus_matrix, order, tree
 from dnmf.survey.consensus import consensus
 from dnmf.survey.costs import Costs
 from dnmf.survey.criteria import lines_of, row_of
+from dnmf.survey.fold_errors import defined_folds
 from dnmf.survey.programmes import ConsensusResult, refit_consensus
 from dnmf.survey.stability import Stability, stability
 from dnmf.survey.suggest import Suggestion, suggest
@@ -77,7 +78,7 @@ class RankSurvey:
         Models of every rank and seed.
     held_out
         Held-out error of every rank (ranks, folds): ‖V − WH‖²/‖V‖² over the entries that a fold held out for the
-        Frobenius loss, else the mean divergence of an entry.
+        Frobenius loss, else the mean divergence of an entry; NaN for a fold that holds out nothing but zeros.
     holdout
         `"bicross"` (Owen & Perry 2009), `"speckled"`, or `"given"` for entries that were given.
     places
@@ -95,7 +96,7 @@ class RankSurvey:
 
     ranks: tuple[int, ...]
     models: tuple[SurveyModel, ...]
-    held_out: Float
+    held_out: NDArray[np.float64]
     holdout: str
     places: NDArray[np.int64]
     passes: int
@@ -158,10 +159,9 @@ class RankSurvey:
     @own_errors
     def suggest(self) -> Suggestion:
         """Return the suggested rank, with the reason as sentences, and whether the criteria agree."""
-        table = self.table()
-        errors = table["held_out"], table["held_out_se"]
-        found = suggest(table["rank"], *errors, table["stability"], table["cophenetic"])
-        if self.settings.beta == 2 and self.held_out.size and self.held_out.mean(axis=1).min() >= 1:
+        table, errors = self.table(), defined_folds(self.held_out)
+        found = suggest(table["rank"], errors, None, table["stability"], table["cophenetic"])
+        if self.settings.beta == 2 and errors.size and errors.mean(axis=1).min() >= 1:
             return dataclasses.replace(found, reason=f"{found.reason} {NO_PREDICTION}", agree=False)
         return found
 

@@ -16,7 +16,7 @@ from dnmf.checks import pair
 from dnmf.engine.factor import MappedFactor, Rows
 from dnmf.engine.plan import Load
 from dnmf.engine.session import open_session
-from dnmf.errors import SettingsError
+from dnmf.errors import DataError, SettingsError
 from dnmf.kernels.floats import own_errors
 from dnmf.run.coupled import GRAPHS, SCALED, couple, given_names
 from dnmf.run.display import showing
@@ -37,6 +37,7 @@ from dnmf.sources import open_matrix
 from dnmf.sources.base import Layout
 from dnmf.sources.emphasis import check_unweighted
 from dnmf.survey.advance import advance, saved_bundle
+from dnmf.survey.fold_errors import mean_and_error, relative_errors
 from dnmf.survey.holdout import FLOOR, Hidden, Predict
 from dnmf.survey.progress import SurveyProgress
 from dnmf.survey.request import SurveyRequest
@@ -63,7 +64,7 @@ class WeightSurvey:
         The weights (k,), in rising order: numbers, or pairs for W and H.
     errors
         Error (k, folds) on the entries that a fold held out: ‖V − WH‖²/‖V‖² over them for the Frobenius loss, else the
-        mean divergence of an entry, as in a survey of ranks.
+        mean divergence of an entry, as in a survey of ranks. NaN for a fold that holds out nothing but zeros.
     passes
         Reads of V.
     """
@@ -75,16 +76,21 @@ class WeightSurvey:
 
     def table(self) -> dict[str, list[Any]]:
         """Return the weights with the mean of their errors, and its standard error."""
-        spread = self.errors.std(axis=1, ddof=1) / np.sqrt(self.errors.shape[1])
-        return {
-            "weight": list(self.weights),
-            "held_out_error": self.errors.mean(axis=1).tolist(),
-            "standard_error": spread.tolist(),
-        }
+        means, spreads = mean_and_error(self.errors)
+        return {"weight": list(self.weights), "held_out_error": means.tolist(), "standard_error": spreads.tolist()}
 
     def suggest(self) -> Weight:
-        """Return the weight with the least mean error."""
-        return self.weights[int(np.argmin(self.errors.mean(axis=1)))]
+        """Return the weight with the least mean error.
+
+        Raises
+        ------
+        DataError
+            If no error is known.
+        """
+        means = mean_and_error(self.errors)[0]
+        if np.isnan(means).all():
+            raise DataError("No fold holds out an entry that is not 0, so that no weight can be chosen; give one.")
+        return self.weights[int(np.nanargmin(means))]
 
     def __repr__(self) -> str:
         table = self.table()
@@ -291,5 +297,4 @@ def _errors(context: PassContext, request: SurveyRequest, state: State) -> NDArr
     hidden = tuple(request.fold(index % request.folds) for index in range(len(parts)))
     work = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
     sums = context.engine.one_pass(work, H).sums
-    errors: NDArray[np.float64] = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
-    return errors
+    return relative_errors(sums[:, 0], sums[:, 1])

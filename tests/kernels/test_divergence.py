@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from naive import beta_update, divergence, kl_update, mu, objective
+from scipy.optimize import minimize
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries, Weighted
@@ -298,3 +299,31 @@ def test_a_transform_with_components_that_are_almost_parallel_ends_at_the_minimu
     assert (H > 0).any(axis=1).all()
     np.testing.assert_allclose(np.minimum(slope, 0), 0, atol=1e-6)
     np.testing.assert_allclose(slope * H, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [3, 14])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.25, 1.5, 1.75, 3.0])
+def test_components_that_are_alike_are_told_apart_by_every_divergence(beta, rank):
+    rng = np.random.default_rng(1)
+    W = (rng.random((30, 1)) + 0.5) * (1 + 0.05 * rng.random((30, rank)))
+    H = rng.random((rank, 40)) * (rng.random((rank, 40)) < 0.6)
+    H[0] += 0.1
+    found = rule_of(beta, Penalty()).transform(W @ H, Model.of(W), Scratch())
+    np.testing.assert_allclose(found, H, atol=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.5, 3.0])
+def test_a_transform_of_noise_ends_where_scipy_does(beta):
+    rng = np.random.default_rng(4)
+    W = (rng.random((8, 1)) + 0.1) * (1 + 0.03 * rng.random((8, 3)))
+    V = W @ (rng.random((3, 20)) * (rng.random((3, 20)) < 0.7)) * (1 + 0.001 * rng.random((8, 20))) + 1e-3
+    found = rule_of(beta, Penalty()).transform(V, Model.of(W), Scratch())
+    for v, h in zip(V.T, found.T, strict=True):
+
+        def value(h, v=v):
+            y = np.maximum(W @ h, 1e-9)
+            return 1e6 * divergence(v, y, beta).sum(), 1e6 * W.T @ (y ** (beta - 1) - v * y ** (beta - 2))
+
+        starts = [h, np.full(3, 0.5)]
+        ends = [minimize(value, start, jac=True, bounds=[(0, None)] * 3, method="L-BFGS-B") for start in starts]
+        assert value(h)[0] <= min(end.fun for end in ends) * (1 + 1e-6)

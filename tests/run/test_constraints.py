@@ -5,6 +5,7 @@ import warnings
 import dask.array as da
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from scipy.optimize import minimize, nnls
 
 import dnmf
@@ -50,6 +51,16 @@ def test_columns_sum_to_one_and_no_pass_raises_the_loss(way):
     penalty = 0.1 * W.sum() + 0.05 * (H**2).sum() if way == "penalised" else 0
     assert losses[-1] == pytest.approx(0.5 * (counted * (V - W @ H) ** 2).sum() + penalty, rel=1e-9)
     assert W.max() <= (0.9 if way == "both" else np.inf)
+
+
+@pytest.mark.parametrize("n_runs", [1, 2])
+@pytest.mark.parametrize(("cut", "name"), [(sp.csc_array, "rows_W"), (sp.csr_array, "columns_H")])
+def test_a_constraint_of_the_factor_held_whole_goes_with_a_sparse_matrix(cut, name, n_runs):
+    counts = np.where(rng.random((15, 40)) < 0.5, rng.random((15, 40)), 0)
+    result = dnmf.factorize(cut(counts), 3, **{name: "simplex"}, max_passes=15, tol=0, n_runs=n_runs)
+    factor = result.W if name == "rows_W" else result.H.T
+    np.testing.assert_allclose(factor.sum(axis=1), 1, atol=1e-12)
+    assert result.loss == pytest.approx(0.5 * np.square(counts - result.W @ result.H).sum(), rel=1e-9)
 
 
 @pytest.mark.parametrize("way", ["extrapolated", "pg", "missing", "weighted"])

@@ -78,6 +78,27 @@ def test_no_pass_raises_the_objective_of_numpy(name):
     assert (np.diff(losses) <= 1e-12 * losses[0]).all()
 
 
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "options", [{"graph_W": GRAPHS["graph_W"]}, {"target_W": V[:, :RANK]}], ids=["graph", "target"]
+)
+def test_a_pull_raises_no_objective_where_WH_meets_zeros_of_V(beta, options):
+    data = np.where(np.random.default_rng(3).random((ROWS, 7)) < 0.3, V[:, :7], 0)
+    losses = []
+    for result in dnmf.iterate(data, RANK, loss=beta, solver="mu", max_passes=60, tol=0, extrapolate=False, **options):
+        W, H = factors(result)
+        Y, v = np.maximum(W @ H, 1e-300), data
+        total = ((v**beta + (beta - 1) * Y**beta - beta * v * Y ** (beta - 1)) / (beta * (beta - 1))).sum()
+        if "target_W" in options:
+            total += 0.5 * np.square(W - V[:, :RANK]).sum()
+        else:
+            rough = np.einsum("ik,ij,jk->k", W, laplacian(GRAPHS["graph_W"]), W)
+            total += 0.5 * data.mean() ** (beta - 2) * rough @ np.square(H).sum(axis=1)
+        assert result.loss == pytest.approx(total, rel=1e-9)
+        losses.append(result.loss)
+    assert (np.diff(losses) <= 1e-12 * losses[0]).all()
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -129,6 +129,24 @@ def test_a_sketch_starts_near_the_end():
     assert start.loss < 1.01 * end.loss
 
 
+@pytest.mark.parametrize("weights", [None, "greedy"])
+@pytest.mark.parametrize(
+    ("cut", "layered"), [("csr", "W"), ("csc", "H"), ("rows", "W"), ("columns", "H"), ("file", "W")]
+)
+def test_a_run_on_a_matrix_that_is_cut_along_the_other_axis_is_resumed(cut, layered, weights, tmp_path):
+    V = np.where(np.random.default_rng(0).random((20, 30)) < 0.5, np.random.default_rng(1).random((20, 30)), 0)
+    sp.save_npz(tmp_path / "V.npz", sp.csr_matrix(V))
+    chunks = {"rows": (6, 30), "columns": (20, 7)}.get(cut, (20, 30))
+    V = {"csr": sp.csr_array, "csc": sp.csc_array}.get(cut, lambda V: da.from_array(V, chunks=chunks))(V)
+    V = f"{tmp_path}/V.npz" if cut == "file" else V
+    options = {"layered": layered, "layer_weights": weights, "max_passes": 6, "tol": 0, "checkpoint_every": 2}
+    whole = dnmf.factorize(V, [4, 2], **options)
+    with pytest.raises(Interrupted):
+        dnmf.factorize(V, [4, 2], store=tmp_path / "run.zarr", **options, **interrupt_at(3))
+    assert_same_bits(dnmf.resume(tmp_path / "run.zarr", None if cut == "file" else V), whole)
+    assert dnmf.likelihood(whole, V) == dnmf.likelihood(tmp_path / "run.zarr", V)
+
+
 @pytest.mark.parametrize("init", ["random", "sketch"])
 @pytest.mark.parametrize("layered", ["W", "H"])
 def test_a_run_continues_with_the_same_bits(init, layered, tmp_path):

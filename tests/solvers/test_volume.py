@@ -157,3 +157,10 @@ def test_the_factor_whose_volume_counts_is_held_whole():
         dnmf.factorize(V, RANK, volume_W=0.1)
     with pytest.raises(SettingsError, match="volume_W is not for a survey"):
         dnmf.select_rank(scene()[1], [2, 3], volume_W=0.1)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e12, 1e20])
+def test_a_projection_of_large_entries_is_that_of_their_differences(size):
+    y = size * np.array([1.0, 1.0, 0.5, 0.0])
+    np.testing.assert_allclose(on_simplex(y), [0.5, 0.5, 0, 0])
+    np.testing.assert_allclose(on_simplex(-y), [0, 0, 0, 1], atol=1e-300)

@@ -9,6 +9,7 @@ import pytest
 
 import dnmf
 from dnmf.engine.plan import RUNTIME_BYTES
+from dnmf.errors import DataError
 from dnmf.survey.holdout import Speckles, hide
 
 rng = np.random.default_rng(3)
@@ -162,3 +163,11 @@ def test_the_planned_memory_is_not_far_above_what_is_held(loss):
     assert held < watcher.plan.peak_bytes - RUNTIME_BYTES < 5 * held
     # Two H of every model that are merged into a third, H̃ᵀ, and the H of a trial.
     assert dict(watcher.plan.terms)[f"for the factor of all {columns} columns"] == 5 * models * rank * columns * 4
+
+
+def test_a_survey_of_zeros_chooses_no_weight():
+    survey = dnmf.select_graph_weight(np.zeros((6, 20)), 1, [0, 1], graph_H=dnmf.graphs.chain(20), max_passes=2)
+    assert np.isnan(survey.errors).all()
+    assert np.isnan(survey.table()["held_out_error"]).all()
+    with pytest.raises(DataError, match="No fold holds out an entry that is not 0"):
+        survey.suggest()

@@ -133,6 +133,16 @@ def test_a_component_without_data_outside_a_fold_is_predicted_by_nothing():
     assert survey.held_out.max() < 2  # 1 is the error of zeros
 
 
+def test_a_fold_that_holds_out_nothing_but_zeros_has_no_error():
+    V = planted(2, 60, 80)
+    V[np.ix_(Halves(0, 1, 80).rows(60), Halves(0, 1, 80).columns(0, 80))] = 0
+    survey = dnmf.select_rank(V, [1, 2], n_runs=1, cv=3)
+    np.testing.assert_array_equal(np.isnan(survey.held_out), [[False, True, False]] * 2)
+    table, known = survey.table(), survey.held_out[:, [0, 2]]
+    np.testing.assert_allclose(table["held_out"], known.mean(axis=1))
+    np.testing.assert_allclose(table["held_out_se"], abs(known[:, 0] - known[:, 1]) / 2)
+
+
 def test_a_suggestion_names_outliers_where_no_rank_predicts_anything():
     V = planted()
     assert "better than by zeros" not in select_rank(V, [3, 4]).suggest().reason

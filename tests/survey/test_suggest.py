@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from dnmf.errors import DataError
 from dnmf.survey.suggest import suggest
@@ -27,6 +28,32 @@ def test_a_single_fold_that_is_hard_to_predict_moves_no_rank():
     folds = np.array([[700, 700, 700, 700, 700], [61, 200, 60, 61, 61], [63, 110, 61, 62, 63], [65, 100, 62, 62, 62]])
     spread = folds.std(axis=1, ddof=1) / np.sqrt(5)
     assert suggest(RANKS, folds.mean(axis=1), spread).rank == 3
+
+
+def test_folds_that_are_hard_at_every_rank_hide_no_difference_between_ranks():
+    hard = np.array([1.0, 3.0, 9.0, 2.0])
+    folds = np.array([9 * hard, 1.2 * hard + 0.1, hard, 1.001 * hard])
+    means, spreads = folds.mean(axis=1), scipy.stats.sem(folds, axis=1)
+    assert suggest(RANKS, means, spreads).rank == 3
+    found = suggest(RANKS, folds)
+    assert found.rank == 4
+    assert means[1] - means[2] > scipy.stats.sem(folds[1] - folds[2])
+
+
+def test_a_rank_within_one_standard_error_of_the_difference_is_named():
+    folds = np.array([[9.0, 9.1, 9.2], [1.0, 1.3, 0.9], [0.9, 1.0, 1.1], [2.0, 2.1, 2.2]])
+    found = suggest(RANKS, folds)
+    error = scipy.stats.sem(folds[1] - folds[2])
+    assert 0.02 < folds[1].mean() - folds[2].mean() < error
+    assert found.rank == 3
+    assert f"is within one standard error of the difference ({error:.2g}) of the least, 1 at rank 4" in found.reason
+    assert suggest(RANKS[::-1], folds[::-1]) == found
+
+
+def test_a_single_fold_has_no_standard_error():
+    found = suggest(RANKS, np.array([[9], [4.1], [4], [4.2]]))
+    assert found.rank == 4
+    assert "no standard error is known" in found.reason
 
 
 def test_the_ranks_may_come_in_any_order():

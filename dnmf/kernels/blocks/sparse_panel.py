@@ -66,7 +66,7 @@ class SparsePanel:
 
     def cross(self, W: Float, scratch: Scratch) -> Float:
         """Return WᵀV (r, p) for W (m, r), without the weights, valid until the next call."""
-        out = scratch.array("cross", (W.shape[1], self.shape[1]), W.dtype)
+        out, W = scratch.array("cross", (W.shape[1], self.shape[1]), W.dtype), np.ascontiguousarray(W)
 
         def gather(columns: slice) -> None:
             starts = self.starts[columns.start : columns.stop + 1]

@@ -24,10 +24,11 @@ ROOT_HALF_BITS = np.int32(0x3F3504F3)  # bits of √½ in float32
 def take_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
     """Set `ratios` to m v y^(β−2) and `powers`, unless it is empty, to m y^(β−1), for entries (N,).
 
-    `m` is empty where all weights are 1. Both are 0 where y is 0, except that y^0 = 1: no update can make such an entry
-    positive.
+    `m` is empty where all weights are 1. Both are 0 where y is 0, except that y^0 = 1, and that for 0 < β < 1 the power
+    is large where v is 0 too: y^β/β rises there without bound, so that no pull on a factor may make y positive.
     """
     zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny
+    steep = np.sqrt(np.finfo(y.dtype).max) if 0.0 < beta < 1.0 else zero
     wanted, power = len(powers) > 0, y.dtype.type(beta - 1.0)
     if beta == 1.0:
         for e in range(len(v)):
@@ -46,7 +47,7 @@ def take_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
             ratios[e] = v[e] * inverse * inverse if y[e] > zero else zero
     else:
         for e in range(len(v)):
-            powers[e] = y[e] ** power if y[e] > zero else zero
+            powers[e] = y[e] ** power if y[e] > zero else (zero if v[e] > zero else steep)
             ratios[e] = v[e] / y[e] * powers[e] if y[e] > zero else zero
     for e in range(len(m)):
         ratios[e] *= m[e]

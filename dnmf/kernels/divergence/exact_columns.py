@@ -1,7 +1,8 @@
 """Columns of H that minimise a β-divergence with W fixed: coordinate descent until no entry moves.
 
 For Kullback–Leibler, the steps of `joint_steps` come first, up to their largest rank, and most columns need no others.
-Else, steps of Newton's method for all positive entries of a column follow the sweeps near the end.
+Else, and for every other β, steps of Newton's method for all positive entries of a column follow the sweeps near the
+end: single entries would take many thousands where components are alike.
 
 Every entry of a column takes the safeguarded steps of `entry_steps` in turn, in float64, so that the result depends on
 neither the other columns nor the solver of the run. For 1 ≤ β ≤ 2 the objective is convex and its minimum is found. For
@@ -14,7 +15,7 @@ import numpy as np
 
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.tiles import Float, kernel, reordered
-from dnmf.kernels.divergence.beta import lone_minimum, minimum
+from dnmf.kernels.divergence.beta import divergence_of, lone_minimum, minimum, power_of
 from dnmf.kernels.divergence.columns import (
     load_column,
     longest_column,
@@ -108,8 +109,14 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
             if moved <= STILL * size:
                 break
             wait -= 1
-            if beta == 1.0 and moved <= NEAR * size and wait < 0:
-                done = _newton_step(near, v, m, y, h, masses, push, bend, hessian, step, pulls, width)
+            if moved <= NEAR * size and wait < 0:
+                done = False
+                for _ in range(rank):  # a step that ends at a bound goes on along it
+                    taken, cut = _newton_step(near, v, m, y, h, masses, beta, push, bend, hessian, step, pulls, width)
+                    done = done or taken
+                    if not cut:
+                        break
+                    multiply_column(near, h, y, width)
                 wait, pause = (0, 1) if done else (pause, 2 * pause)
 
 
@@ -133,27 +140,27 @@ def _by_joint_steps(near, v, m, y, h, masses, l1, l2, work, count):  # type: ign
 
 
 @reordered
-def _newton_step(near, v, m, y, h, masses, l1, l2, hessian, step, pulls, count):  # type: ignore[no-untyped-def]
-    """Take Newton's step of the positive entries of a column for β = 1, and return whether it was taken.
+def _newton_step(near, v, m, y, h, masses, beta, l1, l2, hessian, step, pulls, count):  # type: ignore[no-untyped-def]
+    """Take Newton's step of the positive entries of a column; return whether it was taken, and ended at a bound.
 
-    The step ends where the first entry is 0. The objective is convex, so that it falls as long as its slope along the
-    step is negative: nearly all the way, if the slope at the end is at most SLACK of that before, upwards.
+    The step ends where the first entry is 0. A convex objective falls as long as its slope along the step is negative:
+    nearly all the way, if the slope at the end is at most SLACK of that before, upwards. Where the objective may not be
+    convex, it is evaluated too.
     """
     places = np.flatnonzero((h > 0.0) & (masses > 0.0))
     used, slope = len(places), np.empty(len(places))
-    for e in range(count):
-        pulls[e] = m[e] * v[e] / y[e] if y[e] > 0.0 else 0.0
+    push = 1.0 if beta == 1.0 else 0.0  # else part of the pulls
+    _set_pulls(v, m, y, beta, pulls, count)
     for a in range(used):
         k = places[a]
-        slope[a] = masses[k] + l1[k] + l2[k] * h[k] - product(near[k], pulls, count)
-    for e in range(count):
-        pulls[e] = pulls[e] / y[e] if y[e] > 0.0 else 0.0
+        slope[a] = push * masses[k] + l1[k] + l2[k] * h[k] - product(near[k], pulls, count)
+    _set_bends(v, m, y, beta, pulls, count)
     for a in range(used):
         for b in range(a + 1):
             hessian[a, b] = product_of_three(near[places[a]], near[places[b]], pulls, count)
         hessian[a, a] += l2[places[a]]
     if not _solve(hessian, slope, step, used):
-        return False
+        return False, False
     length, last = 1.0, -1
     pulls[:count] = 0.0
     for a in range(used):
@@ -162,21 +169,59 @@ def _newton_step(near, v, m, y, h, masses, l1, l2, hessian, step, pulls, count):
         w = near[places[a]]
         for e in range(count):
             pulls[e] += step[a] * w[e]
-    before, after = 0.0, 0.0
+    before, after, change = 0.0, 0.0, 0.0
     for a in range(used):
-        k = places[a]
+        k, linear = places[a], push * masses[places[a]] + l1[places[a]]
         before += slope[a] * step[a]
-        after += step[a] * (masses[k] + l1[k] + l2[k] * (h[k] + length * step[a]))
+        after += step[a] * (linear + l2[k] * (h[k] + length * step[a]))
+        change += length * step[a] * (l1[k] + l2[k] * (h[k] + 0.5 * length * step[a]))
     for e in range(count):
         there = y[e] + length * pulls[e]
         if v[e] > 0.0 and m[e] > 0.0 and not there > 0.0:
-            return False
-        after -= m[e] * v[e] * pulls[e] / there if there > 0.0 else 0.0
+            return False, False
+        after -= pulls[e] * _pull(v[e], m[e], there, beta) if there > 0.0 else 0.0
     if not after <= SLACK * abs(before):
-        return False
+        return False, False
+    if (beta < 1.0 or beta > 2.0) and not change + _rise(v, m, y, pulls, length, beta, count) <= 0.0:
+        return False, False
     for a in range(used):
         h[places[a]] = max(h[places[a]] + length * step[a], 0.0) if a != last else 0.0
-    return True
+    return True, last >= 0
+
+
+@kernel
+def _pull(v, m, y, beta):  # type: ignore[no-untyped-def]
+    """Return −m d′(v, y) for y > 0; without the constant m for β = 1."""
+    return m * v / y if beta == 1.0 else m * (v - y) * power_of(y, beta) / y
+
+
+@reordered
+def _set_pulls(v, m, y, beta, pulls, count):  # type: ignore[no-untyped-def]
+    """Set `pulls` to −m d′(v, y), or 0 where y is 0."""
+    for e in range(count):
+        pulls[e] = _pull(v[e], m[e], y[e], beta) if y[e] > 0.0 else 0.0
+
+
+@reordered
+def _set_bends(v, m, y, beta, bends, count):  # type: ignore[no-untyped-def]
+    """Set `bends`, which holds the pulls, to m d″(v, y), or 0 where y is 0."""
+    for e in range(count):
+        if beta == 1.0:
+            bends[e] = bends[e] / y[e] if y[e] > 0.0 else 0.0
+        elif y[e] > 0.0:
+            bends[e] = m[e] * ((beta - 1.0) * y[e] + (2.0 - beta) * v[e]) * power_of(y[e], beta) / (y[e] * y[e])
+
+
+@kernel
+def _rise(v, m, y, moves, length, beta, count):  # type: ignore[no-untyped-def]
+    """Return the change of Σ m d(v, y) by a step of y, less what rounding may add to it."""
+    change, size = 0.0, 0.0
+    for e in range(count):
+        if m[e] > 0.0 and moves[e] != 0.0:
+            old, new = divergence_of(v[e], y[e], beta), divergence_of(v[e], max(y[e] + length * moves[e], 0.0), beta)
+            change += m[e] * (new - old)
+            size += m[e] * abs(old)
+    return change - 1e-15 * size
 
 
 @kernel

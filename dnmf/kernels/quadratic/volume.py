@@ -124,6 +124,7 @@ def on_simplex(y: Vector) -> Vector:
     >>> on_simplex(np.array([0.9, 0.5, -1.0])).round(12).tolist()
     [0.7, 0.3, 0.0]
     """
+    y = y - y.max()  # which does not move the projection, and leaves 1 to be seen beside large entries
     ordered = np.sort(y)[::-1]
     shifts = (np.cumsum(ordered) - 1) / np.arange(1, len(y) + 1)
     last = int(np.flatnonzero(ordered > shifts)[-1])
