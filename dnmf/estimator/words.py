@@ -20,6 +20,8 @@ PARAMETERS = {
     "max_passes": "max_iter",
     "rank(?==)": "n_components",
     "seed(?==)": "random_state",
+    "l1_W or l2_W": "alpha_W",
+    "l1_H or l2_H": "alpha_H",
     "l[12]_W(?!=)": "alpha_W",
     "l[12]_H(?!=)": "alpha_H",
     r"V(?!-|\.\w+\b(?![\[(]))": "X",  # V, V[0, 1] and V.astype(…), but not V.zarr

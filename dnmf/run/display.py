@@ -57,7 +57,7 @@ def displayed(watcher: Watcher | None) -> Iterator[Watcher | None]:
 
 
 class Printing(logging.Handler):
-    """Print the records of a logger as lines of a watcher."""
+    """Print the records of a logger as text of a watcher."""
 
     def __init__(self, watcher: Any) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Printing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        self._watcher.line(record.getMessage())
+        self._watcher.text(record.getMessage())
 
 
 def display_for(progress: bool | None) -> Watcher | None:

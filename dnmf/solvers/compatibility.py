@@ -154,8 +154,8 @@ def check_penalties(settings: Settings, coupled: Collection[str] = ()) -> None:
         return
     warn(
         f"A penalty of {one} alone has no effect: {other} absorbs the scale, so that {one} can shrink towards 0 with "
-        f"the same product WH. Give one of {other} too (l1_{other} or l2_{other}; alpha_{other} of an estimator; "
-        f"--l1-{other} or --l2-{other} on the command line), or give none.",
+        f"the same product WH. Give one of {other} too (l1_{other} or l2_{other}; on the command line "
+        f"--l1-{other} or --l2-{other}), or give none.",
         DataWarning,
     )
 

@@ -309,6 +309,7 @@ def test_a_penalty_of_one_factor_alone_is_warned_of_once():
         messages = [str(warning.message) for warning in caught if warning.category is DataWarning]
         assert len(messages) == 1, messages
         assert LONE.format(factor) in messages[0]
+        assert all(name not in messages[0] for name in ("alpha_H or", "alpha_W or"))
 
 
 @quietly
@@ -466,6 +467,15 @@ def test_warnings_name_the_parameters():
         NMF(3, missing="nan", max_iter=2).fit(X)
     with pytest.warns(DataWarning, match="1 rows and 0 columns of V have no observed entry"):
         dnmf.factorize(X, 3, missing="nan", max_passes=2)
+
+
+@quietly
+@pytest.mark.parametrize(
+    ("alphas", "word"), [({"alpha_W": 0.1, "alpha_H": 0}, "alpha_H"), ({"alpha_H": 0.1}, "alpha_W")]
+)
+def test_the_warning_of_one_penalty_names_the_parameter_of_the_other(alphas, word):
+    with pytest.warns(DataWarning, match=rf"Give one of {word[-1]} too \({word}; on the command line"):
+        NMF(3, max_iter=2, **alphas).fit(data())
 
 
 def test_fixed_components_of_too_many_rows_are_an_error_that_names_n_components():

@@ -71,6 +71,17 @@ def test_the_bar_fits_a_terminal_and_shows_error_and_optimality_next_to_tol(widt
     assert ("GB/s" in lines[-1]) == (width == 120)
 
 
+def test_the_notice_of_compilation_is_wrapped_between_words():
+    console = terminal(40)
+    sentence = "Functions are compiled, which takes up to a minute; their machine code is kept for later runs."
+    with display.displayed(Bar(console)):
+        display.LOGGER.info(sentence)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines) == sentence
+
+
 def test_lines_say_what_the_first_pass_was_for():
     console = Console(file=io.StringIO(), width=200)
     result = dnmf.factorize(matrix(), 4, max_passes=3, tol=0, init="nndsvd", watchers=Lines(console))
