@@ -135,8 +135,8 @@ def factorize(
     volume_W, volume_H
         Weight of a penalty on the volume that the columns of W, or the rows of H, span, relative to the loss at the
         start, for the Frobenius loss: the most compact factor that fits (Fu et al. 2016; Leplat, Ang & Gillis 2019).
-        Its columns, or rows, sum to 1. By default such a run starts with `init="spa"` or `"spa_rows"`. 0.2 to 0.5 is
-        usual.
+        Its columns, or rows, sum to 1, unless a constraint of the other factor sets their scale. By default such a run
+        starts with `init="spa"` or `"spa_rows"`. 0.2 to 0.5 is usual.
     forget, shuffle, sweeps, seed, n_runs, tol
         See `Settings`.
     max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads

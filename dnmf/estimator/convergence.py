@@ -64,15 +64,16 @@ class Moves:
 class Progress:
     """Stopping rule of `MiniBatchNMF`: H hardly changes, or the smoothed cost has not improved for several batches.
 
-    It does not apply before every row was seen once; until then, the costs only form the initial mean of the smoothed
-    cost. The change of H is the mean over an epoch, since a batch with little data moves H little.
+    It does not apply before every row was seen once. The smoothed cost is the mean of the last costs of all batches: a
+    step replaces that of its own batch, so that batches whose rows are larger than those of others do not look like a
+    rise. The change of H is the mean over an epoch, since a batch with little data moves H little.
 
     Attributes
     ----------
     tol, patience
         Mean relative change of H by a batch, and number of batches without improvement, at which the fit ends.
-    rows, verbose
-        Number of rows of X; whether to print a line per batch.
+    rows, batches, verbose
+        Number of rows of X, and of batches of an epoch; whether to print a line per batch.
     steps, over
         Number of steps made; whether the fit has ended.
     """
@@ -80,31 +81,39 @@ class Progress:
     tol: float
     patience: int | None
     rows: int
+    batches: int
     verbose: int = 0
     steps: int = 0
     over: bool = False
-    _cost: float | None = None
     _lowest: float = np.inf
     _idle: int = 0
     _moves: "Moves" = dataclasses.field(default_factory=lambda: Moves())
 
-    def ends(self, before: Online | None, online: Online, cost: float) -> bool:
+    def __post_init__(self) -> None:
+        self._widths, self._costs = np.zeros(self.batches), np.zeros(self.batches)
+
+    def ends(self, batch: int, before: Online | None, online: Online, cost: float) -> bool:
         """Count a step with its cost per row, and return whether it was the last one; the first step never is."""
         self.steps += 1
+        width = online.rows - (0 if before is None else before.rows)
+        if np.isfinite(cost):
+            self._widths[batch], self._costs[batch] = width, cost
         if before is None:
             return False
-        width, seen_all = online.rows - before.rows, online.rows >= self.rows
-        if np.isfinite(cost):
-            share = min(width / min(before.rows, self.rows + 1), 1.0)
-            self._cost = cost if self._cost is None else (1 - share) * self._cost + share * cost
-        if seen_all and self._cost is not None:
-            self._idle = 0 if self._cost < self._lowest else self._idle + 1
-            self._lowest = min(self._lowest, self._cost)
+        seen_all, smoothed = online.rows >= self.rows, self._smoothed
+        if seen_all and np.isfinite(smoothed):
+            self._idle = 0 if smoothed < self._lowest else self._idle + 1
+            self._lowest = min(self._lowest, smoothed)
         if self.verbose:
-            smoothed = np.nan if self._cost is None else self._cost
             print(f"MiniBatchNMF: step {self.steps}, cost {cost:.6g}, smoothed {smoothed:.6g}")
         moved, length = float(np.linalg.norm(online.Ht - before.Ht)), float(np.linalg.norm(online.Ht))
         self._moves.append(width, online.squares - before.squares, moved / length if length > 0 else 0.0)
         still = self.tol > 0 and self._moves.mean(self.rows) <= self.tol
         self.over = seen_all and (still or (self.patience is not None and self._idle >= self.patience))
         return self.over
+
+    @property
+    def _smoothed(self) -> float:
+        """Mean of the last costs of all batches; NaN without any."""
+        rows = self._widths.sum()
+        return float(self._widths @ self._costs / rows) if rows > 0 else np.nan

@@ -70,7 +70,8 @@ class MiniBatchNMF(Factorizer):
         `fit` ends after the first epoch if the mean relative change of H in the steps of an epoch is at most this; 0
         disables the test.
     max_no_improvement : int or None
-        `fit` ends after the first epoch if the smoothed cost has not improved for this number of consecutive batches.
+        `fit` ends after the first epoch if the smoothed cost, the mean of the last costs of all batches, has not
+        improved for this number of consecutive batches.
     max_iter : int
         Maximum number of epochs.
     forget_factor : float
@@ -198,7 +199,7 @@ class MiniBatchNMF(Factorizer):
         H = aligned(H, (None, table.names.columns), "H")
         init_for(self.init, rank_of(self.n_components, table.shape, H), table.shape)
         batches, rows = self._batches(table, H), table.shape[0]
-        progress = Progress(self.tol, self.max_no_improvement, rows, self.verbose)
+        progress = Progress(self.tol, self.max_no_improvement, rows, batches.count, self.verbose)
         with single_threaded_products():
             self.n_iter_, self.n_steps_ = self._epochs(batches, rows, H, progress)
         W, loss = self._solved(table, kept=table.in_memory, measured=True)
@@ -218,7 +219,7 @@ class MiniBatchNMF(Factorizer):
                 if not self.fresh_restarts:
                     room = room or room_for(online, batches.count, rows)
                     room.write(batch, W)
-                if progress.ends(before, online, cost):
+                if progress.ends(batch, before, online, cost):
                     break
             if progress.over:
                 break

@@ -166,6 +166,8 @@ class Coupled:
 
     def visiting(self, rule: Rule, W: Float, curvature: float, weight: Pair | None = None) -> Rule:
         """Return the rule for the visits of a pass at W (m, r): the graph of rows gives every component of H an l2."""
+        if isinstance(rule, Divergence):
+            rule = altered(rule, pulled=True)
         graph, (strength, _) = self.coupling.graph_W, self.strengths(curvature, weight)
         if graph is None or strength == 0:
             return rule

@@ -291,10 +291,9 @@ def _errors(context: PassContext, request: SurveyRequest, state: State) -> NDArr
     """Return the error of every model (k,) on the entries that its fold held out, in one more pass."""
     layout, parts = context.layout, state.parts
     entries = dataclasses.replace(context.rule.entries, dense=True)
-    mean_square = sum(state.norms or ()) / (layout.shape[0] * layout.shape[1])
     H = MappedFactor(state.H, Rows(0, rows_of(parts)[-1].stop))
-    least = FLOOR * float(np.sqrt(mean_square))
+    least = FLOOR * float(np.sqrt(sum(state.norms or ()) / (layout.shape[0] * layout.shape[1])))
     hidden = tuple(request.fold(index % request.folds) for index in range(len(parts)))
     work = Predict(tuple(part.W for part in parts), hidden, request.settings.beta, least, entries, layout.bounds)
-    sums = context.engine.one_pass(work, H).sums
-    return relative_errors(sums[:, 0], sums[:, 1])
+    missed, scales = context.engine.one_pass(work, H).sums.T[:2]
+    return relative_errors(missed, scales)

@@ -119,6 +119,15 @@ def test_when_it_ends(capsys):
         assert MiniBatchNMF(3, tol=1e-9, max_iter=2, **options).fit(X).n_iter_ == 2
 
 
+def test_rows_of_many_scales_do_not_end_a_fit_early():
+    rng = np.random.default_rng(2)
+    rows = rng.gamma(0.5, size=(3000, 5)) @ rng.gamma(0.5, size=(5, 40)) + 0.1 * rng.random((3000, 40))
+    rows *= 10 ** rng.uniform(-1, 1, (3000, 1))
+    fitted = MiniBatchNMF(5, init="random", random_state=0, batch_size=100, max_iter=100).fit(rows)
+    assert fitted.reconstruction_err_ < 1.05 * NMF(5, random_state=0).fit(rows).reconstruction_err_
+    assert fitted.n_iter_ < 100
+
+
 def test_given_components_are_cast_and_not_changed():
     H = rng.random((3, 15)).astype(np.float32)
     before = H.copy()

@@ -3,6 +3,8 @@
 The loops become vector instructions; those with a logarithm run in tiles of fixed width.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import types
 from numba.extending import overload
@@ -20,15 +22,22 @@ UNSHIFT = 2.0**52 + 1023.0
 ROOT_HALF_BITS = np.int32(0x3F3504F3)  # bits of √½ in float32
 
 
+def steepest(beta: float, dtype: Any) -> float:
+    """Return the slope of d(0, y) at y = 0 for 0 < β < 1, which has no bound, as a large number; else 0.
+
+    It keeps entries of a factor at 0 that a graph or a target pulls up.
+    """
+    return float(np.sqrt(np.finfo(dtype).max)) if 0 < beta < 1 else 0.0
+
+
 @kernel
-def take_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
+def take_ratios(v, m, y, beta, steep, ratios, powers):  # type: ignore[no-untyped-def]
     """Set `ratios` to m v y^(β−2) and `powers`, unless it is empty, to m y^(β−1), for entries (N,).
 
     `m` is empty where all weights are 1. Both are 0 where y is 0, except that y^0 = 1, and that for 0 < β < 1 the power
-    is large where v is 0 too: y^β/β rises there without bound, so that no pull on a factor may make y positive.
+    is `steep` where v is 0 too; see `steepest`.
     """
     zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny
-    steep = np.sqrt(np.finfo(y.dtype).max) if 0.0 < beta < 1.0 else zero
     wanted, power = len(powers) > 0, y.dtype.type(beta - 1.0)
     if beta == 1.0:
         for e in range(len(v)):
@@ -47,7 +56,7 @@ def take_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
             ratios[e] = v[e] * inverse * inverse if y[e] > zero else zero
     else:
         for e in range(len(v)):
-            powers[e] = y[e] ** power if y[e] > zero else (zero if v[e] > zero else steep)
+            powers[e] = y[e] ** power if y[e] > zero else (zero if v[e] > zero else y.dtype.type(steep))
             ratios[e] = v[e] / y[e] * powers[e] if y[e] > zero else zero
     for e in range(len(m)):
         ratios[e] *= m[e]
@@ -57,11 +66,11 @@ def take_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_panel_ratios(v, m, y, beta, ratios, powers):  # type: ignore[no-untyped-def]
+def take_panel_ratios(v, m, y, beta, steep, ratios, powers):  # type: ignore[no-untyped-def]
     """Do the same for the entries of a panel, some at a time, so that they stay in the cache."""
     for start in range(0, len(v), LOG_TILE):
         part = slice(start, start + LOG_TILE)
-        take_ratios(v[part], m[part], y[part], beta, ratios[part], powers[part])
+        take_ratios(v[part], m[part], y[part], beta, steep, ratios[part], powers[part])
 
 
 def panel_loss(V: Float, weights: Float, Y: Float, beta: float) -> float:

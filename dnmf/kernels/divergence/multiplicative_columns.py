@@ -29,14 +29,14 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
     totals
         Wᵀ1 (r,) where the entries that are not listed are zeros that count, for β = 1 only; else empty.
     options
-        β, sweeps, l1 and l2 (p, r), number of fixed components, whether to measure the first step and not the last, and
-        whether the columns of H have no scale yet.
+        β, sweeps, l1 and l2 (p, r), number of fixed components, whether to measure the first step and not the last,
+        whether the columns of H have no scale yet, and the slope of `steepest`.
     numerators, denominators
         Gets Σ m v y^(β−2) h (m, r), and Σ m y^(β−1) h unless it is empty.
     sums
         Gets what the last (or first) step of every entry promised, and the loss of the entries (2,).
     """
-    beta, sweeps, l1, l2, fixed, first, fresh = options
+    beta, sweeps, l1, l2, fixed, first, fresh, steep = options
     zeros = len(totals) > 0
     longest, rank = longest_column(starts), H.shape[1]
     ones, y, ratios = np.ones(longest, W.dtype), np.empty(longest, W.dtype), np.empty(longest, W.dtype)
@@ -60,7 +60,7 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
             scale_to_fit(v, m, y, totals, h, beta, fixed, count)
             row_products(W, near, h, y)
         for sweep in range(sweeps):
-            take_ratios(v, given, y, beta, ratios, powers)
+            take_ratios(v, given, y, beta, steep, ratios, powers)
             sum_rows(ratios, W, near, buffers, numerator)
             if not zeros:
                 sum_rows(powers, W, near, buffers, denominator)
@@ -68,7 +68,7 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
             if sweep == (0 if first else sweeps - 1):
                 sums[0] += gained
             row_products(W, near, h, y)
-        take_ratios(v, given, y, beta, ratios, powers)
+        take_ratios(v, given, y, beta, steep, ratios, powers)
         add_to_sums(near, ratios, powers, h, numerators, denominators)
         if beta == 1.0:
             sums[1] += queue_logarithms(v, m, y, zeros, quotients[filled:], pulls[filled:])

@@ -74,7 +74,7 @@ def descend_columns(starts, rows, values, weights, W, totals, H, options, numera
             if gained <= ENOUGH * first and not fresh and not joint:
                 break
         sums[0] += first if measured else gained
-        take_ratios(v[:count], weights[begin:end], y, beta, ratios, powers)
+        take_ratios(v[:count], weights[begin:end], y, beta, 0.0, ratios, powers)
         add_to_sums(rows[begin:end], ratios, powers, h, numerators, denominators)
         if len(bends) > 0:
             for e in range(count):

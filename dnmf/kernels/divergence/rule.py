@@ -21,7 +21,7 @@ from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.divergence.beta import majorise
-from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, take_panel_ratios
+from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, steepest, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
 from dnmf.kernels.divergence.newton_columns import descend_columns
@@ -59,6 +59,8 @@ class Divergence:
         The dtype of their sums, that of the factors.
     first
         As for `Quadratic`.
+    pulled
+        Whether graphs or targets may pull entries of a factor up.
     """
 
     beta: float
@@ -72,6 +74,7 @@ class Divergence:
     hessian_rate: float = 0.0
     hessian_dtype: str = "float64"
     first: bool = False
+    pulled: bool = False
 
     @property
     def by_totals(self) -> bool:
@@ -152,7 +155,7 @@ class Divergence:
                 curved = dataclasses.replace(panel, weights=bends)
                 add_curvature(curved, h.T, self.hessian_rate * panel.shape[1], stats.grams, scratch)
         else:
-            multiply_columns(*arguments)
+            multiply_columns(*entries, W, totals, h, (*options, self._steep(h.dtype)), *arguments[-3:])
         stats.gain += float(sums[0])
         stats.fit += float(sums[1])
         return h.T
@@ -201,11 +204,16 @@ class Divergence:
         add_outer_product(powers, h, stats.denominator, scratch)
         return h
 
+    def _steep(self, dtype: Any) -> float:
+        """Return the slope at entries where V and WH are 0, if a pull may raise them."""
+        return steepest(self.beta, dtype) if self.pulled else 0.0
+
     def _ratios(self, values: Float, weights: Float, product: Float, scratch: Scratch) -> tuple[Float, Float]:
         """Return m ∘ V ∘ Y^(β−2) and m ∘ Y^(β−1) of a product Y, valid until the next call."""
         order: Any = "F" if values.strides[0] < values.strides[1] else "C"
         ratios, powers = (scratch.array(name, (product.size,), product.dtype) for name in ("ratios", "powers"))
-        take_panel_ratios(values.ravel(order), weights.ravel(order), product.ravel(order), self.beta, ratios, powers)
+        of = values.ravel(order), weights.ravel(order), product.ravel(order)
+        take_panel_ratios(*of, self.beta, self._steep(product.dtype), ratios, powers)
         return ratios.reshape(product.shape, order=order), powers.reshape(product.shape, order=order)
 
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
