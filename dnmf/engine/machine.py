@@ -134,19 +134,23 @@ def multiplier() -> str:
 def parallel_map(threads: int, work: float = math.inf) -> Iterator[MapFunction]:
     """Yield a function that works as `map` does, with a number of threads; a single item is left to this one.
 
-    There are no more threads than some work, a number of products, is worth.
+    There are no more threads than some work, a number of products, is worth, and none before there are two items, since
+    to set them up takes as long as a pass over a tiny matrix.
     """
     threads = int(min(threads, 1 + work / THREAD_WORK))
     if threads == 1:
         yield map
         return
-    with new_threads(threads) as pool:
+    pools = list[ThreadPoolExecutor]()
+    with contextlib.ExitStack() as stack:
 
         def each(function: Callable[..., Any], *items: Iterable[Any]) -> Iterable[Any]:
             calls = list(zip(*items, strict=True))
             if len(calls) == 1:
                 return [function(*calls[0])]
-            return pool.map(lambda call: function(*call), calls)
+            if not pools:
+                pools.append(stack.enter_context(new_threads(threads)))
+            return pools[0].map(lambda call: function(*call), calls)
 
         yield each
 

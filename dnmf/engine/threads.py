@@ -56,7 +56,7 @@ class ThreadEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
-        self._pool = os.getpid(), new_threads(threads)  # it starts a thread when there is work for it
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     def place(self, factor: Factor) -> Factor:
         """Return the factor, which is in this process."""
@@ -160,7 +160,7 @@ class ThreadEngine:
 
     def _workers(self) -> ThreadPoolExecutor:
         """Return the threads of this process: a child made by `fork` has none of its parent's."""
-        if self._pool[0] != os.getpid():
+        if self._pool is None or self._pool[0] != os.getpid():
             self._pool = os.getpid(), new_threads(self.threads)
         return self._pool[1]
 
