@@ -175,22 +175,25 @@ def _memory_of_machine() -> int:
 
 def _group_limits() -> Iterator[int]:
     """Yield the memory limits of the control groups (version 2) that hold this process."""
-    try:
-        groups = Path("/proc/self/cgroup").read_text()
-    except OSError:
-        return
-    for place in _limit_files(groups):
+    for place in _limit_files():
         with contextlib.suppress(OSError, ValueError):
             yield int(place.read_text())
 
 
 @functools.cache
-def _limit_files(groups: str) -> list[Path]:
-    """Return the files with the memory limits of the control groups in the contents of /proc/self/cgroup."""
+def _limit_files() -> list[Path]:
+    """Return the files with the memory limits of the control groups that hold this process, which is moved to no other.
+
+    The group at the root has no such file.
+    """
+    try:
+        groups = Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return []
     root = Path("/sys/fs/cgroup")
     folders = [root / line.removeprefix("0::/") for line in groups.splitlines() if line.startswith("0::/")]
     places = [place for folder in folders for place in (folder, *folder.parents) if place.is_relative_to(root)]
-    return [place / "memory.max" for place in places]
+    return [place / "memory.max" for place in places if (place / "memory.max").exists()]
 
 
 def scratch_folder() -> Path | None:
