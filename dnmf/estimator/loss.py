@@ -15,6 +15,7 @@ from dnmf.kernels.rule import Model
 from dnmf.run.result import Result
 from dnmf.run.run import Run
 from dnmf.run.transform import Solve
+from dnmf.settings import Settings
 from dnmf.solvers.iteration import Update
 from dnmf.sources.weighted import is_weighted
 
@@ -28,7 +29,7 @@ def reconstruction_loss(run: Run, components: Float) -> float:
     state, layout, rule = run.state, run.source.layout, run.rule
     assert state is not None
     if layout.transposed:
-        return solved_rows(run, components, kept=False)[1]
+        return solved_rows(run, components, for_rows(run.settings), kept=False)[1]
     with single_threaded_products():
         stats = _measured(run)
         if not isinstance(rule, Quadratic):
@@ -38,12 +39,12 @@ def reconstruction_loss(run: Run, components: Float) -> float:
         return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)
 
 
-def solved_rows(run: Run, components: Float, *, kept: bool) -> tuple[Float | None, float]:
+def solved_rows(run: Run, components: Float, settings: Settings, *, kept: bool) -> tuple[Float | None, float]:
     """Return the W that `transform` finds for X, if it is `kept`, and its loss without penalties, in one read by rows.
 
-    `components` (r, n_features) are those of the fit, whose blocks are rows of X.
+    The blocks of the run are rows of X, `components` (r, n_features) its H, and the settings those of `transform`.
     """
-    layout, settings = run.source.layout, for_rows(run.settings)
+    layout = run.source.layout
     best = make_rule(settings, transposed=True, weighted=is_weighted(run.source))
     model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
     factor = run.home.new_factor(len(components)) if kept else None
@@ -63,7 +64,7 @@ def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> tuple[Any, flo
     With a graph between the samples, their W cannot be solved for one by one.
     """
     if model.graph_W is None and not lazy and run.source.layout.transposed:
-        return solved_rows(run, model.components_, kept=True)
+        return solved_rows(run, model.components_, model._settings, kept=True)
     if model.graph_W is None:
         return None, reconstruction_loss(run, model.components_)
     return result.W if lazy else np.asarray(result.W), fitted_loss(run)
