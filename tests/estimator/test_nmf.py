@@ -1,5 +1,6 @@
 """NMF against scikit-learn's, and where it is to be better."""
 
+import inspect
 import pickle
 import warnings
 
@@ -484,3 +485,12 @@ def test_a_fit_in_memory_makes_one_plan(make, monkeypatch):
     assert len(plans) == 1
     exact = np.array([nnls(model.components_.T, row)[0] for row in data()])
     np.testing.assert_allclose(W, exact, atol=1e-6)
+
+
+def test_a_second_fit_inspects_no_signature(monkeypatch):
+    def refuse(*given, **options):
+        raise AssertionError("inspect.signature was called")
+
+    expected = NMF(3, random_state=0).fit_transform(data())
+    monkeypatch.setattr(inspect, "signature", refuse)
+    np.testing.assert_array_equal(NMF(3, random_state=0).fit_transform(data()), expected)
