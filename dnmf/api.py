@@ -92,7 +92,7 @@ def factorize(
         not mixtures of others, as W, found by successive projections (Gillis & Vavasis 2014) in one more pass, and
         `"spa_rows"`: rows, as H; their numbers are `Result.anchors`. `"auto"`: `"sketch"` if V is larger than 5·rank in
         both directions, every entry counts, and it saves time, else `"random"`. In memory, the sketch of `"auto"` has
-        fewer starts than on a disk, and so other bits.
+        fewer starts than on a disk, and so other bits; with `solver="auto"` too, a small V is factorised itself.
     extrapolate
         Extrapolate W before each pass, on the line through the last two W (Ang & Gillis 2019); a step that increases
         the loss is undone, at the cost of its pass. By default only with `solver="auto"` and `"sketch"`.

@@ -201,10 +201,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for of in FIELDS.values():
-            given = getattr(self, of.name)
-            if given is not None or of.default is not None:
-                object.__setattr__(self, of.name, checks.check(of, given))
+        for name, of in FIELDS.items():
+            if (given := getattr(self, name)) is not of.default:
+                object.__setattr__(self, name, checks.check(of, given))
         for name, count, lines in (("fixed_W", self.n_fixed_W, "columns"), ("fixed_H", self.n_fixed_H, "rows")):
             if count > self.rank:
                 raise SettingsError(f"{name} has {count} {lines}, and rank={self.rank}; give rank={count} or more.")
@@ -268,15 +267,17 @@ class Settings:
 
     def swapped(self) -> Self:
         """Return the settings of the transposed problem: what is asked of W and H changes places."""
-        own = ("l1_W", "l2_W", "volume_W", "n_fixed_W", "l1_H", "l2_H", "volume_H", "n_fixed_H")
-        others = own[4:] + own[:4] + CONSTRAINTS[3:] + CONSTRAINTS[:3]
-        places, new = dict(zip(own + CONSTRAINTS, others, strict=True)), object.__new__(type(self))
-        for name in FIELDS:
-            object.__setattr__(new, name, getattr(self, places.get(name, name)))  # checked before
+        new = object.__new__(type(self))
+        for name, other in SWAPPED.items():
+            object.__setattr__(new, name, getattr(self, other))  # checked before
         return new
 
 
 FIELDS = {of.name: of for of in dataclasses.fields(Settings)}
+_OF_W = ("l1_W", "l2_W", "volume_W", "n_fixed_W", *CONSTRAINTS[:3])
+_OF_H = ("l1_H", "l2_H", "volume_H", "n_fixed_H", *CONSTRAINTS[3:])
+# The field whose value each one has in the transposed problem.
+SWAPPED = {name: name for name in FIELDS} | dict(zip(_OF_W + _OF_H, _OF_H + _OF_W, strict=True))
 # Fields of a run that is given by other arguments: the ranks, and the numbers of fixed components.
 OPTIONS = {name: of for name, of in FIELDS.items() if name not in ("rank", "layers", "n_fixed_W", "n_fixed_H")}
 # A run may be resumed with other values of these, which control its length and its resources.

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import dnmf
-from dnmf.checks import parse_bytes
+import dnmf.checks
+from dnmf.checks import check, parse_bytes
 from dnmf.errors import DnmfError, SettingsError, unknown
 from dnmf.run.options import Options
 from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, PENALTIES, Init, Settings
@@ -184,3 +185,14 @@ def test_every_error_is_a_dnmf_error_and_of_the_matching_kind_in_python():
     assert issubclass(SettingsError, ValueError)
     assert issubclass(dnmf.errors.BudgetError, MemoryError)
     assert issubclass(dnmf.errors.ReadError, OSError)
+
+
+def test_defaults_are_values_that_their_checks_return(monkeypatch):
+    for name, of in OPTIONS.items():
+        if of.default is not None:
+            value = check(of, of.default)
+            assert (value, type(value)) == (of.default, type(of.default)), name
+    checked = []
+    monkeypatch.setattr(dnmf.checks, "check", lambda of, given: checked.append(of.name) or given)
+    Settings(rank=2, tol=1e-3)
+    assert checked == ["rank", "tol"]

@@ -72,8 +72,10 @@ def advice_on(layout: Layout, request: Request, peak: int) -> str:
             f"each chunk of V is read {layout.reads} times in a pass; rewritten by `{_command(layout, streamed)}` V is "
             f"read once, and needs {enough(then)}"
         )
+    if layout.sparse or MORE * layout.widest > layout.shape[1]:
+        return ""
     wider = min(recut(layout).widest, layout.shape[1])
-    if not layout.sparse and MORE * layout.widest <= wider <= NARROWEST:
+    if MORE * layout.widest <= wider <= NARROWEST:
         return (
             f"V is read in blocks of {layout.widest} {streamed}, and to add each of them to the sums over the "
             f"{layout.shape[0]} {other} takes longer than its products; rewritten by `{_command(layout, streamed)}` it "
@@ -85,6 +87,8 @@ def advice_on(layout: Layout, request: Request, peak: int) -> str:
 def less_with(layout: Layout, request: Request, threads: int, peak: int) -> str:
     """Return what a plan of `peak` bytes would need with one thread, or without a sketch, where that is much less."""
     found = {}
+    if peak <= SOME * RUNTIME_BYTES:  # which no plan does without
+        return ""
     if threads > 1:
         found["threads=1 (--threads 1)"] = request._replace(threads=1)
     if request.load.lighter is not None:

@@ -134,19 +134,23 @@ def multiplier() -> str:
 def parallel_map(threads: int, work: float = math.inf) -> Iterator[MapFunction]:
     """Yield a function that works as `map` does, with a number of threads; a single item is left to this one.
 
-    There are no more threads than some work, a number of products, is worth.
+    There are no more threads than some work, a number of products, is worth, and none before there are two items, since
+    to set them up takes as long as a pass over a tiny matrix.
     """
     threads = int(min(threads, 1 + work / THREAD_WORK))
     if threads == 1:
         yield map
         return
-    with new_threads(threads) as pool:
+    pools = list[ThreadPoolExecutor]()
+    with contextlib.ExitStack() as stack:
 
         def each(function: Callable[..., Any], *items: Iterable[Any]) -> Iterable[Any]:
             calls = list(zip(*items, strict=True))
             if len(calls) == 1:
                 return [function(*calls[0])]
-            return pool.map(lambda call: function(*call), calls)
+            if not pools:
+                pools.append(stack.enter_context(new_threads(threads)))
+            return pools[0].map(lambda call: function(*call), calls)
 
         yield each
 
@@ -171,22 +175,25 @@ def _memory_of_machine() -> int:
 
 def _group_limits() -> Iterator[int]:
     """Yield the memory limits of the control groups (version 2) that hold this process."""
-    try:
-        groups = Path("/proc/self/cgroup").read_text()
-    except OSError:
-        return
-    for place in _limit_files(groups):
+    for place in _limit_files():
         with contextlib.suppress(OSError, ValueError):
             yield int(place.read_text())
 
 
 @functools.cache
-def _limit_files(groups: str) -> list[Path]:
-    """Return the files with the memory limits of the control groups in the contents of /proc/self/cgroup."""
+def _limit_files() -> list[Path]:
+    """Return the files with the memory limits of the control groups that hold this process, which is moved to no other.
+
+    The group at the root has no such file.
+    """
+    try:
+        groups = Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return []
     root = Path("/sys/fs/cgroup")
     folders = [root / line.removeprefix("0::/") for line in groups.splitlines() if line.startswith("0::/")]
     places = [place for folder in folders for place in (folder, *folder.parents) if place.is_relative_to(root)]
-    return [place / "memory.max" for place in places]
+    return [place / "memory.max" for place in places if (place / "memory.max").exists()]
 
 
 def scratch_folder() -> Path | None:

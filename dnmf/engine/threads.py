@@ -21,7 +21,7 @@ from dnmf.errors import Interrupted
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import BadEntry, Block
 from dnmf.kernels.blocks.sums import absorbed
-from dnmf.kernels.floats import own_errors
+from dnmf.kernels.floats import numpy_errors, own_errors
 from dnmf.sources.base import Source
 from dnmf.sources.blocks import read_block
 
@@ -56,7 +56,7 @@ class ThreadEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
-        self._pool = os.getpid(), new_threads(threads)  # it starts a thread when there is work for it
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     def place(self, factor: Factor) -> Factor:
         """Return the factor, which is in this process."""
@@ -101,15 +101,15 @@ class ThreadEngine:
         failure, left, lock = common[-1], iter(enumerate(groups)), threading.Lock()
         running = list[Future[None]]()
 
-        @own_errors
         def work() -> None:
             """Visit one group after another until none is left."""
-            while not failure.failed:
-                with lock:
-                    number, group = next(left, (0, None))
-                if group is None:
-                    break
-                tree.put(number, self._visit_group(source, group, *common))
+            with numpy_errors():
+                while not failure.failed:
+                    with lock:
+                        number, group = next(left, (0, None))
+                    if group is None:
+                        break
+                    tree.put(number, self._visit_group(source, group, *common))
 
         try:
             threads = min(self.threads, len(groups))
@@ -160,7 +160,7 @@ class ThreadEngine:
 
     def _workers(self) -> ThreadPoolExecutor:
         """Return the threads of this process: a child made by `fork` has none of its parent's."""
-        if self._pool[0] != os.getpid():
+        if self._pool is None or self._pool[0] != os.getpid():
             self._pool = os.getpid(), new_threads(self.threads)
         return self._pool[1]
 

@@ -1,6 +1,7 @@
 """The base class of the estimators: fit, transform, inverse transform and score."""
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
@@ -241,6 +242,12 @@ class Factorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _n_features_out(self) -> int:
         """Number of components, for the names of the output."""
         return len(self.components_)
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> Any:
+        """Return the names of the parameters, for which scikit-learn inspects the signature in every fit."""
+        return super()._get_param_names()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,4 +1,4 @@
-"""The reconstruction error of a fit, for data that are not in memory."""
+"""W and the reconstruction error of a fit, found by the engine that has made its passes."""
 
 import dataclasses
 from typing import Any
@@ -15,6 +15,7 @@ from dnmf.kernels.rule import Model
 from dnmf.run.result import Result
 from dnmf.run.run import Run
 from dnmf.run.transform import Solve
+from dnmf.settings import Settings
 from dnmf.solvers.iteration import Update
 from dnmf.sources.weighted import is_weighted
 
@@ -27,11 +28,9 @@ def reconstruction_loss(run: Run, components: Float) -> float:
     """
     state, layout, rule = run.state, run.source.layout, run.rule
     assert state is not None
+    if layout.transposed:
+        return solved_rows(run, components, for_rows(run.settings), kept=False)[1]
     with single_threaded_products():
-        if layout.transposed:
-            best = make_rule(for_rows(run.settings), transposed=True, weighted=is_weighted(run.source))
-            model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
-            return max(run.engine.one_pass(Solve(best, model, kept=False, measured=True)).fit, 0.0)
         stats = _measured(run)
         if not isinstance(rule, Quadratic):
             return max(stats.fit, 0.0)
@@ -40,11 +39,32 @@ def reconstruction_loss(run: Run, components: Float) -> float:
         return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)
 
 
+def solved_rows(run: Run, components: Float, settings: Settings, *, kept: bool) -> tuple[Float | None, float]:
+    """Return the W that `transform` finds for X, if it is `kept`, and its loss without penalties, in one read by rows.
+
+    The blocks of the run are rows of X, `components` (r, n_features) its H, and the settings those of `transform`.
+    """
+    layout = run.source.layout
+    best = make_rule(settings, transposed=True, weighted=is_weighted(run.source))
+    model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
+    factor = run.home.new_factor(len(components)) if kept else None
+    with single_threaded_products():
+        stats = run.engine.one_pass(Solve(best, model, kept, measured=True), output=factor)
+    if factor is None:
+        return None, max(stats.fit, 0.0)
+    W = np.empty((layout.shape[1], len(components)), layout.work_dtype)
+    for block in range(layout.blocks):
+        W[layout.columns(block)] = factor.read(block).T
+    return W, max(stats.fit, 0.0)
+
+
 def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> tuple[Any, float]:
     """Return the W of a fit and its loss; None for a W that `transform` solves for again, row by row.
 
     With a graph between the samples, their W cannot be solved for one by one.
     """
+    if model.graph_W is None and not lazy and run.source.layout.transposed:
+        return solved_rows(run, model.components_, model._settings, kept=True)
     if model.graph_W is None:
         return None, reconstruction_loss(run, model.components_)
     return result.W if lazy else np.asarray(result.W), fitted_loss(run)

@@ -248,7 +248,7 @@ class NMF(Factorizer):
                 pass
             result = run.result()
             self._take(result)
-            if self.graph_W is None and table.in_memory:
+            if self.graph_W is None and table.in_memory and not run.source.layout.transposed:
                 W, loss = self._solved(table, measured=True)
             else:
                 W, loss = fitted_W(self, run, result, not table.in_memory)

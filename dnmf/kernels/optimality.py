@@ -67,9 +67,9 @@ def quadratic_gains(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int =
         slope = np.matmul(G, h, out=product[:, : h.shape[1]])
         if penalty.plain:
             l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
-            _add_quadratic(h, c, slope, np.diag(G) + l2, l1, l2, fixed, sums)
+            _add_quadratic(h, c, slope, G.diagonal() + l2, l1, l2, fixed, sums)
         else:
-            _add_quadratic_arrays(h, c, slope, np.diag(G), *penalty.columns(chosen).arrays(h.shape), fixed, sums)
+            _add_quadratic_arrays(h, c, slope, G.diagonal(), *penalty.columns(chosen).arrays(h.shape), fixed, sums)
     return float(sums[0]), float(sums[1])
 
 
@@ -81,7 +81,7 @@ def _constrained_gains(H: Float, C: Float, G: Float, penalty: Penalty, fixed: in
         chosen = slice(start, start + COLUMNS)
         h, c = H[:, chosen].astype(np.float64), C[:, chosen].astype(np.float64)
         l1, l2 = penalty.columns(chosen).arrays(h.shape)
-        slope, curvature = gram @ h - c + l1 + l2 * h, np.diag(gram)[:, None] + l2
+        slope, curvature = gram @ h - c + l1 + l2 * h, gram.diagonal()[:, None] + l2
         gain += within.gain(h[fixed:], slope[fixed:], curvature[fixed:])
         product += float(np.vdot(c, h))
     return gain, product

@@ -1,5 +1,6 @@
 """The scales of V at which sums of its powers neither overflow nor vanish."""
 
+import functools
 import math
 from typing import Any
 
@@ -16,6 +17,7 @@ RANGE = {"float32": (42.0, 37.0), "float64": (250.0, 250.0)}
 SQUARED = {"float32": (1e-16, 1e14), "float64": (1e-60, 1e60)}
 
 
+@functools.cache
 def limits(dtype: "np.dtype[Any]", beta: float) -> tuple[float, float]:
     """Return the smallest root mean square and the largest entry of V that a pass of the loss can handle.
 

@@ -16,6 +16,7 @@ from dnmf.kernels.quadratic.volume import divide_by_sums
 from dnmf.kernels.registry import within
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
+from dnmf.solvers.direct import direct_state
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.separable import separable_state
 from dnmf.solvers.sketch import sketched
@@ -77,6 +78,8 @@ def _initial_state(context: PassContext, settings: Settings, given: tuple[Float,
     if init == "random":
         seeds = range(settings.seed, settings.seed + settings.n_runs)
         return bundle([random_state(settings.replace({"seed": seed}), layout) for seed in seeds])
+    if init == "direct":
+        return direct_state(context, settings)
     if init == "sketch":
         with single_threaded_products():
             return sketched(context, settings)

@@ -13,6 +13,7 @@ from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundled
 from dnmf.solvers.compatibility import check_layers, check_matrix, check_missing
 from dnmf.solvers.coupling import Coupling
+from dnmf.solvers.direct import direct_bytes, is_small
 from dnmf.solvers.iteration import (
     Follow,
     Method,
@@ -128,6 +129,8 @@ def resolve(settings: Settings, layout: Layout, weighted: bool = False, coupling
     elif sketching and settings.sweeps is None:
         rule = altered(rule, sweeps=SKETCH_SWEEPS)
     init, follow = init_of(settings, rule, layout), follow_of(settings, rule)
+    if coupling is None and is_small(rule, layout, settings):
+        init, sketching = "direct", False
     method = stepping(follow)
     if sketching:
         method = corrected
@@ -238,10 +241,12 @@ def _load(settings: Settings, rule: Rule, layout: Layout, init: str, sketching: 
     load = load._replace(shares=isinstance(rule, Quadratic) and settings.solver != "minibatch")
     if isinstance(rule, Divergence):  # the W that was evaluated, and the one after the step
         load = load._replace(kept=load.kept + rank)
-    if settings.n_runs > 1 and not (isinstance(rule, Quadratic) and init == "sketch"):  # not chosen on the surrogate
-        load = load.times(settings.n_runs)
+    if settings.n_runs > 1 and not (isinstance(rule, Quadratic) and init in ("sketch", "direct")):
+        load = load.times(settings.n_runs)  # which were not chosen before the first pass
     if settings.solver == "minibatch":  # VHᵀ with the previous H, too
         load = load._replace(sums=2 * rank)
+    if init == "direct":
+        return load._replace(extra=direct_bytes(layout))
     if sketching or init == "sketch":
         return sketch_load(load, rank, layout)
     if init.startswith("spa"):

@@ -14,6 +14,7 @@ import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dnmf
 import dnmf.engine.machine
 import dnmf.engine.threads
 from dnmf.engine import ThreadEngine, cores, single_threaded_products, usable_memory
@@ -359,3 +360,14 @@ def test_products_of_a_pass_and_of_a_block_that_is_fetched_use_one_thread(thread
 def test_the_machine_has_cores_and_memory():
     assert cores() >= 1
     assert usable_memory() > 10**8
+
+
+def test_a_fit_of_a_small_matrix_starts_no_thread(monkeypatch):
+    def refuse(thread):
+        raise AssertionError(f"{thread.name} was started")
+
+    V = np.random.default_rng(0).random((100, 80))
+    expected = dnmf.factorize(V, rank=3, solver="sketch", threads=1, max_passes=3)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    found = dnmf.factorize(V, rank=3, solver="sketch", threads=4, max_passes=3)
+    np.testing.assert_array_equal(found.W, expected.W)

@@ -1,5 +1,6 @@
 """NMF against scikit-learn's, and where it is to be better."""
 
+import inspect
 import pickle
 import warnings
 
@@ -14,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import dnmf
+import dnmf.engine.session
 from dnmf import NMF, MiniBatchNMF, non_negative_factorization
 from dnmf.errors import DataWarning, SettingsError
 
@@ -481,3 +483,24 @@ def test_the_warning_of_one_penalty_names_the_parameter_of_the_other(alphas, wor
 def test_fixed_components_of_too_many_rows_are_an_error_that_names_n_components():
     with pytest.raises(SettingsError, match="has 4 rows, and n_components=3; give n_components=4 or more"):
         NMF(3, fixed_components=np.ones((4, data().shape[1]))).fit(data())
+
+
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_array], ids=["dense", "sparse"])
+def test_a_fit_in_memory_makes_one_plan(make, monkeypatch):
+    plans, plan_here = [], dnmf.engine.session.plan_here
+    monkeypatch.setattr(dnmf.engine.session, "plan_here", lambda *args: plans.append(plan_here(*args)) or plans[-1])
+    X = make(data())
+    model = NMF(3, solver="auto", random_state=0)
+    W = model.fit_transform(X)
+    assert len(plans) == 1
+    exact = np.array([nnls(model.components_.T, row)[0] for row in data()])
+    np.testing.assert_allclose(W, exact, atol=1e-6)
+
+
+def test_a_second_fit_inspects_no_signature(monkeypatch):
+    def refuse(*given, **options):
+        raise AssertionError("inspect.signature was called")
+
+    expected = NMF(3, random_state=0).fit_transform(data())
+    monkeypatch.setattr(inspect, "signature", refuse)
+    np.testing.assert_array_equal(NMF(3, random_state=0).fit_transform(data()), expected)

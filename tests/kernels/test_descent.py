@@ -67,3 +67,15 @@ def test_rounds_never_raise_the_loss_and_end_at_a_minimum_of_both_factors():
         scale = np.abs(slope).max() + np.linalg.norm(V)
         assert slope[X == 0].min(initial=0) >= -1e-4 * scale
         assert np.abs(slope[X > 0]).max() <= 1e-4 * scale
+
+
+@pytest.mark.parametrize("width", [3, 200])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_side_without_rows_is_the_identity(width, fresh):
+    _, X, _, G = problem(4, width)
+    P, whole = np.random.default_rng(0).random((4, width)), X.copy()
+    expected = half_step(np.eye(width), X, P, G, 0.1, 0.2, 3, fresh)
+    found = half_step(np.empty((0, width)), whole, P, G, 0.1, 0.2, 3, fresh)
+    np.testing.assert_allclose(whole, X, rtol=1e-12)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-12)

@@ -21,17 +21,23 @@ STORED = dataclasses.replace(TINY, on_disk=True, in_memory=False)
 LAZY = open_matrix(da.ones((100, 200), chunks=(-1, 50))).layout
 SMALL = open_matrix(np.ones((10, 200))).layout
 SPARSE = open_matrix(sp.eye_array(100, 200, format="csc")).layout
+MIDDLE = open_matrix(np.ones((300, 400))).layout
+NARROW = open_matrix(np.ones((10, 20000))).layout
+EMPTY = open_matrix(sp.eye_array(300, 400, format="csc")).layout
 
 
 @pytest.mark.parametrize(
     ("options", "layout", "solver", "init", "follow"),
     [
         ({}, LARGE, "sketch", "sketch", after_extrapolated),
-        ({}, TINY, "sketch", "sketch", after_extrapolated),
+        ({}, MIDDLE, "sketch", "sketch", after_extrapolated),
+        ({}, TINY, "sketch", "direct", after_extrapolated),
         ({}, STORED, "sketch", "sketch", after_extrapolated),
         ({}, LAZY, "sketch", "sketch", after_extrapolated),
-        ({}, SMALL, "sketch", "random", after_extrapolated),
-        ({}, SPARSE, "sketch", "random", after_extrapolated),
+        ({}, SMALL, "sketch", "direct", after_extrapolated),
+        ({}, SPARSE, "sketch", "direct", after_extrapolated),
+        ({}, NARROW, "sketch", "random", after_extrapolated),
+        ({}, EMPTY, "sketch", "random", after_extrapolated),
         ({"solver": "sketch"}, SPARSE, "sketch", "sketch", after_extrapolated),
         ({"missing": "nan"}, LARGE, "sketch", "random", after_extrapolated),
         ({"solver": "hals"}, LARGE, "hals", "sketch", after_plain),
@@ -53,10 +59,10 @@ def test_a_sketch_alternates_with_passes_where_it_is_smaller_than_the_matrix():
     assert resolve(Settings(rank=3), LARGE).rule.sweeps == SKETCH_SWEEPS
     assert resolve(Settings(rank=3, sweeps=2), LARGE).rule.sweeps == 2
     assert resolve(Settings(rank=3), STORED).method is corrected
-    assert resolve(Settings(rank=3), TINY).method is corrected
+    assert resolve(Settings(rank=3), MIDDLE).method is corrected
     assert resolve(Settings(rank=3, solver="sketch"), SPARSE).method is corrected
-    assert resolve(Settings(rank=3), SMALL).method is not corrected
-    assert resolve(Settings(rank=3), SPARSE).method is not corrected
+    for layout in (TINY, SMALL, SPARSE, NARROW, EMPTY):
+        assert resolve(Settings(rank=3), layout).method is not corrected
 
 
 def test_the_settings_are_kept_as_they_were_given():

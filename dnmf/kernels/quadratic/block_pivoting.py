@@ -38,7 +38,7 @@ def pivot(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
         _pivot_arrays(H, C, np.asarray(G, np.float64), *penalty.arrays(H.shape), least, sweeps)
         return
     gram = np.asarray(G, np.float64) + penalty.l2 * np.eye(len(G))
-    scale = np.sqrt(np.diag(gram))
+    scale = np.sqrt(gram.diagonal())
     scale = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
     _pivot(H, C, gram * scale * scale[:, None], scale, penalty.l1, least, sweeps)
 

@@ -1,8 +1,9 @@
 """The factorisation of a small matrix of low rank in one compiled function: rounds of HALS with extrapolation.
 
-The matrix is V̂ = LS, with Lᵀ (q, m) and S (q, n). A half-step updates one factor X (r, w) of it, given the other one's
-product with the opposite side, P (r, q), and its Gram matrix G (r, r): X from PA and G, where A (q, w) is Lᵀ or S. Its
-own products XAᵀ and XXᵀ are then the P and G of the other factor's half-step. So both are the same function.
+The matrix is V̂ = LS, with Lᵀ (q, m) and S (q, n), or S itself. A half-step updates one factor X (r, w) of it, given the
+other one's product with the opposite side, P (r, q), and its Gram matrix G (r, r): X from PA and G, where A (q, w) is
+Lᵀ or S. Its own products XAᵀ and XXᵀ are then the P and G of the other factor's half-step. So both are the same
+function.
 """
 
 import math
@@ -23,7 +24,7 @@ def descend(left, S, W, H, fresh, norm, penalties, scaled, rounds, tolerance, sw
     Parameters
     ----------
     left, S
-        Lᵀ (q, m) and S (q, n), in the dtype of the factors.
+        Lᵀ (q, m) and S (q, n), in the dtype of the factors. A `left` without rows, (0, m), is the identity of q = m.
     W, H
         The factors. After the last round, H is that of the last point that was tried.
     fresh
@@ -80,12 +81,13 @@ def descend(left, S, W, H, fresh, norm, penalties, scaled, rounds, tolerance, sw
 def half_step(A, X, P, G, l1, l2, sweeps, fresh):  # type: ignore[no-untyped-def]
     """Sweep over X (r, w) in place; return XAᵀ (r, q), XXᵀ (r, r) and the sum of X, in float64.
 
-    A `fresh` X, which has no values yet, begins at the positive part of PA, scaled to fit. P and G are divided by a
-    power of two near the largest entry on the diagonal of G, so that they are finite in any dtype.
+    An A without rows is the identity. A `fresh` X has no values yet, and begins at the positive part of PA, scaled to
+    fit. P and G are divided by a power of two near the largest entry on the diagonal of G, so that they are finite in
+    any dtype.
     """
     rank, width = X.shape
     dtype = X.dtype.type
-    gram, factors = np.empty((rank, rank), X.dtype), np.empty((rank, len(A)), X.dtype)
+    gram, factors = np.empty((rank, rank), X.dtype), np.empty(P.shape, X.dtype)
     inverse, zero, largest = np.empty(rank, X.dtype), dtype(0), 0.0
     for k in range(rank):
         largest = max(largest, G[k, k])
@@ -98,21 +100,28 @@ def half_step(A, X, P, G, l1, l2, sweeps, fresh):  # type: ignore[no-untyped-def
         inverse[k] = dtype(1) / curvature if curvature >= np.finfo(X.dtype).tiny else zero
     a, c, x = np.empty((len(A), LANES), A.dtype), np.empty((rank, LANES), X.dtype), np.empty((rank, LANES), X.dtype)
     slope, below = np.empty(LANES, X.dtype), np.empty(LANES, X.dtype)
-    products, grams, total = np.zeros((rank, len(A))), np.zeros((rank, rank)), 0.0
+    whole = len(A) == 0
+    products, grams, total = np.zeros((rank, width if whole else len(A))), np.zeros((rank, rank)), 0.0
     for start in range(0, width, LANES):
         if width - start < LANES:
             clear(a)
             clear(x)
+            clear(c)
         load_tile(A, start, a)
         load_tile(X, start, x)
         if sweeps > 0:
-            for k in range(rank):
-                gram_row(factors, k, a, c[k])
+            if whole:
+                load_tile(factors, start, c)
+            else:
+                for k in range(rank):
+                    gram_row(factors, k, a, c[k])
             if fresh:
                 begin_tile(x, c, gram, slope)
             sweep_tile(x, c, gram, push, bend, inverse, sweeps, slope, below)
             store_tile(x, X, start)
         total += add_products(x, a, products, grams)
+        if whole:
+            store_tile(x, products, start)
     return products, grams, total
 
 

@@ -46,17 +46,18 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
         pulls, bends = penalty.arrays(H.shape, H.dtype)
         _hals_arrays(H, C - pulls, G, bends, np.finfo(H.dtype).tiny, sweeps)
         return
-    l1, l2 = H.dtype.type(penalty.l1), H.dtype.type(penalty.l2)
-    curvature = np.diag(G) + l2
-    least = np.finfo(curvature.dtype).tiny  # of which the inverse is still a float
-    inverse = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature >= least)
-    _hals(H, C, G, l1, l2, inverse, sweeps)
+    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps)
 
 
 @kernel
-def _hals(H, C, G, l1, l2, inverse, sweeps):  # type: ignore[no-untyped-def]
+def _hals(H, C, G, l1, l2, sweeps):  # type: ignore[no-untyped-def]
     """Sweep over all tiles of H."""
     rank, width = H.shape
+    inverse = np.zeros(rank, G.dtype)
+    for k in range(rank):
+        curvature = G[k, k] + l2
+        if curvature >= np.finfo(G.dtype).tiny:  # of which the inverse is still a float
+            inverse[k] = G.dtype.type(1) / curvature
     h = np.zeros((rank, LANES), H.dtype)
     c = np.zeros((rank, LANES), H.dtype)
     slope = np.empty(LANES, H.dtype)

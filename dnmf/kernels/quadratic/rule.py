@@ -101,7 +101,7 @@ class Quadratic:
 
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
         """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
-        squares = np.diag(stats.gram)
+        squares = stats.gram.diagonal()
         norm = sum(stats.norms)
         parts = list(slices(len(W), PART_ROWS if self.volume is None else len(W)))
         rows: list[Float] = [W[part].T.astype(np.float64, order="C") for part in parts]

@@ -28,6 +28,10 @@ DENSE_FEW, SPARSE_FEW, COLUMNS_PER_ROW, LAST_ROUNDS = 1000, 2000, 8, 8
 ROUNDS, ALL_ROUNDS = 200, 4
 # The rounds end when one lowers the loss by less than the `tol` of the run, between these shares of it.
 TOLERANCE, LOOSEST = 1e-6, 1e-4
+# Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
+CLOSE, TIE = 1e-3, 1e-6
+# A component that vanished in a start may come back if the loss is more than this share of ‖V̂‖².
+EXACT = 1e-6
 # Bytes of the row number of a stored entry of a sparse matrix.
 INDEX_BYTES = 4
 

@@ -29,18 +29,15 @@ from dnmf.solvers.sketch.columns import (
     SurrogateColumns,
     SurrogateSums,
 )
-from dnmf.solvers.sketch.effort import COLUMNS_PER_ROW, FULL_EFFORT, LAST_ROUNDS, Effort
+from dnmf.solvers.sketch.effort import CLOSE, COLUMNS_PER_ROW, EXACT, FULL_EFFORT, LAST_ROUNDS, TIE, Effort
 from dnmf.solvers.sketch.samples import GROWTH, SAMPLE, TOGETHER, represents, revived, spread, squares
 from dnmf.solvers.sketch.singular import singular_start
 
 # Sweeps over W in a round.
 W_SWEEPS = 6
-# Products in a half-step for both factors, up to which the rounds in this process are one call of a compiled function.
+# Products in a half-step for both factors, up to which the rounds in this process are one call of a compiled function;
+# and those in all rounds of a start, up to which a start is not worth a thread.
 AT_ONCE = 10**6
-# Losses of two starts are tied if they differ by less than CLOSE times their size plus TIE times ‖V̂‖².
-CLOSE, TIE = 1e-3, 1e-6
-# A component that vanished in a start may come back if the loss is more than this share of ‖V̂‖².
-EXACT = 1e-6
 # Times as many rounds over all columns follow those on a sample that does not stand for them.
 UNFAIR = 8
 
@@ -120,14 +117,12 @@ class Surrogate:
         ----------
         S
             One of `stride` columns of S (q, p).
-        W
-            Initial W.
         all_columns
             The columns in blocks.
         stride
             Number of columns for every one in the sample.
-        H
-            Initial H (r, p) of the sample, or None.
+        W, H
+            Initial W (m, r), and H (r, p) of the sample or None.
         """
         local, rounds = LocalColumns(S, H, self.each), self.effort.rounds
         small, most = self.on_sample(S, stride), rounds[0]
@@ -222,10 +217,14 @@ class Surrogate:
 
     def _fits(self, width: int, rank: int) -> bool:
         """Return whether all rounds on `width` columns take place in one compiled function, without calls between."""
-        rule, (rows, directions) = self.rule, self.left.shape
+        rule = self.rule
         simple = all(penalty.plain and penalty.within.free for penalty in (rule.penalty_W, rule.penalty_H))
         known = rule.update is not hals or rule.n_fixed_W or rule.n_fixed_H or self.coupled is not None
-        return simple and not known and rank * directions * (rows + width) <= AT_ONCE
+        return simple and not known and self._products(width, rank) <= AT_ONCE
+
+    def _products(self, width: int, rank: int) -> int:
+        """Return the products in a half-step for both factors, with `width` columns."""
+        return rank * int(self.left.shape[1]) * (len(self.left) + width)
 
     def _descend_at_once(self, columns: LocalColumns, W: Float, rounds: int) -> tuple[Float, float]:
         """Return the same as `descend` by one compiled function."""
@@ -292,7 +291,8 @@ class Surrogate:
             first[0] = singular_start(small.left, few, first[0])
         trials = [(LocalColumns(few), self.rule.penalty_W.within.begin(W.T).T, 0.0) for W in first]
         while len(trials) > 1:
-            trials = list(self.each(functools.partial(small.tried, rounds=rounds), trials))
+            each = map if small._products(few.shape[1], rank) * rounds <= AT_ONCE else self.each
+            trials = list(each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2
             trials = [trials[k] for k in better_half([loss for _, _, loss in trials], CLOSE, TIE * small.norm)]
         columns, W, _ = trials[0]
