@@ -21,6 +21,7 @@ from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.divergence.beta import majorise
+from dnmf.kernels.divergence.dense_columns import minimise_dense, split_panel
 from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
@@ -212,8 +213,13 @@ class Divergence:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
-            listed = panel.listed(scratch, zeros=self.beta != 1)
-            H[:, columns] = minimise_columns(listed, model.W, self.beta, self.penalty_H.columns(columns))
+            for own, part, dense in split_panel(columns, panel, len(H), self.by_totals):
+                penalty = self.penalty_H.columns(own)
+                if dense:
+                    H[:, own] = minimise_dense(part, model.W, penalty, scratch)
+                    continue
+                listed = part.listed(scratch, zeros=self.beta != 1)
+                H[:, own] = minimise_columns(listed, model.W, self.beta, penalty)
         return H
 
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
