@@ -145,9 +145,48 @@ def test_the_steps_go_to_the_minimum_of_the_models():
     hessians += 0.1 * np.eye(rank)
     inverses, steps, left = 1 / np.einsum("jkk->kj", hessians), np.empty((rank, LANES)), np.ones(LANES)
     left[0] = 0
-    minimise_models(h, slopes.copy(), inverses, bends, l2, steps, left, model_work(rank))
+    minimise_models(h, slopes.copy(), inverses, bends, l2, 0, steps, left, model_work(rank), True)
     assert not steps[:, 0].any()
     new, there = (h + steps)[:, 1:], (slopes + np.einsum("jki,ij->kj", hessians, steps))[:, 1:]
     assert not left.any()
     assert (new >= 0).all()
     np.testing.assert_allclose(np.minimum(new, there), 0, atol=1e-2)
+
+
+def visited(V, W, H, penalty, fresh, fixed=0, rate=1.0, dtype="f8"):
+    rule = Divergence(1.0, True, 4, Penalty(), penalty, n_fixed_H=fixed, hessian_rate=rate, hessian_dtype=dtype)
+    stats, h = rule.zero(*W.shape), H.copy()
+    rule.visit(V, h, Model.of(W), stats, Scratch(), fresh=fresh)
+    return h, stats
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.3, 0.2)])
+@pytest.mark.parametrize(("fresh", "fixed"), [(True, 0), (False, 0), (False, 2)])
+def test_a_visit_of_dense_columns_is_that_of_sparse_ones(fresh, fixed, penalty, order):
+    for seed in range(5):
+        V, W = problem(45, 150, 4, seed=seed)
+        H = np.random.default_rng(seed).random((4, 150)) * 10.0 ** np.random.default_rng(seed).uniform(-3, 3, 150)
+        h, stats = visited(np.asarray(V, order=order), W, H, penalty, fresh, fixed)
+        other, expected = visited(sp.csc_array(V), W, H, penalty, fresh, fixed)
+        np.testing.assert_allclose(h, other, rtol=1e-8, atol=1e-10)
+        assert (h[:fixed] == H[:fixed]).all()
+        for name in ("cross", "grams", "row_sums", "fit", "gain"):
+            one, two = getattr(stats, name), getattr(expected, name)
+            np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-8 * np.max(np.abs(two)))
+
+
+def test_a_visit_at_a_large_scale_has_finite_hessians():
+    V, W = problem(45, 60, 4, "f4")
+    V *= np.float32(2.0**60)
+    H = np.random.default_rng(0).random((4, 60)).astype("f4") * np.float32(2.0**63)
+    _, stats = visited(V, W, H, Penalty(), fresh=False, dtype="float32")
+    assert np.isfinite(stats.grams).all()
+    assert stats.grams.any()
+
+
+def test_a_visit_may_refuse_the_steps_of_all_columns():
+    V, W = problem(45, 20, 4)
+    H = np.full((4, 20), 1e6)
+    h, _ = visited(V, W, H, Penalty(), fresh=False)
+    np.testing.assert_allclose(h, visited(sp.csc_array(V), W, H, Penalty(), fresh=False)[0], rtol=1e-8, atol=1e-10)

@@ -1,9 +1,10 @@
-"""The columns of H that minimise the Kullback–Leibler divergence of dense columns of V, side by side.
+"""Newton's method for the Kullback–Leibler divergence on dense columns of V, side by side.
 
 The steps are those of `joint_steps`, for a tile of columns at once. Zeros of V take part, which costs less than to list
-the other entries as long as those are many. A refused step is drawn halfway to that of the multiplicative update, which
-never raises the objective, and again, and is in the end replaced by it. The arithmetic of a column does not depend on
-its neighbours: one that is done stays while the others go on.
+the other entries as long as those are many. In a pass, a column whose step is refused is left to `newton_columns`, so
+that dense and sparse data take the same steps. Where the minimum is wanted, a refused step is drawn halfway to that of
+the multiplicative update, which never raises the objective, and again, and is in the end replaced by it. The arithmetic
+of a column does not depend on its neighbours: one that is done stays while the others go on.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
+from dnmf.kernels.blocks.products import add_outer_product, power_of_two
 from dnmf.kernels.blocks.tiles import LANES, Float, kernel, load_tile
 from dnmf.kernels.divergence.beta import lone_minimum, minimum
 from dnmf.kernels.divergence.dense_models import minimise_models, triangle
@@ -21,14 +23,14 @@ from dnmf.kernels.divergence.dense_terms import SIDE_BYTES, set_falls, set_terms
 from dnmf.kernels.divergence.dense_tiles import load_columns, scale_tile, tile_entries, tile_work
 from dnmf.kernels.divergence.exact_columns import STILL, minimise_columns
 from dnmf.kernels.divergence.joint_steps import JOINT_RANK
+from dnmf.kernels.divergence.newton_columns import JOINT_ENOUGH
 from dnmf.kernels.penalty import Penalty
 
 # Rows whose terms are added up in their own precision, and their sums in float64.
 ROWS = 256
 # Times that a refused step is drawn halfway, and its share of the way that remains.
 HALVINGS, HALF = 4, 0.5
-# Steps of a column to its minimum, at most; the others are listed.
-EXACT_STEPS = 30
+EXACT_STEPS = 30  # of a column to its minimum, at most; the others are listed
 # The share of the entries of a column that are not 0 from which on it is dense, and the rows of the longest columns:
 # the products of the rows of W take a few MB.
 LEAST_SHARE, MOST_ROWS = 0.25, 2**13
@@ -49,6 +51,41 @@ def split_panel(columns: slice, panel: Any, rank: int, by_totals: bool) -> Itera
     for side_by_side, own in ((True, dense), (False, ~dense)):
         part = DensePanel.unweighted(panel.values[:, own])
         yield columns.start + np.flatnonzero(own), part, side_by_side
+
+
+def add_dense_curvature(values: Float, ratios: Float, H: Float, grams: Float, scratch: Scratch) -> None:
+    """Add the Hessians of the rows of W, Σ v/y² h hᵀ, to their lower triangles (m, r(r+1)/2), given the ratios v/y."""
+    by_columns = values.strides[0] < values.strides[1]
+    squares = scratch.array("squares", values.shape[::-1] if by_columns else values.shape, ratios.dtype)
+    bends = squares.T if by_columns else squares
+    size = power_of_two(float(H.max(initial=0)))  # its squares may leave the range of floats
+    np.divide(ratios, values, out=bends, where=values > 0)
+    bends[values <= 0] = 0
+    bends *= size
+    bends *= ratios
+    bends *= size
+    scaled = H * H.dtype.type(1 / size)
+    pairs = scratch.array("pairs", (grams.shape[1], H.shape[1]), H.dtype)
+    place = 0
+    for k in range(len(H)):
+        np.multiply(scaled[k], scaled[: k + 1], out=pairs[place : place + k + 1])
+        place += k + 1
+    add_outer_product(bends, pairs, grams, scratch)
+
+
+def descend_dense(
+    values: Float, W: Float, totals: Float, H: Float, penalty: Penalty, options: tuple[int, int, bool, bool]
+) -> tuple[float, NDArray[np.bool]]:
+    """Update H (r, p) in place by Newton's method for V (m, p) and W (m, r), and return what the last steps promised.
+
+    Return as well the columns of which a step was refused, which stay as they were.
+
+    `options` are the number of steps, that of fixed rows, whether what the first steps promised is returned instead,
+    and whether the columns have no scale yet. `totals` are the sums of the columns of W.
+    """
+    sums, refused = np.zeros(1), np.zeros(H.shape[1], np.bool_)
+    _descend(*_in_order(values), np.ascontiguousarray(W), totals, H, penalty.arrays(H.shape), options, sums, refused)
+    return float(sums[0]), refused
 
 
 def minimise_dense(panel: DensePanel, W: Float, penalty: Penalty, scratch: Scratch) -> Float:
@@ -85,6 +122,42 @@ def _mark_dense(values, by_columns, least, dense):  # type: ignore[no-untyped-de
 
 
 @kernel
+def _descend(values, by_columns, W, totals, H, penalties, options, sums, refused):  # type: ignore[no-untyped-def]
+    sweeps, fixed, measured, fresh = options
+    entries, work = tile_entries(W, H), tile_work(W.shape[1], H)
+    h, push, bend, going, gained = work[0], work[1], work[2], work[3], work[4]
+    first = np.zeros(LANES)
+    for start in range(0, H.shape[1], entries[2].shape[1]):
+        width = load_columns(values, by_columns, H.shape[1], start, entries[2])
+        load_tile(H, start, h)
+        load_tile(penalties[0], start, push)
+        load_tile(penalties[1], start, bend)
+        if fresh:
+            scale_tile(entries, h, totals, fixed)
+        first[:] = 0.0
+        gained[:] = 0.0
+        for j in range(LANES):
+            going[j] = j < width
+        for sweep in range(sweeps):
+            _set_slopes(entries, totals, fixed, work)
+            for j in range(LANES):
+                first[j] = gained[j] if sweep == 0 else first[j]
+                going[j] = going[j] and (sweep == 0 or gained[j] > JOINT_ENOUGH * first[j])
+            if not going.any():
+                break
+            _take_steps(entries, totals, fixed, work, False)
+            for j in range(width):
+                refused[start + j] = refused[start + j] or work[12][3][j]
+                going[j] = going[j] and not refused[start + j]
+        for j in range(width):
+            if refused[start + j]:
+                continue
+            sums[0] += first[j] if measured else gained[j]
+            for k in range(H.shape[0]):
+                H[k, start + j] = h[k, j]
+
+
+@kernel
 def _minimise(values, by_columns, W, totals, penalties, H, found):  # type: ignore[no-untyped-def]
     entries, work = tile_entries(W, H), tile_work(W.shape[1], H)
     h, push, bend, going = work[0], work[1], work[2], work[3]
@@ -95,7 +168,7 @@ def _minimise(values, by_columns, W, totals, penalties, H, found):  # type: igno
         load_tile(penalties[1], start, bend)
         for k in range(len(h)):
             h[k] = 1.0 if totals[k] > 0.0 else 0.0
-        scale_tile(entries, h, totals)
+        scale_tile(entries, h, totals, 0)
         for k in range(len(h)):
             for j in range(LANES):
                 h[k, j] = h[k, j] if totals[k] > 0.0 else lone_minimum(totals[k] + push[k, j], bend[k, j])
@@ -103,8 +176,8 @@ def _minimise(values, by_columns, W, totals, penalties, H, found):  # type: igno
         for j in range(LANES):
             going[j] = j < width
         for _ in range(EXACT_STEPS):
-            _set_slopes(entries, totals, work)
-            _take_steps(entries, totals, work)
+            _set_slopes(entries, totals, 0, work)
+            _take_steps(entries, totals, 0, work, True)
             _settle(totals, before, found[start : start + width], work)
             if not going.any():
                 break
@@ -114,17 +187,25 @@ def _minimise(values, by_columns, W, totals, penalties, H, found):  # type: igno
 
 
 @kernel
-def _set_slopes(entries, totals, work):  # type: ignore[no-untyped-def]
-    """Set the sums and the models of the columns that are going."""
-    h, l1, l2, going, pulls, bends, slopes, inverses = work[:8]
+def _set_slopes(entries, totals, fixed, work):  # type: ignore[no-untyped-def]
+    """Set the sums and the models of the columns that are going, and what steps of their single entries promise."""
+    h, l1, l2, going, gained, pulls, bends, slopes, inverses = work[:9]
     _add_terms(entries, h, going, pulls, bends)
-    for k in range(h.shape[0]):
+    for j in range(LANES):
+        gained[j] = 0.0 if going[j] else gained[j]
+    for k in range(fixed, h.shape[0]):
         x, slope, inverse, own, push, more = h[k], slopes[k], inverses[k], bends[triangle(k, k)], l1[k], l2[k]
-        mass, pull = totals[k], pulls[k]
-        for j in range(LANES):
-            bend = own[j] + more[j]
-            slope[j] = mass + push[j] + more[j] * x[j] - pull[j]
-            inverse[j] = 1.0 / bend if bend > 0.0 else 0.0
+        mass, pull = np.float64(totals[k]), pulls[k]
+        for j in range(LANES):  # `quadratic_gain`, without branches
+            wide, bend = np.float64(x[j]), own[j] + more[j]
+            gradient = mass + push[j] + more[j] * wide - pull[j]
+            share = 1.0 / bend if bend > 0.0 else 0.0
+            fall = gradient if gradient < bend * wide else bend * wide
+            curved = (0.5 * fall * share) * (2.0 * gradient - fall)
+            flat = gradient * wide if gradient > 0.0 else 0.0
+            promised = curved if bend > 0.0 else flat
+            gained[j] += promised if going[j] else 0.0
+            slope[j], inverse[j] = gradient, share
 
 
 @kernel
@@ -162,21 +243,21 @@ def _least_falls(entries, h, trial):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _take_steps(entries, totals, work):  # type: ignore[no-untyped-def]
+def _take_steps(entries, totals, fixed, work, exact):  # type: ignore[no-untyped-def]
     """Take the steps of the columns that are going, and set them to the moves of their entries.
 
     A column whose step does not go to the minimum of its model remains `left`.
     """
-    h, l1, l2, going, pulls, bends, slopes, inverses, models, steps, left, trial = work
+    h, l1, l2, going, _, pulls, bends, slopes, inverses, models, steps, left, trial = work
     close, falls, change, tried = trial
     dtype, tiny = h.dtype.type, np.finfo(h.dtype).tiny
     for j in range(LANES):
         left[j], tried[j] = 1.0 if going[j] else 0.0, going[j]
-    minimise_models(h, slopes, inverses, bends, l2, steps, left, models)
+    minimise_models(h, slopes, inverses, bends, l2, fixed, steps, left, models, exact)
     for turn in range(HALVINGS + 2):
         change[:] = 0.0
-        for k in range(h.shape[0]):
-            x, step, push, more, near, mass = h[k], steps[k], l1[k], l2[k], close[k], totals[k]
+        for k in range(fixed, h.shape[0]):
+            x, step, push, more, near, mass = h[k], steps[k], l1[k], l2[k], close[k], np.float64(totals[k])
             for j in range(LANES):
                 new = dtype(x[j] + step[j])
                 new = new if new >= tiny else dtype(0)
@@ -191,13 +272,13 @@ def _take_steps(entries, totals, work):  # type: ignore[no-untyped-def]
             if not tried[j]:
                 continue
             left[j] = 1.0
-            for k in range(h.shape[0]):
+            for k in range(fixed if exact else h.shape[0], h.shape[0]):
                 wide = np.float64(h[k, j])
-                safe = minimum(wide, pulls[k, j], totals[k], 1.0, l1[k, j], l2[k, j]) - wide
+                safe = minimum(wide, pulls[k, j], np.float64(totals[k]), 1.0, l1[k, j], l2[k, j]) - wide
                 steps[k, j] = safe + (HALF * (steps[k, j] - safe) if turn < HALVINGS else 0.0)
-        if not tried.any():
+        if not exact or not tried.any():
             break
-    for k in range(h.shape[0]):
+    for k in range(fixed, h.shape[0]):
         for j in range(LANES):
             h[k, j] = dtype(h[k, j] + steps[k, j])
 
@@ -208,7 +289,7 @@ def _settle(totals, before, found, work):  # type: ignore[no-untyped-def]
 
     Newton's method converges faster and faster, so that a move is at most the last one times their ratio.
     """
-    h, going, steps, left = work[0], work[3], work[9], work[10]
+    h, going, steps, left = work[0], work[3], work[10], work[11]
     for j in range(len(found)):
         moved, size = 0.0, 0.0
         for k in range(len(h)):

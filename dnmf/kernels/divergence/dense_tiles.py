@@ -24,9 +24,9 @@ def tile_entries(W, H):  # type: ignore[no-untyped-def]
 
 @kernel
 def tile_work(rank, H):  # type: ignore[no-untyped-def]
-    """Return the buffers of a tile of H: itself, penalties, which columns are going, sums, models and steps."""
+    """Return the buffers of a tile of H: itself, penalties, which columns are going, gains, sums, models and steps."""
     shape, size = (rank, LANES), (rank * (rank + 1) // 2, LANES)
-    own = np.zeros(shape, H.dtype), np.zeros(shape), np.zeros(shape), np.zeros(LANES, np.bool_)
+    own = np.zeros(shape, H.dtype), np.zeros(shape), np.zeros(shape), np.zeros(LANES, np.bool_), np.zeros(LANES)
     models = np.zeros(shape), np.zeros(size), np.zeros(shape), np.zeros(shape), model_work(rank)
     trial = np.zeros(shape, H.dtype), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES, np.bool_)
     return *own, *models, np.zeros(shape), np.zeros(LANES), trial
@@ -48,7 +48,7 @@ def load_columns(values, by_columns, columns, start, v):  # type: ignore[no-unty
 
 
 @kernel
-def scale_tile(entries, h, totals):  # type: ignore[no-untyped-def]
+def scale_tile(entries, h, totals, fixed):  # type: ignore[no-untyped-def]
     """Scale every column of a tile by Σ v / Σ y, the factor that fits best, as `scale_to_fit` does."""
     rows, v = entries[0], entries[2]
     zero = h.dtype.type(0)
@@ -63,6 +63,6 @@ def scale_tile(entries, h, totals):  # type: ignore[no-untyped-def]
     for k in range(h.shape[0]):
         for j in range(LANES):
             denominators[j] += np.float64(totals[k]) * np.float64(h[k, j])
-    for k in range(h.shape[0]):
+    for k in range(fixed, h.shape[0]):
         for j in range(LANES):
             h[k, j] *= numerators[j] / denominators[j] if denominators[j] > 0.0 else 0.0
