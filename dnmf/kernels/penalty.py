@@ -55,8 +55,8 @@ class Penalty(NamedTuple):
         """Return the penalty with another weight."""
         return Penalty(self.l1 * factor, self.l2 * factor, self.within)
 
-    def columns(self, chosen: slice) -> "Penalty":
-        """Return the penalty of some columns.
+    def columns(self, chosen: Any) -> "Penalty":
+        """Return the penalty of some columns: a slice, or their numbers.
 
         >>> Penalty(l1=np.arange(6.0).reshape(1, 6), l2=2.0).columns(slice(2, 4)).l1
         array([[2., 3.]])

@@ -23,6 +23,8 @@ LEAST_SQUARE = float(np.nextafter(0, 1))
 PANEL_BYTES = 8 * 2**20
 # Several arrays of the size of a weighted or listed panel are formed, so it is smaller.
 PART_BYTES = 2 * 2**20
+# A product of the size of a panel is formed for each update of H.
+RATIO_BYTES = 2**20
 SPARSE_COLUMNS = 4096
 
 Block = Any
@@ -61,6 +63,16 @@ def part_width(rows: int, dtype: DTypeLike) -> int:
     """
     width = max(1, PART_BYTES // (rows * np.dtype(dtype).itemsize))
     return width - width % LANES if width > LANES else width
+
+
+def narrow_width(rows: int, itemsize: int) -> int:
+    """Return the number of columns of a panel of about `RATIO_BYTES`, in whole vectors.
+
+    >>> narrow_width(2000, 4), narrow_width(10**7, 4)
+    (128, 1)
+    """
+    width = RATIO_BYTES // (rows * itemsize)
+    return max(1, width - width % 32 if width > 32 else width)
 
 
 def panels(V: Block, dtype: np.dtype[Any], scratch: Scratch, *, narrow: bool = False) -> Iterator[tuple[slice, Panel]]:

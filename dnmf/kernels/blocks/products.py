@@ -92,6 +92,12 @@ def product_like(V: Float, W: Float, H: Float, scratch: Scratch) -> Float:
     return np.matmul(H.T, W.T, out=room).T if by_columns else np.matmul(W, H, out=room)
 
 
+def column_products(A: Float, B: Float) -> Float:
+    """Return the products of the columns of two panels (p,), in float64."""
+    products: Float = np.einsum("ij,ij->j", A, B, dtype=np.float64)
+    return products
+
+
 def scale_columns(H: Float, numerator: Float, denominator: Float, fixed: int = 0) -> None:
     """Multiply the columns of H (r, p) by numerator / denominator (p,), or 0, in place, but for the first rows."""
     factors = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

@@ -54,7 +54,7 @@ def row_products(context, W, rows, h, out):  # type: ignore[no-untyped-def]
             builder.store(total, builder.gep(y.data, [loop.index]))
         return target.get_dummy_value()
 
-    return _signature(W, rows, h, out), emit
+    return ordered(W, rows, h, out), emit
 
 
 @intrinsic
@@ -70,7 +70,7 @@ def weighted_rows(context, q, W, rows, out):  # type: ignore[no-untyped-def]
         _add_weighted(builder, number.size, entry, w, y, y.size, [ir.Constant(INDEX, 0)])
         return target.get_dummy_value()
 
-    return _signature(q, W, rows, out), emit
+    return ordered(q, W, rows, out), emit
 
 
 @intrinsic
@@ -93,7 +93,7 @@ def two_rows_of_squares(context, scaled, W, count, k, out):  # type: ignore[no-u
         _add_weighted(builder, values[2], entry, w, y, columns, [ir.Constant(INDEX, 0), y.size])
         return target.get_dummy_value()
 
-    _signature(scaled, W, out)
+    ordered(scaled, W, out)
     return types.void(scaled, W, types.int64, types.int64, out), emit
 
 
@@ -121,7 +121,7 @@ def add_to_rows(context, q, h, rows, total):  # type: ignore[no-untyped-def]
         each_part(builder, x.size, sums.lanes, add)
         return target.get_dummy_value()
 
-    return _signature(q, h, rows, total), emit
+    return ordered(q, h, rows, total), emit
 
 
 @intrinsic
@@ -142,7 +142,7 @@ def add_multiple(context, q, x, y):  # type: ignore[no-untyped-def]
         each_part(builder, total.size, total.lanes, add)
         return target.get_dummy_value()
 
-    _signature(x, y)
+    ordered(x, y)
     return types.void(q, x, y), emit
 
 
@@ -162,8 +162,8 @@ def float_of(context, word):  # type: ignore[no-untyped-def]
     )
 
 
-def _signature(*arrays: Any) -> Any:
-    """Return the signature of a function of arrays in C order without a result."""
+def ordered(*arrays: Any) -> Any:
+    """Return the signature of a compiled function of arrays in C order without a result."""
     if any(array.layout != "C" for array in arrays):
         raise TypingError(f"arrays must lie in C order, and got {arrays}")
     return types.void(*arrays)

@@ -15,12 +15,13 @@ import numpy as np
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.entries import Entries
-from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.products import add_outer_product, product_like, scale_columns
+from dnmf.kernels.blocks.panels import Block, Panel, narrow_width
+from dnmf.kernels.blocks.products import add_outer_product, column_products, packed, product_like, scale_columns
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.divergence.beta import majorise
+from dnmf.kernels.divergence.dense_columns import add_dense_curvature, descend_dense, minimise_dense, split_panel
 from dnmf.kernels.divergence.elementwise import divide, divide_and_add, panel_loss, steepest, take_panel_ratios
 from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.multiplicative_columns import multiply_columns
@@ -30,8 +31,6 @@ from dnmf.kernels.optimality import divergence_gain, promised_share
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import KEPT
 from dnmf.kernels.rule import PART_ROWS, Model, Step
-
-RATIO_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,9 +114,10 @@ class Divergence:
             if not self.entries.all:
                 stats.unseen_columns += panel.count_observed(stats.seen)
             if self.newton or isinstance(panel, SparsePanel):
-                listed = panel.listed(scratch)
-                penalty = self.penalty_H.columns(columns)
-                H[:, columns] = self._by_columns(listed, H[:, columns], model, totals, stats, scratch, fresh, penalty)
+                for own, part, dense in split_panel(columns, panel, len(H), self.by_totals):
+                    act = self._side_by_side if dense else self._by_columns
+                    penalty = self.penalty_H.columns(own)
+                    H[:, own] = act(part, H[:, own], model, exact, stats, scratch, fresh, penalty)
                 continue
             height, width = panel.shape
             for part in slices(width, narrow_width(height, H.itemsize)):
@@ -133,7 +133,7 @@ class Divergence:
 
     def _by_columns(
         self,
-        panel: SparsePanel,
+        panel: Panel,
         H: Float,
         model: Model,
         totals: Float,
@@ -143,6 +143,7 @@ class Divergence:
         penalty: Penalty,
     ) -> Float:
         """Update the columns one by one, each while its entries are in the cache."""
+        panel, totals = panel.listed(scratch), totals.astype(H.dtype)
         W, h = np.ascontiguousarray(model.W), np.ascontiguousarray(H.T)
         sums = np.zeros(2)
         options = (self.beta, self.sweeps, *penalty.by_columns(H.shape), self.n_fixed_H, self.first, fresh)
@@ -159,6 +160,35 @@ class Divergence:
         stats.gain += float(sums[0])
         stats.fit += float(sums[1])
         return h.T
+
+    def _side_by_side(
+        self,
+        panel: DensePanel,
+        H: Float,
+        model: Model,
+        totals: Float,
+        stats: Stats,
+        scratch: Scratch,
+        fresh: bool,
+        penalty: Penalty,
+    ) -> Float:
+        """Update the columns of a dense panel side by side."""
+        h, values = np.ascontiguousarray(H), packed(panel.values, "part", scratch)
+        options = self.sweeps, self.n_fixed_H, self.first, fresh
+        gain, refused = descend_dense(values, model.W, totals, h, penalty, options)
+        stats.gain += gain
+        whole = h
+        if refused.any():
+            rest, own = np.flatnonzero(refused), np.flatnonzero(~refused)
+            others, left = DensePanel.unweighted(values[:, rest]), penalty.columns(rest)
+            h[:, rest] = self._by_columns(others, h[:, rest], model, totals, stats, scratch, fresh, left)
+            values, h = values[:, own], np.ascontiguousarray(h[:, own])
+        product = product_like(values, model.W, h, scratch)
+        stats.fit += divide_and_add(values.ravel("K"), product.ravel("K"))
+        add_outer_product(product, h, stats.cross, scratch)
+        if self.with_hessian:
+            add_dense_curvature(values, product, h, stats.grams, scratch)
+        return whole
 
     def _by_products(
         self,
@@ -220,8 +250,13 @@ class Divergence:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
-            listed = panel.listed(scratch, zeros=self.beta != 1)
-            H[:, columns] = minimise_columns(listed, model.W, self.beta, self.penalty_H.columns(columns))
+            for own, part, dense in split_panel(columns, panel, len(H), self.by_totals):
+                penalty = self.penalty_H.columns(own)
+                if dense:
+                    H[:, own] = minimise_dense(part, model.W, penalty, scratch)
+                    continue
+                listed = part.listed(scratch, zeros=self.beta != 1)
+                H[:, own] = minimise_columns(listed, model.W, self.beta, penalty)
         return H
 
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
@@ -260,19 +295,3 @@ class Divergence:
             return newton_rows(W[rows], cross, stats.row_sums, grams, penalty.columns(rows), damping, self.n_fixed_W)
 
         return np.concatenate(list(each(step, slices(len(W), PART_ROWS)))).astype(W.dtype)
-
-
-def narrow_width(rows: int, itemsize: int) -> int:
-    """Return the number of columns of a panel of about `RATIO_BYTES`, in whole vectors.
-
-    >>> narrow_width(2000, 4), narrow_width(10**7, 4)
-    (128, 1)
-    """
-    width = RATIO_BYTES // (rows * itemsize)
-    return max(1, width - width % 32 if width > 32 else width)
-
-
-def column_products(A: Float, B: Float) -> Float:
-    """Return the products of the columns of two panels (p,), in float64."""
-    products: Float = np.einsum("ij,ij->j", A, B, dtype=np.float64)
-    return products
