@@ -35,7 +35,7 @@ def test_float32_and_small_integers_stay_single():
 
 def test_a_run_stops_where_it_has_converged():
     rng = np.random.default_rng(0)
-    result = dnmf.factorize(rng.random((10, 2)) @ rng.random((2, 50)), 2, tol=1e-3)
+    result = dnmf.factorize(rng.random((10, 2)) @ rng.random((2, 50)), 2, init="random", tol=1e-3)
     assert result.converged
     assert result.history[-1].optimality <= 1e-3 < result.history[-2].optimality
     assert result.verdict.startswith("Converged: the next pass promises")
@@ -51,7 +51,7 @@ def test_a_divergence_stops_only_where_a_pass_has_shown_its_decrease():
 
 
 def test_a_run_stops_when_its_seconds_are_spent():
-    result = dnmf.factorize(low_rank(10, 30, 2), 2, max_seconds=0, tol=0)
+    result = dnmf.factorize(low_rank(10, 30, 2), 2, init="random", max_seconds=0, tol=0)
     assert result.passes == 1
     assert result.verdict.startswith("The 0 seconds allowed were spent after pass 1")
 
@@ -86,7 +86,14 @@ def test_watchers_are_notified_in_order(tmp_path):
             calls.append(("stopped", verdict.converged))
 
     dnmf.factorize(
-        low_rank(10, 30, 2), 2, max_passes=3, tol=0, checkpoint_every=2, store=tmp_path / "r.zarr", watchers=[Diary()]
+        low_rank(10, 30, 2),
+        2,
+        init="random",
+        max_passes=3,
+        tol=0,
+        checkpoint_every=2,
+        store=tmp_path / "r.zarr",
+        watchers=[Diary()],
     )
     passes = [("passed", 1), ("passed", 2), ("saved", 2), ("passed", 3), ("saved", 3)]
     assert calls == [("started", 0, 3), *passes, ("stopped", False)]
