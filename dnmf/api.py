@@ -251,7 +251,7 @@ def resume(
     --------
     >>> import numpy as np, tempfile
     >>> V, folder = np.random.default_rng(0).random((6, 8)), tempfile.mkdtemp()
-    >>> _ = factorize(V, rank=2, max_passes=5, store=f"{folder}/run.zarr")
+    >>> _ = factorize(V, rank=2, solver="hals", max_passes=5, store=f"{folder}/run.zarr")
     >>> resume(f"{folder}/run.zarr", V, max_passes=8).passes
     8
     """

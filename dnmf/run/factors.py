@@ -143,7 +143,8 @@ class Factors(Shapes):
         --------
         >>> import dnmf, numpy as np
         >>> V = np.outer([1, 2, 1], [1, 3, 0, 4])
-        >>> dnmf.factorize(V, rank=1, column_names=["red", "green", "blue", "gold"]).components(2)
+        >>> colours = ["red", "green", "blue", "gold"]
+        >>> dnmf.factorize(V, rank=1, solver="hals", column_names=colours).components(2)
         [Component(name='NMF_1', share=1.0, top=[('gold', 0.5), ('green', 0.375)])]
         """
         n = integer("n", n, 1)
@@ -162,7 +163,7 @@ class Factors(Shapes):
         Examples
         --------
         >>> import dnmf, numpy as np
-        >>> dnmf.factorize(np.outer([1, 2, 1], [1, 3, 0, 4]), rank=1).top(2)
+        >>> dnmf.factorize(np.outer([1, 2, 1], [1, 3, 0, 4]), rank=1, solver="hals").top(2)
         [[(3, 0.5), (1, 0.375)]]
         """
         return [component.top for component in self.components(n, axis, by=by)]

@@ -237,7 +237,7 @@ class Result(Anchored):
         --------
         >>> import dnmf, numpy as np, tempfile
         >>> V, folder = np.random.default_rng(0).random((6, 8)), tempfile.mkdtemp()
-        >>> result = dnmf.factorize(V, rank=2, max_passes=5, store=f"{folder}/run.zarr")
+        >>> result = dnmf.factorize(V, rank=2, solver="hals", max_passes=5, store=f"{folder}/run.zarr")
         >>> result.resume(V, max_passes=8).passes
         8
         """

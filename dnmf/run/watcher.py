@@ -23,7 +23,7 @@ class Watcher:
     ...     def passed(self, record):
     ...         print(f"{record.passes}: {record.relative_error:.3f}")
     >>> import dnmf, numpy as np
-    >>> _ = dnmf.factorize(np.outer([1, 2, 3], [1, 1, 2, 2]), rank=1, watchers=[Losses()])
+    >>> _ = dnmf.factorize(np.outer([1, 2, 3], [1, 1, 2, 2]), rank=1, solver="hals", watchers=[Losses()])
     1: 0.000
     2: 0.000
     """

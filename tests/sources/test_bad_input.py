@@ -114,7 +114,7 @@ def test_a_rank_above_both_sides_is_allowed_from_a_random_start():
 
 def test_a_budget_too_small_for_one_block_is_refused_with_both_amounts(monkeypatch):
     monkeypatch.setattr(ArraySource, "read", None)
-    with pytest.raises(BudgetError, match=r"memory_limit is 1 MB, and rank 2 on this matrix needs 190 MB"):
+    with pytest.raises(BudgetError, match=r"memory_limit is 1 MB, and rank 2 on this matrix needs 191 MB"):
         dnmf.factorize(V, 2, memory_limit="1MB")
 
 
