@@ -125,7 +125,7 @@ def sums_per_row(rule: Rule, rank: int) -> int:
 
 
 def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool, coupled: bool = False) -> None:
-    """Compile the functions of a pass by a visit of a matrix of four entries, so that no pass waits for it.
+    """Compile the functions of a pass by a visit of a matrix of a few entries, so that no pass waits for it.
 
     That takes a millisecond even if they are compiled; so the same rule is visited once in a process. A `coupled` run
     has penalties of single entries.
@@ -139,21 +139,24 @@ def warm_up(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: boo
     try:
         _visit_once(cast(Any, rule), dtype, stored, sparse)
     except TypeError:  # a rule that cannot be hashed
-        _visit_four(rule, dtype, stored, sparse)
+        _visit_few(rule, dtype, stored, sparse)
 
 
-def _visit_four(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
-    """Make all steps of a pass for a matrix of four entries."""
+def _visit_few(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: bool) -> None:
+    """Make all steps of a pass for a matrix of a few entries."""
     V: Any = np.ones((2, 2), stored)
-    for dense in [V] if sparse else [V, np.asfortranarray(V)]:
+    matrices = [V] if sparse else [V, np.asfortranarray(V)]
+    if isinstance(rule, Divergence) and rule.by_totals and not sparse:
+        matrices.append(np.array([[1, 1, 0, 0], [1, 1, 0, 0]], stored))  # columns with few entries take other steps
+    for dense in matrices:
         block = scipy.sparse.csc_array(dense) if sparse else dense
         if rule.entries.weighted:
             block = Weighted(block, np.ones((2, 2), dtype))
         scratch, stats, W = Scratch(), rule.zero(2, 1), np.ones((2, 1), dtype)
         digests_of(block)
         stats.norms.append(rule.entries.square_sum(block, dtype, scratch))
-        rule.visit(block, np.ones((1, 2), dtype), Model.of(W), stats, scratch, fresh=True)
+        rule.visit(block, np.ones((1, block.shape[1]), dtype), Model.of(W), stats, scratch, fresh=True)
         rule.finish(W, stats)
 
 
-_visit_once = functools.lru_cache(maxsize=128)(_visit_four)
+_visit_once = functools.lru_cache(maxsize=128)(_visit_few)
