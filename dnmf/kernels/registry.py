@@ -146,7 +146,7 @@ def _visit_few(rule: Rule, dtype: np.dtype[Any], stored: np.dtype[Any], sparse: 
     """Make all steps of a pass for a matrix of a few entries."""
     V: Any = np.ones((2, 2), stored)
     matrices = [V] if sparse else [V, np.asfortranarray(V)]
-    if isinstance(rule, Divergence) and rule.by_totals and not sparse:
+    if isinstance(rule, Divergence) and rule.by_totals and rule.penalty_H.plain and not sparse:
         matrices.append(np.array([[1, 1, 0, 0], [1, 1, 0, 0]], stored))  # columns with few entries take other steps
     for dense in matrices:
         block = scipy.sparse.csc_array(dense) if sparse else dense
