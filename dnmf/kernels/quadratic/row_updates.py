@@ -222,8 +222,8 @@ def descend_column(h, c, G, l1, l2, fixed, sweeps, tolerance, slope, inverse):  
     """Sweep over the entries of one column as `hals` does, with a Gram matrix of its own.
 
     The penalties have a value for every entry (r,). The first `fixed` entries stay. Sweeps end when no entry moves by
-    more than `tolerance` times the largest. Every step changes the gradient, `slope` (r,), which is computed again after
-    steps from far above the minimum, since their rounding stays in it. `inverse` (r,) is a buffer.
+    more than `tolerance` times the largest. Every step changes the gradient, `slope` (r,), which is computed again
+    after steps from far above the minimum, since their rounding stays in it. `inverse` (r,) is a buffer.
     """
     rank = len(h)
     for k in range(fixed, rank):
