@@ -25,7 +25,8 @@ from dnmf.kernels.floats import own_errors
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.preparation.moments import Moments
 from dnmf.kernels.preparation.steps import Step
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.block_pivoting import pivot
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
 from dnmf.preprocessing import add_steps
 from dnmf.run.arrays import whole
 from dnmf.run.display import showing

@@ -15,7 +15,8 @@ from dnmf.kernels.blocks.entries import Entries, Weighted
 from dnmf.kernels.constraint import FREE, Constraint
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.block_pivoting import pivot
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
 from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated
 from dnmf.kernels.quadratic.row_updates import RowUpdate, Shuffled, hals, multiplicative
 from dnmf.kernels.quadratic.rule import Quadratic

@@ -10,7 +10,8 @@ from dnmf.kernels.blocks.tiles import LANES
 from dnmf.kernels.constraint import Constraint
 from dnmf.kernels.optimality import quadratic_gains
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.block_pivoting import pivot
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
 from dnmf.kernels.quadratic.grams import update_rows
 from dnmf.kernels.quadratic.projected_gradient import accelerated, largest_eigenvalue, minimise
 

@@ -6,7 +6,8 @@ from naive import violation
 from scipy.optimize import nnls
 
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.block_pivoting import pivot
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
 
 PENALTIES = [Penalty(), Penalty(0.4, 0.0), Penalty(0.0, 0.3), Penalty(0.4, 0.3)]
 
@@ -127,3 +128,19 @@ def test_more_components_than_rows_fit_as_well_as_scipys(rank):
     found = np.linalg.norm(V - W @ solve(W, V, start=np.zeros((rank, 50))), axis=0)
     expected = np.array([nnls(W, v)[1] for v in V.T])
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rank", [3, 20, 150])
+def test_the_bits_of_a_column_do_not_depend_on_the_columns_beside_it(rank, dtype):
+    rng = np.random.default_rng(rank)
+    W, V = rng.random((200, rank)), rng.random((200, 21)) * (rng.random((200, 21)) < 0.3)
+    V[:, :5] = W @ (rng.random((rank, 5)) * (rng.random((rank, 5)) < 0.2))
+    W[:, rank - 1] = W[:, 0]
+    start = rng.random((rank, 21)) * (rng.random((rank, 21)) < rng.random(21))
+    G, C, together = (array.astype(dtype) for array in (W.T @ W, W.T @ V, start))
+    pivot(together, C, G, Penalty(), PIVOT_SWEEPS)
+    for j in range(21):
+        alone = start[:, j : j + 1].astype(dtype)
+        pivot(alone, np.ascontiguousarray(C[:, j : j + 1]), G, Penalty(), PIVOT_SWEEPS)
+        assert (alone[:, 0] == together[:, j]).all()

@@ -14,7 +14,8 @@ from dnmf.kernels.blocks.products import add_outer_product, cross_product
 from dnmf.kernels.blocks.tiles import LANES
 from dnmf.kernels.optimality import quadratic_gains, set_gradient
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.block_pivoting import pivot
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
 from dnmf.kernels.quadratic.row_updates import descend_column, hals, multiplicative
 
 

@@ -1,27 +1,20 @@
-"""Non-negative least squares, solved exactly.
+"""Non-negative least squares, solved exactly, for many columns.
 
-Block principal pivoting (Kim & Park 2011, Algorithm 1), or where the Gram matrix is singular on a passive set, one
-component at a time (Lawson & Hanson 1974, chapter 23), without those that depend on others. See "Least squares,
-exactly" in docs/mathematics.md.
+Columns go side by side through the exchanges of block principal pivoting (Kim & Park 2011, Algorithm 1): those of one
+tile are factorised by the same vector instructions, each with its own passive set. The few that need more than that are
+solved one by one. See "Least squares, exactly" in docs/mathematics.md.
 """
 
 import numpy as np
 
+from dnmf.kernels.blocks.elimination import SIDE, back_substitute, factorise, set_slopes
 from dnmf.kernels.blocks.tiles import Float, kernel
-from dnmf.kernels.optimality import set_gradient
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.row_updates import descend_column
+from dnmf.kernels.quadratic.column_pivoting import FULL_EXCHANGES, ROUNDINGS, SINGULAR, SLACK, solve_column
 
-# Full exchanges without progress before one variable at a time is exchanged (α in Algorithm 1).
-FULL_EXCHANGES = 3
-
-# Sweeps of coordinate descent where neither method ends, and the largest move, relative to the largest entry, at which
-# they end.
-PIVOT_SWEEPS = 1000
-TOLERANCE = 1e-10
-
-# A pivot of the Gram matrix, scaled to a diagonal of ones, is 0 below this, or below a few roundings of its dtype.
-SINGULAR, ROUNDINGS = 1e-11, 8
+# The largest rank at which columns go side by side, so that their factors take 1 MB; and the smallest share of the
+# components in the first passive set of one that does, since the vectors hold the factors of all components.
+WIDEST, DENSE_SHARE = 128, 0.5
 
 
 def pivot(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
@@ -46,18 +39,99 @@ def pivot(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
 @kernel
 def _pivot(H, C, gram, scale, l1, least, sweeps):  # type: ignore[no-untyped-def]
     rank, width = H.shape
-    x, slope, c = np.empty(rank), np.empty(rank), np.empty(rank)
-    passive = np.empty(rank, np.bool_)
-    chosen = np.empty(rank, np.int64)
-    factor = np.empty((rank, rank))
-    for column in range(width):
-        for k in range(rank):
-            c[k] = (C[k, column] - l1) * scale[k]
-            x[k] = H[k, column] / scale[k] if scale[k] > 0 else 0.0
-        solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor)
+    rows = np.empty((rank * (rank + 3) // 2 if rank <= WIDEST else 1, SIDE))
+    inverse, passive = np.empty((rank, SIDE)), np.empty((rank, SIDE))
+    x, slope, c = np.empty((rank, SIDE)), np.empty((rank, SIDE)), np.empty((rank, SIDE))
+    slack, ended, solved = np.empty(SIDE), np.empty(SIDE, np.bool_), np.empty(SIDE, np.bool_)
+    one, its_slope, its_c, chosen = np.empty(rank), np.empty(rank), np.empty(rank), np.empty(rank, np.int64)
+    its_passive, factor = np.empty(rank, np.bool_), np.empty((rank, rank))
+    for start in range(0, width, SIDE):
+        count = min(SIDE, width - start)
+        solved[:] = False
+        if _guess(H, C, scale, l1, start, count, c, passive, slack, ended) > 0:
+            _exchange_side_by_side(gram, c, scale, least, slack, x, slope, passive, ended, solved, rows, inverse)
+        for j in range(count):
+            if solved[j]:
+                continue
+            for k in range(rank):
+                its_c[k] = c[k, j]
+                one[k] = H[k, start + j] / scale[k] if scale[k] > 0 else 0.0
+            solve_column(gram, its_c, scale, least, sweeps, one, its_slope, its_passive, chosen, factor)
+            for k in range(rank):
+                x[k, j] = one[k]
         for k in range(rank):
             if scale[k] > 0 or l1 > 0:
-                H[k, column] = max(x[k], 0.0) * scale[k]
+                for j in range(count):
+                    H[k, start + j] = max(x[k, j], 0.0) * scale[k]
+
+
+@kernel
+def _guess(H, C, scale, l1, start, count, c, passive, slack, ended):  # type: ignore[no-untyped-def]
+    """Set c (r, SIDE) and the first guess of the passive sets, and return how many columns go side by side.
+
+    The guess for a column of zeros are the components that would grow.
+    """
+    rank, together = len(H), 0
+    slack[:] = 0.0
+    for k in range(rank):
+        for j in range(SIDE):
+            c[k, j] = (C[k, start + j] - l1) * scale[k] if j < count else 0.0
+            passive[k, j] = 1.0 if j < count and H[k, start + j] > 0 and scale[k] > 0 else 0.0
+            slack[j] = max(slack[j], SLACK * c[k, j])
+    for j in range(SIDE):
+        size = 0
+        for k in range(rank):
+            size += passive[k, j] > 0.0
+        if size == 0:
+            for k in range(rank):
+                passive[k, j] = 1.0 if c[k, j] > slack[j] else 0.0
+                size += c[k, j] > slack[j]
+        ended[j] = j >= count or rank > WIDEST or size < DENSE_SHARE * rank
+        together += not ended[j]
+    return together
+
+
+@kernel
+def _exchange_side_by_side(gram, c, scale, least, slack, x, slope, passive, ended, solved, rows, inverse):  # type: ignore[no-untyped-def]
+    """Exchange as `_exchange` of one column does, and mark the columns where x ≥ 0 and Gx − c ≥ 0 was reached.
+
+    A column has `ended` when it is marked, or when its passive set is singular.
+    """
+    rank, right = len(c), len(rows) - len(c)
+    wrong = np.empty((rank, SIDE), np.bool_)
+    infeasible, last = np.empty(SIDE, np.int64), np.empty(SIDE, np.int64)
+    fewest, patience = np.full(SIDE, rank + 1), np.full(SIDE, FULL_EXCHANGES)
+    for _ in range(20 + 5 * rank):
+        for k in range(rank):
+            for j in range(SIDE):
+                rows[right + k, j] = c[k, j]
+        factorise(gram, passive, least, rows, inverse, ended)
+        back_substitute(rows, inverse, x)
+        set_slopes(gram, x, c, slope)
+        infeasible[:], last[:] = 0, -1
+        for k in range(rank):
+            for j in range(SIDE):
+                value = x[k, j] if passive[k, j] > 0.0 else slope[k, j]
+                wrong[k, j] = scale[k] > 0 and value < -slack[j]
+                infeasible[j] += wrong[k, j]
+                last[j] = k if wrong[k, j] else last[j]
+        left = 0
+        for j in range(SIDE):
+            if ended[j]:
+                continue
+            if infeasible[j] == 0:
+                solved[j] = ended[j] = True
+                continue
+            left += 1
+            if infeasible[j] < fewest[j]:
+                fewest[j], patience[j] = infeasible[j], FULL_EXCHANGES
+            else:
+                patience[j] -= 1
+            for k in range(rank):
+                if wrong[k, j] and (patience[j] >= 0 or k == last[j]):
+                    passive[k, j] = 1.0 - passive[k, j]
+        if left == 0:
+            break
 
 
 @kernel
@@ -82,161 +156,3 @@ def _pivot_arrays(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-de
         for k in range(rank):
             if scale[k] > 0.0 or l1[k, column] > 0.0:
                 H[k, column] = max(x[k], 0.0) * scale[k]
-
-
-@kernel
-def solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Set x to the minimum of ½xᵀGx − cᵀx over x ≥ 0, for a G with a diagonal of ones, or 0 where `scale` is 0.
-
-    The positive entries of x are the first guess. The last four arguments are buffers.
-    """
-    rank = len(c)
-    largest = 0.0
-    for k in range(rank):
-        passive[k] = x[k] > 0 and scale[k] > 0
-        largest = max(largest, c[k])  # entries that l1 has made negative do not measure the scale of x
-    if _exchange(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
-        return
-    if not _add_components(gram, c, scale, least, 1e-12 * largest, x, slope, passive, chosen, factor):
-        nothing, inverse = np.zeros(rank), np.empty(rank)
-        set_gradient(x, c, gram, nothing, nothing, slope)
-        descend_column(x, c, gram, nothing, nothing, 0, sweeps, TOLERANCE, slope, inverse)
-
-
-@kernel
-def _exchange(gram, c, scale, least, slack, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Exchange variables between the passive set F, where y = Gx − c is 0, and the active set G, where x is 0.
-
-    Algorithm 1 of Kim & Park 2011: all infeasible variables are exchanged, or only the last one after FULL_EXCHANGES
-    exchanges without progress. Return whether x ≥ 0 and y ≥ 0 was reached.
-    """
-    rank = len(c)
-    fewest, patience = rank + 1, FULL_EXCHANGES  # β and α
-    for _ in range(20 + 5 * rank):
-        if not _solve_passive(gram, c, least, x, passive, chosen, factor):
-            return False
-        infeasible, last = 0, -1
-        for k in range(rank):
-            slope[k] = -c[k]
-            for i in range(rank):
-                slope[k] += gram[k, i] * x[i]
-            if scale[k] > 0 and (x[k] < -slack if passive[k] else slope[k] < -slack):
-                infeasible += 1
-                last = k
-        if infeasible == 0:
-            return True
-        if infeasible < fewest:
-            fewest, patience = infeasible, FULL_EXCHANGES
-        else:
-            patience -= 1
-        for k in range(rank):
-            if scale[k] > 0 and (patience >= 0 or k == last):
-                exchanged = x[k] < -slack if passive[k] else slope[k] < -slack
-                passive[k] = passive[k] != exchanged
-    return False
-
-
-@kernel
-def _add_components(gram, c, scale, least, slack, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Add the component of the steepest slope to the passive set until none is left; return whether that was reached.
-
-    Algorithm NNLS of Lawson & Hanson 1974, chapter 23. A departure: a component that depends on those in the set has a
-    slope of 0, except for rounding, and is left out until the set loses another one.
-    """
-    rank, count = len(c), 0
-    z, left_out = np.empty(rank), np.zeros(rank, np.bool_)
-    x[:], passive[:] = 0.0, False
-    for _ in range(10 * rank):
-        new, steepest = -1, -slack
-        for k in range(rank):
-            if passive[k] or left_out[k] or scale[k] == 0:
-                continue
-            total = -c[k]
-            for a in range(count):
-                total += gram[k, chosen[a]] * x[chosen[a]]
-            if total < steepest:
-                new, steepest = k, total
-        if new < 0:
-            return True
-        chosen[count] = new
-        if not _factorise(gram, chosen, count, count + 1, least, factor):
-            left_out[new] = True
-            continue
-        passive[new] = True
-        count += 1
-        while True:
-            for a in range(count):
-                z[a] = c[chosen[a]]
-            _back_substitute(factor, z, count)
-            share, first = 1.0, -1
-            for a in range(count):
-                before = x[chosen[a]]
-                reach = before / (before - z[a]) if before > 0.0 else 0.0
-                if z[a] <= 0.0 and reach <= share:
-                    share, first = reach, a
-            kept = 0
-            for a in range(count):
-                k = chosen[a]
-                x[k] += share * (z[a] - x[k])
-                if a == first or (z[a] <= 0.0 and x[k] <= 0.0):
-                    x[k], passive[k] = 0.0, False
-                else:
-                    chosen[kept] = k
-                    kept += 1
-            if kept == count:
-                break
-            left_out[:] = False
-            left_out[new] = not passive[new]
-            count = kept
-            _factorise(gram, chosen, 0, count, least, factor)
-    return False
-
-
-@kernel
-def _solve_passive(gram, c, least, x, passive, chosen, factor):  # type: ignore[no-untyped-def]
-    """Solve for the passive variables by Cholesky, with 0 for the others; return False if G is singular on them."""
-    rank, count = len(c), 0
-    for k in range(rank):
-        if passive[k]:
-            chosen[count] = k
-            count += 1
-    if not _factorise(gram, chosen, 0, count, least, factor):
-        return False
-    z = np.empty(count)
-    for a in range(count):
-        z[a] = c[chosen[a]]
-    _back_substitute(factor, z, count)
-    x[:] = 0.0
-    for a in range(count):
-        x[chosen[a]] = z[a]
-    return True
-
-
-@kernel
-def _factorise(gram, chosen, first, count, least, factor):  # type: ignore[no-untyped-def]
-    """Compute rows `first` to `count` of the Cholesky factor of the chosen components; return False at a pivot of 0."""
-    for a in range(first, count):
-        for b in range(a + 1):
-            total = gram[chosen[a], chosen[b]]
-            for i in range(b):
-                total -= factor[a, i] * factor[b, i]
-            if a > b:
-                factor[a, b] = total / factor[b, b]
-            elif total > least:
-                factor[a, a] = np.sqrt(total)
-            else:
-                return False
-    return True
-
-
-@kernel
-def _back_substitute(factor, z, count):  # type: ignore[no-untyped-def]
-    """Solve LLᵀz = z in place, for the Cholesky factor L of `count` components."""
-    for a in range(count):
-        for i in range(a):
-            z[a] -= factor[a, i] * z[i]
-        z[a] /= factor[a, a]
-    for a in range(count - 1, -1, -1):
-        for i in range(a + 1, count):
-            z[a] -= factor[i, a] * z[i]
-        z[a] /= factor[a, a]

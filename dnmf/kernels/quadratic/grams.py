@@ -9,7 +9,7 @@ import numpy as np
 from dnmf.kernels.blocks.products import add_squares, scale_column, square_buffers
 from dnmf.kernels.blocks.tiles import kernel, reordered
 from dnmf.kernels.optimality import column_gain, set_gradient
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
 from dnmf.kernels.quadratic.projected_gradient import MOST_STEPS, accelerate_column, constrained_column_gain
 from dnmf.kernels.quadratic.row_updates import descend_column
 

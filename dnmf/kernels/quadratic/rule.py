@@ -16,7 +16,8 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
+from dnmf.kernels.quadratic.block_pivoting import pivot
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
 from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.quadratic.volume import Volume
