@@ -293,7 +293,5 @@ class Solve:
         if self.scale is not None:
             assert H is not None
             rule = altered(rule, penalty_H=rule.penalty_H.plus(hold(H[:-1], H[-1], self.scale)))
-        best = rule.transform(V, self.model, scratch)
-        if self.measured:
-            altered(self.rule, sweeps=0).visit(V, best, self.model, stats, scratch, fresh=False)
+        best = rule.transform(V, self.model, scratch, stats if self.measured else None)
         return best if self.kept else None

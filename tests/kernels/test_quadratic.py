@@ -16,8 +16,9 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic import rule as quadratic
+from dnmf.kernels.quadratic.fit import block_fit, precision
 from dnmf.kernels.quadratic.row_updates import hals, multiplicative
-from dnmf.kernels.quadratic.rule import Quadratic, block_fit, match_scale, precision
+from dnmf.kernels.quadratic.rule import Quadratic, match_scale
 from dnmf.kernels.rule import Model
 
 FORMS = [np.asarray, np.asfortranarray, sp.csc_array]

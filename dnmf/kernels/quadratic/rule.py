@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, panels
-from dnmf.kernels.blocks.products import scale_columns
+from dnmf.kernels.blocks.products import add_gram, scale_columns
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import pivot
 from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
+from dnmf.kernels.quadratic.fit import block_fit, change
 from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.quadratic.volume import Volume
@@ -87,11 +87,18 @@ class Quadratic:
         share = Share(self, model, stats, fresh)
         visit_together(V, H, (share,), model.W, stats.cross, scratch)
 
-    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
+    def transform(self, V: Block, model: Model, scratch: Scratch, stats: Stats | None = None) -> Float:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
+        crossed, gram = 0.0, np.zeros_like(model.gram)
         for columns, panel in panels(V, H.dtype, scratch):
-            H[:, columns] = self.best(panel.cross(model.W, scratch), model.gram, columns)
+            C = panel.cross(model.W, scratch)
+            H[:, columns] = h = self.best(C, model.gram, columns)
+            if stats is not None:
+                crossed += float(np.vdot(C.astype(np.float64), h.astype(np.float64)))
+                add_gram(h, gram)
+        if stats is not None:
+            stats.fit += block_fit(V, H, model, stats.norms[-1], crossed, gram, scratch)
         return H
 
     def best(self, C: Float, gram: Float, columns: slice = slice(None)) -> Float:
@@ -253,23 +260,6 @@ def solve(H: Float, C: Float, G: Float, penalty: Penalty) -> None:
         minimise(H, C, G, penalty)
 
 
-def change(old: Float, new: Float, cross: Float, gram: Float, each: MapFunction = map) -> float:
-    """Return the change of ½ tr(WBWᵀ) − tr(AWᵀ) from an old W (m, r) to a new one, given A and B.
-
-    The function is quadratic, so its change is that of W times the slope half-way, without cancellation.
-    """
-
-    def change_of(rows: slice) -> float:
-        moved, middle = new[rows].astype(np.float64), old[rows].astype(np.float64)
-        moved -= middle
-        middle += 0.5 * moved
-        slope = middle @ gram
-        slope -= cross[rows]
-        return float(np.vdot(moved, slope))
-
-    return sum(each(change_of, slices(len(old), PART_ROWS)))
-
-
 def begin(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> None:
     """Scale random columns of H in place: into the set of a constraint, or else to fit those of V best."""
     if penalty.within.free:
@@ -281,21 +271,3 @@ def begin(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> Non
 def match_scale(H: Float, C: Float, G: Float, fixed: int = 0) -> None:
     """Scale every column h of H by cᵀh / hᵀGh, which fits best, in place, except for the first `fixed` rows."""
     scale_columns(H, np.einsum("kj,kj->j", C, H), np.einsum("kj,kj->j", H, G @ H), fixed)
-
-
-def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gram: Float, scratch: Scratch) -> float:
-    """Return ½‖V − WH‖² of a block: ½‖V‖² − ⟨C, H⟩ + ½⟨G, HHᵀ⟩ where that is precise, else from the residual."""
-    fit = 0.5 * norm - crossed + 0.5 * float(np.vdot(model.gram, gram))
-    if fit > 0.5 * norm * precision(H.dtype):
-        return fit
-    residual = 0.0
-    for columns, panel in panels(V, H.dtype, scratch):
-        residual += panel.square_residual(model.W, np.ascontiguousarray(H[:, columns]), scratch)
-    if scipy.sparse.issparse(V):
-        residual += float(np.vdot(model.gram, gram))
-    return 0.5 * max(residual, 0.0)
-
-
-def precision(dtype: "np.dtype[np.floating]") -> float:
-    """Return the share of ‖V‖² below which the loss is lost in the rounding of the expanded square."""
-    return 3 * float(np.sqrt(np.finfo(dtype).eps))
