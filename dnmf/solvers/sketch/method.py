@@ -23,20 +23,19 @@ from dnmf.solvers.sketch.basis import (
     pilot_bytes,
 )
 from dnmf.solvers.sketch.columns import BlockColumns
-from dnmf.solvers.sketch.effort import FULL_EFFORT, SPARSE_CHEAP, Effort, products
-from dnmf.solvers.sketch.passes import Correct, CorrectSums, Sketch, SketchSums
+from dnmf.solvers.sketch.effort import SPARSE_CHEAP, Effort, is_light, products
+from dnmf.solvers.sketch.passes import Sketch, SketchSums
 from dnmf.solvers.sketch.samples import SAMPLE, stride_of
 from dnmf.solvers.sketch.scaled import scaled_start
 from dnmf.solvers.sketch.surrogate import Surrogate
+from dnmf.solvers.sketch.trial import KEPT_WIDTH, AfterPass, Projected, Trial, couple, next_directions
 from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout
 
-# Columns of the first basis for every component, and those of later ones besides W.
-WIDTH, KEPT_WIDTH = 3, 2
+# Columns of the first basis for every component.
+WIDTH = 3
 # Rows of [H; R] in a later pass for every component: H, and R for W, for the kept basis, and for the last change.
 LARGEST = 3 + KEPT_WIDTH
-# Rounds over all columns where graphs or penalties of single entries couple them.
-COUPLED_ROUNDS = 60
 # The sketch is given up after this many consecutive trial points that were rejected.
 REJECTIONS = 2
 
@@ -121,23 +120,6 @@ def sketched(context: PassContext, settings: Settings) -> State:
     return State(1, W.astype(dtype), H, norms, method="sketch", carry=carry, runs=runs)
 
 
-def couple(context: PassContext, surrogate: Surrogate, W: Float, R: Factor, H: Factor) -> tuple[Float, BlockColumns]:
-    """Return W (m, r) and the columns with their H after rounds with the coupling, from a fit without it.
-
-    From noise, a graph would make all components alike before they differ. The rounds run in this process, which holds
-    the graph: a cluster would have to bring H and its product with the graph there and back in every round.
-    """
-    coupled = context.coupled
-    assert coupled is not None
-    S, start = coupled.room.release(R, surrogate.left.shape[1]), coupled.room.release(H, W.shape[1])
-    columns = BlockColumns(context.engine.here(), coupled.room.new_factor_here, S, start, coupled=coupled)
-    W = dataclasses.replace(surrogate, coupled=coupled).solve_coupled(W, columns, COUPLED_ROUNDS)
-    for here, there in ((S, R), (start, H)):
-        if here is not there:
-            here.drop()
-    return W, columns
-
-
 def low_rank(
     context: PassContext,
     width: int,
@@ -157,124 +139,45 @@ def low_rank(
 
 
 def corrected(context: PassContext, state: State) -> State:
-    """Make a pass at the trial point of the last surrogate; the next one is found when the next pass begins."""
+    """Make a pass at the trial point of the last surrogate; the next one is found when the next pass begins.
+
+    A dense V in memory is projected after the step, and so not in the last pass: that takes more arithmetic than time
+    to read V again.
+    """
     if state.carry.sketch_directions is None or state.carry.rejections >= REJECTIONS:
         return extrapolated(context, state)
-    rank = state.W.shape[1]
     assert isinstance(context.rule, Quadratic)
-    layout = context.layout
-    stride = stride_of(layout)
-    Q = orthonormal(np.hstack([state.point, state.carry.sketch_directions], dtype=np.float64)).astype(layout.work_dtype)
-    both = context.new_factor(rank + Q.shape[1])
-    work = Correct(Update.of(context, state), Q, stride)
-    sums: CorrectSums = context.engine.one_pass(work, context.input(state), both)
-    H = context.new_factor(rank)
-    context.engine.one_pass(MapBlocks(Rows(0, rank)), both, H, H_ALONE)
-    after, state = context.after(state, sums.stats, H)
-    step = after.finish(state.point, sums.stats)
-    norms = tuple(sums.stats.norms)
+    layout, settings, rank = context.layout, context.settings, state.W.shape[1]
+    late = settings is not None and is_light(layout, settings) and not layout.sparse
+    H, update = context.new_factor(rank), Update.of(context, state)
+    if late:
+        projected, stats = None, context.engine.one_pass(update, context.input(state), H)
+    else:
+        projected = Projected.of(context, state, context.input(state), update)
+        stats = projected.sums.stats
+        context.engine.one_pass(MapBlocks(Rows(0, rank)), projected.both, H, H_ALONE)
+    after, state = context.after(state, stats, H)
+    step = after.finish(state.point, stats)
+    norms = tuple(stats.norms)
     if not state.accepts(step):
-        both.drop()
         H.drop()
+        if projected is not None:
+            projected.both.drop()
         carry = dataclasses.replace(state.carry, W_trial=None, H_trial=None, rejections=state.carry.rejections + 1)
         return dataclasses.replace(state, passes=state.passes + 1, norms=norms, method="sketch", carry=carry)
     new = state.after(step, H, norms)
-    change = lifted(Q, sums.stats.cross, sums.stats.gram, layout.work_dtype)
     # A pass at W itself, after a rejected point, is no evidence for or against the surrogates.
     rejections = state.carry.rejections if state.carry.W_trial is None else 0
-    directions = next_directions(Q, sums.gram, change, KEPT_WIDTH * rank).astype(layout.work_dtype)
-    carry = MethodState(sketch_directions=directions, rejections=rejections)
-    if context.settings is None or new.optimality > context.settings.tol:  # else the run ends here
-        carry = dataclasses.replace(carry, propose=Trial(context, AfterPass(step.W, Q, change, sums, both, H)))
-    else:
-        both.drop()
+    carry = MethodState(sketch_directions=state.carry.sketch_directions, rejections=rejections)
+    ends = settings is not None and new.optimality <= settings.tol
+    if projected is None and not ends:
+        projected = Projected.of(context, state, H)
+    if projected is not None:
+        surrogate = AfterPass.of(step.W, stats, projected, H)
+        directions = next_directions(projected.Q, projected.sums.gram, surrogate.change, KEPT_WIDTH * rank)
+        carry = dataclasses.replace(carry, sketch_directions=directions.astype(layout.work_dtype))
+        if ends:
+            projected.both.drop()
+        else:
+            carry = dataclasses.replace(carry, propose=Trial(context, surrogate))
     return dataclasses.replace(new, method="sketch", carry=carry)
-
-
-@dataclasses.dataclass(slots=True)
-class Trial:
-    """Finds the trial point after a pass, which factorises its surrogate.
-
-    The state that a run has yielded keeps its trial during the next pass. So a trial forgets its surrogate once it was
-    used: only that frees the columns that are held in memory.
-
-    Attributes
-    ----------
-    context
-        The means to make passes over the surrogate.
-    surrogate
-        The surrogate, or None once it was used.
-    """
-
-    context: PassContext
-    surrogate: "AfterPass | None"
-
-    def __call__(self) -> tuple[Float, Factor | None]:
-        """Return the W (m, r) that factorises the surrogate; with a coupling, its H too."""
-        assert self.surrogate is not None
-        found = self.surrogate.factorised(self.context)
-        self.drop()
-        return found
-
-    def drop(self) -> None:
-        """Free the columns of the surrogate."""
-        if self.surrogate is not None:
-            self.surrogate.both.drop()
-        self.surrogate = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AfterPass:
-    """The surrogate of V after a pass.
-
-    Attributes
-    ----------
-    W
-        The W (m, r) after the step.
-    Q, change
-        The basis (m, q), and the part of the surrogate outside it (m, r).
-    sums
-        Those of the pass.
-    both, H
-        The columns [H; R] of the surrogate, and the H in them.
-    """
-
-    W: Float
-    Q: Float
-    change: Float
-    sums: CorrectSums
-    both: Factor
-    H: Factor
-
-    def factorised(self, context: PassContext) -> tuple[Float, Factor | None]:
-        """Return the W (m, r) that factorises the surrogate; with a coupling, its H too."""
-        sums = self.sums
-        assert isinstance(context.rule, Quadratic)
-        layout, norm = context.layout, sum(sums.stats.norms)
-        left = np.hstack([self.change, self.Q], dtype=layout.work_dtype, casting="same_kind")
-        # The two parts are orthogonal.
-        beyond = left_over(left_over(norm, self.change, sums.stats.gram), self.Q, sums.gram)
-        S, wide = np.concatenate(sums.sample, axis=1), self.W.astype(np.float64)
-        effort = FULL_EFFORT if context.settings is None else Effort.of_correction(layout, context.settings)
-        with parallel_map(context.threads) as each:
-            surrogate = Surrogate(left, context.rule, norm, beyond, each, effort)
-            if context.coupled is not None:
-                new, columns = couple(context, surrogate, wide, self.both, self.H)
-                H_trial: Factor | None = columns.factor(layout.bounds)
-            else:
-                all_columns = BlockColumns(context.engine, context.new_factor, self.both, self.H)
-                new, _ = surrogate.solve(S, wide, all_columns, stride_of(layout), S[: wide.shape[1]].copy())
-                all_columns.drop()
-                H_trial = None
-        return new.astype(layout.work_dtype), H_trial
-
-
-def next_directions(Q: Float, gram: Float, change: Float, width: int) -> Float:
-    """Return the directions (m, q) that the next pass adds to the basis.
-
-    They are the `width` leading ones of the basis Q (m, q), given RRᵀ, and the part of the surrogate outside Q.
-    """
-    values, vectors = np.linalg.eigh(gram)
-    leading = Q @ vectors[:, np.argsort(values)[::-1][:width]]
-    size = float(np.linalg.norm(change))
-    return np.hstack([leading, change * (1e-3 / size)]) if size > 0 else leading

@@ -78,20 +78,22 @@ class CorrectSums(Summable):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Correct:
-    """The work of a later pass: update H, and compute R = QᵀV below it."""
+    """The work of a later pass: compute R = QᵀV below H, after its update if there is one."""
 
-    update: Update
     Q: Float
+    bounds: tuple[int, ...]
     stride: int
+    update: Update | None = None
 
     def zero(self) -> CorrectSums:
         """Return the sums of no block."""
         width = self.Q.shape[1]
-        return CorrectSums(self.update.zero(), np.zeros((width, width)), [])
+        stats = Stats.zero(1, 1) if self.update is None else self.update.zero()
+        return CorrectSums(stats, np.zeros((width, width)), [])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: CorrectSums, scratch: Scratch) -> Float:
         """Return [H; R] of a block."""
-        new = self.update.visit(block, V, H, sums.stats, scratch)
+        new = H if self.update is None else self.update.visit(block, V, H, sums.stats, scratch)
         assert new is not None
         rank = len(new)
         both = np.empty((rank + self.Q.shape[1], V.shape[1]), new.dtype)
@@ -99,5 +101,5 @@ class Correct:
         for columns, panel in panels(V, new.dtype, scratch):
             both[rank:, columns] = panel.cross(self.Q, scratch)
             add_gram(both[rank:, columns], sums.gram)
-        sums.sample.append(sampled(both, self.update.layout.bounds[block], self.stride))
+        sums.sample.append(sampled(both, self.bounds[block], self.stride))
         return both
