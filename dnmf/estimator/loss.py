@@ -50,7 +50,8 @@ def solved_rows(run: Run, components: Float, settings: Settings, *, kept: bool) 
     model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
     factor = run.home.new_factor(len(components)) if kept else None
     with single_threaded_products():
-        stats = run.engine.one_pass(Solve(best, model, kept, measured=True), output=factor)
+        norms = None if run.state is None else run.state.norms
+        stats = run.engine.one_pass(Solve(best, model, kept, measured=True, norms=norms), output=factor)
     if factor is None:
         return None, max(stats.fit, 0.0)
     W = np.empty((layout.shape[1], len(components)), layout.work_dtype)

@@ -67,6 +67,8 @@ class Run:
         self.names = self.source.layout.names
         self.allowed = Allowed(self.settings.max_passes)
         self._warned = False
+        # Whether this run has read all of V, and so validated it, before the first pass of its algorithm.
+        self._validated = False
 
     def initialise(self, given: Any, fixed: Fixed = NOT_FIXED) -> None:
         """Set the first state: given factors of the user's matrix, or an initialisation, with fixed components."""
@@ -81,6 +83,7 @@ class Run:
                 self.state = layered_start(self.context(), settings, joint, self.recipe.init)
         else:
             self.state = initial_state(self.context(), settings.of_layer(0), given, self.recipe.init)
+        self._validated = given is None and self.state.norms is not None
         if fixed:
             self.state = hold_fixed(self.state, fixed, layout)
         if given is not None or fixed:
@@ -254,6 +257,7 @@ class Run:
             self.engine,
             self.rule,
             self.home.new_factor,
+            check=not self._validated,
             threads=threads,
             settings=self.settings,
             coupled=self.coupled,

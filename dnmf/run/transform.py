@@ -272,7 +272,8 @@ def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
 class Solve:
     """The work of a pass that solves for H given W, and measures the loss if requested.
 
-    With the `scale` (r,) of their penalties, the pass reads the sums of held neighbours, and degrees below them.
+    With the `scale` (r,) of their penalties, the pass reads the sums of held neighbours, and degrees below them. The
+    `norms` are ‖V_j‖² of every block, if the blocks were validated before.
     """
 
     rule: Rule
@@ -280,6 +281,7 @@ class Solve:
     kept: bool = True
     measured: bool = False
     scale: Vector | None = None
+    norms: tuple[float, ...] | None = None
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
@@ -288,7 +290,8 @@ class Solve:
 
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Validate a block and solve for its H (r, w)."""
-        stats.norms.append(self.rule.entries.square_sum(V, self.model.W.dtype, scratch))
+        known = None if self.norms is None else self.norms[block]
+        stats.norms.append(self.rule.entries.square_sum(V, self.model.W.dtype, scratch) if known is None else known)
         rule = self.rule
         if self.scale is not None:
             assert H is not None

@@ -17,8 +17,7 @@ from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Joint, Tower
 from dnmf.solvers.sketch import left_over, low_rank, sketch_load, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns, LocalColumns
-from dnmf.solvers.sketch.effort import Effort
-from dnmf.solvers.sketch.method import WIDTH
+from dnmf.solvers.sketch.effort import WIDTH, Effort
 from dnmf.solvers.sketch.samples import squares
 from dnmf.solvers.sketch.surrogate import Surrogate
 from dnmf.solvers.state import State

@@ -13,7 +13,8 @@ it otherwise.
 """
 
 from dnmf.solvers.sketch.basis import PILOT_BYTES, basis_of, left_over, lifted, pilot, pilot_bytes
-from dnmf.solvers.sketch.method import LARGEST, WIDTH, corrected, fits, low_rank, pays, sketch_load, sketched, starts
+from dnmf.solvers.sketch.effort import WIDTH
+from dnmf.solvers.sketch.method import LARGEST, corrected, fits, low_rank, pays, sketch_load, sketched, starts
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
 from dnmf.solvers.sketch.samples import SAMPLE, places, represents, squares, stride_of
 from dnmf.solvers.sketch.scaled import ScaledBasis, ScaledSketch

@@ -13,6 +13,7 @@ from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.rule import GRAM_ROWS, gram_of
 from dnmf.kernels.scale import check_scale, limits
+from dnmf.solvers.sketch.samples import spread
 from dnmf.sources.base import Layout
 
 # One in this many columns of the first basis is Gaussian.
@@ -27,10 +28,10 @@ DEPENDENT = 1e-14
 
 
 def first_basis(
-    engine: Engine, width: int, generator: np.random.Generator, rounds: int = PILOT_ROUNDS
+    engine: Engine, width: int, generator: np.random.Generator, rounds: int = PILOT_ROUNDS, share: int = 0
 ) -> tuple[Float, dict[int, Block]]:
     """Return a basis (m, width) from some columns of V, and the blocks that were read for it."""
-    M, _, known = pilot(engine, width, generator)
+    M, _, known = pilot(engine, width, generator, share)
     return basis_of(M, width, generator, rounds), known
 
 
@@ -49,21 +50,26 @@ def basis_of(M: Any, width: int, generator: np.random.Generator, rounds: int = P
 
 
 def pilot(
-    engine: Engine, width: int, generator: np.random.Generator
+    engine: Engine, width: int, generator: np.random.Generator, share: int = 0
 ) -> tuple[Any, NDArray[np.int64], dict[int, Block]]:
-    """Return some runs of V's columns, their numbers, and the blocks that were read for them.
+    """Return some columns of V, their numbers, and the blocks that were read for them.
 
-    The numbers depend on the shape of V alone. Blocks that would take too much memory are not returned; the pass reads
-    them again.
+    They are `share` columns, spread over V, for each of the `width` columns of a basis; or if this is 0, as many as fit
+    in `PILOT_BYTES`, in runs. The numbers depend on the shape of V alone. Blocks that would take too much memory are
+    not returned; the pass reads them again.
     """
     layout = engine.source.layout
     rows, columns = layout.shape
     most = PILOT_COLUMNS
     if not layout.sparse:
         most = min(most, max(2 * width, PILOT_BYTES // (rows * layout.work_dtype.itemsize)))
-    length = -(-min(most, columns) // PILOT_RUNS)
-    firsts = generator.integers(0, columns - length + 1, PILOT_RUNS) if columns > most else range(0, columns, length)
-    wanted = np.unique(np.concatenate([np.arange(first, min(first + length, columns)) for first in firsts]))
+    if share:
+        wanted = spread(columns, min(most, share * width))
+    else:
+        length = -(-min(most, columns) // PILOT_RUNS)
+        last, firsts = columns - length, range(0, columns, length)
+        starts = generator.integers(0, last + 1, PILOT_RUNS) if columns > most else firsts
+        wanted = np.unique(np.concatenate([np.arange(first, min(first + length, columns)) for first in starts]))
     edges = np.searchsorted(wanted, layout.bounds)
     known: dict[int, Block] = {}
     parts: list[Any] = []

@@ -16,11 +16,15 @@ from dnmf.sources.base import Layout
 # Random starts on the first surrogate: their number, the rounds of each, and the rows and columns they use at most.
 STARTS, TRIAL_ROUNDS, TRIAL_SIZE = 8, 16, 4000
 # The same where V is in memory: for a dense V, and for a sparse one, whose samples are poor in entries.
-DENSE_EFFORT, SPARSE_EFFORT = (4, 8, 500), (2, 8, 2000)
+DENSE_EFFORT, SPARSE_EFFORT = (4, 8, 250), (2, 8, 2000)
 # Products in a pass over a sparse V in memory, below which it costs no more than a round on a surrogate.
 SPARSE_CHEAP = 2 * 10**5
-# Rounds of products for the first basis in memory under Frobenius: later bases have the directions that one misses.
-LIGHT_PILOT_ROUNDS = 1
+# Columns of the first basis for every component. Where a dense V is in memory, fewer columns and at least so many more
+# than components.
+WIDTH, DENSE_WIDTH, MORE = 3, 2, 8
+# Rounds of products for the first basis in memory under Frobenius, and columns of a dense V that are used for each of
+# its columns: later bases have the directions that one misses.
+LIGHT_PILOT_ROUNDS, DENSE_PILOT_SHARE = 1, 8
 # Columns of the first surrogate in memory that its first rounds use, if V is dense and if it is sparse; or as many for
 # every row of the surrogate, if that is more. Rounds over all columns that follow.
 DENSE_FEW, SPARSE_FEW, COLUMNS_PER_ROW, LAST_ROUNDS = 1000, 2000, 8, 8
@@ -52,8 +56,10 @@ class Effort:
         Rounds of updates, in this process and over all columns.
     tolerance
         The share of the loss by which a round must lower it for the next one to follow.
-    pilot_rounds
-        Rounds of products for the first basis under Frobenius.
+    width
+        Columns of the first basis under Frobenius for every component; see `basis_width`.
+    pilot_rounds, pilot_share
+        Rounds of products for it, and columns of V for each of its columns, or 0 for as many as fit.
     singular
         Whether the first of several starts is that of singular vectors, and not random.
     few
@@ -65,9 +71,21 @@ class Effort:
     trial_size: int = TRIAL_SIZE
     rounds: tuple[int, int] = (ROUNDS, ALL_ROUNDS)
     tolerance: float = TOLERANCE
+    width: int = WIDTH
     pilot_rounds: int = PILOT_ROUNDS
+    pilot_share: int = 0
     singular: bool = False
     few: int = 0
+
+    def basis_width(self, rank: int) -> int:
+        """Return the number of columns of the first basis.
+
+        >>> [FULL_EFFORT.basis_width(rank) for rank in (1, 10)]
+        [3, 30]
+        >>> [Effort(width=2).basis_width(rank) for rank in (1, 5, 10)]
+        [3, 13, 20]
+        """
+        return min(WIDTH * rank, max(self.width * rank, rank + MORE))
 
     @classmethod
     def of_start(cls, layout: Layout, settings: Settings) -> Self:
@@ -78,7 +96,9 @@ class Effort:
         trials = SPARSE_EFFORT if layout.sparse else DENSE_EFFORT
         few = SPARSE_FEW if layout.sparse else DENSE_FEW
         light = cls(*trials, tolerance=tolerance, pilot_rounds=LIGHT_PILOT_ROUNDS, few=few)
-        return dataclasses.replace(light, singular=layout.sparse)
+        if layout.sparse:
+            return dataclasses.replace(light, singular=True)
+        return dataclasses.replace(light, width=DENSE_WIDTH, pilot_share=DENSE_PILOT_SHARE)
 
     @classmethod
     def of_correction(cls, layout: Layout, settings: Settings) -> Self:

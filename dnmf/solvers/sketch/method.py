@@ -23,7 +23,7 @@ from dnmf.solvers.sketch.basis import (
     pilot_bytes,
 )
 from dnmf.solvers.sketch.columns import BlockColumns
-from dnmf.solvers.sketch.effort import SPARSE_CHEAP, Effort, is_light, products
+from dnmf.solvers.sketch.effort import SPARSE_CHEAP, WIDTH, Effort, is_light, products
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
 from dnmf.solvers.sketch.samples import SAMPLE, stride_of
 from dnmf.solvers.sketch.scaled import scaled_start
@@ -32,8 +32,6 @@ from dnmf.solvers.sketch.trial import KEPT_WIDTH, AfterPass, Projected, Trial, c
 from dnmf.solvers.state import MethodState, State
 from dnmf.sources.base import Layout
 
-# Columns of the first basis for every component.
-WIDTH = 3
 # Rows of [H; R] in a later pass for every component: H, and R for W, for the kept basis, and for the last change.
 LARGEST = 3 + KEPT_WIDTH
 # The sketch is given up after this many consecutive trial points that were rejected.
@@ -96,7 +94,8 @@ def sketched(context: PassContext, settings: Settings) -> State:
     dtype, stride = layout.work_dtype, stride_of(layout)
     effort = Effort.of_start(layout, settings)
     generator = np.random.default_rng(settings.seed)
-    left, R, sums = low_rank(context, WIDTH * rank, generator, rounds=effort.pilot_rounds)
+    pilot = effort.pilot_rounds, effort.pilot_share
+    left, R, sums = low_rank(context, effort.basis_width(rank), generator, pilot)
     check_scale_of(context, sums.norms)
     norm = sum(sums.norms)
     beyond = left_over(norm, left, sums.gram)
@@ -124,13 +123,16 @@ def low_rank(
     context: PassContext,
     width: int,
     generator: np.random.Generator,
+    pilot: tuple[int, int] = (PILOT_ROUNDS, 0),
     *,
-    rounds: int = PILOT_ROUNDS,
     summed: bool = False,
 ) -> tuple[Float, Factor, SketchSums]:
-    """Return L (m, K) and R (K, n) with L R ≈ V, computed in one pass, and its sums; K ≤ width."""
+    """Return L (m, K) and R (K, n) with L R ≈ V, computed in one pass, and its sums; K ≤ width.
+
+    The `pilot` are the rounds of products and the share of columns for the first basis.
+    """
     layout = context.layout
-    Q, known = first_basis(context.engine, width, generator, rounds)
+    Q, known = first_basis(context.engine, width, generator, *pilot)
     R = context.new_factor(Q.shape[1])
     work = Sketch(np.ascontiguousarray(Q, layout.work_dtype), layout.bounds, stride_of(layout), summed=summed)
     sums: SketchSums = context.engine.one_pass(work, output=R, scope=Scope(known=known))
