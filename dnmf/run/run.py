@@ -13,6 +13,7 @@ from dnmf.engine.factor import Factor
 from dnmf.engine.plan import Plan
 from dnmf.engine.session import Session
 from dnmf.errors import DataError, DataWarning, SettingsError, keep_before, warn, warn_of_unseen
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.registry import warm_up
 from dnmf.run.home import home_of, stored_factor
 from dnmf.run.recorder import Recorder
@@ -83,7 +84,8 @@ class Run:
                 self.state = layered_start(self.context(), settings, joint, self.recipe.init)
         else:
             self.state = initial_state(self.context(), settings.of_layer(0), given, self.recipe.init)
-        self._validated = given is None and self.state.norms is not None
+        # A start under a divergence does not know which entries it allows.
+        self._validated = given is None and self.state.norms is not None and isinstance(self.rule, Quadratic)
         if fixed:
             self.state = hold_fixed(self.state, fixed, layout)
         if given is not None or fixed:
