@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 from naive import hals as naive_hals
 from naive import objective
+from naive import promised as naive_promised
 from scipy.optimize import nnls
 
 import dnmf
@@ -15,7 +16,7 @@ from dnmf.kernels.blocks.tiles import LANES
 from dnmf.kernels.optimality import quadratic_gains, set_gradient
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.quadratic.row_updates import descend_column, hals, multiplicative
+from dnmf.kernels.quadratic.row_updates import descend_column, hals, measured_hals, multiplicative
 
 
 def problem(width, rank=7, rows=30, dtype="float64", seed=0):
@@ -43,6 +44,20 @@ def test_sweeps_equal_the_textbook_at_odd_and_even_ranks(rank, penalty):
     expected = naive_hals(H, W.T @ V, W.T @ W, *penalty[:2], 3)
     hals(H, W.T @ V, W.T @ W, penalty, 3)
     np.testing.assert_allclose(H, expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("width", [1, LANES, 2 * LANES + 3])
+@pytest.mark.parametrize("rank", [1, 4, 7])
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.3, 0.7)])
+def test_sweeps_measure_what_the_textbook_promises_before_and_after_them(width, rank, penalty):
+    W, V, H, _, _ = problem(width, rank)
+    C, G = W.T @ V, W.T @ W
+    before = naive_promised(H, C, G, *penalty[:2])
+    expected = naive_hals(H, C, G, *penalty[:2], 2)
+    found = measured_hals(H, C, G, penalty, 2, True)
+    np.testing.assert_allclose(H, expected, rtol=1e-10, atol=1e-13)
+    after = naive_promised(expected, C, G, *penalty[:2])
+    np.testing.assert_allclose(found, (before, after, np.vdot(C, expected)), rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.3])

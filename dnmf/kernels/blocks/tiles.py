@@ -67,6 +67,14 @@ def store_tile(tile, target, start):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def clear(tile):  # type: ignore[no-untyped-def]
+    """Set a tile to 0."""
+    for k in range(tile.shape[0]):
+        for j in range(tile.shape[1]):
+            tile[k, j] = 0
+
+
+@kernel
 def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
     """Write row k of gram · tile into `out` (LANES,)."""
     rank = gram.shape[1]

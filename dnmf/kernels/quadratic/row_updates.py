@@ -15,6 +15,7 @@ from dnmf.kernels.blocks.simd import add_multiple
 from dnmf.kernels.blocks.tiles import (
     LANES,
     Float,
+    clear,
     gram_pair,
     gram_row,
     kernel,
@@ -22,7 +23,7 @@ from dnmf.kernels.blocks.tiles import (
     reordered,
     store_tile,
 )
-from dnmf.kernels.optimality import set_gradient
+from dnmf.kernels.optimality import add_row_gains, set_gradient
 from dnmf.kernels.penalty import Penalty
 
 LEAST = 1e-16
@@ -46,12 +47,24 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
         pulls, bends = penalty.arrays(H.shape, H.dtype)
         _hals_arrays(H, C - pulls, G, bends, np.finfo(H.dtype).tiny, sweeps)
         return
-    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps)
+    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, False, np.empty(0))
+
+
+def measured_hals(
+    H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, before: bool
+) -> tuple[float, float, float]:
+    """Do the same under a penalty of numbers, and return what `quadratic_gains` does, in the same loop over the tiles.
+
+    The first number is the gain before the sweeps, if it is wanted, or 0; the others are those after them.
+    """
+    sums = np.zeros(3)
+    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, before, sums)
+    return float(sums[0]), float(sums[1]), float(sums[2])
 
 
 @kernel
-def _hals(H, C, G, l1, l2, sweeps):  # type: ignore[no-untyped-def]
-    """Sweep over all tiles of H."""
+def _hals(H, C, G, l1, l2, sweeps, before, sums):  # type: ignore[no-untyped-def]
+    """Sweep over all tiles of H, and add the gains before and after, and ⟨C, H⟩, to `sums` unless it is empty."""
     rank, width = H.shape
     inverse = np.zeros(rank, G.dtype)
     for k in range(rank):
@@ -62,11 +75,39 @@ def _hals(H, C, G, l1, l2, sweeps):  # type: ignore[no-untyped-def]
     c = np.zeros((rank, LANES), H.dtype)
     slope = np.empty(LANES, H.dtype)
     below = np.empty(LANES, H.dtype)
+    gains, products = np.zeros((2, LANES)), np.zeros((2, LANES))
     for start in range(0, width, LANES):
+        if width - start < LANES:
+            clear(h)
+            clear(c)
         load_tile(H, start, h)
         load_tile(C, start, c)
-        sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below)
+        for half in range(2):  # one call in the machine code, since it is compiled where it stands
+            if half == 1:
+                sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below)
+            if len(sums) > 0 and (before or half == 1):
+                _add_gains(h, c, G, l1, l2, slope, below, gains[half], products[half])
         store_tile(h, H, start)
+    if len(sums) > 0:
+        for j in range(LANES):
+            sums[0] += gains[0, j]
+            sums[1] += gains[1, j]
+            sums[2] += products[1, j]
+
+
+@kernel
+def _add_gains(h, c, G, l1, l2, slope, below, gains, products):  # type: ignore[no-untyped-def]
+    """Add the gains of a tile, and ⟨c, h⟩, lane by lane, in float64; two rows at a time, as `sweep_tile` does."""
+    rank = len(h)
+    for pair in range(rank // 2):
+        k = 2 * pair
+        gram_pair(G, k, h, slope, below)
+        add_row_gains(h[k], c[k], slope, G[k, k], l1, l2, gains, products)
+        add_row_gains(h[k + 1], c[k + 1], below, G[k + 1, k + 1], l1, l2, gains, products)
+    if rank % 2:
+        k = rank - 1
+        gram_row(G, k, h, slope)
+        add_row_gains(h[k], c[k], slope, G[k, k], l1, l2, gains, products)
 
 
 @kernel

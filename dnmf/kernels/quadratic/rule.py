@@ -1,6 +1,7 @@
 """The Frobenius loss ½‖V − WH‖² with penalties, for any row update; see "One pass" in docs/mathematics.md."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,8 +17,7 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
-from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
+from dnmf.kernels.quadratic.free_rows import Gains, solve, update_measured
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
 from dnmf.kernels.quadratic.volume import Volume
 from dnmf.kernels.rule import PART_ROWS, Model, Step
@@ -104,8 +104,8 @@ class Quadratic:
         squares = stats.gram.diagonal()
         norm = sum(stats.norms)
         parts = list(slices(len(W), PART_ROWS if self.volume is None else len(W)))
-        rows: list[Float] = [W[part].T.astype(np.float64, order="C") for part in parts]
-        crosses: list[Float] = [np.ascontiguousarray(stats.cross[part].T) for part in parts]
+        rows: list[Float] = list(each(lambda part: W[part].T.astype(np.float64, order="C"), parts))
+        crosses: list[Float] = list(each(lambda part: np.ascontiguousarray(stats.cross[part].T), parts))
         first = self._improve_rows(rows, crosses, stats, norm, each)
         del crosses
         new = np.concatenate([own.T for own in rows], out=np.empty(W.shape, W.dtype), casting="same_kind")
@@ -129,19 +129,22 @@ class Quadratic:
         if self.volume is not None and not self.n_fixed_W:
             return self.volume.improve(rows[0], crosses[0], stats.gram, penalties[0], enough)
 
+        def improve(own: Float, cross: Float, penalty: Penalty, before: bool) -> Gains:
+            args = own, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W
+            return update_measured(self.update, *args, before=before)
+
         def promise(own: Float, cross: Float, penalty: Penalty) -> float:
             return quadratic_gains(own, cross, stats.gram, penalty, self.n_fixed_W)[0]
 
-        def improve(own: Float, cross: Float, penalty: Penalty) -> float:
-            update_free(self.update, own, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W)
-            return promise(own, cross, penalty)
-
         for own in rows:
             self.penalty_W.within.enter(own, self.n_fixed_W)
-        first = sum(each(promise, rows, crosses, penalties))
-        enough = max(enough, W_SHARE_LEFT * first)
-        for _ in range(W_ROUNDS):
-            left = sum(each(improve, rows, crosses, penalties))
+        first = 0.0
+        for turn in range(W_ROUNDS):
+            gains = list(each(functools.partial(improve, before=turn == 0), rows, crosses, penalties))
+            left = sum(gain.after for gain in gains)
+            if turn == 0:
+                first = sum(gain.before for gain in gains)
+                enough = max(enough, W_SHARE_LEFT * first)
             if not self.penalty_W.exact:
                 penalties = self._penalties(rows, stats)
                 left = sum(each(promise, rows, crosses, penalties))
@@ -208,14 +211,13 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
         begin(h, C, gram, penalty, rule.n_fixed_H)
     if penalty.within.simplex and gram.any():  # W may start at 0
         stats.unseen_columns += count_zeros(C)
-    before = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)[0] if rule.first else 0.0
-    update_free(rule.update, h, C, gram, penalty, rule.sweeps, rule.n_fixed_H)
-    gain, product = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)
-    stats.gain += before if rule.first else gain
+    held = rule.n_fixed_H
+    gains = update_measured(rule.update, h, C, gram, penalty, rule.sweeps, held, before=rule.first)
+    stats.gain += gains.before if rule.first else gains.after
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
-    return product
+    return gains.product
 
 
 def count_zeros(C: Float) -> int:
@@ -225,31 +227,6 @@ def count_zeros(C: Float) -> int:
     1
     """
     return int(np.count_nonzero(~C.any(axis=0)))
-
-
-def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int) -> None:
-    """Update the rows of H (r, p) in place, except for the first `fixed`.
-
-    With fixed rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu. Within a
-    constraint, every update is by projected gradients.
-    """
-    if not penalty.within.free and update is not accelerated:
-        update, sweeps = accelerated, STEPS
-    if fixed == 0:
-        update(H, C, G, penalty, sweeps)
-    elif fixed < len(H):
-        free = np.ascontiguousarray(H[fixed:])
-        rest = C[fixed:] - G[fixed:, :fixed] @ H[:fixed]
-        update(free, rest, np.ascontiguousarray(G[fixed:, fixed:]), penalty.components(slice(fixed, None)), sweeps)
-        H[fixed:] = free
-
-
-def solve(H: Float, C: Float, G: Float, penalty: Penalty) -> None:
-    """Set every column of H (r, p) to the minimum of the quadratic objective, within the constraint of the penalty."""
-    if penalty.within.free:
-        pivot(H, C, G, penalty, PIVOT_SWEEPS)
-    else:
-        minimise(H, C, G, penalty)
 
 
 def change(old: Float, new: Float, cross: Float, gram: Float, each: MapFunction = map) -> float:
@@ -295,6 +272,7 @@ def block_fit(V: Block, H: Float, model: Model, norm: float, crossed: float, gra
     return 0.5 * max(residual, 0.0)
 
 
+@functools.cache
 def precision(dtype: "np.dtype[np.floating]") -> float:
     """Return the share of ‖V‖² below which the loss is lost in the rounding of the expanded square."""
     return 3 * float(np.sqrt(np.finfo(dtype).eps))

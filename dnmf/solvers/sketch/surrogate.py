@@ -15,8 +15,9 @@ from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.extrapolation import Momentum, extrapolate
 from dnmf.kernels.quadratic import descent
+from dnmf.kernels.quadratic.free_rows import update_free
 from dnmf.kernels.quadratic.row_updates import hals
-from dnmf.kernels.quadratic.rule import Quadratic, update_free
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.solvers.bundle import comparable
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.several_runs import better_half
