@@ -1,7 +1,5 @@
 """Updates of the rows of a factor that are not fixed, and what the next step of every entry promises."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from dnmf.kernels.blocks.tiles import Float
@@ -10,14 +8,6 @@ from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import PIVOT_SWEEPS, pivot
 from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
 from dnmf.kernels.quadratic.row_updates import RowUpdate, hals, measured_hals
-
-
-class Gains(NamedTuple):
-    """What one more step of every entry of H promises before an update, if wanted, and after it; and ⟨C, H⟩ then."""
-
-    before: float
-    after: float
-    product: float
 
 
 def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int) -> None:
@@ -38,14 +28,13 @@ def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalt
 
 
 def update_measured(
-    update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int, *, before: bool
-) -> Gains:
-    """Do the same, and measure it; `before` says whether the promise before the update is wanted."""
+    update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int
+) -> tuple[float, float]:
+    """Do the same, and return what one more step of every entry promises, and ⟨C, H⟩."""
     if update is hals and penalty.plain and penalty.within.free and not fixed:
-        return Gains(*measured_hals(H, C, G, penalty, sweeps, before))
-    first = quadratic_gains(H, C, G, penalty, fixed)[0] if before else 0.0
+        return measured_hals(H, C, G, penalty, sweeps)
     update_free(update, H, C, G, penalty, sweeps, fixed)
-    return Gains(first, *quadratic_gains(H, C, G, penalty, fixed))
+    return quadratic_gains(H, C, G, penalty, fixed)
 
 
 def solve(H: Float, C: Float, G: Float, penalty: Penalty) -> None:

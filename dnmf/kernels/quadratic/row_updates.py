@@ -47,56 +47,55 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
         pulls, bends = penalty.arrays(H.shape, H.dtype)
         _hals_arrays(H, C - pulls, G, bends, np.finfo(H.dtype).tiny, sweeps)
         return
-    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, False, np.empty(0))
+    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, np.empty(0))
 
 
-def measured_hals(
-    H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, before: bool
-) -> tuple[float, float, float]:
-    """Do the same under a penalty of numbers, and return what `quadratic_gains` does, in the same loop over the tiles.
-
-    The first number is the gain before the sweeps, if it is wanted, or 0; the others are those after them.
-    """
-    sums = np.zeros(3)
-    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, before, sums)
-    return float(sums[0]), float(sums[1]), float(sums[2])
+def measured_hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> tuple[float, float]:
+    """Do the same under a penalty of numbers, and return what `quadratic_gains` does, from the same loop over tiles."""
+    sums = np.zeros(2)
+    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, sums)
+    return float(sums[0]), float(sums[1])
 
 
 @kernel
-def _hals(H, C, G, l1, l2, sweeps, before, sums):  # type: ignore[no-untyped-def]
-    """Sweep over all tiles of H, and add the gains before and after, and ⟨C, H⟩, to `sums` unless it is empty."""
+def _hals(H, C, G, l1, l2, sweeps, sums):  # type: ignore[no-untyped-def]
+    """Sweep over all tiles of H, and add the gains that are left, and ⟨C, H⟩, to `sums` unless it is empty."""
     rank, width = H.shape
-    inverse = np.zeros(rank, G.dtype)
-    for k in range(rank):
-        curvature = G[k, k] + l2
-        if curvature >= np.finfo(G.dtype).tiny:  # of which the inverse is still a float
-            inverse[k] = G.dtype.type(1) / curvature
+    inverse = inverses(G, l2)
     h = np.zeros((rank, LANES), H.dtype)
     c = np.zeros((rank, LANES), H.dtype)
     slope = np.empty(LANES, H.dtype)
     below = np.empty(LANES, H.dtype)
-    gains, products = np.zeros((2, LANES)), np.zeros((2, LANES))
+    gains, products = np.zeros(LANES), np.zeros(LANES)
     for start in range(0, width, LANES):
         if width - start < LANES:
             clear(h)
             clear(c)
         load_tile(H, start, h)
         load_tile(C, start, c)
-        for half in range(2):  # one call in the machine code, since it is compiled where it stands
-            if half == 1:
-                sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below)
-            if len(sums) > 0 and (before or half == 1):
-                _add_gains(h, c, G, l1, l2, slope, below, gains[half], products[half])
+        sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below)
+        if len(sums) > 0:
+            add_gains(h, c, G, l1, l2, slope, below, gains, products)
         store_tile(h, H, start)
     if len(sums) > 0:
         for j in range(LANES):
-            sums[0] += gains[0, j]
-            sums[1] += gains[1, j]
-            sums[2] += products[1, j]
+            sums[0] += gains[j]
+            sums[1] += products[j]
 
 
 @kernel
-def _add_gains(h, c, G, l1, l2, slope, below, gains, products):  # type: ignore[no-untyped-def]
+def inverses(G, l2):  # type: ignore[no-untyped-def]
+    """Return the inverse of the curvature of every component (r,), or 0."""
+    inverse = np.zeros(len(G), G.dtype)
+    for k in range(len(G)):
+        curvature = G[k, k] + l2
+        if curvature >= np.finfo(G.dtype).tiny:  # of which the inverse is still a float
+            inverse[k] = G.dtype.type(1) / curvature
+    return inverse
+
+
+@kernel
+def add_gains(h, c, G, l1, l2, slope, below, gains, products):  # type: ignore[no-untyped-def]
     """Add the gains of a tile, and ⟨c, h⟩, lane by lane, in float64; two rows at a time, as `sweep_tile` does."""
     rank = len(h)
     for pair in range(rank // 2):

@@ -17,8 +17,9 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.free_rows import Gains, solve, update_measured
-from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
+from dnmf.kernels.quadratic.free_rows import solve, update_free, update_measured
+from dnmf.kernels.quadratic.row_steps import change, improve_rows
+from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, hals, multiplicative
 from dnmf.kernels.quadratic.volume import Volume
 from dnmf.kernels.rule import PART_ROWS, Model, Step
 
@@ -103,13 +104,8 @@ class Quadratic:
         """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
         squares = stats.gram.diagonal()
         norm = sum(stats.norms)
-        parts = list(slices(len(W), PART_ROWS if self.volume is None else len(W)))
-        rows: list[Float] = list(each(lambda part: W[part].T.astype(np.float64, order="C"), parts))
-        crosses: list[Float] = list(each(lambda part: np.ascontiguousarray(stats.cross[part].T), parts))
-        first = self._improve_rows(rows, crosses, stats, norm, each)
-        del crosses
-        new = np.concatenate([own.T for own in rows], out=np.empty(W.shape, W.dtype), casting="same_kind")
-        fit = max(stats.fit + change(W, new, stats.cross, stats.gram, each), 0.0)
+        new, first, moved = (self._finish_at_once if self._simple else self._finish_by_rounds)(W, stats, each)
+        fit = max(stats.fit + moved, 0.0)
         total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
         total += 0.0 if self.volume is None else self.volume.value(new.T)
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
@@ -117,34 +113,66 @@ class Quadratic:
         unseen = count_zeros(stats.cross.T) if self.penalty_W.within.simplex else 0, stats.unseen_columns
         return Step(new, fit + total, error, optimality, unseen)
 
-    def _improve_rows(
-        self, rows: list[Float], crosses: list[Float], stats: Stats, norm: float, each: MapFunction
-    ) -> float:
+    @property
+    def _simple(self) -> bool:
+        """Whether a round over some rows of W is one call."""
+        plain = self.penalty_W.exact and self.penalty_W.plain and self.penalty_W.within.free
+        return self.update is hals and plain and not self.n_fixed_W and self.volume is None
+
+    def _finish_at_once(self, W: Float, stats: Stats, each: MapFunction) -> tuple[Float, float, float]:
+        """Return the new W, what a step of every entry promised, and the change of the loss without penalties."""
+        new, moved, first, enough = np.empty(W.shape, W.dtype), 0.0, 0.0, self._enough(stats)
+
+        def improve(part: slice) -> tuple[float, float, float]:
+            return improve_rows(W[part], stats.cross[part], stats.gram, self.penalty_W, self.sweeps, new[part])
+
+        for turn in range(W_ROUNDS):
+            before, left, changes = map(sum, zip(*each(improve, slices(len(W), PART_ROWS)), strict=True))
+            moved += changes
+            if turn == 0:
+                first, enough = before, max(enough, W_SHARE_LEFT * before)
+            if left <= enough:
+                break
+            W = new
+        return new, first, moved
+
+    def _finish_by_rounds(self, W: Float, stats: Stats, each: MapFunction) -> tuple[Float, float, float]:
+        """Return the same by rounds over all rows."""
+        parts = list(slices(len(W), PART_ROWS if self.volume is None else len(W)))
+        rows: list[Float] = [W[part].T.astype(np.float64, order="C") for part in parts]
+        crosses: list[Float] = [np.ascontiguousarray(stats.cross[part].T) for part in parts]
+        first = self._improve_rows(rows, crosses, stats, each)
+        del crosses
+        new = np.concatenate([own.T for own in rows], out=np.empty(W.shape, W.dtype), casting="same_kind")
+        return new, first, change(W, new, stats.cross, stats.gram, each)
+
+    def _enough(self, stats: Stats) -> float:
+        """Return the promise at which the update of W ends."""
+        return max(W_SHARE_OF_H * stats.gain, W_TOLERANCE * sum(stats.norms))
+
+    def _improve_rows(self, rows: list[Float], crosses: list[Float], stats: Stats, each: MapFunction) -> float:
         """Improve parts of Wᵀ (r, p) in place, given those of (VHᵀ)ᵀ, and return what a step of every entry promised.
 
         A penalty that couples rows of W is majorised at all of them after every round.
         """
         penalties = self._penalties(rows, stats)
-        enough = max(W_SHARE_OF_H * stats.gain, W_TOLERANCE * norm)
+        enough = self._enough(stats)
         if self.volume is not None and not self.n_fixed_W:
             return self.volume.improve(rows[0], crosses[0], stats.gram, penalties[0], enough)
-
-        def improve(own: Float, cross: Float, penalty: Penalty, before: bool) -> Gains:
-            args = own, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W
-            return update_measured(self.update, *args, before=before)
 
         def promise(own: Float, cross: Float, penalty: Penalty) -> float:
             return quadratic_gains(own, cross, stats.gram, penalty, self.n_fixed_W)[0]
 
+        def improve(own: Float, cross: Float, penalty: Penalty) -> float:
+            update_free(self.update, own, cross, stats.gram, penalty, self.sweeps, self.n_fixed_W)
+            return promise(own, cross, penalty)
+
         for own in rows:
             self.penalty_W.within.enter(own, self.n_fixed_W)
-        first = 0.0
-        for turn in range(W_ROUNDS):
-            gains = list(each(functools.partial(improve, before=turn == 0), rows, crosses, penalties))
-            left = sum(gain.after for gain in gains)
-            if turn == 0:
-                first = sum(gain.before for gain in gains)
-                enough = max(enough, W_SHARE_LEFT * first)
+        first = sum(each(promise, rows, crosses, penalties))
+        enough = max(enough, W_SHARE_LEFT * first)
+        for _ in range(W_ROUNDS):
+            left = sum(each(improve, rows, crosses, penalties))
             if not self.penalty_W.exact:
                 penalties = self._penalties(rows, stats)
                 left = sum(each(promise, rows, crosses, penalties))
@@ -211,13 +239,13 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
         begin(h, C, gram, penalty, rule.n_fixed_H)
     if penalty.within.simplex and gram.any():  # W may start at 0
         stats.unseen_columns += count_zeros(C)
-    held = rule.n_fixed_H
-    gains = update_measured(rule.update, h, C, gram, penalty, rule.sweeps, held, before=rule.first)
-    stats.gain += gains.before if rule.first else gains.after
+    before = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)[0] if rule.first else 0.0
+    gain, product = update_measured(rule.update, h, C, gram, penalty, rule.sweeps, rule.n_fixed_H)
+    stats.gain += before if rule.first else gain
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
-    return gains.product
+    return product
 
 
 def count_zeros(C: Float) -> int:
@@ -227,23 +255,6 @@ def count_zeros(C: Float) -> int:
     1
     """
     return int(np.count_nonzero(~C.any(axis=0)))
-
-
-def change(old: Float, new: Float, cross: Float, gram: Float, each: MapFunction = map) -> float:
-    """Return the change of ½ tr(WBWᵀ) − tr(AWᵀ) from an old W (m, r) to a new one, given A and B.
-
-    The function is quadratic, so its change is that of W times the slope half-way, without cancellation.
-    """
-
-    def change_of(rows: slice) -> float:
-        moved, middle = new[rows].astype(np.float64), old[rows].astype(np.float64)
-        moved -= middle
-        middle += 0.5 * moved
-        slope = middle @ gram
-        slope -= cross[rows]
-        return float(np.vdot(moved, slope))
-
-    return sum(each(change_of, slices(len(old), PART_ROWS)))
 
 
 def begin(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> None:
