@@ -7,6 +7,8 @@ import numpy as np
 
 from dnmf.engine import single_threaded_products
 from dnmf.estimator.parameters import for_rows
+from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.row_steps import change
@@ -50,13 +52,36 @@ def solved_rows(run: Run, components: Float, settings: Settings, *, kept: bool) 
     model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
     factor = run.home.new_factor(len(components)) if kept else None
     with single_threaded_products():
-        stats = run.engine.one_pass(Solve(best, model, kept, measured=True), output=factor)
+        work: Any = Solve(best, model, kept, measured=True)
+        if isinstance(best, Quadratic):
+            work = FitRows(best, model, kept)
+        stats = run.engine.one_pass(work, output=factor)
     if factor is None:
         return None, max(stats.fit, 0.0)
     W = np.empty((layout.shape[1], len(components)), layout.work_dtype)
     for block in range(layout.blocks):
         W[layout.columns(block)] = factor.read(block).T
     return W, max(stats.fit, 0.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FitRows:
+    """The work of a pass that solves for H given W, and measures the Frobenius loss without penalties."""
+
+    rule: Quadratic
+    model: Model
+    kept: bool
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)
+
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
+        """Validate a block and solve for its H (r, w)."""
+        norm = self.rule.entries.square_sum(V, self.model.W.dtype, scratch)
+        best = self.rule.transform(V, self.model, scratch)
+        stats.fit += self.rule.fit_of(V, best, self.model, norm, scratch)
+        return best if self.kept else None
 
 
 def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> tuple[Any, float]:

@@ -43,3 +43,12 @@ def solve(H: Float, C: Float, G: Float, penalty: Penalty) -> None:
         pivot(H, C, G, penalty, PIVOT_SWEEPS)
     else:
         minimise(H, C, G, penalty)
+
+
+def count_zeros(C: Float) -> int:
+    """Return the number of columns of cross products (r, p) that are 0, where any point of a simplex may be as good.
+
+    >>> count_zeros(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    1
+    """
+    return int(np.count_nonzero(~C.any(axis=0)))

@@ -12,12 +12,12 @@ import scipy.sparse
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.panels import Block, panels
-from dnmf.kernels.blocks.products import scale_columns
+from dnmf.kernels.blocks.products import column_products, scale_columns
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.free_rows import solve, update_free, update_measured
+from dnmf.kernels.quadratic.free_rows import count_zeros, solve, update_free, update_measured
 from dnmf.kernels.quadratic.row_steps import change, improve_rows
 from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, hals, multiplicative
 from dnmf.kernels.quadratic.volume import Volume
@@ -29,6 +29,8 @@ W_SHARE_OF_H = 0.01
 W_SHARE_LEFT = 1e-4
 W_TOLERANCE = 1e-12
 W_ROUNDS = 10
+# Sweeps by which the components of a column with few entries are guessed, before it is solved for.
+GUESS_SWEEPS = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,14 +92,26 @@ class Quadratic:
     def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
+        gram = model.gram.astype(H.dtype)
         for columns, panel in panels(V, H.dtype, scratch):
-            H[:, columns] = self.best(panel.cross(model.W, scratch), model.gram, columns)
+            C, h, penalty = panel.cross(model.W, scratch), np.zeros_like(H[:, columns]), self.penalty_H.columns(columns)
+            if panel.sparse and penalty.within.free:  # few entries have few components, which sweeps soon find
+                hals(h, C, gram, penalty, GUESS_SWEEPS)
+            solve(h, C, model.gram, penalty)
+            H[:, columns] = h
         return H
 
-    def best(self, C: Float, gram: Float, columns: slice = slice(None)) -> Float:
-        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) of some columns, and WᵀW (r, r)."""
+    def fit_of(self, V: Block, H: Float, model: Model, norm: float, scratch: Scratch) -> float:
+        """Return ½‖V − WH‖² of a block with ‖V‖² = norm."""
+        wide, crossed = H.astype(np.float64), 0.0
+        for columns, panel in panels(V, H.dtype, scratch):
+            crossed += float(column_products(panel.cross(model.W, scratch), H[:, columns]).sum())
+        return block_fit(V, H, model, norm, crossed, wide @ wide.T, scratch)
+
+    def best(self, C: Float, gram: Float) -> Float:
+        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p), and WᵀW (r, r)."""
         H = np.zeros(C.shape, C.dtype)
-        solve(H, C, gram, self.penalty_H.columns(columns))
+        solve(H, C, gram, self.penalty_H)
         return H
 
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
@@ -246,15 +260,6 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
     return product
-
-
-def count_zeros(C: Float) -> int:
-    """Return the number of columns of cross products (r, p) that are 0, where any point of a simplex may be as good.
-
-    >>> count_zeros(np.array([[0.0, 1.0], [0.0, 0.0]]))
-    1
-    """
-    return int(np.count_nonzero(~C.any(axis=0)))
 
 
 def begin(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> None:
