@@ -9,7 +9,7 @@ from dnmf.engine import single_threaded_products
 from dnmf.estimator.parameters import for_rows
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.quadratic.fit import change
+from dnmf.kernels.quadratic.row_steps import change
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.registry import altered, make_rule
 from dnmf.kernels.rule import Model

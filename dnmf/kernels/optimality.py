@@ -7,7 +7,7 @@ g h = 0. See "One pass" in docs/mathematics.md.
 import numpy as np
 
 from dnmf.kernels.blocks.simd import add_multiple
-from dnmf.kernels.blocks.tiles import Float, kernel, reordered
+from dnmf.kernels.blocks.tiles import LANES, Float, kernel, reordered
 from dnmf.kernels.penalty import Penalty
 
 # Columns of GH that are formed at once.
@@ -102,6 +102,19 @@ def _add_quadratic(H, C, slope, curvature, l1, l2, fixed, sums):  # type: ignore
             product += np.float64(C[k, j]) * np.float64(H[k, j])
         sums[0] += gain
         sums[1] += product
+
+
+@kernel
+def add_row_gains(h, c, slope, diagonal, l1, l2, gains, products):  # type: ignore[no-untyped-def]
+    """Do the same for a row of a tile, given that of GH, with a sum for every lane."""
+    bend = diagonal + l2
+    inverse = 0.5 / np.float64(bend) if bend > 0.0 else 0.0
+    for j in range(LANES):
+        gradient = slope[j] + l1 - c[j] + l2 * h[j]
+        bound = bend * h[j]
+        fall = np.float64(gradient if gradient < bound else bound)
+        gains[j] += (fall * inverse) * (2.0 * np.float64(gradient) - fall)
+        products[j] += np.float64(c[j]) * np.float64(h[j])
 
 
 @reordered

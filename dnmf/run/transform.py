@@ -22,6 +22,7 @@ from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.graph import hold
 from dnmf.kernels.preparation.steps import WEIGHT
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.registry import altered, sums_per_row
 from dnmf.kernels.rule import Model, Rule
 from dnmf.run.arrays import as_dask, as_numpy, whole
@@ -260,7 +261,7 @@ def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
     The given factor is gathered, brought into the order of V and converted to its dtype.
     """
     return Load(
-        sums=sums_per_row(rule, rank) if measured else 0,
+        sums=sums_per_row(rule, rank) if measured and not isinstance(rule, Quadratic) else 0,
         worked=rank,
         held=2 * rank if kept else 0,
         kept=4 * rank,
@@ -285,8 +286,9 @@ class Solve:
 
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        rows, rank = self.model.W.shape if self.measured else (1, 1)  # blocks are solved independently
-        return self.rule.zero(rows, rank) if self.measured else Stats.zero(rows, rank)
+        # Blocks are solved independently, and under Frobenius measured by the product that solves them.
+        summed = self.measured and not isinstance(self.rule, Quadratic)
+        return self.rule.zero(*self.model.W.shape) if summed else Stats.zero(1, 1)
 
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Validate a block and solve for its H (r, w)."""

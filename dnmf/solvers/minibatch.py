@@ -21,7 +21,8 @@ from dnmf.kernels.blocks.panels import Block, panels
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import Stats, Summable
 from dnmf.kernels.blocks.tiles import Float, Vector
-from dnmf.kernels.quadratic.rule import Quadratic, update_free
+from dnmf.kernels.quadratic.free_rows import update_free
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.solvers.iteration import Method, PassContext, Update
 from dnmf.solvers.state import MethodState, State
 

@@ -24,7 +24,7 @@ from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.constraint import Constraint
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.rule import solve
+from dnmf.kernels.quadratic.free_rows import solve
 from dnmf.kernels.rule import Rule
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext, check_scale_of

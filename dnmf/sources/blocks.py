@@ -210,7 +210,9 @@ def compressed(matrix: Any, name: str) -> Any:
 
 
 def canonical(matrix: Any, name: str) -> Any:
-    """Return a CSR or CSC matrix in canonical form, sorted and without duplicates, sharing memory if possible.
+    """Return a CSR or CSC matrix as an array in canonical form, sorted and without duplicates.
+
+    It is the same array if it has this form, or else shares its memory if possible.
 
     Raises
     ------
@@ -222,16 +224,19 @@ def canonical(matrix: Any, name: str) -> Any:
     _check_starts(starts, indices, values, along, name)
     entries = int(starts[-1])
     dtype = np.int32 if starts.dtype == indices.dtype == np.int32 else np.int64
+    # SciPy would copy a view of a larger buffer
+    values = values[:entries].astype(storable(values.dtype), copy=False)
     starts, indices = starts.astype(dtype, copy=False), indices[:entries]
     if entries and (int(indices.min()) < 0 or int(indices.max()) >= size):
         raise _damaged(name, f"an index is {_outside(indices, size)}, and 0 to {size - 1} are allowed")
-    indices = indices.astype(dtype, copy=False)
-    form = scipy.sparse.csr_array if matrix.format == "csr" else scipy.sparse.csc_array
+    own, form = (values, indices.astype(dtype, copy=False), starts), getattr(scipy.sparse, f"{matrix.format}_array")
+    in_order, given = rises(starts, own[1]), (matrix.data, matrix.indices, matrix.indptr)
+    same = all(new.shape == old.shape and new.dtype == old.dtype for new, old in zip(own, given, strict=True))
+    if in_order and same and type(matrix) is form:
+        return matrix
     part = form(matrix.shape)
-    # SciPy would copy a view of a larger buffer
-    values = values[:entries].astype(storable(values.dtype), copy=False)
-    part.data, part.indices, part.indptr = values, indices, starts
-    if not rises(starts, indices):
+    part.data, part.indices, part.indptr = own
+    if not in_order:
         part = part.copy()
         part.sum_duplicates()
     return part

@@ -91,7 +91,9 @@ class SparseSource(InMemory):
         dtype = work_dtype(matrix.dtype)
         sound = canonical(matrix, "V")
         transposed = matrix.format == "csr" if streamed is None else streamed == "rows"
-        self.matrix = as_columns(sound.T if transposed else sound)
+        found = as_columns(sound.T if transposed else sound)
+        self.matrix = columns_of(found, slice(0, found.shape[1]))  # which may be the one that was given
+        self._blocks: dict[tuple[int, int], Any] = {}
         rows, entry_bytes = self.matrix.shape[0], dtype.itemsize + self.matrix.indices.itemsize
         self.layout = Layout(
             shape=shape[::-1] if transposed else shape,
@@ -107,8 +109,12 @@ class SparseSource(InMemory):
         )
 
     def read(self, block: int, scratch: Scratch) -> Block:
-        """Return the columns, sharing their memory."""
-        return columns_of(self.matrix, self.layout.columns(block))
+        """Return the columns, sharing their memory; to make a sparse matrix of them takes longer than to check it."""
+        columns = self.layout.columns(block)
+        place = columns.start, columns.stop
+        if place not in self._blocks:
+            self._blocks[place] = columns_of(self.matrix, columns)
+        return self._blocks[place]
 
 
 def recut(source: Source, bounds: Sequence[int] | None) -> Source:

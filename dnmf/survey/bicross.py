@@ -11,7 +11,8 @@ from dnmf.kernels.blocks.panels import Block, panels, square_sum
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import Summable, TupleSums
 from dnmf.kernels.blocks.tiles import Float
-from dnmf.kernels.quadratic.rule import Quadratic, begin, solve, update_free
+from dnmf.kernels.quadratic.free_rows import solve, update_free
+from dnmf.kernels.quadratic.rule import Quadratic, begin
 from dnmf.solvers.sketch import Sketch, SketchSums
 from dnmf.survey.drawn import Drawn
 from dnmf.survey.fold_errors import relative_errors

@@ -8,7 +8,7 @@ from strategies import awkward
 
 from dnmf.errors import DataError
 from dnmf.kernels.blocks import panels as module
-from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.buffers import Scratch, zeros
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.panels import BadEntry, panel_width, panels, square_sum, work_dtype
 from dnmf.kernels.blocks.products import SUMMED_ROWS, add_outer_product, power_of_two, row_buffers, sum_rows
@@ -140,6 +140,23 @@ def test_powers_of_two_are_near_and_exact(size):
     assert np.frexp(power)[0] == 0.5
     assert np.isfinite(np.float32(1 / power))
     assert size == 0 or 2**-30 < size / power < 2**30
+
+
+def test_memory_is_used_again_once_no_view_is_left_and_never_before():
+    shape = (2**12, 5)
+    arrays = [zeros(shape) for _ in range(8)]
+    for number, array in enumerate(arrays):
+        array += number
+    views = [array[:100] for array in arrays[:4]]
+    places = {array.ctypes.data for array in arrays}
+    del array, arrays
+    again = [zeros(shape) for _ in range(8)]
+    for array in again:
+        assert not array.any()
+        array += 9
+    for number, view in enumerate(views):
+        np.testing.assert_array_equal(view, np.full((100, 5), number))
+    assert len(places & {array.ctypes.data for array in again}) == 4
 
 
 def test_sums_of_a_pass_are_added_in_order():

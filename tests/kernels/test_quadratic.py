@@ -147,3 +147,24 @@ def test_a_promise_below_rounding_is_no_share_of_the_loss():
     assert promised_share(1.0, 0.0, 0.0, dtype) == 1
     assert promised_share(1e-3, 2.0, 0.0, dtype) == 5e-4
     assert promised_share(1e-14, 0.0, 1.0, dtype) < 1e-6
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rank", [1, 4, 30])  # the last one has several minima
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.05, 0.2)])
+def test_columns_solved_for_are_the_minimum_and_measured_as_a_residual(form, rank, penalty):
+    rng = np.random.default_rng(rank)
+    V = rng.random((20, 90)) * (rng.random((20, 90)) < 0.15)
+    W = rng.random((20, rank)) * (rng.random((20, rank)) < 0.6)
+    W[:, rank // 2] *= rank == 1  # a component without data
+    rule, model, block = Quadratic(hals, 4, Penalty(), penalty), Model.of(W), form(V)
+    stats = Stats.zero(1, 1)
+    stats.norms.append(float(np.vdot(V, V)))
+    H = rule.transform(block, model, Scratch(), stats)
+    for column in range(V.shape[1]):
+        rows = np.vstack([W, np.sqrt(penalty.l2) * np.eye(rank)])
+        c = W.T @ V[:, column] - penalty.l1
+        slope = rows.T @ (rows @ H[:, column]) - c
+        assert slope.min() > -1e-8
+        assert abs(slope @ H[:, column]) < 1e-8
+    np.testing.assert_allclose(stats.fit, 0.5 * np.linalg.norm(V - W @ H) ** 2, rtol=1e-9, atol=1e-12)

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 from naive import hals as naive_hals
 from naive import objective
+from naive import promised as naive_promised
 from scipy.optimize import nnls
 
 import dnmf
@@ -16,7 +17,8 @@ from dnmf.kernels.optimality import quadratic_gains, set_gradient
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.block_pivoting import pivot
 from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
-from dnmf.kernels.quadratic.row_updates import descend_column, hals, multiplicative
+from dnmf.kernels.quadratic.row_steps import improve_rows
+from dnmf.kernels.quadratic.row_updates import descend_column, hals, measured_hals, multiplicative
 
 
 def problem(width, rank=7, rows=30, dtype="float64", seed=0):
@@ -44,6 +46,36 @@ def test_sweeps_equal_the_textbook_at_odd_and_even_ranks(rank, penalty):
     expected = naive_hals(H, W.T @ V, W.T @ W, *penalty[:2], 3)
     hals(H, W.T @ V, W.T @ W, penalty, 3)
     np.testing.assert_allclose(H, expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("width", [1, LANES, 2 * LANES + 3])
+@pytest.mark.parametrize("rank", [1, 4, 7])
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.3, 0.7)])
+def test_sweeps_measure_what_the_textbook_promises_after_them(width, rank, penalty):
+    W, V, H, _, _ = problem(width, rank)
+    C, G = W.T @ V, W.T @ W
+    expected = naive_hals(H, C, G, *penalty[:2], 2)
+    found = measured_hals(H, C, G, penalty, 2)
+    np.testing.assert_allclose(H, expected, rtol=1e-10, atol=1e-13)
+    after = naive_promised(expected, C, G, *penalty[:2]), np.vdot(C, expected)
+    np.testing.assert_allclose(found, after, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, LANES, 2 * LANES + 3])
+@pytest.mark.parametrize("rank", [1, 4, 7])
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.3, 0.7)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_improve_in_one_call_as_by_textbook_sweeps(rows, rank, penalty, dtype):
+    H, V, Wt, _, _ = problem(rows, rank)  # the update of W is that of H, transposed
+    W = np.ascontiguousarray(Wt.T, dtype)
+    A, B = (H.T @ V).T.copy(), H.T @ H
+    first, moved = naive_promised(W.T.astype(float), A.T, B, *penalty[:2]), objective(V, H, W.T.astype(float))
+    new = np.empty_like(W)
+    found = improve_rows(W, A, B, penalty, 3, new)
+    expected = naive_hals(W.T.astype(float), A.T, B, *penalty[:2], 3)
+    np.testing.assert_allclose(new.T, expected, rtol=1e-10 if dtype == "float64" else 1e-6, atol=1e-13)
+    left, moved = naive_promised(expected, A.T, B, *penalty[:2]), objective(V, H, new.T.astype(float)) - moved
+    np.testing.assert_allclose(found, (first, left, moved), rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.3])

@@ -12,7 +12,10 @@ from strategies import SOURCES, low_rank
 from dnmf.conversion import convert
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.sources import open_matrix
+from dnmf.sources.base import relabelled
+from dnmf.sources.blocks import read_block
 from dnmf.sources.bounds import SPARSE_BLOCK_COLUMNS, bounds_by_entries
+from dnmf.sources.memory import SparseSource
 
 
 def read_back(source):
@@ -140,3 +143,16 @@ class Recorder:
     def __getitem__(self, slices):
         self.regions.append((slices[0].start, slices[0].stop))
         return self.array[slices]
+
+
+def test_blocks_of_a_sparse_matrix_in_memory_are_made_once_and_are_those_of_scipy():
+    V = sp.random_array((30, 40), density=0.3, format="csc", rng=np.random.default_rng(0), dtype=np.float32)
+    source = relabelled(SparseSource(V), bounds=(0, 15, 40))
+    blocks = [read_block(source, block, Scratch()) for block in range(2)]
+    assert all(read_block(source, block, Scratch()) is blocks[block] for block in range(2))
+    before = V.toarray()
+    V.data = V.data * 2  # other memory, which the source does not share
+    for block, columns in zip(blocks, (slice(0, 15), slice(15, 40)), strict=True):
+        np.testing.assert_array_equal(block.toarray(), before[:, columns])
+    recut = relabelled(source, bounds=(0, 10, 20, 40))
+    np.testing.assert_array_equal(read_block(recut, 1, Scratch()).toarray(), before[:, 10:20])

@@ -1,12 +1,18 @@
 """Buffers that a thread reuses, so that a loop over blocks allocates nothing large."""
 
 import math
-from typing import Any
+from collections import deque
+from contextlib import suppress
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.tiles import MapFunction
+
+# Bytes of arrays whose memory is used again, at least and at most, and how many of them are kept: some 16 MB.
+LEASED, KEPT = (2**17, 2**22), 4
+FLOAT64 = np.dtype(np.float64).str
 
 
 class Scratch:
@@ -51,3 +57,43 @@ def aligned(size: int) -> NDArray[np.uint8]:
     room = np.empty(size + 64, np.uint8)
     offset = -room.ctypes.data % 64
     return room[offset : offset + size]
+
+
+def zeros(shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return an array of zeros, of which the memory is used again once neither it nor a view of it is left."""
+    size = 8 * math.prod(shape)
+    if not LEASED[0] <= size <= LEASED[1]:
+        return np.zeros(shape)
+    array = np.asarray(Lease(Lease.kept(size), shape))
+    array[...] = 0
+    return array
+
+
+class Lease:
+    """Memory of an array of float64, which is kept for the next one of its size.
+
+    A system takes longer to give new memory to a process than a pass over a small matrix to add up its sums.
+    """
+
+    __slots__ = ("__array_interface__", "_memory")
+
+    _free: ClassVar[deque[NDArray[np.uint8]]] = deque(maxlen=KEPT)
+
+    def __init__(self, memory: NDArray[np.uint8], shape: tuple[int, int]) -> None:
+        self._memory = memory
+        place = memory.ctypes.data, False
+        self.__array_interface__ = {"shape": shape, "typestr": FLOAT64, "data": place, "version": 3}
+
+    def __del__(self) -> None:
+        self._free.append(self._memory)
+
+    @classmethod
+    def kept(cls, size: int) -> NDArray[np.uint8]:
+        """Return memory of a size that was kept, or else new one."""
+        for _ in range(len(cls._free)):
+            with suppress(IndexError):  # other threads take some, too
+                memory = cls._free.popleft()
+                if memory.size == size:
+                    return memory
+                cls._free.append(memory)
+        return aligned(size)

@@ -61,8 +61,13 @@ def packed(X: Float, name: str, scratch: Scratch) -> Float:
 
 def scaled_down(H: Float, scratch: Scratch) -> tuple[Float, float]:
     """Return H over a power of two, and this: its products neither overflow nor vanish at any scale of V."""
-    scale = power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
+    scale = scale_of(H)
     return np.multiply(H, 1 / scale, out=scratch.array("scaled", H.shape, H.dtype)), scale
+
+
+def scale_of(H: Float) -> float:
+    """Return a power of two near the largest entry of H."""
+    return power_of_two(float(max(H.max(initial=0), -H.min(initial=0))))
 
 
 def add_gram(H: Float, total: Float) -> None:

@@ -11,7 +11,7 @@ from dnmf.kernels.blocks.products import (
     SHARED_ROWS,
     add_scaled,
     row_buffers,
-    scaled_down,
+    scale_of,
     scan_squares,
     sum_rows,
     weighted_squares,
@@ -80,17 +80,10 @@ class SparsePanel:
         entries = self.starts, self.rows, self.values
         parts = slices(self.height, SHARED_ROWS if scratch.shared else self.height)
         if H.dtype == total.dtype or len(self.rows) < SUMMED_ENTRIES * self.height:
-            list(scratch.each(lambda rows: _scatter(*entries, H, total, rows.start, rows.stop), parts))
+            list(scratch.each(lambda rows: _scatter(*entries, H, 1.0, total, rows.start, rows.stop), parts))
             return
-        scaled, scale = scaled_down(H, scratch)
-        room = scratch.array("outer", total.shape, H.dtype)
-
-        def add(rows: slice) -> None:
-            room[rows] = 0
-            _scatter(*entries, scaled, room, rows.start, rows.stop)
-            add_scaled(room[rows], scale, total[rows])
-
-        list(scratch.each(add, parts))
+        scale, room = scale_of(H), scratch.array("outer", total.shape, H.dtype)
+        list(scratch.each(lambda rows: _add_scattered(*entries, H, scale, room, total, rows.start, rows.stop), parts))
 
     def weighted(self, scratch: Scratch) -> Self:
         """Return the panel of m ∘ V, valid until the next call."""
@@ -158,21 +151,31 @@ def _gather(starts, rows, values, W, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _scatter(starts, rows, values, H, total, low, high):  # type: ignore[no-untyped-def]
-    """Add some rows of VHᵀ to those of `total` (m, r), in its precision."""
+def _scatter(starts, rows, values, H, factor, total, low, high):  # type: ignore[no-untyped-def]
+    """Add some rows of VHᵀ, times a factor, to those of `total` (m, r), in its precision."""
     rank, width = H.shape
-    h = np.empty((LINE, rank), H.dtype)
+    h, factor = np.empty((LINE, rank), H.dtype), H.dtype.type(factor)
     for start in range(0, width, LINE):
         count = min(LINE, width - start)
         for k in range(rank):
             for j in range(count):
-                h[j, k] = H[k, start + j]
+                h[j, k] = H[k, start + j] * factor
         for j in range(count):
             own = slice(starts[start + j], starts[start + j + 1])
             if low > 0 or high < len(total):
                 first = np.searchsorted(rows[own], low)
                 own = slice(own.start + first, own.start + np.searchsorted(rows[own], high))
             add_to_rows(values[own], h[j], rows[own], total)
+
+
+@kernel
+def _add_scattered(starts, rows, values, H, scale, room, total, low, high):  # type: ignore[no-untyped-def]
+    """Add some rows of VHᵀ to those of `total` (m, r), by a sum in the precision of H, which is divided by `scale`."""
+    for i in range(low, high):
+        for k in range(room.shape[1]):
+            room[i, k] = 0
+    _scatter(starts, rows, values, H, 1.0 / scale, room, low, high)
+    add_scaled(room[low:high], scale, total[low:high])
 
 
 @kernel

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dnmf.kernels.blocks.buffers import zeros
 from dnmf.kernels.blocks.tiles import Float
 
 
@@ -112,7 +113,7 @@ class Stats(Summable):
     def zero(cls, rows: int, rank: int) -> Self:
         """Return the sums of no block, to be added to in place by a single task."""
         return cls(
-            cross=np.zeros((rows, rank)),
+            cross=zeros((rows, rank)),
             gram=np.zeros((rank, rank)),
             row_sums=np.zeros(rank),
             fit=0.0,

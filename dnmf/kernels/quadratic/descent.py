@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from dnmf.kernels.blocks.tiles import LANES, gram_row, kernel, load_tile, reordered, store_tile
+from dnmf.kernels.blocks.tiles import LANES, clear, gram_row, kernel, load_tile, reordered, store_tile
 from dnmf.kernels.extrapolation import BOUND_GROWTH, CUT, FIRST, GROWTH, extrapolate_into
 from dnmf.kernels.quadratic.row_updates import sweep_tile
 
@@ -131,14 +131,6 @@ def copy_to(source, target, factor):  # type: ignore[no-untyped-def]
     for i in range(source.shape[0]):
         for j in range(source.shape[1]):
             target[i, j] = source[i, j] * factor
-
-
-@kernel
-def clear(tile):  # type: ignore[no-untyped-def]
-    """Set a tile to 0."""
-    for i in range(tile.shape[0]):
-        for j in range(tile.shape[1]):
-            tile[i, j] = 0
 
 
 @reordered

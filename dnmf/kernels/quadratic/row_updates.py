@@ -15,6 +15,7 @@ from dnmf.kernels.blocks.simd import add_multiple
 from dnmf.kernels.blocks.tiles import (
     LANES,
     Float,
+    clear,
     gram_pair,
     gram_row,
     kernel,
@@ -22,7 +23,7 @@ from dnmf.kernels.blocks.tiles import (
     reordered,
     store_tile,
 )
-from dnmf.kernels.optimality import set_gradient
+from dnmf.kernels.optimality import add_row_gains, set_gradient
 from dnmf.kernels.penalty import Penalty
 
 LEAST = 1e-16
@@ -46,27 +47,66 @@ def hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> None:
         pulls, bends = penalty.arrays(H.shape, H.dtype)
         _hals_arrays(H, C - pulls, G, bends, np.finfo(H.dtype).tiny, sweeps)
         return
-    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps)
+    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, np.empty(0))
+
+
+def measured_hals(H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int) -> tuple[float, float]:
+    """Do the same under a penalty of numbers, and return what `quadratic_gains` does, from the same loop over tiles."""
+    sums = np.zeros(2)
+    _hals(H, C, G, H.dtype.type(penalty.l1), H.dtype.type(penalty.l2), sweeps, sums)
+    return float(sums[0]), float(sums[1])
 
 
 @kernel
-def _hals(H, C, G, l1, l2, sweeps):  # type: ignore[no-untyped-def]
-    """Sweep over all tiles of H."""
+def _hals(H, C, G, l1, l2, sweeps, sums):  # type: ignore[no-untyped-def]
+    """Sweep over all tiles of H, and add the gains that are left, and ⟨C, H⟩, to `sums` unless it is empty."""
     rank, width = H.shape
-    inverse = np.zeros(rank, G.dtype)
-    for k in range(rank):
-        curvature = G[k, k] + l2
-        if curvature >= np.finfo(G.dtype).tiny:  # of which the inverse is still a float
-            inverse[k] = G.dtype.type(1) / curvature
+    inverse = inverses(G, l2)
     h = np.zeros((rank, LANES), H.dtype)
     c = np.zeros((rank, LANES), H.dtype)
     slope = np.empty(LANES, H.dtype)
     below = np.empty(LANES, H.dtype)
+    gains, products = np.zeros(LANES), np.zeros(LANES)
     for start in range(0, width, LANES):
+        if width - start < LANES:
+            clear(h)
+            clear(c)
         load_tile(H, start, h)
         load_tile(C, start, c)
         sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below)
+        if len(sums) > 0:
+            add_gains(h, c, G, l1, l2, slope, below, gains, products)
         store_tile(h, H, start)
+    if len(sums) > 0:
+        for j in range(LANES):
+            sums[0] += gains[j]
+            sums[1] += products[j]
+
+
+@kernel
+def inverses(G, l2):  # type: ignore[no-untyped-def]
+    """Return the inverse of the curvature of every component (r,), or 0."""
+    inverse = np.zeros(len(G), G.dtype)
+    for k in range(len(G)):
+        curvature = G[k, k] + l2
+        if curvature >= np.finfo(G.dtype).tiny:  # of which the inverse is still a float
+            inverse[k] = G.dtype.type(1) / curvature
+    return inverse
+
+
+@kernel
+def add_gains(h, c, G, l1, l2, slope, below, gains, products):  # type: ignore[no-untyped-def]
+    """Add the gains of a tile, and ⟨c, h⟩, lane by lane, in float64; two rows at a time, as `sweep_tile` does."""
+    rank = len(h)
+    for pair in range(rank // 2):
+        k = 2 * pair
+        gram_pair(G, k, h, slope, below)
+        add_row_gains(h[k], c[k], slope, G[k, k], l1, l2, gains, products)
+        add_row_gains(h[k + 1], c[k + 1], below, G[k + 1, k + 1], l1, l2, gains, products)
+    if rank % 2:
+        k = rank - 1
+        gram_row(G, k, h, slope)
+        add_row_gains(h[k], c[k], slope, G[k, k], l1, l2, gains, products)
 
 
 @kernel

@@ -15,11 +15,10 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, MapFunction, slices
 from dnmf.kernels.optimality import promised_share, quadratic_gains
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.block_pivoting import pivot
-from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS
-from dnmf.kernels.quadratic.fit import block_fit, change
-from dnmf.kernels.quadratic.projected_gradient import STEPS, accelerated, minimise
-from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, multiplicative
+from dnmf.kernels.quadratic.fit import block_fit
+from dnmf.kernels.quadratic.free_rows import count_zeros, solve, update_free, update_measured
+from dnmf.kernels.quadratic.row_steps import change, improve_rows
+from dnmf.kernels.quadratic.row_updates import KEPT, RowUpdate, hals, multiplicative
 from dnmf.kernels.quadratic.volume import Volume
 from dnmf.kernels.rule import PART_ROWS, Model, Step
 
@@ -29,6 +28,8 @@ W_SHARE_OF_H = 0.01
 W_SHARE_LEFT = 1e-4
 W_TOLERANCE = 1e-12
 W_ROUNDS = 10
+# Sweeps by which the components of a column with few entries are guessed, before it is solved for.
+GUESS_SWEEPS = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,34 +91,32 @@ class Quadratic:
     def transform(self, V: Block, model: Model, scratch: Scratch, stats: Stats | None = None) -> Float:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
-        crossed, gram = 0.0, np.zeros_like(model.gram)
+        gram, crossed, products = model.gram.astype(H.dtype), 0.0, np.zeros_like(model.gram)
         for columns, panel in panels(V, H.dtype, scratch):
-            C = panel.cross(model.W, scratch)
-            H[:, columns] = h = self.best(C, model.gram, columns)
+            C, h, penalty = panel.cross(model.W, scratch), np.zeros_like(H[:, columns]), self.penalty_H.columns(columns)
+            if panel.sparse and penalty.within.free:  # few entries have few components, which sweeps soon find
+                hals(h, C, gram, penalty, GUESS_SWEEPS)
+            solve(h, C, model.gram, penalty)
+            H[:, columns] = h
             if stats is not None:
                 crossed += float(np.vdot(C.astype(np.float64), h.astype(np.float64)))
-                add_gram(h, gram)
+                add_gram(h, products)
         if stats is not None:
-            stats.fit += block_fit(V, H, model, stats.norms[-1], crossed, gram, scratch)
+            stats.fit += block_fit(V, H, model, stats.norms[-1], crossed, products, scratch)
         return H
 
-    def best(self, C: Float, gram: Float, columns: slice = slice(None)) -> Float:
-        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p) of some columns, and WᵀW (r, r)."""
+    def best(self, C: Float, gram: Float) -> Float:
+        """Return the H (r, p) that minimises the objective for C = WᵀV (r, p), and WᵀW (r, r)."""
         H = np.zeros(C.shape, C.dtype)
-        solve(H, C, gram, self.penalty_H.columns(columns))
+        solve(H, C, gram, self.penalty_H)
         return H
 
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
         """Minimise over W from A and B alone; the loss follows from the exact change of the quadratic."""
         squares = stats.gram.diagonal()
         norm = sum(stats.norms)
-        parts = list(slices(len(W), PART_ROWS if self.volume is None else len(W)))
-        rows: list[Float] = [W[part].T.astype(np.float64, order="C") for part in parts]
-        crosses: list[Float] = [np.ascontiguousarray(stats.cross[part].T) for part in parts]
-        first = self._improve_rows(rows, crosses, stats, norm, each)
-        del crosses
-        new = np.concatenate([own.T for own in rows], out=np.empty(W.shape, W.dtype), casting="same_kind")
-        fit = max(stats.fit + change(W, new, stats.cross, stats.gram, each), 0.0)
+        new, first, moved = (self._finish_at_once if self._simple else self._finish_by_rounds)(W, stats, each)
+        fit = max(stats.fit + moved, 0.0)
         total = self.penalty_H.value(stats.row_sums, squares) + stats.penalty + self.penalty_W.value_at(new.T, squares)
         total += 0.0 if self.volume is None else self.volume.value(new.T)
         error = float(np.sqrt(2 * fit / norm)) if norm > 0 else 0.0
@@ -125,15 +124,50 @@ class Quadratic:
         unseen = count_zeros(stats.cross.T) if self.penalty_W.within.simplex else 0, stats.unseen_columns
         return Step(new, fit + total, error, optimality, unseen)
 
-    def _improve_rows(
-        self, rows: list[Float], crosses: list[Float], stats: Stats, norm: float, each: MapFunction
-    ) -> float:
+    @property
+    def _simple(self) -> bool:
+        """Whether a round over some rows of W is one call."""
+        plain = self.penalty_W.exact and self.penalty_W.plain and self.penalty_W.within.free
+        return self.update is hals and plain and not self.n_fixed_W and self.volume is None
+
+    def _finish_at_once(self, W: Float, stats: Stats, each: MapFunction) -> tuple[Float, float, float]:
+        """Return the new W, what a step of every entry promised, and the change of the loss without penalties."""
+        new, moved, first, enough = np.empty(W.shape, W.dtype), 0.0, 0.0, self._enough(stats)
+
+        def improve(part: slice) -> tuple[float, float, float]:
+            return improve_rows(W[part], stats.cross[part], stats.gram, self.penalty_W, self.sweeps, new[part])
+
+        for turn in range(W_ROUNDS):
+            before, left, changes = map(sum, zip(*each(improve, slices(len(W), PART_ROWS)), strict=True))
+            moved += changes
+            if turn == 0:
+                first, enough = before, max(enough, W_SHARE_LEFT * before)
+            if left <= enough:
+                break
+            W = new
+        return new, first, moved
+
+    def _finish_by_rounds(self, W: Float, stats: Stats, each: MapFunction) -> tuple[Float, float, float]:
+        """Return the same by rounds over all rows."""
+        parts = list(slices(len(W), PART_ROWS if self.volume is None else len(W)))
+        rows: list[Float] = [W[part].T.astype(np.float64, order="C") for part in parts]
+        crosses: list[Float] = [np.ascontiguousarray(stats.cross[part].T) for part in parts]
+        first = self._improve_rows(rows, crosses, stats, each)
+        del crosses
+        new = np.concatenate([own.T for own in rows], out=np.empty(W.shape, W.dtype), casting="same_kind")
+        return new, first, change(W, new, stats.cross, stats.gram, each)
+
+    def _enough(self, stats: Stats) -> float:
+        """Return the promise at which the update of W ends."""
+        return max(W_SHARE_OF_H * stats.gain, W_TOLERANCE * sum(stats.norms))
+
+    def _improve_rows(self, rows: list[Float], crosses: list[Float], stats: Stats, each: MapFunction) -> float:
         """Improve parts of Wᵀ (r, p) in place, given those of (VHᵀ)ᵀ, and return what a step of every entry promised.
 
         A penalty that couples rows of W is majorised at all of them after every round.
         """
         penalties = self._penalties(rows, stats)
-        enough = max(W_SHARE_OF_H * stats.gain, W_TOLERANCE * norm)
+        enough = self._enough(stats)
         if self.volume is not None and not self.n_fixed_W:
             return self.volume.improve(rows[0], crosses[0], stats.gram, penalties[0], enough)
 
@@ -217,47 +251,12 @@ def improve(share: Share, h: Float, C: Float, gram: Float, block_gram: Float, co
     if penalty.within.simplex and gram.any():  # W may start at 0
         stats.unseen_columns += count_zeros(C)
     before = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)[0] if rule.first else 0.0
-    update_free(rule.update, h, C, gram, penalty, rule.sweeps, rule.n_fixed_H)
-    gain, product = quadratic_gains(h, C, gram, penalty, rule.n_fixed_H)
+    gain, product = update_measured(rule.update, h, C, gram, penalty, rule.sweeps, rule.n_fixed_H)
     stats.gain += before if rule.first else gain
     wide = h.astype(np.float64)
     block_gram += wide @ wide.T
     stats.row_sums += wide.sum(axis=1)
     return product
-
-
-def count_zeros(C: Float) -> int:
-    """Return the number of columns of cross products (r, p) that are 0, where any point of a simplex may be as good.
-
-    >>> count_zeros(np.array([[0.0, 1.0], [0.0, 0.0]]))
-    1
-    """
-    return int(np.count_nonzero(~C.any(axis=0)))
-
-
-def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalty, sweeps: int, fixed: int) -> None:
-    """Update the rows of H (r, p) in place, except for the first `fixed`.
-
-    With fixed rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu. Within a
-    constraint, every update is by projected gradients.
-    """
-    if not penalty.within.free and update is not accelerated:
-        update, sweeps = accelerated, STEPS
-    if fixed == 0:
-        update(H, C, G, penalty, sweeps)
-    elif fixed < len(H):
-        free = np.ascontiguousarray(H[fixed:])
-        rest = C[fixed:] - G[fixed:, :fixed] @ H[:fixed]
-        update(free, rest, np.ascontiguousarray(G[fixed:, fixed:]), penalty.components(slice(fixed, None)), sweeps)
-        H[fixed:] = free
-
-
-def solve(H: Float, C: Float, G: Float, penalty: Penalty) -> None:
-    """Set every column of H (r, p) to the minimum of the quadratic objective, within the constraint of the penalty."""
-    if penalty.within.free:
-        pivot(H, C, G, penalty, PIVOT_SWEEPS)
-    else:
-        minimise(H, C, G, penalty)
 
 
 def begin(H: Float, C: Float, G: Float, penalty: Penalty, fixed: int = 0) -> None:

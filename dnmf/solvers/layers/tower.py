@@ -23,8 +23,9 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.extrapolation import extrapolate
 from dnmf.kernels.optimality import quadratic_gains
+from dnmf.kernels.quadratic.free_rows import update_free
 from dnmf.kernels.quadratic.mixing import descend_mixing
-from dnmf.kernels.quadratic.rule import W_ROUNDS, W_SHARE_LEFT, W_SHARE_OF_H, W_TOLERANCE, Quadratic, update_free
+from dnmf.kernels.quadratic.rule import W_ROUNDS, W_SHARE_LEFT, W_SHARE_OF_H, W_TOLERANCE, Quadratic
 
 # Sweeps over a mixing matrix in a round.
 MIXING_SWEEPS = 4

@@ -15,8 +15,9 @@ from dnmf.kernels.blocks.products import cross_product, power_of_two
 from dnmf.kernels.blocks.sums import Summable
 from dnmf.kernels.blocks.tiles import Float, Vector, slices
 from dnmf.kernels.constraint import FREE
+from dnmf.kernels.quadratic.free_rows import update_free
 from dnmf.kernels.quadratic.row_updates import hals
-from dnmf.kernels.quadratic.rule import Quadratic, match_scale, update_free
+from dnmf.kernels.quadratic.rule import Quadratic, match_scale
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.rows_below import Below
 from dnmf.solvers.sketch.samples import TOGETHER

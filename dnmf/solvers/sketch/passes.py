@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.buffers import Scratch, zeros
 from dnmf.kernels.blocks.panels import Block, panels, square_sum
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.sums import Stats, Summable
@@ -43,7 +43,7 @@ class Sketch:
     def zero(self) -> SketchSums:
         """Return the sums of no block."""
         rows, width = self.Q.shape
-        return SketchSums(np.zeros((rows, width)), np.zeros((width, width)), [], [])
+        return SketchSums(zeros((rows, width)), np.zeros((width, width)), [], [])
 
     def visit(self, block: int, V: Block, H: Float | None, sums: SketchSums, scratch: Scratch) -> Float:
         """Return R of a block, with √l below it if the columns are scaled."""

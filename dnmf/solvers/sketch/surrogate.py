@@ -14,9 +14,9 @@ from dnmf.engine import MapFunction
 from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.extrapolation import Momentum, extrapolate
-from dnmf.kernels.quadratic import descent
+from dnmf.kernels.quadratic import descent, free_rows
 from dnmf.kernels.quadratic.row_updates import hals
-from dnmf.kernels.quadratic.rule import Quadratic, update_free
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.solvers.bundle import comparable
 from dnmf.solvers.coupling import Coupled
 from dnmf.solvers.several_runs import better_half
@@ -261,8 +261,8 @@ class Surrogate:
         new = np.empty(W.shape, dtype)
 
         def improve(rows: slice) -> None:
-            part = np.ascontiguousarray(W[rows].T, dtype)
-            update_free(hals, part, cross @ self.left[rows].T, gram, penalty.columns(rows), sweeps, rule.n_fixed_W)
+            part, C = np.ascontiguousarray(W[rows].T, dtype), cross @ self.left[rows].T
+            free_rows.update_free(hals, part, C, gram, penalty.columns(rows), sweeps, rule.n_fixed_W)
             new[rows] = part.T
 
         list(self.each(improve, slices(len(W), TOGETHER)))
