@@ -78,8 +78,9 @@ def clear(tile):  # type: ignore[no-untyped-def]
 def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
     """Write row k of gram · tile into `out` (LANES,)."""
     rank = gram.shape[1]
-    out[:] = 0
     i = 0
+    for j in range(LANES):
+        out[j] = 0
     while i + 4 <= rank:
         g0, g1, g2, g3 = gram[k, i], gram[k, i + 1], gram[k, i + 2], gram[k, i + 3]
         for j in range(LANES):
@@ -96,8 +97,10 @@ def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
 def gram_pair(gram, k, tile, out, below):  # type: ignore[no-untyped-def]
     """Write rows k and k + 1 of gram · tile into `out` and `below` (LANES,), loading the tile once."""
     rank = gram.shape[0]
-    out[:], below[:] = 0, 0
     i = 0
+    for j in range(LANES):
+        out[j] = 0
+        below[j] = 0
     while i + 4 <= rank:
         g0, g1, g2, g3 = gram[k, i], gram[k, i + 1], gram[k, i + 2], gram[k, i + 3]
         b0, b1, b2, b3 = gram[k + 1, i], gram[k + 1, i + 1], gram[k + 1, i + 2], gram[k + 1, i + 3]

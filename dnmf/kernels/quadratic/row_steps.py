@@ -42,17 +42,17 @@ def _improve_rows(W, cross, gram, l1, l2, sweeps, new, sums):  # type: ignore[no
     for start in range(0, len(W), LANES):
         count = min(LANES, len(W) - start)
         if count < LANES:
+            clear(old)
             clear(x)
             clear(c)
         for k in range(rank):
             for j in range(count):
-                x[k, j] = W[start + j, k]
+                x[k, j] = old[k, j] = W[start + j, k]
                 c[k, j] = cross[start + j, k]
-        old[:] = x
         for half in range(2):  # one call in the machine code, since it is compiled where it stands
             if half == 1:
                 sweep_tile(x, c, gram, l1, l2, inverse, sweeps, slope, below)
-            add_gains(x, c, gram, l1, l2, slope, below, gains[half], products)
+            add_gains(x, c, gram, l1, l2, slope, gains[half], products)
         for k in range(rank):
             for j in range(count):
                 new[start + j, k] = x[k, j]

@@ -75,7 +75,7 @@ def _hals(H, C, G, l1, l2, sweeps, sums):  # type: ignore[no-untyped-def]
         load_tile(C, start, c)
         sweep_tile(h, c, G, l1, l2, inverse, sweeps, slope, below)
         if len(sums) > 0:
-            add_gains(h, c, G, l1, l2, slope, below, gains, products)
+            add_gains(h, c, G, l1, l2, slope, gains, products)
         store_tile(h, H, start)
     if len(sums) > 0:
         for j in range(LANES):
@@ -95,16 +95,9 @@ def inverses(G, l2):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_gains(h, c, G, l1, l2, slope, below, gains, products):  # type: ignore[no-untyped-def]
-    """Add the gains of a tile, and ⟨c, h⟩, lane by lane, in float64; two rows at a time, as `sweep_tile` does."""
-    rank = len(h)
-    for pair in range(rank // 2):
-        k = 2 * pair
-        gram_pair(G, k, h, slope, below)
-        add_row_gains(h[k], c[k], slope, G[k, k], l1, l2, gains, products)
-        add_row_gains(h[k + 1], c[k + 1], below, G[k + 1, k + 1], l1, l2, gains, products)
-    if rank % 2:
-        k = rank - 1
+def add_gains(h, c, G, l1, l2, slope, gains, products):  # type: ignore[no-untyped-def]
+    """Add the gains of a tile, and ⟨c, h⟩, lane by lane, in float64."""
+    for k in range(len(h)):
         gram_row(G, k, h, slope)
         add_row_gains(h[k], c[k], slope, G[k, k], l1, l2, gains, products)
 
