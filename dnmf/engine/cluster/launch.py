@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import yaml
 
 from dnmf.errors import EXTRAS, ClusterError, DnmfError, SettingsError, missing_extra, unknown
@@ -148,7 +149,19 @@ def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
             f"cluster={form['cluster']!r} cannot be imported ({error}); give a class such as "
             "distributed.LocalCluster or dask_jobqueue.SLURMCluster."
         ) from error
-    return make, dict(form.get("arguments") or {})
+    return make, _sheltered(make, dict(form.get("arguments") or {}))
+
+
+def _sheltered(make: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Add to the arguments of a cluster on this machine that its workers ignore Ctrl-C, by which a run is saved."""
+    from distributed import LocalCluster
+
+    if not (isinstance(make, type) and issubclass(make, LocalCluster)):
+        return arguments
+    preload = arguments.get("preload") or dask.config.get("distributed.worker.preload")
+    return arguments | {
+        "preload": [*([preload] if isinstance(preload, str) else preload), "dnmf.engine.cluster.signals"]
+    }
 
 
 def _taken_by(adapt: Callable[..., Any]) -> list[str]:
