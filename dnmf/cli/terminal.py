@@ -178,12 +178,15 @@ def chosen_cluster(
 
     with ExitStack() as stack:
         if scheduler is not None:
+            notify(f"Connecting to the scheduler at {scheduler}.")
             yield stack.enter_context(launch.at_address(scheduler, tls_ca_file, tls_cert, tls_key))
         elif scheduler_file is not None:
             yield stack.enter_context(launch.in_scheduler_file(scheduler_file))
         elif cluster is not None:
+            notify(f"Starting the cluster that {cluster} describes.")
             yield stack.enter_context(launch.from_file(cluster))
         else:
+            notify("Starting workers on this machine.")
             yield stack.enter_context(launch.local(*new))
 
 
