@@ -8,6 +8,7 @@ from dnmf.errors import DataError, ReadError
 from dnmf.sources.addresses import KNOWN, convert_command
 from dnmf.sources.file_kinds import opener_of_name
 from dnmf.storage.objects import WRITABLE
+from dnmf.storage.paths import similar
 from dnmf.storage.urls import is_url, redacted
 
 # Schemes from which Zarr is read through fsspec.
@@ -38,7 +39,7 @@ def check_readable(path: Path, given: str) -> None:
             with open(path, "rb", buffering=0) as file:
                 file.read(1)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise DataError(f"{given} does not exist; give {KNOWN}.") from None
+        raise DataError(f"{given} does not exist; give {KNOWN}.{similar(path)}") from None
     except OSError as error:
         why = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
         raise ReadError(f"{path} could not be read ({error.strerror}); {why}.") from error

@@ -223,7 +223,7 @@ def shown_weight(weight: Weight) -> str:
 def _settings(rank: int, options: dict[str, Any]) -> Settings:
     """Return the settings of the models, or raise SettingsError for options that are not for them."""
     if not any(options.get(name) is not None for name in GRAPHS):
-        raise SettingsError("There is no graph whose weight could be chosen; give graph_W or graph_H.")
+        raise SettingsError("No graph to choose a weight of; give graph_W or graph_H (--graph-W, --graph-H).")
     data = ({*DATA_OPTIONS} | given_names(options)) - {*GRAPHS}
     for name in ("graph_weight", "target_weight", "init", "n_runs", "max_seconds", *sorted(data)):
         if options.get(name) is not None:

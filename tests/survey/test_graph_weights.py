@@ -123,7 +123,7 @@ def test_a_survey_of_ranks_takes_a_graph(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({}, r"There is no graph whose weight could be chosen; give graph_W or graph_H\."),
+        ({}, r"No graph to choose a weight of; give graph_W or graph_H \(--graph-W, --graph-H\)\."),
         ({"graph_H": CHAIN, "graph_weights": [1, -1]}, r"graph_weights=\[1, -1\] is not allowed; give numbers"),
         ({"graph_H": CHAIN, "graph_weights": [1, (1, 1)]}, r"is not allowed; give numbers of at least 0, or pairs"),
         ({"graph_H": CHAIN, "graph_weights": 3}, r"graph_weights=3 is not allowed; give numbers"),

@@ -591,8 +591,11 @@ def test_a_damaged_piece_is_computed_again(options, name, tmp_path):
 
 
 def test_what_is_no_survey_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="is not a survey; give the store"):
+    with pytest.raises(StoreError, match=r"nothing\.zarr does not exist; give the store of a survey"):
         load_survey(tmp_path / "nothing.zarr")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StoreError, match="is not a survey; give the store of a survey"):
+        load_survey(tmp_path / "other")
     dnmf.factorize(planted(), 2, max_passes=2, store=tmp_path / "run.zarr")
     with pytest.raises(StoreError, match="already exists and is not a survey"):
         select_rank(planted(), [2, 3], store=tmp_path / "run.zarr")
