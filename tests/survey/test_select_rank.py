@@ -202,8 +202,8 @@ def test_a_solver_that_is_named_is_that_of_every_model():
     same(made["auto"], made["sketch"])
     for seed in (0, 1):
         single = dnmf.factorize(V, 4, init="random", solver="mu", seed=seed, max_passes=5, tol=0)
-        assert made["mu"].of(4)[seed].loss == pytest.approx(single.loss, rel=1e-9)
-    assert (made["mu"].of(4)[0].W != made["hals"].of(4)[0].W).any()
+        assert made["mu"].models_of(4)[seed].loss == pytest.approx(single.loss, rel=1e-9)
+    assert (made["mu"].models_of(4)[0].W != made["hals"].models_of(4)[0].W).any()
 
 
 def test_the_results_of_models_on_data_take_one_pass_over_their_factors_alone(monkeypatch):
