@@ -156,5 +156,5 @@ def test_the_classes_of_what_is_returned_are_public():
 
 
 def test_the_name_of_an_earlier_version_is_proposed_again():
-    with pytest.raises(dnmf.DnmfError, match="'keep' is not known. Did you mean 'keep_checkpoints'"):
+    with pytest.raises(dnmf.DnmfError, match=r"'keep' is not known\. Did you mean 'keep_checkpoints'"):
         dnmf.factorize(low_rank(12, 30, 3), 2, keep=3)

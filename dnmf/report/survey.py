@@ -65,7 +65,7 @@ def _consensus(survey: RankSurvey, rank: int) -> HeatMap | None:
     if len(survey.models_of(rank)) < 2 or len(survey.places) < 2:
         return None
     C = survey.connectivity(rank)
-    return consensus_map(C, order(C, tree(C)), "")
+    return consensus_map(C, order(C, tree(C)), "", survey.compared)
 
 
 def _means(stability: Stability) -> list[Sequence[Cell]]:
@@ -85,7 +85,7 @@ def _described(survey: RankSurvey) -> dict[str, str]:
         "loss, solver": f"{settings.loss}, {settings.solver}",
         "runs of a rank": f"{len(survey.models_of(survey.ranks[0]))}, seeds from {settings.seed}",
         "held out": "given entries" if survey.holdout == "given" else f"{survey.holdout}, {_folds(survey)} folds",
-        "compared on": f"{len(survey.places):,} columns, as they are streamed",
+        "compared on": f"{len(survey.places):,} {survey.compared}",
         "store": survey.store or "none",
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.run_names import check_same_names, named_in
-from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS
+from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS, Axis
 from dnmf.errors import DataError
 from dnmf.inspection.figures import plot_consensus, plot_silhouettes, plot_survey
 from dnmf.inspection.html import card
@@ -82,7 +82,7 @@ class RankSurvey:
     holdout
         `"bicross"` (Owen & Perry 2009), `"speckled"`, or `"given"` for entries that were given.
     places
-        Columns (s,), as streamed, on which the runs are compared.
+        Columns (s,) of V on which the runs are compared, or rows; see `compared`.
     passes, seconds
         Costs of the survey; `table()` has those of each rank.
     settings
@@ -111,6 +111,11 @@ class RankSurvey:
     rmse: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     mae: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
+    @property
+    def compared(self) -> Axis:
+        """The axis of V that `places` are on: `"columns"`, or `"rows"` if V is cut along its rows."""
+        return "rows" if self._transposed else "columns"
+
     def models_of(self, rank: int) -> tuple[SurveyModel, ...]:
         """Return the models of a rank.
 
@@ -131,7 +136,7 @@ class RankSurvey:
 
     @own_errors
     def connectivity(self, rank: int) -> NDArray[np.float32]:
-        """Return the part (s, s) of the runs in which two columns share their component (Brunet et al. 2004)."""
+        """Return the part (s, s) of the runs in which two of `places` share their component (Brunet et al. 2004)."""
         return consensus_matrix([model.labels for model in self.models_of(rank)])
 
     @own_errors
@@ -244,7 +249,9 @@ class RankSurvey:
     def plot_consensus(self, rank: int) -> Any:
         """Return a heat map of the connectivity at a rank, ordered by clusters."""
         C = self.connectivity(rank)
-        return plot_consensus(C, order(C, tree(C)), f"Consensus of {len(self.models_of(rank))} runs at rank {rank}")
+        return plot_consensus(
+            C, order(C, tree(C)), f"Consensus of {len(self.models_of(rank))} runs at rank {rank}", self.compared
+        )
 
     def plot_silhouettes(self, rank: int) -> Any:
         """Return a plot of the silhouettes of the components of all runs at a rank."""
