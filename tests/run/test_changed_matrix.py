@@ -219,7 +219,7 @@ def test_a_change_of_the_weights_is_seen(solver, tmp_path):
 
 def test_a_change_is_seen_by_a_run_on_a_matrix_that_is_prepared(tmp_path):
     path = written(tmp_path / "V.zarr", positive())
-    prepared = dnmf.preprocessing.log_normalise(path, samples="rows")
+    prepared = dnmf.preprocessing.log_normalize(path, samples="rows")
     with pytest.raises(DataError, match="has changed"):
         dnmf.factorize(prepared, 3, max_passes=9, tol=0, watchers=[Event(2 * BLOCKS, put(path, 7))])
 
