@@ -137,7 +137,7 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
     rows["passes"] = str(commit.passes)
     figures = {"loss": "loss", "error": "relative_error", "optimality": "optimality", "seconds": "seconds"}
     rows |= {label: f"{last[name]:.6g}" for label, name in figures.items() if last.get(name) is not None}
-    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume goes on"
+    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume continues it"
     return rows
 
 
