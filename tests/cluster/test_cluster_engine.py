@@ -515,7 +515,7 @@ def test_a_scheduler_that_does_not_answer_is_told():
 
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(ClusterError, match=r"tcp://127.0.0.1:9 could not be reached .*give the address that a scheduler"),
+        pytest.raises(ClusterError, match=r"tcp://127.0.0.1:9 could not be reached .*the address that a scheduler"),
     ):
         dnmf.factorize(V, 3, client="tcp://127.0.0.1:9")
 
