@@ -6,7 +6,7 @@
   is Gamma, and every count is a gene of one of them. So they are an exact Poisson factor model, with about 1000 genes
   in a cell. The bits depend on the number of the block alone.
 - They are written as a CSR matrix of 16-bit integers by `dnmf.convert`, which is used again if it is in FOLDER.
-- `dnmf fit` factorises them in a process of its own: by Frobenius after `--prepare log-normalise`, and by
+- `dnmf fit` factorises them in a process of its own: by Frobenius after `--prepare log-normalize`, and by
   Kullback-Leibler as they are. With `--kill`, a second process is killed with -9 in the middle of a pass and resumed.
 
 The reads are counted until the loss is within 0.1 % of that at the end; GB are those on the disk. A programme is found
@@ -40,7 +40,7 @@ from dnmf.sources import Layout, SharedSource
 GENES, PROGRAMMES, CELLS_OF_BLOCK = 20_000, 20, 1024
 # Median of the counts of a cell, and the standard deviation of their logarithm; shape of the usage of a programme.
 DEPTH, SPREAD, USAGE = 1500.0, 0.4, 0.2
-FLAGS: dict[str, list[str]] = {"frobenius": ["--prepare", "log-normalise"], "kullback-leibler": []}
+FLAGS: dict[str, list[str]] = {"frobenius": ["--prepare", "log-normalize"], "kullback-leibler": []}
 
 
 def programmes(seed: int = 0) -> NDArray[np.float64]:

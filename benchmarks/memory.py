@@ -163,7 +163,7 @@ def opened(kind: str, folder: Path) -> tuple[Any, int]:
         from dnmf.preprocessing import prepare
 
         return prepare(
-            str(folder / "wide.zarr"), ["log-normalise", "tfidf"], samples="columns", memory_limit="400MB"
+            str(folder / "wide.zarr"), ["log-normalize", "tfidf"], samples="columns", memory_limit="400MB"
         ), 0
     return str(folder / kind), 0
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from dnmf.estimator import non_negative_factorization as non_negative_factorization
     from dnmf.exports.anndata import write_anndata as write_anndata
     from dnmf.exports.factors import export as export
+    from dnmf.inspection.components import Component as Component
     from dnmf.report import write_report as write_report
+    from dnmf.run.likelihood import Likelihood as Likelihood
     from dnmf.run.result import Result as Result
     from dnmf.run.watcher import Watcher as Watcher
     from dnmf.settings import Settings as Settings
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from dnmf.sources.unfold import unfold as unfold
     from dnmf.survey.api import load_survey as load_survey
     from dnmf.survey.api import select_rank as select_rank
+    from dnmf.survey.programmes import ConsensusResult as ConsensusResult
+    from dnmf.survey.suggest import Suggestion as Suggestion
+    from dnmf.survey.table import RankSurvey as RankSurvey
+    from dnmf.survey.weights import WeightSurvey as WeightSurvey
     from dnmf.survey.weights import select_graph_weight as select_graph_weight
 
 __version__: str
@@ -65,7 +71,9 @@ _HOMES = {
     "dnmf.estimator": ("NMF", "MiniBatchNMF", "non_negative_factorization"),
     "dnmf.exports.anndata": ("write_anndata",),
     "dnmf.exports.factors": ("export",),
+    "dnmf.inspection.components": ("Component",),
     "dnmf.report": ("write_report",),
+    "dnmf.run.likelihood": ("Likelihood",),
     "dnmf.run.result": ("Result",),
     "dnmf.run.watcher": ("Watcher",),
     "dnmf.settings": ("Settings",),
@@ -73,7 +81,10 @@ _HOMES = {
     "dnmf.sources.concat": ("concat",),
     "dnmf.sources.unfold": ("unfold",),
     "dnmf.survey.api": ("load_survey", "select_rank"),
-    "dnmf.survey.weights": ("select_graph_weight",),
+    "dnmf.survey.programmes": ("ConsensusResult",),
+    "dnmf.survey.suggest": ("Suggestion",),
+    "dnmf.survey.table": ("RankSurvey",),
+    "dnmf.survey.weights": ("WeightSurvey", "select_graph_weight"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(["__version__", "graphs", "preprocessing", *_HOME_OF])

@@ -47,6 +47,7 @@ MEANT: dict[tuple[str, ...], tuple[str, ...]] = {
     ("held_out", "heldout", "hold_out", "test_size", "test_entries"): ("holdout",),
     ("initial", "initialization", "start", "w_init", "h_init"): ("init",),
     ("iters",): ("max_passes", "max_iter"),
+    ("keep", "keep_last", "max_to_keep"): ("keep_checkpoints",),
     ("known", "known_entries", "ignore", "seen"): ("exclude",),
     ("mask", "sample_weight"): ("holdout", "weights", "exclude"),
     ("method", "algorithm", "update", "update_rule"): ("solver",),
@@ -63,7 +64,7 @@ MEANT: dict[tuple[str, ...], tuple[str, ...]] = {
 # Numbers that settings have in place of an array: what the array holds, and its option.
 COUNTS = dict.fromkeys(("n_fixed_W", "fixed"), ("columns of W", "fixed_W")) | {"n_fixed_H": ("rows of H", "fixed_H")}
 # Settings that earlier versions stored under another name.
-RENAMED = {"fixed": "n_fixed_W"}
+RENAMED = {"fixed": "n_fixed_W", "keep": "keep_checkpoints"}
 OPTION_ALIASES = {name: meant for names, meant in MEANT.items() for name in names}
 
 

@@ -139,7 +139,7 @@ def factorize(
         starts with `init="spa"` or `"spa_rows"`. 0.2 to 0.5 is usual.
     forget, shuffle, sweeps, seed, n_runs, tol
         See `Settings`.
-    max_passes, max_seconds, checkpoint_every, keep, memory_limit, threads
+    max_passes, max_seconds, checkpoint_every, keep_checkpoints, memory_limit, threads
         See `Settings`.
 
     Returns
@@ -235,7 +235,7 @@ def resume(
     options
         `weights`, graphs, targets and penalty matrices, if they have moved or were in memory; `row_names` and
         `column_names`, in place of the stored ones; and new values of `tol`, `max_passes`, `max_seconds`,
-        `checkpoint_every`, `keep`, `memory_limit` and `threads`.
+        `checkpoint_every`, `keep_checkpoints`, `memory_limit` and `threads`.
 
     Returns
     -------

@@ -7,7 +7,7 @@ By = Literal["weight", "specificity"]
 Compressor = Literal["auto", "none", "zstd", "lz4"]
 Format = Literal["csv", "parquet", "h5ad"]
 Join = Literal["inner", "outer"]
-Preparation = Literal["clip", "log-normalise", "tfidf", "unit-variance"]
+Preparation = Literal["clip", "log-normalize", "tfidf", "unit-variance"]
 Units = Literal["counts", "z-score"]
 
 # The number of neighbours by which the density of components is measured, as a part of the runs, and their largest mean

@@ -193,8 +193,8 @@ def unknown(
 def no_effect(name: str, value: object, users: str, got: str = "none") -> SettingsError:
     """Return the error for an option that nothing uses, with what uses it and what was given instead.
 
-    >>> print(no_effect("keep", 5, "a store"))
-    keep=5 has no effect: it is for a store; got none. Leave keep out, or give what it is for.
+    >>> print(no_effect("keep_checkpoints", 5, "a store"))
+    keep_checkpoints=5 has no effect: it is for a store; got none. Leave keep_checkpoints out, or give what it is for.
     """
     given = f"{name}={reprlib.repr(value)}"
     return SettingsError(

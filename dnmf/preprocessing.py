@@ -30,7 +30,7 @@ from dnmf.solvers.selection import resolve
 from dnmf.sources import Source, open_matrix
 from dnmf.sources.prepared import Prepared
 
-__all__ = ["Prepared", "clip", "log_normalise", "prepare", "tfidf", "unit_variance"]
+__all__ = ["Prepared", "clip", "log_normalize", "prepare", "tfidf", "unit_variance"]
 
 # Rank of a run whose sums have as many numbers for every row of V as the moments.
 LIKE_RANK = 4
@@ -110,7 +110,7 @@ def tfidf(
 
 @names_options()
 @own_errors
-def log_normalise(
+def log_normalize(
     V: Any,
     *,
     total: float = 1e4,
@@ -130,12 +130,15 @@ def log_normalise(
     Examples
     --------
     >>> import numpy as np, dnmf
-    >>> prepared = log_normalise(np.array([[1, 1], [300, 100]]), total=2)
+    >>> prepared = log_normalize(np.array([[1, 1], [300, 100]]), total=2)
     >>> result = dnmf.factorize(prepared, rank=2, max_passes=20)
     >>> np.expm1(result.W @ result.H).sum(axis=1).round(3).tolist()
     [2.0, 2.0]
     """
     return add_steps(V, _by_total(samples, total), client, memory_limit)
+
+
+log_normalise = log_normalize  # the name until 0.5
 
 
 def clip(V: Any) -> Prepared:
@@ -168,14 +171,14 @@ def prepare(
     V, samples, client, memory_limit
         As in `unit_variance`.
     names
-        `"clip"`, `"log-normalise"`, `"tfidf"`, `"unit-variance"`, in the order in which to apply them.
+        `"clip"`, `"log-normalize"`, `"tfidf"`, `"unit-variance"`, in the order in which to apply them.
     cancel
         Event that ends a read with `Interrupted` when it is set.
 
     Examples
     --------
     >>> import numpy as np
-    >>> [step.name for step in prepare(np.ones((3, 4)), ["clip", "log-normalise"]).steps]
+    >>> [step.name for step in prepare(np.ones((3, 4)), ["clip", "log-normalize"]).steps]
     ['clip', 'total', 'log1p']
     """
     steps: list[Step] = []
@@ -207,13 +210,19 @@ def _by_total(samples: Axis, total: float = 1e4) -> list[Step]:
 
 NAMED: dict[Preparation, Callable[[Axis], list[Step]]] = {
     "clip": lambda samples: [Step("clip")],
-    "log-normalise": _by_total,
+    "log-normalize": _by_total,
     "tfidf": _by_terms,
     "unit-variance": _by_variance,
 }
 
 # Names of these steps in other packages.
-ALIASES = {"log1p": "log-normalise", "normalize_total": "log-normalise", "scale": "unit-variance", "tf-idf": "tfidf"}
+ALIASES = {
+    "log1p": "log-normalize",
+    "log-normalise": "log-normalize",
+    "normalize_total": "log-normalize",
+    "scale": "unit-variance",
+    "tf-idf": "tfidf",
+}
 
 
 def _features(samples: Axis) -> Axis:

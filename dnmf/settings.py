@@ -184,7 +184,7 @@ class Settings:
         adjustable=True,
     )
     checkpoint_every: int = option(10, "Store", "Passes between two checkpoints.", adjustable=True)
-    keep: int = option(2, "Store", "Number of checkpoints to keep.", adjustable=True)
+    keep_checkpoints: int = option(2, "Store", "Number of checkpoints to keep.", adjustable=True)
     memory_limit: int | None = option(
         None,
         "Resources",

@@ -132,3 +132,29 @@ def test_an_unknown_name_of_the_package_is_known_to_python():
     with pytest.raises(AttributeError, match="module 'dnmf' has no attribute 'factorise'") as caught:
         dnmf.factorise  # noqa: B018 - Python proposes a similar name from these two
     assert (caught.value.name, caught.value.obj) == ("factorise", dnmf)
+
+
+def test_the_classes_of_what_is_returned_are_public():
+    V = low_rank(12, 30, 3)
+    result, survey = dnmf.factorize(V, 2, max_passes=2), dnmf.select_rank(V, [1, 2], n_runs=2, cv=2)
+    weights = dnmf.select_graph_weight(V, 2, [0, 1], graph_H=dnmf.graphs.chain(30), max_passes=3)
+    counts = np.random.default_rng(0).poisson(5.0, (12, 30))
+    likelihood = dnmf.likelihood(dnmf.factorize(counts, 2, loss="kullback-leibler", max_passes=3), counts)
+    made = {
+        dnmf.Component: result.components()[0],
+        dnmf.RankSurvey: survey,
+        dnmf.Suggestion: survey.suggest(),
+        dnmf.ConsensusResult: survey.consensus(2, V=V),
+        dnmf.WeightSurvey: weights,
+        dnmf.Likelihood: likelihood,
+        dnmf.Plan: dnmf.plan(V, 2),
+        dnmf.Record: result.history[0],
+    }
+    assert {public: type(value) for public, value in made.items()} == {public: public for public in made}
+    assert survey.table()["held_out"][1] == pytest.approx(survey.held_out[1].mean())
+    assert weights.table()["held_out"] == pytest.approx(weights.held_out.mean(axis=1))
+
+
+def test_the_name_of_an_earlier_version_is_proposed_again():
+    with pytest.raises(dnmf.DnmfError, match=r"'keep' is not known\. Did you mean 'keep_checkpoints'"):
+        dnmf.factorize(low_rank(12, 30, 3), 2, keep=3)

@@ -14,6 +14,7 @@ from runs import assert_same_bits, matrix, stored
 
 import dnmf
 from dnmf import entry
+from dnmf.cli import streams
 from dnmf.cli.app import main
 from dnmf.engine import SpillFolder
 from dnmf.errors import DiskError
@@ -175,8 +176,46 @@ def test_a_signal_stops_a_run_at_a_checkpoint(number, path, tmp_path, ended, mon
     found = ended("fit", path, *FIT, "--store", tmp_path / "s")
     assert sent
     assert found.code == 128 + number
-    assert "resume with: dnmf resume" in found.err
+    now, then = (
+        found.err.index("Saving the results so far, then stopping."),
+        found.err.index("resume with: dnmf resume"),
+    )
+    assert now < found.err.index("checkpoint after pass 3") < then
+    assert ("Press Ctrl-C again to stop at once, without saving." in found.err) == (number == signal.SIGINT)
+    assert ("Received" in found.err) == (number != signal.SIGINT)
     assert dnmf.load(tmp_path / "s").passes == 3
+
+
+class Interrupting(io.RawIOBase):
+    """A stream that is interrupted in its first write, so that its buffer is locked while the signal is handled."""
+
+    def __init__(self, descriptor):
+        self.descriptor, self.whole = descriptor, False
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self.descriptor
+
+    def write(self, data):
+        if not self.whole:
+            self.whole = True
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return os.write(self.descriptor, data)
+
+
+def test_a_message_about_a_signal_appears_though_the_signal_interrupts_a_message(tmp_path, monkeypatch):
+    with open(tmp_path / "err", "wb") as file:
+        stream = io.TextIOWrapper(io.BufferedWriter(Interrupting(file.fileno())), line_buffering=True)
+        monkeypatch.setattr(sys, "stderr", stream)
+        before = signal.signal(signal.SIGUSR1, lambda number, frame: streams.notify_from_handler("Stopping."))
+        try:
+            streams.notify("pass 3")
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+            monkeypatch.undo()
+    assert {"Stopping.", "pass 3"} <= set((tmp_path / "err").read_text().splitlines())
 
 
 def test_a_hang_up_that_is_ignored_stops_nothing(path, tmp_path, ended, monkeypatch):

@@ -100,7 +100,7 @@ def test_a_run_keeps_within_its_limit_and_its_plan(shape, chunks, dtype, rank, o
         {"loss": "kullback-leibler"},
         {"loss": "kullback-leibler", "solver": "cd"},
         {"loss": 0.5},
-        {"prepare": ["clip", "log-normalise", "tfidf"], **PLAIN},
+        {"prepare": ["clip", "log-normalize", "tfidf"], **PLAIN},
     ],
     ids=str,
 )

@@ -59,9 +59,9 @@ PREPARED = {
         lambda V, samples: prep.tfidf(V, samples=samples, sublinear=True, norm=None),
         by_rows(lambda V: TfidfTransformer(sublinear_tf=True, norm=None).fit_transform(V).toarray()),
     ),
-    "logarithms": (prep.log_normalise, by_rows(log_normalised)),
+    "logarithms": (prep.log_normalize, by_rows(log_normalised)),
     "several": (
-        lambda V, samples: prep.unit_variance(prep.log_normalise(prep.clip(V), samples=samples), samples=samples),
+        lambda V, samples: prep.unit_variance(prep.log_normalize(prep.clip(V), samples=samples), samples=samples),
         by_rows(lambda V: StandardScaler(with_mean=False).fit_transform(log_normalised(V))),
     ),
 }
@@ -86,7 +86,7 @@ def test_blocks_are_what_scikit_learn_makes_of_the_whole(kind, tmp_path):
 def test_neither_chunks_nor_sparsity_change_what_is_made(cut):
     V, array = cut
     V = np.asarray(V.toarray() if sp.issparse(V) else V)
-    for act in (prep.unit_variance, prep.tfidf, prep.log_normalise):
+    for act in (prep.unit_variance, prep.tfidf, prep.log_normalize):
         for samples in AXES:
             whole, found = read_back(act(V, samples=samples)), read_back(act(array, samples=samples))
             np.testing.assert_allclose(found, whole, rtol=1e-9)
@@ -125,11 +125,11 @@ def reads(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("act", [prep.unit_variance, prep.tfidf, prep.log_normalise])
+@pytest.mark.parametrize("act", [prep.unit_variance, prep.tfidf, prep.log_normalize])
 def test_each_function_reads_the_matrix_at_most_once(act, reads, monkeypatch):
     monkeypatch.setattr("dnmf.sources.bounds.FINE_BYTES", 30 * 40 * 4)
     V = counts().astype(np.float32)  # cut along its columns
-    per_block = {prep.unit_variance: "rows", prep.tfidf: None, prep.log_normalise: "columns"}[act]
+    per_block = {prep.unit_variance: "rows", prep.tfidf: None, prep.log_normalize: "columns"}[act]
     for samples in AXES:
         reads.clear()
         act(V, samples=samples)
@@ -153,7 +153,7 @@ def test_missing_entries_count_for_nothing():
 
 @pytest.mark.parametrize("value", [-1.0, np.inf, np.nan])
 @pytest.mark.parametrize("samples", AXES)
-@pytest.mark.parametrize("act", [prep.unit_variance, prep.tfidf, prep.log_normalise])
+@pytest.mark.parametrize("act", [prep.unit_variance, prep.tfidf, prep.log_normalize])
 def test_entries_that_cannot_be_are_still_named_by_their_place(act, samples, value):
     V = counts().astype(float)
     V[2, 5] = value
@@ -170,12 +170,12 @@ def test_clipping_makes_a_matrix_with_negative_entries_fit():
 def test_the_matrix_that_was_given_stays_as_it_is():
     V = counts().astype(np.float32)
     before = V.copy()
-    read_back(prep.unit_variance(prep.log_normalise(V)))
+    read_back(prep.unit_variance(prep.log_normalize(V)))
     assert np.array_equal(V, before)
 
 
 def prepared(V, samples):
-    return prep.tfidf(prep.log_normalise(V, samples=samples), samples=samples)
+    return prep.tfidf(prep.log_normalize(V, samples=samples), samples=samples)
 
 
 @pytest.mark.parametrize("samples", AXES)
@@ -283,9 +283,10 @@ def test_the_store_of_an_older_version_has_no_steps(tmp_path):
     ("act", "message"),
     [
         (lambda V: prep.tfidf(V, norm="l1"), "norm='l1' is not allowed"),
-        (lambda V: prep.log_normalise(V, total=0), "total=0 is not allowed"),
+        (lambda V: prep.log_normalize(V, total=0), "total=0 is not allowed"),
         (lambda V: prep.unit_variance(V, samples="row"), "Did you mean 'rows'"),
-        (lambda V: prep.prepare(V, ["log1p"]), "Did you mean 'log-normalise'"),
+        (lambda V: prep.prepare(V, ["log1p"]), "Did you mean 'log-normalize'"),
+        (lambda V: prep.prepare(V, ["log-normalise"]), "Did you mean 'log-normalize'"),
     ],
 )
 def test_options_are_checked_before_anything_is_read(act, message, reads):
@@ -304,11 +305,11 @@ def test_the_command_line_prepares_what_it_fits_and_what_it_transforms(tmp_path,
     np.save("V.npy", matrix())
     for command in (
         "fit V.npy --rank 3 --max-passes 4 --store run.zarr --samples columns "
-        "--prepare log-normalise --prepare unit-variance",
+        "--prepare log-normalize --prepare unit-variance",
         "transform run.zarr V.npy --out H.zarr",
     ):
         ended = CliRunner().invoke(main, command.split())
         assert ended.exit_code == 0, ended.output
-    expected = prep.prepare("V.npy", ["log-normalise", "unit-variance"], samples="columns")
+    expected = prep.prepare("V.npy", ["log-normalize", "unit-variance"], samples="columns")
     assert dnmf.load("run.zarr").steps == expected.steps
     assert "total, log1p, variance" in CliRunner().invoke(main, ["info", "run.zarr"]).output

@@ -116,7 +116,7 @@ def test_surveys_estimators_and_steps_are_the_same(loss, tmp_path):
         same(call)
 
 
-@pytest.mark.parametrize("name", ["unit_variance", "tfidf", "log_normalise"])
+@pytest.mark.parametrize("name", ["unit_variance", "tfidf", "log_normalize"])
 def test_prepared_and_stored_runs_are_the_same(name, tmp_path):
     turns = itertools.count()
 

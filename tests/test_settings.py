@@ -15,7 +15,7 @@ from dnmf.errors import DnmfError, SettingsError, unknown
 from dnmf.run.options import Options
 from dnmf.settings import ADJUSTABLE, DATA_OPTIONS, OPTIONS, PENALTIES, Init, Settings
 
-WHOLE = ["rank", "max_passes", "checkpoint_every", "keep", "threads", "sweeps"]
+WHOLE = ["rank", "max_passes", "checkpoint_every", "keep_checkpoints", "threads", "sweeps"]
 REAL = ["l1_W", "l2_W", "l1_H", "l2_H", "tol", "max_seconds"]
 
 

@@ -16,6 +16,7 @@ from dnmf.sources.prepared import check_steps
 from dnmf.sources.unfolding import Unfolding
 from dnmf.storage.location import Location
 from dnmf.storage.open_location import location_at
+from dnmf.storage.paths import similar
 from dnmf.storage.urls import object_errors
 
 NAME = "zarr.json"
@@ -80,9 +81,15 @@ def read_header(place: Location) -> dict[str, Any]:
                 f"{place} is a survey of ranks; give the store of the best run of one, as those in {place}/best, or "
                 f"write the consensus of its runs as a store: dnmf consensus {place} --rank RANK --store PATH."
             )
-        state = "is not a store of dnmf" if place.exists() else "does not exist"
-        raise StoreError(f"{place} {state}; give the store of a run, as made by store= or `dnmf fit --store`.")
+        raise absent(place, "a store of dnmf", "give the store of a run, as made by store= or `dnmf fit --store`")
     return checked_header(place, header, "store", _fault_of_run)
+
+
+def absent(place: Location, what: str, advice: str) -> StoreError:
+    """Return the error for a place that is missing, with a similar name if there is one, or that is something else."""
+    if place.exists():
+        return StoreError(f"{place} is not {what}; {advice}.")
+    return StoreError(f"{place} does not exist; {advice}.{similar(str(place))}")
 
 
 def checked_header(
@@ -130,7 +137,7 @@ def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]
     rows["passes"] = str(commit.passes)
     figures = {"loss": "loss", "error": "relative_error", "optimality": "optimality", "seconds": "seconds"}
     rows |= {label: f"{last[name]:.6g}" for label, name in figures.items() if last.get(name) is not None}
-    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume goes on"
+    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume continues it"
     return rows
 
 

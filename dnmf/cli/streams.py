@@ -11,10 +11,31 @@ from typing import Any, TextIO
 
 from dnmf.errors import seen
 
+SHOW_CURSOR = "\x1b[?25h"
+
 
 def notify(text: str) -> None:
     """Print a message on stderr."""
     print(seen(text), file=sys.stderr, flush=True)
+
+
+def notify_from_handler(text: str) -> None:
+    """Print a message from a signal handler, which may have interrupted a write to stderr, and show the cursor again.
+
+    A live bar hides the cursor, and a second signal may end the process before the bar is removed.
+    """
+    try:
+        notify(text)
+    except RuntimeError:  # the interrupted write holds the buffer
+        _write_at_once(f"\n{seen(text)}\n")
+    if sys.stderr.isatty():
+        _write_at_once(SHOW_CURSOR)
+
+
+def _write_at_once(text: str) -> None:
+    """Write to the descriptor of stderr, past its buffers."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), text.encode())
 
 
 class Unfailing(io.RawIOBase):

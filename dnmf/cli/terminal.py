@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dnmf.cli.streams import notify
+from dnmf.cli.streams import notify, notify_from_handler
 from dnmf.errors import Interrupted, SettingsError, StoreError
 
 if TYPE_CHECKING:
@@ -46,6 +46,20 @@ def disarm(number: int) -> None:
     signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
 
 
+def stopping(number: int, saves: bool) -> str:
+    """Return the first message after a signal: what happens now, and how to avoid it.
+
+    >>> print(stopping(signal.SIGINT, saves=True))
+    Saving the results so far, then stopping. Press Ctrl-C again to stop at once, without saving.
+    >>> print(stopping(signal.SIGTERM, saves=False))
+    Received SIGTERM. Stopping.
+    """
+    now = "Saving the results so far, then stopping." if saves else "Stopping."
+    if number == signal.SIGINT:
+        return f"{now} Press Ctrl-C again to stop at once{', without saving' if saves else ''}."
+    return f"Received {signal.Signals(number).name}. {now}"
+
+
 @contextmanager
 def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[threading.Event]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into a request to stop, and exit with 130, 143 or 129 once all is saved."""
@@ -55,6 +69,7 @@ def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[thread
         received.append(number)
         cancel.set()
         disarm(number)
+        notify_from_handler(stopping(number, store is not None))
 
     with handling(stop):
         try:
@@ -163,12 +178,15 @@ def chosen_cluster(
 
     with ExitStack() as stack:
         if scheduler is not None:
+            notify(f"Connecting to the scheduler at {scheduler}.")
             yield stack.enter_context(launch.at_address(scheduler, tls_ca_file, tls_cert, tls_key))
         elif scheduler_file is not None:
             yield stack.enter_context(launch.in_scheduler_file(scheduler_file))
         elif cluster is not None:
+            notify(f"Starting the cluster that {cluster} describes.")
             yield stack.enter_context(launch.from_file(cluster))
         else:
+            notify("Starting workers on this machine.")
             yield stack.enter_context(launch.local(*new))
 
 

@@ -1,6 +1,7 @@
 """The plan of a run: a pure function of sizes, which reads no data."""
 
 import dataclasses
+import html
 
 from dnmf.engine.advice import Request, advice_on, less_with, refusal
 from dnmf.engine.memory import (
@@ -66,7 +67,7 @@ class Plan:
     workers
         Number of workers of the cluster at the start; 0 for the threads of this process. On a cluster, memory and
         threads are those of one worker.
-    less
+    alternatives
         What other options would need, where that is much less.
     advice
         How to rewrite V to use much less memory or time, if possible.
@@ -89,13 +90,16 @@ class Plan:
     reads: int = 1
     workers: int = 0
     shared: bool = False
-    less: str = ""
+    alternatives: str = ""
     advice: str = ""
 
     @property
     def _at_once(self) -> str:
         """Say how many tasks run at once, and on how many threads."""
         return f"one at a time on {self.threads} threads" if self.shared else f"{self.threads} at once"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         rows, columns = self.shape
@@ -113,7 +117,7 @@ class Plan:
                 f"the long factor {place}",
                 *(f"            {amount(size)} {purpose}" for purpose, size in self.terms),
                 f"one pass    reads {amount(self.bytes_per_pass)}{times_read(self.reads)}",
-                *([f"less        {self.less}"] if self.less else []),
+                *([f"less        {self.alternatives}"] if self.alternatives else []),
                 *([f"advice      {self.advice}"] if self.advice else []),
             ]
         )
@@ -153,7 +157,7 @@ def make_plan(layout: Layout, rank: int, limit: int, threads: int, workers: int 
         bytes_per_pass=layout.stored_bytes,
         reads=layout.reads,
         workers=workers,
-        less=less_with(layout, request, used, peak),
+        alternatives=less_with(layout, request, used, peak),
         advice=advice_on(layout, request, peak),
     )
 

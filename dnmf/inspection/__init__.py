@@ -1,1 +1,5 @@
 """Components, profiles and figures of factors."""
+
+from dnmf.inspection.hierarchy import Node
+
+__all__ = ["Node"]

@@ -139,7 +139,7 @@ def facts(result: Any) -> dict[str, str]:
         "factors": f"W {rows:,} × {settings.rank:,}, H {settings.rank:,} × {columns:,}",
         "loss, solver": f"{settings.loss}, {settings.solver}",
         "passes": str(result.passes),
-        "loss after them": f"{result.loss:.6g}",
+        "final loss": f"{result.loss:.6g}",
     }
     if result.relative_error is not None:
         lines["relative error"] = f"{result.relative_error:.6g}"

@@ -9,7 +9,16 @@ from dnmf.report.facts import RunFacts
 from dnmf.settings import Settings
 
 # Settings that the commands name by themselves, and those that do not change the factors.
-OMITTED = ("rank", "layers", "memory_limit", "threads", "checkpoint_every", "keep", "n_fixed_W", "n_fixed_H")
+OMITTED = (
+    "rank",
+    "layers",
+    "memory_limit",
+    "threads",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "n_fixed_W",
+    "n_fixed_H",
+)
 # The store of a repeated run.
 AGAIN = "again.zarr"
 

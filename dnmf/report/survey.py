@@ -54,7 +54,7 @@ def _tiles(survey: RankSurvey, rank: int) -> list[Tile]:
     return [
         Tile("suggested rank", "none" if found.rank is None else str(found.rank), agreement),
         Tile("ranks tried", f"{survey.ranks[0]} – {survey.ranks[-1]}", f"{len(survey.ranks)} of them"),
-        Tile("models", f"{len(survey.models):,}", f"{len(survey.of(rank))} runs of every rank"),
+        Tile("models", f"{len(survey.models):,}", f"{len(survey.models_of(rank))} runs of every rank"),
         Tile("held-out error", number(error), held_out),
         Tile("reads of V", f"{survey.passes:,}", duration(survey.seconds)),
     ]
@@ -62,10 +62,10 @@ def _tiles(survey: RankSurvey, rank: int) -> list[Tile]:
 
 def _consensus(survey: RankSurvey, rank: int) -> HeatMap | None:
     """Return the chart of the consensus at a rank, or None with a single run or column."""
-    if len(survey.of(rank)) < 2 or len(survey.places) < 2:
+    if len(survey.models_of(rank)) < 2 or len(survey.places) < 2:
         return None
     C = survey.connectivity(rank)
-    return consensus_map(C, order(C, tree(C)), "")
+    return consensus_map(C, order(C, tree(C)), "", survey.compared)
 
 
 def _means(stability: Stability) -> list[Sequence[Cell]]:
@@ -83,9 +83,9 @@ def _described(survey: RankSurvey) -> dict[str, str]:
     return {
         "matrix": shown_location(survey.location) or "given in memory",
         "loss, solver": f"{settings.loss}, {settings.solver}",
-        "runs of a rank": f"{len(survey.of(survey.ranks[0]))}, seeds from {settings.seed}",
+        "runs of a rank": f"{len(survey.models_of(survey.ranks[0]))}, seeds from {settings.seed}",
         "held out": "given entries" if survey.holdout == "given" else f"{survey.holdout}, {_folds(survey)} folds",
-        "compared on": f"{len(survey.places):,} columns, as they are streamed",
+        "compared on": f"{len(survey.places):,} {survey.compared}",
         "store": survey.store or "none",
     }
 
@@ -98,7 +98,7 @@ def _commands(survey: RankSurvey, rank: int) -> dict[str, list[str]]:
     """Return the commands and calls that take a rank, and that repeat the survey, by their headings."""
     folds = _folds(survey)
     words = ["dnmf", "rank", survey.location or "V.zarr", "--ranks", ",".join(map(str, survey.ranks))]
-    words += ["--n-runs", str(len(survey.of(rank)))]
+    words += ["--n-runs", str(len(survey.models_of(rank)))]
     if survey.holdout == "given":
         words += ["--holdout", "held.npy"]
     else:

@@ -70,7 +70,8 @@ def round_numbers(low: float, high: float, most: int, whole: bool = False) -> li
 class Drawing:
     """The shapes of an SVG element, and its points for readers."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: float = LEFT) -> None:
+        self.left = left
         self.shapes: list[Markup] = []
         self.points: list[tuple[float, float, str]] = []
 
@@ -103,13 +104,13 @@ class Drawing:
         bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
         ticks = y.ticks()
         for value, text in zip(ticks, labels(ticks), strict=True):
-            self.path(f"M{LEFT} {y(value)}H{right}", "grid")
-            self.text(text, LEFT - 7, y(value) + 4, "end")
+            self.path(f"M{self.left} {y(value)}H{right}", "grid")
+            self.text(text, self.left - 7, y(value) + 4, "end")
         ticks = x.ticks(6, whole)
         for value, text in zip(ticks, labels(ticks), strict=True):
             self.text(text, x(value), bottom + 17, "middle")
-        self.path(f"M{LEFT} {bottom}H{right}", "axis")
-        self.text(chart.xlabel, (LEFT + right) / 2, HEIGHT - 7, "middle soft")
+        self.path(f"M{self.left} {bottom}H{right}", "axis")
+        self.text(chart.xlabel, (self.left + right) / 2, HEIGHT - 7, "middle soft")
         turned = Markup('<text transform="translate(11 {}) rotate(-90)" class="middle soft">{}</text>')
         self.shapes.append(turned.format((TOP + bottom) / 2, chart.ylabel))
 
@@ -118,11 +119,11 @@ class Drawing:
         if mark.vertical:
             half = len(mark.label) * CHARACTER / 2
             self.path(f"M{x(mark.at)} {top}V{HEIGHT - BOTTOM}", "dash")
-            self.text(mark.label, min(max(x(mark.at), LEFT + half), WIDTH - half), top - 4, "middle mark")
+            self.text(mark.label, min(max(x(mark.at), self.left + half), WIDTH - half), top - 4, "middle mark")
             return
-        self.path(f"M{LEFT} {y(mark.at)}H{WIDTH - RIGHT}", "dash")
+        self.path(f"M{self.left} {y(mark.at)}H{WIDTH - RIGHT}", "dash")
         # At the left: curves come near the values they are to reach at their right end.
-        self.text(mark.label, LEFT + 8, y(mark.at) - 5, "mark")
+        self.text(mark.label, self.left + 8, y(mark.at) - 5, "mark")
 
     def curve(self, places: Sequence[tuple[float, float]], colour: int, base: float | None) -> None:
         """Add a curve, with the area down to `base` or, without one, with few points marked."""
@@ -137,11 +138,16 @@ class Drawing:
 
     def legend(self, names: Sequence[str]) -> None:
         """Add the names of curves above the chart."""
-        x = float(LEFT + 8)
+        x = float(self.left + 8)
         for colour, name in enumerate(names):
             self.rect(x, 0, 10, 10, f"s{colour}")
             self.text(name, round(x + 14, 1), 10)
             x += 30 + 8.5 * len(name)
+
+
+def left_of(y: Scale) -> float:
+    """Return the place of a vertical axis that leaves room for its label and the widest number next to it."""
+    return max(LEFT, 32 + CHARACTER * max(map(len, labels(y.ticks())), default=0))
 
 
 @functools.singledispatch
@@ -161,9 +167,9 @@ def _line_chart(chart: LineChart) -> Markup:
     names = [one.name for one in series] if len(series) > 1 else []
     top = TOP + 18 * bool(names) + 12 * any(mark.vertical for mark in chart.marks)
     low = min(0.0, *ys) if chart.filled else min(ys)
-    x = Scale(min(xs), max(xs), LEFT + 6, WIDTH - RIGHT - 6)
     y = Scale(low, max(ys), HEIGHT - BOTTOM - 4, top + 4, chart.log)
-    drawing = Drawing()
+    drawing = Drawing(left_of(y))
+    x = Scale(min(xs), max(xs), drawing.left + 6, WIDTH - RIGHT - 6)
     drawing.frame(x, y, chart, chart.whole)
     for mark in chart.marks:
         drawing.mark(mark, x, y, top)
@@ -214,9 +220,9 @@ def _histogram(chart: Histogram) -> Markup:
     if not sum(chart.counts):
         return _empty(chart)
     top, bottom = TOP + 12 * bool(chart.marks), HEIGHT - BOTTOM
-    x = Scale(chart.edges[0], chart.edges[-1], LEFT + 6, WIDTH - RIGHT - 6)
     y = Scale(0, max(chart.counts), bottom, top + 4)
-    drawing = Drawing()
+    drawing = Drawing(left_of(y))
+    x = Scale(chart.edges[0], chart.edges[-1], drawing.left + 6, WIDTH - RIGHT - 6)
     drawing.frame(x, y, chart, whole=False)
     for low, high, count in zip(chart.edges[:-1], chart.edges[1:], chart.counts, strict=True):
         drawing.rect(x(low), y(count), max(x(high) - x(low) - 1, 0.5), bottom - y(count), "s0")

@@ -42,7 +42,7 @@ class Options(TypedDict, total=False):
     max_passes: int
     max_seconds: float | None
     checkpoint_every: int
-    keep: int
+    keep_checkpoints: int
     memory_limit: int | str | None
     threads: int | None
     weights: Any

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.errors import LiveError
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dnmf.engine.memory import amount
 from dnmf.engine.plan import Plan
 from dnmf.errors import seen
 from dnmf.run.watcher import Watcher
@@ -94,7 +95,7 @@ class ProgressWatcher(Watcher):
     def speed(self) -> str:
         """Return the rate at which V was read in this pass and the one before."""
         start, before = self._laps[0]
-        return f"{(self._read - before) / max(time.perf_counter() - start, 1e-9) / 1e9:.2f} GB/s"
+        return f"{amount((self._read - before) / max(time.perf_counter() - start, 1e-9))}/s"
 
     def describe(self, record: Record, with_change: bool = True) -> str:
         """Return the error or loss after a pass, with its relative change, and the optimality next to `tol`."""

@@ -182,7 +182,7 @@ class Result(Anchored):
 
         Returns
         -------
-        list of dnmf.inspection.hierarchy.Node
+        list of dnmf.inspection.Node
             Each has `component`, its `part` of the sum of the component above it, and `made_of`; `print` shows it. Of
             one layer, no component is made of others, and the list is empty.
 

@@ -95,7 +95,7 @@ class Run:
         """Set the state of a checkpoint."""
         assert self.store is not None
         self.announce(commit.passes)
-        self.store.retain(self.settings.keep)
+        self.store.retain(self.settings.keep_checkpoints)
         self.state = saved_state(self.store, commit, self.source.layout)
         self.recorder.start([Record(**record) for record in commit.history])
 
@@ -193,7 +193,7 @@ class Run:
             return
         if state.H.unscaled:
             return
-        new = save_state(self.store, state, history, self.verdict, layout.bounds, self.settings.keep)
+        new = save_state(self.store, state, history, self.verdict, layout.bounds, self.settings.keep_checkpoints)
         if new and isinstance(state.H, StoredFactor):  # a rejected pass has left H as it was
             state.H.follow(stored_factor(self.store, layout))
         if new:

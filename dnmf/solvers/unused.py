@@ -67,7 +67,7 @@ USES = {
     "sweeps": Use("every solver but 'als'", lambda recipe, given: sweeps(recipe), True),
     "graph_weight": Use("graph_W and graph_H", lambda recipe, given: bool({"graph_W", "graph_H"} & {*given})),
     "target_weight": Use("target_W and target_H", lambda recipe, given: bool({"target_W", "target_H"} & {*given})),
-    "keep": Use("a store (--store)", lambda recipe, given: "store" in given),
+    "keep_checkpoints": Use("a store (--store)", lambda recipe, given: "store" in given),
 }
 
 

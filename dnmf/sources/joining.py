@@ -214,7 +214,7 @@ def _common_steps(sources: Sequence[Source]) -> tuple[Any, ...]:
     if len(steps) > 1 or any(step.factors is not None for some in steps for step in some):
         raise DataError(
             "The matrices of the list were prepared in different ways, or by statistics of their own; join them first "
-            "and prepare the join, as dnmf.preprocessing.log_normalise(dnmf.concat(matrices))."
+            "and prepare the join, as dnmf.preprocessing.log_normalize(dnmf.concat(matrices))."
         )
     return steps.pop()
 

@@ -28,7 +28,7 @@ from dnmf.sources.memory import SparseSource, array_of, from_sparse, open_numpy,
 from dnmf.sources.names import NO_NAMES, Names
 from dnmf.sources.prepared import Prepared
 from dnmf.sources.read_errors import reading_part
-from dnmf.sources.readable import check_readable, in_store, no_zarr, unknown_kind
+from dnmf.sources.readable import check_readable, in_store, no_zarr, refuse_texts, unknown_kind
 from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.unfolding import Axes, Unfolded, Unfolding, unfolding_of
 from dnmf.storage.urls import is_url
@@ -88,6 +88,7 @@ def open_matrix(
     >>> open_matrix(np.ones((3, 5))).layout.shape
     (3, 5)
     """
+    refuse_texts(V)
     if weights is not None:
         values = open_matrix(V, streamed, bounds=bounds, missing=missing, axes=axes)
         return with_weights(values, weights, names, open_matrix)

@@ -3,11 +3,13 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from dnmf.errors import DataError, ReadError
 from dnmf.sources.addresses import KNOWN, convert_command
 from dnmf.sources.file_kinds import opener_of_name
 from dnmf.storage.objects import WRITABLE
+from dnmf.storage.paths import similar
 from dnmf.storage.urls import is_url, redacted
 
 # Schemes from which Zarr is read through fsspec.
@@ -38,7 +40,7 @@ def check_readable(path: Path, given: str) -> None:
             with open(path, "rb", buffering=0) as file:
                 file.read(1)
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise DataError(f"{given} does not exist; give {KNOWN}.") from None
+        raise DataError(f"{given} does not exist; give {KNOWN}.{similar(path)}") from None
     except OSError as error:
         why = "check its permissions" if isinstance(error, PermissionError) else "check the disk it lies on"
         raise ReadError(f"{path} could not be read ({error.strerror}); {why}.") from error
@@ -88,3 +90,20 @@ def in_store(place: str, name: str) -> DataError:
         f"{place} lies in an object store, where only Zarr is read; copy it to a disk, and rewrite it with: "
         f"{convert_command(name)}"
     )
+
+
+def refuse_texts(V: Any) -> None:
+    """Raise DataError for documents in place of their counts, whose texts would be taken for paths."""
+    texts = [V] if isinstance(V, str) else V if isinstance(V, (list, tuple)) else []
+    if texts and all(isinstance(text, str) and _is_document(text) for text in texts):
+        given = "a text" if len(texts) == 1 else f"a list of {len(texts)} texts"
+        raise DataError(
+            f"V is {given}, not a path that exists; count the words first, as by "
+            "sklearn.feature_extraction.text.CountVectorizer().fit_transform(texts)."
+        )
+
+
+def _is_document(text: str) -> bool:
+    """Return whether a text has several lines, or words as no address has them."""
+    several = len(text.split()) > 2 and not any(sign in text for sign in ("/", "::", "*", "?", "["))
+    return ("\n" in text.strip() or several) and not os.path.lexists(text)

@@ -46,7 +46,7 @@ def advance(
 
     def save() -> None:
         if checkpoints is not None and history and history[-1].passes == state.passes:
-            save_state(checkpoints, state, history, None, context.layout.bounds, settings.keep)
+            save_state(checkpoints, state, history, None, context.layout.bounds, settings.keep_checkpoints)
 
     try:
         while state.passes < settings.max_passes and not converged(state.parts, settings):

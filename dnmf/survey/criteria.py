@@ -29,7 +29,7 @@ HEADS = {
 
 def row_of(survey: Any, index: int, rank: int) -> dict[str, Any]:
     """Return the criteria of a rank, the one with this index; `RankSurvey.table` describes them."""
-    models, held = survey.of(rank), mean_and_error(survey.held_out)
+    models, held = survey.models_of(rank), mean_and_error(survey.held_out)
     best = min(models, key=lambda model: model.loss)
     found = survey.stability(rank)
     C = survey.connectivity(rank) if len(models) > 1 and len(survey.places) > 1 else None

@@ -28,25 +28,25 @@ class ConsensusResult(Result):
 
     Attributes
     ----------
-    found
+    clusters
         The clusters, the densities and silhouettes of the components of all runs, and those that were dropped.
     survey
         Path of the store of the survey, or None.
     """
 
-    found: Consensus
+    clusters: Consensus
     survey: str | None
 
     @property
     def dropped(self) -> int:
         """Number of components that were dropped as outliers."""
-        return self.found.dropped
+        return self.clusters.dropped
 
     def _origin(self) -> dict[str, Any]:
         return {
             "survey": self.survey,
-            "density_threshold": self.found.threshold,
-            "neighbours": self.found.neighbours,
+            "density_threshold": self.clusters.threshold,
+            "neighbours": self.clusters.neighbours,
         }
 
 
@@ -98,4 +98,4 @@ def refit_consensus(
     known = {field.name: getattr(result, field.name) for field in dataclasses.fields(Result)}
     matrix = {name: header[name] for name in result.matrix} | {"named": header.get("named", [])}
     known |= {"names": names, "matrix": matrix}
-    return ConsensusResult(**known, found=found, survey=survey)
+    return ConsensusResult(**known, clusters=found, survey=survey)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.checkpoint.run_names import check_same_names, named_in
-from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS
+from dnmf.choices import DENSITY_THRESHOLD, NEIGHBOURS, Axis
 from dnmf.errors import DataError
 from dnmf.inspection.figures import plot_consensus, plot_silhouettes, plot_survey
 from dnmf.inspection.html import card
@@ -82,7 +82,7 @@ class RankSurvey:
     holdout
         `"bicross"` (Owen & Perry 2009), `"speckled"`, or `"given"` for entries that were given.
     places
-        Columns (s,), as streamed, on which the runs are compared.
+        Columns (s,) of V on which the runs are compared, or rows; see `compared`.
     passes, seconds
         Costs of the survey; `table()` has those of each rank.
     settings
@@ -111,7 +111,12 @@ class RankSurvey:
     rmse: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
     mae: Float = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
-    def of(self, rank: int) -> tuple[SurveyModel, ...]:
+    @property
+    def compared(self) -> Axis:
+        """The axis of V that `places` are on: `"columns"`, or `"rows"` if V is cut along its rows."""
+        return "rows" if self._transposed else "columns"
+
+    def models_of(self, rank: int) -> tuple[SurveyModel, ...]:
         """Return the models of a rank.
 
         Raises
@@ -126,13 +131,13 @@ class RankSurvey:
     @own_errors
     def stability(self, rank: int) -> Stability | None:
         """Return the match of the components of all runs of a rank, or None for a single run."""
-        models = self.of(rank)
+        models = self.models_of(rank)
         return stability([model.W for model in models]) if len(models) > 1 else None
 
     @own_errors
     def connectivity(self, rank: int) -> NDArray[np.float32]:
-        """Return the part (s, s) of the runs in which two columns share their component (Brunet et al. 2004)."""
-        return consensus_matrix([model.labels for model in self.of(rank)])
+        """Return the part (s, s) of the runs in which two of `places` share their component (Brunet et al. 2004)."""
+        return consensus_matrix([model.labels for model in self.models_of(rank)])
 
     @own_errors
     def table(self) -> dict[str, list[Any]]:
@@ -167,7 +172,7 @@ class RankSurvey:
 
     def best(self, rank: int) -> Result:
         """Return the best run of a rank, ready for `transform` and, as `init=(W, H)`, for more passes."""
-        self.of(rank)
+        self.models_of(rank)
         found = self._best[rank]
         return stored_result(found) if isinstance(found, str) else found
 
@@ -224,7 +229,7 @@ class RankSurvey:
         >>> found.relative_error < 1e-5, found.dropped
         (True, 0)
         """
-        runs = [model.W for model in self.of(rank)]
+        runs = [model.W for model in self.models_of(rank)]
         found = consensus(runs, density_threshold, neighbours, self.settings.seed)
         whose = "survey" if self.store is None else f"survey in {self.store}"
         source, best = open_again(self._header, whose, V, weights), self.best(rank)
@@ -244,7 +249,9 @@ class RankSurvey:
     def plot_consensus(self, rank: int) -> Any:
         """Return a heat map of the connectivity at a rank, ordered by clusters."""
         C = self.connectivity(rank)
-        return plot_consensus(C, order(C, tree(C)), f"Consensus of {len(self.of(rank))} runs at rank {rank}")
+        return plot_consensus(
+            C, order(C, tree(C)), f"Consensus of {len(self.models_of(rank))} runs at rank {rank}", self.compared
+        )
 
     def plot_silhouettes(self, rank: int) -> Any:
         """Return a plot of the silhouettes of the components of all runs at a rank."""

@@ -4,8 +4,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from dnmf.checkpoint.header import SURVEY, SURVEY_FIELDS, attributes_of, checked_header, fault_in, is_count
-from dnmf.errors import StoreError
+from dnmf.checkpoint.header import SURVEY, SURVEY_FIELDS, absent, attributes_of, checked_header, fault_in, is_count
 from dnmf.settings import MOST_RUNS
 from dnmf.storage.location import Location
 from dnmf.survey.columns import MOST_COLUMNS
@@ -34,7 +33,7 @@ def read_survey_header(place: Location) -> dict[str, Any]:
     """
     header = attributes_of(place, SURVEY)
     if header is None:
-        raise StoreError(f"{place} is not a survey; give the store of a survey, as made by `dnmf rank --store`.")
+        raise absent(place, "a survey", "give the store of a survey, as made by `dnmf rank --store`")
     return checked_header(place, header, "survey", _fault_of)
 
 

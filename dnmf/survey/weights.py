@@ -62,7 +62,7 @@ class WeightSurvey:
         Rank of the models.
     weights
         The weights (k,), in rising order: numbers, or pairs for W and H.
-    errors
+    held_out
         Error (k, folds) on the entries that a fold held out: ‖V − WH‖²/‖V‖² over them for the Frobenius loss, else the
         mean divergence of an entry, as in a survey of ranks. NaN for a fold that holds out nothing but zeros.
     passes
@@ -71,13 +71,13 @@ class WeightSurvey:
 
     rank: int
     weights: tuple[Weight, ...]
-    errors: NDArray[np.float64]
+    held_out: NDArray[np.float64]
     passes: int
 
     def table(self) -> dict[str, list[Any]]:
         """Return the weights with the mean of their errors, and its standard error."""
-        means, spreads = mean_and_error(self.errors)
-        return {"weight": list(self.weights), "held_out_error": means.tolist(), "standard_error": spreads.tolist()}
+        means, spreads = mean_and_error(self.held_out)
+        return {"weight": list(self.weights), "held_out": means.tolist(), "held_out_se": spreads.tolist()}
 
     def suggest(self) -> Weight:
         """Return the weight with the least mean error.
@@ -87,7 +87,7 @@ class WeightSurvey:
         DataError
             If no error is known.
         """
-        means = mean_and_error(self.errors)[0]
+        means = mean_and_error(self.held_out)[0]
         if np.isnan(means).all():
             raise DataError("No fold holds out an entry that is not 0, so that no weight can be chosen; give one.")
         return self.weights[int(np.nanargmin(means))]
@@ -135,8 +135,8 @@ def select_graph_weight(
         As in `factorize`.
     options
         `graph_W` and `graph_H`, of which at least one is given, and `loss`, `solver`, `missing`, `seed`, `tol`,
-        `max_passes`, `memory_limit`, `threads`, `checkpoint_every`, `keep` and penalties, one for each component at
-        most, as in `factorize`.
+        `max_passes`, `memory_limit`, `threads`, `checkpoint_every`, `keep_checkpoints` and penalties, one for each
+        component at most, as in `factorize`.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def shown_weight(weight: Weight) -> str:
 def _settings(rank: int, options: dict[str, Any]) -> Settings:
     """Return the settings of the models, or raise SettingsError for options that are not for them."""
     if not any(options.get(name) is not None for name in GRAPHS):
-        raise SettingsError("There is no graph whose weight could be chosen; give graph_W or graph_H.")
+        raise SettingsError("No graph to choose a weight of; give graph_W or graph_H (--graph-W, --graph-H).")
     data = ({*DATA_OPTIONS} | given_names(options)) - {*GRAPHS}
     for name in ("graph_weight", "target_weight", "init", "n_runs", "max_seconds", *sorted(data)):
         if options.get(name) is not None:

@@ -235,7 +235,7 @@ def test_an_older_damaged_record_goes_when_the_run_goes_on(store, whole):
     (store / "commits" / "000002.json").write_text("{")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_same_bits(dnmf.resume(store, V, keep=3), dnmf.factorize(V, **OPTIONS))
+        assert_same_bits(dnmf.resume(store, V, keep_checkpoints=3), dnmf.factorize(V, **OPTIONS))
     assert len(list((store / "checkpoints").iterdir())) == len(commits_of(store)) == 2
 
 
@@ -247,7 +247,7 @@ def test_a_reader_whose_checkpoint_is_deleted_takes_the_newer_one(store, whole, 
         if not gone:
             gone.append(commit.passes)
             monkeypatch.setattr(Store, "arrays", real)
-            dnmf.resume(store, V, keep=1)
+            dnmf.resume(store, V, keep_checkpoints=1)
         return real(kept, commit)
 
     monkeypatch.setattr(Store, "arrays", arrays)
@@ -264,7 +264,7 @@ def test_a_command_whose_checkpoint_is_deleted_begins_again_with_the_newer_one(c
     def parts(result, *given):
         if not gone:
             gone.append(result.passes)
-            dnmf.resume(store, V, keep=1)
+            dnmf.resume(store, V, keep_checkpoints=1)
         return real(result, *given)
 
     monkeypatch.setattr(dnmf.Result, "parts", parts)

@@ -115,7 +115,7 @@ def test_options_reach_the_run(matrix, tmp_path):
         "l2_H": 0.25,
         "seed": 3,
         "threads": 1,
-        "keep": 1,
+        "keep_checkpoints": 1,
     }
     flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     run(

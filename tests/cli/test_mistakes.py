@@ -169,3 +169,19 @@ def test_a_mistake_ends_with_one_sentence(command, sentence, files):
 
 def test_the_factors_in_the_store_of_a_run_are_matrices(folder):
     assert run("info", "run.zarr::W").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("fit W.npy --rank 2", "V.npy"),
+        ("info survy.zarr", "survey.zarr"),
+        ("resume runs.zarr", "run.zarr"),
+        ("consensus surveys.zarr --rank 2 --store c.zarr", "survey.zarr"),
+    ],
+)
+def test_a_path_that_does_not_exist_is_compared_with_its_neighbours(command, meant, folder):
+    message = mistake(*command.split())
+    assert " does not exist; give the " in message
+    assert message.endswith(f" Did you mean {meant!r}?\n")
+    assert "Did you mean" not in mistake("info", "elsewhere/V.npy")

@@ -1,7 +1,11 @@
 """The command line on a cluster: at an address, in a file, started for the run, or described in YAML."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import dask
 import pytest
@@ -46,6 +50,23 @@ def test_fit_and_resume_on_clusters_that_are_started_for_them(path, tmp_path):
     assert ended.exit_code == 0, ended.output
     assert [json.loads(line)["passes"] for line in ended.stdout.splitlines()] == [7, 8, 9]
     assert_same_bits(dnmf.load(store), dnmf.factorize(path, 3, max_passes=9, tol=0, client="threads"))
+
+
+def test_ctrl_c_in_a_terminal_stops_a_run_and_leaves_its_workers_to_it(path, tmp_path):
+    """A terminal sends the signal to all processes of the group, of which the workers are."""
+    command = [sys.executable, "-m", "dnmf", "fit", path, "--rank", 3, "--max-passes", 100000, "--tol", 0, "--json"]
+    command += ["--store", tmp_path / "run.zarr", "--workers", 2, "--threads-per-worker", 1]
+    with subprocess.Popen(list(map(str, command)), stdout=-1, stderr=-1, text=True, start_new_session=True) as child:
+        for _ in range(3):
+            child.stdout.readline()
+        os.killpg(child.pid, signal.SIGINT)
+        _, messages = child.communicate()
+    assert child.returncode == 130
+    assert "Saving the results so far, then stopping. Press Ctrl-C again" in messages
+    assert "Stopped. The factors so far are saved; resume with: dnmf resume" in messages
+    assert "Restarting worker" not in messages, messages
+    assert "waiting for workers" not in messages, messages
+    assert dnmf.load(tmp_path / "run.zarr").passes >= 3
 
 
 def test_a_scheduler_is_found_by_its_file_and_by_its_address(path, tmp_path, apart):

@@ -190,7 +190,7 @@ def test_a_factor_that_stays_where_a_pass_is_refused_is_saved_again(kept, client
     path = stored(tmp_path / "V.zarr", V, (24, 17))
     options = {"rank": 3, "max_passes": 8, "tol": 0, "checkpoint_every": 1, "extrapolate": True, **PLAIN}
     expected = dnmf.factorize(path, client="threads", **options)
-    store = {"store": tmp_path / "a", "keep": 1} if kept else {}
+    store = {"store": tmp_path / "a", "keep_checkpoints": 1} if kept else {}
     found = dnmf.factorize(path, client=client, **store, **options)
     for one, other in zip(factors(found), factors(expected), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -202,7 +202,7 @@ def test_runs_are_halved_where_all_refuse_a_pass_after_a_checkpoint(kept, client
     monkeypatch.setattr(State, "accepts", lambda state, step: state.passes != 3 and accepts(state, step))
     path = stored(tmp_path / "V.zarr", matrix(24, 600, np.uint8), (24, 17))
     options = {"loss": "kullback-leibler", "n_runs": 4, "max_passes": 6, "tol": 0, "checkpoint_every": 1}
-    store = {"store": tmp_path / "a", "keep": 1} if kept else {}
+    store = {"store": tmp_path / "a", "keep_checkpoints": 1} if kept else {}
     expected = dnmf.factorize(path, 3, client="threads", **options)
     found = dnmf.factorize(path, 3, client=client, **store, **options)
     assert_same_bits(found, expected)
@@ -515,7 +515,7 @@ def test_a_scheduler_that_does_not_answer_is_told():
 
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(ClusterError, match=r"tcp://127.0.0.1:9 could not be reached .*give the address that it prints"),
+        pytest.raises(ClusterError, match=r"tcp://127.0.0.1:9 could not be reached .*the address that a scheduler"),
     ):
         dnmf.factorize(V, 3, client="tcp://127.0.0.1:9")
 

@@ -11,8 +11,8 @@ from dnmf import preprocessing as prep
 @pytest.mark.parametrize("kind", ["zarr", "numpy"])
 def test_a_prepared_matrix_is_learned_from_and_factorised_on_a_cluster(kind, client, tmp_path):
     V = matrix() if kind == "numpy" else stored(tmp_path / "V.zarr", matrix(), (24, 7))
-    here = prep.tfidf(prep.log_normalise(V, samples="columns"), client="threads")
-    there = prep.tfidf(prep.log_normalise(V, samples="columns"), client=client)
+    here = prep.tfidf(prep.log_normalize(V, samples="columns"), client="threads")
+    there = prep.tfidf(prep.log_normalize(V, samples="columns"), client=client)
     assert [step.name for step in there.steps] == ["total", "log1p", "idf", "length"]
     assert there.steps == here.steps
     assert sum(step.factors is not None for step in here.steps) == 1

@@ -274,7 +274,7 @@ def test_a_plan_names_the_options_that_need_much_less_with_what_they_need():
     V = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (200_000, 210_000), (0, 0))
     options = {"loss": "kullback-leibler", "solver": "cd", "memory_limit": "100GB", "threads": 1}
     plan = dnmf.plan(V, 20, **options)
-    found = re.fullmatch(r'([0-9.]+ [MG]B) with init="random" \(--init random\)', plan.less)
+    found = re.fullmatch(r'([0-9.]+ [MG]B) with init="random" \(--init random\)', plan.alternatives)
     assert found[1] == enough(dnmf.plan(V, 20, init="random", **options).peak_bytes)
     with pytest.raises(BudgetError) as caught:
         dnmf.plan(V, 20, **{**options, "memory_limit": plan.peak_bytes // 2})
@@ -286,7 +286,7 @@ def test_a_plan_names_the_options_that_need_much_less_with_what_they_need():
     words = ("threads=1 (--threads 1)", 'solver="hals", init="random" (--solver hals --init random)')
     for word, less in zip(words, ({"threads": 1}, {"threads": 8, "solver": "hals", "init": "random"}), strict=True):
         size = dnmf.plan(V, 20, memory_limit="100GB", **less).peak_bytes
-        assert (f"{enough(size)} with {word}" in sketched.less) == (1.5 * size < sketched.peak_bytes)
+        assert (f"{enough(size)} with {word}" in sketched.alternatives) == (1.5 * size < sketched.peak_bytes)
 
 
 def test_the_other_cut_needs_what_is_planned_for_it_once_it_is_written(tmp_path):

@@ -19,7 +19,9 @@ import dnmf
 import dnmf.run.result
 from dnmf.cli.app import main
 from dnmf.errors import DataError, SettingsError, StoreError
+from dnmf.inspection.charts import LineChart, Series
 from dnmf.report import write_report
+from dnmf.report.svg import draw
 from dnmf.run.residuals import WORST, AxisResiduals, measure_residuals, relative
 from dnmf.solvers.history import Record
 
@@ -316,7 +318,7 @@ def test_a_survey_has_a_page_with_its_suggestion_curves_and_consensus(tmp_path):
     for words in (
         "Held-out error",
         "Stability of the components",
-        "Consensus of the columns",
+        "Consensus of the columns at rank",
         "Silhouettes",
         "cluster 2",
     ):
@@ -379,3 +381,23 @@ def test_a_result_draws_its_history_and_its_components():
     losses = [Record(1, 3.0, None, 0.0, 0.1, 10, "mu"), Record(2, 2.0, None, 0.0, 0.2, 20, "mu")]
     drawn = dataclasses.replace(result, history=tuple(losses)).plot_history().axes
     assert (drawn[0].get_ylabel(), drawn[1].get_yscale()) == ("objective", "linear")
+
+
+@pytest.mark.parametrize("values", [[0.60644561, 0.60644592], [104680.52, 104680.65], [1.0, 2.0]], ids=str)
+def test_wide_numbers_leave_room_for_the_label_of_their_axis(values):
+    drawn = str(draw(LineChart("Loss", "Loss by pass", "pass", "objective", [Series("loss", [1.0, 2.0], values)])))
+    numbers = re.findall(r'<text x="([0-9.]+)" y="[0-9.]+" class="end">([^<]+)<', drawn)
+    label = float(re.search(r"translate\(([0-9.]+) ", drawn)[1])
+    assert len(numbers) > 1
+    assert min(float(x) - 6.5 * len(text) for x, text in numbers) > label + 8  # at 12 pixels a character has 6 to 7
+
+
+def test_a_survey_of_rows_under_a_divergence_shows_its_losses_and_compares_rows(tmp_path):
+    path = stored(tmp_path / "V.zarr", V, (5, 60))
+    survey = dnmf.select_rank(path, [2, 3], n_runs=2, cv=0, loss="kullback-leibler", max_passes=4)
+    assert survey.compared == "rows"
+    page = Page(dnmf.write_report(survey, tmp_path / "page.html").read_text())
+    assert "Loss of the fit" in page.text
+    assert "Error of the fit" not in page.text
+    assert "Consensus of the rows at rank" in page.text
+    assert "How often two of 24 sampled rows have" in page.text

@@ -97,7 +97,7 @@ def test_a_change_is_an_error_in_every_solver_and_the_checkpoints_before_it_are_
     V, where = positive(), tmp_path / "run.zarr"
     path = written(tmp_path / "V.zarr", V)
     make, kind, words = CHANGES[change]
-    options = {"rank": 3, "tol": 0, "threads": 1, "checkpoint_every": 1, "keep": 2, **SOLVERS[solver]}
+    options = {"rank": 3, "tol": 0, "threads": 1, "checkpoint_every": 1, "keep_checkpoints": 2, **SOLVERS[solver]}
     whole = dnmf.factorize(path, max_passes=6, **options)
     with pytest.raises(kind, match=words):
         dnmf.factorize(path, max_passes=6, store=where, watchers=[Event(3 * BLOCKS, make(path, V))], **options)
@@ -219,7 +219,7 @@ def test_a_change_of_the_weights_is_seen(solver, tmp_path):
 
 def test_a_change_is_seen_by_a_run_on_a_matrix_that_is_prepared(tmp_path):
     path = written(tmp_path / "V.zarr", positive())
-    prepared = dnmf.preprocessing.log_normalise(path, samples="rows")
+    prepared = dnmf.preprocessing.log_normalize(path, samples="rows")
     with pytest.raises(DataError, match="has changed"):
         dnmf.factorize(prepared, 3, max_passes=9, tol=0, watchers=[Event(2 * BLOCKS, put(path, 7))])
 

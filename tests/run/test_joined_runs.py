@@ -138,7 +138,7 @@ def test_surveys_reports_and_preprocessing_take_joins(paths, tmp_path):
     assert survey.table()["loss"] == again.table()["loss"]
     assert again.consensus(2).W.shape == (88, 2)
     assert again.facts()["matrix"].startswith("3 matrices joined along their rows: ")
-    prepared = dnmf.preprocessing.prepare(paths, ["log-normalise", "unit-variance"])
+    prepared = dnmf.preprocessing.prepare(paths, ["log-normalize", "unit-variance"])
     result = dnmf.factorize(prepared, 2, store=tmp_path / "run.zarr", **OPTIONS)
     dnmf.resume(tmp_path / "run.zarr", max_passes=5)
     page = dnmf.write_report(tmp_path / "run.zarr", tmp_path / "run.html").read_text()

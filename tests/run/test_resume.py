@@ -108,7 +108,7 @@ def test_threads_and_memory_of_the_resumed_run_change_no_bit(tmp_path, monkeypat
     with pytest.raises(Interrupted):
         dnmf.factorize(V, 4, store=where, threads=1, **interrupt_at(3), **options)
     spill(monkeypatch)
-    assert_same_bits(dnmf.resume(where, threads=4, memory_limit="400MB", checkpoint_every=1, keep=5), whole)
+    assert_same_bits(dnmf.resume(where, threads=4, memory_limit="400MB", checkpoint_every=1, keep_checkpoints=5), whole)
 
 
 def test_a_finished_run_goes_on_where_more_passes_are_allowed(tmp_path):
@@ -123,7 +123,7 @@ def test_what_a_resumed_run_was_allowed_is_remembered(tmp_path):
     V, where = matrix(), tmp_path / "run.zarr"
     dnmf.factorize(V, 4, max_passes=3, tol=0, store=where)
     with pytest.raises(Interrupted):
-        dnmf.resume(where, V, max_passes=PASSES, checkpoint_every=2, keep=3, **interrupt_at(5))
+        dnmf.resume(where, V, max_passes=PASSES, checkpoint_every=2, keep_checkpoints=3, **interrupt_at(5))
     assert dnmf.load(where).settings.max_passes == PASSES
     assert_same_bits(dnmf.resume(where, V), dnmf.factorize(V, 4, max_passes=PASSES, tol=0))
     assert len(list((where / "commits").iterdir())) == 3

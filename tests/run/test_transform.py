@@ -292,14 +292,14 @@ def test_new_rows_are_prepared_by_the_factors_of_the_columns(shape, tmp_path):
     expected = best(scaled, *both(result), "rows")
     for given in (new, sp.csc_matrix(new), da.from_array(new, chunks=(7, 3))):
         np.testing.assert_allclose(dnmf.transform(tmp_path / "run.zarr", given), expected, rtol=1e-6, atol=1e-9)
-    logs = dnmf.factorize(prep.log_normalise(source), RANK, max_passes=2)
+    logs = dnmf.factorize(prep.log_normalize(source), RANK, max_passes=2)
     with pytest.raises(DataError, match=r"'total' has a factor for each of the rows .* Fit a matrix that is cut along"):
         dnmf.transform(logs, new_data(V.shape, "columns"), axis="columns")
 
 
 def test_new_rows_find_their_own_factors_where_the_rows_that_were_fitted_had_some():
     V = low_rank(12, 40) + 0.1
-    result = dnmf.factorize(prep.log_normalise(V, total=100.0), RANK, max_passes=5)
+    result = dnmf.factorize(prep.log_normalize(V, total=100.0), RANK, max_passes=5)
     new = new_data(V.shape, "rows") + 0.1
     logs = np.log1p(100 * new / new.sum(axis=1, keepdims=True))
     np.testing.assert_allclose(dnmf.transform(result, new), best(logs, *both(result), "rows"), rtol=1e-6, atol=1e-9)

@@ -57,7 +57,7 @@ def test_a_survey_of_such_a_matrix_takes_the_best_seed_of_every_rank():
     V = nearly_low(1)
     survey = dnmf.select_rank(V, [3, 4], n_runs=4, cv=2)
     for rank in (3, 4):
-        losses = [model.loss for model in survey.of(rank)]
+        losses = [model.loss for model in survey.models_of(rank)]
         assert np.isfinite(losses).all()
         W, H = (np.asarray(factor, np.float64) for factor in (survey.best(rank).W, survey.best(rank).H))
         assert 0.5 * np.linalg.norm(V - W @ H) ** 2 <= min(losses) * (1 + 1e-3)

@@ -265,7 +265,7 @@ def test_what_layers_do_not_have_is_refused_before_a_pass(case):
 
 
 def test_a_matrix_that_was_opened_along_the_other_axis_is_refused():
-    prepared = dnmf.preprocessing.log_normalise(np.ascontiguousarray(matrix().T + 1))
+    prepared = dnmf.preprocessing.log_normalize(np.ascontiguousarray(matrix().T + 1))
     with pytest.raises(DataError, match="to be read along its columns"):
         dnmf.factorize(prepared, [3, 2])
 

@@ -66,7 +66,10 @@ def is_accepted(solver, name):
         ({"sweeps": 2, "solver": "als"}, "sweeps=2 has no effect: it is for every solver but 'als'; got solver='als'"),
         ({"shuffle": True, "missing": "nan"}, "shuffle=True .* every entry of V; got .* missing entries"),
         ({"extrapolate": False, "loss": 1}, r"extrapolate=False .* got solver='newton' \(by solver='auto'\)"),
-        ({"keep": 5}, r"keep=5 has no effect: it is for a store \(--store\); got none. Leave keep out"),
+        (
+            {"keep_checkpoints": 5},
+            r"keep_checkpoints=5 has no effect: it is for a store \(--store\); got none. Leave keep_checkpoints out",
+        ),
         ({"overwrite": True}, r"overwrite=True has no effect: it is for a store \(--store\); got none"),
     ],
 )

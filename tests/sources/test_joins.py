@@ -162,7 +162,7 @@ def test_absent_entries_are_missing_if_missing_entries_are_marked():
     alone = dnmf.factorize(V, 2, missing="nan", max_passes=3, init=(result.W, result.H))
     assert alone.loss <= result.loss
     with pytest.raises(DataError, match="prepared with its absent entries as 0"):
-        dnmf.factorize(dnmf.preprocessing.log_normalise(joined(tables, join="outer")), 2, missing="nan")
+        dnmf.factorize(dnmf.preprocessing.log_normalize(joined(tables, join="outer")), 2, missing="nan")
     mixed = [annotated(tables[0]), tables[0]]
     with pytest.raises(DataError, match="the list has sparse and dense matrices"):
         dnmf.factorize(mixed, 2, missing="zeros")
@@ -224,7 +224,7 @@ def test_what_cannot_be_joined_is_refused_before_a_pass(tmp_path):
     ones, named = np.ones((3, 4)), pd.DataFrame(np.ones((2, 2)), columns=list("uv"))
     twice = pd.DataFrame(np.ones((2, 3)), columns=list("uuv"))
     np.save(tmp_path / "V.npy", ones)
-    prepared = dnmf.preprocessing.log_normalise(ones)
+    prepared = dnmf.preprocessing.log_normalize(ones)
     refused = {
         "The list of matrices is empty": [],
         "No file matches": f"{tmp_path}/*.h5ad",
@@ -262,8 +262,8 @@ def test_what_cannot_be_joined_is_refused_before_a_pass(tmp_path):
 
 def test_steps_without_statistics_are_common_to_the_join():
     tables = [frame(39, GENES, 0), frame(28, GENES, 1)]
-    apart = dnmf.concat([dnmf.preprocessing.log_normalise(table) for table in tables])
-    np.testing.assert_array_equal(contents(apart), contents(dnmf.preprocessing.log_normalise(tables)))
+    apart = dnmf.concat([dnmf.preprocessing.log_normalize(table) for table in tables])
+    np.testing.assert_array_equal(contents(apart), contents(dnmf.preprocessing.log_normalize(tables)))
 
 
 def test_a_join_is_converted_with_its_names(tmp_path):

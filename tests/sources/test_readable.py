@@ -149,3 +149,21 @@ def test_a_chunk_that_cannot_be_read_is_the_fault_of_the_origin(kind, tmp_path):
 def test_one_rank_is_not_several(ranks):
     with pytest.raises(SettingsError, match=r"ranks=.* is not allowed; give several whole numbers, as range"):
         dnmf.select_rank(V, ranks)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["the cat sat", "a dog sat on the mat."], ["many words " * 500 + "\n", "other words\n"], "one line\nand another"],
+    ids=["lines", "long", "one"],
+)
+def test_documents_are_not_taken_for_paths(texts):
+    with pytest.raises(DataError, match=r"^V is a (list of 2 )?texts?, not a path that exists; count the words first"):
+        dnmf.factorize(texts, 2)
+
+
+def test_paths_with_spaces_are_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("my large matrix.npy", low_rank(6, 8, 2))
+    assert open_matrix(["my large matrix.npy"]).layout.user_shape == (6, 8)
+    with pytest.raises(DataError, match=r"my/own large data/V\.npy does not exist"):
+        open_matrix(["my/own large data/V.npy"])

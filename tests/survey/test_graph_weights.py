@@ -29,7 +29,7 @@ def test_the_error_of_a_weight_is_that_of_its_model_alone():
             options = {"solver": "hals", "extrapolate": True, "init": "random", "max_passes": 6, "tol": 0}
             alone = dnmf.factorize(BLOCKS, 3, weights=shown, graph_H=CHAIN, graph_weight=weight, **options)
             missed = (shown == 0) * (V - alone.W @ np.asarray(alone.H)) ** 2
-            assert survey.errors[index, fold] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
+            assert survey.held_out[index, fold] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
 
 
 @pytest.mark.parametrize("cut", ["columns", "rows"])
@@ -47,7 +47,7 @@ def test_two_graphs_have_weights_of_their_own(cut):
             blocks, 3, weights=shown, graph_weight=weight, solver="hals", extrapolate=True, init="random", **options
         )
         missed = (shown == 0) * (V - np.asarray(alone.W) @ np.asarray(alone.H)) ** 2
-        assert survey.errors[index, 1] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
+        assert survey.held_out[index, 1] == pytest.approx(missed.sum() / (V[shown == 0] ** 2).sum(), rel=1e-6)
 
 
 class Stop(dnmf.Watcher):
@@ -95,9 +95,9 @@ def test_a_stopped_survey_resumes_to_the_same_bits(loss, tmp_path):
     seen = []
     found = dnmf.select_graph_weight(BLOCKS, 3, **options, watchers=[lambda record: seen.append(record.passes)])
     assert (seen, found.passes) == ([4, 5, 6], 7)
-    assert np.array_equal(found.errors, expected.errors)
+    assert np.array_equal(found.held_out, expected.held_out)
     again = dnmf.select_graph_weight(BLOCKS, 3, **options, watchers=[Stop()])
-    assert np.array_equal(again.errors, expected.errors)
+    assert np.array_equal(again.held_out, expected.held_out)
     with pytest.raises(dnmf.DnmfError, match=r"has graph_weights=\[0.0, \[2.0, 5.0\]\] and not \[0.0, 6.0\]"):
         dnmf.select_graph_weight(BLOCKS, 3, **(options | {"graph_weights": [0, 6]}))
     with pytest.raises(dnmf.DnmfError, match=r"The survey in .* has .* and not .*; repeat its options"):
@@ -107,7 +107,7 @@ def test_a_stopped_survey_resumes_to_the_same_bits(loss, tmp_path):
 def test_smooth_curves_are_predicted_better_with_their_graph():
     survey = dnmf.select_graph_weight(V, 3, [0, 10], graph_H=CHAIN, loss="kullback-leibler", max_passes=15)
     assert survey.suggest() == 10
-    assert list(survey.table()) == ["weight", "held_out_error", "standard_error"]
+    assert list(survey.table()) == ["weight", "held_out", "held_out_se"]
     assert "held-out error at rank 3" in repr(survey)
 
 
@@ -123,7 +123,7 @@ def test_a_survey_of_ranks_takes_a_graph(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({}, r"There is no graph whose weight could be chosen; give graph_W or graph_H\."),
+        ({}, r"No graph to choose a weight of; give graph_W or graph_H \(--graph-W, --graph-H\)\."),
         ({"graph_H": CHAIN, "graph_weights": [1, -1]}, r"graph_weights=\[1, -1\] is not allowed; give numbers"),
         ({"graph_H": CHAIN, "graph_weights": [1, (1, 1)]}, r"is not allowed; give numbers of at least 0, or pairs"),
         ({"graph_H": CHAIN, "graph_weights": 3}, r"graph_weights=3 is not allowed; give numbers"),
@@ -167,7 +167,7 @@ def test_the_planned_memory_is_not_far_above_what_is_held(loss):
 
 def test_a_survey_of_zeros_chooses_no_weight():
     survey = dnmf.select_graph_weight(np.zeros((6, 20)), 1, [0, 1], graph_H=dnmf.graphs.chain(20), max_passes=2)
-    assert np.isnan(survey.errors).all()
-    assert np.isnan(survey.table()["held_out_error"]).all()
+    assert np.isnan(survey.held_out).all()
+    assert np.isnan(survey.table()["held_out"]).all()
     with pytest.raises(DataError, match="No fold holds out an entry that is not 0"):
         survey.suggest()

@@ -63,8 +63,8 @@ def test_components_sum_to_one_unless_penalties_depend_on_their_scale():
     np.testing.assert_allclose(plain.W.sum(axis=0), 1, rtol=1e-6)
     survey = dnmf.select_rank(V, [3], n_runs=3, cv=0, l2_W=0.1, l2_H=0.1)
     found = survey.consensus(3, V)
-    lengths = np.array([np.linalg.norm(model.W, axis=0) for model in survey.of(3)])
-    expected = [np.median(lengths[found.found.labels == k]) for k in range(3)]
+    lengths = np.array([np.linalg.norm(model.W, axis=0) for model in survey.models_of(3)])
+    expected = [np.median(lengths[found.clusters.labels == k]) for k in range(3)]
     np.testing.assert_allclose(np.linalg.norm(found.W, axis=0), expected, rtol=1e-6)
     assert found.loss < 1.01 * survey.best(3).loss
 
@@ -78,7 +78,7 @@ def test_a_consensus_is_written_as_a_store_that_the_commands_read(survey, tmp_pa
     loaded = dnmf.load(store)
     for one, other in zip(factors(loaded), factors(found), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert loaded.verdict == found.verdict == found.found.sentence
+    assert loaded.verdict == found.verdict == found.clusters.sentence
     assert "The consensus of 4 runs at rank 3: 0 of 12 components were dropped" in run("info", store)[1]
     assert "gene" in run("top", store)[1]
     assert run("export", store, "-o", tmp_path / "c.h5ad")[0] == 0

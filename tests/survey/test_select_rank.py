@@ -202,8 +202,8 @@ def test_a_solver_that_is_named_is_that_of_every_model():
     same(made["auto"], made["sketch"])
     for seed in (0, 1):
         single = dnmf.factorize(V, 4, init="random", solver="mu", seed=seed, max_passes=5, tol=0)
-        assert made["mu"].of(4)[seed].loss == pytest.approx(single.loss, rel=1e-9)
-    assert (made["mu"].of(4)[0].W != made["hals"].of(4)[0].W).any()
+        assert made["mu"].models_of(4)[seed].loss == pytest.approx(single.loss, rel=1e-9)
+    assert (made["mu"].models_of(4)[0].W != made["hals"].models_of(4)[0].W).any()
 
 
 def test_the_results_of_models_on_data_take_one_pass_over_their_factors_alone(monkeypatch):
@@ -591,8 +591,11 @@ def test_a_damaged_piece_is_computed_again(options, name, tmp_path):
 
 
 def test_what_is_no_survey_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="is not a survey; give the store"):
+    with pytest.raises(StoreError, match=r"nothing\.zarr does not exist; give the store of a survey"):
         load_survey(tmp_path / "nothing.zarr")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StoreError, match="is not a survey; give the store of a survey"):
+        load_survey(tmp_path / "other")
     dnmf.factorize(planted(), 2, max_passes=2, store=tmp_path / "run.zarr")
     with pytest.raises(StoreError, match="already exists and is not a survey"):
         select_rank(planted(), [2, 3], store=tmp_path / "run.zarr")

@@ -1,6 +1,5 @@
 """Clusters of the command line: at an address, in a scheduler file, or started for the run."""
 
-import gc
 import importlib
 import inspect
 import weakref
@@ -9,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import yaml
 
+from dnmf.engine.cluster.reach import address_in, reached
 from dnmf.errors import EXTRAS, ClusterError, DnmfError, SettingsError, missing_extra, unknown
 
 KEYS = ("cluster", "arguments", "workers", "adapt")
@@ -31,19 +32,21 @@ def at_address(address: str, ca_file: Path | None, cert: Path | None, key: Path 
     given = {name: str(file) for name, file in files.items() if file is not None}
     if given and not address.startswith("tls://"):
         raise SettingsError(f"The address {address} is not encrypted; give tls://… with certificates, or none.")
-    options = {"security": Security(**given, require_encryption=True)} if given else {}
-    with _reached(address, lambda: Client(address, set_as_default=False, **options)) as client:
+    security = Security(**given, require_encryption=True) if given else Security()
+    options = {"security": security} if given else {}
+    with reached(address, address, security, lambda: Client(address, set_as_default=False, **options)) as client:
         yield client
 
 
 @contextmanager
 def in_scheduler_file(path: Path) -> Iterator[Any]:
     """Yield a client of the scheduler whose address is in a file, as `dask scheduler --scheduler-file` writes it."""
-    from distributed import Client
+    from distributed import Client, Security
 
     if not path.is_file():
         raise SettingsError(f"{path} is not a file; give the one that `dask scheduler --scheduler-file` writes.")
-    with _reached(str(path), lambda: Client(scheduler_file=str(path), set_as_default=False)) as client:
+    address, file = address_in(path), str(path)
+    with reached(file, address, Security(), lambda: Client(scheduler_file=file, set_as_default=False)) as client:
         yield client
 
 
@@ -148,7 +151,19 @@ def _maker(form: Any) -> tuple[Any, dict[str, Any]]:
             f"cluster={form['cluster']!r} cannot be imported ({error}); give a class such as "
             "distributed.LocalCluster or dask_jobqueue.SLURMCluster."
         ) from error
-    return make, dict(form.get("arguments") or {})
+    return make, _sheltered(make, dict(form.get("arguments") or {}))
+
+
+def _sheltered(make: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Add to the arguments of a cluster on this machine that its workers ignore Ctrl-C, by which a run is saved."""
+    from distributed import LocalCluster
+
+    if not (isinstance(make, type) and issubclass(make, LocalCluster)):
+        return arguments
+    preload = arguments.get("preload") or dask.config.get("distributed.worker.preload")
+    return arguments | {
+        "preload": [*([preload] if isinstance(preload, str) else preload), "dnmf.engine.cluster.signals"]
+    }
 
 
 def _taken_by(adapt: Callable[..., Any]) -> list[str]:
@@ -172,29 +187,3 @@ def _lacking(error: BaseException | None, top: str | None = None) -> str | None:
                 return top
         error = error.__cause__ or error.__context__
     return None
-
-
-@contextmanager
-def _reached(place: str, make: Any) -> Iterator[Any]:
-    failed: ClusterError | None = None
-    try:
-        client = make()
-    except (OSError, ValueError, RuntimeError) as error:
-        failed = ClusterError(
-            f"The scheduler at {place} could not be reached ({error}); give the address that it prints when it "
-            "starts, as tcp://10.0.0.1:8786 or tls://10.0.0.1:8786, and see that a firewall lets this machine through."
-        )
-    except TypeError as error:
-        if "ssl_context" not in str(error):
-            raise
-        failed = ClusterError(
-            f"The scheduler at {place} speaks TLS, and this process has no certificate for it; give --tls-ca-file, "
-            "--tls-cert and --tls-key, or set distributed.comm.tls in Dask's configuration."
-        )
-    if failed is not None:
-        # A failed client closes itself when it is collected. If another one starts its thread at that time, both wait
-        # for one lock forever (distributed 2026.8); so collect it here.
-        gc.collect()
-        raise failed
-    with client:
-        yield client

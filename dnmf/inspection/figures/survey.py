@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dnmf.choices import Axis
 from dnmf.errors import DataError
 from dnmf.inspection.figures.canvas import draw_heat_map, draw_lines, draw_silhouettes, new_figure
 from dnmf.inspection.survey_charts import consensus_map, silhouette_chart, survey_charts
@@ -49,8 +50,10 @@ def plot_survey(table: Mapping[str, Any], axes: Sequence[Any] | None = None, sug
     return places[0].figure
 
 
-def plot_consensus(C: ArrayLike, order: ArrayLike | None = None, title: str = "Consensus of the columns") -> Any:
-    """Draw a consensus matrix C (s, s) as a heat map, its columns in an order (s,) that puts clusters together.
+def plot_consensus(
+    C: ArrayLike, order: ArrayLike | None = None, title: str = "Consensus", axis: Axis = "columns"
+) -> Any:
+    """Draw a consensus matrix C (s, s) of columns or rows as a heat map, in an order (s,) that puts clusters together.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def plot_consensus(C: ArrayLike, order: ArrayLike | None = None, title: str = "C
     >>> len(plot_consensus([[1.0, 0.25], [0.25, 1.0]], [1, 0]).axes)
     2
     """
-    chart = consensus_map(C, order, title)
+    chart = consensus_map(C, order, title, axis)
     figure = new_figure(6.2, 5.4)
     draw_heat_map(figure.subplots(), chart)
     return figure
