@@ -10,6 +10,7 @@ from dnmf.kernels.divergence import dense_columns
 from dnmf.kernels.divergence.dense_columns import LEAST_SHARE, minimise_dense, split_panel
 from dnmf.kernels.divergence.dense_models import minimise_models, model_work, triangle
 from dnmf.kernels.divergence.dense_terms import SIDE_BYTES, set_falls, set_terms
+from dnmf.kernels.divergence.joint_steps import MODEL_SWEEPS
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.rule import Model
@@ -145,7 +146,7 @@ def test_the_steps_go_to_the_minimum_of_the_models():
     hessians += 0.1 * np.eye(rank)
     inverses, steps, left = 1 / np.einsum("jkk->kj", hessians), np.empty((rank, LANES)), np.ones(LANES)
     left[0] = 0
-    minimise_models(h, slopes.copy(), inverses, bends, l2, 0, steps, left, model_work(rank), True)
+    minimise_models(h, slopes.copy(), inverses, bends, l2, 0, steps, left, model_work(rank), MODEL_SWEEPS, True)
     assert not steps[:, 0].any()
     new, there = (h + steps)[:, 1:], (slopes + np.einsum("jki,ij->kj", hessians, steps))[:, 1:]
     assert not left.any()

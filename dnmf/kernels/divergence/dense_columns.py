@@ -22,7 +22,7 @@ from dnmf.kernels.divergence.dense_models import minimise_models, triangle
 from dnmf.kernels.divergence.dense_terms import SIDE_BYTES, set_falls, set_terms
 from dnmf.kernels.divergence.dense_tiles import load_columns, scale_tile, tile_entries, tile_work
 from dnmf.kernels.divergence.exact_columns import STILL, minimise_columns
-from dnmf.kernels.divergence.joint_steps import JOINT_RANK
+from dnmf.kernels.divergence.joint_steps import JOINT_RANK, MODEL_SWEEPS
 from dnmf.kernels.divergence.newton_columns import JOINT_ENOUGH
 from dnmf.kernels.penalty import Penalty
 
@@ -253,7 +253,7 @@ def _take_steps(entries, totals, fixed, work, exact):  # type: ignore[no-untyped
     dtype, tiny = h.dtype.type, np.finfo(h.dtype).tiny
     for j in range(LANES):
         left[j], tried[j] = 1.0 if going[j] else 0.0, going[j]
-    minimise_models(h, slopes, inverses, bends, l2, fixed, steps, left, models, exact)
+    minimise_models(h, slopes, inverses, bends, l2, fixed, steps, left, models, MODEL_SWEEPS, exact)
     for turn in range(HALVINGS + 2):
         change[:] = 0.0
         for k in range(fixed, h.shape[0]):
