@@ -10,7 +10,7 @@ from dnmf.kernels.divergence import dense_columns
 from dnmf.kernels.divergence.dense_columns import LEAST_SHARE, minimise_dense, split_panel
 from dnmf.kernels.divergence.dense_models import minimise_models, model_work, triangle
 from dnmf.kernels.divergence.dense_terms import SIDE_BYTES, set_falls, set_terms
-from dnmf.kernels.divergence.joint_steps import MODEL_SWEEPS
+from dnmf.kernels.divergence.joint_steps import MODEL_SWEEPS, bound_of_rise
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.rule import Model
@@ -191,3 +191,22 @@ def test_a_visit_may_refuse_the_steps_of_all_columns():
     H = np.full((4, 20), 1e6)
     h, _ = visited(V, W, H, Penalty(), fresh=False)
     np.testing.assert_allclose(h, visited(sp.csc_array(V), W, H, Penalty(), fresh=False)[0], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_step_raises_the_objective_by_more_than_the_bound(seed):
+    rng = np.random.default_rng(seed)
+    V, W = problem(30, 1, 4, seed=seed)
+    h, largest = rng.gamma(0.5, size=4) + 1e-3, rng.uniform(0.05, 0.95)
+    step = h * np.where(rng.random(4) < 0.5, rng.uniform(-largest, 0, 4), rng.uniform(0, 3, 4))
+    v, y, after = V[:, 0], W @ h + 1e-300, W @ (h + step) + 1e-300
+    rise = (after - y - v * np.log(after / y)).sum()
+    linear, square = ((1 - v / y) @ W) @ step, 0.5 * (v / y**2) @ (W @ step) ** 2
+    fall = max(-(step / h).min(), 0.0)
+    bound = bound_of_rise(fall, linear, square) / (1 - fall)
+    assert rise <= bound + 1e-9 * abs(linear)
+    assert bound <= linear + square * (1 + fall / (1 - fall)) + 1e-9
+
+
+def test_the_bound_of_a_step_to_0_is_infinite():
+    assert bound_of_rise(1.0, -1.0, 0.1) == np.inf
