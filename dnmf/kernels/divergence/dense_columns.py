@@ -20,6 +20,7 @@ from dnmf.kernels.blocks.tiles import LANES, Float, kernel, load_tile
 from dnmf.kernels.divergence.beta import lone_minimum
 from dnmf.kernels.divergence.dense_steps import set_slopes, settle, take_steps
 from dnmf.kernels.divergence.dense_tiles import load_columns, scale_tile, tile_entries, tile_work
+from dnmf.kernels.divergence.elementwise import set_bends
 from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.joint_steps import JOINT_RANK
 from dnmf.kernels.divergence.newton_columns import JOINT_ENOUGH
@@ -54,11 +55,7 @@ def add_dense_curvature(values: Float, ratios: Float, H: Float, grams: Float, sc
     squares = scratch.array("squares", values.shape[::-1] if by_columns else values.shape, ratios.dtype)
     bends = squares.T if by_columns else squares
     size = power_of_two(float(H.max(initial=0)))  # its squares may leave the range of floats
-    np.divide(ratios, values, out=bends, where=values > 0)
-    bends[values <= 0] = 0
-    bends *= size
-    bends *= ratios
-    bends *= size
+    set_bends(values.ravel("K"), ratios.ravel("K"), ratios.dtype.type(size), bends.ravel("K"))
     scaled = H * H.dtype.type(1 / size)
     pairs = scratch.array("pairs", (grams.shape[1], H.shape[1]), H.dtype)
     place = 0
