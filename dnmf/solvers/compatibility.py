@@ -8,7 +8,7 @@ import numpy as np
 from dnmf.errors import DataWarning, SettingsError, warn
 from dnmf.kernels.registry import solver_of, within
 from dnmf.settings import CONSTRAINTS, PENALTIES, Settings
-from dnmf.solvers.sketch import LARGEST, WIDTH
+from dnmf.solvers.sketch import WIDTH, exceeded
 from dnmf.sources.base import Layout
 
 # The solvers that can update a factor within a constraint.
@@ -256,10 +256,11 @@ def _check_init(settings: Settings, layout: Layout, weighted: bool) -> None:
         )
     if settings.init not in ("auto", "random") and (settings.missing != "none" or weighted):
         raise SettingsError(f"init={settings.init!r} needs every entry of V, with the same weight; use init='random'.")
-    if settings.init == "sketch" and LARGEST * settings.rank >= least:
+    smallest = exceeded(settings.rank, settings.beta)
+    if settings.init == "sketch" and smallest >= least:
         raise SettingsError(
-            f"init='sketch' at rank={settings.rank} is for matrices of more than {LARGEST * settings.rank} rows and "
-            f"columns, and V has {layout.user_shape}; use init='random'."
+            f"init='sketch' at rank={settings.rank} is for matrices of more than {smallest} rows and columns, and V "
+            f"has {layout.user_shape}; use init='random'."
         )
     if settings.n_runs > 1 and (single or settings.solver == "minibatch"):
         option = f"solver={settings.solver!r}" if settings.solver == "minibatch" else f"init={settings.init!r}"

@@ -193,7 +193,8 @@ def init_of(settings: Settings, rule: Rule, layout: Layout) -> str:
         return settings.init
     if settings.volume_W or settings.volume_H:
         return "spa" if settings.volume_W else "spa_rows"
-    if not starts(rule, layout, settings.rank) or (isinstance(rule, Quadratic) and rule.least > 0):
+    beta = settings.beta if settings.solver == "auto" else 2
+    if not starts(rule, layout, settings.rank, beta) or (isinstance(rule, Quadratic) and rule.least > 0):
         return "random"  # the factors of a sketch have zeros, which multiplicative updates cannot leave
     wanted = settings.beta != 2 or settings.solver == "sketch" or pays(layout, settings.rank)
     return "sketch" if wanted else "random"

@@ -132,6 +132,19 @@ def test_a_row_of_zeros_stays():
     assert np.isfinite(new).all()
 
 
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.1, 0.5)])
+def test_rows_side_by_side_take_the_steps_of_rows_one_by_one(penalty, monkeypatch):
+    rng = np.random.default_rng(4)
+    W, H = rng.gamma(0.5, size=(300, RANK)), rng.gamma(0.5, size=(RANK, 30))
+    V = rng.poisson(W @ H + 0.5).astype(float)
+    W[[0, 130, 299]], W[[5, 200], 1] = 0, 0
+    Y = np.maximum(W @ H, 1e-300)
+    arguments = (V / Y) @ H.T, H.sum(axis=1), packed(V, np.maximum(W, 1e-300), H), penalty, 0.1, 1
+    found = newton_rows(W, *arguments)
+    monkeypatch.setattr("dnmf.kernels.divergence.newton_rows.SIDE_BY_SIDE", RANK - 1)
+    np.testing.assert_allclose(found, newton_rows(W, *arguments), rtol=1e-12)
+
+
 def test_rows_take_the_same_step_in_parts_on_threads(monkeypatch):
     monkeypatch.setattr("dnmf.kernels.divergence.rule.PART_ROWS", 5)
     V, W, H = problem()

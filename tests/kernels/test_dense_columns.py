@@ -7,9 +7,10 @@ import scipy.sparse as sp
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.divergence import dense_columns
-from dnmf.kernels.divergence.dense_columns import LEAST_SHARE, minimise_dense, split_panel
+from dnmf.kernels.divergence.dense_columns import LEAST_SHARES, minimise_dense, split_panel
 from dnmf.kernels.divergence.dense_models import minimise_models, model_work, triangle
 from dnmf.kernels.divergence.dense_terms import SIDE_BYTES, set_falls, set_terms
+from dnmf.kernels.divergence.joint_steps import MODEL_SWEEPS, bound_of_rise
 from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.rule import Model
@@ -34,11 +35,13 @@ def never_listed(monkeypatch):
         raise AssertionError("the minimum was not found side by side")
 
     monkeypatch.setattr(dense_columns, "minimise_columns", fail)
-    monkeypatch.setattr(dense_columns, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(dense_columns, "LEAST_SHARES", ((20, 0.0),))
 
 
 @pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.3, 0.2), Penalty(np.full((1, 150), -0.5), 0.7)])
-@pytest.mark.parametrize(("rows", "width", "rank"), [(7, 150, 1), (38, 150, 3), (300, 150, 4), (61, 150, 12)])
+@pytest.mark.parametrize(
+    ("rows", "width", "rank"), [(7, 150, 1), (38, 150, 3), (300, 150, 4), (61, 150, 12), (90, 150, 20)]
+)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_the_conditions_of_a_minimum_hold(never_listed, rows, width, rank, penalty, order):
     V, W = problem(rows, width, rank)
@@ -89,12 +92,18 @@ def test_a_column_that_is_not_found_side_by_side_is_listed(monkeypatch):
     np.testing.assert_array_equal(solved(V, W), expected)
 
 
-def test_a_panel_is_split_by_the_share_of_entries_above_0():
-    V = np.zeros((8, 6))
-    V[: int(8 * LEAST_SHARE), ::2] = 1
-    parts = list(split_panel(slice(10, 16), DensePanel.unweighted(V), 3, True))
+@pytest.mark.parametrize(("rank", "share"), LEAST_SHARES)
+def test_a_panel_is_split_by_the_share_of_entries_above_0(rank, share):
+    V = np.zeros((20, 6))
+    V[: int(20 * share), ::2] = 1
+    parts = list(split_panel(slice(10, 16), DensePanel.unweighted(V), rank, True))
     assert [(own.tolist(), dense) for own, _, dense in parts] == [([10, 12, 14], True), ([11, 13, 15], False)]
-    assert [dense for _, _, dense in split_panel(slice(0, 6), DensePanel.unweighted(V), 3, False)] == [False]
+    assert [dense for _, _, dense in split_panel(slice(0, 6), DensePanel.unweighted(V), rank, False)] == [False]
+
+
+def test_a_panel_is_listed_above_the_largest_rank():
+    panel = DensePanel.unweighted(np.ones((20, 6)))
+    assert [dense for _, _, dense in split_panel(slice(0, 6), panel, LEAST_SHARES[-1][0] + 1, True)] == [False]
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -145,7 +154,7 @@ def test_the_steps_go_to_the_minimum_of_the_models():
     hessians += 0.1 * np.eye(rank)
     inverses, steps, left = 1 / np.einsum("jkk->kj", hessians), np.empty((rank, LANES)), np.ones(LANES)
     left[0] = 0
-    minimise_models(h, slopes.copy(), inverses, bends, l2, 0, steps, left, model_work(rank), True)
+    minimise_models(h, slopes.copy(), inverses, bends, l2, 0, steps, left, model_work(rank), MODEL_SWEEPS, True)
     assert not steps[:, 0].any()
     new, there = (h + steps)[:, 1:], (slopes + np.einsum("jki,ij->kj", hessians, steps))[:, 1:]
     assert not left.any()
@@ -190,3 +199,22 @@ def test_a_visit_may_refuse_the_steps_of_all_columns():
     H = np.full((4, 20), 1e6)
     h, _ = visited(V, W, H, Penalty(), fresh=False)
     np.testing.assert_allclose(h, visited(sp.csc_array(V), W, H, Penalty(), fresh=False)[0], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_step_raises_the_objective_by_more_than_the_bound(seed):
+    rng = np.random.default_rng(seed)
+    V, W = problem(30, 1, 4, seed=seed)
+    h, largest = rng.gamma(0.5, size=4) + 1e-3, rng.uniform(0.05, 0.95)
+    step = h * np.where(rng.random(4) < 0.5, rng.uniform(-largest, 0, 4), rng.uniform(0, 3, 4))
+    v, y, after = V[:, 0], W @ h + 1e-300, W @ (h + step) + 1e-300
+    rise = (after - y - v * np.log(after / y)).sum()
+    linear, square = ((1 - v / y) @ W) @ step, 0.5 * (v / y**2) @ (W @ step) ** 2
+    fall = max(-(step / h).min(), 0.0)
+    bound = bound_of_rise(fall, linear, square) / (1 - fall)
+    assert rise <= bound + 1e-9 * abs(linear)
+    assert bound <= linear + square * (1 + fall / (1 - fall)) + 1e-9
+
+
+def test_the_bound_of_a_step_to_0_is_infinite():
+    assert bound_of_rise(1.0, -1.0, 0.1) == np.inf

@@ -4,13 +4,16 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import sklearn.decomposition
 from naive import objective
 from runs import assert_same_bits, factors, interrupt_at
+from sklearn.datasets import load_wine
 
 import dnmf
 import dnmf.solvers.selection
 import dnmf.solvers.sketch.basis
 from dnmf.errors import Interrupted
+from dnmf.solvers.sketch.basis import is_tall, tall_basis
 
 KL = {"loss": "kullback-leibler", "tol": 0}
 PENALTIES = {"l1_W": 0.2, "l2_W": 0.1, "l1_H": 0.3, "l2_H": 0.2}
@@ -55,6 +58,26 @@ def test_the_start_alone_is_near_the_end():
     flat = next(dnmf.iterate(V, 4, solver="cd", init="random", **KL)).loss
     near = next(dnmf.iterate(V, 4, solver="cd", init="sketch", **KL)).loss
     assert near - best < 0.2 * (flat - best)
+
+
+def test_the_basis_of_a_tall_matrix_has_its_leading_singular_vectors():
+    M = counts(rows=600, columns=50, rank=12, dtype=np.float32)
+    assert is_tall(M, 12)
+    Q = tall_basis(M, 12, np.random.default_rng(0))
+    np.testing.assert_allclose(Q.T @ Q, np.eye(12), atol=1e-10)
+    U = np.linalg.svd(M.astype(np.float64), full_matrices=False)[0][:, :9]
+    np.testing.assert_allclose(Q @ (Q.T @ U), U, atol=1e-6)
+    assert np.isfinite(tall_basis(0 * M, 12, np.random.default_rng(0))).all()
+
+
+@pytest.mark.parametrize("rank", [2, 3, 4])
+def test_few_passes_are_enough_for_a_matrix_with_few_columns(rank):
+    V = load_wine().data  # 13 columns, whose scales differ by a factor of a thousand
+    peer = sklearn.decomposition.NMF(
+        rank, solver="mu", beta_loss="kullback-leibler", init="nndsvda", max_iter=1000, tol=0, random_state=0
+    )
+    W = peer.fit_transform(V)
+    assert dnmf.factorize(V, rank, max_passes=4, **KL).loss <= 1.2 * objective(V, W, peer.components_, loss=1)
 
 
 @pytest.mark.parametrize("loss", [0.5, 1, 1.5, 3])

@@ -47,10 +47,14 @@ EMPTY = open_matrix(sp.eye_array(300, 400, format="csc")).layout
         ({"loss": "kullback-leibler"}, LARGE, "newton", "sketch", after_second_order),
         ({"loss": "kullback-leibler", "n_fixed_W": 1}, LARGE, "newton", "random", after_second_order),
         ({"loss": 0.5}, LARGE, "mu", "sketch", after_extrapolated),
+        ({"loss": "kullback-leibler"}, NARROW, "newton", "sketch", after_second_order),
+        ({"loss": "kullback-leibler", "rank": 9}, SMALL, "newton", "sketch", after_second_order),
+        ({"loss": "kullback-leibler", "rank": 10}, SMALL, "newton", "random", after_second_order),
+        ({"loss": "kullback-leibler", "solver": "newton"}, SMALL, "newton", "random", after_second_order),
     ],
 )
 def test_auto_is_decided(options, layout, solver, init, follow):
-    recipe = resolve(Settings(rank=3, **options), layout)
+    recipe = resolve(Settings(**{"rank": 3} | options), layout)
     assert (recipe.solver, recipe.init, recipe.follow) == (solver, init, follow)
 
 
@@ -77,6 +81,7 @@ def test_the_settings_are_kept_as_they_were_given():
         ({"missing": "nan"}, SPARSE, "missing='nan' needs a dense V"),
         ({"init": "nndsvd", "rank": 11}, SMALL, r"more than min\(m, n\)=10"),
         ({"init": "sketch"}, SMALL, "for matrices of more than 15 rows"),
+        ({"init": "sketch", "rank": 10, "loss": "kullback-leibler"}, SMALL, "for matrices of more than 10 rows"),
         ({"solver": "minibatch", "missing": "nan"}, LARGE, "needs every entry of V"),
         ({"solver": "mu", "n_runs": 2, "init": "nndsvd"}, LARGE, "makes one run"),
         ({"loss": "kullback-leibler", "solver": "hals"}, LARGE, "needs loss='frobenius'"),

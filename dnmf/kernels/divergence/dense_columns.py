@@ -1,8 +1,8 @@
 """Newton's method for the Kullback–Leibler divergence on dense columns of V, side by side.
 
 The steps are those of `joint_steps`, for a tile of columns at once. Zeros of V take part, which costs less than to list
-the other entries as long as those are many. In a pass, a column whose step is refused is left to `newton_columns`, so
-that dense and sparse data take the same steps. Where the minimum is wanted, a refused step is drawn halfway to that of
+the other entries as long as those are many. In a pass, a column whose step is refused is left to `newton_columns`; up
+to the rank of joint steps, dense and sparse data so take the same steps. Where the minimum is wanted, a refused step is drawn halfway to that of
 the multiplicative update, which never raises the objective, and again, and is in the end replaced by it. The arithmetic
 of a column does not depend on its neighbours: one that is done stays while the others go on.
 """
@@ -17,23 +17,20 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.blocks.products import add_outer_product, power_of_two
 from dnmf.kernels.blocks.tiles import LANES, Float, kernel, load_tile
-from dnmf.kernels.divergence.beta import lone_minimum, minimum
-from dnmf.kernels.divergence.dense_models import minimise_models, triangle
-from dnmf.kernels.divergence.dense_terms import SIDE_BYTES, set_falls, set_terms
+from dnmf.kernels.divergence.beta import lone_minimum
+from dnmf.kernels.divergence.dense_steps import set_slopes, settle, take_steps
 from dnmf.kernels.divergence.dense_tiles import load_columns, scale_tile, tile_entries, tile_work
-from dnmf.kernels.divergence.exact_columns import STILL, minimise_columns
+from dnmf.kernels.divergence.elementwise import set_bends
+from dnmf.kernels.divergence.exact_columns import minimise_columns
 from dnmf.kernels.divergence.joint_steps import JOINT_RANK
 from dnmf.kernels.divergence.newton_columns import JOINT_ENOUGH
 from dnmf.kernels.penalty import Penalty
 
-# Rows whose terms are added up in their own precision, and their sums in float64.
-ROWS = 256
-# Times that a refused step is drawn halfway, and its share of the way that remains.
-HALVINGS, HALF = 4, 0.5
 EXACT_STEPS = 30  # of a column to its minimum, at most; the others are listed
-# The share of the entries of a column that are not 0 from which on it is dense, and the rows of the longest columns:
-# the products of the rows of W take a few MB.
-LEAST_SHARE, MOST_ROWS = 0.25, 2**13
+# The largest ranks of steps side by side, with the shares of the entries of a column that are not 0 from which on it is
+# dense; and the rows of the longest columns: the products of the rows of W take a few MB. Beyond the rank of joint
+# steps, other columns take steps of single entries, whose work grows with the rank alone.
+LEAST_SHARES, MOST_ROWS = ((JOINT_RANK, 0.25), (20, 0.7)), 2**13
 
 
 def split_panel(columns: slice, panel: Any, rank: int, by_totals: bool) -> Iterator[tuple[Any, Any, bool]]:
@@ -43,8 +40,9 @@ def split_panel(columns: slice, panel: Any, rank: int, by_totals: bool) -> Itera
     Kullback–Leibler is the loss and every entry counts, which steps side by side need.
     """
     dense: NDArray[np.bool] = np.zeros(panel.shape[1], np.bool_)
-    if by_totals and isinstance(panel, DensePanel) and rank <= JOINT_RANK and len(panel.values) <= MOST_ROWS:
-        _mark_dense(*_in_order(panel.values), LEAST_SHARE * len(panel.values), dense)
+    least = next((share for most, share in LEAST_SHARES if rank <= most), np.inf)
+    if by_totals and isinstance(panel, DensePanel) and least < np.inf and len(panel.values) <= MOST_ROWS:
+        _mark_dense(*_in_order(panel.values), least * len(panel.values), dense)
     if dense.all() or not dense.any():
         yield columns, panel, bool(dense.any())
         return
@@ -59,11 +57,7 @@ def add_dense_curvature(values: Float, ratios: Float, H: Float, grams: Float, sc
     squares = scratch.array("squares", values.shape[::-1] if by_columns else values.shape, ratios.dtype)
     bends = squares.T if by_columns else squares
     size = power_of_two(float(H.max(initial=0)))  # its squares may leave the range of floats
-    np.divide(ratios, values, out=bends, where=values > 0)
-    bends[values <= 0] = 0
-    bends *= size
-    bends *= ratios
-    bends *= size
+    set_bends(values.ravel("K"), ratios.ravel("K"), ratios.dtype.type(size), bends.ravel("K"))
     scaled = H * H.dtype.type(1 / size)
     pairs = scratch.array("pairs", (grams.shape[1], H.shape[1]), H.dtype)
     place = 0
@@ -139,13 +133,13 @@ def _descend(values, by_columns, W, totals, H, penalties, options, sums, refused
         for j in range(LANES):
             going[j] = j < width
         for sweep in range(sweeps):
-            _set_slopes(entries, totals, fixed, work)
+            set_slopes(entries, totals, fixed, work)
             for j in range(LANES):
                 first[j] = gained[j] if sweep == 0 else first[j]
                 going[j] = going[j] and (sweep == 0 or gained[j] > JOINT_ENOUGH * first[j])
             if not going.any():
                 break
-            _take_steps(entries, totals, fixed, work, False)
+            take_steps(entries, totals, fixed, work, False)
             for j in range(width):
                 refused[start + j] = refused[start + j] or work[12][3][j]
                 going[j] = going[j] and not refused[start + j]
@@ -176,125 +170,11 @@ def _minimise(values, by_columns, W, totals, penalties, H, found):  # type: igno
         for j in range(LANES):
             going[j] = j < width
         for _ in range(EXACT_STEPS):
-            _set_slopes(entries, totals, 0, work)
-            _take_steps(entries, totals, 0, work, True)
-            _settle(totals, before, found[start : start + width], work)
+            set_slopes(entries, totals, 0, work)
+            take_steps(entries, totals, 0, work, True)
+            settle(totals, before, found[start : start + width], work)
             if not going.any():
                 break
         for j in range(width):
             for k in range(len(h)):
                 H[k, start + j] = h[k, j]
-
-
-@kernel
-def _set_slopes(entries, totals, fixed, work):  # type: ignore[no-untyped-def]
-    """Set the sums and the models of the columns that are going, and what steps of their single entries promise."""
-    h, l1, l2, going, gained, pulls, bends, slopes, inverses = work[:9]
-    _add_terms(entries, h, going, pulls, bends)
-    for j in range(LANES):
-        gained[j] = 0.0 if going[j] else gained[j]
-    for k in range(fixed, h.shape[0]):
-        x, slope, inverse, own, push, more = h[k], slopes[k], inverses[k], bends[triangle(k, k)], l1[k], l2[k]
-        mass, pull = np.float64(totals[k]), pulls[k]
-        for j in range(LANES):  # `quadratic_gain`, without branches
-            wide, bend = np.float64(x[j]), own[j] + more[j]
-            gradient = mass + push[j] + more[j] * wide - pull[j]
-            share = 1.0 / bend if bend > 0.0 else 0.0
-            fall = gradient if gradient < bend * wide else bend * wide
-            curved = (0.5 * fall * share) * (2.0 * gradient - fall)
-            flat = gradient * wide if gradient > 0.0 else 0.0
-            promised = curved if bend > 0.0 else flat
-            gained[j] += promised if going[j] else 0.0
-            slope[j], inverse[j] = gradient, share
-
-
-@kernel
-def _add_terms(entries, h, going, pulls, bends):  # type: ignore[no-untyped-def]
-    """Set Σ w v/y (r, LANES) and Σ w wᵀ v/y² (r(r+1)/2, LANES) of the vectors with a column that is going."""
-    rows, products, v, some_pulls, some_bends = entries
-    side = SIDE_BYTES // h.itemsize
-    pulls[:] = 0.0
-    bends[:] = 0.0
-    for at in range(0, v.shape[1], side):
-        if not going[at : at + side].any():
-            continue
-        for first in range(0, len(rows), ROWS):
-            set_terms(rows, products, v, h, at, first, min(first + ROWS, len(rows)), some_pulls, some_bends)
-            for some, total in ((some_pulls, pulls), (some_bends, bends)):
-                for k in range(len(total)):
-                    for j in range(at, at + side):
-                        total[k, j] += np.float64(some[k, j])
-
-
-@kernel
-def _least_falls(entries, h, trial):  # type: ignore[no-untyped-def]
-    """Set a lower bound of Σ v log(y'/y) of the vectors with a column that is tried."""
-    rows, _, v, some, _ = entries
-    steps, falls, _, tried = trial
-    side = SIDE_BYTES // h.itemsize
-    falls[:] = 0.0
-    for at in range(0, v.shape[1], side):
-        if not tried[at : at + side].any():
-            continue
-        for first in range(0, len(rows), ROWS):
-            set_falls(rows, v, h, steps, at, first, min(first + ROWS, len(rows)), some)
-            for j in range(at, at + side):
-                falls[j] += np.float64(some[0, j])
-
-
-@kernel
-def _take_steps(entries, totals, fixed, work, exact):  # type: ignore[no-untyped-def]
-    """Take the steps of the columns that are going, and set them to the moves of their entries.
-
-    A column whose step does not go to the minimum of its model remains `left`.
-    """
-    h, l1, l2, going, _, pulls, bends, slopes, inverses, models, steps, left, trial = work
-    close, falls, change, tried = trial
-    dtype, tiny = h.dtype.type, np.finfo(h.dtype).tiny
-    for j in range(LANES):
-        left[j], tried[j] = 1.0 if going[j] else 0.0, going[j]
-    minimise_models(h, slopes, inverses, bends, l2, fixed, steps, left, models, exact)
-    for turn in range(HALVINGS + 2):
-        change[:] = 0.0
-        for k in range(fixed, h.shape[0]):
-            x, step, push, more, near, mass = h[k], steps[k], l1[k], l2[k], close[k], np.float64(totals[k])
-            for j in range(LANES):
-                new = dtype(x[j] + step[j])
-                new = new if new >= tiny else dtype(0)
-                moved = np.float64(new) - np.float64(x[j]) if going[j] else 0.0
-                step[j], near[j] = moved, dtype(moved)
-                change[j] += moved * (mass + push[j] + more[j] * (x[j] + 0.5 * moved))
-        if turn > HALVINGS:
-            break
-        _least_falls(entries, h, trial)
-        for j in range(LANES):
-            tried[j] = tried[j] and not change[j] <= falls[j]
-            if not tried[j]:
-                continue
-            left[j] = 1.0
-            for k in range(fixed if exact else h.shape[0], h.shape[0]):
-                wide = np.float64(h[k, j])
-                safe = minimum(wide, pulls[k, j], np.float64(totals[k]), 1.0, l1[k, j], l2[k, j]) - wide
-                steps[k, j] = safe + (HALF * (steps[k, j] - safe) if turn < HALVINGS else 0.0)
-        if not exact or not tried.any():
-            break
-    for k in range(fixed, h.shape[0]):
-        for j in range(LANES):
-            h[k, j] = dtype(h[k, j] + steps[k, j])
-
-
-@kernel
-def _settle(totals, before, found, work):  # type: ignore[no-untyped-def]
-    """Stop the columns that are at their minimum: whose next move, as the last two foretell, is still.
-
-    Newton's method converges faster and faster, so that a move is at most the last one times their ratio.
-    """
-    h, going, steps, left = work[0], work[3], work[10], work[11]
-    for j in range(len(found)):
-        moved, size = 0.0, 0.0
-        for k in range(len(h)):
-            moved, size = max(moved, abs(steps[k, j]) * totals[k]), max(size, h[k, j] * totals[k])
-        share = moved / before[j] if before[j] > moved else 1.0
-        if going[j] and left[j] == 0.0 and moved * share <= STILL * size:
-            found[j], going[j] = True, False
-        before[j] = moved if left[j] == 0.0 else 0.0

@@ -1,4 +1,4 @@
-"""Quadratic models of columns of H that lie side by side, minimised over h ≥ 0.
+"""Quadratic models of columns of H, or of rows of W, that lie side by side, minimised over h ≥ 0.
 
 The model of a column has slopes (r,) and a Hessian. Coordinate descent finds which entries are 0 at its minimum, and
 Cholesky's method the others. Every loop goes along `LANES` columns, so that it becomes vector instructions; a column
@@ -8,7 +8,7 @@ whose minimum was found stays while the others go on.
 import numpy as np
 
 from dnmf.kernels.blocks.tiles import LANES, kernel
-from dnmf.kernels.divergence.joint_steps import MODEL_STILL, MODEL_SWEEPS
+from dnmf.kernels.divergence.joint_steps import MODEL_STILL
 
 # Sweeps between two attempts to solve for the entries above 0, and the smallest pivot relative to its diagonal.
 SOLVE_AFTER, PIVOT = 3, 1e-12
@@ -33,7 +33,7 @@ def model_work(rank):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def minimise_models(h, slopes, inverses, bends, l2, fixed, steps, left, work, solving):  # type: ignore[no-untyped-def]
+def minimise_models(h, slopes, inverses, bends, l2, fixed, steps, left, work, sweeps, solving):  # type: ignore[no-untyped-def]
     """Set `steps` (r, LANES) to those of the entries that are not fixed to the minima of the models.
 
     Parameters
@@ -48,12 +48,12 @@ def minimise_models(h, slopes, inverses, bends, l2, fixed, steps, left, work, so
         Lower triangles of the Hessians (r(r+1)/2, LANES), without the penalty.
     left
         1 for the columns to step and 0 for others; set to 0 where the minimum was found.
-    solving
-        Whether Cholesky's method is used, too.
+    sweeps, solving
+        Sweeps over the models, at most, and whether Cholesky's method is used, too.
     """
     last, whole, moves = work[0], work[1], work[2]
     steps[:] = 0.0
-    for sweep in range(MODEL_SWEEPS):
+    for sweep in range(sweeps):
         last[:] = 0.0
         whole[:] = 0.0
         for k in range(fixed, h.shape[0]):

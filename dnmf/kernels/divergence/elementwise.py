@@ -91,6 +91,15 @@ def divide(v, y):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def set_bends(v, ratios, size, bends):  # type: ignore[no-untyped-def]
+    """Set `bends` to v/y² times a size squared, given the ratios v/y, or to 0 where v is 0."""
+    zero = v.dtype.type(0)
+    for j in range(len(v)):
+        value = v[j]
+        bends[j] = ratios[j] / value * size * ratios[j] * size if value > zero else zero
+
+
+@kernel
 def divide_and_add(v, y):  # type: ignore[no-untyped-def]
     """Set y to v/y, or 0 where y is 0, and return Σ v log(v/y) − v; infinite where y is 0 and v is not."""
     zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny

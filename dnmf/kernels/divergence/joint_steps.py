@@ -6,6 +6,10 @@ u = (y' − y)/y', log(y'/y) = −log(1 − u) is at least u + u²/2 + u³/3 for
 
     Σ_k (h'_k − h_k) (Σ m w_k + l1 + l2 (h_k + h'_k)/2) − Σ m v (u + u²/2 + u³/3).
 
+That needs another look at the entries, and often none: if no entry of h falls by more than a share δ of itself, then
+s = (y' − y)/y is at least −δ, where −log(1 + s) ≤ −s + (1 + 2δ/(3(1 − δ))) s²/2. So the objective rises by at most the
+linear terms of the model, and 1 + 2δ/(3(1 − δ)) times the quadratic ones.
+
 See "Newton's method for Kullback–Leibler" in docs/mathematics.md.
 """
 
@@ -25,13 +29,13 @@ JOINT_RANK = 12
 def joint_work(rank, longest, like):  # type: ignore[no-untyped-def]
     """Return the arrays of `column_slopes` and `joint_step`, for columns in the dtype of `like`."""
     entries = np.empty((3, longest), like.dtype)
-    return entries[0], entries[1], entries[2], np.zeros(rank), np.zeros(rank), np.zeros((rank, rank))
+    return entries[0], entries[1], entries[2], np.zeros(rank), np.zeros(rank), np.zeros((rank, rank)), np.zeros(rank)
 
 
 @reordered
 def column_slopes(near, v, m, y, h, masses, l1, l2, fixed, work, count):  # type: ignore[no-untyped-def]
     """Set slopes and curvatures of a column with the model y, and return what steps of its single entries promise."""
-    pulls, bends, _, slopes, _, hessian = work
+    pulls, bends, _, slopes, _, hessian, _ = work
     zero, one, tiny = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).tiny
     for e in range(count):
         inverse = one / (y[e] if y[e] > tiny else tiny)
@@ -52,25 +56,28 @@ def joint_step(near, v, m, y, h, masses, l1, l2, fixed, work, count):  # type: i
 
     Return whether it was taken, and whether it goes to the minimum of the model.
     """
-    _, bends, moved, slopes, steps, hessian = work
+    _, bends, moved, slopes, steps, hessian, first = work
     for a in range(fixed, len(h)):
         w = near[a]
         for e in range(count):
             moved[e] = w[e] * bends[e]
         for b in range(fixed, a):
             hessian[a, b] = hessian[b, a] = product(near[b], moved, count)
+    first[:] = slopes
     settled = _minimise_model(h, slopes, steps, hessian, fixed)
     change, tiny = 0.0, np.finfo(h.dtype).tiny
-    moved[:count] = 0
     for k in range(fixed, len(h)):
         new = h.dtype.type(h[k] + steps[k])
         steps[k] = np.float64(new if new >= tiny else 0.0) - h[k]
         change += steps[k] * (masses[k] + l1[k] + l2[k] * (h[k] + 0.5 * steps[k]))
-        w, step = near[k], y.dtype.type(steps[k])
-        for e in range(count):
-            moved[e] += step * w[e]
-    if not change <= _least_fall(v, m, y, moved, count):
-        return False, settled
+    if not _surely_falls(h, first, steps, hessian, l2, fixed):
+        moved[:count] = 0
+        for k in range(fixed, len(h)):
+            w, step = near[k], y.dtype.type(steps[k])
+            for e in range(count):
+                moved[e] += step * w[e]
+        if not change <= _least_fall(v, m, y, moved, count):
+            return False, settled
     for k in range(fixed, len(h)):
         h[k] += steps[k]
     return True, settled
@@ -97,6 +104,32 @@ def _minimise_model(h, slopes, steps, hessian, fixed):  # type: ignore[no-untype
         if last <= MODEL_STILL * whole:
             return True
     return False
+
+
+@reordered
+def _surely_falls(h, slopes, steps, hessian, l2, fixed):  # type: ignore[no-untyped-def]
+    """Return whether steps surely lower the objective, given its slopes and Hessian, with the penalty, at h."""
+    linear, square, fall = 0.0, 0.0, 0.0
+    for k in range(fixed, len(h)):
+        step, row = steps[k], hessian[k]
+        if step < 0.0:
+            fall = max(fall, -step / h[k])
+        bent = -l2[k] * step
+        for i in range(fixed, len(h)):
+            bent += row[i] * steps[i]
+        linear += step * (slopes[k] + 0.5 * l2[k] * step)
+        square += 0.5 * step * bent
+    return bound_of_rise(fall, linear, square) <= 0.0
+
+
+@kernel
+def bound_of_rise(fall, linear, square):  # type: ignore[no-untyped-def]
+    """Return an upper bound of the rise by a step, times a positive factor; infinity where an entry falls to 0.
+
+    `fall` is the largest share by which an entry falls, and the others are the terms of the quadratic model.
+    """
+    rest = 1.0 - fall
+    return rest * linear + (rest + fall * (2.0 / 3.0)) * square if rest > 0.0 else np.inf
 
 
 @reordered

@@ -13,13 +13,17 @@ from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.hashing import uniform_of
 from dnmf.kernels.blocks.row_grams import add_row_grams
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
-from dnmf.kernels.blocks.tiles import Float, kernel
+from dnmf.kernels.blocks.tiles import LANES, Float, kernel
+from dnmf.kernels.divergence.dense_models import minimise_models, model_work, triangle
+from dnmf.kernels.divergence.joint_steps import MODEL_STILL
 from dnmf.kernels.penalty import Penalty
 
-# Sweeps over a row, which end when one moves the entries by less than a share of the whole step, squared and weighted
-# by the curvature; that share; the smallest share of an entry that a step leaves; and the share of the row's largest
-# entry below which the damping of an entry no longer grows, so that entries near 0 can leave it.
-ROW_SWEEPS, ROW_STILL, ROW_LEAST, ROW_FLOOR = 10, 1e-6, 0.02, 1e-3
+# Sweeps over a row, at most, which end as those over a column do; the smallest share of an entry that a step leaves;
+# and the share of the row's largest entry below which the damping of an entry no longer grows, so that entries near 0
+# can leave it.
+ROW_SWEEPS, ROW_LEAST, ROW_FLOOR = 10, 0.02, 1e-3
+# The largest rank at which the models of several rows fit into the cache.
+SIDE_BY_SIDE = 40
 # The largest number of a Hessian: sums in float32 may be infinite, and no product of a step and infinity is a slope.
 LARGEST = 1e38
 
@@ -71,13 +75,45 @@ def newton_rows(
     wide = W.astype(np.float64)
     new = np.empty_like(wide)
     l1, l2 = penalty.by_columns(wide.T.shape)
-    _newton_rows(wide, numerator, totals, grams, l1, l2, damping, fixed, new)
+    step = _side_by_side if wide.shape[1] <= SIDE_BY_SIDE else _one_by_one
+    step(wide, numerator, totals, grams, l1, l2, damping, fixed, new)
     return new
 
 
 @kernel
-def _newton_rows(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # type: ignore[no-untyped-def]
-    """Minimise the quadratic model of every row by coordinate descent.
+def _side_by_side(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # type: ignore[no-untyped-def]
+    """Minimise the quadratic models of `LANES` rows at a time; a row of zeros stays."""
+    rank = W.shape[1]
+    shape, size = (rank, LANES), rank * (rank + 1) // 2
+    room, slopes, inverses, extra = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    bends, steps, left, work = np.zeros((size, LANES)), np.zeros(shape), np.zeros(LANES), model_work(rank)
+    for start in range(0, len(W), LANES):
+        width = min(LANES, len(W) - start)
+        left[:] = 0.0
+        for j in range(width):
+            row = start + j
+            floor = ROW_FLOOR * np.max(W[row])
+            if not floor > 0.0:
+                continue
+            left[j] = 1.0
+            for place in range(size):
+                bends[place, j] = min(np.float64(grams[row, place]), LARGEST)
+            for k in range(rank):
+                w, pull = W[row, k], numerator[row, k]
+                room[k, j] = (1.0 - ROW_LEAST) * w
+                slopes[k, j] = totals[k] - pull + l1[row, k] + l2[row, k] * w
+                extra[k, j] = l2[row, k] + damping * pull / max(w, floor)
+                bend = bends[triangle(k, k), j] + extra[k, j]
+                inverses[k, j] = 1.0 / bend if bend > 0.0 else 0.0
+        minimise_models(room, slopes, inverses, bends, extra, fixed, steps, left, work, ROW_SWEEPS, False)
+        for j in range(width):  # the steps of the other rows are 0
+            for k in range(rank):
+                new[start + j, k] = W[start + j, k] + steps[k, j]
+
+
+@kernel
+def _one_by_one(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # type: ignore[no-untyped-def]
+    """Do the same by coordinate descent for one row after another.
 
     The slope is kept up to date, since the step is bounded, unlike in `descend_column`. A row of zeros stays.
     """
@@ -112,7 +148,7 @@ def _newton_rows(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # t
                     slope[i] += move * bent[i]
                 last += move * move * (bent[k] + extra[k])
                 whole += step[k] * step[k] * (bent[k] + extra[k])
-            if last <= ROW_STILL * whole:
+            if last <= MODEL_STILL * whole:
                 break
         for k in range(rank):
             new[row, k] = w[k] + step[k]

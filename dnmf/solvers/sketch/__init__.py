@@ -14,7 +14,7 @@ it otherwise.
 
 from dnmf.solvers.sketch.basis import PILOT_BYTES, basis_of, left_over, lifted, pilot, pilot_bytes
 from dnmf.solvers.sketch.effort import WIDTH
-from dnmf.solvers.sketch.method import LARGEST, corrected, fits, low_rank, pays, sketch_load, sketched, starts
+from dnmf.solvers.sketch.method import corrected, exceeded, fits, low_rank, pays, sketch_load, sketched, starts
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
 from dnmf.solvers.sketch.samples import SAMPLE, places, represents, squares, stride_of
 from dnmf.solvers.sketch.scaled import ScaledBasis, ScaledSketch
@@ -22,7 +22,6 @@ from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares
 from dnmf.solvers.sketch.surrogate import Surrogate
 
 __all__ = [
-    "LARGEST",
     "PILOT_BYTES",
     "SAMPLE",
     "WIDTH",
@@ -33,6 +32,7 @@ __all__ = [
     "Surrogate",
     "basis_of",
     "corrected",
+    "exceeded",
     "fits",
     "leading_vectors",
     "left_over",

@@ -22,6 +22,8 @@ GAUSSIAN_SHARE = 4
 PILOT_COLUMNS, PILOT_RUNS, PILOT_BYTES, PILOT_ROUNDS = 4000, 4, 32 * 2**20, 3
 # Largest entries of which no product in float32 overflows or vanishes; and entries that are validated at once.
 SAFE, CHECKED = (1e-6, 1e6), 2**18
+# Rows of a matrix for each of its columns from which on it is tall, if a direction has at most as many columns.
+TALL = (4, 8)
 # A direction is dropped as dependent if the eigenvalue of its Gram matrix is below this share of the largest one: about
 # 1e-7 of the length of a column.
 DEPENDENT = 1e-14
@@ -44,9 +46,29 @@ def basis_of(M: Any, width: int, generator: np.random.Generator, rounds: int = P
     Y = M @ generator.standard_normal((M.shape[1], min(width, M.shape[1]))).astype(M.dtype)
     for _ in range(rounds):
         Y = M @ (M.T @ np.linalg.qr(Y)[0])
-    U = np.linalg.svd(Y.astype(np.float64), full_matrices=False)[0][:, :leading]
+    return completed(np.linalg.svd(Y.astype(np.float64), full_matrices=False)[0][:, :leading], width, generator)
+
+
+def completed(U: Float, width: int, generator: np.random.Generator) -> Float:
+    """Return a basis (m, width) of the columns of U and Gaussian ones."""
     noise = generator.standard_normal((len(U), width - U.shape[1]))
     return orthonormal(np.hstack([U, noise / np.sqrt(len(U))]))
+
+
+def is_tall(M: Any, width: int) -> bool:
+    """Return whether a basis of this width costs less from the products of the columns of M (m, n).
+
+    >>> is_tall(np.ones((1000, 40)), 9), is_tall(np.ones((1000, 40)), 3), is_tall(np.ones((100, 40)), 9)
+    (True, False, False)
+    """
+    return not scipy.sparse.issparse(M) and TALL[0] * M.shape[1] <= len(M) and M.shape[1] <= TALL[1] * width
+
+
+def tall_basis(M: Float, width: int, generator: np.random.Generator) -> Float:
+    """Return the same as `basis_of` for a dense M (m, n), from the eigenvectors of MᵀM."""
+    values, vectors = np.linalg.eigh(gram_of(M))
+    kept = np.flatnonzero(values > DEPENDENT * values[-1])[-(width - width // GAUSSIAN_SHARE) :]
+    return completed(M @ (vectors[:, kept] / np.sqrt(values[kept])), width, generator)
 
 
 def pilot(

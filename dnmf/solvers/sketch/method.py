@@ -43,13 +43,27 @@ def fits(rule: Rule, layout: Layout, rank: int) -> bool:
     return isinstance(rule, Quadratic) and rule.volume is None and LARGEST * rank < min(layout.shape)
 
 
-def starts(rule: Rule, layout: Layout, rank: int) -> bool:
-    """Return whether a run can start from a sketch: every entry counts, no component is fixed, and no entry bounded."""
+def starts(rule: Rule, layout: Layout, rank: int, beta: float = 2) -> bool:
+    """Return whether a run can start from a sketch: every entry counts, no component is fixed, and no entry bounded.
+
+    β decides how small the sketch must be; see `exceeded`.
+    """
     if not isinstance(rule, (Quadratic, Divergence)) or rule.n_fixed_W or rule.n_fixed_H:
         return False
     if min(rule.penalty_W.within.upper, rule.penalty_H.within.upper) < math.inf:
         return False
-    return rule.entries.all and LARGEST * rank < min(layout.shape)
+    return rule.entries.all and exceeded(rank, beta) < min(layout.shape)
+
+
+def exceeded(rank: int, beta: float) -> int:
+    """Return the number that those of rows and columns must exceed for a start from a sketch.
+
+    Under a divergence, a sketch that is as large as V still saves passes: a random start is far from any solution.
+
+    >>> exceeded(4, 2), exceeded(4, 1)
+    (20, 4)
+    """
+    return LARGEST * rank if beta == 2 else rank
 
 
 def pays(layout: Layout, rank: int) -> bool:
@@ -87,10 +101,10 @@ def sketch_load(load: Load, rank: int, layout: Layout) -> Load:
 def sketched(context: PassContext, settings: Settings) -> State:
     """Make the first pass, and return factors of its surrogate as the first state."""
     engine, rule, rank = context.engine, context.rule, settings.rank
-    if isinstance(rule, Divergence):
-        return scaled_start(context, settings, WIDTH * rank)
-    assert isinstance(rule, Quadratic)
     layout = engine.source.layout
+    if isinstance(rule, Divergence):
+        return scaled_start(context, settings, min(WIDTH * rank, *layout.shape))
+    assert isinstance(rule, Quadratic)
     dtype, stride = layout.work_dtype, stride_of(layout)
     effort = Effort.of_start(layout, settings)
     generator = np.random.default_rng(settings.seed)

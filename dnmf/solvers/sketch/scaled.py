@@ -20,7 +20,7 @@ from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
 from dnmf.solvers.iteration import PassContext
-from dnmf.solvers.sketch.basis import basis_of, lifted, pilot
+from dnmf.solvers.sketch.basis import basis_of, is_tall, lifted, pilot, tall_basis
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
@@ -75,7 +75,7 @@ class ScaledBasis(NamedTuple):
         else:
             X = M * (1 / root).astype(M.dtype)
             X *= inverse.astype(M.dtype)
-        return cls(root, basis_of(X, width, generator))
+        return cls(root, tall_basis(X, width, generator) if is_tall(X, width) else basis_of(X, width, generator))
 
     def work(self, layout: Layout) -> Sketch:
         """Return the work of the pass that computes the sketch."""
