@@ -13,7 +13,7 @@ import numpy as np
 
 from dnmf.errors import DiskError, StoreError
 from dnmf.kernels.blocks.hashing import half_normal
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, Vector
 
 
 class Factor(ABC):
@@ -197,3 +197,14 @@ class Rows:
     def __call__(self, block: int, H: Float) -> Float:
         """Return a copy of these rows."""
         return H[self.start : self.stop].copy()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scaled:
+    """Multiplies the rows of a block of H by factors (r,), for a `MappedFactor`."""
+
+    factors: Vector
+
+    def __call__(self, block: int, H: Float) -> Float:
+        """Return the scaled block."""
+        return H * self.factors.astype(H.dtype)[:, None]

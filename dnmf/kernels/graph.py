@@ -26,6 +26,7 @@ from dnmf.kernels.penalty import Penalty
 
 # Columns of which the roughness is summed at once: independent of the number of threads, for the same bits.
 TOGETHER = 8192
+NO_PENALTY = Penalty()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -151,11 +152,13 @@ class CoupledPenalty:
     Attributes
     ----------
     own
-        The penalty of the entries of X.
+        The penalty of X in the settings.
     lengths
         The penalty ½ Σ l2_k ‖x_k‖² (r, 1) that the graph of the other factor adds.
     graph, weight
         Graph between the columns of X, or None, and μ.
+    entries
+        The penalty of single entries of X, which may have targets.
     scale_matters
         Whether the objective depends on how the scale of a component is split; graphs alone do not make it so.
     """
@@ -164,6 +167,7 @@ class CoupledPenalty:
     lengths: Penalty
     graph: Graph | None = None
     weight: float = 0.0
+    entries: Penalty = NO_PENALTY
     scale_matters: bool = False
 
     plain = by_component = False
@@ -181,11 +185,11 @@ class CoupledPenalty:
     @property
     def none(self) -> bool:
         """Whether nothing depends on the scale of X."""
-        return self.own.none and not self.scale_matters
+        return self.own.none and self.entries.none and not self.scale_matters
 
     def at(self, X: Float, squares: Vector) -> Penalty:
         """Return the majoriser at X, for the squared lengths of the other factor's components (r,)."""
-        penalty = self.own.plus(self.lengths)
+        penalty = self.own.plus(self.entries).plus(self.lengths)
         if self.graph is None:
             return penalty
         rows = np.ascontiguousarray(X.T)
@@ -194,12 +198,13 @@ class CoupledPenalty:
 
     def times(self, factor: float) -> "CoupledPenalty":
         """Return the penalty with another weight."""
-        own, lengths = self.own.times(factor), self.lengths.times(factor)
-        return dataclasses.replace(self, own=own, lengths=lengths, weight=self.weight * factor)
+        own, entries, lengths = (one.times(factor) for one in (self.own, self.entries, self.lengths))
+        return dataclasses.replace(self, own=own, entries=entries, lengths=lengths, weight=self.weight * factor)
 
     def value_at(self, X: Float, squares: Vector) -> float:
-        """Return the penalty of X."""
-        value = self.own.plus(self.lengths).value_at(X)
+        """Return the penalty of X, without that of its targets."""
+        value = self.own.value_at(X) + self.lengths.value_at(X)
+        value += 0.0 if self.entries.none else self.entries.value_above(X)
         if self.graph is not None:
             rough = self.graph.roughness(np.ascontiguousarray(X.T))
             value += 0.5 * self.weight * float(squares @ rough)

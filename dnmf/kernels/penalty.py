@@ -47,6 +47,30 @@ class Penalty(NamedTuple):
         """Whether all columns have the same penalty."""
         return np.shape(self.l1)[1:] in ((), (1,)) and np.shape(self.l2)[1:] in ((), (1,))
 
+    def value_above(self, X: Float) -> float:
+        """Return the penalty of a factor X (r, n) above its least value at the targets of entries, which is never < 0.
+
+        An entry that the penalty pulls to t = −l1/l2 > 0 adds ½ l2 (x − t)², without the rounding of l1 x + ½ l2 x².
+
+        >>> Penalty(np.array([[-2.0, 1.0]]), 2.0).value_above(np.array([[1.0, 1.0]]))
+        2.0
+        """
+        l1, l2 = self.arrays(X.shape)
+        pulled = (l1 < 0) & (l2 > 0)
+        aims = np.divide(-l1, l2, out=np.zeros(X.shape), where=pulled)
+        return float(np.sum(0.5 * l2 * (X - aims) ** 2 + np.where(pulled, 0, l1) * X))
+
+    @property
+    def aim(self) -> float:
+        """The mean of the entries that the penalty alone pulls towards values above 0, as targets do; 0 without any.
+
+        >>> Penalty(np.array([[-2.0, -6.0, 0.0]]), np.array([[2.0, 2.0, 0.0]])).aim
+        2.0
+        """
+        pull, bend = np.broadcast_arrays(-np.asarray(self.l1, np.float64), np.asarray(self.l2, np.float64))
+        known = (pull > 0) & (bend > 0)
+        return float(np.mean(pull[known] / bend[known])) if known.any() else 0.0
+
     def plus(self, other: "Penalty") -> "Penalty":
         """Return the sum of two penalties, of which at most one has a constraint."""
         return Penalty(self.l1 + other.l1, self.l2 + other.l2, other.within if self.within.free else self.within)

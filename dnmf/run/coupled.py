@@ -100,8 +100,8 @@ def couple(
         l1, l2 = (arrays.get(f"{kind}_{factor}", 0.0) for kind in ("l1", "l2"))
         penalty, target = Penalty(l1, l2), arrays.get(f"target_{factor}")
         if target is not None:
-            pull, value = pull_of(target, settings.target_weight)
-            penalty, constant = penalty.plus(pull), constant + value
+            pull = pull_of(target, settings.target_weight)
+            constant, penalty = constant + least_of(penalty, pull), penalty.plus(pull)
         penalties[factor] = penalty if factor == "H" else _transposed(penalty)
     weights = dict(zip("WH", settings.graph_weights, strict=True))
     graphs = {factor: graph for factor, graph in graphs.items() if weights[factor] > 0}
@@ -190,17 +190,36 @@ def checked_array(given: Any, name: str, shape: tuple[int, int]) -> Float:
     return array
 
 
-def pull_of(target: Float, weight: float) -> tuple[Penalty, float]:
-    """Return the penalty ½ τ (x − t)² of a factor, up to a constant, and this constant.
+def pull_of(target: Float, weight: float) -> Penalty:
+    """Return the penalty ½ τ (x − t)² of a factor, up to a constant.
 
-    >>> penalty, constant = pull_of(np.array([[2.0, np.nan]]), 0.5)
-    >>> penalty.l1, penalty.l2, constant
-    (array([[-1., -0.]]), array([[0.5, 0. ]]), 1.0)
+    >>> penalty = pull_of(np.array([[2.0, np.nan]]), 0.5)
+    >>> penalty.l1, penalty.l2
+    (array([[-1., -0.]]), array([[0.5, 0. ]]))
     """
     known = np.isfinite(target)
-    filled = np.where(known, target, 0)
-    penalty = Penalty(-weight * filled, weight * known.astype(filled.dtype))
-    return penalty, 0.5 * weight * float(np.square(filled, dtype=np.float64).sum())
+    return Penalty(-weight * np.where(known, target, 0), weight * known.astype(target.dtype))
+
+
+def least_of(penalty: Penalty, pull: Penalty) -> float:
+    """Return the least value of a penalty plus ½ τ (x − t)², where `pull` has l1 = −τ t and l2 = τ.
+
+    >>> least_of(Penalty(), Penalty(np.array([[-2.0]]), np.array([[1.0]])))
+    0.0
+    >>> least_of(Penalty(l1=np.array([[1.0]])), Penalty(np.array([[-2.0]]), np.array([[1.0]])))
+    1.5
+    """
+    if penalty.none:
+        return 0.0
+    least, l1 = np.zeros(np.shape(pull.l1)), pull.l1 + penalty.l1
+    for sign, (push, bend) in ((1, (pull.l1, pull.l2)), (-1, (np.minimum(l1, 0), pull.l2 + penalty.l2))):
+        squares = np.square(push, dtype=np.float64)
+        least += (
+            0.5
+            * sign
+            * np.divide(squares, bend, out=np.zeros_like(squares), where=np.broadcast_to(bend > 0, squares.shape))
+        )
+    return float(np.maximum(least, 0).sum())
 
 
 def _transposed(penalty: Penalty) -> Penalty:

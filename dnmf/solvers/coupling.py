@@ -60,7 +60,7 @@ class Coupling:
     penalty_W, penalty_H
         Penalties of Wᵀ (r, m) and of H (r, n) with arrays.
     constant
-        A term of the objective that the factors do not change.
+        A term of the objective that the factors do not change: what penalties with a target cost at their least value.
     """
 
     graph_W: Graph | None = None
@@ -210,13 +210,8 @@ class Coupled:
         coupling, (mu_W, mu_H) = self.coupling, self.strengths(curvature, weight)
         lengths = Penalty(l2=mu_H * roughness[:, None])
         stats.penalty += coupling.constant
-        penalty = CoupledPenalty(
-            rule.penalty_W.plus(coupling.penalty_W),
-            lengths,
-            coupling.graph_W,
-            mu_W,
-            not coupling.penalty_H.none,
-        )
+        graph, matters = coupling.graph_W, not coupling.penalty_H.none
+        penalty = CoupledPenalty(rule.penalty_W, lengths, graph, mu_W, coupling.penalty_W, matters)
         return altered(rule, penalty_W=penalty)
 
     def _pulls(self, H: Factor) -> bool:
@@ -244,3 +239,11 @@ class Coupled:
                 self._rows[bounds[block] : bounds[block + 1]] = H.read(block).T
             self._held = weakref.ref(H)
         return self._rows
+
+
+def scale_matters(rule: Rule, coupled: Coupled | None) -> bool:
+    """Return whether the objective depends on how W and H share the scale of V; graphs alone do not make it so."""
+    penalties = [rule.penalty_W, rule.penalty_H]
+    if coupled is not None:
+        penalties += [coupled.coupling.penalty_W, coupled.coupling.penalty_H]
+    return not all(penalty.none for penalty in penalties)

@@ -22,7 +22,7 @@ from dnmf.solvers.bundle import comparable
 from dnmf.solvers.iteration import PassContext, check_scale_of
 from dnmf.solvers.several_runs import better_half
 from dnmf.solvers.sketch.effort import CLOSE, EXACT, TIE
-from dnmf.solvers.sketch.samples import revived
+from dnmf.solvers.sketch.samples import begun, revived
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
 
@@ -113,7 +113,9 @@ class Descent:
     def best(self, rank: int, starts: int, seed: int) -> Trial:
         """Return the best of some random starts after all rounds; those with the lower losses go on."""
         generator, rounds = np.random.default_rng(seed), TRIAL_ROUNDS
-        trials = [self.start(np.abs(generator.standard_normal((len(self.V), rank)))) for _ in range(starts)]
+        size = math.sqrt(self.norm / self.V.size)
+        first = [np.abs(generator.standard_normal((len(self.V), rank))) for _ in range(starts)]
+        trials = [self.start(begun(W, self.rule, size, self.V.shape)) for W in first]
         while len(trials) > 1:
             losses = [self.go(trial, rounds).loss for trial in trials]
             trials, rounds = [trials[k] for k in better_half(losses, CLOSE, TIE * self.norm)], 2 * rounds

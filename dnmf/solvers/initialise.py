@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dnmf.engine import single_threaded_products
-from dnmf.engine.factor import ArrayFactor, MappedFactor, RandomFactor
+from dnmf.engine.factor import ArrayFactor, MappedFactor, RandomFactor, Scaled
 from dnmf.errors import DataError, SettingsError
-from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.divergence.rule import Divergence
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.quadratic.volume import divide_by_sums
 from dnmf.kernels.registry import within
@@ -19,12 +20,16 @@ from dnmf.solvers.bundle import bundle
 from dnmf.solvers.direct import direct_state
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.separable import separable_state
+from dnmf.solvers.shared_scale import sharing
 from dnmf.solvers.sketch import sketched
 from dnmf.solvers.spectral import spectral_state
 from dnmf.solvers.state import State
 from dnmf.sources.alignment import aligned, aligned_factors
 from dnmf.sources.base import Layout
 from dnmf.sources.names import NO_NAMES, Names
+
+# Factor up to which random entries of solver "minibatch" are in the scale that penalties need.
+NEAR = 4.0
 
 
 def initial_state(context: PassContext, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:
@@ -42,6 +47,11 @@ def initial_state(context: PassContext, settings: Settings, given: tuple[Float, 
         Name of the initialisation.
     """
     state = _initial_state(context, settings, given, init)
+    if given is None and (init in ("random", "spa", "spa_rows") or isinstance(context.rule, Divergence)):
+        shared = sharing(context, state)[0]
+        # Batches of a first epoch may differ much, and components that penalties make 0 are lost: change a far W alone.
+        near = settings.solver == "minibatch" and NEAR * shared.W.sum() > state.W.sum() > shared.W.sum() / NEAR
+        state = state if near else shared
     if isinstance(context.rule, Quadratic) and context.rule.volume is not None and context.rule.volume.sums:
         return with_sums(state)
     return state
@@ -53,17 +63,6 @@ def with_sums(state: State) -> State:
     sums = divide_by_sums(X)
     W = np.ascontiguousarray(X.T, state.W.dtype)
     return dataclasses.replace(state, W=W, H=MappedFactor(state.H, Scaled(sums)))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scaled:
-    """Multiplies the rows of a block of H by factors (r,), for a `MappedFactor`."""
-
-    factors: Vector
-
-    def __call__(self, block: int, H: Float) -> Float:
-        """Return the scaled block."""
-        return H * self.factors.astype(H.dtype)[:, None]
 
 
 def _initial_state(context: PassContext, settings: Settings, given: tuple[Float, Float] | None, init: str) -> State:

@@ -21,7 +21,7 @@ from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import PART_ROWS, Model, Rule, Step
 from dnmf.kernels.scale import check_scale
 from dnmf.settings import Settings
-from dnmf.solvers.coupling import Coupled, Pair
+from dnmf.solvers.coupling import Coupled, Pair, scale_matters
 from dnmf.solvers.rows_below import Below
 from dnmf.solvers.state import State
 from dnmf.sources.base import Layout
@@ -136,7 +136,8 @@ def check_scale_of(context: PassContext, norms: Sequence[float]) -> None:
     layout, rule = context.layout, context.rule
     size = math.sqrt(sum(norms)) / math.sqrt(math.prod(layout.shape))
     constrained = not (rule.penalty_W.within.free and rule.penalty_H.within.free)
-    check_scale(size, layout.work_dtype, rule.beta if isinstance(rule, Divergence) else 2.0, constrained)
+    beta = rule.beta if isinstance(rule, Divergence) else 2.0
+    check_scale(size, layout.work_dtype, beta, constrained=constrained, penalised=scale_matters(rule, context.coupled))
 
 
 def stepping(follow: Follow) -> Method:

@@ -75,7 +75,7 @@ class Below:
     def measure(self, H: Float, new: Float, stats: Penalised) -> None:
         """Add the penalty of single entries of the model's new H (r, w)."""
         if self.l1 or self.l2:
-            stats.penalty += self.penalty(H).value_at(new)
+            stats.penalty += self.penalty(H).value_above(new)
 
 
 class NeighbourSums(Factor):

@@ -18,6 +18,7 @@ from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.selection import follow_of, init_of, rule_of
+from dnmf.solvers.shared_scale import sharing
 from dnmf.solvers.sketch import ScaledBasis, ScaledSketch, pilot
 from dnmf.solvers.state import State
 from dnmf.survey.advance import advance, saved_bundle
@@ -66,7 +67,7 @@ def first_states(
     layout, settings = context.layout, request.settings
     if not isinstance(context.rule, Divergence) or init_of(settings, context.rule, layout) != "sketch":
         each = (settings.replace({"rank": rank, "seed": settings.seed + index}) for rank, index in models)
-        return [random_state(one, layout) for one in each]
+        return sharing(context, *(random_state(one, layout) for one in each))
     generator = np.random.default_rng(settings.seed)
     width = WIDTH * settings.rank
     M, places, known = pilot(context.engine, width, generator)
@@ -85,7 +86,7 @@ def first_states(
     for (rank, index), view in zip(models, hidden, strict=True):
         W = sketches[view].W(rank, settings.seed + index, ROUNDS)
         states.append(State(1, W, flat(rank, layout), None if view else sketches[view].norms))
-    return states
+    return sharing(context, *states)
 
 
 def shown(M: Any, places: Any, fold: Fold) -> Any:

@@ -31,6 +31,7 @@ from dnmf.solvers.history import Record
 from dnmf.solvers.initialise import random_state
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.selection import follow_of, resolve, rule_of
+from dnmf.solvers.shared_scale import sharing
 from dnmf.solvers.state import State
 from dnmf.solvers.unused import check_overwrite, check_used
 from dnmf.sources import open_matrix
@@ -281,7 +282,7 @@ def _fitted(
 
     begun = saved_bundle(checkpoints, layout, 1)
     if begun is None:
-        begun = bundle([random_state(settings, layout) for _ in hidden]), []
+        begun = bundle(sharing(context, random_state(settings, layout)) * len(hidden)), []
     rules = [rule_of(settings, layout, weighted=True)] * len(hidden)
     method = bundled(follow, rules, Hidden(hidden, layout.bounds), given)
     return advance(context, begun, method, settings, checkpoints, advanced)

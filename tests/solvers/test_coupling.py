@@ -237,3 +237,24 @@ def test_a_sketch_with_a_graph_resumes_from_the_factors_of_its_trial(tmp_path):
     again = dnmf.resume(tmp_path / "run.zarr", BLOCKS, max_passes=5, **GRAPHS)
     assert all(np.array_equal(one, two) for one, two in zip(factors(whole), factors(again), strict=True))
     assert [record.loss for record in again.history] == [record.loss for record in whole.history]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", [{}, {"solver": "mu"}, {"missing": "nan"}, {"loss": "kullback-leibler"}])
+def test_no_loss_of_an_exact_fit_at_its_targets_is_below_0(options, dtype):
+    W, H = rng.random((ROWS, RANK)), rng.random((RANK, COLUMNS))
+    given = {"target_W": 100 * W, "target_H": H, "init": (100 * W, H), "max_passes": 8, "tol": 0}
+    result = dnmf.factorize((100 * W @ H).astype(dtype), RANK, **given, **options)
+    assert all(record.loss >= 0 for record in result.history)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_loss_has_the_targets_with_penalties_of_entries(dtype):
+    target_W, target_H, l1 = rng.random((ROWS, RANK)), rng.random((RANK, COLUMNS)), 3 * rng.random((ROWS, RANK))
+    l2 = rng.random((RANK, COLUMNS))
+    given = {"target_W": target_W, "target_H": target_H, "target_weight": 2.0, "l1_W": l1, "l2_H": l2, "l2_W": 0.1}
+    result = dnmf.factorize(V.astype(dtype), RANK, max_passes=30, **given)
+    W, H = factors(result)
+    expected = objective(W, H) + ((W - target_W) ** 2).sum() + ((H - target_H) ** 2).sum()
+    expected += (l1 * W).sum() + 0.5 * (l2 * H**2).sum() + 0.05 * (W**2).sum()
+    assert result.loss == pytest.approx(expected, rel=1e-5 if dtype == "float32" else 1e-10)

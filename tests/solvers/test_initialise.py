@@ -177,3 +177,39 @@ def test_given_factors_are_checked_by_place():
     with pytest.raises(dnmf.DnmfError, match=r"H\[1, 4\] in init is -0.5; give finite numbers of at least 0"):
         check_given((W, H), (3, 5), 2)
     assert check_given([W, np.abs(H)], (3, 5), 2)[0] is W
+
+
+PENALISED = {
+    "l1": lambda c, power: {"l1_W": 0.05 * c ** (power - 0.5), "l1_H": 0.05 * c ** (power - 0.5)},
+    "l2": lambda c, power: {"l2_W": 0.05 * c ** (power - 1), "l2_H": 0.05 * c ** (power - 1)},
+    "target": lambda c, power: {"target_W": c**0.5 * AIMS, "target_weight": c ** (power - 1)},
+}
+AIMS = np.random.default_rng(5).random((24, 3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-20, 1e14])
+@pytest.mark.parametrize("kind", PENALISED)
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [
+        ("frobenius", {}),
+        ("frobenius", {"solver": "sketch"}),
+        ("frobenius", {"init": "random", "n_runs": 2}),
+        ("frobenius", {"init": "spa"}),
+        ("kullback-leibler", {}),
+        ("kullback-leibler", {"solver": "mu", "init": "random"}),
+    ],
+)
+def test_penalised_runs_do_not_depend_on_the_scale_of_V(loss, options, kind, scale, dtype):
+    # With V·c, factors √c·W and √c·H, and penalties scaled accordingly, the objective is c² or c times the one of V.
+    V = np.random.default_rng(3).gamma(1, 1, (24, 3)) @ np.random.default_rng(4).gamma(1, 1, (3, 40))
+    power = 2.0 if loss == "frobenius" else 1.0
+    losses = []
+    for c in (1.0, scale):
+        given = PENALISED[kind](c, power)
+        result = dnmf.factorize((c * V).astype(dtype), 3, loss=loss, max_passes=30, tol=0, **given, **options)
+        W, H = np.asarray(result.W, float) / c**0.5, np.asarray(result.H, float) / c**0.5
+        assert (W @ H).sum() == pytest.approx(V.sum(), rel=0.2)  # not zero
+        losses.append(result.loss / c**power)
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3 if dtype == "float32" else 1e-6)

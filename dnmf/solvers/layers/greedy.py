@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.engine import H_ALONE, Engine, Scope
-from dnmf.engine.factor import Factor, MappedFactor, StackedFactor
+from dnmf.engine.factor import Factor, MappedFactor, Scaled, StackedFactor
 from dnmf.engine.passes import WHOLE, Work
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.tiles import Float, Vector
+from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.registry import altered
 from dnmf.kernels.rule import Rule
@@ -28,6 +28,7 @@ from dnmf.solvers.iteration import Follow, PassContext, iterate
 from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Tower
 from dnmf.solvers.several_runs import alone
+from dnmf.solvers.shared_scale import sharing
 from dnmf.solvers.state import State
 from dnmf.solvers.stopping import converged
 from dnmf.sources.base import Layout
@@ -37,17 +38,6 @@ S = TypeVar("S")
 Resolve = Callable[[Settings, Layout], tuple[Rule, Follow]]
 # Random starts of each layer after the first one, which share every pass over the H of the one before.
 STARTS = 4
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scaled:
-    """Multiplies the rows of a block (r, w), for a `MappedFactor`."""
-
-    scale: Vector
-
-    def __call__(self, block: int, H: Float) -> Float:
-        """Return the new rows."""
-        return np.asarray(H * self.scale[:, None], H.dtype)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,7 +143,8 @@ def deepened(context: PassContext, state: State, settings: Settings, resolve: Re
 def _fitted(context: PassContext, settings: Settings, follow: Follow) -> State:
     """Return the factors of a long factor from the best of several starts, after passes over it until all converge."""
     seeds = range(settings.seed, settings.seed + STARTS)
-    state = bundle([random_state(settings.replace({"seed": seed}), context.layout) for seed in seeds])
+    first = (random_state(settings.replace({"seed": seed}), context.layout) for seed in seeds)
+    state = bundle(sharing(context, *first))
     states = iterate(context, state, bundled(follow))
     while state.passes < settings.max_passes and not converged(state.parts, settings):
         state = next(states)

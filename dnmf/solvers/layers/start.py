@@ -9,12 +9,14 @@ from dnmf.engine import parallel_map
 from dnmf.engine.factor import RandomFactor, StackedFactor
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.sums import Stats
-from dnmf.kernels.blocks.tiles import Float
+from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.extrapolation import Momentum
+from dnmf.kernels.penalty import Penalty
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import PassContext
 from dnmf.solvers.layers.method import stacked
 from dnmf.solvers.layers.tower import Joint, Tower
+from dnmf.solvers.shared_scale import first_mean, needs_scale, usual_entry
 from dnmf.solvers.sketch import left_over, low_rank, sketch_load, stride_of
 from dnmf.solvers.sketch.columns import BlockColumns, LocalColumns
 from dnmf.solvers.sketch.effort import WIDTH, Effort
@@ -45,17 +47,21 @@ def layered_load(settings: Settings, layout: Layout, sketching: bool) -> Load:
 
 def layered_start(context: PassContext, settings: Settings, joint: Joint, init: str) -> State:
     """Return the first state of a deep factorisation."""
-    layout, ranks = context.layout, settings.layers
     if init == "sketch":
         return sketched_layers(context, settings, joint)
-    return random_layers(layout, ranks, settings.seed)
+    return random_layers(context, settings, joint)
 
 
 def random_layers(
-    layout: Layout, ranks: tuple[int, ...], seed: int, passes: int = 0, norms: tuple[float, ...] = ()
+    context: PassContext, settings: Settings, joint: Joint, passes: int = 0, norms: tuple[float, ...] = ()
 ) -> State:
-    """Return random factors as the first state."""
+    """Return random factors as the first state, W₁ in the scale that penalties need."""
+    layout, ranks, seed = context.layout, settings.layers, settings.seed
     tower, dtype = Tower.random(layout.shape[0], ranks, layout.work_dtype, seed), layout.work_dtype
+    if any(map(needs_scale, joint.rules)) and (mean := first_mean(context)):
+        penalties = joint.rules[0].penalty_W, joint.rules[0].penalty_H
+        scale = usual_entry(mean / ranks[0], layout.shape, *penalties) / float(tower.first.mean(dtype=np.float64))
+        tower = tower._replace(first=(tower.first * scale).astype(dtype))
     return stacked(tower, RandomFactor(sum(ranks), layout.bounds, dtype, seed), passes, norms)
 
 
@@ -79,7 +85,7 @@ def sketched_layers(context: PassContext, settings: Settings, joint: Joint) -> S
         tower = descend(joint, sample, [LocalColumns(S, each=each) for _ in sample], tower, effort)
         if not all(W.any(axis=0).all() for W in tower.products()):  # the penalties of one layer starve the next
             R.drop()
-            return random_layers(layout, settings.layers, settings.seed, 1, tuple(sums.norms))
+            return random_layers(context, settings, joint, 1, tuple(sums.norms))
         factors = []
         for surrogate, W in zip(surrogates, tower.products(), strict=True):
             columns = BlockColumns(context.engine, context.new_factor, R)
@@ -103,13 +109,27 @@ def _one_by_one(surrogates: Sequence[Surrogate], S: Float, settings: Settings) -
         assert H is not None
         lengths = np.linalg.norm(product, axis=0)
         scale = np.diag(lengths).astype(S.dtype)
-        layer = dataclasses.replace(surrogates[index], left=scale, norm=squares(scale, H), beyond=0.0)
+        rule = surrogates[index].rule
+        rule = dataclasses.replace(rule, penalty_W=of_scaled(rule.penalty_W, lengths))
+        layer = dataclasses.replace(surrogates[index], left=scale, rule=rule, norm=squares(scale, H), beyond=0.0)
         columns = LocalColumns(H, each=first.each)
         X = layer.best_of(H, rank, effort.starts, settings.seed + index)
         X, _ = layer.descend(columns, X, FIRST_ROUNDS)
         mixings.append(np.divide(X, lengths[:, None], out=np.zeros(X.shape), where=lengths[:, None] > 0))
         product, H = product @ mixings[-1], columns.H
     return Tower(W.astype(S.dtype), tuple(mixings))
+
+
+def of_scaled(penalty: Penalty, lengths: Vector) -> Penalty:
+    """Return the penalty of a mixing matrix (r₁, r₂) as one of this matrix with its rows times lengths (r₁,), turned.
+
+    >>> of_scaled(Penalty(l1=4.0), np.array([1.0, 2.0])).l1.tolist()
+    [[4.0, 2.0]]
+    """
+    if penalty.none:
+        return penalty
+    inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)[None]
+    return Penalty(penalty.l1 * inverse, penalty.l2 * inverse**2, penalty.within)
 
 
 def descend(

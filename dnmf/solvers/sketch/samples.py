@@ -7,7 +7,8 @@ from dnmf.kernels.blocks.hashing import mix
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.quadratic.rule import Quadratic
-from dnmf.kernels.rule import gram_of
+from dnmf.kernels.rule import Rule, gram_of
+from dnmf.solvers.shared_scale import needs_scale, usual_entry
 from dnmf.sources.base import Layout
 
 # Columns of a surrogate that are factorised in this process, at most.
@@ -104,3 +105,20 @@ def revived(W: Float, rule: Quadratic) -> Float:
     new, scale = W.copy(), float(W.mean()) if W.any() else 1.0
     new[:, lost] = scale * np.abs(np.random.default_rng(len(W)).standard_normal((len(W), len(lost))))
     return rule.penalty_W.within.begin(new.T).T
+
+
+def begun(W: Float, rule: Rule, size: float, shape: tuple[int, int]) -> Float:
+    """Return a start W (p, r) of rows of a V of a shape: within a constraint, or in the scale that penalties need.
+
+    `size` is the root mean square of V.
+
+    >>> from dnmf.kernels.registry import make_rule
+    >>> from dnmf.settings import Settings
+    >>> rule = make_rule(Settings(rank=1, l2_W=0.1, l2_H=0.1))
+    >>> begun(np.array([[1.0], [3.0]]), rule, 4.0, (2, 2)).tolist()
+    [[1.0], [3.0]]
+    """
+    if not needs_scale(rule) or not size > 0:
+        return rule.penalty_W.within.begin(W.T).T
+    entry = usual_entry(size / W.shape[1], shape, rule.penalty_W, rule.penalty_H)
+    return W * (entry / float(W.mean()))

@@ -30,7 +30,7 @@ from dnmf.solvers.sketch.columns import (
     SurrogateSums,
 )
 from dnmf.solvers.sketch.effort import CLOSE, COLUMNS_PER_ROW, EXACT, FULL_EFFORT, LAST_ROUNDS, TIE, Effort
-from dnmf.solvers.sketch.samples import GROWTH, SAMPLE, TOGETHER, represents, revived, spread, squares
+from dnmf.solvers.sketch.samples import GROWTH, SAMPLE, TOGETHER, begun, represents, revived, spread, squares
 from dnmf.solvers.sketch.singular import singular_start
 
 # Sweeps over W in a round.
@@ -289,12 +289,12 @@ class Surrogate:
         first = [np.abs(generator.standard_normal((len(small.left), rank))) for _ in range(starts)]
         if self.effort.singular and starts > 1:
             first[0] = singular_start(small.left, few, first[0])
-        trials = [(LocalColumns(few), self.rule.penalty_W.within.begin(W.T).T, 0.0) for W in first]
+        size, shape = float(np.sqrt(small.norm / len(small.left) / few.shape[1])), (len(self.left), S.shape[1])
+        trials = [(LocalColumns(few), begun(W, self.rule, size, shape), 0.0) for W in first]
         while len(trials) > 1:
             each = map if small._products(few.shape[1], rank) * rounds <= AT_ONCE else self.each
             trials = list(each(functools.partial(small.tried, rounds=rounds), trials))
             rounds *= 2
             trials = [trials[k] for k in better_half([loss for _, _, loss in trials], CLOSE, TIE * small.norm)]
-        columns, W, _ = trials[0]
-        sums = columns.update(small.round(W, few.dtype))
+        sums = trials[0][0].update(small.round(trials[0][1], few.dtype))
         return self._improved(np.zeros((len(self.left), rank)), sums, FIRST_SWEEPS, small.rule)

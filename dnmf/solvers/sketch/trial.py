@@ -11,6 +11,7 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.solvers.iteration import PassContext, Update
+from dnmf.solvers.shared_scale import first_mean, in_scale, needs_scale
 from dnmf.solvers.sketch.basis import left_over, lifted, orthonormal
 from dnmf.solvers.sketch.columns import BlockColumns
 from dnmf.solvers.sketch.effort import FULL_EFFORT, Effort
@@ -138,7 +139,10 @@ def couple(context: PassContext, surrogate: Surrogate, W: Float, R: Factor, H: F
     coupled = context.coupled
     assert coupled is not None
     S, start = coupled.room.release(R, surrogate.left.shape[1]), coupled.room.release(H, W.shape[1])
-    columns = BlockColumns(context.engine.here(), coupled.room.new_factor_here, S, start, coupled=coupled)
+    begun = start
+    if needs_scale(context.rule, coupled) and (mean := first_mean(context)):
+        W, begun = in_scale(context, W, start, mean)
+    columns = BlockColumns(context.engine.here(), coupled.room.new_factor_here, S, begun, coupled=coupled)
     W = dataclasses.replace(surrogate, coupled=coupled).solve_coupled(W, columns, COUPLED_ROUNDS)
     for here, there in ((S, R), (start, H)):
         if here is not there:
