@@ -15,7 +15,7 @@ from dnmf.kernels.registry import altered, make_rule
 from dnmf.kernels.rule import Model
 from dnmf.run.result import Result
 from dnmf.run.run import Run
-from dnmf.run.transform import Solve
+from dnmf.run.solving import Solve
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import Update
 from dnmf.sources.weighted import is_weighted

@@ -111,7 +111,6 @@ Follow = Callable[[PassContext, State, Stats, Factor], State]
 
 def iterate(context: PassContext, state: State, method: Method) -> Generator[State]:
     """Yield the state after every pass, without end. Each pass reads V once; the first one validates the blocks."""
-    first = True
     try:
         while True:
             with single_threaded_products():
@@ -122,9 +121,9 @@ def iterate(context: PassContext, state: State, method: Method) -> Generator[Sta
             for before, now in ((previous.H, state.H), (previous.carry.H_trial, state.carry.H_trial)):
                 if before is not None and before is not now:
                     before.drop()
-            if first:
+            if math.isinf(previous.loss):  # the first pass of the run
                 check_scale_of(context, state.norms or ())
-            first, context = False, dataclasses.replace(context, check=False)
+            context = dataclasses.replace(context, check=False)
             yield state
     finally:
         if state.carry.propose is not None:
