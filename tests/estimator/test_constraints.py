@@ -34,3 +34,18 @@ def test_rows_sum_to_one_in_the_fit_in_transform_and_from_a_store(tmp_path):
 def test_a_constraint_that_transform_cannot_keep_is_refused(name, message):
     with pytest.raises(SettingsError, match=message):
         dnmf.NMF(3, solver="auto", constraints={name: "simplex"}).fit(X)
+
+
+@pytest.mark.parametrize(
+    "constraints", [{"rows_W": "simplex"}, {"upper_W": 0.4, "upper_H": 1.0}], ids=["simplex", "bound"]
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_measuring_the_error_leaves_W_as_transform_finds_it(constraints, weighted):
+    rng = np.random.default_rng(3)
+    X = rng.random((30, 3)) @ rng.random((3, 12)) + 0.1 * rng.random((30, 12))
+    weights = rng.random(X.shape) if weighted else None
+    model = dnmf.NMF(3, solver="auto", random_state=0, constraints=constraints)
+    W = model.fit_transform(X, weights=weights)
+    np.testing.assert_array_equal(model.transform(X, weights=weights), W)
+    rest = (1.0 if weights is None else weights) * (X - W @ model.components_) ** 2
+    assert model.reconstruction_err_ == pytest.approx(np.sqrt(rest.sum()), rel=1e-10)

@@ -15,9 +15,9 @@ def update_free(update: RowUpdate, H: Float, C: Float, G: Float, penalty: Penalt
     """Update the rows of H (r, p) in place, except for the first `fixed`.
 
     With fixed rows f and free rows u, the objective of H_u is quadratic with C_u − G_uf H_f and G_uu. Within a
-    constraint, every update is by projected gradients.
+    constraint, every update is by projected gradients. Without sweeps, H stays as it is.
     """
-    if not penalty.within.free and update is not accelerated:
+    if sweeps and not penalty.within.free and update is not accelerated:
         update, sweeps = accelerated, STEPS
     if fixed == 0:
         update(H, C, G, penalty, sweeps)

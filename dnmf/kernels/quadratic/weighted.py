@@ -79,10 +79,13 @@ class WeightedQuadratic:
         within = self._within(penalty)
         if fresh and not penalty.within.free:
             h[self.n_fixed_H :], fresh = penalty.within.begin(h[self.n_fixed_H :]), False
-        sweeps = self.sweeps if self.projected or penalty.within.free else max(self.sweeps, STEPS)
+        sweeps = self.sweeps
+        if sweeps and not (self.projected or penalty.within.free):
+            sweeps = max(sweeps, STEPS)
         options = (base, sweeps, *penalty.by_columns(h.shape), self.n_fixed_H, self.first, fresh, within)
         entries = different.starts, different.rows, different.weights
-        stats.gain += float(update_columns(*entries, model.W, model.gram, C, h, options))
+        updated = h if sweeps else h.copy()  # a measurement does not even round H to the set of a constraint
+        stats.gain += float(update_columns(*entries, model.W, model.gram, C, updated, options))
         rounded = h.astype(model.W.dtype)
         h[...] = rounded
         stats.row_sums += h.sum(axis=1)
