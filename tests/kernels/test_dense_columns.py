@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.dense_panel import DensePanel
 from dnmf.kernels.divergence import dense_columns
-from dnmf.kernels.divergence.dense_columns import LEAST_SHARE, minimise_dense, split_panel
+from dnmf.kernels.divergence.dense_columns import LEAST_SHARES, minimise_dense, split_panel
 from dnmf.kernels.divergence.dense_models import minimise_models, model_work, triangle
 from dnmf.kernels.divergence.dense_terms import SIDE_BYTES, set_falls, set_terms
 from dnmf.kernels.divergence.joint_steps import MODEL_SWEEPS, bound_of_rise
@@ -35,11 +35,13 @@ def never_listed(monkeypatch):
         raise AssertionError("the minimum was not found side by side")
 
     monkeypatch.setattr(dense_columns, "minimise_columns", fail)
-    monkeypatch.setattr(dense_columns, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(dense_columns, "LEAST_SHARES", ((20, 0.0),))
 
 
 @pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.3, 0.2), Penalty(np.full((1, 150), -0.5), 0.7)])
-@pytest.mark.parametrize(("rows", "width", "rank"), [(7, 150, 1), (38, 150, 3), (300, 150, 4), (61, 150, 12)])
+@pytest.mark.parametrize(
+    ("rows", "width", "rank"), [(7, 150, 1), (38, 150, 3), (300, 150, 4), (61, 150, 12), (90, 150, 20)]
+)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_the_conditions_of_a_minimum_hold(never_listed, rows, width, rank, penalty, order):
     V, W = problem(rows, width, rank)
@@ -90,12 +92,18 @@ def test_a_column_that_is_not_found_side_by_side_is_listed(monkeypatch):
     np.testing.assert_array_equal(solved(V, W), expected)
 
 
-def test_a_panel_is_split_by_the_share_of_entries_above_0():
-    V = np.zeros((8, 6))
-    V[: int(8 * LEAST_SHARE), ::2] = 1
-    parts = list(split_panel(slice(10, 16), DensePanel.unweighted(V), 3, True))
+@pytest.mark.parametrize(("rank", "share"), LEAST_SHARES)
+def test_a_panel_is_split_by_the_share_of_entries_above_0(rank, share):
+    V = np.zeros((20, 6))
+    V[: int(20 * share), ::2] = 1
+    parts = list(split_panel(slice(10, 16), DensePanel.unweighted(V), rank, True))
     assert [(own.tolist(), dense) for own, _, dense in parts] == [([10, 12, 14], True), ([11, 13, 15], False)]
-    assert [dense for _, _, dense in split_panel(slice(0, 6), DensePanel.unweighted(V), 3, False)] == [False]
+    assert [dense for _, _, dense in split_panel(slice(0, 6), DensePanel.unweighted(V), rank, False)] == [False]
+
+
+def test_a_panel_is_listed_above_the_largest_rank():
+    panel = DensePanel.unweighted(np.ones((20, 6)))
+    assert [dense for _, _, dense in split_panel(slice(0, 6), panel, LEAST_SHARES[-1][0] + 1, True)] == [False]
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

@@ -1,10 +1,11 @@
 """Newton's method for the Kullback–Leibler divergence on dense columns of V, side by side.
 
 The steps are those of `joint_steps`, for a tile of columns at once. Zeros of V take part, which costs less than to list
-the other entries as long as those are many. In a pass, a column whose step is refused is left to `newton_columns`, so
-that dense and sparse data take the same steps. Where the minimum is wanted, a refused step is drawn halfway to that of
-the multiplicative update, which never raises the objective, and again, and is in the end replaced by it. The arithmetic
-of a column does not depend on its neighbours: one that is done stays while the others go on.
+the other entries as long as those are many. In a pass, a column whose step is refused is left to `newton_columns`; up
+to the rank of joint steps, dense and sparse data so take the same steps. Where the minimum is wanted, a refused step is
+drawn halfway to that of the multiplicative update, which never raises the objective, and again, and is in the end
+replaced by it. The arithmetic of a column does not depend on its neighbours: one that is done stays while the others go
+on.
 """
 
 from collections.abc import Iterator
@@ -27,9 +28,10 @@ from dnmf.kernels.divergence.newton_columns import JOINT_ENOUGH
 from dnmf.kernels.penalty import Penalty
 
 EXACT_STEPS = 30  # of a column to its minimum, at most; the others are listed
-# The share of the entries of a column that are not 0 from which on it is dense, and the rows of the longest columns:
-# the products of the rows of W take a few MB.
-LEAST_SHARE, MOST_ROWS = 0.25, 2**13
+# The largest ranks of steps side by side, with the shares of the entries of a column that are not 0 from which on it is
+# dense; and the rows of the longest columns: the products of the rows of W take a few MB. Beyond the rank of joint
+# steps, other columns take steps of single entries, whose work grows with the rank alone.
+LEAST_SHARES, MOST_ROWS = ((JOINT_RANK, 0.25), (20, 0.7)), 2**13
 
 
 def split_panel(columns: slice, panel: Any, rank: int, by_totals: bool) -> Iterator[tuple[Any, Any, bool]]:
@@ -39,8 +41,9 @@ def split_panel(columns: slice, panel: Any, rank: int, by_totals: bool) -> Itera
     Kullback–Leibler is the loss and every entry counts, which steps side by side need.
     """
     dense: NDArray[np.bool] = np.zeros(panel.shape[1], np.bool_)
-    if by_totals and isinstance(panel, DensePanel) and rank <= JOINT_RANK and len(panel.values) <= MOST_ROWS:
-        _mark_dense(*_in_order(panel.values), LEAST_SHARE * len(panel.values), dense)
+    least = next((share for most, share in LEAST_SHARES if rank <= most), np.inf)
+    if by_totals and isinstance(panel, DensePanel) and least < np.inf and len(panel.values) <= MOST_ROWS:
+        _mark_dense(*_in_order(panel.values), least * len(panel.values), dense)
     if dense.all() or not dense.any():
         yield columns, panel, bool(dense.any())
         return
