@@ -2,9 +2,10 @@
 
 The steps are those of `joint_steps`, for a tile of columns at once. Zeros of V take part, which costs less than to list
 the other entries as long as those are many. In a pass, a column whose step is refused is left to `newton_columns`; up
-to the rank of joint steps, dense and sparse data so take the same steps. Where the minimum is wanted, a refused step is drawn halfway to that of
-the multiplicative update, which never raises the objective, and again, and is in the end replaced by it. The arithmetic
-of a column does not depend on its neighbours: one that is done stays while the others go on.
+to the rank of joint steps, dense and sparse data so take the same steps. Where the minimum is wanted, a refused step is
+drawn halfway to that of the multiplicative update, which never raises the objective, and again, and is in the end
+replaced by it. The arithmetic of a column does not depend on its neighbours: one that is done stays while the others go
+on.
 """
 
 from collections.abc import Iterator
