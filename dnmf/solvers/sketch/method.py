@@ -58,12 +58,13 @@ def starts(rule: Rule, layout: Layout, rank: int, beta: float = 2) -> bool:
 def exceeded(rank: int, beta: float) -> int:
     """Return the number that those of rows and columns must exceed for a start from a sketch.
 
-    Under a divergence, a sketch that is as large as V still saves passes: a random start is far from any solution.
+    Under a divergence with 1 ≤ β < 2, a sketch that is as large as V still saves passes: a random start is far from any
+    solution. With other β, it leads to other minima, which are not better.
 
-    >>> exceeded(4, 2), exceeded(4, 1)
-    (20, 4)
+    >>> exceeded(4, 2), exceeded(4, 1), exceeded(4, 0)
+    (20, 4, 20)
     """
-    return LARGEST * rank if beta == 2 else rank
+    return rank if 1 <= beta < 2 else LARGEST * rank
 
 
 def pays(layout: Layout, rank: int) -> bool:
