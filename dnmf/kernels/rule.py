@@ -102,5 +102,5 @@ class Rule(Protocol):
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
         """Update W (m, r) from the sums of all blocks; `each` maps over parts of the rows, on any number of threads."""
 
-    def transform(self, V: Block, model: Model, scratch: Scratch, stats: Stats | None = None) -> Float:
-        """Return the best H (r, w) of a block for a fixed W, and add its loss without penalties to `stats` if given."""
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
+        """Return the best H (r, w) of a block for a fixed W."""

@@ -26,7 +26,7 @@ def refit(source: Source, short: Float, settings: Settings, watchers: Watchers, 
     layout, rank = source.layout, settings.rank
     rule = rule_of(settings, layout, is_weighted(source))
     W = np.ascontiguousarray(short, layout.work_dtype)
-    with solved(source, lambda: W, settings, watchers, client=client, measured=True) as (factor, stats):
+    with solved(source, lambda: W, settings, watchers, client=client, summed=True) as (factor, stats):
         kept = isinstance(factor, MemoryFactor | DiskFactor)
         long = factor if kept else copy_here(factor, layout, rank)
         step = altered(rule, n_fixed_W=rank).finish(W, stats)

@@ -14,13 +14,13 @@ from dnmf.kernels.rule import Model, Rule
 from dnmf.solvers.selection import listed_panels
 
 
-def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
+def load_of_solving(rule: Rule, rank: int, kept: bool, summed: bool) -> Load:
     """Return the load of solving for one factor given the other one.
 
     The given factor is gathered, brought into the order of V and converted to its dtype.
     """
     return Load(
-        sums=sums_per_row(rule, rank) if measured and not isinstance(rule, Quadratic) else 0,
+        sums=sums_per_row(rule, rank) if summed else 0,
         worked=rank,
         held=2 * rank if kept else 0,
         kept=4 * rank,
@@ -32,22 +32,36 @@ def load_of_solving(rule: Rule, rank: int, kept: bool, measured: bool) -> Load:
 class Solve:
     """The work of a pass that solves for H given W, and measures the loss if requested.
 
-    With the `scale` (r,) of their penalties, the pass reads the sums of held neighbours, and degrees below them. The
-    `norms` are ‖V_j‖² of every block, if the blocks were validated before.
+    Attributes
+    ----------
+    rule, model
+        The loss, and the given W.
+    kept
+        Whether to return H.
+    measured, summed
+        Whether the statistics include the loss without penalties, and all sums that an update of W needs.
+    scale
+        Of the penalties (r,) for a pass that reads the sums of held neighbours, and degrees below them, or None.
+    norms
+        ‖V_j‖² of every block, if the blocks were validated before.
     """
 
     rule: Rule
     model: Model
     kept: bool = True
     measured: bool = False
+    summed: bool = False
     scale: Vector | None = None
     norms: tuple[float, ...] | None = None
 
+    @property
+    def visits(self) -> bool:
+        """Whether the sums are those of a visit; the product that solves for H has the Frobenius loss, too."""
+        return self.summed or (self.measured and not isinstance(self.rule, Quadratic))
+
     def zero(self) -> Stats:
         """Return the statistics of no block."""
-        # Blocks are solved independently, and under Frobenius measured by the product that solves them.
-        summed = self.measured and not isinstance(self.rule, Quadratic)
-        return self.rule.zero(*self.model.W.shape) if summed else Stats.zero(1, 1)
+        return self.rule.zero(*self.model.W.shape) if self.visits else Stats.zero(1, 1)
 
     def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> Float | None:
         """Validate a block and solve for its H (r, w)."""
@@ -57,5 +71,10 @@ class Solve:
         if self.scale is not None:
             assert H is not None
             rule = altered(rule, penalty_H=rule.penalty_H.plus(hold(H[:-1], H[-1], self.scale)))
-        best = rule.transform(V, self.model, scratch, stats if self.measured else None)
+        if isinstance(rule, Quadratic) and self.measured and not self.visits:
+            best = rule.transform(V, self.model, scratch, stats)
+        else:
+            best = rule.transform(V, self.model, scratch)
+        if self.visits:
+            altered(self.rule, sweeps=0).visit(V, best, self.model, stats, scratch, fresh=False)
         return best if self.kept else None

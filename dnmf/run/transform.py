@@ -18,6 +18,7 @@ from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
 from dnmf.kernels.preparation.steps import WEIGHT
+from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.rule import Model
 from dnmf.run.arrays import as_dask, as_numpy, whole
 from dnmf.run.display import showing
@@ -212,6 +213,7 @@ def solved(
     *,
     kept: bool = True,
     measured: bool = False,
+    summed: bool = False,
     joined: Joined | None = None,
 ) -> Iterator[tuple[Factor, Stats]]:
     """Yield the factor along the streamed axis, given the other one, and the statistics of the pass.
@@ -230,8 +232,9 @@ def solved(
         As for `transform`.
     kept
         Whether to keep the factor; otherwise it has no blocks.
-    measured
-        Whether the statistics include the loss, without penalties.
+    measured, summed
+        Whether the statistics include the loss, without penalties, and all sums that an update of the other factor
+        needs.
     joined
         Edges to rows or columns of the fit, or None.
     """
@@ -240,11 +243,12 @@ def solved(
 
     watchers = Watchers.of(watchers)
     with open_session(client, source, watchers.workers) as session, single_threaded_products():
-        load = load_of_solving(rule, settings.rank, kept, measured)
+        load = load_of_solving(rule, settings.rank, kept, summed or (measured and not isinstance(rule, Quadratic)))
         plan = session.plan(settings, load if joined is None else joined.load(load, settings.rank))
         watchers.started(plan, 0, 1 if joined is None else 1 + joined.reads(rule))
         model = Model.of(np.ascontiguousarray(held(), layout.work_dtype))
         engine = session.engine(plan, watchers.block_read)
-        solve = Solve(rule, model, kept, measured, None if joined is None else joined.scale(model, rule, engine))
+        scale = None if joined is None else joined.scale(model, rule, engine)
+        solve = Solve(rule, model, kept, measured, summed, scale)
         factor = session.new_factor(plan, engine)
         yield factor, engine.one_pass(solve, None if joined is None else joined.sums(layout), factor)

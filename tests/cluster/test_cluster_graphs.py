@@ -28,7 +28,7 @@ def test_the_bits_are_those_of_the_threads(client, tmp_path):
 
 @pytest.mark.parametrize("share", [0.3, 0])
 def test_the_rounds_of_a_sketch_are_made_here_with_the_bits_of_the_threads(client, monkeypatch, share):
-    monkeypatch.setattr("dnmf.solvers.sketch.method.COUPLED_ROUNDS", 3)
+    monkeypatch.setattr("dnmf.solvers.sketch.trial.COUPLED_ROUNDS", 3)
     options = OPTIONS | {"init": "auto", "solver": "sketch", "max_passes": 3}
     here = dnmf.factorize(V, 3, **options)
     monkeypatch.setattr("dnmf.run.home.LOCAL_SHARE", share)

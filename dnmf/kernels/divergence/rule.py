@@ -246,7 +246,7 @@ class Divergence:
         take_panel_ratios(*of, self.beta, self._steep(product.dtype), ratios, powers)
         return ratios.reshape(product.shape, order=order), powers.reshape(product.shape, order=order)
 
-    def transform(self, V: Block, model: Model, scratch: Scratch, stats: Stats | None = None) -> Float:
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.empty((model.W.shape[1], V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch, narrow=True):
@@ -257,8 +257,6 @@ class Divergence:
                     continue
                 listed = part.listed(scratch, zeros=self.beta != 1)
                 H[:, own] = minimise_columns(listed, model.W, self.beta, penalty)
-        if stats is not None:
-            dataclasses.replace(self, sweeps=0).visit(V, H, model, stats, scratch, fresh=False)
         return H
 
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:

@@ -89,7 +89,7 @@ class Quadratic:
         visit_together(V, H, (share,), model.W, stats.cross, scratch)
 
     def transform(self, V: Block, model: Model, scratch: Scratch, stats: Stats | None = None) -> Float:
-        """Return the H (r, w) that minimises the objective with W fixed, column by column."""
+        """Return the H (r, w) that minimises the objective with W fixed, and add the loss to `stats` if given."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         gram, crossed, products = model.gram.astype(H.dtype), 0.0, np.zeros_like(model.gram)
         for columns, panel in panels(V, H.dtype, scratch):

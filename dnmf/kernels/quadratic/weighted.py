@@ -96,7 +96,7 @@ class WeightedQuadratic:
         product.add_outer(rounded, stats.cross, scratch)
         stats.fit += 0.5 * panel.square_residual(model.W, rounded, scratch)
 
-    def transform(self, V: Block, model: Model, scratch: Scratch, stats: Stats | None = None) -> Float:
+    def transform(self, V: Block, model: Model, scratch: Scratch) -> Float:
         """Return the H (r, w) that minimises the objective with W fixed, column by column."""
         H = np.zeros((len(model.gram), V.shape[1]), model.W.dtype)
         for columns, panel in self.entries.panels(V, H.dtype, scratch):
@@ -108,8 +108,6 @@ class WeightedQuadratic:
             h = np.zeros((len(H), C.shape[1]))
             solve_columns(different.starts, different.rows, different.weights, model.W, model.gram, C, options, h)
             H[:, columns] = h
-        if stats is not None:
-            dataclasses.replace(self, sweeps=0).visit(V, H, model, stats, scratch, fresh=False)
         return H
 
     def finish(self, W: Float, stats: Stats, each: MapFunction = map) -> Step:
