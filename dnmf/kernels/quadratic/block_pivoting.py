@@ -62,7 +62,7 @@ def _pivot(H, C, gram, scale, l1, least, sweeps):  # type: ignore[no-untyped-def
         for k in range(rank):
             if scale[k] > 0 or l1 > 0:
                 for j in range(count):
-                    H[k, start + j] = max(x[k, j], 0.0) * scale[k]
+                    H[k, start + j] = x[k, j] * scale[k] if x[k, j] > 0.0 else 0.0  # never −0
 
 
 @kernel

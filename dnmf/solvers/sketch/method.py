@@ -126,7 +126,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
             W, runs = surrogate.all_of(S, rank, seeds, stride, effort.rounds[0])
         W, columns = surrogate.solve(S, W, all_columns, stride)
         if context.coupled is not None:
-            W, columns = couple(context, surrogate, W, R, columns.factor(layout.bounds))
+            W, columns = couple(context, surrogate, W, R, columns.factor(layout.bounds), first=True)
     R.drop()
     directions = orthonormal(sums.product).astype(dtype)
     carry = MethodState(sketch_directions=directions if directions.size else None)

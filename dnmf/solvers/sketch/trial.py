@@ -130,17 +130,20 @@ class AfterPass:
         return new.astype(layout.work_dtype), H_trial
 
 
-def couple(context: PassContext, surrogate: Surrogate, W: Float, R: Factor, H: Factor) -> tuple[Float, BlockColumns]:
+def couple(
+    context: PassContext, surrogate: Surrogate, W: Float, R: Factor, H: Factor, *, first: bool = False
+) -> tuple[Float, BlockColumns]:
     """Return W (m, r) and the columns with their H after rounds with the coupling, from a fit without it.
 
-    From noise, a graph would make all components alike before they differ. The rounds run in this process, which holds
+    From noise, a graph would make all components alike before they differ; and the `first` W gets the scale that the
+    penalties need. The rounds run in this process, which holds
     the graph: a cluster would have to bring H and its product with the graph there and back in every round.
     """
     coupled = context.coupled
     assert coupled is not None
     S, start = coupled.room.release(R, surrogate.left.shape[1]), coupled.room.release(H, W.shape[1])
     begun = start
-    if needs_scale(context.rule, coupled) and (mean := first_mean(context)):
+    if first and needs_scale(context.rule, coupled) and (mean := first_mean(context)):
         W, begun = in_scale(context, W, start, mean)
     columns = BlockColumns(context.engine.here(), coupled.room.new_factor_here, S, begun, coupled=coupled)
     W = dataclasses.replace(surrogate, coupled=coupled).solve_coupled(W, columns, COUPLED_ROUNDS)
