@@ -136,8 +136,8 @@ def couple(
     """Return W (m, r) and the columns with their H after rounds with the coupling, from a fit without it.
 
     From noise, a graph would make all components alike before they differ; and the `first` W gets the scale that the
-    penalties need. The rounds run in this process, which holds
-    the graph: a cluster would have to bring H and its product with the graph there and back in every round.
+    penalties need. The rounds run in this process, which holds the graph: a cluster would have to bring H and its
+    product with the graph there and back in every round.
     """
     coupled = context.coupled
     assert coupled is not None
