@@ -155,4 +155,4 @@ def _pivot_arrays(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-de
         solve_column(gram, c, scale, least, sweeps, x, slope, passive, chosen, factor)
         for k in range(rank):
             if scale[k] > 0.0 or l1[k, column] > 0.0:
-                H[k, column] = max(x[k], 0.0) * scale[k]
+                H[k, column] = x[k] * scale[k] if x[k] > 0.0 else 0.0

@@ -109,7 +109,7 @@ def solve_columns(starts, rows, weights, W, gram, C, options, H):  # type: ignor
                 own[k, i] *= scale[k] * scale[i]
         solve_column(own, c, scale, SINGULAR, PIVOT_SWEEPS, x, slope, passive, chosen, factor)
         for k in range(rank):
-            H[k, column] = max(x[k], 0.0) * scale[k]
+            H[k, column] = x[k] * scale[k] if x[k] > 0.0 else 0.0  # never −0
 
 
 @reordered

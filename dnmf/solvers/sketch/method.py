@@ -158,14 +158,15 @@ def low_rank(
 def corrected(context: PassContext, state: State) -> State:
     """Make a pass at the trial point of the last surrogate; the next one is found when the next pass begins.
 
-    A dense V in memory is projected after the step, and so not in the last pass: that takes more arithmetic than time
-    to read V again.
+    A dense V in memory whose blocks are read without a copy is projected after the step, and so not in the last pass:
+    that takes more arithmetic than time to read V again.
     """
     if state.carry.sketch_directions is None or state.carry.rejections >= REJECTIONS:
         return extrapolated(context, state)
     assert isinstance(context.rule, Quadratic)
     layout, settings, rank = context.layout, context.settings, state.W.shape[1]
-    late = settings is not None and is_light(layout, settings) and not layout.sparse
+    light = settings is not None and is_light(layout, settings)
+    late = light and not layout.sparse and layout.read_bytes == 0
     H, update = context.new_factor(rank), Update.of(context, state)
     if late:
         projected, stats = None, context.engine.one_pass(update, context.input(state), H)
