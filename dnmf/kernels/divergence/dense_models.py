@@ -128,7 +128,8 @@ def _factorise(bends, l2, fixed, work):  # type: ignore[no-untyped-def]
             )
             for j in range(LANES):
                 out[j] = row[j] + alone * more[j] if (own[j] > 0.0 and other[j] > 0.0) else alone
-        whole[:] = diagonal
+        for j in range(LANES):
+            whole[j] = diagonal[j]
         for i in range(fixed, k + 1):
             out = factor[triangle(k, i)]
             for c in range(fixed, i):

@@ -76,9 +76,8 @@ def _set_aside(h, pulls, bends, fixed, steps, trial, work):  # type: ignore[no-u
     """Do not try the columns that have a step which surely lowers the objective."""
     _, _, change, tried = trial
     linear, square, fall = work[0], work[1], work[2]
-    linear[:] = change
-    square[:] = 0.0
-    fall[:] = 0.0
+    for j in range(LANES):
+        linear[j], square[j], fall[j] = change[j], 0.0, 0.0
     for k in range(fixed, len(h)):
         x, step, pull, own = h[k], steps[k], pulls[k], bends[triangle(k, k)]
         for j in range(LANES):

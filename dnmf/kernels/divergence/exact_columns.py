@@ -263,7 +263,8 @@ def _multiply(near, v, m, y, h, masses, beta, l1, l2, count):  # type: ignore[no
             new[k] = _kept(minimum(h[k], numerator, denominator, beta, l1[k], l2[k]), h[k])
             moved = max(moved, abs(new[k] - h[k]) * masses[k])
             size = max(size, new[k] * masses[k])
-        h[:] = new
+        for k in range(len(h)):
+            h[k] = new[k]
         if moved <= STILL * size:
             break
 

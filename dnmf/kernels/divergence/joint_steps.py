@@ -63,7 +63,8 @@ def joint_step(near, v, m, y, h, masses, l1, l2, fixed, work, count):  # type: i
             moved[e] = w[e] * bends[e]
         for b in range(fixed, a):
             hessian[a, b] = hessian[b, a] = product(near[b], moved, count)
-    first[:] = slopes
+    for k in range(len(first)):  # loops are compiled in a fraction of the time of an assignment of arrays
+        first[k] = slopes[k]
     settled = _minimise_model(h, slopes, steps, hessian, fixed)
     change, tiny = 0.0, np.finfo(h.dtype).tiny
     for k in range(fixed, len(h)):

@@ -43,7 +43,8 @@ def multiply_columns(starts, rows, values, weights, W, totals, H, options, numer
     powers = np.empty(0 if zeros else longest, W.dtype)
     numerator, denominator, buffers = np.empty(rank, W.dtype), np.empty(rank, W.dtype), row_buffers(W)
     if zeros:
-        denominator[:] = totals
+        for k in range(rank):
+            denominator[k] = totals[k]
     room = longest + LOG_TILE
     quotients, pulls, filled = np.empty(room, W.dtype), np.empty(room, W.dtype), 0
     for column in range(len(starts) - 1):

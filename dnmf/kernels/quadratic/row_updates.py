@@ -215,7 +215,7 @@ def _multiplicative(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-untyped-
                     floor = floor * (c[k, j] / (c[k, j] + l1)) if l1 > zero else floor
                     floor = floor if floor < h[k, j] else h[k, j]
                     new[k, j] = value if value > floor else floor
-            h[:] = new
+            load_tile(new, 0, h)
         store_tile(h, H, start)
 
 
@@ -246,7 +246,7 @@ def _multiplicative_arrays(H, C, G, l1, l2, least, sweeps):  # type: ignore[no-u
                     floor = floor * (c[k, j] / (c[k, j] + push[k, j])) if push[k, j] > zero else floor
                     floor = floor if floor < h[k, j] else h[k, j]
                     new[k, j] = value if value > floor else floor
-            h[:] = new
+            load_tile(new, 0, h)
         store_tile(h, H, start)
 
 
