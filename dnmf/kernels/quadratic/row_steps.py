@@ -6,8 +6,9 @@ Tiles of rows are updated one after another, so that a tile stays in the cache f
 import numpy as np
 
 from dnmf.kernels.blocks.tiles import LANES, Float, MapFunction, clear, gram_row, kernel, slices
+from dnmf.kernels.optimality import add_row_gains
 from dnmf.kernels.penalty import Penalty
-from dnmf.kernels.quadratic.row_updates import add_gains, inverses, sweep_tile
+from dnmf.kernels.quadratic.row_updates import inverses, sweep_tile
 from dnmf.kernels.rule import PART_ROWS
 
 
@@ -37,8 +38,8 @@ def _improve_rows(W, cross, gram, l1, l2, sweeps, new, sums):  # type: ignore[no
     rank = W.shape[1]
     inverse = inverses(gram, l2)
     old, x, c = np.zeros((rank, LANES)), np.zeros((rank, LANES)), np.zeros((rank, LANES))
-    slope, below = np.empty(LANES), np.empty(LANES)
-    gains, products = np.zeros((2, LANES)), np.zeros(LANES)
+    slopes, slope, below = np.zeros((rank, LANES)), np.empty(LANES), np.empty(LANES)
+    gains, products, changes = np.zeros((2, LANES)), np.zeros(LANES), np.zeros(LANES)
     for start in range(0, len(W), LANES):
         count = min(LANES, len(W) - start)
         if count < LANES:
@@ -52,32 +53,24 @@ def _improve_rows(W, cross, gram, l1, l2, sweeps, new, sums):  # type: ignore[no
         for half in range(2):  # one call in the machine code, since it is compiled where it stands
             if half == 1:
                 sweep_tile(x, c, gram, l1, l2, inverse, sweeps, slope, below)
-            add_gains(x, c, gram, l1, l2, slope, gains[half], products)
-        for k in range(rank):
-            for j in range(count):
-                new[start + j, k] = x[k, j]
-                x[k, j] = new[start + j, k]  # which may be rounded
-        sums[2] += change_of_tile(old, x, c, gram, slope)
+                for k in range(rank):
+                    for j in range(count):
+                        new[start + j, k] = x[k, j]
+                        x[k, j] = new[start + j, k]  # which may be rounded
+            for k in range(rank):
+                gram_row(gram, k, x, slope)
+                add_row_gains(x[k], c[k], slope, gram[k, k], l1, l2, gains[half], products)
+                if half == 0:
+                    for j in range(LANES):
+                        slopes[k, j] = slope[j]
+                else:
+                    # The change of a quadratic is that of its variable times the slope half-way, without cancellation.
+                    for j in range(LANES):
+                        changes[j] += (x[k, j] - old[k, j]) * (0.5 * (slopes[k, j] + slope[j]) - c[k, j])
     for j in range(LANES):
         sums[0] += gains[0, j]
         sums[1] += gains[1, j]
-
-
-@kernel
-def change_of_tile(old, new, c, gram, slope):  # type: ignore[no-untyped-def]
-    """Return the change of ½ tr(XᵀBX) − tr(CᵀX): that of X times the slope half-way. The old X is overwritten."""
-    changes = np.zeros(LANES)
-    for k in range(len(old)):
-        for j in range(LANES):
-            old[k, j] += 0.5 * (new[k, j] - old[k, j])
-    for k in range(len(old)):
-        gram_row(gram, k, old, slope)
-        for j in range(LANES):
-            changes[j] += 2.0 * (new[k, j] - old[k, j]) * (slope[j] - c[k, j])
-    total = 0.0
-    for j in range(LANES):
-        total += changes[j]
-    return total
+        sums[2] += changes[j]
 
 
 def change(old: Float, new: Float, cross: Float, gram: Float, each: MapFunction = map) -> float:
