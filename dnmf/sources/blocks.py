@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.entries import Weighted
-from dnmf.kernels.blocks.index_order import rises
+from dnmf.kernels.blocks.index_order import in_order
 from dnmf.kernels.blocks.panels import Block, work_dtype
 from dnmf.sources.base import Layout, Part, Source
 
@@ -227,16 +227,16 @@ def canonical(matrix: Any, name: str) -> Any:
     # SciPy would copy a view of a larger buffer
     values = values[:entries].astype(storable(values.dtype), copy=False)
     starts, indices = starts.astype(dtype, copy=False), indices[:entries]
-    if entries and (int(indices.min()) < 0 or int(indices.max()) >= size):
-        raise _damaged(name, f"an index is {_outside(indices, size)}, and 0 to {size - 1} are allowed")
     own, form = (values, indices.astype(dtype, copy=False), starts), getattr(scipy.sparse, f"{matrix.format}_array")
-    in_order, given = rises(starts, own[1]), (matrix.data, matrix.indices, matrix.indptr)
+    ordered, given = in_order(starts, own[1], size), (matrix.data, matrix.indices, matrix.indptr)
+    if not ordered and entries and (int(indices.min()) < 0 or int(indices.max()) >= size):
+        raise _damaged(name, f"an index is {_outside(indices, size)}, and 0 to {size - 1} are allowed")
     same = all(new.shape == old.shape and new.dtype == old.dtype for new, old in zip(own, given, strict=True))
-    if in_order and same and type(matrix) is form:
+    if ordered and same and type(matrix) is form:
         return matrix
     part = form(matrix.shape)
     part.data, part.indices, part.indptr = own
-    if not in_order:
+    if not ordered:
         part = part.copy()
         part.sum_duplicates()
     return part
