@@ -271,8 +271,7 @@ class Surrogate:
 
     def _projected(self, W: Float) -> Float:
         """Return LᵀW (q, r)."""
-        parts = self.each(lambda rows: self.left[rows].T @ W[rows], slices(len(W), TOGETHER))
-        return functools.reduce(np.add, parts)
+        return functools.reduce(np.add, self.each(lambda rows: self.left[rows].T @ W[rows], slices(len(W), TOGETHER)))
 
     def tried(self, trial: Trial, rounds: int) -> Trial:
         """Return a random start after further rounds, with its loss."""
