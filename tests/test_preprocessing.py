@@ -200,6 +200,25 @@ def test_transform_prepares_new_data_by_what_was_learned(samples, long, tmp_path
         dnmf.transform(result, new[:-1] if long == "columns" else new[:, :-1])
 
 
+@pytest.mark.parametrize("samples", AXES)
+@pytest.mark.parametrize("kind", ["dask, columns", "dask, rows", "dask of csr"])
+@pytest.mark.parametrize("name", PREPARED)
+def test_predictions_are_of_the_prepared_matrix(name, kind, samples, tmp_path):
+    act, oracle = PREPARED[name]
+    rng = np.random.default_rng(0)
+    V = (0.5 + rng.random((30, 3)) ** 3) @ (0.5 + rng.random((3, 200)) ** 3)
+    expected = oracle(V, samples)
+    result = dnmf.factorize(act(SOURCES[kind](V, tmp_path), samples=samples), 3, tol=1e-9, store=tmp_path / "run.zarr")
+    WH = result.reconstruct().compute()
+    missed = np.linalg.norm(expected - WH) / np.linalg.norm(expected)
+    assert result.relative_error == pytest.approx(missed, rel=1e-2, abs=1e-5)
+    if name in ("unit variance", "tf-idf"):  # the factors of rows and columns leave the rank
+        np.testing.assert_allclose(WH, expected, atol=2e-3 * expected.max())
+    pairs = rng.integers(0, V.shape, (50, 2))
+    for fitted in (result, tmp_path / "run.zarr"):
+        np.testing.assert_allclose(dnmf.predict(fitted, pairs), WH[tuple(pairs.T)], rtol=1e-5, atol=1e-12)
+
+
 @pytest.mark.parametrize("again", ["nothing", "the path", "the matrix", "prepared"])
 def test_a_run_is_resumed_to_the_same_bits(again, tmp_path):
     V = matrix()

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dnmf.aliases import renamed
-from dnmf.checkpoint.commit import Commit, seal_of
+from dnmf.checkpoint.commit import seal_of
 from dnmf.errors import DnmfError, StoreError
 from dnmf.kernels.preparation.steps import Step
 from dnmf.settings import DATA_OPTIONS, PENALTIES, Settings
-from dnmf.sources.collection import SCHEME, Collection, shown_location
+from dnmf.sources.collection import SCHEME, Collection
+from dnmf.sources.opening import OF_RANKS, OF_RUN, OF_WEIGHTS, results_in
 from dnmf.sources.prepared import check_steps
 from dnmf.sources.unfolding import Unfolding
 from dnmf.storage.location import Location
@@ -25,6 +26,13 @@ RUN, SURVEY = "dnmf", "dnmf_survey"
 # are sealed, that of others.
 FORMAT, SEALED = 3, 2
 SEAL = "seal"
+# What to do with a store that was given in place of another kind.
+OTHERWISE = {
+    OF_RUN: "load it with dnmf.load, or describe it by dnmf info",
+    OF_RANKS: "give the store of the best run of one, as those in {place}/best, or write the consensus of its runs as "
+    "a store: dnmf consensus {place} --rank RANK --store PATH",
+    OF_WEIGHTS: "repeat select_graph_weight (dnmf graph-weight) with the same options and store to read it",
+}
 # The most bytes of a header or record: blocks and passes take tens of bytes each.
 MOST_BYTES = 2**28
 # The most characters of a text in a header, and of a path or URL.
@@ -76,20 +84,23 @@ def read_header(place: Location) -> dict[str, Any]:
     """
     header = attributes_of(place, RUN)
     if header is None:
-        if attributes_of(place, SURVEY) is not None:
-            raise StoreError(
-                f"{place} is a survey of ranks; give the store of the best run of one, as those in {place}/best, or "
-                f"write the consensus of its runs as a store: dnmf consensus {place} --rank RANK --store PATH."
-            )
         raise absent(place, "a store of dnmf", "give the store of a run, as made by store= or `dnmf fit --store`")
     return checked_header(place, header, "store", _fault_of_run)
 
 
+def results_at(place: Location) -> str | None:
+    """Return what the results in a store are, in words; None without a header."""
+    return results_in({kind: header for kind in (RUN, SURVEY) if (header := attributes_of(place, kind)) is not None})
+
+
 def absent(place: Location, what: str, advice: str) -> StoreError:
     """Return the error for a place that is missing, with a similar name if there is one, or that is something else."""
-    if place.exists():
+    if not place.exists():
+        return StoreError(f"{place} does not exist; {advice}.{similar(str(place))}")
+    found = results_at(place)
+    if found is None:
         return StoreError(f"{place} is not {what}; {advice}.")
-    return StoreError(f"{place} does not exist; {advice}.{similar(str(place))}")
+    return StoreError(f"{place} is {found}; {OTHERWISE[found].format(place=place)}.")
 
 
 def checked_header(
@@ -110,35 +121,6 @@ def checked_header(
             f"or start a new {'run' if what == 'store' else what}."
         )
     return header
-
-
-def describe(header: Mapping[str, Any], commit: Commit | None) -> dict[str, str]:
-    """Describe a run in a few lines, from its header and its newest commit.
-
-    >>> describe({"fingerprint": {"shape": [3, 4]}, "location": None, "settings": {"rank": 2, "loss": "frobenius",
-    ...     "solver": "auto"}}, None)["matrix"]
-    '3 × 4, given in memory'
-    """
-    settings, shape = header["settings"], header["fingerprint"]["shape"]
-    rows = {
-        "matrix": f"{shape[0]} × {shape[1]}, {shown_location(header['location']) or 'given in memory'}",
-        "rank": ", ".join(map(str, settings.get("layers") or [settings["rank"]])),
-        "loss, solver": f"{settings['loss']}, {settings['solver']}",
-    }
-    if "seed" in settings:
-        rows["seed"] = str(settings["seed"])
-    if header.get("unfolded"):
-        rows["array"] = str(Unfolding.from_json(header["unfolded"], shape))
-    if header.get("prepared"):
-        rows["prepared by"] = ", ".join(step["name"] for step in header["prepared"])
-    if commit is None:
-        return {**rows, "state": "no checkpoint yet; dnmf resume starts the run again"}
-    last = commit.history[-1] if commit.history else {}
-    rows["passes"] = str(commit.passes)
-    figures = {"loss": "loss", "error": "relative_error", "optimality": "optimality", "seconds": "seconds"}
-    rows |= {label: f"{last[name]:.6g}" for label, name in figures.items() if last.get(name) is not None}
-    rows["state"] = commit.verdict["sentence"] if commit.verdict else "not finished; dnmf resume continues it"
-    return rows
 
 
 def check_version(place: Location, header: Mapping[str, Any] | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from zarr.storage import StoreLike
 
 from dnmf.checkpoint.cleanup import is_begun
-from dnmf.checkpoint.header import NAME, RUN, SURVEY, attributes_of, find_header, read_json
+from dnmf.checkpoint.header import NAME, RUN, SURVEY, find_header, read_json, results_at
 from dnmf.errors import StoreError
 from dnmf.sources.addresses import Address
 from dnmf.sources.collection import places_in
@@ -120,9 +120,9 @@ def _foreign(place: Location) -> str | None:
         names = place.names()
     except NotADirectoryError:
         return "is a file"
-    for kind, word in (("dnmf", "the store of a run"), ("dnmf_survey", "a survey of ranks")):
-        if attributes_of(place, kind) is not None:
-            return f"is {word}"
+    found = results_at(place)
+    if found is not None:
+        return f"is {found}"
     link = place.find_symlink()
     if link is not None:
         return f"holds {link}"

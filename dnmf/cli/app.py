@@ -92,7 +92,11 @@ def fit(
     `dnmf --help` describes what MATRIX may be.
     """
     unsaved = store is None
-    with stoppable(store) as cancel, watching(as_json, unsaved) as watchers, chosen_cluster(**where) as client:
+    with (
+        stoppable(store) as cancel,
+        watching(as_json, unsaved) as watchers,
+        chosen_cluster(cancel, **where) as client,
+    ):
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         limit = options["memory_limit"]
@@ -123,7 +127,7 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
 
     Options that are not given keep the values that they have in STORE.
     """
-    with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(**where) as client:
+    with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(cancel, **where) as client:
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}

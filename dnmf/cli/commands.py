@@ -84,7 +84,7 @@ def rank(
     with (
         stoppable(store, survey=True) as cancel,
         watching(as_json, unsaved) as watchers,
-        chosen_cluster(**where) as client,
+        chosen_cluster(cancel, **where) as client,
     ):
         limit = options["memory_limit"]
         V = prepared(matrix, steps, samples, client=client, memory_limit=limit, cancel=cancel)

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-import dnmf
-from dnmf.checkpoint import Store, header, is_store, read_names
+from dnmf.checkpoint import Store, is_store, read_names
+from dnmf.checkpoint.description import describe_run
 from dnmf.cli.lines import summary
 from dnmf.cli.streams import notify
 from dnmf.engine.plan import amount
@@ -15,7 +15,7 @@ from dnmf.settings import Settings
 from dnmf.sources import open_matrix
 from dnmf.sources.addresses import NotInPlace
 from dnmf.sources.joining import join_in, parts_described
-from dnmf.survey import is_survey
+from dnmf.survey import is_survey, survey_facts
 
 
 def describe(path: Any, rank: int | list[int] | None, **options: Any) -> None:
@@ -30,7 +30,7 @@ def describe(path: Any, rank: int | list[int] | None, **options: Any) -> None:
         click.echo(describe_store(path))
         return
     if of_results:
-        click.echo(summary(path, dnmf.load_survey(path).facts()))
+        click.echo(summary(path, survey_facts(path)))
         return
     try:
         source = open_matrix(path)
@@ -68,7 +68,7 @@ def shortly(names: Any) -> str:
 def describe_store(path: str) -> str:
     """Return a description of the run in a store."""
     store = Store.open(path)
-    rows = header.describe(store.header, store.newest())
+    rows = describe_run(store.header, store.newest())
     shape = store.header["fingerprint"]["shape"]
     names = read_names(store.place, (shape[0], shape[1]))
     if names:

@@ -77,10 +77,8 @@ def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[thread
         except Interrupted:
             if store is not None and survey:
                 notify("Stopped. The results so far are saved; repeat the command to resume.")
-            elif store is not None and has_checkpoint(store):
-                notify(f"Stopped. The factors so far are saved; resume with: dnmf resume {store}")
             elif store is not None:
-                notify(f"Stopped in the first pass, with nothing to save yet; start again with: dnmf resume {store}")
+                notify(saved_so_far(store))
             else:
                 command = command_with("--store", "survey.zarr" if survey else "run.zarr")
                 notify(f"Stopped. Nothing is saved; to save checkpoints, repeat: {command}")
@@ -110,14 +108,17 @@ def exit_on_signals() -> Iterator[None]:
             sys.exit(128 + ended.args[0])
 
 
-def has_checkpoint(store: str | Path) -> bool:
-    """Return whether a store has a checkpoint to resume from."""
+def saved_so_far(store: str | Path) -> str:
+    """Return the message after a run with a store was stopped: what is saved, and how to continue."""
     from dnmf.checkpoint import Store
 
     try:
-        return Store.open(store).begun()
+        begun = Store.open(store).begun()
     except StoreError:
-        return False
+        return f"Stopped before the first pass; to start again, repeat: {command_with()}"
+    if begun:
+        return f"Stopped. The factors so far are saved; resume with: dnmf resume {store}"
+    return f"Stopped in the first pass, with nothing to save yet; start again with: dnmf resume {store}"
 
 
 @contextmanager
@@ -149,6 +150,7 @@ def command_with(*words: str) -> str:
 
 @contextmanager
 def chosen_cluster(
+    cancel: threading.Event | None = None,
     scheduler: str | None = None,
     tls_ca_file: Path | None = None,
     tls_cert: Path | None = None,
@@ -179,9 +181,9 @@ def chosen_cluster(
     with ExitStack() as stack:
         if scheduler is not None:
             notify(f"Connecting to the scheduler at {scheduler}.")
-            yield stack.enter_context(launch.at_address(scheduler, tls_ca_file, tls_cert, tls_key))
+            yield stack.enter_context(launch.at_address(scheduler, tls_ca_file, tls_cert, tls_key, cancel))
         elif scheduler_file is not None:
-            yield stack.enter_context(launch.in_scheduler_file(scheduler_file))
+            yield stack.enter_context(launch.in_scheduler_file(scheduler_file, cancel))
         elif cluster is not None:
             notify(f"Starting the cluster that {cluster} describes.")
             yield stack.enter_context(launch.from_file(cluster))

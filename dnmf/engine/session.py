@@ -67,7 +67,7 @@ def open_session(
     cancel
         Once this is set, passes end with `Interrupted`.
     """
-    with connected(client) as found:
+    with connected(client, cancel) as found:
         if found is None:
             yield LocalSession(source, cancel)
         else:

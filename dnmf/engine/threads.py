@@ -19,6 +19,7 @@ from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
 from dnmf.engine.plan import group_bounds
 from dnmf.errors import Interrupted
 from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import columns_of
 from dnmf.kernels.blocks.panels import BadEntry, Block
 from dnmf.kernels.blocks.sums import absorbed
 from dnmf.kernels.floats import numpy_errors, own_errors
@@ -72,7 +73,7 @@ class ThreadEngine:
         with single_threaded_products():  # the block may be computed, and is to be the one that a pass reads
             V = read_block(self.source, block, Scratch())
         self.on_block(self.source.layout.block_bytes(block))
-        return V if columns is None else V[:, columns]
+        return V if columns is None else columns_of(V, columns)
 
     def _check(self) -> None:
         """Raise Interrupted if the run was cancelled."""

@@ -33,6 +33,7 @@ from dnmf.sources.formats.tables import read_arrow
 from dnmf.sources.memory import unmasked
 from dnmf.sources.names import NO_NAMES, Names, Order, difference, order_of
 from dnmf.sources.pieces import Join
+from dnmf.sources.prepared import Prepared
 from dnmf.sources.preparing import open_along
 from dnmf.sources.unfolding import Unfolded
 
@@ -153,6 +154,12 @@ def open_table(model: Any, X: Any, *, reset: bool, lengths: bool = True) -> Tabl
     if isinstance(inner, Join) or (isinstance(inner, (list, tuple)) and collection_in(inner) is not None):
         inner = open_matrix(inner)
         check_unweighted(inner, "the estimators take no such weights, but dnmf.factorize does")
+    if isinstance(inner, Prepared):
+        raise DataError(
+            "X is prepared by dnmf.preprocessing, and the estimators would take new data without that; give it to "
+            "dnmf.factorize, whose result prepares new data in dnmf.transform, or put a transformer of scikit-learn in "
+            "front of the estimator."
+        )
     missing: Missing = getattr(model, "missing", "none")
     if isinstance(inner, (*STREAMED, Join)) or any(_is(inner, *kind) for kind in IN_FILES):
         shape, found, held = _lazy_shape(inner, reset)

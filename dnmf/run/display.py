@@ -145,8 +145,8 @@ class NotebookBar(ProgressWatcher):
             if not last and now - self._shown < NOTEBOOK_S:
                 return
             self._shown = now
-            total = self.horizon.passes * self.pass_bytes
-            done = total if last else min(self._read, total)
+            total = self.total
+            done = total if last else min(self.done, total)
             text = f"pass {self.passes} of up to {self.horizon.largest}"
             if self.models is not None:
                 done, total = self.models

@@ -60,7 +60,7 @@ class ProgressWatcher(Watcher):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._read = self.passes = 0
+        self._read = self._read_in_pass = self.passes = 0
         self._loss: float | None = None
         self.models: tuple[int, int] | None = None
         self.horizon = Horizon()
@@ -80,17 +80,33 @@ class ProgressWatcher(Watcher):
         """Add to the bytes read."""
         with self._lock:
             self._read += count
+            self._read_in_pass += count
         self.models = None
 
     def passed(self, record: Record) -> None:
         """Take the record of a pass."""
         self.horizon.add(record)
-        self.passes = record.passes
+        with self._lock:
+            self.passes, self._read_in_pass = record.passes, 0
         self._laps = [self._laps[-1], (time.perf_counter(), self._read)]
 
     def modelled(self, done: int, total: int) -> None:
         """Take the number of models that are fitted on a sketch."""
         self.models = (done, total)
+
+    @property
+    def total(self) -> int:
+        """Bytes of the predicted number of passes."""
+        return self.horizon.passes * self.pass_bytes
+
+    @property
+    def done(self) -> int:
+        """Bytes of the passes that were made and of the one under way, which counts once if it reads V twice.
+
+        Before the first record, there may be a pass that makes the factors to start from.
+        """
+        under_way = 1 if self.passes else 2
+        return self.passes * self.pass_bytes + min(self._read_in_pass, under_way * self.pass_bytes)
 
     def speed(self) -> str:
         """Return the rate at which V was read in this pass and the one before."""
@@ -200,7 +216,7 @@ class Bar(ConsoleWatcher):
             transient=True,
         )
         self._task = self._progress.add_task("", total=None, text="", figures="")
-        self._show(total=max_passes * self.pass_bytes, completed=passes * self.pass_bytes)
+        self._show(total=self.total, completed=self.done)
         try:
             self._progress.start()
         except LiveError:  # the caller has a live display of his own
@@ -223,20 +239,13 @@ class Bar(ConsoleWatcher):
 
     def block_read(self, count: int) -> None:
         """Advance the bar, which shows passes again after models."""
-        after_models = self.models is not None
         super().block_read(count)
-        if after_models:
-            completed, total = self.passes * self.pass_bytes + count, self.horizon.largest * self.pass_bytes
-            self._show(completed=completed, total=total)
-        else:
-            self._show(advance=count)
+        self._show(completed=self.done, total=self.total)
 
     def passed(self, record: Record) -> None:
         """Show the passes and the loss."""
         super().passed(record)
-        passes = self.horizon.passes
-        figures = self.describe(record, self.wide)
-        self._show(figures, completed=record.passes * self.pass_bytes, total=passes * self.pass_bytes)
+        self._show(self.describe(record, self.wide), completed=self.done, total=self.total)
 
     def modelled(self, done: int, total: int) -> None:
         """Show the number of fitted models: no pass is under way."""

@@ -6,12 +6,15 @@ of H, b = v/(r a) for entries v of V on average, are smallest.
 """
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
 
 from dnmf.engine.factor import Factor, MappedFactor, Scaled
 from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.hashing import spread
+from dnmf.kernels.blocks.panels import PANEL_BYTES
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.rule import Rule
@@ -86,10 +89,17 @@ def usual_entry(product: float, shape: tuple[int, int], of_W: Penalty, of_H: Pen
 
 
 def first_mean(context: PassContext) -> float:
-    """Return the weighted mean of the first block of V with entries above 0, which is in the scale of V; 0 without."""
+    """Return the weighted mean of columns of V with entries above 0, which is in the scale of V; 0 without such.
+
+    They take `PANEL_BYTES`, and are spread over the first block where they have data. So a cluster sends few; it sends
+    whole blocks only if these columns are 0 in all of them.
+    """
     entries, layout = context.rule.entries, context.layout
-    for block in range(layout.blocks):
-        mass, weight = entries.totals(context.engine.fetch(block), layout.work_dtype, Scratch())
-        if 0 < mass < math.inf and weight > 0:
-            return float(mass / weight)
+    few = max(1, PANEL_BYTES * layout.shape[1] // max(layout.stored_bytes, 1))
+    for most in sorted({min(few, layout.widest), layout.widest}):
+        for block, (start, stop) in enumerate(itertools.pairwise(layout.bounds)):
+            V = context.engine.fetch(block, spread(stop - start, most) if most < stop - start else None)
+            mass, weight = entries.totals(V, layout.work_dtype, Scratch())
+            if 0 < mass < math.inf and weight > 0:
+                return float(mass / weight)
     return 0.0

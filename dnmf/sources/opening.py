@@ -1,6 +1,6 @@
 """Open a matrix of any kind as a source."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from dnmf.sources.reopened import ReopenableSource
 from dnmf.sources.unfolding import Axes, Unfolded, Unfolding, unfolding_of
 from dnmf.storage.urls import is_url
 
-# Attributes of groups that hold results.
-RESULTS = {"dnmf": "the store of a run", "dnmf_survey": "a survey of ranks"}
+# The kinds of results in a group.
+OF_RUN, OF_RANKS, OF_WEIGHTS = "the store of a run", "a survey of ranks", "a survey of graph weights"
 
 
 def open_matrix(
@@ -244,11 +244,25 @@ def check_axes_used(source: Source, axes: Axes | Unfolding | None) -> None:
         )
 
 
+def results_in(attributes: Mapping[str, Any]) -> str | None:
+    """Return what the results in a group with these attributes are, in words; None without results.
+
+    >>> results_in({"dnmf_survey": {"graph_weights": [0, 1]}})
+    'a survey of graph weights'
+    """
+    if "dnmf" in attributes:
+        return OF_RUN
+    if "dnmf_survey" not in attributes:
+        return None
+    header = attributes["dnmf_survey"]
+    return OF_WEIGHTS if isinstance(header, Mapping) and "graph_weights" in header else OF_RANKS
+
+
 def check_not_results(group: zarr.Group, place: str) -> None:
     """Raise DataError if a group is the store of a run or of a survey."""
-    for name, what in RESULTS.items():
-        if name in group.attrs:
-            raise DataError(f"{place} is {what}, not a matrix; `dnmf info {place}` names its matrix.")
+    found = results_in(group.attrs)
+    if found is not None:
+        raise DataError(f"{place} is {found}, not a matrix; `dnmf info {place}` names its matrix.")
 
 
 def _open_zarr(address: Address, streamed: Axis | None) -> Source:

@@ -6,9 +6,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dnmf.kernels.blocks.hashing import mix
+from dnmf.kernels.blocks.hashing import mix, places
 from dnmf.kernels.blocks.tiles import Float, Vector
-from dnmf.solvers.sketch import places
 
 # Columns that are drawn by their squares, in addition to those at random places.
 HEAVY = 1000

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dnmf.checkpoint.header import SURVEY, find_header
+from dnmf.checkpoint.description import describe_run
+from dnmf.checkpoint.header import OTHERWISE, SURVEY, find_header
 from dnmf.errors import StoreError
 from dnmf.run.result import Result
 from dnmf.settings import Settings
+from dnmf.sources.opening import OF_WEIGHTS
 from dnmf.storage.durable import explained
 from dnmf.storage.objects import WRITABLE
 from dnmf.storage.open_location import location_at
@@ -17,6 +19,16 @@ from dnmf.survey.columns import hashed_sample
 from dnmf.survey.request import SurveyRequest
 from dnmf.survey.store import WEIGHTS, SurveyStore
 from dnmf.survey.table import RankSurvey, SurveyModel
+
+
+class Unfinished(StoreError):
+    """The survey in a store lacks a piece."""
+
+    def __init__(self, store: SurveyStore, missing: str) -> None:
+        super().__init__(
+            f"The survey in {store.place} is not finished: {missing} is missing. Repeat the survey with the same "
+            "options and store; it continues from the stored pieces."
+        )
 
 
 def read_survey(
@@ -38,7 +50,7 @@ def read_survey(
         for seed in request.seeds:
             piece = store.get(f"model-{rank}-{seed}")
             if piece is None or best.get(rank) is None:
-                raise unfinished(store, f"rank {rank}")
+                raise Unfinished(store, f"rank {rank}")
             if piece["labels"].shape != request.places.shape:
                 raise StoreError(f"The survey in {store.place} has labels of another sample; do not use it.")
             numbers = {name: float(piece[name]) for name in ("loss", "relative_error", "optimality")}
@@ -49,7 +61,7 @@ def read_survey(
         for fold in range(request.folds):
             piece = store.get(f"held-{rank}-{fold}")
             if piece is None:
-                raise unfinished(store, f"fold {fold} of rank {rank}")
+                raise Unfinished(store, f"fold {fold} of rank {rank}")
             held[-1].append(float(piece["error"]))
             misses[-1].append((float(piece.get("rmse", np.nan)), float(piece.get("mae", np.nan))))
     costs, errors = store.costs(), np.array(misses).reshape(len(request.ranks), request.folds, 2)
@@ -73,14 +85,6 @@ def read_survey(
     )
 
 
-def unfinished(store: SurveyStore, missing: str) -> StoreError:
-    """Return the error for a survey with a missing piece."""
-    return StoreError(
-        f"The survey in {store.place} is not finished: {missing} is missing. Repeat the survey with the same options "
-        "and store; it continues from the stored pieces."
-    )
-
-
 def is_survey(path: str | Path) -> bool:
     """Return whether there is a survey at a path or URL, finished or not."""
     if is_url(path) and not str(path).startswith(WRITABLE):
@@ -94,10 +98,7 @@ def stored_survey(path: str | Path) -> RankSurvey:
     store = SurveyStore.open(path)
     header = store.header
     if WEIGHTS in header:
-        raise StoreError(
-            f"The survey in {path} compares weights of a graph; repeat select_graph_weight (dnmf graph-weight) with "
-            "the same options and store to read it."
-        )
+        raise StoreError(f"{store.place} is {OF_WEIGHTS}; {OTHERWISE[OF_WEIGHTS]}.")
     settings, transposed = Settings.from_options(header["settings"]), header["transposed"]
     request = SurveyRequest(
         tuple(header["ranks"]),
@@ -110,3 +111,17 @@ def stored_survey(path: str | Path) -> RankSurvey:
     best = {rank: store.path(f"best/rank-{rank:03d}.zarr") for rank in request.ranks}
     found = {rank: path if store.get(f"finished-{rank}") is not None else None for rank, path in best.items()}
     return read_survey(store, request, header["location"], transposed, found)
+
+
+def survey_facts(path: str | Path) -> dict[str, str]:
+    """Return the facts of the survey in a store in a few lines; one that is not finished, or of graph weights, too."""
+    store = SurveyStore.open(path)
+    rows = describe_run(store.header, None)
+    del rows["state"]  # that of a run
+    if WEIGHTS in store.header:
+        rows["weights"] = str(store.header[WEIGHTS])[1:-1]
+        return rows | {"state": f"{OF_WEIGHTS}; {OTHERWISE[OF_WEIGHTS]}"}
+    try:
+        return stored_survey(path).facts()
+    except Unfinished as error:
+        return rows | {"rank": ", ".join(map(str, store.header["ranks"])), "state": str(error)}

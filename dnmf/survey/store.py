@@ -252,7 +252,7 @@ def differing(found: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
     defaults = {name: FIELDS[name].default for name in header["settings"] if name in FIELDS}
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
     known = {**found, "settings": {**settings, **found["settings"]}}
-    return [name for name in (*header, WEIGHTS) if known.get(name) != header.get(name)]
+    return [name for name in (WEIGHTS, *header) if known.get(name) != header.get(name)]
 
 
 def _unpacked(content: bytes) -> tuple[Piece, str | None]:

@@ -211,6 +211,32 @@ def test_a_survey_in_place_of_a_run_is_refused_with_the_path_of_its_runs(matrix,
     assert run("top", store / "best" / "rank-004.zarr").exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["info", "top", "report -o page.html", "consensus --rank 3 --store c.zarr"])
+def test_a_survey_of_graph_weights_is_named_with_the_function_that_reads_it(command, matrix, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("graph.npy", dnmf.graphs.chain(200).toarray())
+    run("graph-weight", matrix, "--rank", 3, "--graph-H", "graph.npy", "--max-passes", 2, "--store", "w.zarr")
+    name, *options = command.split()
+    ended = run(name, "w.zarr", *options)
+    shown = ended.stdout if name == "info" else ended.stderr
+    assert "a survey of graph weights; repeat select_graph_weight (dnmf graph-weight) with the same" in shown
+    assert ended.exit_code == (0 if name == "info" else 2)
+
+
+def test_info_describes_a_survey_that_is_not_finished(matrix, tmp_path):
+    store = tmp_path / "survey.zarr"
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dnmf.select_rank(matrix, [2, 3], n_runs=2, solver="hals", store=store, watchers=stop)
+    described = run("info", store)
+    assert (described.exit_code, described.stderr) == (0, "")
+    assert re.search(r"rank +2, 3\n", described.stdout)
+    assert f"The survey in {store} is not finished" in described.stdout
+
+
 def test_info_shows_the_plan(matrix):
     shown = run("info", matrix, "--rank", 3, "--memory-limit", "1GB").stdout
     assert "30 × 200, float64, Zarr array" in shown

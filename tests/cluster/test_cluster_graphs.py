@@ -41,3 +41,21 @@ def test_the_rounds_of_a_sketch_are_made_here_with_the_bits_of_the_threads(clien
     monkeypatch.setattr(ClusterEngine, "one_pass", counted)
     assert_same_bits(here, dnmf.factorize(V, 3, **options, client=client))
     assert len(passes) <= 2 * options["max_passes"]
+
+
+@pytest.mark.parametrize("weights", [None, da.from_array(1 + matrix(24, 120, seed=1), chunks=(24, 17))])
+def test_a_few_columns_come_from_a_worker_for_the_scale_of_a_start(weights, client, monkeypatch):
+    options = {"l1_H": 0.1, "l1_W": 0.1, "init": "random", "max_passes": 3, "tol": 0, "weights": weights}
+    size = V.nbytes if weights is None else 2 * V.nbytes
+    monkeypatch.setattr("dnmf.solvers.shared_scale.PANEL_BYTES", 5 * size // 120)
+    here = dnmf.factorize(V, 3, **options)
+    shapes, fetch = [], ClusterEngine.fetch
+
+    def fetched(engine, *given):
+        shapes.append((found := fetch(engine, *given)).shape)
+        return found
+
+    monkeypatch.setattr(ClusterEngine, "fetch", fetched)
+    assert_same_bits(here, dnmf.factorize(V, 3, **options, client=client))
+    assert len(shapes) == 1
+    assert shapes[0][1] <= 5

@@ -2,22 +2,30 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import threading
 
 import dask
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import dnmf
-from dnmf.errors import ClusterError, SettingsError
+from dnmf.cli.app import main
+from dnmf.errors import ClusterError, Interrupted, SettingsError
 
 
 @pytest.fixture
 def server():
-    """Start a server that accepts connections, sends each of them some bytes and keeps it open; return its address."""
+    """Start a server that accepts connections, sends each of them some bytes and keeps it open; return its address.
+
+    After each of them it calls a function.
+    """
     sockets = []
 
-    def start(answer):
+    def start(answer, accepts=lambda: None):
         listener = socket.create_server(("127.0.0.1", 0))
         sockets.append(listener)
 
@@ -29,6 +37,7 @@ def server():
                     return
                 sockets.append(accepted)
                 accepted.sendall(answer)
+                accepts()
 
         threading.Thread(target=serve, daemon=True).start()
         return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
@@ -71,3 +80,45 @@ def test_a_scheduler_file_without_an_address_is_refused(content, tmp_path):
         in_scheduler_file(path),
     ):
         pass
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+# Longer than a test may take.
+PATIENT = {"distributed.comm.timeouts.connect": "1h"}
+
+
+def test_a_run_that_waits_for_a_scheduler_is_cancelled(server):
+    cancel = threading.Event()
+    with dask.config.set(PATIENT), pytest.raises(Interrupted):
+        dnmf.factorize(np.eye(4), 2, client=server(b"", cancel.set), cancel=cancel)
+
+
+def test_ctrl_c_ends_the_wait_for_a_scheduler(server):
+    with dask.config.set(PATIENT), pytest.raises(KeyboardInterrupt):
+        dnmf.factorize(np.eye(4), 2, client=server(b"", interrupt))
+
+
+@pytest.mark.parametrize("choice", ["--scheduler", "--scheduler-file"])
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        ([], "Stopped. Nothing is saved; to save checkpoints, repeat: dnmf fit V.npy --rank 2 "),
+        (["--store", "run.zarr"], "Stopped before the first pass; to start again, repeat: dnmf fit V.npy --rank 2 "),
+    ],
+)
+def test_a_command_that_waits_for_a_scheduler_ends_with_the_usual_message(
+    store, message, choice, server, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("V.npy", np.eye(4))
+    address = server(b"", interrupt)
+    (tmp_path / "scheduler.json").write_text(json.dumps({"address": address}))
+    where = address if choice == "--scheduler" else "scheduler.json"
+    with dask.config.set(PATIENT):
+        ended = CliRunner().invoke(main, ["fit", "V.npy", "--rank", "2", choice, where, *store])
+    assert ended.exit_code == 130
+    assert message in ended.stderr
+    assert not (tmp_path / "run.zarr").exists()

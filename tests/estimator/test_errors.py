@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from dnmf import NMF, MiniBatchNMF
+from dnmf import NMF, MiniBatchNMF, preprocessing
 from dnmf.errors import DataError, DnmfError, StoreError
 
 FITS = {
@@ -98,3 +98,11 @@ def test_a_store_of_other_parameters_is_refused_in_their_names_and_with_its_path
     assert f"The run in {store} has" in str(caught.value)
     with pytest.raises(StoreError, match=r"has random_state=0 and cannot be resumed with random_state=1"):
         NMF(3, random_state=1, store=store).fit(X)
+
+
+@pytest.mark.parametrize("act", FITS)
+def test_a_prepared_matrix_is_refused_with_the_function_that_takes_it(act):
+    X = preprocessing.unit_variance(np.random.default_rng(0).random((6, 5)))
+    fit = (lambda X: NMF(2).fit(np.ones((6, 5))).transform(X)) if act == "transform" else FITS[act]
+    with pytest.raises(DataError, match=r"^X is prepared by dnmf.preprocessing, .*; give it to dnmf.factorize, "):
+        fit(X)

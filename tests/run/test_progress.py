@@ -71,6 +71,25 @@ def test_the_bar_fits_a_terminal_and_shows_error_and_optimality_next_to_tol(widt
     assert bool(re.search(r"\d [kMG]?B/s", lines[-1])) == (width == 120)
 
 
+def test_a_pass_that_reads_V_twice_advances_the_bar_once():
+    V, bar, places, reads = np.asfortranarray(matrix(60, 4000, np.float64)), Bar(terminal()), [], [0]
+
+    class Look(dnmf.Watcher):
+        def block_read(self, count):
+            reads[-1] += count
+            places.append(bar._progress.tasks[0].completed / V.nbytes)
+            assert places[-1] <= max(bar.passes + 1, 2)
+
+        def passed(self, record):
+            reads.append(0)
+            places.append(bar._progress.tasks[0].completed / V.nbytes)
+            assert places[-1] == record.passes
+
+    dnmf.factorize(V, 4, max_passes=4, tol=0, watchers=[bar, Look()])
+    assert reads == [3 * V.nbytes, 2 * V.nbytes, 2 * V.nbytes, 0], "one read makes the sketch, then a pass makes two"
+    assert places == sorted(places)
+
+
 def test_the_notice_of_compilation_is_wrapped_between_words():
     console = terminal(40)
     sentence = "Functions are compiled, which takes up to a minute; their machine code is kept for later runs."

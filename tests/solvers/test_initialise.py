@@ -13,6 +13,7 @@ from dnmf.kernels.registry import make_rule
 from dnmf.settings import Settings
 from dnmf.solvers.initialise import check_given, initial_state
 from dnmf.solvers.iteration import PassContext
+from dnmf.solvers.shared_scale import first_mean
 from dnmf.sources import open_matrix
 
 SPECTRAL = ["nndsvd", "nndsvda", "nndsvdar"]
@@ -36,8 +37,8 @@ def begin(V, rank=4, init="random", seed=0, given=None, threads=2):
     return state.W, np.concatenate([state.H.read(block) for block in range(layout.blocks)], axis=1), state, read
 
 
-def cut(V, width, folder):
-    return SOURCES["dask, columns"](V, folder).rechunk((-1, width))
+def cut(V, width, folder, form="dask, columns"):
+    return SOURCES[form](V, folder).rechunk((-1, width))
 
 
 @pytest.mark.parametrize("width", [1, 37, 200])
@@ -213,3 +214,41 @@ def test_penalised_runs_do_not_depend_on_the_scale_of_V(loss, options, kind, sca
         assert (W @ H).sum() == pytest.approx(V.sum(), rel=0.2)  # not zero
         losses.append(result.loss / c**power)
     assert losses[1] == pytest.approx(losses[0], rel=2e-3 if dtype == "float32" else 1e-6)
+
+
+def mean_of(V, monkeypatch, columns, weights=None):
+    """Return the mean of V for penalties from blocks of at most `columns`, and the shapes of what was fetched."""
+    source = open_matrix(V, weights=weights)
+    engine, shapes = ThreadEngine(source, 1, 1), []
+    monkeypatch.setattr("dnmf.solvers.shared_scale.PANEL_BYTES", columns * source.layout.stored_bytes // V.shape[1])
+
+    def fetch(*given, fetch=engine.fetch):
+        shapes.append((found := fetch(*given)).shape)
+        return found
+
+    engine.fetch = fetch
+    rule = make_rule(Settings(rank=3, l1_H=1.0), weighted=weights is not None)
+    return first_mean(PassContext(engine, rule, lambda rows: MemoryFactor(source.layout.blocks))), shapes
+
+
+@pytest.mark.parametrize("form", ["dask, columns", "dask of csr"])
+def test_a_few_columns_give_the_mean_for_penalties(form, tmp_path, monkeypatch):
+    dense = np.random.default_rng(0).gamma(2, 1, (24, 1000))
+    mean, shapes = mean_of(cut(dense, 400, tmp_path, form), monkeypatch, 10)
+    assert mean == pytest.approx(dense[:, :400].mean(), rel=0.2)
+    assert shapes == [(24, 10)]
+
+
+def test_a_single_column_with_data_is_found(tmp_path, monkeypatch):
+    dense = np.zeros((24, 1000))
+    dense[:, 777] = 3.0
+    mean, shapes = mean_of(cut(dense, 400, tmp_path), monkeypatch, 10)
+    assert mean == pytest.approx(dense[:, 400:800].mean())
+    assert shapes == [(24, 10), (24, 10), (24, 10), (24, 400), (24, 400)]
+
+
+def test_the_mean_for_penalties_is_weighted(monkeypatch):
+    rng = np.random.default_rng(0)
+    dense, weights = rng.random((24, 50)), rng.integers(0, 3, (24, 50)).astype(float)
+    mean, _ = mean_of(dense, monkeypatch, 1000, weights)
+    assert mean == pytest.approx(np.average(dense, weights=weights))

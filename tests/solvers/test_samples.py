@@ -8,7 +8,8 @@ import pytest
 from runs import factors
 
 import dnmf
-from dnmf.solvers.sketch.samples import effective_columns, places, sampled, spread
+from dnmf.kernels.blocks.hashing import places, spread
+from dnmf.solvers.sketch.samples import effective_columns, sampled
 
 NAMED = {"solver": "sketch", "init": "sketch"}
 

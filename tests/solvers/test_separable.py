@@ -63,6 +63,40 @@ def test_noisy_columns_are_those_of_the_plain_algorithm_along_both_axes(seed, st
     assert list(dnmf.factorize(turned, RANK, init="spa_rows", max_passes=2).anchors) == projections(V, RANK)
 
 
+FORMS = {
+    "array": lambda V, folder: np.ascontiguousarray(V),
+    "columns in memory": lambda V, folder: np.asfortranarray(V),
+    "CSC": lambda V, folder: sp.csc_array(V),
+    "CSR": lambda V, folder: sp.csr_array(V),
+    **{name: SOURCES[name] for name in ("dask, columns", "dask, rows", "dask of csr", "dask of csr, rows", "zarr")},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("init", ["spa", "spa_rows"])
+@pytest.mark.parametrize("form", FORMS)
+def test_anchors_are_those_of_the_plain_algorithm_where_the_sketch_is_narrower_than_V(form, init, dtype, tmp_path):
+    rng = np.random.default_rng(1)
+    pure, H = rng.permutation(300)[:RANK], rng.dirichlet(np.ones(RANK), 300).T
+    H = 0.8 * H + 0.2 / RANK  # no mixture is close to a pure column
+    H[:, pure] = np.eye(RANK)
+    V = (rng.random((120, RANK)) * (rng.random((120, RANK)) < 0.4)) @ H * rng.uniform(0.2, 3, 300)
+    V *= 1 + 1e-3 * rng.random(V.shape)
+    V[:, -1] = 2 * V[:, pure[0]]  # the same point in another block: the first of both counts
+    expected = projections(V, RANK)
+    names = [f"pixel {j}" for j in range(300)]
+    if init == "spa":
+        result = dnmf.factorize(
+            FORMS[form](V.astype(dtype), tmp_path), RANK, init=init, max_passes=2, column_names=names
+        )
+    else:
+        given = FORMS[form](np.ascontiguousarray(V.T.astype(dtype)), tmp_path)
+        result = dnmf.factorize(given, RANK, init=init, max_passes=2, row_names=names)
+    assert list(result.anchors) == expected
+    assert result.anchor_names == [names[j] for j in expected]
+    assert set(expected) == set(pure.tolist())
+
+
 def test_a_few_columns_that_are_far_brighter_hide_no_pure_ones():
     V, pure = separable("float64")
     mixed = next(column for column in range(90) if column not in pure)

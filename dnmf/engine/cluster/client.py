@@ -1,6 +1,7 @@
 """Find the client of the cluster that a run uses."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ RUNNING = "give one that is running, and was connected in this process: a child 
 
 
 @contextmanager
-def connected(client: Any) -> Iterator[Any]:
+def connected(client: Any, cancel: threading.Event | None = None) -> Iterator[Any]:
     """Yield the client of a cluster, or None for the threads of this process.
 
     Parameters
@@ -21,11 +22,15 @@ def connected(client: Any) -> Iterator[Any]:
     client
         None for the current client, if any; a `distributed.Client`; a cluster that has one; the address of a
         scheduler; or `"threads"`.
+    cancel
+        Event that ends the wait for a scheduler when it is set.
 
     Raises
     ------
     ClusterError
         If the scheduler does not answer.
+    Interrupted
+        If the wait was cancelled.
     SettingsError
         If it is none of these.
     """
@@ -36,7 +41,7 @@ def connected(client: Any) -> Iterator[Any]:
     elif isinstance(client, str):
         from dnmf.engine.cluster.launch import at_address
 
-        with at_address(client, None, None, None) as found:
+        with at_address(client, None, None, None, cancel) as found:
             yield found
     elif hasattr(client, "scheduler_address") and hasattr(client, "get_client"):
         from distributed import Client

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ STARTED: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
 
 
 @contextmanager
-def at_address(address: str, ca_file: Path | None, cert: Path | None, key: Path | None) -> Iterator[Any]:
+def at_address(
+    address: str, ca_file: Path | None, cert: Path | None, key: Path | None, cancel: threading.Event | None = None
+) -> Iterator[Any]:
     """Yield a client of the scheduler at an address, over TLS with these files or as set in Dask's configuration."""
     from distributed import Client, Security
 
@@ -34,19 +37,27 @@ def at_address(address: str, ca_file: Path | None, cert: Path | None, key: Path 
         raise SettingsError(f"The address {address} is not encrypted; give tls://… with certificates, or none.")
     security = Security(**given, require_encryption=True) if given else Security()
     options = {"security": security} if given else {}
-    with reached(address, address, security, lambda: Client(address, set_as_default=False, **options)) as client:
+
+    def make() -> Any:
+        return Client(address, set_as_default=False, **options)
+
+    with reached(address, address, security, make, cancel) as client:
         yield client
 
 
 @contextmanager
-def in_scheduler_file(path: Path) -> Iterator[Any]:
+def in_scheduler_file(path: Path, cancel: threading.Event | None = None) -> Iterator[Any]:
     """Yield a client of the scheduler whose address is in a file, as `dask scheduler --scheduler-file` writes it."""
     from distributed import Client, Security
 
     if not path.is_file():
         raise SettingsError(f"{path} is not a file; give the one that `dask scheduler --scheduler-file` writes.")
     address, file = address_in(path), str(path)
-    with reached(file, address, Security(), lambda: Client(scheduler_file=file, set_as_default=False)) as client:
+
+    def make() -> Any:
+        return Client(scheduler_file=file, set_as_default=False)
+
+    with reached(file, address, Security(), make, cancel) as client:
         yield client
 
 

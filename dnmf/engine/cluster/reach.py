@@ -3,17 +3,20 @@
 import asyncio
 import gc
 import json
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import dask
 from dask.utils import parse_timedelta
 
-from dnmf.errors import ClusterError, SettingsError
+from dnmf.errors import ClusterError, Interrupted, SettingsError
 
+# Seconds between two checks whether the run was cancelled.
+POLL_S = 0.1
 PRINTED = "give the address that a scheduler prints when it starts, as tcp://10.0.0.1:8786 or tls://10.0.0.1:8786"
 
 
@@ -29,7 +32,9 @@ def address_in(path: Path) -> str:
 
 
 @contextmanager
-def reached(place: str, address: str, security: Any, make: Callable[[], Any]) -> Iterator[Any]:
+def reached(
+    place: str, address: str, security: Any, make: Callable[[], Any], cancel: threading.Event | None = None
+) -> Iterator[Any]:
     """Yield a new client of the scheduler at an address, and close it at the end.
 
     Parameters
@@ -42,15 +47,19 @@ def reached(place: str, address: str, security: Any, make: Callable[[], Any]) ->
         `distributed.Security` of the connection.
     make
         Makes the client.
+    cancel
+        Event that ends the wait for an answer when it is set.
 
     Raises
     ------
     ClusterError
         If there is no answer, or not that of a scheduler.
+    Interrupted
+        If the wait was cancelled.
     """
     failed: ClusterError | None = None
     try:
-        _await_answer(address, security)
+        _await_answer(address, security, cancel)
         client = make()
     except TimeoutError:
         failed = ClusterError(
@@ -79,17 +88,32 @@ def reached(place: str, address: str, security: Any, make: Callable[[], Any]) ->
         yield client
 
 
-def _await_answer(address: str, security: Any) -> None:
+def _await_answer(address: str, security: Any, cancel: threading.Event | None) -> None:
     """Wait until a scheduler has answered: a client has no time limit for that once it is connected."""
     if address.startswith("inproc://"):
         return
+    begun: Future[Callable[[], object]] = Future()
     with ThreadPoolExecutor(1) as thread:  # this one may have a loop that runs, as in a notebook
-        thread.submit(asyncio.run, _answered(address, security)).result()
+        answer = thread.submit(asyncio.run, _answered(address, security, begun))
+        try:
+            while not wait([answer], POLL_S).done:
+                if cancel is not None and cancel.is_set():
+                    raise Interrupted("The run was asked to stop.")
+        except BaseException:  # or a signal: leave the executor without the rest of the time
+            stop = begun.result()
+            with suppress(RuntimeError):  # it has ended by itself
+                stop()
+            raise
+        answer.result()
 
 
-async def _answered(address: str, security: Any) -> None:
+async def _answered(address: str, security: Any, begun: "Future[Callable[[], object]]") -> None:
+    """Wait for an answer, after a function that stops this is put into `begun`."""
     from distributed.comm import connect
 
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    begun.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
     options = security.get_connection_args("client")
     async with asyncio.timeout(_patience() + 1):  # a connection that is refused ends after the patience itself
         comm = await connect(address, **options)

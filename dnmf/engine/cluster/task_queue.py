@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from distributed import Client, Future, KilledWorker
 
 from dnmf.engine.cluster import tasks
-from dnmf.engine.cluster.workers import POLL_S, Workers, lost
+from dnmf.engine.cluster.reach import POLL_S
+from dnmf.engine.cluster.workers import Workers, lost
 from dnmf.engine.passes import BadBlock
 from dnmf.errors import ClusterError
 from dnmf.sources.base import Source

@@ -17,6 +17,7 @@ from dnmf.engine.factor import Factor
 from dnmf.engine.machine import multiplier, parallel_map, single_threaded_products, usable_memory
 from dnmf.engine.passes import BadBlock, Work, add_up, visit_block
 from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import columns_of
 from dnmf.kernels.blocks.panels import BadEntry
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.floats import own_errors
@@ -120,7 +121,7 @@ def fetch_block(part: CheckedPart, values: Sequence[Any], block: int, columns: N
     """Read a block, or some of its columns, and pickle it."""
     with single_threaded_products():
         V = read_block(part.given(values) if values else part, block, Scratch())
-    return pack(V if columns is None else V[:, columns])
+    return pack(V if columns is None else columns_of(V, columns))
 
 
 @own_errors

@@ -17,11 +17,12 @@ from distributed.comm import CommClosedError
 
 from dnmf.engine.cluster import tasks
 from dnmf.engine.cluster.launch import start_again
+from dnmf.engine.cluster.reach import POLL_S
 from dnmf.engine.cluster.tasks import VERSION
 from dnmf.errors import ClusterError, ClusterWarning, DnmfError, Interrupted, warn
 
-# Seconds between two checks whether the run was cancelled, and between two of the workers.
-POLL_S, CHECK_S = 0.1, 1.0
+# Seconds between two checks of the workers.
+CHECK_S = 1.0
 # Seconds that a cancelled run waits for workers, which hold its factors.
 STOP_TIMEOUT_S = 10.0
 # Seconds without a result after which the scheduler is woken.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
+from numpy.typing import NDArray
 
 from dnmf.errors import DataError
 from dnmf.kernels.blocks.buffers import Scratch
@@ -36,6 +37,11 @@ class Weighted(NamedTuple):
         """Shape of the block."""
         shape: tuple[int, int] = self.values.shape
         return shape
+
+
+def columns_of(V: Block, chosen: NDArray[np.int64]) -> Block:
+    """Return copies of some columns of a block, with their weights if it has any."""
+    return Weighted(*(part[:, chosen] for part in V)) if isinstance(V, Weighted) else V[:, chosen]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

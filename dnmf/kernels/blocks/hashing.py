@@ -1,6 +1,7 @@
 """Numbers from a hash of row and column: pseudo-random, and independent of how V is cut into blocks."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnmf.kernels.blocks.tiles import kernel
 
@@ -66,3 +67,26 @@ def half_normal(seed, first, out):  # type: ignore[no-untyped-def]
             two = mix(mix(seed) ^ (place * np.uint64(2) + np.uint64(1)))
             radius = np.sqrt(-2.0 * np.log((np.float64(one >> np.uint64(11)) + 1.0) * 2.0**-53))
             out[k, j] = abs(radius * np.cos(2.0 * np.pi * np.float64(two >> np.uint64(11)) * 2.0**-53))
+
+
+def places(start: int, stop: int, stride: int) -> NDArray[np.int64]:
+    """Return the numbers from `start` to `stop` that are in a sample: one at random in each run of `stride` numbers.
+
+    Those of equal distances would miss, or meet, whatever is periodic in V, as the first pixel of every line. They
+    depend on nothing but the stride, so that blocks of any size have the same sample.
+
+    >>> places(0, 12, 4), places(5, 12, 4)
+    (array([ 3,  5, 10]), array([ 5, 10]))
+    >>> places(2, 6, 1)
+    array([2, 3, 4, 5])
+    """
+    if stride == 1:
+        return np.arange(start, stop)
+    runs = np.arange(start // stride, -(-stop // stride), dtype=np.uint64)
+    chosen: NDArray[np.int64] = (runs * np.uint64(stride) + mix(runs) % np.uint64(stride)).astype(np.int64)
+    return chosen[(chosen >= start) & (chosen < stop)]
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` of `count` places, spread over them."""
+    return places(0, count, -(-count // most))

@@ -16,7 +16,7 @@ from dnmf.solvers.sketch.basis import PILOT_BYTES, basis_of, left_over, lifted, 
 from dnmf.solvers.sketch.effort import WIDTH
 from dnmf.solvers.sketch.method import corrected, exceeded, fits, low_rank, pays, sketch_load, sketched, starts
 from dnmf.solvers.sketch.passes import Sketch, SketchSums
-from dnmf.solvers.sketch.samples import SAMPLE, places, represents, squares, stride_of
+from dnmf.solvers.sketch.samples import SAMPLE, represents, squares, stride_of
 from dnmf.solvers.sketch.scaled import ScaledBasis, ScaledSketch
 from dnmf.solvers.sketch.singular import leading_vectors, split_vectors, squares_of_parts
 from dnmf.solvers.sketch.surrogate import Surrogate
@@ -41,7 +41,6 @@ __all__ = [
     "pays",
     "pilot",
     "pilot_bytes",
-    "places",
     "represents",
     "sketch_load",
     "sketched",

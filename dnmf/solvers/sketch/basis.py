@@ -8,12 +8,12 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dnmf.engine import Engine
+from dnmf.kernels.blocks.hashing import spread
 from dnmf.kernels.blocks.panels import Block
 from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.rule import GRAM_ROWS, gram_of
 from dnmf.kernels.scale import check_scale, limits
-from dnmf.solvers.sketch.samples import spread
 from dnmf.sources.base import Layout
 
 # One in this many columns of the first basis is Gaussian.

@@ -1,9 +1,8 @@
 """Samples of the columns of V and of the rows and columns of a surrogate, and whether they stand for all of them."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dnmf.kernels.blocks.hashing import mix
+from dnmf.kernels.blocks.hashing import places
 from dnmf.kernels.blocks.products import add_gram
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.quadratic.rule import Quadratic
@@ -23,29 +22,6 @@ FAIR, MANY, GROWTH = 2.0, 2, 4
 def stride_of(layout: Layout) -> int:
     """Return the number of columns of V for every one in the sample."""
     return -(-int(layout.bounds[-1]) // SAMPLE)
-
-
-def places(start: int, stop: int, stride: int) -> NDArray[np.int64]:
-    """Return the numbers from `start` to `stop` that are in a sample: one at random in each run of `stride` numbers.
-
-    Those of equal distances would miss, or meet, whatever is periodic in V, as the first pixel of every line. They
-    depend on nothing but the stride, so that blocks of any size have the same sample.
-
-    >>> places(0, 12, 4), places(5, 12, 4)
-    (array([ 3,  5, 10]), array([ 5, 10]))
-    >>> places(2, 6, 1)
-    array([2, 3, 4, 5])
-    """
-    if stride == 1:
-        return np.arange(start, stop)
-    runs = np.arange(start // stride, -(-stop // stride), dtype=np.uint64)
-    chosen: NDArray[np.int64] = (runs * np.uint64(stride) + mix(runs) % np.uint64(stride)).astype(np.int64)
-    return chosen[(chosen >= start) & (chosen < stop)]
-
-
-def spread(count: int, most: int) -> NDArray[np.int64]:
-    """Return at most `most` of `count` places, spread over them."""
-    return places(0, count, -(-count // most))
 
 
 def sampled(block: Float, start: int, stride: int) -> Float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dnmf.engine import MapFunction
+from dnmf.kernels.blocks.hashing import spread
 from dnmf.kernels.blocks.products import power_of_two
 from dnmf.kernels.blocks.tiles import Float, slices
 from dnmf.kernels.extrapolation import Momentum, extrapolate
@@ -30,7 +31,7 @@ from dnmf.solvers.sketch.columns import (
     SurrogateSums,
 )
 from dnmf.solvers.sketch.effort import CLOSE, COLUMNS_PER_ROW, EXACT, FULL_EFFORT, LAST_ROUNDS, TIE, Effort
-from dnmf.solvers.sketch.samples import GROWTH, SAMPLE, TOGETHER, begun, represents, revived, spread, squares
+from dnmf.solvers.sketch.samples import GROWTH, SAMPLE, TOGETHER, begun, represents, revived, squares
 from dnmf.solvers.sketch.singular import singular_start
 
 # Sweeps over W in a round.
@@ -270,8 +271,7 @@ class Surrogate:
 
     def _projected(self, W: Float) -> Float:
         """Return LᵀW (q, r)."""
-        parts = self.each(lambda rows: self.left[rows].T @ W[rows], slices(len(W), TOGETHER))
-        return functools.reduce(np.add, parts)
+        return functools.reduce(np.add, self.each(lambda rows: self.left[rows].T @ W[rows], slices(len(W), TOGETHER)))
 
     def tried(self, trial: Trial, rounds: int) -> Trial:
         """Return a random start after further rounds, with its loss."""
