@@ -70,7 +70,7 @@ def first_states(
         return sharing(context, *(random_state(one, layout) for one in each))
     generator = np.random.default_rng(settings.seed)
     width = WIDTH * settings.rank
-    M, places, known = pilot(context.engine, width, generator)
+    M, places, known, _ = pilot(context.engine, width, generator)
     views = list(dict.fromkeys(hidden))
     bases = [ScaledBasis.of(M if view is None else shown(M, places, view), width, generator) for view in views]
     works = [

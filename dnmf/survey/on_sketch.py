@@ -49,7 +49,7 @@ def sketch_all(context: PassContext, request: SurveyRequest, store: SurveyStore,
     layout = context.layout
     generator = np.random.default_rng(request.settings.seed)
     width, stride = WIDTH * request.settings.rank, stride_of(layout)
-    M, _, known = pilot(context.engine, width, generator)
+    M, _, known, _ = pilot(context.engine, width, generator)
     Q = basis_of(M, width, generator)
     bases, folds = [Q], halves_of(request, layout)
     for halves in folds:

@@ -142,7 +142,19 @@ def test_the_scale_of_the_matrix_is_that_of_the_factors(scale):
     np.testing.assert_allclose(np.asarray(scaled.W @ scaled.H) / scale, np.asarray(plain.W @ plain.H), rtol=2e-3)
 
 
-@pytest.mark.parametrize("V", [np.zeros((40, 60)), np.outer(np.arange(40.0), np.ones(60)), np.eye(40)])
+@pytest.mark.parametrize("form", [np.asarray, lambda V: da.from_array(V, chunks=(-1, 7))])
+@pytest.mark.parametrize("scale", [2.0**-70, 1.0, 2.0**70])
+def test_a_few_columns_of_low_rank_are_found_by_one_read_at_any_scale(scale, form):
+    rng = np.random.default_rng(0)
+    V = (rng.gamma(0.5, size=(200, 3)) @ rng.gamma(0.5, size=(3, 20))).astype(np.float32)
+    result = dnmf.factorize(form(V * np.float32(scale)), 3, max_passes=2, **KL)
+    assert result.history[0].bytes_read == 2 * V.nbytes  # one is that of the pass
+    np.testing.assert_allclose(np.asarray(result.W @ result.H) / scale, V, atol=1e-3 * V.max())
+
+
+@pytest.mark.parametrize(
+    "V", [np.zeros((40, 60)), np.zeros((200, 20)), np.outer(np.arange(40.0), np.ones(60)), np.eye(40), np.eye(200, 20)]
+)
 def test_awkward_matrices_give_finite_factors(V):
     result = dnmf.factorize(V, 3, max_passes=6, **KL)
     for factor in factors(result):

@@ -96,7 +96,7 @@ def gram_row(gram, k, tile, out):  # type: ignore[no-untyped-def]
 @kernel
 def gram_pair(gram, k, tile, out, below):  # type: ignore[no-untyped-def]
     """Write rows k and k + 1 of gram · tile into `out` and `below` (LANES,), loading the tile once."""
-    rank = gram.shape[0]
+    rank = gram.shape[1]
     i = 0
     for j in range(LANES):
         out[j] = 0

@@ -174,10 +174,11 @@ class Divergence:
     ) -> Float:
         """Update the columns of a dense panel side by side."""
         h, values = np.ascontiguousarray(H), packed(panel.values, "part", scratch)
-        options = self.sweeps, self.n_fixed_H, self.first, fresh
-        gain, refused = descend_dense(values, model.W, totals, h, penalty, options)
-        stats.gain += gain
-        whole = h
+        whole, refused = h, np.zeros(h.shape[1], np.bool_)
+        if self.sweeps or fresh:
+            options = self.sweeps, self.n_fixed_H, self.first, fresh
+            gain, refused = descend_dense(values, model.W, totals, h, penalty, options)
+            stats.gain += gain
         if refused.any():
             rest, own = np.flatnonzero(refused), np.flatnonzero(~refused)
             others, left = DensePanel.unweighted(values[:, rest]), penalty.columns(rest)

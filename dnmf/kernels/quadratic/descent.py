@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from dnmf.kernels.blocks.tiles import LANES, clear, gram_row, kernel, load_tile, reordered, store_tile
+from dnmf.kernels.blocks.tiles import LANES, clear, gram_pair, gram_row, kernel, load_tile, reordered, store_tile
 from dnmf.kernels.extrapolation import BOUND_GROWTH, CUT, FIRST, GROWTH, extrapolate_into
 from dnmf.kernels.quadratic.row_updates import sweep_tile
 
@@ -100,28 +100,39 @@ def half_step(A, X, P, G, l1, l2, sweeps, fresh):  # type: ignore[no-untyped-def
         inverse[k] = dtype(1) / curvature if curvature >= np.finfo(X.dtype).tiny else zero
     a, c, x = np.empty((len(A), LANES), A.dtype), np.empty((rank, LANES), X.dtype), np.empty((rank, LANES), X.dtype)
     slope, below = np.empty(LANES, X.dtype), np.empty(LANES, X.dtype)
-    whole = len(A) == 0
-    products, grams, total = np.zeros((rank, width if whole else len(A))), np.zeros((rank, rank)), 0.0
+    whole, wide = len(A) == 0, np.empty((len(A) + rank, LANES))
+    products, sums, total = np.zeros((rank, width if whole else len(A))), np.zeros((rank, len(wide))), 0.0
     for start in range(0, width, LANES):
         if width - start < LANES:
             clear(a)
             clear(x)
             clear(c)
-        load_tile(A, start, a)
+            clear(wide)
+        load_tile(A, start, wide[: len(A)])
         load_tile(X, start, x)
         if sweeps > 0:
             if whole:
                 load_tile(factors, start, c)
             else:
-                for k in range(rank):
-                    gram_row(factors, k, a, c[k])
+                load_tile(A, start, a)
+                for k in range(0, rank - 1, 2):
+                    gram_pair(factors, k, a, c[k], c[k + 1])
+                if rank % 2:
+                    gram_row(factors, rank - 1, a, c[rank - 1])
             if fresh:
                 begin_tile(x, c, gram, slope)
             sweep_tile(x, c, gram, push, bend, inverse, sweeps, slope, below)
             store_tile(x, X, start)
-        total += add_products(x, a, products, grams)
+        copy_to(x, wide[len(A) :], 1.0)
+        total += add_products(wide, sums)
         if whole:
             store_tile(x, products, start)
+    if not whole:
+        copy_to(sums[:, : len(A)], products, 1.0)
+    grams = np.empty((rank, rank))
+    for k in range(rank):
+        for i in range(k + 1):
+            grams[k, i] = grams[i, k] = sums[k, len(A) + i]
     return products, grams, total
 
 
@@ -162,22 +173,49 @@ def begin_tile(x, c, gram, slope):  # type: ignore[no-untyped-def]
 
 
 @reordered
-def add_products(x, a, products, grams):  # type: ignore[no-untyped-def]
-    """Add the products of two tiles, x aᵀ and x xᵀ, and return the sum of x, in float64."""
-    total = 0.0
-    for k in range(len(x)):
-        for i in range(len(a)):
-            added = 0.0
+def add_products(wide, sums):  # type: ignore[no-untyped-def]
+    """Add the products of the last rows of a tile (t, LANES) with the rows up to them to `sums` (r, t).
+
+    Return the sum of these rows. The products of two rows with four are added up at once: their factors are loaded
+    less often.
+    """
+    rank, first, total = len(sums), len(wide) - len(sums), 0.0
+    for k in range(0, rank, 2):
+        last = min(k + 1, rank - 1)
+        x, y, rows = wide[first + k], wide[first + last], min((first + last) // 4 * 4 + 4, len(wide))
+        for i in range(0, rows - rows % 4, 4):
+            a, b, c, d = wide[i], wide[i + 1], wide[i + 2], wide[i + 3]
+            xa, xb, xc, xd, ya, yb, yc, yd = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for j in range(LANES):
-                added += np.float64(x[k, j]) * np.float64(a[i, j])
-            products[k, i] += added
-        for i in range(k + 1):
-            added = 0.0
+                xa += x[j] * a[j]
+                xb += x[j] * b[j]
+                xc += x[j] * c[j]
+                xd += x[j] * d[j]
+                ya += y[j] * a[j]
+                yb += y[j] * b[j]
+                yc += y[j] * c[j]
+                yd += y[j] * d[j]
+            add_four(sums[k], i, xa, xb, xc, xd)
+            if last > k:
+                add_four(sums[last], i, ya, yb, yc, yd)
+        for i in range(rows - rows % 4, rows):
+            a, xa, ya = wide[i], 0.0, 0.0
             for j in range(LANES):
-                added += np.float64(x[k, j]) * np.float64(x[i, j])
-            grams[k, i] += added
-            if i < k:
-                grams[i, k] = grams[k, i]
+                xa += x[j] * a[j]
+                ya += y[j] * a[j]
+            sums[k, i] += xa
+            if last > k:
+                sums[last, i] += ya
+    for k in range(first, len(wide)):
         for j in range(LANES):
-            total += np.float64(x[k, j])
+            total += wide[k, j]
     return total
+
+
+@kernel
+def add_four(row, i, a, b, c, d):  # type: ignore[no-untyped-def]
+    """Add numbers to the four entries of a row from i on."""
+    row[i] += a
+    row[i + 1] += b
+    row[i + 2] += c
+    row[i + 3] += d

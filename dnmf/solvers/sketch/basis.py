@@ -1,7 +1,7 @@
 """The basis on which V is projected."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -33,7 +33,7 @@ def first_basis(
     engine: Engine, width: int, generator: np.random.Generator, rounds: int = PILOT_ROUNDS, share: int = 0
 ) -> tuple[Float, dict[int, Block]]:
     """Return a basis (m, width) from some columns of V, and the blocks that were read for it."""
-    M, _, known = pilot(engine, width, generator, share)
+    M, _, known, _ = pilot(engine, width, generator, share)
     return basis_of(M, width, generator, rounds), known
 
 
@@ -71,10 +71,17 @@ def tall_basis(M: Float, width: int, generator: np.random.Generator) -> Float:
     return completed(M @ (vectors[:, kept] / np.sqrt(values[kept])), width, generator)
 
 
-def pilot(
-    engine: Engine, width: int, generator: np.random.Generator, share: int = 0
-) -> tuple[Any, NDArray[np.int64], dict[int, Block]]:
-    """Return some columns of V, their numbers, and the blocks that were read for them.
+class Pilot(NamedTuple):
+    """Some columns of V (m, p) over a `scale`, their numbers (p,), and the blocks that were read for them."""
+
+    columns: Any
+    places: NDArray[np.int64]
+    known: dict[int, Block]
+    scale: float
+
+
+def pilot(engine: Engine, width: int, generator: np.random.Generator, share: int = 0) -> Pilot:
+    """Return some columns of V, and the blocks that were read for them.
 
     They are `share` columns, spread over V, for each of the `width` columns of a basis; or if this is 0, as many as fit
     in `PILOT_BYTES`, in runs. The numbers depend on the shape of V alone. Blocks that would take too much memory are
@@ -112,8 +119,7 @@ def pilot(
             dense = np.empty((rows, len(wanted)), layout.work_dtype, order)
         dense[:, there] = part
     M: Any = scipy.sparse.hstack(parts, "csc") if dense is None else dense
-    scale_down(M.data if dense is None else dense, math.prod(M.shape))
-    return M, wanted, known
+    return Pilot(M, wanted, known, scale_down(M.data if dense is None else dense, math.prod(M.shape)))
 
 
 def pilot_bytes(layout: Layout) -> int:
@@ -122,11 +128,14 @@ def pilot_bytes(layout: Layout) -> int:
     return min(PILOT_BYTES, max(layout.read_bytes * layout.blocks, whole))
 
 
-def scale_down(values: Float, size: int) -> None:
-    """Divide the stored entries of a matrix with `size` entries by a power of two, so that their squares are finite."""
+def scale_down(values: Float, size: int) -> float:
+    """Divide the stored entries of a matrix with `size` entries by a power of two, so that their squares are finite.
+
+    Return this power.
+    """
     least, largest = float(values.min(initial=0)), float(values.max(initial=0))
     if least >= 0 and (largest == 0 or SAFE[0] <= largest <= SAFE[1]):
-        return
+        return 1.0
     parts = [values[part] for part in slices(len(values), max(1, CHECKED * len(values) // max(values.size, 1)))]
     most, largest, squares = limits(values.dtype, 2.0)[1], 0.0, 0.0
     for part in parts:
@@ -135,7 +144,9 @@ def scale_down(values: Float, size: int) -> None:
     if largest > 0:
         squares = sum(float(np.square(part / largest, dtype=np.float64).sum()) for part in parts)
         check_scale(largest * math.sqrt(squares / size), values.dtype, 2.0)
-    values *= 1 / power_of_two(largest)
+    scale = power_of_two(largest)
+    values *= 1 / scale
+    return scale
 
 
 def orthonormal(X: Float) -> Float:

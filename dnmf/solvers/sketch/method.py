@@ -19,7 +19,6 @@ from dnmf.solvers.sketch.basis import (
     first_basis,
     left_over,
     lifted,
-    orthonormal,
     pilot_bytes,
 )
 from dnmf.solvers.sketch.columns import BlockColumns
@@ -128,7 +127,7 @@ def sketched(context: PassContext, settings: Settings) -> State:
         if context.coupled is not None:
             W, columns = couple(context, surrogate, W, R, columns.factor(layout.bounds), first=True)
     R.drop()
-    directions = orthonormal(sums.product).astype(dtype)
+    directions = surrogate.left  # spans VRᵀ, and becomes orthonormal with W
     carry = MethodState(sketch_directions=directions if directions.size else None)
     H, norms = columns.factor(layout.bounds), tuple(sums.norms)
     return State(1, W.astype(dtype), H, norms, method="sketch", carry=carry, runs=runs)

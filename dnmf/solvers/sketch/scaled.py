@@ -2,7 +2,8 @@
 
 With row sums p_i and column sums l_j, the entries of X = V/√(p lᵀ) have equal variances if V holds counts (Greenacre
 1984). So the best factors of X for the Frobenius loss are close to good ones of V for the Kullback–Leibler divergence.
-The row sums are those of a few columns, since they need not be exact.
+The row sums are those of a few columns, since they need not be exact. Where V is dense and few columns are
+all of it, its singular vectors cost less than a basis and a pass.
 """
 
 import dataclasses
@@ -12,11 +13,12 @@ import numpy as np
 import scipy.sparse
 
 from dnmf.engine import H_ALONE, MapBlocks, MapFunction, Scope, parallel_map
-from dnmf.engine.factor import Factor, StackedFactor
+from dnmf.engine.factor import ArrayFactor, Factor, StackedFactor
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.quadratic.row_updates import hals
 from dnmf.kernels.quadratic.rule import Quadratic
+from dnmf.kernels.rule import gram_of
 from dnmf.settings import Settings
 from dnmf.solvers.bundle import bundle
 from dnmf.solvers.iteration import PassContext
@@ -33,6 +35,8 @@ from dnmf.sources.base import Layout
 FLAT = 1e-3
 # The share of their mean that is added to the row sums.
 EVEN = 0.5
+# The rule of the factors of X.
+RULE = Quadratic(hals, 1, Penalty(), Penalty())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +60,20 @@ class ScaledBack:
         return scaled
 
 
+def scaled(M: Any) -> tuple[Float, Float, Any]:
+    """Return √p (m, 1), √l (1, n) and X (m, n) of columns M (m, n) of V, dense or sparse."""
+    rows = np.asarray(M.sum(axis=1, dtype=np.float64)).reshape(-1, 1)
+    mean = float(rows.mean())
+    root = np.sqrt(rows + EVEN * mean) if mean > 0 else np.ones_like(rows)
+    column = np.sqrt(np.asarray(M.sum(axis=0, dtype=np.float64)).reshape(1, -1))
+    inverse = np.divide(1, column, out=np.zeros_like(column), where=column > 0)
+    if scipy.sparse.issparse(M):
+        return root, column, M.multiply(1 / root).multiply(inverse).tocsc().astype(M.dtype)
+    X = M * (1 / root).astype(M.dtype)
+    X *= inverse.astype(M.dtype)
+    return root, column, X
+
+
 class ScaledBasis(NamedTuple):
     """√p (m, 1) and a basis Q (m, K) of X, both from some columns of V."""
 
@@ -65,16 +83,7 @@ class ScaledBasis(NamedTuple):
     @classmethod
     def of(cls, M: Any, width: int, generator: np.random.Generator) -> Self:
         """Return the basis from columns M (m, n) of V, dense or sparse, with `width` directions."""
-        rows = np.asarray(M.sum(axis=1, dtype=np.float64)).reshape(-1, 1)
-        mean = float(rows.mean())
-        root = np.sqrt(rows + EVEN * mean) if mean > 0 else np.ones_like(rows)
-        column = np.sqrt(np.asarray(M.sum(axis=0, dtype=np.float64)).reshape(1, -1))
-        inverse = np.divide(1, column, out=np.zeros_like(column), where=column > 0)
-        if scipy.sparse.issparse(M):
-            X = M.multiply(1 / root).multiply(inverse).tocsc().astype(M.dtype)
-        else:
-            X = M * (1 / root).astype(M.dtype)
-            X *= inverse.astype(M.dtype)
+        root, _, X = scaled(M)
         return cls(root, tall_basis(X, width, generator) if is_tall(X, width) else basis_of(X, width, generator))
 
     def work(self, layout: Layout) -> Sketch:
@@ -96,14 +105,14 @@ class ScaledSketch:
     root
         √p (m, 1).
     norms
-        ‖V_j‖² of every block.
+        ‖V_j‖² of every block, or None.
     """
 
     surrogate: Surrogate
     sample: Float
     stride: int
     root: Float
-    norms: tuple[float, ...]
+    norms: tuple[float, ...] | None
 
     @classmethod
     def of(
@@ -118,11 +127,23 @@ class ScaledSketch:
         dtype, Q = layout.work_dtype, basis.Q
         product = sums.product / basis.root
         left = Q + lifted(Q, product, sums.gram, dtype)
-        rule = Quadratic(hals, 1, Penalty(), Penalty())
         norm = float(np.vdot(left.T @ left, sums.gram))
-        surrogate = Surrogate(left.astype(dtype), rule, norm, each=each, effort=effort)
+        surrogate = Surrogate(left.astype(dtype), RULE, norm, each=each, effort=effort)
         sample = np.ascontiguousarray(np.concatenate(sums.sample, axis=1)[:-1])
         return cls(surrogate, sample, stride_of(layout), basis.root, tuple(sums.norms))
+
+    @classmethod
+    def of_all(
+        cls, M: Float, scale: float, width: int, each: MapFunction = map, effort: Effort = FULL_EFFORT
+    ) -> tuple[Self, Float]:
+        """Return the surrogate from all columns M (m, n) of V over a scale, by singular vectors, and [S; √l]."""
+        root, column, X = scaled(M)
+        values, vectors = np.linalg.eigh(gram_of(X))
+        leading = vectors[:, -width:].astype(M.dtype)
+        norm = scale * float(values[-width:].sum())
+        surrogate = Surrogate(X @ leading, RULE, norm, each=each, effort=effort)
+        rows = (np.sqrt(scale) * np.vstack([leading.T, column])).astype(M.dtype)
+        return cls(surrogate, np.ascontiguousarray(rows[:-1]), 1, root, None), rows
 
     def scaled_back(self, W: Float) -> tuple[Float, Float]:
         """Convert W (m, r) for X into W for V; return it with columns of sum 1, and the sums before (r,)."""
@@ -162,16 +183,20 @@ def scaled_start(context: PassContext, settings: Settings, width: int) -> State:
     width
         Columns of the basis.
     """
-    engine, layout = context.engine, context.layout
+    engine, layout, effort = context.engine, context.layout, Effort.of_start(context.layout, settings)
     generator = np.random.default_rng(settings.seed)
-    M, _, known = pilot(engine, width, generator)
-    basis = ScaledBasis.of(M, width, generator)
-    columns = context.new_factor(basis.Q.shape[1] + 1)
-    sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
-    known.clear()
+    M, places, known, scale = pilot(engine, width, generator)
+    whole = len(places) == layout.shape[1] and is_tall(M, width)
     with parallel_map(context.threads) as each:
-        effort = Effort.of_start(layout, settings)
-        sketch = ScaledSketch.of(basis, sums, layout, each, effort)
+        if whole:
+            sketch, rows = ScaledSketch.of_all(M, scale, width, each, effort)
+            columns: Factor = ArrayFactor(rows, layout.bounds)
+        else:
+            basis = ScaledBasis.of(M, width, generator)
+            columns = context.new_factor(basis.Q.shape[1] + 1)
+            sums: SketchSums = engine.one_pass(basis.work(layout), output=columns, scope=Scope(known=known))
+            sketch = ScaledSketch.of(basis, sums, layout, each, effort)
+        known.clear()
         if settings.n_runs == 1:
             state = sketch.state(context, columns, settings.rank, settings.seed, effort.starts)
         else:
