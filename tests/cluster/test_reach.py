@@ -96,6 +96,15 @@ def test_a_run_that_waits_for_a_scheduler_is_cancelled(server):
         dnmf.factorize(np.eye(4), 2, client=server(b"", cancel.set), cancel=cancel)
 
 
+@pytest.fixture
+def own_ctrl_c():
+    """Raise KeyboardInterrupt at Ctrl-C, as Python does: importing dask_jobqueue changes that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("own_ctrl_c")
 def test_ctrl_c_ends_the_wait_for_a_scheduler(server):
     with dask.config.set(PATIENT), pytest.raises(KeyboardInterrupt):
         dnmf.factorize(np.eye(4), 2, client=server(b"", interrupt))
