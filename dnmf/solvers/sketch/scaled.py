@@ -2,8 +2,8 @@
 
 With row sums p_i and column sums l_j, the entries of X = V/√(p lᵀ) have equal variances if V holds counts (Greenacre
 1984). So the best factors of X for the Frobenius loss are close to good ones of V for the Kullback–Leibler divergence.
-The row sums are those of a few columns, since they need not be exact. Where V is dense and few columns are
-all of it, its singular vectors cost less than a basis and a pass.
+The row sums are those of a few columns, since they need not be exact. Where V is dense and has few columns, the
+singular vectors of X cost less than a basis and a pass.
 """
 
 import dataclasses
