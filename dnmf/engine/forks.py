@@ -8,12 +8,13 @@ from typing import Any
 import dask
 import dask.threaded
 
-from dnmf.engine.machine import ONE_THREAD
+from dnmf.engine.machine import ONE_THREAD, WAITING
 
 
 def forget() -> None:
-    """Discard Dask's thread pools, the limit on BLAS, and the clients and clusters of the parent, in a new child."""
+    """Discard the threads, the limit on BLAS, and the clients and clusters of the parent, in a new child."""
     ONE_THREAD.forget()
+    WAITING.clear()
     dask.threaded.default_pool = None
     dask.threaded.pools.clear()
     dask.threaded.pools_lock = threading.Lock()

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -88,6 +89,36 @@ def new_threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, initializer=_limit_this_thread)
 
 
+# Threads that wait for more work, and how many they are.
+WAITING = deque[tuple[int, ThreadPoolExecutor]](maxlen=4)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads, which are kept for the next work: to start them takes as long as a pass over a small matrix.
+
+    After an exception they end, as soon as what they do is done.
+    """
+    pool = _waiting_threads(count) or new_threads(count)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    WAITING.append((count, pool))
+
+
+def _waiting_threads(count: int) -> ThreadPoolExecutor | None:
+    """Return the threads that wait, if there are as many together."""
+    for _ in range(len(WAITING)):
+        with contextlib.suppress(IndexError):  # other threads take some, too
+            size, pool = WAITING.popleft()
+            if size == count:
+                return pool
+            WAITING.append((size, pool))
+    return None
+
+
 def _limit_this_thread() -> None:
     for pool in _products():
         if _is_of_thread(pool):
@@ -131,14 +162,14 @@ def multiplier() -> str:
 
 
 @contextmanager
-def parallel_map(threads: int, work: float = math.inf) -> Iterator[MapFunction]:
+def parallel_map(count: int, work: float = math.inf) -> Iterator[MapFunction]:
     """Yield a function that works as `map` does, with a number of threads; a single item is left to this one.
 
     There are no more threads than some work, a number of products, is worth, and none before there are two items, since
     to set them up takes as long as a pass over a tiny matrix.
     """
-    threads = int(min(threads, 1 + work / THREAD_WORK))
-    if threads == 1:
+    count = int(min(count, 1 + work / THREAD_WORK))
+    if count == 1:
         yield map
         return
     pools = list[ThreadPoolExecutor]()
@@ -149,7 +180,7 @@ def parallel_map(threads: int, work: float = math.inf) -> Iterator[MapFunction]:
             if len(calls) == 1:
                 return [function(*calls[0])]
             if not pools:
-                pools.append(stack.enter_context(new_threads(threads)))
+                pools.append(stack.enter_context(threads(count)))
             return pools[0].map(lambda call: function(*call), calls)
 
         yield each

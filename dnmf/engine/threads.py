@@ -1,11 +1,10 @@
 """One pass on the threads of this process."""
 
 import itertools
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, as_completed
 from operator import itemgetter
 from typing import Any, Generic, cast
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnmf.engine.factor import Factor, WritableFactor
-from dnmf.engine.machine import new_threads, parallel_map, single_threaded_products
+from dnmf.engine.machine import new_threads, parallel_map, single_threaded_products, threads
 from dnmf.engine.memory import readers_of
 from dnmf.engine.passes import WHOLE, S, Scope, Work, visit_block
 from dnmf.engine.plan import group_bounds
@@ -57,7 +56,6 @@ class ThreadEngine:
         self.groups = group_bounds(source.layout.blocks, groups)
         self.cancelled = cancelled or threading.Event()
         self._local = threading.local()
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     def place(self, factor: Factor) -> Factor:
         """Return the factor, which is in this process."""
@@ -100,7 +98,6 @@ class ThreadEngine:
         """Visit groups of blocks on the threads of the engine, and add up their sums."""
         tree: SumTree[Any] = SumTree(len(groups))
         failure, left, lock = common[-1], iter(enumerate(groups)), threading.Lock()
-        running = list[Future[None]]()
 
         def work() -> None:
             """Visit one group after another until none is left."""
@@ -112,18 +109,13 @@ class ThreadEngine:
                         break
                     tree.put(number, self._visit_group(source, group, *common))
 
-        try:
-            threads = min(self.threads, len(groups))
-            if threads == 1:  # to wait for another thread would take as long as a small pass
-                work()
-            else:
-                running.extend(self._workers().submit(work) for _ in range(threads))
-                for done in as_completed(running):
+        count = min(self.threads, len(groups))
+        if count == 1:  # to wait for another thread would take as long as a small pass
+            work()
+        else:
+            with threads(count) as pool, failure:
+                for done in as_completed([pool.submit(work) for _ in range(count)]):
                     done.result()
-        except BaseException:
-            failure.failed = True  # the other threads end before their next block
-            wait(running)  # they still read V and write to the output, which the caller may now close and delete
-            raise
         return tree.total
 
     @own_errors
@@ -158,12 +150,6 @@ class ThreadEngine:
                         self.on_block(layout.block_bytes(block))
                 tree.put(number, sums)
         return tree.total
-
-    def _workers(self) -> ThreadPoolExecutor:
-        """Return the threads of this process: a child made by `fork` has none of its parent's."""
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = os.getpid(), new_threads(self.threads)
-        return self._pool[1]
 
     def _visit_group(
         self,
@@ -246,6 +232,13 @@ class PassFailure:
     def __init__(self, known: Mapping[int, Block]) -> None:
         self.known, self.failed = known, False
         self.bad: list[tuple[int, BadEntry]] = []
+
+    def __enter__(self) -> None:
+        """Begin the tasks."""
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        """After an exception, let every task end before its next block."""
+        self.failed = self.failed or kind is not None
 
 
 class SumTree(Generic[S]):
