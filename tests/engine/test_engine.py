@@ -4,8 +4,9 @@ import contextlib
 import dataclasses
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor
 
 import dask.array as da
 import numpy as np
@@ -16,7 +17,6 @@ from hypothesis import strategies as st
 
 import dnmf
 import dnmf.engine.machine
-import dnmf.engine.threads
 from dnmf.engine import ThreadEngine, cores, single_threaded_products, usable_memory
 from dnmf.errors import DataError, Interrupted
 from dnmf.kernels.blocks.panels import BadEntry
@@ -134,6 +134,26 @@ def test_an_error_in_a_block_is_raised_as_itself(error):
     assert caught.value.args == error.args
 
 
+def test_threads_are_kept_for_the_next_pass_and_not_after_an_error():
+    seen = [set[int](), set[int]()]
+    both = threading.Barrier(2)
+
+    def visit(number, error=None):
+        def look(block, V, sums, scratch):
+            seen[number].add(threading.get_ident())
+            both.wait(60)
+            if error is not None:
+                raise error
+
+        return look
+
+    engine(2, 2, 2).one_pass(Job(visit(0)))
+    with pytest.raises(ValueError, match="odd"):
+        engine(2, 2, 2).one_pass(Job(visit(1, ValueError("odd"))))
+    assert seen[0] == seen[1]
+    assert not seen[0] & {thread.ident for thread in threading.enumerate()}
+
+
 class Halfway:
     """The work of a pass of which one task is in the middle of a block when another one fails with an error."""
 
@@ -153,11 +173,12 @@ class Halfway:
 def test_after_an_error_the_other_tasks_end_with_their_block_and_then_the_pass(error, monkeypatch):
     work = Halfway(error)
 
-    def waiting(futures):
+    def waiting(pool, **options):
         work.go_on.set()
-        return wait(futures)
+        return end(pool, **options)
 
-    monkeypatch.setattr(dnmf.engine.threads, "wait", waiting, raising=False)
+    end = ThreadPoolExecutor.shutdown
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", waiting)
     try:
         with pytest.raises(type(error)):
             engine(100, 2, 2).one_pass(Job(work))
@@ -169,10 +190,10 @@ def test_after_an_error_the_other_tasks_end_with_their_block_and_then_the_pass(e
 def test_a_second_interrupt_does_not_wait_for_the_other_tasks(monkeypatch):
     work = Halfway(KeyboardInterrupt())
 
-    def interrupted(futures):
+    def interrupted(pool, **options):
         raise KeyboardInterrupt("again")
 
-    monkeypatch.setattr(dnmf.engine.threads, "wait", interrupted)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", interrupted)
     try:
         with pytest.raises(KeyboardInterrupt, match="again"):
             engine(100, 2, 2).one_pass(Job(work))
@@ -277,6 +298,7 @@ class EachThreadItsOwn:
 def test_products_use_one_thread_where_every_thread_has_its_own_number(shared, monkeypatch):
     pool = EachThreadItsOwn()
     monkeypatch.setattr(dnmf.engine.machine, "_products", lambda: [pool])
+    monkeypatch.setattr(dnmf.engine.machine, "WAITING", deque())  # threads that were kept have real pools
     found, both = [], threading.Barrier(2)
 
     def visit(block, V, sums, scratch):

@@ -12,8 +12,8 @@ from dnmf.kernels.blocks.products import (
     cross_product,
     packed,
     product_like,
-    residual_squares,
     scan_squares,
+    square_distance,
     weighted_squares,
 )
 from dnmf.kernels.blocks.sparse_panel import SparsePanel
@@ -118,10 +118,9 @@ class DensePanel:
 
     def square_residual(self, W: Float, H: Float, scratch: Scratch) -> float:
         """Return Σ m (v − wh)²."""
-        residual = product_like(self.values, W, H, scratch)
         if not self.weights.size:
-            pair = (self.values.T, residual.T) if self.by_columns else (self.values, residual)
-            return float(residual_squares(*pair))
+            return square_distance(*((self.values.T, H.T, W.T) if self.by_columns else (self.values, W, H)), scratch)
+        residual = product_like(self.values, W, H, scratch)
         np.subtract(self.values, residual, out=residual)
         return DensePanel(residual, self.weights).scan()[0]
 

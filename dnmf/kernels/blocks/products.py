@@ -12,6 +12,8 @@ OUTER_ROWS = 4096
 # Rows of a part of a panel, as the threads that share the sums of a pass work on: the order of its sums depends on the
 # rows alone.
 SHARED_ROWS = 2**16
+# Bytes of a product that is subtracted from V, so that it stays in the cache.
+PRODUCT_BYTES = 2**17
 # Rows of a factor whose squares are added up at once, so that they stay in the cache.
 SQUARES = 64
 # Rows that are added up in their own precision, and their sums in float64.
@@ -22,7 +24,11 @@ def cross_product(V: Float, W: Float, scratch: Scratch) -> Float:
     """Return WᵀV (r, p) of V (m, p) and W (m, r), valid until the next call."""
     V, out = for_product(V, W.shape[1], scratch), scratch.array("cross", (W.shape[1], V.shape[1]), W.dtype)
     if len(V) <= SHARED_ROWS:
-        return np.matmul(W.T, V, out=out)
+        if V.strides[0] > V.strides[1] or 1 in out.shape:
+            return np.matmul(W.T, V, out=out)
+        # Where V lies by columns, BLAS takes less time for VᵀW.
+        out[...] = np.matmul(V.T, W, out=scratch.array("crossed", out.shape[::-1], W.dtype)).T
+        return out
     out[...] = 0
     for product in scratch.each(lambda rows: W[rows].T @ V[rows], slices(len(V), SHARED_ROWS)):
         out += product
@@ -157,6 +163,17 @@ def scan_squares(V):  # type: ignore[no-untyped-def]
         total += sums[j]
         smallest = min(smallest, low[j])
     return total, smallest
+
+
+def square_distance(V: Float, W: Float, H: Float, scratch: Scratch) -> float:
+    """Return ‖V − WH‖² in float64, a few rows of V (m, p) at a time, so that their product stays in the cache."""
+    total, H = 0.0, np.ascontiguousarray(H)
+    step = max(1, PRODUCT_BYTES // (V.shape[1] * V.itemsize))
+    room = scratch.array("product", (min(step, len(V)), V.shape[1]), V.dtype)
+    for rows in slices(len(V), step):
+        product = np.matmul(W[rows], H, out=room[: rows.stop - rows.start])
+        total += residual_squares(V[rows], product)
+    return total
 
 
 @kernel
