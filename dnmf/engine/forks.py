@@ -1,4 +1,4 @@
-"""Reset, in a child made by `fork`, what depends on the threads of the parent."""
+"""End the threads that wait before a `fork`, and reset in the child what depends on the threads of the parent."""
 
 import os
 import sys
@@ -9,6 +9,12 @@ import dask
 import dask.threaded
 
 from dnmf.engine.machine import ONE_THREAD, WAITING
+
+
+def end_threads() -> None:
+    """End the threads that wait for more work: a process with a single thread is safe to copy."""
+    while WAITING:
+        WAITING.pop()[1].shutdown()
 
 
 def forget() -> None:
@@ -30,4 +36,4 @@ def forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(before=end_threads, after_in_child=forget)

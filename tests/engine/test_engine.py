@@ -361,6 +361,35 @@ def test_a_child_made_by_fork_is_limited_by_its_own_thread_alone(own, two_thread
     assert threads_of_blas() == {2}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_kept_threads_end_before_a_fork_and_the_child_starts_its_own():
+    def workers():
+        found, both = set(), threading.Barrier(2)
+
+        def visit(block, V, sums, scratch):
+            found.add(threading.current_thread())
+            both.wait(60)
+
+        engine(2, 2, 2).one_pass(Job(visit))
+        return found
+
+    kept = workers()
+    assert all(thread.is_alive() for thread in kept)
+    reading, writing = os.pipe()
+    number = os.fork()
+    if number == 0:
+        try:
+            os.write(writing, repr(len(workers())).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(number, 0)
+    assert os.read(reading, 100) == b"2"
+    assert not any(thread.is_alive() for thread in kept)
+    os.close(reading)
+    os.close(writing)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_products_of_a_pass_and_of_a_block_that_is_fetched_use_one_thread(threads, shared, two_threads):
