@@ -25,7 +25,7 @@ PASS = Record(1, 1.0, 0.5, 0.1, 1.0, 100, "hals").to_dict()
 
 @pytest.fixture
 def store(tmp_path):
-    dnmf.factorize(V, 3, max_passes=4, tol=0, store=tmp_path / "run.zarr")
+    dnmf.factorize(V, 3, init="random", max_passes=4, tol=0, store=tmp_path / "run.zarr")
     return tmp_path / "run.zarr"
 
 
