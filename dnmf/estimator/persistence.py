@@ -67,8 +67,9 @@ def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any],
             "factors."
         )
     if result.history and estimator.get("proposed") == result.passes and (commit := store.newest()) is not None:
-        carry = saved_method_state(commit.state["guide"], store.guide(commit), components.dtype, 0)
-        components = components if carry.proposal is None else stepped(result, carry.proposal)
+        proposal = saved_method_state(commit.state.get("guide"), store.guide(commit), components.dtype, 0).proposal
+        if proposal is not None and result.rows_streamed and proposal.shape == result.short.shape:
+            components = stepped(result, proposal)
     error = estimator.get("reconstruction_err")
     attributes = {
         "components_": components,

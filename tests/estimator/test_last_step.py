@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import scipy.sparse
 from naive import beta_pass, kl_pass, objective
-from runs import matrix
+from runs import change_header, matrix
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 import dnmf
 from dnmf import NMF
+from dnmf.errors import StoreError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)
@@ -104,6 +105,19 @@ def test_a_store_has_the_step_and_resumes_from_before_it(tmp_path, constraints):
     np.testing.assert_array_equal(again.components_, whole.components_)
     dnmf.resume(store, X, max_passes=8)
     np.testing.assert_array_equal(NMF.from_store(store).components_, dnmf.load(store).H)
+
+
+@pytest.mark.parametrize("proposed", ["1", 2.0, 1])
+def test_a_step_that_a_store_does_not_have_is_not_taken(proposed, tmp_path):
+    store = tmp_path / "run.zarr"
+    result = dnmf.factorize(X, 3, solver="hals", init="random", max_passes=1, store=store)
+    parameters = NMF(3).get_params() | {"store": None}
+    change_header(store, estimator={"parameters": parameters, "proposed": proposed})
+    if proposed == 1:
+        np.testing.assert_array_equal(NMF.from_store(store).components_, result.H)
+    else:
+        with pytest.raises(StoreError, match=r"description of the estimator .* is not valid"):
+            NMF.from_store(store)
 
 
 def test_the_warning_of_the_end_remains():
