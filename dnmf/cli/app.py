@@ -93,8 +93,8 @@ def fit(
     """
     unsaved = store is None
     with (
-        stoppable(store) as cancel,
-        watching(as_json, unsaved) as watchers,
+        stoppable(store, replaces=True) as cancel,
+        watching(as_json, cancel, unsaved) as watchers,
         chosen_cluster(cancel, **where) as client,
     ):
         chosen = given(options)
@@ -127,7 +127,7 @@ def resume(store: str, matrix: tuple[str, ...], as_json: bool, where: dict[str, 
 
     Options that are not given keep the values that they have in STORE.
     """
-    with stoppable(store) as cancel, watching(as_json) as watchers, chosen_cluster(cancel, **where) as client:
+    with stoppable(store) as cancel, watching(as_json, cancel) as watchers, chosen_cluster(cancel, **where) as client:
         chosen = given(options)
         chosen |= {name: read_array(chosen[name]) for name in ARRAYS if name in chosen}
         shown: dict[str, Any] = {"watchers": watchers, "progress": False}

@@ -82,8 +82,8 @@ def rank(
     """
     unsaved = store is None
     with (
-        stoppable(store, survey=True) as cancel,
-        watching(as_json, unsaved) as watchers,
+        stoppable(store, replaces=options["overwrite"], survey=True) as cancel,
+        watching(as_json, cancel, unsaved) as watchers,
         chosen_cluster(cancel, **where) as client,
     ):
         limit = options["memory_limit"]

@@ -33,7 +33,7 @@ def run(folder: Path, step: int, max_passes: int) -> None:
     notify(f"Factorising at rank {RANK} within {MEMORY_LIMIT} of memory, as by")
     options = f"--rank {RANK} --memory-limit {MEMORY_LIMIT} --max-passes {max_passes} --store {store}"
     notify(f"  dnmf fit {matrix} {options}")
-    with stoppable(store) as cancel, watching(False) as watchers:
+    with stoppable(store, replaces=True) as cancel, watching(False, cancel) as watchers:
         result = dnmf.factorize(
             str(matrix),
             RANK,

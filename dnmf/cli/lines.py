@@ -1,6 +1,7 @@
 """Output as lines: one JSON object per pass, a notice, and facts about a path."""
 
 import json
+from collections.abc import Callable
 from typing import IO
 
 from dnmf.cli.streams import notify
@@ -22,12 +23,17 @@ class JsonLines(Watcher):
         self._stream.flush()
 
 
-class UnsavedNotice(Watcher):
-    """Print that a run has no store, once its options and its matrix are checked."""
+class StartNotice(Watcher):
+    """Call a function when a run starts: its options and its matrix are checked. Print whether it is `unsaved`."""
+
+    def __init__(self, start: Callable[[], None], unsaved: bool) -> None:
+        self._start, self._unsaved = start, unsaved
 
     def started(self, plan: Plan, passes: int, max_passes: int) -> None:
-        """Print the notice."""
-        notify("Results will not be saved; add --store PATH.")
+        """Call the function, and print the notice."""
+        self._start()
+        if self._unsaved:
+            notify("Results will not be saved; add --store PATH.")
 
 
 def summary(path: str, rows: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ import statistics
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,23 +60,46 @@ def stopping(number: int, saves: bool) -> str:
     return f"Received {signal.Signals(number).name}. {now}"
 
 
+class StopRequest(threading.Event):
+    """A request to stop a command; before its run has begun, there is nothing to save."""
+
+    begun = False
+
+    def begin(self) -> None:
+        """Note that the run has begun."""
+        self.begun = True
+
+
 @contextmanager
-def stoppable(store: str | Path | None, survey: bool = False) -> Iterator[threading.Event]:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into a request to stop, and exit with 130, 143 or 129 once all is saved."""
-    cancel, received = threading.Event(), []
+def stoppable(store: str | Path | None, *, replaces: bool = False, survey: bool = False) -> Iterator[StopRequest]:
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a request to stop, and exit with 130, 143 or 129 once all is saved.
+
+    Parameters
+    ----------
+    store
+        Path or URL of the results, or None if they are not saved.
+    replaces
+        Whether results of another run may be in the store until the run starts.
+    survey
+        Whether they are those of a survey.
+    """
+    cancel, received = StopRequest(), []
 
     def stop(number: int, frame: Any) -> None:
         received.append(number)
         cancel.set()
         disarm(number)
-        notify_from_handler(stopping(number, store is not None))
+        notify_from_handler(stopping(number, store is not None and cancel.begun))
 
     with handling(stop):
         try:
             yield cancel
         except Interrupted:
-            if store is not None and survey:
-                notify("Stopped. The results so far are saved; repeat the command to resume.")
+            if store is not None and replaces and not cancel.begun:
+                notify(left_alone(store))
+            elif store is not None and survey:
+                again = "the command without --overwrite" if replaces else "the command"
+                notify(f"Stopped. The results so far are saved; repeat {again} to resume.")
             elif store is not None:
                 notify(saved_so_far(store))
             else:
@@ -121,20 +144,31 @@ def saved_so_far(store: str | Path) -> str:
     return f"Stopped in the first pass, with nothing to save yet; start again with: dnmf resume {store}"
 
 
+def left_alone(store: str | Path) -> str:
+    """Return the message after a run was stopped before it could replace results in its store."""
+    from dnmf.checkpoint.header import results_at
+    from dnmf.storage.open_location import location_at
+
+    left = ""
+    with suppress(StoreError):
+        left = f", and {store} is as it was" if results_at(location_at(store)) else ""
+    return f"Stopped before the first pass{left}; to start again, repeat: {command_with()}"
+
+
 @contextmanager
-def watching(as_json: bool, unsaved: bool = False) -> Iterator[list[Any]]:
+def watching(as_json: bool, cancel: StopRequest | None = None, unsaved: bool = False) -> Iterator[list[Any]]:
     """Yield watchers that suit the output: JSON lines, a live bar on a terminal, or plain lines.
 
-    If results are `unsaved`, the first of them says so.
+    The first of them notes the start of a run that can be stopped, and prints it if its results are `unsaved`.
     """
     from rich.console import Console
 
-    from dnmf.cli.lines import JsonLines, UnsavedNotice
+    from dnmf.cli.lines import JsonLines, StartNotice
     from dnmf.run.display import displayed
     from dnmf.run.progress import Bar, Lines
 
     console = Console(stderr=True)
-    notices = [UnsavedNotice()] if unsaved else []
+    notices = [] if cancel is None else [StartNotice(cancel.begin, unsaved)]
     if as_json:
         yield [*notices, JsonLines(sys.stdout)]
     else:

@@ -58,7 +58,7 @@ class Request(NamedTuple):
 def advice_on(layout: Layout, request: Request, peak: int) -> str:
     """Return the advice to rewrite V, if that takes much less memory or time than a plan that takes `peak` bytes."""
     streamed, other = _axes(layout)
-    if layout.shape[0] > MUCH * layout.shape[1]:
+    if layout.shape[0] > MUCH * layout.shape[1] and peak > SOME * RUNTIME_BYTES:  # which no plan does without
         longer = recut(layout, along_other=True)
         then = request.rewritten(longer)
         if peak - RUNTIME_BYTES > MORE * (then - RUNTIME_BYTES):

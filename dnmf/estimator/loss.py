@@ -1,36 +1,35 @@
 """W and the reconstruction error of a fit, found by the engine that has made its passes."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dnmf.engine import single_threaded_products
 from dnmf.estimator.parameters import for_rows
+from dnmf.estimator.persistence import stepped
 from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.quadratic.row_steps import change
 from dnmf.kernels.quadratic.rule import Quadratic
 from dnmf.kernels.registry import altered, make_rule
-from dnmf.kernels.rule import Model
+from dnmf.kernels.rule import Model, Rule
 from dnmf.run.result import Result
 from dnmf.run.run import Run
-from dnmf.run.solving import Solve
+from dnmf.run.solving import Comparison, Solve
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import Update
 from dnmf.sources.weighted import is_weighted
 
 
-def reconstruction_loss(run: Run, components: Float) -> float:
-    """Return the loss without penalties of X and the best W for `components` (r, n_features), in one read.
+def reconstruction_loss(run: Run) -> float:
+    """Return the loss without penalties of X and the best W for the H of a run, in one read.
 
-    If blocks are parts of rows, XHᵀ and HHᵀ give the best W for the Frobenius loss; for other losses, W is that of the
-    run.
+    Blocks are columns of X. XHᵀ and HHᵀ give the best W for the Frobenius loss; for other losses, W is that of the run.
     """
-    state, layout, rule = run.state, run.source.layout, run.rule
+    state, rule = run.state, run.rule
     assert state is not None
-    if layout.transposed:
-        return solved_rows(run, components, for_rows(run.settings), kept=False)[1]
     with single_threaded_products():
         stats = _measured(run)
         if not isinstance(rule, Quadratic):
@@ -40,36 +39,72 @@ def reconstruction_loss(run: Run, components: Float) -> float:
         return max(stats.fit + change(state.W, W, stats.cross, stats.gram), 0.0)
 
 
-def solved_rows(run: Run, components: Float, settings: Settings, *, kept: bool) -> tuple[Float | None, float]:
-    """Return the W that `transform` finds for X, if it is `kept`, and its loss without penalties, in one read by rows.
+class Solved(NamedTuple):
+    """The components (r, n_features) that were chosen, their W if it was kept, and their loss without penalties."""
 
-    The blocks of the run are rows of X, `components` (r, n_features) its H, and the settings those of `transform`.
+    components: Float
+    W: Float | None
+    loss: float
+
+
+def solved_rows(run: Run, choices: Sequence[Float], settings: Settings, *, kept: bool) -> Solved:
+    """Return the components with the lowest objective at the W that `transform` finds for X, in one read by rows.
+
+    The blocks of the run are rows of X. The settings are those of `transform`, and of equal components the first win.
     """
     layout = run.source.layout
     best = make_rule(settings, transposed=True, weighted=is_weighted(run.source))
-    model = Model.of(np.ascontiguousarray(components.T, layout.work_dtype))
-    factor = run.home.new_factor(len(components)) if kept else None
+    norms = None if run.state is None else run.state.norms
+    models = [Model.of(np.ascontiguousarray(components.T, layout.work_dtype)) for components in choices]
+    solves = [Solve(best, model, kept, measured=True, norms=norms) for model in models]
+    factor = run.home.new_factor(sum(map(len, choices))) if kept else None
     with single_threaded_products():
-        norms = None if run.state is None else run.state.norms
-        stats = run.engine.one_pass(Solve(best, model, kept, measured=True, norms=norms), output=factor)
+        if len(solves) == 1:
+            sums = [run.engine.one_pass(solves[0], output=factor)]
+        else:
+            sums = run.engine.one_pass(Comparison(tuple(solves)), output=factor).parts
+    objectives = [_objective(best, model.W, stats) for model, stats in zip(models, sums, strict=True)]
+    index = objectives.index(min(objectives))
+    components, loss = choices[index], max(sums[index].fit, 0.0)
     if factor is None:
-        return None, max(stats.fit, 0.0)
+        return Solved(components, None, loss)
+    first = sum(map(len, choices[:index]))
     W = np.empty((layout.shape[1], len(components)), layout.work_dtype)
     for block in range(layout.blocks):
-        W[layout.columns(block)] = factor.read(block).T
-    return W, max(stats.fit, 0.0)
+        W[layout.columns(block)] = factor.read(block)[first : first + len(components)].T
+    return Solved(components, W, loss)
 
 
-def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> tuple[Any, float]:
-    """Return the W of a fit and its loss; None for a W that `transform` solves for again, row by row.
+def _objective(rule: Rule, W: Float, stats: Stats) -> float:
+    """Return the objective of W (m, r) and the H that was found for it."""
+    penalty = rule.penalty_H.value(stats.row_sums, stats.squares) + rule.penalty_W.value_at(W.T)
+    return max(stats.fit, 0.0) + penalty
+
+
+def proposed(run: Run, result: Result) -> list[Float]:
+    """Return the components (r, n_features) that the next pass would evaluate, if a run under a divergence needs more.
+
+    The blocks of the run are rows of X. Without them, the last step of the components would be lost.
+    """
+    state = run.state
+    assert state is not None
+    proposal = state.carry.proposal
+    if proposal is None or result.converged or run.coupled is not None or state.mixings:
+        return []
+    return [stepped(result, proposal)]
+
+
+def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> Solved:
+    """Return the components of a fit, their loss, and their W, or None if `transform` solves for W again, row by row.
 
     With a graph between the samples, their W cannot be solved for one by one.
     """
-    if model.graph_W is None and not lazy and run.source.layout.transposed:
-        return solved_rows(run, model.components_, model._settings, kept=True)
-    if model.graph_W is None:
-        return None, reconstruction_loss(run, model.components_)
-    return result.W if lazy else np.asarray(result.W), fitted_loss(run)
+    components = model.components_
+    if model.graph_W is not None:
+        return Solved(components, result.W if lazy else np.asarray(result.W), fitted_loss(run))
+    if not run.source.layout.transposed:
+        return Solved(components, None, reconstruction_loss(run))
+    return solved_rows(run, [components, *proposed(run, result)], for_rows(run.settings), kept=not lazy)
 
 
 def fitted_loss(run: Run) -> float:

@@ -113,7 +113,8 @@ class NMF(Factorizer):
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        H.
+        H. Where `max_iter` ends a fit whose loss is not the Frobenius loss, and X is read by rows, H is that after the
+        last step if the loss is lower with it, and `result_` has the H before it.
     layers_ : list of ndarray of shape (n_components[i], n_features)
         H of every layer, if `n_components` has several numbers; `components_` is the last one.
     n_components_ : int
@@ -248,12 +249,15 @@ class NMF(Factorizer):
                 pass
             result = run.result()
             self._take(result)
+            stepped = False
             if self.graph_W is None and table.in_memory and not run.source.layout.transposed:
                 W, loss = self._solved(table, measured=True)
             else:
-                W, loss = fitted_W(self, run, result, not table.in_memory)
+                last = self.components_
+                self.components_, W, loss = fitted_W(self, run, result, not table.in_memory)
+                stepped = self.components_ is not last
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
-            self._describe(run, self.reconstruction_err_)
+            self._describe(run, self.reconstruction_err_, result.passes if stepped else None)
         if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:
             self._warn_of_end()
         return table, W
@@ -271,10 +275,10 @@ class NMF(Factorizer):
         check_zeros(table, beta_of(self.beta_loss))
         return self._transformed(table)
 
-    def _describe(self, run: Run, error: float | None = None) -> None:
+    def _describe(self, run: Run, error: float | None = None, proposed: int | None = None) -> None:
         """Save the parameters of the estimator in the store."""
         if run.store is not None:
-            run.store.amend(described(self, run.settings, error))
+            run.store.amend(described(self, run.settings, error, proposed))
 
     def _take(self, result: Result) -> None:
         """Set the attributes from the result of a run."""

@@ -1,5 +1,6 @@
 """Estimators in stores: parameters and feature names, saved next to the factors."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,12 @@ import numpy as np
 
 from dnmf.checkpoint import Store
 from dnmf.checkpoint.header import find_header
+from dnmf.checkpoint.state import saved_method_state
 from dnmf.errors import StoreError
 from dnmf.estimator.parameters import for_rows
+from dnmf.kernels.blocks.tiles import Float
+from dnmf.run.normalised import within_sums
+from dnmf.run.result import Result
 from dnmf.run.stored import stored_result
 from dnmf.settings import CONSTRAINTS, PENALTIES, Settings
 from dnmf.storage.open_location import location_at
@@ -21,16 +26,28 @@ def is_store(path: str | Path) -> bool:
     return find_header(location_at(path)) is not None
 
 
-def described(model: Any, settings: Settings, error: float | None = None) -> dict[str, Any]:
-    """Return the entries of an estimator and its settings in the header of a store, as plain values."""
+def described(
+    model: Any, settings: Settings, error: float | None = None, proposed: int | None = None
+) -> dict[str, Any]:
+    """Return the entries of an estimator and its settings in the header of a store, as plain values.
+
+    `proposed` is the number of the pass whose next step the components have taken, or None.
+    """
     names = getattr(model, "feature_names_in_", None)
     plain = {name: _plain(value) for name, value in model.get_params().items() if name != "store"}
     estimator = {
         "parameters": plain | {"constraints": constraints_in(settings)},
         "feature_names": None if names is None else list(names),
         "reconstruction_err": error,
+        "proposed": proposed,
     }
     return {KEY: estimator, "settings": settings.to_options()}
+
+
+def stepped(result: Result, short: Float) -> Float:
+    """Return the components (r, n_features) that replace those of a result, given as the factor that is held whole."""
+    components: Float = within_sums(dataclasses.replace(result, short=short)).H
+    return components
 
 
 def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -41,14 +58,18 @@ def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any],
     StoreError
         If there is no store, it has no checkpoint, or its description of the estimator is not valid.
     """
-    result, header = stored_result(path), Store.open(path).header
-    components = np.array(result.H)
+    result, store = stored_result(path), Store.open(path)
+    header, components = store.header, np.array(result.H)
     estimator = header.get(KEY, {"parameters": parameters_of(result.settings, header["fingerprint"]["shape"])})
     if not _is_valid(estimator, known, components.shape[1]):
         raise StoreError(
             f"The description of the estimator in {path} is not valid; do not trust it. `dnmf.load` still returns the "
             "factors."
         )
+    if result.history and estimator.get("proposed") == result.passes and (commit := store.newest()) is not None:
+        proposal = saved_method_state(commit.state.get("guide"), store.guide(commit), components.dtype, 0).proposal
+        if proposal is not None and result.rows_streamed and proposal.shape == result.short.shape:
+            components = stepped(result, proposal)
     error = estimator.get("reconstruction_err")
     attributes = {
         "components_": components,
@@ -106,6 +127,8 @@ def _is_valid(estimator: Any, known: set[str], features: int) -> bool:
     if names is not None and not (
         isinstance(names, list) and len(names) == features and all(isinstance(name, str) for name in names)
     ):
+        return False
+    if not isinstance(estimator.get("proposed"), int | None):
         return False
     return set(estimator["parameters"]) <= known and (error is None or isinstance(error, float))
 

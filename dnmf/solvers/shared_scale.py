@@ -6,15 +6,18 @@ of H, b = v/(r a) for entries v of V on average, are smallest.
 """
 
 import dataclasses
-import itertools
 import math
+from typing import Any
 
 import numpy as np
 
+from dnmf.engine import Scope
 from dnmf.engine.factor import Factor, MappedFactor, Scaled
 from dnmf.kernels.blocks.buffers import Scratch
+from dnmf.kernels.blocks.entries import Entries
 from dnmf.kernels.blocks.hashing import spread
-from dnmf.kernels.blocks.panels import PANEL_BYTES
+from dnmf.kernels.blocks.panels import PANEL_BYTES, Block
+from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float
 from dnmf.kernels.penalty import Penalty
 from dnmf.kernels.rule import Rule
@@ -88,18 +91,36 @@ def usual_entry(product: float, shape: tuple[int, int], of_W: Penalty, of_H: Pen
     return float(root * 2.0**high)
 
 
-def first_mean(context: PassContext) -> float:
-    """Return the weighted mean of columns of V with entries above 0, which is in the scale of V; 0 without such.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Totals:
+    """The work of a pass that adds up the entries that count, and their weights."""
 
-    They take `PANEL_BYTES`, and are spread over the first block where they have data. So a cluster sends few; it sends
-    whole blocks only if these columns are 0 in all of them.
+    entries: Entries
+    dtype: np.dtype[Any]
+
+    def zero(self) -> Stats:
+        """Return the statistics of no block."""
+        return Stats.zero(1, 1)
+
+    def visit(self, block: int, V: Block, H: Float | None, stats: Stats, scratch: Scratch) -> None:
+        """Add those of a block."""
+        mass, weight = self.entries.totals(V, self.dtype, scratch)
+        stats.mass += mass
+        stats.weight += weight
+
+
+def first_mean(context: PassContext) -> float:
+    """Return a weighted mean of V that is in its scale; 0 if V is 0.
+
+    It is that of columns of the first block, which take `PANEL_BYTES`, so that a cluster sends few. Only if these are
+    0, it is the mean of all columns, in one pass.
     """
-    entries, layout = context.rule.entries, context.layout
-    few = max(1, PANEL_BYTES * layout.shape[1] // max(layout.stored_bytes, 1))
-    for most in sorted({min(few, layout.widest), layout.widest}):
-        for block, (start, stop) in enumerate(itertools.pairwise(layout.bounds)):
-            V = context.engine.fetch(block, spread(stop - start, most) if most < stop - start else None)
-            mass, weight = entries.totals(V, layout.work_dtype, Scratch())
-            if 0 < mass < math.inf and weight > 0:
-                return float(mass / weight)
-    return 0.0
+    engine, layout = context.engine, context.layout
+    few, width = max(1, PANEL_BYTES * layout.shape[1] // max(layout.stored_bytes, 1)), layout.bounds[1]
+    V = engine.fetch(0, spread(width, few) if few < width else None)
+    totals = Totals(context.rule.entries, layout.work_dtype)
+    stats = totals.zero()
+    totals.visit(0, V, None, stats, Scratch())
+    if stats.mass == 0:
+        stats = engine.one_pass(totals, scope=Scope(known={} if few < width else {0: V}))
+    return float(stats.mass / stats.weight) if 0 < stats.mass < math.inf else 0.0

@@ -70,6 +70,11 @@ class MethodState:
     losses: tuple[float, ...] = ()
     propose: Proposal | None = None
 
+    @property
+    def proposal(self) -> Float | None:
+        """The W (m, r) that the next pass evaluates, if that is not the one of the state."""
+        return self.W_pending if self.W_trial is None else self.W_trial
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class State:
@@ -174,7 +179,7 @@ class State:
     @property
     def point(self) -> Float:
         """The W (m, r) that the next pass starts from."""
-        return self.latest if self.carry.W_trial is None else self.carry.W_trial
+        return self.W if self.carry.proposal is None else self.carry.proposal
 
     @property
     def start(self) -> Factor:

@@ -539,3 +539,20 @@ def test_the_plan_is_that_of_the_run(client, tmp_path):
     assert planned == [plan]
     assert (plan.workers, plan.threads) == (2, 1)
     assert dnmf.plan(path, 3, client="threads").workers == 0
+
+
+@pytest.mark.parametrize("columns", [3, 100])
+def test_the_scale_of_a_penalised_start_has_the_same_bits_where_the_first_columns_are_0(columns, client, monkeypatch):
+    late = da.from_array(np.where(np.arange(600) < 200, 0, V), chunks=(24, 17))
+    monkeypatch.setattr("dnmf.solvers.shared_scale.PANEL_BYTES", columns * late.nbytes // 600)
+    fetched, fetch = [], ClusterEngine.fetch
+
+    def counted(*given):
+        fetched.append(fetch(*given))
+        return fetched[-1]
+
+    monkeypatch.setattr(ClusterEngine, "fetch", counted)
+    options = {**PLAIN, "max_passes": 3, "tol": 0, "l1_W": 1.0, "l1_H": 1.0}
+    result = dnmf.factorize(late, 3, client=client, **options)
+    assert [block.shape for block in fetched] == [(24, min(columns, 17))]
+    assert_same_bits(result, dnmf.factorize(late, 3, client="threads", **options))

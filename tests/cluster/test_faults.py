@@ -1,5 +1,7 @@
 """Processes that die: the same bits nevertheless, or an error and a resume to the same bits."""
 
+import asyncio
+import gc
 import json
 import os
 import signal
@@ -11,11 +13,12 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Event, LocalCluster
 from runs import assert_same_bits, matrix, stored, until
 
 import dnmf
 from dnmf.engine.cluster.distributed_factor import DistributedFactor
+from dnmf.engine.cluster.workers import Workers
 from dnmf.engine.machine import multiplier
 from dnmf.errors import ClusterError, ClusterWarning, Interrupted
 from dnmf.run.watcher import Watcher
@@ -288,3 +291,48 @@ def test_a_run_whose_sums_are_lost_on_their_way_can_be_stopped(client, path, tmp
     with pytest.raises(Interrupted):
         dnmf.factorize(path, client=client, watchers=[fault], cancel=cancel, store=tmp_path / "a", **OPTIONS)
     assert dnmf.load(tmp_path / "a").passes == 5
+
+
+def held_until_set(name):
+    Event(name).wait()
+    return name
+
+
+def test_a_wait_for_results_that_is_given_up_leaves_no_exception_behind(client, monkeypatch, caplog):
+    """Not even when its tasks are released: asyncio would log that nobody retrieved it."""
+    monkeypatch.setattr("dnmf.engine.cluster.workers.CHECK_S", 0.01)
+    name = "held until set"
+
+    def give_up():
+        raise Interrupted("The run was asked to stop.")
+
+    results = client.map(held_until_set, [name, name], pure=False)
+    with pytest.raises(Interrupted):
+        Workers(client).bring(results, give_up)
+    client.cancel(results)
+    assert until(lambda: all(result.status == "cancelled" for result in results))
+    Event(name, client=client).set()
+    for _ in range(3):  # the turns of the loop that end all that waited for the results
+        client.sync(asyncio.sleep, 0)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+def divided(one, two):
+    return one / two
+
+
+def test_the_error_of_a_task_is_raised_where_its_result_is_brought(client):
+    workers = Workers(client)
+    good, bad = client.submit(divided, 6, 3, pure=False), client.submit(divided, 1, 0, pure=False)
+    assert workers.bring([good, good], workers.check) == [2.0, 2.0]
+    for results in ([good, bad], [bad, good], [bad]):
+        with pytest.raises(ZeroDivisionError):
+            workers.bring(results, workers.check)
+    late = client.submit(raise_timeout, pure=False)
+    with pytest.raises(TimeoutError, match="of the task"):
+        workers.bring([late], workers.check)
+
+
+def raise_timeout():
+    raise TimeoutError("of the task")

@@ -131,3 +131,33 @@ def test_a_command_that_waits_for_a_scheduler_ends_with_the_usual_message(
     assert ended.exit_code == 130
     assert message in ended.stderr
     assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.parametrize("overwrite", [["--overwrite"], []])
+def test_a_run_that_is_stopped_before_it_begins_claims_no_results_of_an_earlier_one(
+    overwrite, server, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("V.npy", np.eye(4))
+    before = dnmf.factorize("V.npy", 1, store="run.zarr")
+    where = ["--scheduler", server(b"", interrupt), "--store", "run.zarr", *overwrite]
+    with dask.config.set(PATIENT):
+        ended = CliRunner().invoke(main, ["fit", "V.npy", "--rank", "2", *where])
+    assert ended.exit_code == 130
+    assert "are saved" not in ended.stderr
+    assert "Stopped before the first pass, and run.zarr is as it was; to start again, repeat" in ended.stderr
+    np.testing.assert_array_equal(dnmf.load("run.zarr").W, before.W)
+
+
+def test_a_survey_that_is_stopped_before_it_begins_claims_no_results_of_an_earlier_one(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("V.npy", np.random.default_rng(0).random((12, 20)))
+    command = ["rank", "V.npy", "--ranks", "1,2", "--n-runs", "2", "--cv", "0", "--store", "survey.zarr"]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    with dask.config.set(PATIENT):
+        ended = CliRunner().invoke(main, [*command, "--overwrite", "--scheduler", server(b"", interrupt)])
+    assert ended.exit_code == 130
+    assert (
+        "Stopped before the first pass, and survey.zarr is as it was; to start again, repeat: dnmf rank" in ended.stderr
+    )
+    assert "are saved" not in ended.stderr

@@ -190,6 +190,18 @@ def test_a_plan_advises_the_longer_axis_where_that_takes_a_fifth_of_the_memory()
     assert line.endswith(f"it needs {enough(longer.peak_bytes)}")
 
 
+def test_a_small_matrix_is_not_planned_again_for_advice():
+    def again(other):
+        raise AssertionError("planned again")
+
+    load = Load.plain(5)._replace(again=again)
+    small = make_plan(layout(rows=500, columns=20, width=20), 5, 10**11, 1, load=load)
+    assert small.peak_bytes < 1.1 * RUNTIME_BYTES
+    assert small.advice == ""
+    with pytest.raises(AssertionError, match="planned again"):
+        make_plan(layout(rows=10**6, columns=500, width=25), 5, 10**11, 1, load=load)
+
+
 def test_a_refusal_advises_a_lower_rank_that_fits():
     shape = layout(rows=50000, columns=60000, width=80)
     limit = 500 * 10**6

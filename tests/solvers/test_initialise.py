@@ -216,10 +216,10 @@ def test_penalised_runs_do_not_depend_on_the_scale_of_V(loss, options, kind, sca
     assert losses[1] == pytest.approx(losses[0], rel=2e-3 if dtype == "float32" else 1e-6)
 
 
-def mean_of(V, monkeypatch, columns, weights=None):
-    """Return the mean of V for penalties from blocks of at most `columns`, and the shapes of what was fetched."""
-    source = open_matrix(V, weights=weights)
-    engine, shapes = ThreadEngine(source, 1, 1), []
+def mean_of(V, monkeypatch, columns, weights=None, threads=1):
+    """Return the mean of V for penalties from at most `columns` of the first block, what was fetched, and the reads."""
+    source, read = open_matrix(V, weights=weights), []
+    engine, shapes = ThreadEngine(source, source.layout.blocks, threads, read.append), []
     monkeypatch.setattr("dnmf.solvers.shared_scale.PANEL_BYTES", columns * source.layout.stored_bytes // V.shape[1])
 
     def fetch(*given, fetch=engine.fetch):
@@ -228,27 +228,43 @@ def mean_of(V, monkeypatch, columns, weights=None):
 
     engine.fetch = fetch
     rule = make_rule(Settings(rank=3, l1_H=1.0), weighted=weights is not None)
-    return first_mean(PassContext(engine, rule, lambda rows: MemoryFactor(source.layout.blocks))), shapes
+    return first_mean(PassContext(engine, rule, lambda rows: MemoryFactor(source.layout.blocks))), shapes, len(read)
 
 
 @pytest.mark.parametrize("form", ["dask, columns", "dask of csr"])
 def test_a_few_columns_give_the_mean_for_penalties(form, tmp_path, monkeypatch):
     dense = np.random.default_rng(0).gamma(2, 1, (24, 1000))
-    mean, shapes = mean_of(cut(dense, 400, tmp_path, form), monkeypatch, 10)
+    mean, shapes, reads = mean_of(cut(dense, 400, tmp_path, form), monkeypatch, 10)
     assert mean == pytest.approx(dense[:, :400].mean(), rel=0.2)
-    assert shapes == [(24, 10)]
+    assert (shapes, reads) == ([(24, 10)], 1)
 
 
-def test_a_single_column_with_data_is_found(tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", ["dask, columns", "dask of csr"])
+@pytest.mark.parametrize("place", [7, 777])
+def test_a_single_column_with_data_is_found_in_one_pass(place, form, tmp_path, monkeypatch):
     dense = np.zeros((24, 1000))
-    dense[:, 777] = 3.0
-    mean, shapes = mean_of(cut(dense, 400, tmp_path), monkeypatch, 10)
-    assert mean == pytest.approx(dense[:, 400:800].mean())
-    assert shapes == [(24, 10), (24, 10), (24, 10), (24, 400), (24, 400)]
+    dense[:, place] = 3.0 + np.random.default_rng(0).random(24)
+    found = []
+    for width in (400, 130):
+        V = cut(dense, width, tmp_path, form)
+        found += [mean_of(V, monkeypatch, 10, threads=threads) for threads in (1, 2)]
+        (_, [(_, columns)], reads) = found[-1]
+        assert columns <= 10
+        assert reads == 1 + len(V.chunks[1])
+    assert found[0][0] == pytest.approx(dense.mean(), rel=1e-12)
+    assert {mean for mean, *_ in found} == {found[0][0]}
+
+
+def test_a_first_block_of_zeros_is_not_read_again_if_it_is_small(tmp_path, monkeypatch):
+    dense = np.random.default_rng(0).random((24, 1000))
+    dense[:, :100] = 0
+    mean, shapes, reads = mean_of(cut(dense, 100, tmp_path), monkeypatch, 100)
+    assert mean == pytest.approx(dense.mean(), rel=1e-12)
+    assert (shapes, reads) == ([(24, 100)], 10)
 
 
 def test_the_mean_for_penalties_is_weighted(monkeypatch):
     rng = np.random.default_rng(0)
     dense, weights = rng.random((24, 50)), rng.integers(0, 3, (24, 50)).astype(float)
-    mean, _ = mean_of(dense, monkeypatch, 1000, weights)
+    mean, *_ = mean_of(dense, monkeypatch, 1000, weights)
     assert mean == pytest.approx(np.average(dense, weights=weights))

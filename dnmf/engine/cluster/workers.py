@@ -198,15 +198,20 @@ class Workers:
 
         Without workers this may take forever, so `check` is called from time to time; it may raise.
         """
-        fetch, seconds = partial(self.client.gather, list(futures), asynchronous=True), CHECK_S
+        # Where the time ends, the coroutines by which distributed waits for each result go on. With errors="raise" they
+        # would raise once the futures are released, which is then logged as "Task exception was never retrieved".
+        fetch = partial(self.client.gather, list(futures), errors="skip", asynchronous=True)
+        seconds = CHECK_S
         while True:
-            try:
-                return list(self.client.sync(fetch, callback_timeout=seconds))
-            except TimeoutError:
-                if any(future.status == "error" for future in futures):
-                    raise  # the task itself raised it
-                check()
-                seconds *= 2  # a large result takes longer to transfer
+            with contextlib.suppress(TimeoutError):
+                found = list(self.client.sync(fetch, callback_timeout=seconds))
+                if len(found) == len(futures):
+                    return found
+            for future in futures:
+                if future.status in ("error", "cancelled"):
+                    future.result()  # raises
+            check()
+            seconds *= 2  # a large result takes longer to transfer
 
     def slots(self, threads: int = 2**31) -> int:
         """Return how many tasks run at once, at most `threads` on a worker; update the workers from time to time."""

@@ -124,7 +124,8 @@ def _one_by_one(W, numerator, totals, grams, l1, l2, damping, fixed, new):  # ty
         w, place = W[row], 0
         floor = ROW_FLOOR * np.max(w)
         if not floor > 0.0:
-            new[row] = w
+            for k in range(rank):
+                new[row, k] = w[k]
             continue
         for k in range(rank):
             for i in range(k + 1):

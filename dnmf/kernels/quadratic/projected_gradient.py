@@ -77,8 +77,9 @@ def _accelerate(H, C, G, l2, metric, bound, upper, simplex, sweeps):  # type: ig
                 bend[k, j] = metric[k] + ridge[k, j]
                 inverse[k, j] = one / (bound * bend[k, j]) if bend[k, j] > zero else zero
         project(h, inverse, upper, simplex)
-        first[:], y[:] = h, h
-        speed[:] = one
+        load_tile(h, 0, first)
+        load_tile(h, 0, y)
+        speed[:] = 1
         for _ in range(sweeps):
             for k in range(rank):
                 gram_row(G, k, y, slope)
@@ -91,7 +92,7 @@ def _accelerate(H, C, G, l2, metric, bound, upper, simplex, sweeps):  # type: ig
         for k in range(rank):
             for j in range(LANES):
                 y[k, j] = h[k, j] + first[k, j]
-        turn[:] = zero
+        turn[:] = 0
         for k in range(rank):
             gram_row(G, k, y, slope)
             for j in range(LANES):
