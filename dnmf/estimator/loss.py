@@ -40,24 +40,25 @@ def reconstruction_loss(run: Run) -> float:
 
 
 class Solved(NamedTuple):
-    """The components (r, n_features) that were chosen, their W if it was kept, and their loss without penalties."""
+    """A result with the components that were chosen, their W if it was kept, and their loss without penalties."""
 
-    components: Float
+    result: Result
     W: Float | None
     loss: float
 
 
-def solved_rows(run: Run, choices: Sequence[Float], settings: Settings, *, kept: bool) -> Solved:
-    """Return the components with the lowest objective at the W that `transform` finds for X, in one read by rows.
+def solved_rows(run: Run, choices: Sequence[Result], settings: Settings, *, kept: bool) -> Solved:
+    """Return the result with the lowest objective of its H and the W that `transform` finds for X, in one read by rows.
 
-    The blocks of the run are rows of X. The settings are those of `transform`, and of equal components the first win.
+    The blocks of the run are rows of X. The settings are those of `transform`, and of equal results the first wins.
     """
     layout = run.source.layout
     best = make_rule(settings, transposed=True, weighted=is_weighted(run.source))
     norms = None if run.state is None else run.state.norms
-    models = [Model.of(np.ascontiguousarray(components.T, layout.work_dtype)) for components in choices]
+    models = [Model.of(np.ascontiguousarray(np.asarray(choice.H).T, layout.work_dtype)) for choice in choices]
     solves = [Solve(best, model, kept, measured=True, norms=norms) for model in models]
-    factor = run.home.new_factor(sum(map(len, choices))) if kept else None
+    rank = models[0].W.shape[1]
+    factor = run.home.new_factor(rank * len(models)) if kept else None
     with single_threaded_products():
         if len(solves) == 1:
             sums = [run.engine.one_pass(solves[0], output=factor)]
@@ -65,14 +66,13 @@ def solved_rows(run: Run, choices: Sequence[Float], settings: Settings, *, kept:
             sums = run.engine.one_pass(Comparison(tuple(solves)), output=factor).parts
     objectives = [_objective(best, model.W, stats) for model, stats in zip(models, sums, strict=True)]
     index = objectives.index(min(objectives))
-    components, loss = choices[index], max(sums[index].fit, 0.0)
+    loss = max(sums[index].fit, 0.0)
     if factor is None:
-        return Solved(components, None, loss)
-    first = sum(map(len, choices[:index]))
-    W = np.empty((layout.shape[1], len(components)), layout.work_dtype)
+        return Solved(choices[index], None, loss)
+    W = np.empty((layout.shape[1], rank), layout.work_dtype)
     for block in range(layout.blocks):
-        W[layout.columns(block)] = factor.read(block)[first : first + len(components)].T
-    return Solved(components, W, loss)
+        W[layout.columns(block)] = factor.read(block)[rank * index : rank * (index + 1)].T
+    return Solved(choices[index], W, loss)
 
 
 def _objective(rule: Rule, W: Float, stats: Stats) -> float:
@@ -81,8 +81,8 @@ def _objective(rule: Rule, W: Float, stats: Stats) -> float:
     return max(stats.fit, 0.0) + penalty
 
 
-def proposed(run: Run, result: Result) -> list[Float]:
-    """Return the components (r, n_features) that the next pass would evaluate, if a run under a divergence needs more.
+def proposed(run: Run, result: Result) -> list[Result]:
+    """Return the result with the components that the next pass would evaluate, if a run under a divergence needs more.
 
     The blocks of the run are rows of X. Without them, the last step of the components would be lost.
     """
@@ -95,16 +95,15 @@ def proposed(run: Run, result: Result) -> list[Float]:
 
 
 def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> Solved:
-    """Return the components of a fit, their loss, and their W, or None if `transform` solves for W again, row by row.
+    """Return the result of a fit, its loss, and the W of its H, or None if `transform` solves for W again, row by row.
 
     With a graph between the samples, their W cannot be solved for one by one.
     """
-    components = model.components_
     if model.graph_W is not None:
-        return Solved(components, result.W if lazy else np.asarray(result.W), fitted_loss(run))
+        return Solved(result, result.W if lazy else np.asarray(result.W), fitted_loss(run))
     if not run.source.layout.transposed:
-        return Solved(components, None, reconstruction_loss(run))
-    return solved_rows(run, [components, *proposed(run, result)], for_rows(run.settings), kept=not lazy)
+        return Solved(result, None, reconstruction_loss(run))
+    return solved_rows(run, [result, *proposed(run, result)], for_rows(run.settings), kept=not lazy)
 
 
 def fitted_loss(run: Run) -> float:

@@ -114,7 +114,7 @@ class NMF(Factorizer):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         H. Where `max_iter` ends a fit whose loss is not the Frobenius loss, and X is read by rows, H is that after the
-        last step if the loss is lower with it, and `result_` has the H before it.
+        last step if the loss is lower with it; `result_.history` ends before it.
     layers_ : list of ndarray of shape (n_components[i], n_features)
         H of every layer, if `n_components` has several numbers; `components_` is the last one.
     n_components_ : int
@@ -249,15 +249,14 @@ class NMF(Factorizer):
                 pass
             result = run.result()
             self._take(result)
-            stepped = False
             if self.graph_W is None and table.in_memory and not run.source.layout.transposed:
                 W, loss = self._solved(table, measured=True)
             else:
-                last = self.components_
-                self.components_, W, loss = fitted_W(self, run, result, not table.in_memory)
-                stepped = self.components_ is not last
+                found, W, loss = fitted_W(self, run, result, not table.in_memory)
+                if found is not result:
+                    self._take(found)
             self.reconstruction_err_ = float(np.sqrt(2 * loss))
-            self._describe(run, self.reconstruction_err_, result.passes if stepped else None)
+            self._describe(run, self.reconstruction_err_, None if self.result_ is result else result.passes)
         if not result.converged and self.n_iter_ >= self.max_iter and self.tol > 0:
             self._warn_of_end()
         return table, W

@@ -44,10 +44,9 @@ def described(
     return {KEY: estimator, "settings": settings.to_options()}
 
 
-def stepped(result: Result, short: Float) -> Float:
-    """Return the components (r, n_features) that replace those of a result, given as the factor that is held whole."""
-    components: Float = within_sums(dataclasses.replace(result, short=short)).H
-    return components
+def stepped(result: Result, short: Float) -> Result:
+    """Return a result with another factor that is held whole."""
+    return within_sums(dataclasses.replace(result, short=short))
 
 
 def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -59,22 +58,22 @@ def stored_estimator(path: str | Path, known: set[str]) -> tuple[dict[str, Any],
         If there is no store, it has no checkpoint, or its description of the estimator is not valid.
     """
     result, store = stored_result(path), Store.open(path)
-    header, components = store.header, np.array(result.H)
+    header, features = store.header, result.H.shape[1]
     estimator = header.get(KEY, {"parameters": parameters_of(result.settings, header["fingerprint"]["shape"])})
-    if not _is_valid(estimator, known, components.shape[1]):
+    if not _is_valid(estimator, known, features):
         raise StoreError(
             f"The description of the estimator in {path} is not valid; do not trust it. `dnmf.load` still returns the "
             "factors."
         )
     if result.history and estimator.get("proposed") == result.passes and (commit := store.newest()) is not None:
-        proposal = saved_method_state(commit.state.get("guide"), store.guide(commit), components.dtype, 0).proposal
+        proposal = saved_method_state(commit.state.get("guide"), store.guide(commit), result.short.dtype, 0).proposal
         if proposal is not None and result.rows_streamed and proposal.shape == result.short.shape:
-            components = stepped(result, proposal)
+            result = stepped(result, proposal)
     error = estimator.get("reconstruction_err")
     attributes = {
-        "components_": components,
-        "n_components_": len(components),
-        "n_features_in_": components.shape[1],
+        "components_": np.array(result.H),
+        "n_components_": result.rank,
+        "n_features_in_": features,
         "n_iter_": len(result.history),
         "reconstruction_err_": float("nan") if error is None else float(error),
         "_settings": for_rows(result.settings),

@@ -73,12 +73,13 @@ def test_fits_of_one_iteration_in_a_loop_lower_the_loss(solver, form):
 
 
 @pytest.mark.parametrize(("passes", "taken"), [(1, True), (2, True), (3, False), (20, True), (21, False)])
-def test_the_step_is_taken_if_it_is_better(passes, taken):
-    V = matrix(60, 24, dtype=np.float64) + 0.1
-    model = NMF(4, beta_loss=0.5, solver="auto", init="random", random_state=0, max_iter=passes, tol=0).fit(V)
-    before = objective(V, np.asarray(dnmf.transform(model.result_, V)), model.result_.H, loss=0.5)
+def test_the_step_is_taken_if_it_is_better(passes, taken, tmp_path):
+    V, store = matrix(60, 24, dtype=np.float64) + 0.1, tmp_path / "run.zarr"
+    options = {"beta_loss": 0.5, "solver": "auto", "init": "random", "random_state": 0, "tol": 0}
+    model, last = NMF(4, max_iter=passes, store=store, **options).fit(V), dnmf.load(store)
+    before = objective(V, np.asarray(dnmf.transform(last, V)), last.H, loss=0.5)
     after = objective(V, model.transform(V), model.components_, loss=0.5)
-    assert np.array_equal(model.components_, model.result_.H) != taken
+    assert np.array_equal(model.components_, last.H) != taken
     assert after < before if taken else after == before
 
 
@@ -94,11 +95,13 @@ def test_a_store_has_the_step_and_resumes_from_before_it(tmp_path, constraints):
     options |= {"constraints": constraints}
     store = tmp_path / "run.zarr"
     first, same = (NMF(3, max_iter=3, **options, **more).fit(X) for more in ({"store": store}, {}))
-    assert not np.array_equal(first.components_, first.result_.H)
+    assert not np.array_equal(first.components_, dnmf.load(store).H)
     np.testing.assert_array_equal(first.components_, same.components_)
     loaded = NMF.from_store(store)
     np.testing.assert_array_equal(loaded.components_, first.components_)
     np.testing.assert_array_equal(loaded.transform(X), same.transform(X))
+    for model in (first, loaded):
+        np.testing.assert_array_equal(dnmf.transform(model, X), same.transform(X))
     if constraints:
         np.testing.assert_allclose(first.components_.sum(axis=1), 1)
     again, whole = (NMF(3, max_iter=6, **options, **more).fit(X) for more in ({"store": store}, {}))
