@@ -70,6 +70,16 @@ def test_an_entry_that_is_far_too_large_shrinks_without_leaving_the_domain(never
     np.testing.assert_allclose(np.minimum(H, W.sum(axis=0)[:, None] - W.T @ ratio), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("l2", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9, 1e15])
+def test_a_strong_penalty_leads_to_the_root_of_the_slope(scale, l2):
+    rng = np.random.default_rng(0)
+    W, V = rng.random((30, 1)), scale * rng.random((30, 40))
+    H = minimise_dense(DensePanel.unweighted(V), W, Penalty(0.0, l2), Scratch())
+    mass, pulls = W.sum(), V.sum(axis=0)
+    np.testing.assert_allclose(H[0], 2 * pulls / (mass + np.sqrt(mass**2 + 4 * l2 * pulls)), rtol=1e-9)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_dense_and_sparse_columns_have_the_same_minimum(dtype):
     V, W = problem(40, 200, 5, dtype)

@@ -301,6 +301,30 @@ def test_a_transform_with_components_that_are_almost_parallel_ends_at_the_minimu
     np.testing.assert_allclose(slope * H, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["few rows", "parallel", "twins", "unequal entries", "one large entry"])
+@pytest.mark.parametrize("rank", [4, 13, 20])
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+@pytest.mark.parametrize("form", ["Fortran", "CSC"])
+def test_a_transform_ends_at_the_minimum_where_the_hessian_is_nearly_singular(form, l1, rank, kind):
+    rng = np.random.default_rng(rank)
+    W, V = rng.random((3 if kind == "few rows" else 30, rank)), None
+    if kind == "parallel":
+        W = rng.random((30, 1)) * rng.random((1, rank))
+    elif kind == "twins":
+        W[:, 1:3] = W[:, :1] * (1 + 1e-4 * rng.random((30, 2)))
+    elif kind == "unequal entries":
+        W = np.vstack([W[:1], W[1:2] * 1e-4])
+        V = np.vstack([3e3 * rng.random(40), rng.random(40)])
+    V = rng.poisson(3 * W @ rng.random((rank, 40)) + 0.5).astype(np.float64) if V is None else V
+    V[0] *= 1e6 if kind == "one large entry" else 1
+    H = Divergence(1.0, True, 1, Penalty(), Penalty(l1)).transform(FORMS[form](V), Model.of(W), Scratch())
+    mass = W.sum(axis=0)[:, None]
+    slope = 1 + (l1 - W.T @ (V / np.where(V > 0, W @ H, 1))) / mass
+    assert (H >= 0).all()
+    np.testing.assert_allclose(np.minimum(slope, 0), 0, atol=1e-8)
+    np.testing.assert_allclose(slope * mass * H / V.sum(axis=0).clip(1), 0, atol=1e-8)
+
+
 @pytest.mark.parametrize("rank", [3, 14])
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.25, 1.5, 1.75, 3.0])
 def test_components_that_are_alike_are_told_apart_by_every_divergence(beta, rank):

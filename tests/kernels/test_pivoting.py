@@ -1,5 +1,7 @@
 """Exact least squares where the textbook has trouble."""
 
+import itertools
+
 import numpy as np
 import pytest
 from naive import violation
@@ -86,6 +88,38 @@ def test_a_singular_gram_matrix_still_gives_an_optimal_answer(fault, dtype, pena
     # Twins share the weight of one; no near-singular inverse makes them large.
     assert H.max() <= 10 * np.abs(V).max() / W.max(axis=0).min()
     assert missed.sum() <= max(1e-9, 16 * np.finfo(dtype).eps) ** 2 * ((W.T @ V) ** 2).sum()
+
+
+def least(W, v, penalty):
+    """The least objective over all sets of independent components, one of which a minimum has."""
+    found = 0.0
+    for size in range(1, min(W.shape) + 1):
+        for chosen in itertools.combinations(range(W.shape[1]), size):
+            part = W[:, chosen]
+            gram = part.T @ part + penalty.l2 * np.eye(size)
+            if np.linalg.cond(gram) < 1e12:
+                h = np.linalg.solve(gram, part.T @ v - penalty.l1)
+                found = min(found, 0.5 * h @ gram @ h - h @ (part.T @ v - penalty.l1)) if (h >= 0).all() else found
+    return found
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize("kind", ["random", "few entries", "sums", "scaled"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_a_component_that_depends_on_others_replaces_one_if_l1_falls(rows, kind, arrays):
+    rng = np.random.default_rng(rows)
+    W, V = rng.random((rows, 7)), rng.random((rows, 40))
+    if kind == "few entries":
+        W *= rng.random(W.shape) < 0.5
+    elif kind == "sums":
+        W[:, 3:5] = W[:, :2] + W[:, 2:3]
+    elif kind == "scaled":
+        W *= 10.0 ** rng.integers(-6, 7, 7)
+    penalty = Penalty(0.05 * float((W.T @ V).max(axis=1)[W.any(axis=0)].min()), 0.0)
+    H = solve(W, V, Penalty(*penalty.arrays((7, 40))) if arrays else penalty)
+    for h, v in zip(H.T, V.T, strict=True):
+        objective = 0.5 * h @ (W.T @ (W @ h)) - h @ (W.T @ v - penalty.l1)
+        assert objective <= least(W, v, penalty) + 1e-10 * (v @ v)
 
 
 def test_a_component_of_zeros_is_left_as_it_is_unless_it_costs():

@@ -141,14 +141,16 @@ def take_steps(entries, totals, fixed, work, exact):  # type: ignore[no-untyped-
 def settle(totals, before, found, work):  # type: ignore[no-untyped-def]
     """Stop the columns that are at their minimum: whose next move, as the last two foretell, is still.
 
-    Newton's method converges faster and faster, so that a move is at most the last one times their ratio.
+    Newton's method converges faster and faster near the minimum, so that a move is at most the last one times their
+    ratio. The one before counts as the size of the column at most: a fall from far above may end far below the minimum.
     """
     h, going, steps, left = work[0], work[3], work[10], work[11]
     for j in range(len(found)):
         moved, size = 0.0, 0.0
         for k in range(len(h)):
             moved, size = max(moved, abs(steps[k, j]) * totals[k]), max(size, h[k, j] * totals[k])
-        share = moved / before[j] if before[j] > moved else 1.0
+        last = min(before[j], size)
+        share = moved / last if last > moved else 1.0
         if going[j] and left[j] == 0.0 and moved * share <= STILL * size:
             found[j], going[j] = True, False
         before[j] = moved if left[j] == 0.0 else 0.0

@@ -1,8 +1,8 @@
 """Columns of H that minimise a β-divergence with W fixed: coordinate descent until no entry moves.
 
 For Kullback–Leibler, the steps of `joint_steps` come first, up to their largest rank, and most columns need no others.
-Else, and for every other β, steps of Newton's method for all positive entries of a column follow the sweeps near the
-end: single entries would take many thousands where components are alike.
+Else, and for every other β, steps of Newton's method for all entries of a column follow the sweeps near the end: single
+entries would take many thousands where components are alike, or more than the entries of V.
 
 Every entry of a column takes the safeguarded steps of `entry_steps` in turn, in float64, so that the result depends on
 neither the other columns nor the solver of the run. For 1 ≤ β ≤ 2 the objective is convex and its minimum is found. For
@@ -34,17 +34,17 @@ from dnmf.kernels.divergence.joint_steps import (
     product_of_three,
 )
 from dnmf.kernels.penalty import Penalty
+from dnmf.kernels.quadratic.column_pivoting import PIVOT_SWEEPS, SINGULAR, solve_column
 
 # Sweeps over a column end when the largest move, in mass of Wh, is STILL of the mass, or after MOST_SWEEPS.
 STILL = 1e-10
 MOST_SWEEPS = 2000
-# Once a sweep moves no more than NEAR of the mass, Newton's method takes steps of all positive entries at once. One is
-# refused if it ends on a slope upwards, of more than SLACK of that before; then twice as many sweeps precede the next.
-NEAR, SLACK = 0.1, 0.1
+# Once a sweep moves no more than NEAR of the mass, Newton's method takes steps of all entries at once. One is halved if
+# it ends on a slope upwards, of more than SLACK of that before; if that does not help, twice as many sweeps precede the
+# next one.
+NEAR, SLACK, HALVINGS = 0.1, 0.1, 40
 # Steps of all entries of a column before sweeps begin; most columns need no sweep.
 JOINT_STEPS = 12
-# The smallest pivot of a Hessian relative to its diagonal.
-PIVOT = 1e-10
 # Multiplicative updates of a column before these sweeps, where there may be several minima.
 FIRST_SWEEPS = 300
 
@@ -70,7 +70,7 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
     longest = longest_column(starts)
     near = np.empty((rank, longest), W.dtype)
     v, m, y = np.empty(longest), np.ones(longest), np.empty(longest)
-    hessian, step, pulls = np.empty((rank, rank)), np.empty(rank), np.empty(longest)
+    pulls = np.empty(longest)
     masses = totals.copy() if zeros else np.empty(rank)
     joint, work = beta == 1.0 and rank <= JOINT_RANK, joint_work(rank, longest, y)
     for column in range(len(starts) - 1):
@@ -110,14 +110,8 @@ def _minimise_columns(starts, rows, values, weights, W, totals, options, H):  # 
                 break
             wait -= 1
             if moved <= NEAR * size and wait < 0:
-                done = False
-                for _ in range(rank):  # a step that ends at a bound goes on along it
-                    taken, cut = _newton_step(near, v, m, y, h, masses, beta, push, bend, hessian, step, pulls, width)
-                    done = done or taken
-                    if not cut:
-                        break
-                    multiply_column(near, h, y, width)
-                wait, pause = (0, 1) if done else (pause, 2 * pause)
+                taken = _newton_step(near, v, m, y, h, masses, beta, push, bend, pulls, width)
+                wait, pause = (0, 1) if taken else (pause, 2 * pause)
 
 
 @reordered
@@ -140,53 +134,85 @@ def _by_joint_steps(near, v, m, y, h, masses, l1, l2, work, count):  # type: ign
 
 
 @reordered
-def _newton_step(near, v, m, y, h, masses, beta, l1, l2, hessian, step, pulls, count):  # type: ignore[no-untyped-def]
-    """Take Newton's step of the positive entries of a column; return whether it was taken, and ended at a bound.
+def _newton_step(near, v, m, y, h, masses, beta, l1, l2, pulls, count):  # type: ignore[no-untyped-def]
+    """Take Newton's step of the entries of a column that are positive or would grow; return whether it was taken.
 
-    The step ends where the first entry is 0. A convex objective falls as long as its slope along the step is negative:
-    nearly all the way, if the slope at the end is at most SLACK of that before, upwards. Where the objective may not be
-    convex, it is evaluated too.
+    The step goes to the minimum of the quadratic model over h ≥ 0, or half as far until the objective falls. A convex
+    one falls as long as its slope along the step is negative: nearly all the way, if the slope at the end is at most
+    SLACK of that before, upwards. Where the objective may not be convex, it is evaluated too.
     """
-    places = np.flatnonzero((h > 0.0) & (masses > 0.0))
-    used, slope = len(places), np.empty(len(places))
     push = 1.0 if beta == 1.0 else 0.0  # else part of the pulls
     _set_pulls(v, m, y, beta, pulls, count)
-    for a in range(used):
-        k = places[a]
-        slope[a] = push * masses[k] + l1[k] + l2[k] * h[k] - product(near[k], pulls, count)
+    slope, places, used = np.empty(len(h)), np.empty(len(h), np.int64), 0
+    for k in range(len(h)):
+        slope[k] = push * masses[k] + l1[k] + l2[k] * h[k] - product(near[k], pulls, count)
+        if masses[k] > 0.0 and (h[k] > 0.0 or slope[k] < 0.0):
+            places[used] = k
+            used += 1
+    places = places[:used]
     _set_bends(v, m, y, beta, pulls, count)
-    for a in range(used):
-        for b in range(a + 1):
-            hessian[a, b] = product_of_three(near[places[a]], near[places[b]], pulls, count)
-        hessian[a, a] += l2[places[a]]
-    if not _solve(hessian, slope, step, used):
-        return False, False
-    length, last = 1.0, -1
-    pulls[:count] = 0.0
-    for a in range(used):
-        if h[places[a]] + length * step[a] < 0.0:
-            length, last = -h[places[a]] / step[a], a
-        w = near[places[a]]
-        for e in range(count):
-            pulls[e] += step[a] * w[e]
-    before, after, change = 0.0, 0.0, 0.0
-    for a in range(used):
-        k, linear = places[a], push * masses[places[a]] + l1[places[a]]
-        before += slope[a] * step[a]
-        after += step[a] * (linear + l2[k] * (h[k] + length * step[a]))
-        change += length * step[a] * (l1[k] + l2[k] * (h[k] + 0.5 * length * step[a]))
+    step = _model_step(near, h, l2, slope, places, pulls, count)
     for e in range(count):
-        there = y[e] + length * pulls[e]
-        if v[e] > 0.0 and m[e] > 0.0 and not there > 0.0:
-            return False, False
-        after -= pulls[e] * _pull(v[e], m[e], there, beta) if there > 0.0 else 0.0
-    if not after <= SLACK * abs(before):
-        return False, False
-    if (beta < 1.0 or beta > 2.0) and not change + _rise(v, m, y, pulls, length, beta, count) <= 0.0:
-        return False, False
+        pulls[e] = 0.0
+    before = 0.0
     for a in range(used):
-        h[places[a]] = max(h[places[a]] + length * step[a], 0.0) if a != last else 0.0
-    return True, last >= 0
+        w, moved = near[places[a]], step[a]
+        before += slope[places[a]] * moved
+        for e in range(count):
+            pulls[e] += moved * w[e]
+    length = 1.0
+    for _ in range(HALVINGS if before < 0.0 else 0):
+        after, change, outside = 0.0, 0.0, 0
+        for a in range(used):
+            k, moved = places[a], length * step[a]
+            after += step[a] * (push * masses[k] + l1[k] + l2[k] * (h[k] + moved))
+            change += moved * (l1[k] + l2[k] * (h[k] + 0.5 * moved))
+        for e in range(count):
+            there = y[e] + length * pulls[e]
+            outside += 1 if (v[e] > 0.0 and m[e] > 0.0 and not there > 0.0) else 0
+            after -= pulls[e] * _pull(v[e], m[e], there, beta) if there > 0.0 else 0.0
+        falls = outside == 0 and after <= SLACK * abs(before)
+        if falls and (beta < 1.0 or beta > 2.0):
+            falls = change + _rise(v, m, y, pulls, length, beta, count) <= 0.0
+        if falls:
+            for a in range(used):
+                h[places[a]] = max(h[places[a]] + length * step[a], 0.0)
+            return True
+        length *= 0.5
+    return False
+
+
+@reordered
+def _model_step(near, h, l2, slope, places, bends, count):  # type: ignore[no-untyped-def]
+    """Return the steps of some entries of a column to the minimum of its quadratic model over h ≥ 0."""
+    used = len(places)
+    gram, factor, x, c, scale = (
+        np.empty((used, used)),
+        np.empty((used, used)),
+        np.empty(used),
+        np.empty(used),
+        np.empty(used),
+    )
+    for a in range(used):
+        x[a] = h[places[a]]
+        for b in range(a + 1):
+            gram[a, b] = gram[b, a] = product_of_three(near[places[a]], near[places[b]], bends, count)
+        gram[a, a] += l2[places[a]]
+        scale[a] = 1.0 / np.sqrt(gram[a, a]) if gram[a, a] > 0.0 else 0.0
+    for a in range(used):
+        c[a] = -slope[places[a]]
+        for b in range(used):
+            c[a] += gram[a, b] * x[b]
+        c[a] *= scale[a]
+    for a in range(used):
+        x[a] = x[a] / scale[a] if scale[a] > 0.0 else 0.0
+        for b in range(used):
+            gram[a, b] *= scale[a] * scale[b]
+    passive, chosen, rest = np.empty(used, np.bool_), np.empty(used, np.int64), np.empty(used)
+    solve_column(gram, c, scale, SINGULAR, PIVOT_SWEEPS, x, rest, passive, chosen, factor)
+    for a in range(used):
+        x[a] = max(x[a], 0.0) * scale[a] - h[places[a]] if scale[a] > 0.0 else 0.0
+    return x
 
 
 @kernel
@@ -222,33 +248,6 @@ def _rise(v, m, y, moves, length, beta, count):  # type: ignore[no-untyped-def]
             change += m[e] * (new - old)
             size += m[e] * abs(old)
     return change - 1e-15 * size
-
-
-@kernel
-def _solve(hessian, slope, step, used):  # type: ignore[no-untyped-def]
-    """Set `step` to the solution of hessian · step = −slope by Cholesky's method; return whether there is one."""
-    for a in range(used):
-        whole = hessian[a, a]
-        for b in range(a + 1):
-            left = hessian[a, b]
-            for c in range(b):
-                left -= hessian[a, c] * hessian[b, c]
-            if b < a:
-                hessian[a, b] = left / hessian[b, b]
-            elif not left > PIVOT * whole:
-                return False
-            else:
-                hessian[a, a] = np.sqrt(left)
-        left = -slope[a]
-        for c in range(a):
-            left -= hessian[a, c] * step[c]
-        step[a] = left / hessian[a, a]
-    for a in range(used - 1, -1, -1):
-        left = step[a]
-        for c in range(a + 1, used):
-            left -= hessian[c, a] * step[c]
-        step[a] = left / hessian[a, a]
-    return True
 
 
 @kernel

@@ -1,8 +1,8 @@
 """Non-negative least squares of one column, solved exactly.
 
 Block principal pivoting (Kim & Park 2011, Algorithm 1), or where the Gram matrix is singular on a passive set, one
-component at a time (Lawson & Hanson 1974, chapter 23), without those that depend on others. See "Least squares,
-exactly" in docs/mathematics.md.
+component at a time (Lawson & Hanson 1974, chapter 23), of which none depends on others. See "Least squares, exactly" in
+docs/mathematics.md.
 """
 
 import numpy as np
@@ -81,8 +81,9 @@ def _exchange(gram, c, scale, least, slack, x, slope, passive, chosen, factor): 
 def _add_components(gram, c, scale, least, slack, x, slope, passive, chosen, factor):  # type: ignore[no-untyped-def]
     """Add the component of the steepest slope to the passive set until none is left; return whether that was reached.
 
-    Algorithm NNLS of Lawson & Hanson 1974, chapter 23. A departure: a component that depends on those in the set has a
-    slope of 0, except for rounding, and is left out until the set loses another one.
+    Algorithm NNLS of Lawson & Hanson 1974, chapter 23. A departure: a component that depends on those in the set takes
+    the place of one of them if that lowers the objective, as l1 may demand, or else is left out until the set loses
+    another one.
     """
     rank, count = len(c), 0
     z, left_out = np.empty(rank), np.zeros(rank, np.bool_)
@@ -100,11 +101,18 @@ def _add_components(gram, c, scale, least, slack, x, slope, passive, chosen, fac
         if new < 0:
             return True
         chosen[count] = new
-        if not _factorise(gram, chosen, count, count + 1, least, factor):
-            left_out[new] = True
-            continue
+        if _factorise(gram, chosen, count, count + 1, least, factor):
+            count += 1
+        else:
+            place = _replace(gram, steepest, x, z, chosen, count, factor)
+            if place < 0:
+                left_out[new] = True
+                continue
+            left_out[:] = passive[chosen[place]] = False
+            chosen[place] = new
+            if not _factorise(gram, chosen, 0, count, least, factor):
+                return False
         passive[new] = True
-        count += 1
         while True:
             for a in range(count):
                 z[a] = c[chosen[a]]
@@ -131,6 +139,30 @@ def _add_components(gram, c, scale, least, slack, x, slope, passive, chosen, fac
             count = kept
             _factorise(gram, chosen, 0, count, least, factor)
     return False
+
+
+@kernel
+def _replace(gram, slope, x, z, chosen, count, factor):  # type: ignore[no-untyped-def]
+    """Raise the component chosen[count], which depends on those before it, by as much as these can fall in exchange.
+
+    Its part of WH stays the same, and the objective changes by the slope. Return the place of the component that
+    falls to 0, or −1, without a step, where there is none or where the objective would rise.
+    """
+    new, length, place = chosen[count], np.inf, -1
+    for a in range(count):
+        z[a] = gram[chosen[a], new]
+    _back_substitute(factor, z, count)
+    bend = gram[new, new]
+    for a in range(count):
+        bend -= gram[chosen[a], new] * z[a]
+        if z[a] > 0.0 and x[chosen[a]] < length * z[a]:
+            length, place = x[chosen[a]] / z[a], a
+    if place < 0 or not slope + 0.5 * bend * length < 0.0:
+        return -1
+    for a in range(count):
+        x[chosen[a]] = max(x[chosen[a]] - length * z[a], 0.0)
+    x[chosen[place]], x[new] = 0.0, length
+    return place
 
 
 @kernel
