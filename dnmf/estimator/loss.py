@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnmf.engine import single_threaded_products
+from dnmf.engine.factor import Factor
 from dnmf.estimator.parameters import for_rows
 from dnmf.estimator.persistence import stepped
 from dnmf.kernels.blocks.sums import Stats
@@ -17,7 +18,7 @@ from dnmf.kernels.registry import altered, make_rule
 from dnmf.kernels.rule import Model, Rule
 from dnmf.run.result import Result
 from dnmf.run.run import Run
-from dnmf.run.solving import Comparison, Solve
+from dnmf.run.solving import Solve
 from dnmf.settings import Settings
 from dnmf.solvers.iteration import Update
 from dnmf.sources.weighted import is_weighted
@@ -40,7 +41,7 @@ def reconstruction_loss(run: Run) -> float:
 
 
 class Solved(NamedTuple):
-    """A result with the components that were chosen, their W if it was kept, and their loss without penalties."""
+    """A result, the W that `transform` finds for X and its H, if it was kept, and their loss without penalties."""
 
     result: Result
     W: Float | None
@@ -48,31 +49,33 @@ class Solved(NamedTuple):
 
 
 def solved_rows(run: Run, choices: Sequence[Result], settings: Settings, *, kept: bool) -> Solved:
-    """Return the result with the lowest objective of its H and the W that `transform` finds for X, in one read by rows.
+    """Return the result whose H and W have the lowest objective, or the first whose is no higher than in the last pass.
 
-    The blocks of the run are rows of X. The settings are those of `transform`, and of equal results the first wins.
+    The blocks of the run are rows of X, and a read for each result solves for W. The settings are those of `transform`.
     """
-    layout = run.source.layout
-    best = make_rule(settings, transposed=True, weighted=is_weighted(run.source))
-    norms = None if run.state is None else run.state.norms
-    models = [Model.of(np.ascontiguousarray(np.asarray(choice.H).T, layout.work_dtype)) for choice in choices]
-    solves = [Solve(best, model, kept, measured=True, norms=norms) for model in models]
-    rank = models[0].W.shape[1]
-    factor = run.home.new_factor(rank * len(models)) if kept else None
-    with single_threaded_products():
-        if len(solves) == 1:
-            sums = [run.engine.one_pass(solves[0], output=factor)]
-        else:
-            sums = run.engine.one_pass(Comparison(tuple(solves)), output=factor).parts
-    objectives = [_objective(best, model.W, stats) for model, stats in zip(models, sums, strict=True)]
-    index = objectives.index(min(objectives))
-    loss = max(sums[index].fit, 0.0)
+    layout, state, objectives = run.source.layout, run.state, list[float]()
+    assert state is not None
+    rule = make_rule(settings, transposed=True, weighted=is_weighted(run.source))
+    factor: Factor | None = None
+    for result in choices:
+        model = Model.of(np.ascontiguousarray(np.asarray(result.H).T, layout.work_dtype))
+        new = run.home.new_factor(result.rank) if kept else None
+        with single_threaded_products():
+            stats = run.engine.one_pass(Solve(rule, model, kept, measured=True, norms=state.norms), output=new)
+        objectives.append(_objective(rule, model.W, stats))
+        better = objectives[-1] == min(objectives)
+        if (left := factor if better else new) is not None:
+            left.drop()
+        if better:
+            best, factor, loss = result, new, max(stats.fit, 0.0)
+        if objectives[-1] <= state.loss:
+            break
     if factor is None:
-        return Solved(choices[index], None, loss)
-    W = np.empty((layout.shape[1], rank), layout.work_dtype)
+        return Solved(best, None, loss)
+    W = np.empty((layout.shape[1], best.rank), layout.work_dtype)
     for block in range(layout.blocks):
-        W[layout.columns(block)] = factor.read(block)[rank * index : rank * (index + 1)].T
-    return Solved(choices[index], W, loss)
+        W[layout.columns(block)] = factor.read(block).T
+    return Solved(best, W, loss)
 
 
 def _objective(rule: Rule, W: Float, stats: Stats) -> float:
@@ -95,7 +98,7 @@ def proposed(run: Run, result: Result) -> list[Result]:
 
 
 def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> Solved:
-    """Return the result of a fit, its loss, and the W of its H, or None if `transform` solves for W again, row by row.
+    """Return the result of a fit, the W of its H, or None if `transform` solves for W again, row by row, and its loss.
 
     With a graph between the samples, their W cannot be solved for one by one.
     """
@@ -103,7 +106,7 @@ def fitted_W(model: Any, run: Run, result: Result, lazy: bool) -> Solved:
         return Solved(result, result.W if lazy else np.asarray(result.W), fitted_loss(run))
     if not run.source.layout.transposed:
         return Solved(result, None, reconstruction_loss(run))
-    return solved_rows(run, [result, *proposed(run, result)], for_rows(run.settings), kept=not lazy)
+    return solved_rows(run, [*proposed(run, result), result], for_rows(run.settings), kept=not lazy)
 
 
 def fitted_loss(run: Run) -> float:

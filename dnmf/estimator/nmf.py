@@ -114,7 +114,7 @@ class NMF(Factorizer):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         H. Where `max_iter` ends a fit whose loss is not the Frobenius loss, and X is read by rows, H is that after the
-        last step if the loss is lower with it; `result_.history` ends before it.
+        last step, unless the loss is higher with it; `result_.history` ends before it.
     layers_ : list of ndarray of shape (n_components[i], n_features)
         H of every layer, if `n_components` has several numbers; `components_` is the last one.
     n_components_ : int

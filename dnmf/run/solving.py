@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import numpy as np
-
 from dnmf.engine.plan import Load
 from dnmf.kernels.blocks.buffers import Scratch
 from dnmf.kernels.blocks.panels import Block
-from dnmf.kernels.blocks.sums import Stats, TupleSums
+from dnmf.kernels.blocks.sums import Stats
 from dnmf.kernels.blocks.tiles import Float, Vector
 from dnmf.kernels.graph import hold
 from dnmf.kernels.quadratic.rule import Quadratic
@@ -80,28 +78,3 @@ class Solve:
         if self.visits:
             altered(self.rule, sweeps=0).visit(V, best, self.model, stats, scratch, fresh=False)
         return best if self.kept else None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Comparison:
-    """The work of a pass that solves for H given each of several W under a divergence, one after another.
-
-    Each has its own statistics, without VHᵀ, so that they need no more memory than those of one. The H are stacked.
-    """
-
-    solves: tuple[Solve, ...]
-
-    def zero(self) -> TupleSums:
-        """Return the statistics of no block."""
-        return TupleSums([Stats.zero(1, solve.model.W.shape[1]) for solve in self.solves])
-
-    def visit(self, block: int, V: Block, H: Float | None, sums: TupleSums, scratch: Scratch) -> Float | None:
-        """Validate a block and solve for the H (r, w) of every W."""
-        found = []
-        for solve, total in zip(self.solves, sums.parts, strict=True):
-            stats = solve.zero()
-            found.append(solve.visit(block, V, H, stats, scratch))
-            total.fit += stats.fit
-            total.row_sums += stats.row_sums
-            total.squares += stats.squares
-        return np.concatenate([one for one in found if one is not None]) if self.solves[0].kept else None
