@@ -63,7 +63,7 @@ def solved_rows(run: Run, choices: Sequence[Result], settings: Settings, *, kept
         with single_threaded_products():
             stats = run.engine.one_pass(Solve(rule, model, kept, measured=True, norms=state.norms), output=new)
         objectives.append(_objective(rule, model.W, stats))
-        better = objectives[-1] == min(objectives)
+        better = len(objectives) == 1 or objectives[-1] < objectives[0]
         if (left := factor if better else new) is not None:
             left.drop()
         if better:
@@ -85,13 +85,13 @@ def _objective(rule: Rule, W: Float, stats: Stats) -> float:
 
 
 def proposed(run: Run, result: Result) -> list[Result]:
-    """Return the result with the components that the next pass would evaluate, if a run under a divergence needs more.
+    """Return the result with the components that the next pass starts from, where only it can evaluate the last step.
 
-    The blocks of the run are rows of X. Without them, the last step of the components would be lost.
+    The blocks of the run are rows of X. Unless the run has converged, the last step of the components would be lost.
     """
     state = run.state
     assert state is not None
-    proposal = state.carry.proposal
+    proposal = None if state.carry.W_pending is None else state.carry.proposal
     if proposal is None or result.converged or run.coupled is not None or state.mixings:
         return []
     return [stepped(result, proposal)]

@@ -84,6 +84,13 @@ def test_the_step_is_taken_if_the_objective_falls(beta, passes, taken, tmp_path)
     assert after <= max(before, last.history[-1].loss) if taken else after == before
 
 
+@pytest.mark.parametrize("form", ["dense", "sparse", "by samples"])
+def test_a_frobenius_fit_returns_the_components_of_its_run(form, tmp_path):
+    model = NMF(3, solver="auto", init="random", random_state=0, max_iter=6, tol=0, store=tmp_path / "run.zarr")
+    model.fit(FORMS[form](X))
+    np.testing.assert_array_equal(model.components_, dnmf.load(tmp_path / "run.zarr").H)
+
+
 def test_a_converged_fit_returns_the_components_of_its_run():
     model = NMF(3, beta_loss=1, solver="auto", random_state=0, tol=1e-2).fit(X)
     assert model.result_.converged
