@@ -237,7 +237,7 @@ class PassFailure:
         """Begin the tasks."""
 
     def __exit__(self, kind: object, *error: object) -> None:
-        """After an exception, let every task end before its next block."""
+        """After an exception, let every task end before its next block: it reads V, which the caller may close next."""
         self.failed = self.failed or kind is not None
 
 
